@@ -1,0 +1,3 @@
+"""postroj: does my package install, start, keep running, upgrade and leave cleanly?"""
+
+__version__ = "0.1.0"

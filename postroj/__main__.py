@@ -1,0 +1,5 @@
+"""``python -m postroj``."""
+
+from postroj.cli import main
+
+main()

@@ -1,0 +1,104 @@
+"""The command line: parse, call, render. The only room that knows click, prints or exits.
+
+This module is the boundary: it turns every `PostrojError` into one sentence, its evidence and a
+hint on stderr, and into the exit status. Commands live beside it and are imported when they run,
+so that `postroj --help` starts at once.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from postroj import __version__, console
+from postroj.errors import Interrupted, PostrojError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+COMMANDS = {
+    "list-images": ("postroj.cli.images", "list_images", "Show the catalog of images."),
+    "pull": ("postroj.cli.images", "pull", "Fetch, verify and store images."),
+    "remove": ("postroj.cli.images", "remove", "Delete stored images."),
+    "run": ("postroj.cli.guests", "run", "Run one command in a fresh guest."),
+    "shell": ("postroj.cli.guests", "shell", "Open an interactive shell in a fresh guest."),
+    "pkgprobe": ("postroj.cli.probe", "pkgprobe", "Probe a package in a fresh guest."),
+    "selftest": ("postroj.cli.host", "selftest", "Prove that postroj works on this host."),
+    "doctor": ("postroj.cli.host", "doctor", "Show what this host lacks, and mend it."),
+}
+"""Name of a command: its module, its function, and its line in `postroj --help`."""
+
+
+class LazyGroup(click.Group):
+    """A group which imports a command when it is asked for it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return all names, in the order of a first session."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command behind a name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, function, _ = COMMANDS[cmd_name]
+        command = getattr(import_module(module), function)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="postroj %(version)s")
+@click.option("-v", "--verbose", "verbosity", flag_value=1, type=int, help="Show what is run.")
+@click.option("-q", "--quiet", "verbosity", flag_value=-1, type=int, help="Show problems only.")
+@click.option("--debug", is_flag=True, help="Like --verbose; errors come with a traceback.")
+@click.pass_context
+def cli(ctx: click.Context, verbosity: int | None, debug: bool) -> None:
+    """Answer whether a package installs, starts and keeps running, under a real systemd."""
+    ctx.obj = debug
+    console.set_up_logging(1 if debug else verbosity or 0)
+
+
+def main() -> NoReturn:
+    """Run the command line, and exit with the status that its documentation promises."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    debug = "--debug" in sys.argv
+    try:
+        status = cli.main(standalone_mode=False)
+    except click.exceptions.Abort as abort:  # how click wraps every KeyboardInterrupt
+        cause = abort.__cause__ if isinstance(abort.__cause__, Interrupted) else Interrupted()
+        status = cause.exit_status
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except PostrojError as error:
+        if debug:
+            raise
+        show(error)
+        status = error.exit_status
+    sys.exit(status or 0)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise Interrupted(number)
+
+
+def show(error: PostrojError) -> None:
+    """Print an error: one sentence, the evidence, a hint."""
+    colour = console.colour_wanted(sys.stderr)
+    head = click.style("error:", fg="red", bold=True) if colour else "error:"
+    click.echo(f"{head} {error.message}", err=True)
+    for line in error.evidence.splitlines():
+        click.echo(f"  | {line}", err=True)
+    if error.hint:
+        head = click.style("hint:", fg="cyan", bold=True) if colour else "hint:"
+        click.echo(f"\n{head} {error.hint}", err=True)

@@ -1,0 +1,1 @@
+"""From an image to a booted guest, and commands in it."""

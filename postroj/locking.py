@@ -1,0 +1,105 @@
+"""Locks that die with their holder, and directories that belong to whoever holds their lock.
+
+All locks are `flock(2)`: the kernel lets go of them when the last process that has the descriptor
+ends, however it ends. So a lock that is free proves that its owner is dead.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import secrets
+import shutil
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+LOCK_NAME = "lock"
+CLAIM_NAME = re.compile(r"[a-z-]+-[0-9a-f]{8}")
+
+
+@contextmanager
+def exclusive(path: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold the lock file at `path`; call `on_wait` once when somebody else has it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        if not try_lock(descriptor, fcntl.LOCK_EX):
+            on_wait()
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def try_lock(descriptor: int, kind: int) -> bool:
+    """Whether the lock (`fcntl.LOCK_EX` or `LOCK_SH`) could be had at once."""
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+class Claim:
+    """A directory of ours for as long as we live: `PARENT/NAME/`, with a held lock inside.
+
+    Leaving the context removes it. After a SIGKILL it stays, its lock free, until `sweep`.
+    """
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self.descriptor = descriptor
+
+    @classmethod
+    def make(cls, parent: Path, prefix: str) -> Self:
+        """Create `PARENT/PREFIX-XXXXXXXX` (mode 0755) and hold its lock."""
+        parent.mkdir(parents=True, exist_ok=True)
+        with exclusive(parent / ".lock"):  # no sweep between mkdir and flock
+            path = parent / f"{prefix}-{secrets.token_hex(4)}"
+            path.mkdir(mode=0o755)
+            descriptor = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return cls(path, descriptor)
+
+    def release(self) -> None:
+        """Remove the directory, then let go of the lock."""
+        try:
+            # Content of a guest never lands here, and rmtree does not follow links.
+            shutil.rmtree(self.path)
+        finally:
+            os.close(self.descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.release()
+
+
+def sweep(parent: Path) -> list[str]:
+    """Remove every claimed directory below `parent` whose owner is dead; their names."""
+    if not parent.is_dir():
+        return []
+    removed = []
+    with exclusive(parent / ".lock"):  # so none is in the making
+        for path in sorted(parent.iterdir()):
+            if CLAIM_NAME.fullmatch(path.name) and not path.is_symlink() and _is_dead(path):
+                shutil.rmtree(path)
+                removed.append(path.name)
+    return removed
+
+
+def _is_dead(claim: Path) -> bool:
+    """Whether nobody holds the claim's lock; one that has none was being made or removed."""
+    try:
+        descriptor = os.open(claim / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return True
+    try:
+        return try_lock(descriptor, fcntl.LOCK_EX)
+    finally:
+        os.close(descriptor)

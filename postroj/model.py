@@ -1,0 +1,153 @@
+"""The vocabulary: closed sets and frozen records that the rooms of the house hand to each other.
+
+Imports nothing of postroj. A word here means the same everywhere, in messages and reports too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+
+class Outcome(StrEnum):
+    """The verdict on a check, a step, a probe or a report."""
+
+    PASS = "pass"  # noqa: S105
+    FAIL = "fail"
+    """The package is to blame."""
+    ERROR = "error"
+    """Host, image, network or postroj is to blame; the package was not judged."""
+    SKIP = "skip"
+    """Not asked, for a reason that is given."""
+
+
+WORST_FIRST = (Outcome.ERROR, Outcome.FAIL, Outcome.PASS, Outcome.SKIP)
+
+
+def worst(outcomes: Iterable[Outcome]) -> Outcome:
+    """The worst of several outcomes; nothing at all is a `SKIP`."""
+    return min(outcomes, key=WORST_FIRST.index, default=Outcome.SKIP)
+
+
+class SourceKind(StrEnum):
+    """Where an image comes from."""
+
+    BOOTSTRAP = "bootstrap"
+
+
+class Verification(StrEnum):
+    """How strongly the origin of an image was proved, strongest first."""
+
+    SIGNATURE = "signature"
+    DIGEST = "digest"
+    TLS = "tls"
+
+
+class Manager(StrEnum):
+    """The package managers; a distribution has one of them."""
+
+    APT = "apt"
+
+
+class NetworkMode(StrEnum):
+    """What network a guest has."""
+
+    PRIVATE = "private"
+    """A namespace of its own with outbound access."""
+    HOST = "host"
+    NONE = "none"
+
+
+class CheckKind(StrEnum):
+    """What a check asks about."""
+
+    UNIT = "unit"
+    NETWORK = "network"
+    FILE = "file"
+    COMMAND = "command"
+
+
+class StepName(StrEnum):
+    """What is done to a package, in this order."""
+
+    INSTALL = "install"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """A stored image: what `image` hands to `container`."""
+
+    name: str
+    """Its name in the catalog, as `debian-trixie`."""
+    architecture: str
+    """As `uname -m` has it: `x86_64`, `aarch64`."""
+    path: Path
+    """The squashfs file, immutable."""
+    manager: Manager
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckResult:
+    """The answer to one question."""
+
+    kind: CheckKind
+    subject: str
+    outcome: Outcome
+    reason: str
+    """One sentence, and below it the evidence (the unit's journal, a command's last lines)."""
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepResult:
+    """What a step did, and the answers to the questions asked after it."""
+
+    name: StepName
+    done: Outcome
+    """Of the step itself, without its checks."""
+    reason: str
+    seconds: float
+    """Of the step itself, without its checks."""
+    checks: tuple[CheckResult, ...] = ()
+
+    @property
+    def outcome(self) -> Outcome:
+        """The worst of the step and its checks."""
+        return worst([self.done, *(check.outcome for check in self.checks)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeResult:
+    """One package, or several that belong together, on one image."""
+
+    image: str
+    package: str
+    """Names of the package files, joined by a space."""
+    steps: tuple[StepResult, ...] = ()
+    reason: str = ""
+    """Why no step could begin, as one sentence and its evidence; '' if they did."""
+    hint: str = ""
+    timings: dict[str, float] = field(default_factory=dict)
+    """Seconds of each part: `boot`, `refresh`, `install`, `checks`, `total`."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """`ERROR` when no step could begin, else the worst of its steps."""
+        return Outcome.ERROR if self.reason else worst(step.outcome for step in self.steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """All that a run of `pkgprobe` found out."""
+
+    probes: tuple[ProbeResult, ...]
+
+    @property
+    def outcome(self) -> Outcome:
+        """The worst of its probes."""
+        return worst(probe.outcome for probe in self.probes)

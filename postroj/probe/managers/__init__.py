@@ -1,0 +1,1 @@
+"""What the package managers do differently: one module each."""
