@@ -68,8 +68,9 @@ class Claim:
     def release(self) -> None:
         """Remove the directory, then let go of the lock."""
         try:
-            # Content of a guest never lands here, and rmtree does not follow links.
-            shutil.rmtree(self.path)
+            with exclusive(self.path.parent / ".lock"):  # no sweep of a half-removed directory
+                # Content of a guest never lands here, and rmtree does not follow links.
+                shutil.rmtree(self.path)
         finally:
             os.close(self.descriptor)
 
@@ -80,14 +81,18 @@ class Claim:
         self.release()
 
 
-def sweep(parent: Path) -> list[str]:
-    """Remove every claimed directory below `parent` whose owner is dead; their names."""
+def sweep(parent: Path, before: Callable[[str], None] = lambda name: None) -> list[str]:
+    """Remove every claimed directory below `parent` whose owner is dead; their names.
+
+    `before` is called with each name, for what else the dead owner left.
+    """
     if not parent.is_dir():
         return []
     removed = []
     with exclusive(parent / ".lock"):  # so none is in the making
         for path in sorted(parent.iterdir()):
             if CLAIM_NAME.fullmatch(path.name) and not path.is_symlink() and _is_dead(path):
+                before(path.name)
                 shutil.rmtree(path)
                 removed.append(path.name)
     return removed

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import selectors
 import shlex
 import shutil
 import signal
@@ -17,21 +16,20 @@ import subprocess
 import time
 from collections import deque
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING
 
 from postroj.errors import CommandError, CommandTimeout, HostError
+from postroj.streams import KEPT, Loop
+from postroj.streams import Feed as Feed
+from postroj.streams import Tail as Tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
 log = logging.getLogger(__name__)
-
-CHUNK = 1 << 20
-KEPT = 1 << 20
-"""Bytes of each stream that `run` keeps: the last ones, where errors are."""
 
 STDIO = (subprocess.PIPE, subprocess.PIPE, subprocess.PIPE)
 PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
@@ -55,23 +53,20 @@ class Completed:
     @property
     def output(self) -> str:
         """Both streams, stderr last, as evidence."""
-        return (self.stdout + self.stderr).decode(errors="replace").rstrip("\n")
+        return both(self.stdout, self.stderr)
 
 
-@dataclass
-class Tail:
-    """A sink that keeps the last `limit` bytes of what it is given."""
+def both(stdout: bytes, stderr: bytes) -> str:
+    """Two streams as one text, the second on lines of its own."""
+    texts = [stream.decode(errors="replace").rstrip("\n") for stream in (stdout, stderr)]
+    return "\n".join(filter(None, texts))
 
-    limit: int = KEPT
-    data: bytearray = field(default_factory=bytearray)
 
-    def __call__(self, chunk: bytes) -> None:
-        self.data += chunk
-        if len(self.data) > 2 * self.limit:
-            del self.data[: -self.limit]
-
-    def __bytes__(self) -> bytes:
-        return bytes(self.data[-self.limit :])
+def search_path() -> str:
+    """PATH, and after it the system's folders: users without root often lack the sbin ones."""
+    folders = [*os.environ.get("PATH", "").split(os.pathsep), *TOOL_PATH.split(os.pathsep)]
+    # An empty entry would mean the current folder.
+    return os.pathsep.join(dict.fromkeys(filter(None, folders)))
 
 
 def tool(name: str) -> str:
@@ -79,8 +74,7 @@ def tool(name: str) -> str:
 
     :raises HostError: if it is not installed.
     """
-    # Users without root often have no sbin in PATH.
-    path = shutil.which(name, path=os.pathsep.join((os.environ.get("PATH", ""), TOOL_PATH)))
+    path = shutil.which(name, path=search_path())
     if path is None:
         message = f"'{name}' is not installed on this host"
         raise HostError(message)
@@ -89,11 +83,9 @@ def tool(name: str) -> str:
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """What a tool of the host gets: a path, a fixed locale, the user's proxies, and `extra`."""
-    inherited = {
-        name: value for name, value in os.environ.items() if name.lower() in PROXIES
-    }
-    path = os.environ.get("PATH", TOOL_PATH)
-    return {"PATH": path, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", **inherited, **(extra or {})}
+    inherited = {name: value for name, value in os.environ.items() if name.lower() in PROXIES}
+    fixed = {"PATH": search_path(), "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
+    return {**fixed, **inherited, **(extra or {})}
 
 
 def spawn(
@@ -143,33 +135,11 @@ def run(
     try:
         status = relay(process, stdin=Feed(stdin), stdout=out, stderr=err, timeout=timeout)
     except TimeoutError:
-        output = (bytes(out) + bytes(err)).decode(errors="replace").rstrip("\n")
-        raise CommandTimeout(argv, timeout or 0, output) from None
+        raise CommandTimeout(argv, timeout or 0, both(bytes(out), bytes(err))) from None
     done = Completed(argv=tuple(argv), status=status, stdout=bytes(out), stderr=bytes(err))
     if status not in ok:
         raise CommandError(argv, status, done.output)
     return done
-
-
-class Feed:
-    """What a child reads: some bytes, then all that a descriptor of ours gives (if any)."""
-
-    def __init__(self, data: bytes = b"", descriptor: int | None = None) -> None:
-        self.pending = memoryview(data)
-        self.descriptor = descriptor
-
-    def refill(self) -> None:
-        """Take the next chunk from the descriptor; forget the descriptor at its end."""
-        if self.descriptor is not None:
-            chunk = os.read(self.descriptor, CHUNK)
-            self.pending = memoryview(chunk)
-            if not chunk:
-                self.descriptor = None
-
-    def drain(self, target: int) -> None:
-        """Write as much as `target`, which does not block, takes."""
-        with suppress(BlockingIOError):
-            self.pending = self.pending[os.write(target, self.pending) :]
 
 
 def relay(
@@ -188,10 +158,10 @@ def relay(
     :raises TimeoutError: if it did not end within `timeout` seconds.
     """
     assert process.stdin and process.stdout and process.stderr
-    pidfd = os.pidfd_open(process.pid)
-    loop = _Loop(process.stdin, {process.stdout: stdout, process.stderr: stderr}, stdin, pidfd)
     deadline = None if timeout is None else time.monotonic() + timeout
+    pidfd = os.pidfd_open(process.pid)
     try:
+        loop = Loop(process.stdin, {process.stdout: stdout, process.stderr: stderr}, stdin, pidfd)
         while not loop.step(None if deadline is None else deadline - time.monotonic()):
             pass
         loop.drain()
@@ -204,84 +174,6 @@ def relay(
             with suppress(BrokenPipeError):
                 stream.close()
         os.close(pidfd)
-
-
-class _Loop:
-    """The `poll(2)` loop of `relay`: a feed, sinks, and the child's end."""
-
-    def __init__(
-        self,
-        target: IO[bytes],
-        sinks: dict[IO[bytes], Callable[[bytes], None]],
-        feed: Feed,
-        pidfd: int,
-    ) -> None:
-        self.target, self.sinks, self.feed, self.pidfd = target, dict(sinks), feed, pidfd
-        # poll, since epoll refuses regular files, which stdin may be
-        self.selector = selectors.PollSelector()
-        self.selector.register(pidfd, selectors.EVENT_READ)
-        os.set_blocking(target.fileno(), False)
-        for source in sinks:
-            os.set_blocking(source.fileno(), False)
-            self.selector.register(source, selectors.EVENT_READ)
-        self.watched: int | None = None
-        self._watch_feed()
-
-    def step(self, timeout: float | None) -> bool:
-        """Wait for the next events and serve them; whether the child has ended."""
-        if timeout is not None and timeout <= 0:
-            raise TimeoutError
-        ready = {key.fileobj for key, _ in self.selector.select(timeout)}
-        if self.watched in ready:
-            self._serve_feed()
-        for source in [source for source in self.sinks if source in ready]:
-            self._serve_sink(source)
-        return self.pidfd in ready
-
-    def drain(self) -> None:
-        """Take what is in the pipes of a child that ended, and wait for nothing more."""
-        for source in list(self.sinks):
-            self._serve_sink(source)  # one chunk is more than a pipe holds
-
-    def _serve_sink(self, source: IO[bytes]) -> None:
-        """Pass one chunk on; forget the source at its end, or when its sink has had enough."""
-        try:
-            chunk = os.read(source.fileno(), CHUNK)
-        except BlockingIOError:
-            return
-        try:
-            self.sinks[source](chunk)
-        except BrokenPipeError:
-            chunk = b""
-        if not chunk:
-            del self.sinks[source]
-            self.selector.unregister(source)
-            source.close()
-
-    def _serve_feed(self) -> None:
-        try:
-            if self.feed.pending:
-                self.feed.drain(self.target.fileno())
-            else:
-                self.feed.refill()
-        except BrokenPipeError:  # the child reads no more
-            self.feed = Feed()
-        self._watch_feed()
-
-    def _watch_feed(self) -> None:
-        """Watch the child's stdin while we have bytes for it, else our source of them."""
-        wanted = self.target.fileno() if self.feed.pending else self.feed.descriptor
-        if wanted == self.watched:
-            return
-        if self.watched is not None:
-            self.selector.unregister(self.watched)
-        self.watched = wanted
-        if wanted is None:
-            self.target.close()
-        elif self.feed.pending:
-            self.selector.register(wanted, selectors.EVENT_WRITE)
-        else:
-            self.selector.register(wanted, selectors.EVENT_READ)
 
 
 def pipeline(
@@ -301,6 +193,8 @@ def pipeline(
         try:
             stdio = (subprocess.DEVNULL, write_end, subprocess.PIPE)
             source = spawn(producer, stdio=stdio, env=environment(env))
+            assert source.stderr
+            lines = stack.enter_context(source.stderr)
             stack.callback(kill_group, source)
             stdio = (read_end, subprocess.DEVNULL, complaints)
             sink = spawn(consumer, stdio=stdio, env=environment(env))
@@ -308,18 +202,25 @@ def pipeline(
         finally:
             os.close(read_end)
             os.close(write_end)
-        assert source.stderr
         said: deque[str] = deque(maxlen=40)
-        for raw in stack.enter_context(source.stderr):
+        for raw in lines:
             line = raw.decode(errors="replace").rstrip()
             said.append(line)
             on_line(line)
-        ends = [(producer, source.wait()), (consumer, sink.wait())]
+        ends = [(producer, exit_status(source.wait())), (consumer, exit_status(sink.wait()))]
         complaints.seek(0)
         said.extend(complaints.read().decode(errors="replace").splitlines())
-        for argv, status in ends:
-            if status:
-                raise CommandError(argv, exit_status(status), "\n".join(said))
+        _blame(ends, "\n".join(said))
+
+
+def _blame(ends: list[tuple[Sequence[str], int]], said: str) -> None:
+    """Raise for a pipeline whose parts ended as `ends` says, if one failed."""
+    failed = [(argv, status) for argv, status in ends if status]
+    if len(failed) > 1 and failed[0][1] == 128 + signal.SIGPIPE:
+        del failed[0]  # nobody read on: the consumer was first to fail
+    if failed:
+        words = [f"'{argv[0]}' ended with status {status}" for argv, status in failed]
+        raise CommandError(*failed[0], said, message=" and ".join(words))
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:

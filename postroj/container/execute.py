@@ -1,0 +1,76 @@
+"""Commands in a guest, through its leader's namespaces: exact status, separate pipes, no D-Bus.
+
+What nsenter does not do for us is done around it: the command joins the guest's control group,
+may never have a capability that the guest does not have, and inherits nothing of our environment.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "USER": "root",
+    "LOGNAME": "root",
+    "SHELL": "/bin/sh",
+    "LANG": "C.UTF-8",
+    "TERM": "dumb",
+    "container": "systemd-nspawn",
+}
+
+LOGIN_SHELL = ("/bin/sh", "-c", "[ -x /bin/bash ] && exec /bin/bash -l; exec /bin/sh -l")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """What to run in a guest, as root."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    """On top of `ENVIRONMENT`."""
+    chdir: str | None = None
+    """An absolute path in the guest; None is its root directory."""
+
+
+def enter_argv(
+    command: Command,
+    *,
+    leader: int,
+    bounding_set: Sequence[int],
+    cgroups: Sequence[Path],
+    terminal: bool = False,
+) -> list[str]:
+    """The command line on the host that runs `command` in the guest of `leader`."""
+    joins = "".join(f"echo 0 > {shlex.quote(str(group))}\n" for group in cgroups)
+    bounds = ",".join(["-all", *(f"+cap_{number}" for number in bounding_set)])
+    return [
+        *("sh", "-c", f'{joins}exec "$@"', "sh"),
+        *(("setsid", "--ctty") if terminal else ()),
+        *("setpriv", "--bounding-set", bounds, "--inh-caps", "-all"),
+        *("nsenter", "--target", str(leader)),
+        *("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd"),
+        *("--", *_in_directory(command)),
+    ]
+
+
+def _in_directory(command: Command) -> tuple[str, ...]:
+    if command.chdir is None:
+        return command.argv
+    return ("/bin/sh", "-c", 'cd -- "$1" && shift && exec "$@"', "sh", command.chdir, *command.argv)
+
+
+def bounding_set(status: str) -> list[int]:
+    """Numbers of the capabilities in `CapBnd` of a `/proc/PID/status`, capabilities(7)."""
+    for line in status.splitlines():
+        name, _, value = line.partition(":")
+        if name == "CapBnd":
+            mask = int(value, 16)
+            return [number for number in range(mask.bit_length()) if mask >> number & 1]
+    return []

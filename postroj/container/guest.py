@@ -1,0 +1,290 @@
+"""A guest: from a spec to a machine that is ready, commands in it, and its end.
+
+The guest lives as long as a pipe of ours is open (`nspawn.launch_script`): whatever ends postroj
+ends the guest too.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from postroj import paths, process
+from postroj.container import cgroup, execute, garbage, network, nspawn, readiness, terminal
+from postroj.errors import CommandError, GuestError, HostError
+from postroj.locking import Claim
+from postroj.model import NetworkMode
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from typing import Self
+
+    from postroj.container.execute import Command
+    from postroj.container.nspawn import GuestSpec
+
+log = logging.getLogger(__name__)
+
+PREFIX = "postroj"
+STOP_TIMEOUT = 10.0
+"""Seconds for the kernel to end what is in a guest's namespace."""
+
+
+class Guest:
+    """A running guest, as a context manager: `with Guest(spec) as guest: guest.run(...)`.
+
+    :raises HostError: if this host cannot run guests.
+    :raises GuestError: if the guest does not become ready.
+    """
+
+    def __init__(self, spec: GuestSpec) -> None:
+        self.spec = spec
+        self.state = ""
+        """Of its manager once ready: `running` or `degraded`; '' without init."""
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        require_root()
+        garbage.sweep()
+        with ExitStack() as stack:
+            self._start(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._stack.close()
+
+    def _start(self, stack: ExitStack) -> None:
+        deadline = time.monotonic() + self.spec.boot_timeout
+        self._claim = stack.enter_context(Claim.make(paths.state_dir(), PREFIX))
+        self.name = self._claim.path.name
+        resolv_conf = network.guest_resolv_conf(self.spec.network)
+        _write_seed(self._claim.path, self.name, resolv_conf)
+        groups = cgroup.create(self.name)
+        stack.callback(cgroup.remove, self.name)
+        listener = stack.enter_context(readiness.Listener(self._claim.path / "notify"))
+        self._launch(stack, groups, network.pasta_argv(resolv_conf))
+        self._await_ready(listener, deadline)
+        self._bounds = execute.bounding_set(self._proc("status"))
+        self._groups = cgroup.members(self._proc("cgroup"), self.name)
+        if self.spec.boot:
+            self.state = self._ask_state()
+
+    def _launch(self, stack: ExitStack, groups: list[Path], pasta: list[str]) -> None:
+        """Start the launch script with a lifeline, the locks, and the console log."""
+        run_dir = self._claim.path
+        (run_dir / "mnt").mkdir()
+        script = nspawn.launch_script(self.spec, run_dir, groups, pasta)
+        for name in ("systemd-nspawn", "nsenter", "setpriv"):
+            process.tool(name)
+        if self.spec.network is NetworkMode.PRIVATE:
+            process.tool("pasta")
+        held = [self._claim.descriptor, *(_hold(stack, layer) for layer in self.spec.layers)]
+        env = process.environment(nspawn.ENVIRONMENT | {"NOTIFY_SOCKET": str(run_dir / "notify")})
+        with (run_dir / "console").open("wb") as console:
+            self._process = process.spawn(
+                nspawn.namespace_argv(script),
+                stdio=(subprocess.PIPE, subprocess.PIPE, console),
+                env=env,
+                pass_fds=held,
+                session=True,
+            )
+        stack.callback(self._stop)
+
+    def _stop(self) -> None:
+        """Let go of the lifeline; the kernel ends everything in the guest's namespaces."""
+        assert self._process.stdin and self._process.stdout
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            process.kill_group(self._process)
+        self._process.stdout.close()
+
+    def _await_ready(self, listener: readiness.Listener, deadline: float) -> None:
+        assert self._process.stdout
+        try:
+            while notification := listener.next(self._process.stdout, deadline):
+                if inner_pid := notification.fields.get("X_NSPAWN_LEADER_PID"):
+                    self.leader = readiness.leader_of(notification.pid, int(inner_pid))
+                if notification.fields.get("READY") == "1":
+                    return
+        except TimeoutError:
+            raise self._late() from None
+        except (ProcessLookupError, FileNotFoundError):
+            pass  # the leader is gone already
+        raise self._stillborn()
+
+    def _stillborn(self) -> GuestError:
+        """Why the guest ended before it was ready."""
+        evidence = self.console_tail()
+        with suppress(subprocess.TimeoutExpired):
+            stage = nspawn.STAGES.get(self._process.wait(0.2))
+            if stage:
+                return GuestError(stage.failure, evidence=evidence, hint=stage.hint)
+        return GuestError(
+            "the guest ended before it was ready",
+            evidence=evidence,
+            hint="`postroj -v run --no-boot -- /bin/sh` enters the image without its init",
+        )
+
+    def _late(self) -> GuestError:
+        """What the guest is waiting for."""
+        message = f"the guest was not ready within {self.spec.boot_timeout:g} s"
+        evidence = self.console_tail()
+        with suppress(AttributeError, CommandError):  # no leader yet, or no answer
+            self._bounds = execute.bounding_set(self._proc("status"))
+            self._groups = cgroup.members(self._proc("cgroup"), self.name)
+            jobs = self.run(["systemctl", "list-jobs", "--no-pager"], timeout=5).text
+            evidence = f"{jobs}\n{evidence}"
+        return GuestError(message, evidence=evidence, hint="`--boot-timeout` gives it more time")
+
+    def _ask_state(self) -> str:
+        done = self.run(["systemctl", "show", "--property=SystemState"], timeout=10)
+        state = done.text.removeprefix("SystemState=")
+        if state in ("maintenance", "stopping"):
+            message = f"the guest booted into the state '{state}'"
+            raise GuestError(message, evidence=self.console_tail())
+        if state == "degraded":
+            log.info("guest '%s' is degraded: %s", self.name, " ".join(self.failed_units()))
+        return state
+
+    def failed_units(self) -> list[str]:
+        """Names of the units that are in the state `failed` now, sorted."""
+        argv = ["systemctl", "list-units", "--state=failed", "--all", "--plain", "--no-legend"]
+        lines = self.run([*argv, "--no-pager"], timeout=10).text.splitlines()
+        return sorted(line.split()[0] for line in lines if line.strip())
+
+    def run(
+        self,
+        argv: Collection[str],
+        *,
+        ok: Collection[int] = (0,),
+        timeout: float | None = None,
+        stdin: bytes = b"",
+        env: dict[str, str] | None = None,
+    ) -> process.Completed:
+        """Run a command in the guest to its end and keep the tail of what it says.
+
+        :raises CommandError: if it ended with a status that is not in `ok`.
+        :raises CommandTimeout: if it did not end within `timeout` seconds.
+        :raises GuestError: if the guest ended meanwhile.
+        """
+        command = execute.Command(argv=tuple(argv), env=env or {})
+        try:
+            return process.run(
+                self._enter_argv(command),
+                ok=ok,
+                timeout=timeout,
+                stdin=stdin,
+                env=execute.ENVIRONMENT | command.env,
+            )
+        except CommandError as error:
+            if self.has_ended():
+                raise self._gone() from error
+            # the command is what the caller knows, not the way we ran it
+            error.argv = command.argv
+            error.message = error.message.replace("'sh'", f"'{command.argv[0]}'", 1)
+            raise
+
+    def attach(self, command: Command) -> int:
+        """Run a command with our stdin, stdout and stderr; its exit status.
+
+        With a terminal on our side it gets a pty of the guest, else three pipes, byte by byte.
+
+        :raises GuestError: if the guest ended meanwhile.
+        """
+        status = self._converse(command) if terminal.is_interactive() else self._relay(command)
+        if status and self.has_ended():
+            raise self._gone()
+        return status
+
+    def _relay(self, command: Command) -> int:
+        child = process.spawn(
+            self._enter_argv(command), stdio=process.STDIO, env=execute.ENVIRONMENT | command.env
+        )
+        return process.relay(
+            child,
+            stdin=process.Feed(descriptor=sys.stdin.fileno()),
+            stdout=lambda chunk: process.write_all(1, chunk),
+            stderr=lambda chunk: process.write_all(2, chunk),
+        )
+
+    def _converse(self, command: Command) -> int:
+        env = execute.ENVIRONMENT | {"TERM": os.environ.get("TERM", "dumb")} | command.env
+        master, slave = terminal.open_pty(self.leader)
+        try:
+            argv = self._enter_argv(command, terminal=True)
+            child = process.spawn(argv, stdio=(slave, slave, slave), env=env)
+            os.close(slave)
+            return terminal.converse(child, master)
+        finally:
+            os.close(master)
+
+    def _enter_argv(self, command: Command, *, terminal: bool = False) -> list[str]:
+        return execute.enter_argv(
+            command,
+            leader=self.leader,
+            bounding_set=self._bounds,
+            cgroups=self._groups,
+            terminal=terminal,
+        )
+
+    def _proc(self, name: str) -> str:
+        return Path(f"/proc/{self.leader}/{name}").read_text()
+
+    def has_ended(self) -> bool:
+        """Whether the guest is gone: powered off, crashed, or killed."""
+        return not Path(f"/proc/{self.leader}/root").exists() or self._process.poll() is not None
+
+    def _gone(self) -> GuestError:
+        return GuestError("the guest ended meanwhile", evidence=self.console_tail())
+
+    def console_tail(self) -> str:
+        """The last lines of its console."""
+        return process.file_tail(self._claim.path / "console")
+
+
+def require_root() -> None:
+    """Refuse politely what only root can do.
+
+    :raises HostError: if we are not root.
+    """
+    if os.geteuid() != 0:
+        message = "guests need root"
+        raise HostError(message, hint="run the same command with `sudo`")
+
+
+def _hold(stack: ExitStack, layer: Path) -> int:
+    """Hold a shared lock on a layer, so that nobody deletes it under a guest."""
+    descriptor = os.open(layer, os.O_RDONLY | os.O_CLOEXEC)
+    stack.callback(os.close, descriptor)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    return descriptor
+
+
+def _write_seed(run_dir: Path, name: str, resolv_conf: str) -> None:
+    """Write the layer that gives a guest its identity: name, machine-id, how to resolve names."""
+    etc = run_dir / "seed" / "etc"
+    etc.mkdir(parents=True)
+    files = {
+        "hostname": f"{name}\n",
+        # a minimal image has none, and daemons that bind `localhost` fail without
+        "hosts": (
+            "127.0.0.1 localhost\n"
+            "::1 localhost ip6-localhost ip6-loopback\n"
+            f"127.0.1.1 {name}\n"
+        ),
+        # random, since systemd presets all units anew where it is missing, machine-id(5)
+        "machine-id": f"{os.urandom(16).hex()}\n",
+        "resolv.conf": resolv_conf,
+    }
+    for file, text in files.items():
+        (etc / file).write_text(text)

@@ -1,0 +1,210 @@
+"""Pure command lines of a guest's birth: the script that sets it up, and nspawn's argv.
+
+Nothing here runs anything. Facts and measurements: docs/explanation/guests.rst.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from postroj.model import NetworkMode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+MASKED = (
+    # Only what costs time in a guest that lives for seconds, and only units that come with every
+    # image: a unit that a package under test may bring must never be masked.
+    "apt-daily-upgrade.timer",
+    "apt-daily.timer",
+    "console-getty.service",
+    "dpkg-db-backup.timer",
+    "e2scrub_all.timer",
+    "e2scrub_reap.service",
+    "fstrim.timer",
+    "getty.target",
+    "ldconfig.service",
+    "systemd-firstboot.service",
+    "systemd-hwdb-update.service",
+    "systemd-journal-catalog-update.service",
+    "systemd-networkd-wait-online.service",
+    "dev-hugepages.mount",
+    "sys-fs-fuse-connections.mount",
+    "sys-kernel-debug.mount",
+    "sys-kernel-tracing.mount",
+)
+
+# PID 1 of a container reads its kernel command line from its arguments (systemd's proc_cmdline()).
+KERNEL_COMMAND_LINE = (
+    "systemd.unit=multi-user.target",
+    "systemd.firstboot=no",
+    "systemd.condition_needs_update=no",
+    *(f"systemd.mask={unit}" for unit in MASKED),
+)
+
+ENVIRONMENT = {
+    # The filter of an older host fails system calls that a newer guest's libc relies on
+    # (systemd#16739, #31469): a false verdict on a package. mock turns it off for the same reason.
+    "SYSTEMD_SECCOMP": "0",
+    # A guest with systemd >= 258 refuses the legacy hierarchy that nspawn < 258 would choose for
+    # it on a host with cgroup v1 or the hybrid (systemd#23961); every Debian since 9 takes v2.
+    "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
+}
+
+HOLDER = ("/bin/sh", "-c", "exec sleep 2147483647")
+"""What a guest without init runs, so that there are namespaces to enter."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bind:
+    """A file or directory of the host in the guest."""
+
+    source: Path
+    target: str
+    read_only: bool
+
+    @property
+    def option(self) -> str:
+        """As nspawn takes it (`:` and `\\` escaped, systemd-nspawn(1))."""
+        parts = (str(self.source), self.target)
+        escaped = ":".join(part.replace("\\", "\\\\").replace(":", "\\:") for part in parts)
+        return f"--bind{'-ro' if self.read_only else ''}={escaped}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuestSpec:
+    """What a guest is to be."""
+
+    layers: tuple[Path, ...]
+    """squashfs files, the image first, each later one on top."""
+    network: NetworkMode = NetworkMode.PRIVATE
+    boot: bool = True
+    binds: tuple[Bind, ...] = ()
+    boot_timeout: float = 60.0
+    """Seconds until the guest must be ready."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A step of the launch script; `status` is the script's when it fails."""
+
+    status: int
+    failure: str
+    hint: str
+
+
+MOUNT_IMAGE = Stage(
+    status=61,
+    failure="the image could not be mounted",
+    hint="`sudo postroj doctor` tries squashfs and loop devices on this host",
+)
+MOUNT_OVERLAY = Stage(
+    status=62,
+    failure="the guest's writable layer could not be mounted",
+    hint="`sudo postroj doctor` tries overlayfs on this host",
+)
+NETWORK = Stage(
+    status=63,
+    failure="the guest's private network could not be set up",
+    hint="is this host online? `--network=host` and `--network=none` need no pasta",
+)
+CGROUP = Stage(
+    status=64,
+    failure="the guest's control group could not be joined",
+    hint="`sudo postroj doctor` shows whether control groups are writable here",
+)
+STAGES = {stage.status: stage for stage in (MOUNT_IMAGE, MOUNT_OVERLAY, NETWORK, CGROUP)}
+
+
+def namespace_argv(script: str) -> list[str]:
+    """The private mount and PID namespace in which `script` is PID 1.
+
+    The kernel ends everything in a PID namespace with its PID 1, whoever survives SIGKILL of
+    nspawn otherwise (the guest's own PID 1 does); mounts and loop devices go with the last process.
+    """
+    return [
+        *("unshare", "--mount", "--propagation", "slave"),
+        *("--pid", "--fork", "--kill-child", "--mount-proc"),
+        *("sh", "-c", script),
+    ]
+
+
+def launch_script(
+    spec: GuestSpec, run_dir: Path, cgroups: Sequence[Path], pasta: Sequence[str]
+) -> str:
+    """The script that sets a guest up in its namespaces, starts nspawn, and lives while we do.
+
+    stdin is the lifeline: its end comes when postroj lets go of it, however postroj ends. stdout
+    tells nspawn's status when it ended by itself. stderr is the guest's console log.
+    """
+    mnt = run_dir / "mnt"
+    lowers = [f"lower{number}" for number in range(len(spec.layers))]
+    stacked = ":".join([str(run_dir / "seed"), *reversed(lowers)])
+    private = spec.network is NetworkMode.PRIVATE
+    steps = [
+        *(_step(CGROUP, f"echo 0 > {shlex.quote(str(group))}") for group in cgroups),
+        # All of the guest's writable state lies in memory of this mount namespace. Half of the
+        # host's memory is tmpfs's own default; inodes have no limit, as on a disk.
+        _mount(MOUNT_OVERLAY, "tmpfs", "mode=0755,nr_inodes=0", "tmpfs", str(mnt)),
+        # nspawn leaves empty directories here when it is killed
+        "mkdir -p /run/systemd/nspawn",
+        _mount(MOUNT_OVERLAY, "tmpfs", "mode=0755", "tmpfs", "/run/systemd/nspawn"),
+        shlex.join(["cd", str(mnt)]),
+        shlex.join(["mkdir", "upper", "work", "root", *lowers]),
+        *(
+            _mount(MOUNT_IMAGE, "squashfs", "loop,ro,nodev", str(path), lower)
+            for path, lower in zip(spec.layers, lowers, strict=True)
+        ),
+        _mount(
+            MOUNT_OVERLAY,
+            "overlay",
+            f"lowerdir={stacked},upperdir=upper,workdir=work,redirect_dir=on",
+            "overlay",
+            "root",
+        ),
+        *(_network_steps(mnt, pasta) if private else ()),
+        f"{{ {shlex.join(nspawn_argv(spec, run_dir))} </dev/null >&2; echo $?; }} &",
+        "read -r _ || :",
+    ]
+    return "\n".join(["set -eu", *steps])
+
+
+def nspawn_argv(spec: GuestSpec, run_dir: Path) -> list[str]:
+    """nspawn itself, without D-Bus, registration, or settings files of anybody."""
+    network = {
+        NetworkMode.PRIVATE: [f"--network-namespace-path={run_dir / 'mnt' / 'netns'}"],
+        NetworkMode.NONE: ["--private-network"],
+        NetworkMode.HOST: [],
+    }[spec.network]
+    boot = ["--boot", "--notify-ready=yes"] if spec.boot else ["--as-pid2"]
+    payload = KERNEL_COMMAND_LINE if spec.boot else ("--", *HOLDER)
+    return [
+        *("systemd-nspawn", "--quiet", f"--machine={run_dir.name}"),
+        f"--directory={run_dir / 'mnt' / 'root'}",
+        *("--register=no", "--keep-unit", "--settings=no"),
+        *("--link-journal=no", "--resolv-conf=off", "--timezone=off"),
+        *network,
+        *(bind.option for bind in spec.binds),
+        *boot,
+        *payload,
+    ]
+
+
+def _network_steps(mnt: Path, pasta: Sequence[str]) -> list[str]:
+    """A network namespace that is a file of the private tmpfs, and pasta, which serves it."""
+    return [
+        ": > netns",
+        _step(NETWORK, shlex.join(["unshare", f"--net={mnt / 'netns'}", "true"])),
+        _step(NETWORK, shlex.join([*pasta, "--netns", str(mnt / "netns")])),
+    ]
+
+
+def _mount(stage: Stage, kind: str, options: str, source: str, target: str) -> str:
+    return _step(stage, shlex.join(["mount", "-t", kind, "-o", options, source, target]))
+
+
+def _step(stage: Stage, command: str) -> str:
+    return f"{command} || exit {stage.status}"

@@ -1,0 +1,95 @@
+"""When is a guest ready? It tells us: nspawn passes its notifications on, sd_notify(3).
+
+In order come the leader's PID, and `READY=1` when the guest's job queue is empty. No sleep and no
+poll is on the way. What state the guest is in then is asked once, of its manager.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import IO, Self
+
+CREDENTIALS = struct.Struct("=iII")  # struct ucred, unix(7)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notification:
+    """One datagram: who sent it (PID and UID as seen from here), and its assignments."""
+
+    pid: int
+    uid: int
+    fields: dict[str, str]
+
+
+def parse(payload: bytes, pid: int, uid: int) -> Notification:
+    """Read the `NAME=value` lines of a datagram."""
+    lines = payload.decode(errors="replace").splitlines()
+    pairs = (line.partition("=") for line in lines)
+    return Notification(pid=pid, uid=uid, fields={name: value for name, _, value in pairs})
+
+
+class Listener:
+    """The socket that nspawn notifies."""
+
+    def __init__(self, path: Path) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self.socket.bind(str(path))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.socket.close()
+
+    def next(self, end: IO[bytes], deadline: float) -> Notification | None:
+        """Wait for the next notification of root; None when `end` speaks or closes first.
+
+        :raises TimeoutError: when `deadline` (of `time.monotonic`) passes.
+        """
+        while True:
+            ready, _, _ = select.select(
+                [self.socket, end], [], [], max(0, deadline - time.monotonic())
+            )
+            if self.socket in ready:
+                payload, control, _, _ = self.socket.recvmsg(8192, socket.CMSG_SPACE(12))
+                for _, _, data in control:
+                    pid, uid, _ = CREDENTIALS.unpack(data)
+                    if uid == 0:
+                        return parse(payload, pid, uid)
+            elif end in ready:
+                return None
+            else:
+                raise TimeoutError
+
+
+def leader_of(nspawn: int, inner_pid: int) -> int:
+    """The guest's PID 1 as seen from here; nspawn knows it by the number in its own namespace.
+
+    :raises ProcessLookupError: if it has ended already.
+    """
+    children = Path(f"/proc/{nspawn}/task/{nspawn}/children").read_text().split()
+    for child in children:
+        if inner_pid in _namespace_pids(int(child)):
+            return int(child)
+    raise ProcessLookupError
+
+
+def _namespace_pids(pid: int) -> list[int]:
+    """Return a process's numbers, from the outermost namespace inwards, proc_pid_status(5)."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == "NSpid":
+            return [int(number) for number in value.split()]
+    return []

@@ -1,0 +1,121 @@
+"""A command in a guest with a terminal: the pty is the guest's own, our terminal stays ours.
+
+Handing our terminal in would let a guest push keystrokes into it (TIOCSTI), and `tty` in the guest
+would not know its device.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+import stat
+import sys
+import termios
+import tty
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from postroj.process import CHUNK, exit_status, kill_group, write_all
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+    from types import FrameType
+
+TIOCGPTPEER = 0x5441  # ioctl_tty(2), since Linux 4.13
+PTMX = os.makedev(5, 2)
+
+
+def is_interactive() -> bool:
+    """Whether both our stdin and our stdout are a terminal."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def open_pty(leader: int) -> tuple[int, int]:
+    """Open a pty in the guest's devpts; descriptors of both its ends.
+
+    The path is walked one name at a time without following links, since the guest owns it.
+
+    :raises OSError: if the guest has no devpts where it belongs.
+    """
+    here = os.open(f"/proc/{leader}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for name in ("dev", "pts", "ptmx"):
+            there = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
+            os.close(here)
+            here = there
+        status = os.fstat(here)
+        if not stat.S_ISCHR(status.st_mode) or status.st_rdev != PTMX:
+            message = "the guest's /dev/pts/ptmx is no pty"
+            raise OSError(message)
+        flags = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC
+        master = os.open(f"/proc/self/fd/{here}", flags)
+    finally:
+        os.close(here)
+    fcntl.ioctl(master, termios.TIOCSPTLCK, b"\0\0\0\0")
+    return master, fcntl.ioctl(master, TIOCGPTPEER, flags)
+
+
+def converse(process: subprocess.Popen[bytes], master: int) -> int:
+    """Carry keystrokes in and the screen out until the command ends; its status."""
+    pidfd = os.pidfd_open(process.pid)
+    try:
+        with _raw(sys.stdin.fileno()), _resizing(master):
+            sources = [master, sys.stdin.fileno(), pidfd]
+            while sources[-1:] == [pidfd]:
+                sources = _carry(sources, master, pidfd)
+        return exit_status(process.wait())
+    except BaseException:
+        kill_group(process)
+        raise
+    finally:
+        os.close(pidfd)
+
+
+def _carry(sources: list[int], master: int, pidfd: int) -> list[int]:
+    """Serve what is ready once; the sources that remain, without `pidfd` at the command's end."""
+    ready, _, _ = select.select(sources, [], [])
+    remaining = list(sources)
+    if master in ready:
+        with suppress(OSError):  # EIO: nobody has the other end any more
+            write_all(sys.stdout.fileno(), os.read(master, CHUNK))
+            return remaining
+        remaining.remove(master)
+    elif pidfd in ready:
+        remaining.remove(pidfd)
+    elif sys.stdin.fileno() in ready:
+        keys = os.read(sys.stdin.fileno(), CHUNK)
+        if keys:
+            write_all(master, keys)
+        else:
+            remaining.remove(sys.stdin.fileno())
+    return remaining
+
+
+@contextmanager
+def _raw(descriptor: int) -> Iterator[None]:
+    """Every key goes to the guest, Ctrl-C too."""
+    before = termios.tcgetattr(descriptor)
+    tty.setraw(descriptor)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+
+
+@contextmanager
+def _resizing(master: int) -> Iterator[None]:
+    """The pty has the size of our window, now and when it changes."""
+
+    def resize(number: int = 0, frame: FrameType | None = None) -> None:
+        size = fcntl.ioctl(sys.stdout.fileno(), termios.TIOCGWINSZ, b"\0" * 8)
+        fcntl.ioctl(master, termios.TIOCSWINSZ, size)
+
+    before = signal.signal(signal.SIGWINCH, resize)
+    resize()
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGWINCH, before)
