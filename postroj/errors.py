@@ -48,6 +48,11 @@ class PostrojError(Exception):
         self.evidence = evidence
         self.hint = hint
 
+    @property
+    def reason(self) -> str:
+        """The sentence, and the evidence below it."""
+        return "\n".join(part for part in (self.message, self.evidence) if part)
+
 
 class UsageError(PostrojError):
     """What was typed cannot be done; nothing was started."""

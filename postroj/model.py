@@ -113,6 +113,8 @@ class StepResult:
     reason: str
     seconds: float
     """Of the step itself, without its checks."""
+    hint: str = ""
+    """The next thing to type, if the step failed and there is one."""
     checks: tuple[CheckResult, ...] = ()
 
     @property

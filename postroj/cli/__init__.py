@@ -27,7 +27,7 @@ COMMANDS = {
     "run": ("postroj.cli.guests", "run", "Run one command in a fresh guest."),
     "shell": ("postroj.cli.guests", "shell", "Open an interactive shell in a fresh guest."),
     "pkgprobe": ("postroj.cli.probe", "pkgprobe", "Probe a package in a fresh guest."),
-    "selftest": ("postroj.cli.host", "selftest", "Prove that postroj works on this host."),
+    "selftest": ("postroj.cli.selftest", "selftest", "Prove that postroj works on this host."),
     "doctor": ("postroj.cli.host", "doctor", "Show what this host lacks, and mend it."),
 }
 """Name of a command: its module, its function, and its line in `postroj --help`."""

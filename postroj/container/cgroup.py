@@ -51,13 +51,13 @@ def remove(name: str) -> None:
     deadline = time.monotonic() + PATIENCE
     for root in mounted().values():
         for folder, _, _ in os.walk(root / name, topdown=False):
-            _remove_group(folder, deadline)
+            _remove_group(Path(folder), deadline)
 
 
-def _remove_group(folder: str, deadline: float) -> None:
+def _remove_group(folder: Path, deadline: float) -> None:
     while True:
         try:
-            os.rmdir(folder)
+            folder.rmdir()
         except FileNotFoundError:
             return
         except OSError:  # EBUSY: a zombie is still in it

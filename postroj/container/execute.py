@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
 ENVIRONMENT = {
@@ -25,6 +25,11 @@ ENVIRONMENT = {
     "container": "systemd-nspawn",
 }
 
+# A session in the guest, without nsenter: it would die of a Ctrl-C that the command handles.
+IN_SESSION = (
+    *("/bin/sh", "-c", 'command -v setsid >/dev/null && exec setsid -c "$@"; exec "$@"', "sh"),
+)
+
 LOGIN_SHELL = ("/bin/sh", "-c", "[ -x /bin/bash ] && exec /bin/bash -l; exec /bin/sh -l")
 
 
@@ -33,7 +38,7 @@ class Command:
     """What to run in a guest, as root."""
 
     argv: tuple[str, ...]
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: dict[str, str] = field(default_factory=dict)
     """On top of `ENVIRONMENT`."""
     chdir: str | None = None
     """An absolute path in the guest; None is its root directory."""
@@ -52,11 +57,10 @@ def enter_argv(
     bounds = ",".join(["-all", *(f"+cap_{number}" for number in bounding_set)])
     return [
         *("sh", "-c", f'{joins}exec "$@"', "sh"),
-        *(("setsid", "--ctty") if terminal else ()),
         *("setpriv", "--bounding-set", bounds, "--inh-caps", "-all"),
         *("nsenter", "--target", str(leader)),
         *("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd"),
-        *("--", *_in_directory(command)),
+        *("--", *(IN_SESSION if terminal else ()), *_in_directory(command)),
     ]
 
 

@@ -21,6 +21,7 @@ from postroj.container import cgroup, execute, garbage, network, nspawn, readine
 from postroj.errors import CommandError, GuestError, HostError
 from postroj.locking import Claim
 from postroj.model import NetworkMode
+from postroj.streams import write_all
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -93,7 +94,6 @@ class Guest:
                 stdio=(subprocess.PIPE, subprocess.PIPE, console),
                 env=env,
                 pass_fds=held,
-                session=True,
             )
         stack.callback(self._stop)
 
@@ -213,8 +213,8 @@ class Guest:
         return process.relay(
             child,
             stdin=process.Feed(descriptor=sys.stdin.fileno()),
-            stdout=lambda chunk: process.write_all(1, chunk),
-            stderr=lambda chunk: process.write_all(2, chunk),
+            stdout=lambda chunk: write_all(1, chunk),
+            stderr=lambda chunk: write_all(2, chunk),
         )
 
     def _converse(self, command: Command) -> int:
@@ -278,9 +278,7 @@ def _write_seed(run_dir: Path, name: str, resolv_conf: str) -> None:
         "hostname": f"{name}\n",
         # a minimal image has none, and daemons that bind `localhost` fail without
         "hosts": (
-            "127.0.0.1 localhost\n"
-            "::1 localhost ip6-localhost ip6-loopback\n"
-            f"127.0.1.1 {name}\n"
+            f"127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n127.0.1.1 {name}\n"
         ),
         # random, since systemd presets all units anew where it is missing, machine-id(5)
         "machine-id": f"{os.urandom(16).hex()}\n",

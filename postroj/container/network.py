@@ -100,7 +100,7 @@ def inside(pid: int, function: Callable[[], T]) -> T:
             finally:
                 os.close(descriptor)
             future.set_result(function())
-        except BaseException as error:  # noqa: BLE001 it is raised again, in the caller's thread
+        except BaseException as error:  # it is raised again, in the caller's thread
             future.set_exception(error)
 
     threading.Thread(target=enter_and_call, name=f"netns-{pid}", daemon=True).start()

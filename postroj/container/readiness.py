@@ -49,7 +49,10 @@ class Listener:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
     ) -> None:
         self.socket.close()
 
@@ -58,17 +61,16 @@ class Listener:
 
         :raises TimeoutError: when `deadline` (of `time.monotonic`) passes.
         """
+        sources = [self.socket.fileno(), end.fileno()]
         while True:
-            ready, _, _ = select.select(
-                [self.socket, end], [], [], max(0, deadline - time.monotonic())
-            )
-            if self.socket in ready:
+            ready, _, _ = select.select(sources, [], [], max(0, deadline - time.monotonic()))
+            if sources[0] in ready:
                 payload, control, _, _ = self.socket.recvmsg(8192, socket.CMSG_SPACE(12))
                 for _, _, data in control:
                     pid, uid, _ = CREDENTIALS.unpack(data)
                     if uid == 0:
                         return parse(payload, pid, uid)
-            elif end in ready:
+            elif ready:
                 return None
             else:
                 raise TimeoutError

@@ -17,14 +17,16 @@ import tty
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from postroj.process import CHUNK, exit_status, kill_group, write_all
+from postroj.process import exit_status, kill_group
+from postroj.streams import CHUNK, write_all
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator
     from types import FrameType
 
-TIOCGPTPEER = 0x5441  # ioctl_tty(2), since Linux 4.13
+TIOCSPTLCK = 0x40045431  # ioctl_tty(2)
+TIOCGPTPEER = 0x5441  # since Linux 4.13
 PTMX = os.makedev(5, 2)
 
 
@@ -54,7 +56,7 @@ def open_pty(leader: int) -> tuple[int, int]:
         master = os.open(f"/proc/self/fd/{here}", flags)
     finally:
         os.close(here)
-    fcntl.ioctl(master, termios.TIOCSPTLCK, b"\0\0\0\0")
+    fcntl.ioctl(master, TIOCSPTLCK, b"\0\0\0\0")
     return master, fcntl.ioctl(master, TIOCGPTPEER, flags)
 
 

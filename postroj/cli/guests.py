@@ -1,0 +1,200 @@
+"""`postroj run` and `postroj shell`: a command in a fresh guest, as if it ran here."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from postroj.cli.images import complete_image
+from postroj.errors import ExitStatus, PostrojError, UsageError
+from postroj.model import NetworkMode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from postroj.container.nspawn import Bind
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+class Refused(click.ClickException):
+    """A command line that was wrong, with the exit status of `PassingThrough`."""
+
+    exit_code = ExitStatus.RUN_FAILED
+
+    def __init__(self, error: click.ClickException) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Say what is wrong as click does."""
+        self.error.show(file)
+
+
+class PassingThrough(click.Command):
+    """A command whose exit status is the guest command's own, and 125 when postroj failed."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Parse the command line; what is wrong with it is a failure of postroj's, too."""
+        try:
+            return super().make_context(*args, **kwargs)
+        except click.ClickException as error:
+            raise Refused(error) from error
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it, with the exit status of whatever fails replaced."""
+        try:
+            return super().invoke(ctx)
+        except PostrojError as error:
+            error.exit_status = ExitStatus.RUN_FAILED
+            raise
+
+
+def guest_options(function: F) -> F:
+    """Add the options of `run` and `shell` that say what the guest is."""
+    options = [
+        click.option(
+            "-i",
+            "--image",
+            "image_name",
+            metavar="NAME",
+            default="debian-stable",
+            show_default=True,
+            shell_complete=complete_image,
+            help="The image; pulled when it is not stored yet.",
+        ),
+        click.option(
+            "--network",
+            type=click.Choice([mode.value for mode in NetworkMode]),
+            default=NetworkMode.PRIVATE.value,
+            show_default=True,
+            help="A network of its own with outbound access, the host's, or none.",
+        ),
+        click.option(
+            "--bind",
+            "binds",
+            multiple=True,
+            metavar="SOURCE[:TARGET]",
+            help="Show a file or directory of the host in the guest, writable.",
+        ),
+        click.option(
+            "--bind-ro",
+            "read_only_binds",
+            multiple=True,
+            metavar="SOURCE[:TARGET]",
+            help="The same, read-only.",
+        ),
+        click.option(
+            "-e",
+            "--setenv",
+            "variables",
+            multiple=True,
+            metavar="NAME[=VALUE]",
+            help="Set a variable; without a value take it over from here.",
+        ),
+        click.option(
+            "-w", "--chdir", metavar="DIR", help="Working directory, an absolute path in the guest."
+        ),
+        click.option(
+            "--boot-timeout",
+            type=click.FloatRange(min=0, min_open=True),
+            default=60,
+            show_default=True,
+            metavar="SECONDS",
+            help="How long the guest may take until it is ready.",
+        ),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@click.command(cls=PassingThrough, context_settings={"allow_interspersed_args": False})
+@guest_options
+@click.option("--boot/--no-boot", default=True, help="With or without its init running.")
+@click.argument("argv", metavar="COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
+def run(argv: tuple[str, ...], boot: bool, **options: Any) -> int:
+    """Run one command in a fresh guest, which is gone afterwards.
+
+    stdin, stdout, stderr and the exit status are the command's (128 + N when signal N killed it);
+    125 says that postroj failed. With a terminal on stdin and stdout the command gets one, too.
+    """
+    return _run(argv, boot=boot, **options)
+
+
+@click.command(cls=PassingThrough)
+@guest_options
+def shell(**options: Any) -> int:
+    """Open an interactive shell in a fresh guest, which is gone afterwards."""
+    from postroj.container.execute import LOGIN_SHELL
+
+    return _run(LOGIN_SHELL, boot=True, **options)
+
+
+def _run(
+    argv: Sequence[str],
+    *,
+    boot: bool,
+    image_name: str,
+    network: str,
+    binds: tuple[str, ...],
+    read_only_binds: tuple[str, ...],
+    variables: tuple[str, ...],
+    chdir: str | None,
+    boot_timeout: float,
+) -> int:
+    from postroj.container.execute import Command
+    from postroj.container.guest import Guest
+    from postroj.container.nspawn import GuestSpec
+    from postroj.image.pull import obtain
+
+    if chdir is not None and not chdir.startswith("/"):
+        message = f"'{chdir}' is no absolute path"
+        raise UsageError(message)
+    command = Command(argv=tuple(argv), env=dict(map(_variable, variables)), chdir=chdir)
+    shown = [
+        *(_bind(text, read_only=False) for text in binds),
+        *(_bind(text, read_only=True) for text in read_only_binds),
+    ]
+    with obtain(image_name) as image:
+        spec = GuestSpec(
+            layers=(image.path,),
+            network=NetworkMode(network),
+            boot=boot,
+            binds=tuple(shown),
+            boot_timeout=boot_timeout,
+        )
+        with Guest(spec) as guest:
+            return guest.attach(command)
+
+
+def _variable(text: str) -> tuple[str, str]:
+    """Read NAME=VALUE, or NAME for a variable of ours, as docker has it."""
+    name, separator, value = text.partition("=")
+    if not name:
+        message = f"'{text}' names no variable"
+        raise UsageError(message)
+    return name, value if separator else os.environ.get(name, "")
+
+
+def _bind(text: str, *, read_only: bool) -> Bind:
+    r"""Read SOURCE[:TARGET], with `\:` for a colon in a name, as nspawn has it.
+
+    :raises UsageError: if there is no such source, or a path is no absolute one.
+    """
+    from postroj.container.nspawn import Bind
+
+    parts = [re.sub(r"\\(.)", r"\1", part) for part in re.split(r"(?<!\\):", text)]
+    source = Path(parts[0]).absolute()
+    target = parts[1] if len(parts) > 1 else str(source)
+    if len(parts) > 2 or not parts[0] or not target.startswith("/"):
+        message = f"'{text}' is not of the form SOURCE[:TARGET] with an absolute TARGET"
+        raise UsageError(message)
+    if not source.exists():
+        message = f"'{source}' does not exist"
+        raise UsageError(message)
+    return Bind(source=source, target=target, read_only=read_only)

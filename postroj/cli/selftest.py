@@ -1,0 +1,62 @@
+"""`postroj selftest`: the proof that postroj works here, one line a thing that was proved."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from postroj import console
+from postroj.cli.images import complete_image
+from postroj.errors import ExitStatus
+from postroj.model import Outcome
+
+if TYPE_CHECKING:
+    from postroj.selftest import Proof
+
+WIDTH = 46
+"""Of the column that says what was proved."""
+
+
+@click.command()
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_image)
+@click.option("--json", "as_json", is_flag=True, help="Print what was proved as JSON on stdout.")
+def selftest(names: tuple[str, ...], as_json: bool) -> int:
+    """Prove that postroj works on this host, on the images NAME (debian-stable).
+
+    Each is pulled if need be and booted; a package with a service of its own is built in it,
+    and probed. Exit status 0 if all of it worked, 4 otherwise.
+    """
+    from postroj.container.guest import require_root
+    from postroj.image import catalog
+    from postroj.selftest import prove, verdict
+
+    require_root()
+    entries = [catalog.find(name) for name in names or ("debian-stable",)]
+    proofs = []
+    for proof in prove([entry.name for entry in entries]):
+        proofs.append(proof)
+        if not as_json:
+            _print(proof)
+    seconds = sum(proof.seconds for proof in proofs)
+    outcome = verdict(proofs)
+    if as_json:
+        document = {"outcome": outcome, "proofs": [asdict(proof) for proof in proofs]}
+        click.echo(json.dumps(document, indent=2))
+    else:
+        passed = sum(proof.outcome is Outcome.PASS for proof in proofs)
+        click.echo(f"{outcome.upper()}: {passed} of {len(proofs)} proved in {seconds:.1f} s")
+    return ExitStatus.PASSED if outcome is Outcome.PASS else ExitStatus.ERROR
+
+
+def _print(proof: Proof) -> None:
+    sentence, *evidence = proof.evidence.splitlines() or [""]
+    word = f"{proof.outcome:<5}"
+    if console.colour_wanted(sys.stdout):
+        word = click.style(word, fg="green" if proof.outcome is Outcome.PASS else "red")
+    click.echo(f"{word} {proof.seconds:6.1f} s  {proof.image}  {proof.what:<{WIDTH}}  {sentence}")
+    for line in evidence:
+        click.echo(f"{'':>16}| {line}")

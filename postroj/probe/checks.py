@@ -1,0 +1,156 @@
+"""The questions of `--check-…`, asked side by side, each answered with a `CheckResult`.
+
+Units, ports and files are asked at once, so that their waits overlap; then commands, in order,
+since they may need what was waited for; at last whether a unit has failed that had not before.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from postroj.errors import CommandTimeout, PostrojError
+from postroj.model import CheckKind, CheckResult, Outcome
+from postroj.probe import ports, units
+from postroj.probe.deadline import CalledOff, Deadline
+from postroj.process import last_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from postroj.container.guest import Guest
+
+AT_ONCE = 16
+NEW_FAILURES = "no newly failed unit"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What a check asks: `subject` is a unit, a URL, a path or a shell command."""
+
+    kind: CheckKind
+    subject: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manners:
+    """How questions are asked."""
+
+    timeout: float = 30.0
+    """Seconds until a check must have come true."""
+    settle: float = 3.0
+    """Seconds for which a unit must have stayed up."""
+    expected: ports.Expectation = field(default_factory=ports.Expectation)
+
+
+Answer = tuple[Outcome, str]
+
+
+def ask_all(
+    guest: Guest, questions: Sequence[Question], manners: Manners, before: Sequence[str]
+) -> Iterator[CheckResult]:
+    """Ask everything and yield each answer as it comes.
+
+    `before` are the units that had failed before the package came.
+    """
+    began = time.monotonic()
+    commands = [question for question in questions if question.kind is CheckKind.COMMAND]
+    waiting = [question for question in questions if question.kind is not CheckKind.COMMAND]
+    yield from _side_by_side(guest, waiting, manners)
+    for question in commands:
+        yield _timed(question, partial(_ask_command, guest, question.subject, manners.timeout))
+    question = Question(kind=CheckKind.UNIT, subject=NEW_FAILURES)
+    yield _timed(question, partial(_ask_failures, guest, before, began + manners.settle))
+
+
+def unasked(questions: Sequence[Question], reason: str) -> tuple[CheckResult, ...]:
+    """Answer every question with a skip."""
+    return tuple(
+        CheckResult(kind=q.kind, subject=q.subject, outcome=Outcome.SKIP, reason=reason, seconds=0)
+        for q in questions
+    )
+
+
+def _side_by_side(
+    guest: Guest, questions: Sequence[Question], manners: Manners
+) -> Iterator[CheckResult]:
+    over = threading.Event()
+    pool = ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="check")
+    try:
+        pending = {
+            pool.submit(_timed, question, partial(_ask, guest, question, manners, over))
+            for question in questions
+        }
+        while pending:
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in done)
+    finally:
+        over.set()  # Ctrl-C: nobody waits any more
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _timed(question: Question, ask: Callable[[], Answer]) -> CheckResult:
+    """Ask; whatever keeps us from asking is an error, not the package's failure."""
+    began = time.monotonic()
+    try:
+        outcome, reason = ask()
+    except PostrojError as error:
+        outcome = Outcome.ERROR
+        reason = error.reason
+    except CalledOff:
+        outcome, reason = Outcome.SKIP, "interrupted"
+    return CheckResult(
+        kind=question.kind,
+        subject=question.subject,
+        outcome=outcome,
+        reason=reason,
+        seconds=time.monotonic() - began,
+    )
+
+
+def _ask(guest: Guest, question: Question, manners: Manners, over: threading.Event) -> Answer:
+    deadline = Deadline(manners.timeout, over)
+    match question.kind:
+        case CheckKind.UNIT:
+            return units.check(guest, question.subject, settle=manners.settle, deadline=deadline)
+        case CheckKind.NETWORK:
+            where = ports.endpoint(question.subject)
+            return ports.check(guest.leader, where, manners.expected, deadline=deadline)
+        case CheckKind.FILE:
+            return _ask_file(guest, question.subject)
+        case CheckKind.COMMAND:
+            return _ask_command(guest, question.subject, manners.timeout)
+
+
+def _ask_file(guest: Guest, path: str) -> Answer:
+    argv = ["stat", "--dereference", "--format=%F, %s bytes, mode %a, owner %U:%G", "--", path]
+    done = guest.run(argv, ok=range(256), timeout=30)
+    if done.status:
+        return Outcome.FAIL, f"there is no such file ({done.output.rpartition(': ')[2]})"
+    return Outcome.PASS, done.text
+
+
+def _ask_command(guest: Guest, command: str, timeout: float) -> Answer:
+    """Run a shell command in the guest, once."""
+    try:
+        done = guest.run(["sh", "-c", command], ok=range(256), timeout=timeout)
+    except CommandTimeout as error:
+        sentence = f"did not end within {timeout:g} s"
+        return Outcome.FAIL, f"{sentence}\n{last_lines(error.output)}".rstrip()
+    if done.status:
+        return Outcome.FAIL, f"status {done.status}\n{last_lines(done.output)}".rstrip()
+    return Outcome.PASS, "status 0"
+
+
+def _ask_failures(guest: Guest, before: Sequence[str], not_before: float) -> Answer:
+    """Look for failed units once they had the time to fail."""
+    time.sleep(max(0.0, not_before - time.monotonic()))
+    new = [unit for unit in guest.failed_units() if unit not in before]
+    if not new:
+        return Outcome.PASS, "none"
+    evidence = "\n".join(units.journal(guest, unit) for unit in new)
+    return Outcome.FAIL, f"failed since the installation: {', '.join(new)}\n{evidence}".rstrip()

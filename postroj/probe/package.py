@@ -1,0 +1,96 @@
+"""Package files: from what was typed, a path or a URL, to a file that a guest may see."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from postroj import console, net
+from postroj.errors import DownloadError, PackageError, UsageError
+from postroj.model import Manager
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MAGIC = {b"!<arch>\n": Manager.APT}
+"""How a package file begins: deb(5)."""
+
+GUEST_DIR = "/run/postroj/packages"
+"""Where a guest sees package files, read-only; below a tmpfs, so that nothing of it remains."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackageFile:
+    """A package under test."""
+
+    path: Path
+    manager: Manager
+
+    @property
+    def name(self) -> str:
+        """Its file name."""
+        return self.path.name
+
+    @property
+    def guest_path(self) -> str:
+        """Where the guest sees it."""
+        return f"{GUEST_DIR}/{self.name}"
+
+
+def fetch(packages: Sequence[str], digests: Sequence[str], folder: Path) -> list[Path]:
+    """Bring every package to a local file, URLs into `folder`; `digests` pin them, if any.
+
+    :raises UsageError: if a file does not exist, or the digests do not match up with the packages.
+    :raises DownloadError: if a URL cannot be fetched, or a pinned digest is another one.
+    """
+    if digests and len(digests) != len(packages):
+        message = f"{len(packages)} package(s) and {len(digests)} `--sha256`: give one for each"
+        raise UsageError(message)
+    pins: Sequence[str | None] = digests or [None] * len(packages)
+    paths = [_fetch(text, pin, folder) for text, pin in zip(packages, pins, strict=True)]
+    names = [path.name for path in paths]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        message = f"two packages have the file name '{twice}'"
+        raise UsageError(message)
+    return paths
+
+
+def _fetch(text: str, pin: str | None, folder: Path) -> Path:
+    if "://" in text:
+        name = urlsplit(text).path.rpartition("/")[2] or "package"
+        target = folder / name
+        with console.progress(f"download {name}", unit="B") as progress:
+            net.download(text, target, sha256=pin, progress=progress)
+        return target
+    path = Path(text).absolute()
+    if not path.is_file():
+        message = f"'{text}' is no file"
+        raise UsageError(message, hint="`--package` takes a path or an http(s) URL")
+    if pin is not None:
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        if digest != pin.lower():
+            message = f"'{text}' is not the file that was pinned"
+            raise DownloadError(message, evidence=f"sha256 {digest}\npinned {pin}")
+    return path
+
+
+def recognise(path: Path) -> PackageFile:
+    """Tell a package's format by how its file begins.
+
+    :raises PackageError: if it is none that postroj knows.
+    """
+    with path.open("rb") as stream:
+        head = stream.read(max(map(len, MAGIC)))
+    for magic, manager in MAGIC.items():
+        if head.startswith(magic):
+            return PackageFile(path=path, manager=manager)
+    message = f"'{path.name}' is no package"
+    raise PackageError(
+        message,
+        evidence=f"{path.stat().st_size} bytes, the first are {head!r}",
+        hint="postroj probes .deb packages",
+    )

@@ -1,0 +1,212 @@
+"""Does something answer on a port of the guest? Asked from the host, in the guest's namespace.
+
+So the guest needs no curl, no ss and no netcat. Every question is repeated until it is answered
+with yes, or the deadline passes.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import socket
+import ssl
+import sys
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+from postroj import __version__
+from postroj.container import network
+from postroj.errors import UsageError
+from postroj.model import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from postroj.probe.deadline import Deadline
+
+INTERVAL = 0.1
+ATTEMPT = 5.0
+"""Seconds for one attempt."""
+
+SCHEMES = {"tcp": None, "udp": None, "http": 80, "https": 443}
+"""Schemes of `--check-network`, with their default ports."""
+
+BODY_LIMIT = 1 << 20
+
+LISTEN = "0A"
+"""State of a TCP socket that listens; a UDP socket that is bound has 07 (proc_pid_net(5))."""
+BOUND = "07"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """What `--check-network` asks about."""
+
+    url: str
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+
+def endpoint(url: str) -> Endpoint:
+    """Read `tcp://host:port`, `udp://host:port`, `http(s)://host[:port]/path`.
+
+    :raises UsageError: if it is none of them.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    if parts.scheme in SCHEMES and parts.hostname and (port or SCHEMES[parts.scheme]):
+        port = port or SCHEMES[parts.scheme] or 0
+        path = urlunsplit(("", "", parts.path or "/", parts.query, ""))
+        return Endpoint(url=url, scheme=parts.scheme, host=parts.hostname, port=port, path=path)
+    message = f"'{url}' is no address to check"
+    raise UsageError(message, hint="tcp://host:port, udp://host:port or http(s)://host[:port]/path")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expectation:
+    """What an http(s) answer must be."""
+
+    status: int | None = None
+    """None is any status below 400."""
+    body: str | None = None
+    """Text that must be in the body."""
+
+
+class NoAnswer(Exception):
+    """Nothing answered, or not what was expected."""
+
+
+def check(
+    leader: int, where: Endpoint, expected: Expectation, *, deadline: Deadline
+) -> tuple[Outcome, str]:
+    """Ask until something answers or the deadline passes: outcome and reason."""
+    ask: Callable[[Endpoint, float], str]
+    match where.scheme:
+        case "tcp":
+            ask = _ask_tcp
+        case "udp":
+            ask = partial(_ask_udp, leader)
+        case _:
+            ask = partial(_ask_http, expected)
+    while True:
+        attempt = min(ATTEMPT, max(0.5, deadline.left))
+        try:
+            answer = network.inside(leader, partial(ask, where, attempt))
+            return Outcome.PASS, f"{answer} after {deadline.spent:.1f} s"
+        except (OSError, http.client.HTTPException, NoAnswer) as error:
+            problem = _words(error)
+        if not deadline.wait(INTERVAL):
+            break
+    sentence = f"{problem} for {deadline.seconds:g} s"
+    return Outcome.FAIL, f"{sentence}\n{_instead(leader, where)}"
+
+
+def _ask_tcp(where: Endpoint, timeout: float) -> str:
+    with socket.create_connection((where.host, where.port), timeout=timeout):
+        return "connected"
+
+
+def _ask_udp(leader: int, where: Endpoint, timeout: float) -> str:
+    """Knock with an empty datagram: an answer, or silence of a socket that is bound there."""
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        where.host, where.port, type=socket.SOCK_DGRAM
+    )[0]
+    with socket.socket(family, kind, protocol) as knocker:
+        knocker.settimeout(min(0.3, timeout))
+        knocker.connect(address)
+        knocker.send(b"")
+        try:
+            return f"answered with {len(knocker.recv(65536))} bytes"
+        except TimeoutError:
+            if _is_bound(leader, str(address[0]), where.port):
+                return "bound"
+            message = "no answer"
+            raise TimeoutError(message) from None
+
+
+def _ask_http(expected: Expectation, where: Endpoint, timeout: float) -> str:
+    """Ask for the page itself: no proxy, no redirection, any certificate, as a service has them."""
+    if where.scheme == "https":
+        context = ssl._create_unverified_context()  # noqa: S323 no public name for it
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+            where.host, where.port, timeout=timeout, context=context
+        )
+    else:
+        connection = http.client.HTTPConnection(where.host, where.port, timeout=timeout)
+    try:
+        connection.request("GET", where.path, headers={"User-Agent": f"postroj/{__version__}"})
+        reply = connection.getresponse()
+        status, body = reply.status, reply.read(BODY_LIMIT).decode(errors="replace")
+    finally:
+        connection.close()
+    if status != expected.status if expected.status else status >= 400:
+        wanted = expected.status or "one below 400"
+        message = f"status {status} instead of {wanted}"
+        raise NoAnswer(message)
+    if expected.body is not None and expected.body not in body:
+        message = f"status {status}, but '{expected.body}' is not in the body {body[:80]!r}"
+        raise NoAnswer(message)
+    return f"status {status}"
+
+
+def _words(error: Exception) -> str:
+    match error:
+        case TimeoutError():
+            return str(error) or "timed out"
+        case OSError(strerror=str(text)):
+            return text.lower()
+        case http.client.HTTPException():
+            return f"no HTTP answer ({type(error).__name__})"
+        case _:
+            return str(error)
+
+
+def _instead(leader: int, where: Endpoint) -> str:
+    """What does listen in the guest, as evidence."""
+    kind = "udp" if where.scheme == "udp" else "tcp"
+    found = ", ".join(f"{host}:{port}" for host, port in listening(leader, kind))
+    return f"{kind} sockets that listen in the guest: {found or 'none'}"
+
+
+def _is_bound(leader: int, host: str, port: int) -> bool:
+    return any(
+        port == bound and address in (host, "0.0.0.0", "[::]", f"[{host}]")  # noqa: S104
+        for address, bound in listening(leader, "udp")
+    )
+
+
+def listening(leader: int, kind: str) -> list[tuple[str, int]]:
+    """Addresses and ports on which `tcp` or `udp` sockets of the guest listen, sorted."""
+    found = set()
+    for name in (kind, f"{kind}6"):
+        path = Path(f"/proc/{leader}/net/{name}")
+        if path.exists():  # a kernel without IPv6 has no such file
+            found |= parse_sockets(path.read_text())
+    return sorted(found)
+
+
+def parse_sockets(text: str) -> set[tuple[str, int]]:
+    """Read `/proc/PID/net/{tcp,udp}{,6}`: local addresses of sockets that wait for a peer."""
+    found = set()
+    for line in text.splitlines()[1:]:
+        words = line.split()
+        if words[3] in (LISTEN, BOUND):
+            address, port = words[1].split(":")
+            found.add((_address(address), int(port, 16)))
+    return found
+
+
+def _address(digits: str) -> str:
+    """Read an address: 32-bit words in the byte order of the host."""
+    words = [bytes.fromhex(digits[i : i + 8]) for i in range(0, len(digits), 8)]
+    raw = b"".join(word[::-1] if sys.byteorder == "little" else word for word in words)
+    address = ipaddress.ip_address(raw)
+    return f"[{address}]" if address.version == 6 else str(address)

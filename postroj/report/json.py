@@ -1,0 +1,58 @@
+"""The report for machines: schema 1. Keys are added, never renamed, within a schema number."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from postroj.model import CheckResult, ProbeResult, Report, StepResult
+
+SCHEMA = 1
+
+
+def render(report: Report) -> str:
+    """Return the report as JSON text."""
+    document = {
+        "schema": SCHEMA,
+        "outcome": report.outcome,
+        "probes": [_probe(probe) for probe in report.probes],
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False)
+
+
+def _probe(probe: ProbeResult) -> dict[str, Any]:
+    return {
+        "image": probe.image,
+        "package": probe.package,
+        "outcome": probe.outcome,
+        "reason": probe.reason,
+        "hint": probe.hint,
+        "steps": [_step(step) for step in probe.steps],
+        "timings": {part: _seconds(seconds) for part, seconds in probe.timings.items()},
+    }
+
+
+def _step(step: StepResult) -> dict[str, Any]:
+    return {
+        "name": step.name,
+        "outcome": step.outcome,
+        "reason": step.reason,
+        "hint": step.hint,
+        "seconds": _seconds(step.seconds),
+        "checks": [_check(check) for check in step.checks],
+    }
+
+
+def _check(check: CheckResult) -> dict[str, Any]:
+    return {
+        "kind": check.kind,
+        "subject": check.subject,
+        "outcome": check.outcome,
+        "reason": check.reason,
+        "seconds": _seconds(check.seconds),
+    }
+
+
+def _seconds(value: float) -> float:
+    return round(value, 3)

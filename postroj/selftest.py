@@ -1,0 +1,192 @@
+"""Proof that postroj works on this host: everything for real, with a package made on the spot."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from postroj import paths
+from postroj.container.guest import Guest
+from postroj.container.nspawn import GuestSpec
+from postroj.errors import PostrojError
+from postroj.image.pull import obtain
+from postroj.locking import Claim, sweep
+from postroj.model import CheckKind, NetworkMode, Outcome, worst
+from postroj.probe import package
+from postroj.probe.checks import Manners, Question
+from postroj.probe.ports import Expectation
+from postroj.probe.probe import Plan, probe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from postroj.model import CheckResult, Image, ProbeResult, StepResult
+
+NAME = "postroj-selftest"
+PORT = 8421
+GREETING = "postroj is here"
+
+# Perl and sh are all that the smallest Debian image has
+SERVER = rf"""#!/usr/bin/perl
+use strict;
+use warnings;
+use IO::Socket::INET;
+my $server = IO::Socket::INET->new(
+    LocalAddr => '127.0.0.1', LocalPort => {PORT}, Listen => 5, ReuseAddr => 1
+) or die "cannot listen: $!\n";
+while (my $client = $server->accept) {{
+    while (my $line = <$client>) {{ last if $line =~ /^\r?\n$/ }}
+    print $client "HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n{GREETING}\n";
+    close $client;
+}}
+"""
+
+UNIT = f"""[Unit]
+Description=Service of the selftest of postroj
+[Service]
+ExecStart=/usr/libexec/{NAME}
+[Install]
+WantedBy=multi-user.target
+"""
+
+CONTROL = f"""Package: {NAME}
+Version: 1.0
+Architecture: all
+Maintainer: postroj <postroj@localhost>
+Depends: perl-base
+Description: a service that answers
+"""
+
+POSTINST = f"""#!/bin/sh
+set -e
+systemctl daemon-reload
+systemctl enable --quiet --now {NAME}.service
+"""
+
+# stdin has the files, NUL between them; stdout is the package
+BUILD = f"""set -eu
+cd "$(mktemp -d)"
+mkdir -p t/DEBIAN t/usr/libexec t/usr/lib/systemd/system
+perl -0 -e '
+    my @names = @ARGV; @ARGV = ();
+    for my $name (@names) {{
+        my $text = <STDIN>; chomp $text;
+        open my $file, ">", "t/$name" or die; print $file $text; close $file;
+    }}
+' DEBIAN/control DEBIAN/postinst usr/libexec/{NAME} usr/lib/systemd/system/{NAME}.service
+chmod 755 t/DEBIAN/postinst t/usr/libexec/{NAME}
+dpkg-deb --root-owner-group --build t p.deb >&2
+cat p.deb
+"""
+
+PLAN = Plan(
+    questions=(
+        Question(kind=CheckKind.UNIT, subject=f"{NAME}.service"),
+        Question(kind=CheckKind.NETWORK, subject=f"tcp://127.0.0.1:{PORT}"),
+        Question(kind=CheckKind.NETWORK, subject=f"http://127.0.0.1:{PORT}/"),
+    ),
+    manners=Manners(timeout=30, settle=3, expected=Expectation(status=200, body=GREETING)),
+    network=NetworkMode.PRIVATE,
+    timeout=300,
+    boot_timeout=60,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """One thing that was proved on an image, or not."""
+
+    image: str
+    what: str
+    outcome: Outcome
+    evidence: str
+    seconds: float
+
+
+def prove(names: list[str]) -> Iterator[Proof]:
+    """Prove one thing after the other on each image; the first that fails ends that image."""
+    for name in names:
+        began = time.monotonic()
+        try:
+            with obtain(name) as image:
+                yield Proof(
+                    image=name,
+                    what="image is stored",
+                    outcome=Outcome.PASS,
+                    evidence=f"{image.path.stat().st_size / 1e6:.0f} MB",
+                    seconds=time.monotonic() - began,
+                )
+                yield from _prove_guest(image)
+        except PostrojError as error:
+            yield Proof(
+                image=name,
+                what="image and guest",
+                outcome=Outcome.ERROR,
+                evidence="\n".join(part for part in (error.reason, error.hint) if part),
+                seconds=time.monotonic() - began,
+            )
+
+
+def _prove_guest(image: Image) -> Iterator[Proof]:
+    downloads = paths.cache_dir() / "downloads"
+    sweep(downloads)
+    with Claim.make(downloads, "selftest") as claim:
+        deb = claim.path / f"{NAME}_1.0_all.deb"
+        yield from _prove_boot(image, deb)
+        yield from _prove_probe(image, deb)
+
+
+def _prove_boot(image: Image, deb: Path) -> Iterator[Proof]:
+    def proof(what: str, evidence: str) -> Proof:
+        nonlocal began
+        began, before = time.monotonic(), began
+        return Proof(
+            image=image.name,
+            what=what,
+            outcome=Outcome.PASS,
+            evidence=evidence,
+            seconds=began - before,
+        )
+
+    began = time.monotonic()
+    with Guest(GuestSpec(layers=(image.path,))) as guest:
+        yield proof("guest boots, and says so", guest.state)
+        lines = guest.run(["hostnamectl"], timeout=30).text.splitlines()
+        pairs = {name.strip(): value.strip() for name, _, value in (x.partition(":") for x in lines)}
+        yield proof("hostnamectl answers", pairs.get("Operating System", ""))
+        files = "\0".join((CONTROL, POSTINST, SERVER, UNIT)) + "\0"
+        built = guest.run(["sh", "-c", BUILD], stdin=files.encode(), timeout=60)
+        deb.write_bytes(built.stdout)
+        yield proof("a package with a service is built", f"{len(built.stdout)} bytes")
+
+
+def _prove_probe(image: Image, deb: Path) -> Iterator[Proof]:
+    result = probe(image, [package.recognise(deb)], PLAN, _Deaf())
+    if result.reason:
+        yield _of(image, "probe", Outcome.ERROR, result.reason, result.timings["total"])
+    for step in result.steps:
+        yield _of(image, f"probe: {step.name}", step.done, step.reason, step.seconds)
+        for check in step.checks:
+            what = f"probe: {check.kind} {check.subject}"
+            yield _of(image, what, check.outcome, check.reason, check.seconds)
+
+
+def _of(image: Image, what: str, outcome: Outcome, reason: str, seconds: float) -> Proof:
+    return Proof(image=image.name, what=what, outcome=outcome, evidence=reason, seconds=seconds)
+
+
+def verdict(proofs: list[Proof]) -> Outcome:
+    """Return `PASS`, or `ERROR`: on our own package every failure is ours."""
+    bad = worst(proof.outcome for proof in proofs) is not Outcome.PASS
+    return Outcome.ERROR if bad else Outcome.PASS
+
+
+class _Deaf:
+    """An audience that waits for the table."""
+
+    def begin_probe(self, image: str, package: str) -> None: ...
+    def end_step(self, step: StepResult) -> None: ...
+    def end_check(self, check: CheckResult) -> None: ...
+    def end_probe(self, probe: ProbeResult) -> None: ...

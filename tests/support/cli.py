@@ -1,0 +1,61 @@
+"""postroj as its users run it: a program with an exit status, stdout and stderr."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+POSTROJ = [sys.executable, "-m", "postroj"]
+
+DEFAULT_IMAGE = "debian-trixie"
+
+
+def postroj(*argv: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run postroj with arguments and return what came out, as text."""
+    options = {"stdin": subprocess.DEVNULL, "timeout": 300, "check": False} | options
+    return subprocess.run(
+        [*POSTROJ, *map(str, argv)], capture_output=True, text=True, **options
+    )
+
+
+def start(*argv: object, **options: Any) -> subprocess.Popen[bytes]:
+    """Start postroj in a process group of its own."""
+    options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE} | options
+    return subprocess.Popen([*POSTROJ, *map(str, argv)], process_group=0, **options)
+
+
+def eventually(question: Callable[[], object], seconds: float = 10) -> bool:
+    """Whether the answer becomes yes in time."""
+    end = time.monotonic() + seconds
+    while not question():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def host_state(name: str = "postroj") -> set[str]:
+    """What of postroj is on this host: processes, mounts, loop devices, namespaces, groups."""
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    loops = Path("/sys/block").glob("loop*/loop/backing_file")
+    found = {f"mount {line.split()[4]}" for line in mounts if name in line}
+    found |= {f"loop {path.read_text().strip()}" for path in loops if path.exists()}
+    found |= {f"netns {path.name}" for path in Path("/run/netns").glob(f"{name}*")}
+    for folder, names, _ in os.walk("/sys/fs/cgroup"):
+        found |= {f"cgroup {folder}/{child}" for child in names if child.startswith(f"{name}-")}
+    for status in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            argv = status.read_bytes().split(b"\0")
+        except OSError:  # it has ended
+            continue
+        program = os.path.basename(argv[0]).decode(errors="replace")
+        if program in ("systemd-nspawn", "pasta", "pasta.avx2", "passt.avx2", "mmdebstrap"):
+            found.add(f"process {status.parent.name} {b' '.join(argv).decode(errors='replace')}")
+    return found
