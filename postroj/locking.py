@@ -6,11 +6,13 @@ ends, however it ends. So a lock that is free proves that its owner is dead.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
 import secrets
 import shutil
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOCK_NAME = "lock"
+DYING = 5
+"""Seconds that a process which was killed may take to be gone."""
 CLAIM_NAME = re.compile(r"[a-z-]+-[0-9a-f]{8}")
 
 
@@ -93,9 +97,26 @@ def sweep(parent: Path, before: Callable[[str], None] = lambda name: None) -> li
         for path in sorted(parent.iterdir()):
             if CLAIM_NAME.fullmatch(path.name) and not path.is_symlink() and _is_dead(path):
                 before(path.name)
-                shutil.rmtree(path)
+                _remove(path)
                 removed.append(path.name)
     return removed
+
+
+def _remove(path: Path) -> None:
+    """Remove a tree; content of a guest never lands in one, and links are not followed."""
+    deadline = time.monotonic() + DYING
+    while True:
+        try:
+            shutil.rmtree(path)
+        except OSError as error:
+            # A process that was just killed may still be writing below.
+            if error.errno not in (errno.ENOTEMPTY, errno.ENOENT) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+            if not path.exists():
+                return
+        else:
+            return
 
 
 def _is_dead(claim: Path) -> bool:

@@ -21,8 +21,10 @@ from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING
 
 from postroj.errors import CommandError, CommandTimeout, HostError
-from postroj.streams import KEPT, Loop
+from postroj.streams import CHUNK as CHUNK
+from postroj.streams import KEPT as KEPT
 from postroj.streams import Feed as Feed
+from postroj.streams import Loop
 from postroj.streams import Tail as Tail
 
 if TYPE_CHECKING:
@@ -31,7 +33,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-STDIO = (subprocess.PIPE, subprocess.PIPE, subprocess.PIPE)
+PIPE = subprocess.PIPE
+STDIO = (PIPE, PIPE, PIPE)
 PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
 TOOL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -94,9 +97,8 @@ def spawn(
     stdio: tuple[int | IO[bytes], int | IO[bytes], int | IO[bytes]],
     env: Mapping[str, str],
     pass_fds: Collection[int] = (),
-    session: bool = False,
 ) -> subprocess.Popen[bytes]:
-    """Start a program in a process group (or `session`) of its own; the caller ends it.
+    """Start a program in a process group of its own; the caller ends it.
 
     :raises HostError: if it is not installed.
     """
@@ -109,8 +111,7 @@ def spawn(
         stderr=stderr,
         env=dict(env),
         pass_fds=tuple(pass_fds),
-        start_new_session=session,
-        process_group=None if session else 0,
+        process_group=0,
     )
 
 
@@ -191,13 +192,19 @@ def pipeline(
         complaints = stack.enter_context(TemporaryFile())
         read_end, write_end = os.pipe()
         try:
-            stdio = (subprocess.DEVNULL, write_end, subprocess.PIPE)
-            source = spawn(producer, stdio=stdio, env=environment(env))
+            source = spawn(
+                producer,
+                stdio=(subprocess.DEVNULL, write_end, subprocess.PIPE),
+                env=environment(env),
+            )
             assert source.stderr
             lines = stack.enter_context(source.stderr)
             stack.callback(kill_group, source)
-            stdio = (read_end, subprocess.DEVNULL, complaints)
-            sink = spawn(consumer, stdio=stdio, env=environment(env))
+            sink = spawn(
+                consumer,
+                stdio=(read_end, subprocess.DEVNULL, complaints),
+                env=environment(env),
+            )
             stack.callback(kill_group, sink)
         finally:
             os.close(read_end)
@@ -229,6 +236,14 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def wait(process: subprocess.Popen[bytes], timeout: float) -> int | None:
+    """Wait for a child; its status, None if it runs on after `timeout` seconds."""
+    try:
+        return exit_status(process.wait(timeout))
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def exit_status(returncode: int) -> int:

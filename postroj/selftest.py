@@ -111,13 +111,8 @@ def prove(names: list[str]) -> Iterator[Proof]:
         began = time.monotonic()
         try:
             with obtain(name) as image:
-                yield Proof(
-                    image=name,
-                    what="image is stored",
-                    outcome=Outcome.PASS,
-                    evidence=f"{image.path.stat().st_size / 1e6:.0f} MB",
-                    seconds=time.monotonic() - began,
-                )
+                size = f"{image.path.stat().st_size / 1e6:.0f} MB"
+                yield _of(image, "image is stored", size, time.monotonic() - began)
                 yield from _prove_guest(image)
         except PostrojError as error:
             yield Proof(
@@ -139,42 +134,37 @@ def _prove_guest(image: Image) -> Iterator[Proof]:
 
 
 def _prove_boot(image: Image, deb: Path) -> Iterator[Proof]:
-    def proof(what: str, evidence: str) -> Proof:
-        nonlocal began
-        began, before = time.monotonic(), began
-        return Proof(
-            image=image.name,
-            what=what,
-            outcome=Outcome.PASS,
-            evidence=evidence,
-            seconds=began - before,
-        )
-
     began = time.monotonic()
     with Guest(GuestSpec(layers=(image.path,))) as guest:
-        yield proof("guest boots, and says so", guest.state)
+        yield _of(image, "guest boots, and says so", guest.state, time.monotonic() - began)
+        began = time.monotonic()
         lines = guest.run(["hostnamectl"], timeout=30).text.splitlines()
-        pairs = {name.strip(): value.strip() for name, _, value in (x.partition(":") for x in lines)}
-        yield proof("hostnamectl answers", pairs.get("Operating System", ""))
+        fields = dict(line.strip().split(": ", 1) for line in lines if ": " in line)
+        system = fields.get("Operating System", "")
+        yield _of(image, "hostnamectl answers", system, time.monotonic() - began)
+        began = time.monotonic()
         files = "\0".join((CONTROL, POSTINST, SERVER, UNIT)) + "\0"
         built = guest.run(["sh", "-c", BUILD], stdin=files.encode(), timeout=60)
         deb.write_bytes(built.stdout)
-        yield proof("a package with a service is built", f"{len(built.stdout)} bytes")
+        size = f"{len(built.stdout)} bytes"
+        yield _of(image, "a package with a service is built", size, time.monotonic() - began)
 
 
 def _prove_probe(image: Image, deb: Path) -> Iterator[Proof]:
     result = probe(image, [package.recognise(deb)], PLAN, _Deaf())
     if result.reason:
-        yield _of(image, "probe", Outcome.ERROR, result.reason, result.timings["total"])
+        yield _of(image, "probe", result.reason, result.timings["total"], Outcome.ERROR)
     for step in result.steps:
-        yield _of(image, f"probe: {step.name}", step.done, step.reason, step.seconds)
+        yield _of(image, f"probe: {step.name}", step.reason, step.seconds, step.done)
         for check in step.checks:
             what = f"probe: {check.kind} {check.subject}"
-            yield _of(image, what, check.outcome, check.reason, check.seconds)
+            yield _of(image, what, check.reason, check.seconds, check.outcome)
 
 
-def _of(image: Image, what: str, outcome: Outcome, reason: str, seconds: float) -> Proof:
-    return Proof(image=image.name, what=what, outcome=outcome, evidence=reason, seconds=seconds)
+def _of(
+    image: Image, what: str, evidence: str, seconds: float, outcome: Outcome = Outcome.PASS
+) -> Proof:
+    return Proof(image=image.name, what=what, outcome=outcome, evidence=evidence, seconds=seconds)
 
 
 def verdict(proofs: list[Proof]) -> Outcome:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import subprocess
 import sys
 import time
 from contextlib import ExitStack, suppress
@@ -91,7 +90,7 @@ class Guest:
         with (run_dir / "console").open("wb") as console:
             self._process = process.spawn(
                 nspawn.namespace_argv(script),
-                stdio=(subprocess.PIPE, subprocess.PIPE, console),
+                stdio=(process.PIPE, process.PIPE, console),
                 env=env,
                 pass_fds=held,
             )
@@ -102,9 +101,7 @@ class Guest:
         assert self._process.stdin and self._process.stdout
         with suppress(BrokenPipeError):
             self._process.stdin.close()
-        try:
-            self._process.wait(STOP_TIMEOUT)
-        except subprocess.TimeoutExpired:
+        if process.wait(self._process, STOP_TIMEOUT) is None:
             process.kill_group(self._process)
         self._process.stdout.close()
 
@@ -125,10 +122,9 @@ class Guest:
     def _stillborn(self) -> GuestError:
         """Why the guest ended before it was ready."""
         evidence = self.console_tail()
-        with suppress(subprocess.TimeoutExpired):
-            stage = nspawn.STAGES.get(self._process.wait(0.2))
-            if stage:
-                return GuestError(stage.failure, evidence=evidence, hint=stage.hint)
+        stage = nspawn.STAGES.get(process.wait(self._process, 0.2) or 0)
+        if stage:
+            return GuestError(stage.failure, evidence=evidence, hint=stage.hint)
         return GuestError(
             "the guest ended before it was ready",
             evidence=evidence,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urlsplit
 
 from postroj import console, net
@@ -15,7 +16,11 @@ from postroj.model import Manager
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MAGIC = {b"!<arch>\n": Manager.APT}
+AR_MAGIC = b"!<arch>\n"
+AR_HEADER = 60
+"""Bytes of a member's header, ar(5)."""
+
+MAGIC = {AR_MAGIC: Manager.APT}
 """How a package file begins: deb(5)."""
 
 GUEST_DIR = "/run/postroj/packages"
@@ -79,18 +84,43 @@ def _fetch(text: str, pin: str | None, folder: Path) -> Path:
 
 
 def recognise(path: Path) -> PackageFile:
-    """Tell a package's format by how its file begins.
+    """Tell a package's format by how its file begins, and that all of it is there.
 
-    :raises PackageError: if it is none that postroj knows.
+    :raises PackageError: if it is none that postroj knows, or cut off.
     """
     with path.open("rb") as stream:
         head = stream.read(max(map(len, MAGIC)))
-    for magic, manager in MAGIC.items():
-        if head.startswith(magic):
-            return PackageFile(path=path, manager=manager)
+        for magic, manager in MAGIC.items():
+            if head.startswith(magic):
+                _refuse_cut_off(path, stream)
+                return PackageFile(path=path, manager=manager)
     message = f"'{path.name}' is no package"
     raise PackageError(
         message,
         evidence=f"{path.stat().st_size} bytes, the first are {head!r}",
         hint="postroj probes .deb packages",
     )
+
+
+def _refuse_cut_off(path: Path, stream: BinaryIO) -> None:
+    """Walk the members of an ar archive, ar(5): what is cut off needs no guest to be seen."""
+    size = stream.seek(0, os.SEEK_END)
+    position = len(AR_MAGIC)
+    members = []
+    while position < size:
+        stream.seek(position)
+        header = stream.read(AR_HEADER)
+        length = header[48:58].strip()
+        if not header.endswith(b"`\n") or not length.isdigit():
+            break
+        members.append(header[:16].decode(errors="replace").strip().rstrip("/"))
+        position += AR_HEADER + int(length) + int(length) % 2
+    # the padding byte of the last member may be missing
+    whole = position - 1 <= size and any(name.startswith("data.tar") for name in members)
+    if not whole:
+        message = f"'{path.name}' is no complete package"
+        raise PackageError(
+            message,
+            evidence=f"{size} bytes, members: {', '.join(members) or 'none'}",
+            hint="build or download it again",
+        )

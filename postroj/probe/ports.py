@@ -143,8 +143,8 @@ def _ask_http(expected: Expectation, where: Endpoint, timeout: float) -> str:
         connection = http.client.HTTPConnection(where.host, where.port, timeout=timeout)
     try:
         connection.request("GET", where.path, headers={"User-Agent": f"postroj/{__version__}"})
-        reply = connection.getresponse()
-        status, body = reply.status, reply.read(BODY_LIMIT).decode(errors="replace")
+        with connection.getresponse() as reply:
+            status, body = reply.status, reply.read(BODY_LIMIT).decode(errors="replace")
     finally:
         connection.close()
     if status != expected.status if expected.status else status >= 400:

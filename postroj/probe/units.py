@@ -122,7 +122,9 @@ def judge(state: UnitState, first: UnitState, *, now: float, settle: float) -> V
         case "active":
             return _judge_active(state, now=now, settle=settle)
         case "failed":
-            sentence = f"failed (result '{state.result}'){_how(state)}"
+            given_up = f"crash loop: given up after {state.restarts} restarts, "
+            loop = given_up if state.restarts else ""
+            sentence = f"{loop}failed (result '{state.result}'){_how(state)}"
             return Verdict(outcome=Outcome.FAIL, sentence=sentence)
         case "inactive" if not state.has_job:
             why = ", since a condition of it was not met" if state.unmet_condition else ""

@@ -16,19 +16,24 @@ POSTROJ = [sys.executable, "-m", "postroj"]
 
 DEFAULT_IMAGE = "debian-trixie"
 
+TOOLS = (b"systemd-nspawn", b"pasta", b"pasta.avx2", b"passt.avx2", b"mmdebstrap", b"tar2sqfs")
+
 
 def postroj(*argv: object, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run postroj with arguments and return what came out, as text."""
-    options = {"stdin": subprocess.DEVNULL, "timeout": 300, "check": False} | options
+    options = {"stdin": subprocess.DEVNULL, "timeout": 300} | options
     return subprocess.run(
-        [*POSTROJ, *map(str, argv)], capture_output=True, text=True, **options
+        [*POSTROJ, *map(str, argv)], check=False, capture_output=True, text=True, **options
     )
 
 
 def start(*argv: object, **options: Any) -> subprocess.Popen[bytes]:
     """Start postroj in a process group of its own."""
     options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE} | options
-    return subprocess.Popen([*POSTROJ, *map(str, argv)], process_group=0, **options)
+    process: subprocess.Popen[bytes] = subprocess.Popen(
+        [*POSTROJ, *map(str, argv)], process_group=0, **options
+    )
+    return process
 
 
 def eventually(question: Callable[[], object], seconds: float = 10) -> bool:
@@ -55,7 +60,6 @@ def host_state(name: str = "postroj") -> set[str]:
             argv = status.read_bytes().split(b"\0")
         except OSError:  # it has ended
             continue
-        program = os.path.basename(argv[0]).decode(errors="replace")
-        if program in ("systemd-nspawn", "pasta", "pasta.avx2", "passt.avx2", "mmdebstrap"):
+        if argv[0].rpartition(b"/")[2] in TOOLS:
             found.add(f"process {status.parent.name} {b' '.join(argv).decode(errors='replace')}")
     return found

@@ -39,7 +39,7 @@ def build(
     files: Mapping[str, str] | None = None,
     scripts: Mapping[str, str] | None = None,
 ) -> Path:
-    """Build NAME_VERSION_ARCHITECTURE.deb in `folder`; scripts are executable, files in /usr/bin too."""
+    """Build NAME_VERSION_ARCHITECTURE.deb in `folder`; what lies in a `bin` is executable."""
     tree = folder / f"{name}-{version}-tree"
     control = {
         "Package": name,
@@ -65,9 +65,7 @@ def build(
     return deb
 
 
-def service(
-    folder: Path, name: str, command: str, *, kind: str = "simple", more: str = ""
-) -> Path:
+def service(folder: Path, name: str, command: str, *, kind: str = "simple", more: str = "") -> Path:
     """Build a package with one service, enabled and started by its postinst."""
     unit = SERVICE.format(name=name, kind=kind, command=command, more=more)
     return build(

@@ -1,0 +1,145 @@
+"""The table of what postroj needs from a host: what, why, and which package brings it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from postroj.doctor import facts
+from postroj.doctor.facts import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from postroj.doctor.facts import Finding
+
+BOOTSTRAP = "building Debian images"
+PRIVATE = "--network=private"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Requirement:
+    """One thing that postroj needs from a host."""
+
+    name: str
+    why: str
+    look: Callable[[], Finding]
+    only_for: str = ""
+    """What cannot be done without it; '' if nothing can."""
+    packages: Mapping[str, str] = field(default_factory=dict)
+    """Which package brings it, by the name of the host's package manager."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """How this host meets a requirement."""
+
+    requirement: Requirement
+    status: Status
+    found: str
+
+    @property
+    def lacking(self) -> bool:
+        """Whether something is to be installed or changed."""
+        return self.status in (Status.MISSING, Status.TOO_OLD)
+
+    @property
+    def fatal(self) -> bool:
+        """Whether no guest can run on this host."""
+        return self.lacking and not self.requirement.only_for
+
+
+def _same(package: str, *managers: str) -> dict[str, str]:
+    return dict.fromkeys(managers or ("apt", "dnf", "zypper", "pacman"), package)
+
+
+UTIL_LINUX = _same("util-linux")
+
+REQUIREMENTS = (
+    Requirement(name="root", why="makes namespaces, mounts and cgroups", look=facts.root),
+    Requirement(name="Python", why="runs postroj", look=facts.python),
+    Requirement(
+        name="systemd-nspawn",
+        why="boots guests",
+        look=partial(facts.tool, "systemd-nspawn", oldest=247),
+        packages={**_same("systemd-container", "apt", "dnf", "zypper"), "pacman": "systemd"},
+    ),
+    Requirement(
+        name="unshare",
+        why="keeps mounts of a guest away from the host",
+        look=partial(facts.tool, "unshare"),
+        packages=UTIL_LINUX,
+    ),
+    Requirement(
+        name="mount",
+        why="puts the layers of a guest together",
+        look=partial(facts.tool, "mount"),
+        packages={**UTIL_LINUX, "apt": "mount"},
+    ),
+    Requirement(
+        name="setpriv",
+        why="ends a guest together with postroj",
+        look=partial(facts.tool, "setpriv"),
+        packages=UTIL_LINUX,
+    ),
+    Requirement(
+        name="nsenter",
+        why="runs commands in a guest",
+        look=partial(facts.tool, "nsenter"),
+        packages=UTIL_LINUX,
+    ),
+    Requirement(
+        name="tar2sqfs",
+        why="makes an image of what is fetched",
+        look=partial(facts.tool, "tar2sqfs"),
+        packages=_same("squashfs-tools-ng", "apt", "dnf"),
+    ),
+    Requirement(name="namespaces", why="separate a guest from the host", look=facts.namespaces),
+    Requirement(name="loop, squashfs", why="an image is one compressed file", look=facts.squashfs),
+    Requirement(name="overlay", why="changes of a guest are thrown away", look=facts.overlay),
+    Requirement(name="cgroups", why="systemd in a guest needs its own", look=facts.cgroups),
+    Requirement(
+        name="pasta",
+        why="gives every guest a network of its own",
+        look=partial(facts.tool, "pasta"),
+        only_for=PRIVATE,
+        packages=_same("passt"),
+    ),
+    Requirement(
+        name="mmdebstrap",
+        why="fetches and unpacks packages",
+        look=partial(facts.tool, "mmdebstrap"),
+        only_for=BOOTSTRAP,
+        packages=_same("mmdebstrap", "apt", "dnf"),
+    ),
+    Requirement(
+        name="gpgv",
+        why="checks signatures",
+        look=partial(facts.tool, "gpgv"),
+        only_for=BOOTSTRAP,
+        packages={"apt": "gpgv", "dnf": "gnupg2", "zypper": "gpg2", "pacman": "gnupg"},
+    ),
+    Requirement(
+        name="Debian's keys",
+        why="what signatures are checked with",
+        look=facts.keyring,
+        only_for=BOOTSTRAP,
+        packages={
+            "apt": "debian-archive-keyring",
+            "dnf": "debian-keyring",
+            "pacman": "debian-archive-keyring",
+        },
+    ),
+    Requirement(name="disk", why="an image takes about 0.2 GB", look=facts.disk),
+    Requirement(name="memory", why="a guest takes about 0.1 GB", look=facts.memory),
+)
+
+
+def survey(requirements: Iterable[Requirement] = REQUIREMENTS) -> tuple[Result, ...]:
+    """Look at the host; nothing is changed, and nothing is left behind."""
+    results = []
+    for requirement in requirements:
+        finding = requirement.look()
+        results.append(Result(requirement=requirement, status=finding.status, found=finding.found))
+    return tuple(results)

@@ -1,0 +1,118 @@
+"""`postroj doctor` as its users see it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from postroj.cli import cli, host
+from postroj.doctor import Requirement, Result, Status
+from postroj.errors import HostError
+
+
+def result(name: str, status: Status, only_for: str = "") -> Result:
+    requirement = Requirement(
+        name=name,
+        why="because",
+        look=lambda: pytest.fail("not asked"),
+        only_for=only_for,
+        packages={"apt": "the-package", "dnf": "the-package"},
+    )
+    return Result(requirement=requirement, status=status, found="1.0")
+
+
+GOOD = (result("one", Status.OK), result("two", Status.WARNING))
+LESS = (*GOOD, result("pasta", Status.MISSING, "--network=private"))
+BAD = (*LESS, result("systemd-nspawn", Status.TOO_OLD), result("root", Status.MISSING))
+
+
+@pytest.fixture
+def survey(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Result, ...]]:
+    """Return what the surveys of the host will find, one after the other."""
+    found: list[tuple[Result, ...]] = []
+    monkeypatch.setattr(host, "survey", lambda: found.pop(0))
+    monkeypatch.setattr(host, "remedy", lambda results: "install it" if results is not GOOD else "")
+    return found
+
+
+def test_all_there(survey: list[tuple[Result, ...]]) -> None:
+    survey.append(GOOD)
+    done = CliRunner().invoke(cli, ["doctor"])
+    assert done.exit_code == 0
+    assert done.stdout.splitlines() == [
+        "STATUS   WHAT  FOUND  WHY      NEEDED FOR",
+        "ok       one   1.0    because  everything",
+        "warning  two   1.0    because  everything",
+    ]
+    assert done.stderr == ""
+
+
+def test_something_less_is_no_failure(survey: list[tuple[Result, ...]]) -> None:
+    survey.append(LESS)
+    done = CliRunner().invoke(cli, ["doctor"])
+    assert done.exit_code == 0
+    assert done.stderr == "\nhint: `sudo postroj doctor --fix` runs `install it`\n"
+
+
+def test_what_is_fatal_is_named(survey: list[tuple[Result, ...]]) -> None:
+    survey.append(BAD)
+    done = CliRunner().invoke(cli, ["doctor"])
+    assert isinstance(done.exception, HostError)
+    assert done.exception.message == "no guest can run here for lack of 'systemd-nspawn', 'root'"
+    assert done.exception.hint == "`sudo postroj doctor --fix` runs `install it`"
+    assert "too old" in done.stdout
+
+
+def test_json(survey: list[tuple[Result, ...]]) -> None:
+    survey.append(BAD)
+    said = json.loads(CliRunner().invoke(cli, ["doctor", "--json"]).stdout)
+    assert (said["schema"], said["ok"], said["remedy"]) == (1, False, "install it")
+    assert said["requirements"][2] == {
+        "name": "pasta",
+        "status": "missing",
+        "found": "1.0",
+        "why": "because",
+        "needed_for": "--network=private",
+        "packages": {"apt": "the-package", "dnf": "the-package"},
+    }
+
+
+def test_fix_looks_again(survey: list[tuple[Result, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
+    survey += [BAD, GOOD]
+    monkeypatch.setattr(host, "mend", lambda results: results is BAD)
+    done = CliRunner().invoke(cli, ["doctor", "--fix"])
+    assert done.exit_code == 0
+    assert "too old" not in done.stdout
+    assert not survey
+
+
+def test_fix_of_nothing(survey: list[tuple[Result, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
+    survey.append(GOOD)
+    monkeypatch.setattr(host, "mend", lambda results: False)
+    assert CliRunner().invoke(cli, ["doctor", "--fix"]).exit_code == 0
+
+
+def test_help_names_the_options() -> None:
+    said = CliRunner().invoke(cli, ["doctor", "--help"]).stdout
+    assert "--fix" in said
+    assert "--json" in said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives up root")
+def test_without_root() -> None:
+    # Python itself may lie where only root may read.
+    reading = ("--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search")
+    user = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", *reading)
+    command = [*user, sys.executable, "-m", "postroj", "doctor"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 4
+    assert "missing  root" in done.stdout
+    assert "not tried: only root may" in done.stdout
+    assert "error: no guest can run here for lack of 'root'" in done.stderr
+    assert "sudo postroj doctor" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,110 @@
+"""Isolation of tests from the user's settings, and of unit tests from the world."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+FENCED_FOLDERS = ("unit", "cli")
+FENCED_PROGRAMS = ("systemd-nspawn", "mmdebstrap")
+LOOPBACK = ("127.", "::1", "localhost")
+PASSED: list[str] = []
+"""Integration tests that passed, of all workers."""
+
+
+class FencedError(AssertionError):
+    """A test without root and network reached for the world."""
+
+
+class Fence:
+    """An audit hook, which Python cannot take back, and whether it bites."""
+
+    up = False
+
+    def __call__(self, event: str, args: tuple[object, ...]) -> None:
+        if not self.up:
+            return
+        if event == "subprocess.Popen":
+            self.judge_program(args[1])
+        elif event in ("socket.connect", "socket.sendto"):
+            self.judge_address(args[1])
+
+    @staticmethod
+    def judge_program(argv: object) -> None:
+        words = [str(word) for word in argv] if isinstance(argv, (list, tuple)) else [str(argv)]
+        if Path(words[0]).name in FENCED_PROGRAMS and words[1:] != ["--version"]:
+            message = f"only tests in tests/integration may start '{words[0]}'"
+            raise FencedError(message)
+
+    @staticmethod
+    def judge_address(address: object) -> None:
+        if isinstance(address, tuple) and not str(address[0]).startswith(LOOPBACK):
+            message = f"only tests in tests/integration may talk to '{address[0]}'"
+            raise FencedError(message)
+
+
+FENCE = Fence()
+sys.addaudithook(FENCE)
+
+
+def folder_of(path: Path) -> str:
+    """Return the folder of `tests/` in which a test lies."""
+    return path.relative_to(TESTS).parts[0] if path.is_relative_to(TESTS) else ""
+
+
+@pytest.fixture(autouse=True)
+def isolated(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Make output the same everywhere; keep tests without guests out of the host's folders."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "100")
+    if folder_of(request.path) in FENCED_FOLDERS:
+        monkeypatch.setenv("POSTROJ_CACHE_DIR", str(tmp_path / "own-cache"))
+        monkeypatch.setenv("POSTROJ_STATE_DIR", str(tmp_path / "own-state"))
+
+
+@pytest.fixture(autouse=True)
+def fenced(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no unit test boot a guest, or leave the loopback interface."""
+    monkeypatch.setattr(FENCE, "up", folder_of(request.path) in FENCED_FOLDERS)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what boots guests."""
+    for item in items:
+        if folder_of(item.path) == "integration":
+            item.add_marker("integration")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Fail, and do not skip, where no guest can be booted."""
+    if item.get_closest_marker("integration") and os.geteuid() != 0:
+        pytest.fail("boots real guests, which takes root: `sudo make test`", pytrace=False)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Count, in the process that hears of the tests of all workers."""
+    if report.when == "call" and report.passed and "integration" in report.keywords:
+        PASSED.append(report.nodeid)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run of CI which was to test guests and tested none."""
+    if hasattr(session.config, "workerinput") or not os.environ.get("CI") or PASSED:
+        return
+    ours = TESTS / "integration"
+    asked = [
+        (session.config.invocation_params.dir / arg.partition("::")[0]).resolve()
+        for arg in session.config.args
+    ]
+    if any(ours.is_relative_to(path) or path.is_relative_to(ours) for path in asked):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter:
+            reporter.write_line("not a single integration test passed", red=True)

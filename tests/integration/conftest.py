@@ -1,0 +1,48 @@
+"""Images that the tests share: the system's own cache, so that a second run finds them there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from postroj.container.guest import Guest
+from postroj.container.nspawn import GuestSpec
+from postroj.errors import ImageError
+from postroj.image import catalog, pull
+from postroj.image.pull import Request, obtain
+from tests.support.cli import DEFAULT_IMAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@pytest.fixture(scope="session")
+def pulled() -> Callable[[str], str]:
+    """Make sure that an image is stored; one process at a time does, the others wait."""
+
+    def ensure(name: str) -> str:
+        entry = catalog.find(name)
+        try:
+            pull.pull(entry)
+        except ImageError as error:
+            # a mirror that lags is met by the user's own choice, as the message says
+            if "--allow-expired" not in error.hint:
+                raise
+            pull.pull(entry, Request(allow_expired=True))
+        return entry.name
+
+    return ensure
+
+
+@pytest.fixture(scope="session")
+def image(pulled: Callable[[str], str]) -> str:
+    """The image of the tests that need any."""
+    return pulled(DEFAULT_IMAGE)
+
+
+@pytest.fixture(scope="module")
+def guest(image: str) -> Iterator[Guest]:
+    """A booted guest which the tests of a module share."""
+    with obtain(image) as stored, Guest(GuestSpec(layers=(stored.path,))) as booted:
+        yield booted

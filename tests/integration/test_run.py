@@ -1,0 +1,233 @@
+"""`postroj run` and `shell`: a guest's command behaves as if it ran here."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli import POSTROJ, eventually, postroj, start
+
+pytestmark = pytest.mark.usefixtures("image")
+
+
+def test_streams_stay_apart_and_the_status_passes_through() -> None:
+    done = postroj("run", "--", "sh", "-c", "echo out; echo err >&2; exit 7")
+    assert (done.returncode, done.stdout, done.stderr) == (7, "out\n", "err\n")
+
+
+@pytest.mark.parametrize(("name", "status"), [("KILL", 137), ("TERM", 143), ("SEGV", 139)])
+def test_a_command_killed_by_a_signal_is_128_and_its_number(name: str, status: int) -> None:
+    assert postroj("run", "--no-boot", "--", "sh", "-c", f"kill -{name} $$").returncode == status
+
+
+def test_a_hundred_megabytes_pass_exactly(tmp_path: Path) -> None:
+    data = os.urandom(1_000_003) * 100
+    file = tmp_path / "data"
+    file.write_bytes(data)
+    with file.open("rb") as stdin:
+        done = subprocess.run(
+            [*POSTROJ, "run", "--", "cat"], stdin=stdin, stdout=subprocess.PIPE, check=True
+        )
+    assert hashlib.sha256(done.stdout).digest() == hashlib.sha256(data).digest()
+
+
+def test_the_guest_runs_its_own_systemd_and_is_ready() -> None:
+    script = "cat /proc/1/comm; systemctl is-system-running; systemctl is-active multi-user.target"
+    assert postroj("run", "--", "sh", "-c", script).stdout == "systemd\nrunning\nactive\n"
+
+
+def test_without_boot_there_is_no_init() -> None:
+    done = postroj("run", "--no-boot", "--", "sh", "-c", "cat /proc/1/comm; test -d /run/systemd")
+    assert "systemd" not in done.stdout
+
+
+def test_binds_variables_and_directory(tmp_path: Path) -> None:
+    shared, fixed = tmp_path / "with:colon", tmp_path / "fixed"
+    shared.mkdir()
+    fixed.mkdir()
+    (fixed / "file").write_text("of the host")
+    script = "pwd; echo $ONE $TWO; cat /mnt/file; touch /srv/x; touch /mnt/x"
+    done = postroj(
+        *("run", "--no-boot", "--chdir", "/var", "--setenv", "ONE=1", "-e", "TWO"),
+        *("--bind", str(shared).replace(":", "\\:") + ":/srv", "--bind-ro", f"{fixed}:/mnt"),
+        *("--", "sh", "-c", script),
+        env={**os.environ, "TWO": "from here"},
+    )
+    assert done.stdout == "/var\n1 from here\nof the host"
+    assert "Read-only file system" in done.stderr
+    assert (shared / "x").exists()
+    assert not (fixed / "x").exists()
+
+
+def test_nothing_of_our_environment_gets_in() -> None:
+    done = postroj("run", "--no-boot", "--", "env", env={**os.environ, "SECRET": "of the host"})
+    assert "SECRET" not in done.stdout
+    assert "container=systemd-nspawn\n" in done.stdout
+
+
+def test_a_command_has_no_capability_that_the_guest_lacks() -> None:
+    script = "grep CapBnd /proc/1/status /proc/self/status | cut -f2 | uniq | wc -l"
+    assert postroj("run", "--", "sh", "-c", script).stdout == "1\n"
+
+
+def test_a_reader_that_has_enough_ends_the_command() -> None:
+    shell = f"set -o pipefail; {' '.join(POSTROJ)} run --no-boot -- yes | head -1"
+    done = subprocess.run(
+        ["bash", "-c", shell], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (141, "y\n", "")
+
+
+def test_a_daemon_that_keeps_the_pipes_does_not_hold_us() -> None:
+    began = time.monotonic()
+    done = postroj("run", "--no-boot", "--", "sh", "-c", "sleep 60 & echo done")
+    assert done.stdout == "done\n"
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_signal_ends_the_command_and_the_guest(number: int, status: int) -> None:
+    process = start("run", "--", "sh", "-c", "hostname; sleep 1000")
+    assert process.stdout
+    name = process.stdout.readline().decode().strip()
+    assert re.fullmatch(r"postroj-[0-9a-f]{8}", name)
+    process.send_signal(number)
+    assert process.wait(20) == status
+    process.stdout.close()
+    assert not is_left(name)
+
+
+def test_sigkill_leaves_a_run_directory_at_most_and_the_next_command_removes_it() -> None:
+    process = start("run", "--", "sh", "-c", "hostname; sleep 1000")
+    assert process.stdout
+    name = process.stdout.readline().decode().strip()
+    assert is_left(name)
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    assert eventually(partial(has_no_process, name))
+    assert eventually(lambda: name not in Path("/proc/self/mountinfo").read_text())
+    assert postroj("run", "--no-boot", "--", "true").returncode == 0
+    assert eventually(lambda: not is_left(name))
+
+
+def test_sigkill_while_it_boots_leaves_no_process() -> None:
+    for delay in (0.15, 0.25, 0.35, 0.45):
+        before = set(guests())
+        process = start("run", "--", "sleep", "1000")
+        time.sleep(delay)  # somewhere between its first and its last step
+        mine = set(guests()) - before
+        process.kill()
+        process.wait()
+        assert process.stdout
+        process.stdout.close()
+        for name in mine:
+            assert eventually(partial(has_no_process, name))
+
+
+def has_no_process(name: str) -> bool:
+    return not any(name.encode() in argv for argv in all_argv())
+
+
+def all_argv() -> list[bytes]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found.append(path.read_bytes())
+        except OSError:
+            continue
+    return found
+
+
+def guests() -> list[str]:
+    return [path.name for path in Path("/run/postroj").glob("postroj-*")]
+
+
+def is_left(name: str) -> bool:
+    """Whether anything that bears the name of a guest is there."""
+    groups = [*Path("/sys/fs/cgroup").glob(name), *Path("/sys/fs/cgroup").glob(f"*/{name}")]
+    processes = [argv for argv in all_argv() if name.encode() in argv]
+    return bool(groups or processes or Path("/run/postroj", name).exists())
+
+
+def converse(argv: list[str], keys: list[tuple[bytes, bytes]]) -> tuple[bytes, int]:
+    """Run a program on a terminal: wait for a text, type keys; its screen and status."""
+    pid, master = pty.fork()
+    if pid == 0:
+        os.execvp(argv[0], argv)
+    screen = b""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        ready, _, _ = select.select([master], [], [], 0.1)
+        if ready:
+            try:
+                screen += os.read(master, 65536)
+            except OSError:
+                break
+        if keys and keys[0][0] in screen:
+            os.write(master, keys.pop(0)[1])
+    _, status = os.waitpid(pid, 0)
+    os.close(master)
+    return screen, os.waitstatus_to_exitcode(status)
+
+
+def test_with_a_terminal_the_command_gets_one_of_the_guest() -> None:
+    script = "tty; stty size; echo to-stderr >&2; exit 5"
+    screen, status = converse([*POSTROJ, "run", "--", "sh", "-c", script], [])
+    assert re.search(rb"/dev/pts/\d+\r\n\d+ \d+\r\nto-stderr\r\n", screen)
+    assert status == 5
+
+
+def test_ctrl_c_reaches_the_command_on_a_terminal() -> None:
+    script = "trap 'echo caught; exit 3' INT; echo ready; while :; do sleep 0.1; done"
+    screen, status = converse(
+        [*POSTROJ, "run", "--no-boot", "--", "sh", "-c", script], [(b"ready", b"\x03")]
+    )
+    assert b"caught" in screen
+    assert status == 3
+
+
+def test_a_shell_is_interactive() -> None:
+    screen, status = converse(
+        [*POSTROJ, "shell"], [(b"# ", b"systemctl is-system-running; echo $((40 + 2)); exit 9\n")]
+    )
+    assert b"running\r\n42\r\n" in screen
+    assert status == 9
+
+
+@pytest.mark.parametrize(
+    ("argv", "status", "sentence"),
+    [
+        (["run", "--image", "debian-bokworm", "--", "true"], 125, "debian-bookworm"),
+        (["run", "--bind", "/no/such/thing", "--", "true"], 125, "does not exist"),
+        (["run", "--chdir", "here", "--", "true"], 125, "absolute"),
+        (["run", "--no-boot", "--", "no-such-command"], 127, "no-such-command"),
+        (["run", "--boot-timeout", "0.01", "--", "true"], 125, "not ready within 0.01 s"),
+    ],
+)
+def test_what_goes_wrong_is_said(argv: list[str], status: int, sentence: str) -> None:
+    done = postroj(*argv)
+    assert done.returncode == status
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_only_root_can_and_is_told_so() -> None:
+    somebody = ["setpriv", "--reuid=65534", "--inh-caps=+dac_override"]
+    argv = [*somebody, "--ambient-caps=+dac_override", *POSTROJ, "run", "--", "true"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 125
+    assert "sudo" in done.stderr
+    assert "Traceback" not in done.stderr

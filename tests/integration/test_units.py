@@ -1,0 +1,108 @@
+"""Verdicts on units, asked of a real manager: one guest, one unit for each way to be."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from postroj.model import Outcome
+from postroj.probe import units
+from postroj.probe.deadline import Deadline
+
+if TYPE_CHECKING:
+    from postroj.container.guest import Guest
+
+SETTLE = 1.0
+
+GOOD = {
+    "plain": ("ExecStart=sleep infinity", "active (running)"),
+    "slow": ("Type=oneshot\nRemainAfterExit=yes\nExecStart=sleep 1.5", "active (exited)"),
+    "late": ("ExecStartPre=sleep 1.5\nExecStart=sleep infinity", "active (running)"),
+    "notify": (
+        "Type=notify\nNotifyAccess=all\n"
+        "ExecStart=sh -c 'sleep 1; systemd-notify --ready; sleep 99'",
+        "active (running)",
+    ),
+    "recovers": (
+        "Restart=always\nRestartSec=100ms\n"
+        "ExecStart=sh -c 'test -e /run/was-here || { touch /run/was-here; exit 1; }; sleep 99'",
+        "restarted 1 times",
+    ),
+}
+
+BAD = {
+    "fails": ("ExecStart=sh -c 'echo my last words; exit 3'", "failed (result 'exit-code')"),
+    "dies": ("ExecStart=sh -c 'kill -SEGV $$$$'", "by signal 11"),
+    "loops": ("Restart=always\nRestartSec=2\nExecStart=sh -c 'sleep 0.1; exit 4'", "crash loop"),
+    "bursts": ("Restart=always\nRestartSec=20ms\nExecStart=false", "given up after 5 restarts"),
+    "ends": ("ExecStart=true", "inactive (dead)"),
+    "stuck": ("ExecStartPre=sleep infinity\nExecStart=true", "still activating (start-pre)"),
+    "conditional": ("ExecStart=sleep infinity", "since a condition of it was not met"),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def started(guest: Guest) -> None:
+    """Start all of them, without waiting."""
+    files = {name: text for name, (text, _) in (GOOD | BAD).items()}
+    script = ""
+    for name, text in files.items():
+        condition = "ConditionPathExists=/no/such/thing\n" if name == "conditional" else ""
+        unit = f"[Unit]\nStartLimitIntervalSec=10\n{condition}[Service]\n{text}\n"
+        script += f"cat > /etc/systemd/system/{name}.service <<'END'\n{unit}END\n"
+    script += "ln -s /dev/null /etc/systemd/system/hidden.service\n"
+    script += "systemctl daemon-reload\n"
+    script += f"systemctl start --no-block {' '.join(files)}\n"
+    guest.run(["sh", "-ec", script])
+
+
+def ask(guest: Guest, name: str, timeout: float = 6) -> tuple[Outcome, str]:
+    return units.check(guest, name, settle=SETTLE, deadline=Deadline(timeout))
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_unit_that_is_up_and_stays_up_passes(guest: Guest, name: str) -> None:
+    outcome, reason = ask(guest, name)
+    assert (outcome, GOOD[name][1] in reason) == (Outcome.PASS, True), reason
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_unit_that_is_not_fails_and_says_why(guest: Guest, name: str) -> None:
+    outcome, reason = ask(guest, name, timeout=6)
+    assert (outcome, BAD[name][1] in reason) == (Outcome.FAIL, True), reason
+
+
+def test_the_reason_ends_with_the_journal(guest: Guest) -> None:
+    assert "my last words" in ask(guest, "fails")[1]
+
+
+def test_at_most_twenty_lines_of_it(guest: Guest) -> None:
+    script = "systemd-run --quiet --wait --unit=chatty sh -c 'seq 1 500; exit 1'"
+    guest.run(["sh", "-c", script], ok=range(256))
+    lines = units.journal(guest, "chatty.service").splitlines()
+    assert len(lines) == units.JOURNAL_LINES
+
+
+def test_masked_and_missing_units_fail_at_once(guest: Guest) -> None:
+    began = time.monotonic()
+    assert ask(guest, "hidden") == (Outcome.FAIL, "the unit is masked")
+    assert ask(guest, "nowhere") == (Outcome.FAIL, "there is no such unit")
+    assert time.monotonic() - began < 3
+
+
+def test_sockets_and_timers_count_too(guest: Guest) -> None:
+    assert ask(guest, "dbus.socket")[0] is Outcome.PASS
+    assert ask(guest, "systemd-tmpfiles-clean.timer")[0] is Outcome.PASS
+
+
+def test_a_unit_must_have_stayed_up_for_the_settle_time(guest: Guest) -> None:
+    guest.run(["systemctl", "restart", "plain"])
+    began = time.monotonic()
+    assert ask(guest, "plain")[0] is Outcome.PASS
+    assert time.monotonic() - began >= SETTLE * 0.9
+
+
+def test_units_that_failed_are_listed(guest: Guest) -> None:
+    assert {"fails.service", "dies.service"} <= set(guest.failed_units())

@@ -1,0 +1,86 @@
+"""The rules of the test suite itself."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from postroj import paths, process
+
+CONFTEST = Path(__file__).parents[1] / "conftest.py"
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    """Return a test suite of its own with one unit test."""
+    tests = tmp_path / "suite" / "tests"
+    for folder in ("unit", "integration"):
+        (tests / folder).mkdir(parents=True)
+    shutil.copy(CONFTEST, tests)
+    (tests / "unit" / "test_unit.py").write_text("def test(): pass\n")
+    (tests.parent / "pytest.ini").write_text(
+        "[pytest]\nmarkers = integration: x\naddopts = --strict-markers -p no:cacheprovider\n"
+    )
+    return tests.parent
+
+
+def run(suite: Path, *args: str, ci: str = "true") -> tuple[int, str]:
+    env = {**os.environ, "CI": ci, "PYTHONDONTWRITEBYTECODE": "1"}
+    env.pop("PYTEST_XDIST_WORKER", None)
+    command = [sys.executable, "-m", "pytest", *args]
+    done = subprocess.run(command, cwd=suite, env=env, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def write_integration_test(suite: Path, body: str) -> None:
+    (suite / "tests" / "integration" / "test_guest.py").write_text(
+        f"import pytest\ndef test():\n    {body}\n"
+    )
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+class TestCI:
+    def test_nothing_but_skipped_fails(self, workers: tuple[str, ...], suite: Path) -> None:
+        write_integration_test(suite, "pytest.skip('no guest')")
+        status, said = run(suite, *workers, "tests")
+        assert status == 1, said
+        assert "not a single integration test passed" in said
+
+    def test_empty_folder_fails(self, workers: tuple[str, ...], suite: Path) -> None:
+        assert run(suite, *workers, "tests/unit", "tests/integration")[0] == 1
+
+    def test_only_ci_is_strict(self, workers: tuple[str, ...], suite: Path) -> None:
+        write_integration_test(suite, "pytest.skip('no guest')")
+        assert run(suite, *workers, "tests", ci="")[0] == 0
+
+    def test_unit_tests_alone_are_fine(self, workers: tuple[str, ...], suite: Path) -> None:
+        assert run(suite, *workers, "tests/unit")[0] == 0
+
+    def test_one_that_passed_is_enough(self, workers: tuple[str, ...], suite: Path) -> None:
+        write_integration_test(suite, "pass")
+        status, said = run(suite, *workers, "tests")
+        if os.geteuid() == 0:
+            assert status == 0, said
+        else:
+            assert status == 1
+            assert "sudo make test" in said
+
+
+class TestFence:
+    def test_no_guest_is_booted(self) -> None:
+        with pytest.raises(AssertionError, match="only tests in tests/integration may start"):
+            process.run(["systemd-nspawn", "--boot"])
+
+    def test_no_connection_leaves_the_host(self) -> None:
+        with socket.socket() as client, pytest.raises(AssertionError, match=r"talk to '192\.0\.2"):
+            client.connect(("192.0.2.1", 80))
+
+    def test_folders_are_our_own(self, tmp_path: Path) -> None:
+        assert paths.cache_dir().is_relative_to(tmp_path)
+        assert paths.state_dir().is_relative_to(tmp_path)

@@ -1,0 +1,129 @@
+"""Progress and log lines, off and on a terminal."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import pty
+import re
+import sys
+import termios
+from typing import TYPE_CHECKING
+
+import pytest
+
+from postroj import console
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@pytest.fixture(autouse=True)
+def restored_logger() -> Iterator[None]:
+    logger = logging.getLogger("postroj")
+    before = (logger.handlers, logger.propagate, logger.level)
+    yield
+    logger.handlers, logger.propagate, logger.level = before
+
+
+def on_a_terminal(work: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return what `work` writes to a stderr that is a terminal."""
+    master, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (24, 80))
+    with os.fdopen(slave, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        work()
+        terminal.flush()
+        said = os.read(master, 1 << 16)
+    os.close(master)
+    return said.decode()
+
+
+class TestProgress:
+    def test_one_line_where_nobody_watches(self, capsys: pytest.CaptureFixture[str]) -> None:
+        console.set_up_logging(0)
+        with console.progress("fetching") as bar:
+            bar.describe("the first half")
+            bar.reach(1, 2)
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert re.fullmatch(r"fetching: done in [0-9.]+ s\n", captured.err)
+
+    def test_nothing_when_quiet(self, capsys: pytest.CaptureFixture[str]) -> None:
+        console.set_up_logging(-1)
+        with console.progress("fetching"):
+            pass
+        assert capsys.readouterr().err == ""
+
+    def test_failed_work_is_not_done(self, capsys: pytest.CaptureFixture[str]) -> None:
+        console.set_up_logging(0)
+        with pytest.raises(FileNotFoundError), console.progress("fetching"):
+            raise FileNotFoundError
+        assert capsys.readouterr().err == ""
+
+    @pytest.mark.parametrize("unit", ["%", "B"])
+    def test_bar_on_a_terminal_goes_away(self, unit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        def work() -> None:
+            console.set_up_logging(0)
+            with console.progress("fetching", unit) as bar:
+                bar.reach(500_000, 0)  # as long as the total is not known
+                bar.reach(500_000, 1_000_000)
+                bar.describe("half")
+                bar.reach(1_000_000, 1_000_000)
+                bar.reach(0, 1_000_000)  # begun anew
+                bar.describe("")
+
+        said = on_a_terminal(work, monkeypatch)
+        assert "fetching: half" in said
+        assert "50%" in said
+        assert re.search(r"\rfetching: done in [0-9.]+ s\r\n$", said)
+
+    def test_no_bar_when_quiet(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def work() -> None:
+            console.set_up_logging(-1)
+            with console.progress("fetching") as bar:
+                bar.reach(1, 2)
+            logging.getLogger("postroj").warning("the only line")
+
+        assert on_a_terminal(work, monkeypatch) == "the only line\r\n"
+
+
+class TestLogging:
+    @pytest.mark.parametrize(
+        ("verbosity", "seen"),
+        [(-1, ["warning"]), (0, ["warning", "info"]), (1, ["warning", "info", "debug"])],
+    )
+    def test_levels(
+        self, verbosity: int, seen: list[str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        console.set_up_logging(verbosity)
+        logger = logging.getLogger("postroj.anything")
+        for level in ("warning", "info", "debug"):
+            getattr(logger, level)(level)
+        captured = capsys.readouterr()
+        assert (captured.out, captured.err.split()) == ("", seen)
+
+    def test_set_up_twice_says_all_once(self, capsys: pytest.CaptureFixture[str]) -> None:
+        console.set_up_logging(0)
+        console.set_up_logging(0)
+        logging.getLogger("postroj").info("once")
+        assert capsys.readouterr().err == "once\n"
+
+
+class TestColour:
+    def test_not_in_a_file(self) -> None:
+        assert not console.colour_wanted(io.StringIO())
+
+    @pytest.mark.parametrize(("no_colour", "wanted"), [(None, True), ("", True), ("1", False)])
+    def test_on_a_terminal(
+        self, no_colour: str | None, wanted: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if no_colour is None:
+            monkeypatch.delenv("NO_COLOR", raising=False)
+        else:
+            monkeypatch.setenv("NO_COLOR", no_colour)
+        master, slave = pty.openpty()
+        with os.fdopen(slave, "w") as terminal:
+            assert console.colour_wanted(terminal) is wanted
+        os.close(master)

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+
+from postroj.report.table import table
+
+
+def test_columns_are_aligned_and_lines_have_no_end_of_blanks() -> None:
+    rows = [("a", "long cell", ""), ("longer", "b", "c")]
+    assert table(rows, header=("X", "Y", "Z")) == (
+        "X       Y          Z\n"  # comment keeps the columns readable
+        "a       long cell\n"
+        "longer  b          c"
+    )
+
+
+def test_without_header() -> None:
+    assert table([("a", "b")]) == "a  b"
+
+
+def test_nothing() -> None:
+    assert table([]) == ""
+    assert table([], header=("A", "B")) == "A  B"
+
+
+def test_colour_has_no_width() -> None:
+    plain = table([("ok", "x"), ("missing", "y")])
+    coloured = table([("\x1b[32mok\x1b[0m", "x"), ("\x1b[1;31mmissing\x1b[0m", "y")])
+    assert (
+        coloured.replace("\x1b[32m", "").replace("\x1b[1;31m", "").replace("\x1b[0m", "") == plain
+    )
+
+
+def test_rows_of_different_length_are_a_mistake() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        table([("a", "b"), ("c",)])
