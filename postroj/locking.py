@@ -10,7 +10,6 @@ import errno
 import fcntl
 import os
 import re
-import secrets
 import shutil
 import time
 from contextlib import contextmanager
@@ -63,7 +62,7 @@ class Claim:
         """Create `PARENT/PREFIX-XXXXXXXX` (mode 0755) and hold its lock."""
         parent.mkdir(parents=True, exist_ok=True)
         with exclusive(parent / ".lock"):  # no sweep between mkdir and flock
-            path = parent / f"{prefix}-{secrets.token_hex(4)}"
+            path = parent / f"{prefix}-{os.urandom(4).hex()}"
             path.mkdir(mode=0o755)
             descriptor = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(descriptor, fcntl.LOCK_EX)

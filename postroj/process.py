@@ -17,7 +17,6 @@ import time
 from collections import deque
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING
 
 from postroj.errors import CommandError, CommandTimeout, HostError
@@ -188,6 +187,8 @@ def pipeline(
 
     :raises CommandError: if one of them failed, with the last words of both.
     """
+    from tempfile import TemporaryFile
+
     with ExitStack() as stack:
         complaints = stack.enter_context(TemporaryFile())
         read_end, write_end = os.pipe()

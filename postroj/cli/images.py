@@ -192,17 +192,17 @@ def _row(entry: Entry, record: Record | None) -> tuple[str, ...]:
 
 def _table(rows: Sequence[tuple[str, ...]]) -> str:
     """Align cells; with colour on a terminal."""
-    colour = console.colour_wanted(sys.stdout)
+    from postroj.report.table import table
+
+    if not console.colour_wanted(sys.stdout):
+        return table(rows, HEADINGS)
     today = datetime.now(UTC).date().isoformat()
-    widths = [max(map(len, column)) for column in zip(HEADINGS, *rows, strict=True)]
-    lines = []
-    for row in (HEADINGS, *rows):
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        if colour and row is HEADINGS:
-            cells = [click.style(cell, bold=True) for cell in cells]
-        elif colour:
-            over = row[2] != "-" and row[2] < today
-            cells[2] = click.style(cells[2], fg="yellow") if over else cells[2]
-            cells[5] = click.style(cells[5], fg="green") if row[5] != "-" else cells[5]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+    coloured = []
+    for name, release, end_of_life, sources, verification, cached, architectures in rows:
+        if "-" < end_of_life < today:
+            end_of_life = click.style(end_of_life, fg="yellow")
+        if cached != "-":
+            cached = click.style(cached, fg="green")
+        cells = (name, release, end_of_life, sources, verification, cached, architectures)
+        coloured.append(cells)
+    return table(coloured, [click.style(heading, bold=True) for heading in HEADINGS])

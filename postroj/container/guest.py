@@ -282,3 +282,6 @@ def _write_seed(run_dir: Path, name: str, resolv_conf: str) -> None:
     }
     for file, text in files.items():
         (etc / file).write_text(text)
+        (etc / file).chmod(0o644)
+    for folder in (etc, etc.parent):  # what root's umask is must not matter in the guest
+        folder.chmod(0o755)

@@ -6,7 +6,6 @@ The host's loopback is out of reach, and ports of guests and host never collide.
 
 from __future__ import annotations
 
-import ctypes
 import ipaddress
 import os
 import threading
@@ -108,7 +107,8 @@ def inside(pid: int, function: Callable[[], T]) -> T:
 
 
 def _enter(descriptor: int) -> None:
-    # os.setns came with Python 3.12
+    import ctypes  # os.setns came with Python 3.12
+
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.setns(descriptor, CLONE_NEWNET) != 0:
         number = ctypes.get_errno()

@@ -142,34 +142,30 @@ def launch_script(
     """
     mnt = run_dir / "mnt"
     lowers = [f"lower{number}" for number in range(len(spec.layers))]
-    stacked = ":".join([str(run_dir / "seed"), *reversed(lowers)])
-    private = spec.network is NetworkMode.PRIVATE
+    # relative to mnt, since a colon or a comma in a path would need escapes
+    stacked = ":".join(["../seed", *reversed(lowers)])
+    overlay = f"lowerdir={stacked},upperdir=upper,workdir=work,redirect_dir=on"
     steps = [
         *(_step(CGROUP, f"echo 0 > {shlex.quote(str(group))}") for group in cgroups),
         # All of the guest's writable state lies in memory of this mount namespace. Half of the
         # host's memory is tmpfs's own default; inodes have no limit, as on a disk.
         _mount(MOUNT_OVERLAY, "tmpfs", "mode=0755,nr_inodes=0", "tmpfs", str(mnt)),
+        shlex.join(["cd", str(mnt)]),
+        *_network_steps(spec, mnt, pasta),
         # nspawn leaves empty directories here when it is killed
         "mkdir -p /run/systemd/nspawn",
         _mount(MOUNT_OVERLAY, "tmpfs", "mode=0755", "tmpfs", "/run/systemd/nspawn"),
-        shlex.join(["cd", str(mnt)]),
         shlex.join(["mkdir", "upper", "work", "root", *lowers]),
         *(
             _mount(MOUNT_IMAGE, "squashfs", "loop,ro,nodev", str(path), lower)
             for path, lower in zip(spec.layers, lowers, strict=True)
         ),
-        _mount(
-            MOUNT_OVERLAY,
-            "overlay",
-            f"lowerdir={stacked},upperdir=upper,workdir=work,redirect_dir=on",
-            "overlay",
-            "root",
-        ),
-        *(_network_steps(mnt, pasta) if private else ()),
+        _mount(MOUNT_OVERLAY, "overlay", overlay, "overlay", "root"),
+        *([_step(NETWORK, "wait $!")] if spec.network is NetworkMode.PRIVATE else []),
         f"{{ {shlex.join(nspawn_argv(spec, run_dir))} </dev/null >&2; echo $?; }} &",
         "read -r _ || :",
     ]
-    return "\n".join(["set -eu", *steps])
+    return "\n".join(["set -eu", "umask 022", *steps])
 
 
 def nspawn_argv(spec: GuestSpec, run_dir: Path) -> list[str]:
@@ -193,12 +189,17 @@ def nspawn_argv(spec: GuestSpec, run_dir: Path) -> list[str]:
     ]
 
 
-def _network_steps(mnt: Path, pasta: Sequence[str]) -> list[str]:
-    """A network namespace that is a file of the private tmpfs, and pasta, which serves it."""
+def _network_steps(spec: GuestSpec, mnt: Path, pasta: Sequence[str]) -> list[str]:
+    """A network namespace that is a file of the private tmpfs, and pasta, which serves it.
+
+    pasta sets it up while the mounts are made; the script waits for it before nspawn.
+    """
+    if spec.network is not NetworkMode.PRIVATE:
+        return []
     return [
         ": > netns",
         _step(NETWORK, shlex.join(["unshare", f"--net={mnt / 'netns'}", "true"])),
-        _step(NETWORK, shlex.join([*pasta, "--netns", str(mnt / "netns")])),
+        f"{shlex.join([*pasta, '--netns', str(mnt / 'netns')])} >&2 &",
     ]
 
 

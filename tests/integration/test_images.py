@@ -159,17 +159,15 @@ class TestOneImage:
             assert read(f"var/log/{log}") == b"", log
 
     def test_no_path_of_the_host(self, twice: tuple[Path, object], tmp_path: Path) -> None:
-        unpack("etc", tmp_path)
-        unpack("var", tmp_path)
-        for path in tmp_path.rglob("*"):
-            if path.is_file() and not path.is_symlink():
-                content = path.read_bytes()
-                assert b"mmdebstrap" not in content, path
-                assert str(twice[0]).encode() not in content, path
+        words = f"mmdebstrap|{re.escape(str(twice[0]))}"
+        script = 'mount -o loop,ro "$1" "$2" && cd "$2" && grep -rlE "$3" etc var root'
+        argv = ["unshare", "--mount", "sh", "-c", script, "sh", str(image_path()), str(tmp_path)]
+        done = subprocess.run([*argv, words], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
 
     def test_its_apt_sources_hold_in_a_guest(self) -> None:
         content = listing()
-        lines = read("etc/apt/sources.list").decode().splitlines()
+        lines = read("etc/apt/sources.list").decode().split("\n\n")
         (source,) = catalog.find(NAME).sources
         assert [line.split()[-2] for line in lines] == [suite.name for suite in source.suites]
         for line in lines:
@@ -229,11 +227,6 @@ def listing() -> dict[str, str]:
 def read(path: str) -> bytes:
     argv = ["rdsquashfs", "--cat", path, str(image_path())]
     return subprocess.run(argv, capture_output=True, check=True).stdout
-
-
-def unpack(path: str, target: Path) -> None:
-    argv = ["rdsquashfs", "--quiet", "--unpack-path", path, "--unpack-root", str(target / path)]
-    subprocess.run([*argv, str(image_path())], capture_output=True, check=True)
 
 
 def files_below(content: dict[str, str], folder: str) -> list[str]:
@@ -415,7 +408,7 @@ class TestMirrors:
         served.release(until=-3600)
         with pytest.raises(ImageError, match="Release file for 'tiny' has expired") as caught:
             build(served)
-        assert "invalid since 1h" in caught.value.evidence
+        assert "is expired (invalid since " in caught.value.evidence
         assert "`postroj pull --allow-expired tiny`" in caught.value.hint
 
     def test_an_expired_release_file_that_is_accepted(self, served: Archive) -> None:

@@ -75,6 +75,13 @@ def test_nothing_of_our_environment_gets_in() -> None:
     assert "container=systemd-nspawn\n" in done.stdout
 
 
+def test_the_umask_of_root_does_not_matter_in_the_guest() -> None:
+    script = "stat --format=%a / /etc /etc/hosts /etc/machine-id; umask"
+    argv = ["sh", "-c", 'umask 077; exec "$@"', "sh", *POSTROJ, "run", "--", "sh", "-c", script]
+    done = subprocess.run(argv, check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["755", "755", "644", "644", "0022"]
+
+
 def test_a_command_has_no_capability_that_the_guest_lacks() -> None:
     script = "grep CapBnd /proc/1/status /proc/self/status | cut -f2 | uniq | wc -l"
     assert postroj("run", "--", "sh", "-c", script).stdout == "1\n"

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,10 +30,8 @@ def postroj(*argv: object, **options: Any) -> subprocess.CompletedProcess[str]:
 def start(*argv: object, **options: Any) -> subprocess.Popen[bytes]:
     """Start postroj in a process group of its own."""
     options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE} | options
-    process: subprocess.Popen[bytes] = subprocess.Popen(
-        [*POSTROJ, *map(str, argv)], process_group=0, **options
-    )
-    return process
+    words = [*POSTROJ, *map(str, argv)]
+    return cast("subprocess.Popen[bytes]", subprocess.Popen(words, process_group=0, **options))
 
 
 def eventually(question: Callable[[], object], seconds: float = 10) -> bool:
