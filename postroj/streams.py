@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CHUNK = 1 << 20
+STDIN, STDOUT, STDERR = 0, 1, 2
+
 KEPT = 1 << 20
 """Bytes that a `Tail` keeps: the last ones, where errors are."""
 

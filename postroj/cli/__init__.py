@@ -7,6 +7,7 @@ so that `postroj --help` starts at once.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from importlib import import_module
@@ -16,6 +17,7 @@ import click
 
 from postroj import __version__, console
 from postroj.errors import Interrupted, PostrojError
+from postroj.streams import STDERR
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -69,6 +71,9 @@ def cli(ctx: click.Context, verbosity: int | None, debug: bool) -> None:
 
 def main() -> NoReturn:
     """Run the command line, and exit with the status that its documentation promises."""
+    # a standard stream that is closed would be taken by the next file that is opened
+    while os.open(os.devnull, os.O_RDWR) <= STDERR:
+        pass
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     debug = "--debug" in sys.argv

@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import sys
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -20,7 +19,7 @@ from postroj.container import cgroup, execute, garbage, network, nspawn, readine
 from postroj.errors import CommandError, GuestError, HostError
 from postroj.locking import Claim
 from postroj.model import NetworkMode
-from postroj.streams import write_all
+from postroj.streams import STDERR, STDIN, STDOUT, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -208,9 +207,9 @@ class Guest:
         )
         return process.relay(
             child,
-            stdin=process.Feed(descriptor=sys.stdin.fileno()),
-            stdout=lambda chunk: write_all(1, chunk),
-            stderr=lambda chunk: write_all(2, chunk),
+            stdin=process.Feed(descriptor=STDIN),
+            stdout=lambda chunk: write_all(STDOUT, chunk),
+            stderr=lambda chunk: write_all(STDERR, chunk),
         )
 
     def _converse(self, command: Command) -> int:

@@ -11,14 +11,13 @@ import os
 import select
 import signal
 import stat
-import sys
 import termios
 import tty
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from postroj.process import exit_status, kill_group
-from postroj.streams import CHUNK, write_all
+from postroj.streams import CHUNK, STDIN, STDOUT, write_all
 
 if TYPE_CHECKING:
     import subprocess
@@ -32,7 +31,7 @@ PTMX = os.makedev(5, 2)
 
 def is_interactive() -> bool:
     """Whether both our stdin and our stdout are a terminal."""
-    return sys.stdin.isatty() and sys.stdout.isatty()
+    return os.isatty(STDIN) and os.isatty(STDOUT)
 
 
 def open_pty(leader: int) -> tuple[int, int]:
@@ -64,8 +63,8 @@ def converse(process: subprocess.Popen[bytes], master: int) -> int:
     """Carry keystrokes in and the screen out until the command ends; its status."""
     pidfd = os.pidfd_open(process.pid)
     try:
-        with _raw(sys.stdin.fileno()), _resizing(master):
-            sources = [master, sys.stdin.fileno(), pidfd]
+        with _raw(STDIN), _resizing(master):
+            sources = [master, STDIN, pidfd]
             while sources[-1:] == [pidfd]:
                 sources = _carry(sources, master, pidfd)
         return exit_status(process.wait())
@@ -82,17 +81,17 @@ def _carry(sources: list[int], master: int, pidfd: int) -> list[int]:
     remaining = list(sources)
     if master in ready:
         with suppress(OSError):  # EIO: nobody has the other end any more
-            write_all(sys.stdout.fileno(), os.read(master, CHUNK))
+            write_all(STDOUT, os.read(master, CHUNK))
             return remaining
         remaining.remove(master)
     elif pidfd in ready:
         remaining.remove(pidfd)
-    elif sys.stdin.fileno() in ready:
-        keys = os.read(sys.stdin.fileno(), CHUNK)
+    elif STDIN in ready:
+        keys = os.read(STDIN, CHUNK)
         if keys:
             write_all(master, keys)
         else:
-            remaining.remove(sys.stdin.fileno())
+            remaining.remove(STDIN)
     return remaining
 
 
@@ -112,7 +111,7 @@ def _resizing(master: int) -> Iterator[None]:
     """The pty has the size of our window, now and when it changes."""
 
     def resize(number: int = 0, frame: FrameType | None = None) -> None:
-        size = fcntl.ioctl(sys.stdout.fileno(), termios.TIOCGWINSZ, b"\0" * 8)
+        size = fcntl.ioctl(STDOUT, termios.TIOCGWINSZ, b"\0" * 8)
         fcntl.ioctl(master, termios.TIOCSWINSZ, size)
 
     before = signal.signal(signal.SIGWINCH, resize)

@@ -75,6 +75,13 @@ def test_nothing_of_our_environment_gets_in() -> None:
     assert "container=systemd-nspawn\n" in done.stdout
 
 
+def test_standard_streams_may_be_closed() -> None:
+    for redirection in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
+        argv = ["sh", "-c", f'exec "$@" {redirection}', "sh"]
+        command = ["run", "--no-boot", "--", "sh", "-c", "cat; echo out; echo err >&2; exit 4"]
+        assert subprocess.run([*argv, *POSTROJ, *command], check=False).returncode == 4
+
+
 def test_the_umask_of_root_does_not_matter_in_the_guest() -> None:
     script = "stat --format=%a / /etc /etc/hosts /etc/machine-id; umask"
     argv = ["sh", "-c", 'umask 077; exec "$@"', "sh", *POSTROJ, "run", "--", "sh", "-c", script]
