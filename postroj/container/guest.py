@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PREFIX = "postroj"
+SOCKET_PATH = 108
+"""Bytes of the path of a socket with its NUL, unix(7)."""
 STOP_TIMEOUT = 10.0
 """Seconds for the kernel to end what is in a guest's namespace."""
 
@@ -61,7 +63,7 @@ class Guest:
 
     def _start(self, stack: ExitStack) -> None:
         deadline = time.monotonic() + self.spec.boot_timeout
-        self._claim = stack.enter_context(Claim.make(paths.state_dir(), PREFIX))
+        self._claim = stack.enter_context(_claim())
         self.name = self._claim.path.name
         resolv_conf = network.guest_resolv_conf(self.spec.network)
         _write_seed(self._claim.path, self.name, resolv_conf)
@@ -255,6 +257,23 @@ def require_root() -> None:
     if os.geteuid() != 0:
         message = "guests need root"
         raise HostError(message, hint="run the same command with `sudo`")
+
+
+def _claim() -> Claim:
+    """Make the run directory.
+
+    :raises HostError: if there is no way to.
+    """
+    state_dir = paths.state_dir()
+    longest = state_dir / f"{PREFIX}-12345678" / "notify"
+    message = f"the state directory '{state_dir}' cannot be used"
+    hint = "`POSTROJ_STATE_DIR` names another one"
+    if len(os.fsencode(longest)) >= SOCKET_PATH:
+        raise HostError(message, evidence="its path is too long for a socket", hint=hint)
+    try:
+        return Claim.make(state_dir, PREFIX)
+    except OSError as error:
+        raise HostError(message, evidence=str(error), hint=hint) from None
 
 
 def _hold(stack: ExitStack, layer: Path) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -39,6 +41,14 @@ def pulled() -> Callable[[str], str]:
 def image(pulled: Callable[[str], str]) -> str:
     """The image of the tests that need any."""
     return pulled(DEFAULT_IMAGE)
+
+
+@pytest.fixture
+def state_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Run directories of this test alone; in a short path, as a socket lies there."""
+    with tempfile.TemporaryDirectory(prefix="s-") as folder:
+        monkeypatch.setenv("POSTROJ_STATE_DIR", folder)
+        yield Path(folder)
 
 
 @pytest.fixture(scope="module")

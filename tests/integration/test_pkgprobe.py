@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import http.server
 import json
-import os
+import signal
 import threading
-import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support import debs
-from tests.support.cli import postroj, start
+from tests.support.cli import all_argv, eventually, postroj, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -240,18 +239,16 @@ def test_wrong_usage_is_status_2(image: str, tmp_path: Path) -> None:
         assert "Traceback" not in done.stderr
 
 
-def test_ctrl_c_ends_the_probe_and_its_guest(image: str, tmp_path: Path) -> None:
+def test_ctrl_c_ends_the_probe_and_its_guest(image: str, tmp_path: Path, state_dir: Path) -> None:
     deb = debs.build(tmp_path, "asleep", scripts={"postinst": "#!/bin/sh\nsleep 1000\n"})
-    before = set(Path("/run/postroj").glob("postroj-*"))
     process = start("pkgprobe", "--image", image, "--package", deb)
-    time.sleep(4)
-    mine = set(Path("/run/postroj").glob("postroj-*")) - before
-    os.kill(process.pid, 2)
+    assert eventually(lambda: any(b"asleep.postinst" in argv for argv in all_argv()), 60)
+    process.send_signal(signal.SIGINT)
     assert process.wait(20) == 130
     assert process.stdout
     process.stdout.close()
-    assert mine
-    assert not any(path.exists() for path in mine & set(Path("/run/postroj").glob("*")))
+    assert [path.name for path in state_dir.iterdir()] == [".lock"]
+    assert not any(b"asleep.postinst" in argv for argv in all_argv())
 
 
 @pytest.fixture

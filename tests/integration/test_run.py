@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cli import POSTROJ, eventually, postroj, start
+from tests.support.cli import POSTROJ, all_argv, eventually, postroj, start
 
 pytestmark = pytest.mark.usefixtures("image")
 
@@ -137,36 +137,30 @@ def test_sigkill_leaves_a_run_directory_at_most_and_the_next_command_removes_it(
     assert eventually(lambda: not is_left(name))
 
 
-def test_sigkill_while_it_boots_leaves_no_process() -> None:
+def test_sigkill_while_it_boots_leaves_no_process(state_dir: Path) -> None:
     for delay in (0.15, 0.25, 0.35, 0.45):
-        before = set(guests())
         process = start("run", "--", "sleep", "1000")
         time.sleep(delay)  # somewhere between its first and its last step
-        mine = set(guests()) - before
         process.kill()
         process.wait()
         assert process.stdout
         process.stdout.close()
-        for name in mine:
-            assert eventually(partial(has_no_process, name))
+        for path in state_dir.glob("postroj-*"):
+            assert eventually(partial(has_no_process, path.name))
+    assert postroj("run", "--no-boot", "--", "true").returncode == 0
+    assert [path.name for path in state_dir.iterdir()] == [".lock"]
+
+
+def test_a_state_directory_that_cannot_be_used_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in ("/proc/none", "/tmp/" + "long" * 30):
+        monkeypatch.setenv("POSTROJ_STATE_DIR", path)
+        done = postroj("run", "--", "true")
+        assert (done.returncode, "Traceback" in done.stderr) == (125, False)
+        assert path in done.stderr
 
 
 def has_no_process(name: str) -> bool:
     return not any(name.encode() in argv for argv in all_argv())
-
-
-def all_argv() -> list[bytes]:
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            found.append(path.read_bytes())
-        except OSError:
-            continue
-    return found
-
-
-def guests() -> list[str]:
-    return [path.name for path in Path("/run/postroj").glob("postroj-*")]
 
 
 def is_left(name: str) -> bool:

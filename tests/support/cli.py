@@ -53,11 +53,18 @@ def host_state(name: str = "postroj") -> set[str]:
     found |= {f"netns {path.name}" for path in Path("/run/netns").glob(f"{name}*")}
     for folder, names, _ in os.walk("/sys/fs/cgroup"):
         found |= {f"cgroup {folder}/{child}" for child in names if child.startswith(f"{name}-")}
-    for status in Path("/proc").glob("[0-9]*/cmdline"):
+    for argv in all_argv():
+        if argv.partition(b"\0")[0].rpartition(b"/")[2] in TOOLS:
+            found.add(f"process {argv.replace(bytes(1), b' ').decode(errors='replace')}")
+    return found
+
+
+def all_argv() -> list[bytes]:
+    """Command lines of all processes, their words ended by NUL."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            argv = status.read_bytes().split(b"\0")
+            found.append(path.read_bytes())
         except OSError:  # it has ended
             continue
-        if argv[0].rpartition(b"/")[2] in TOOLS:
-            found.add(f"process {status.parent.name} {b' '.join(argv).decode(errors='replace')}")
     return found
