@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from postroj.cli import options
 from postroj.cli.images import complete_image
 from postroj.errors import ExitStatus, PostrojError, UsageError
 from postroj.model import NetworkMode
@@ -56,7 +57,7 @@ class PassingThrough(click.Command):
 
 def guest_options(function: F) -> F:
     """Add the options of `run` and `shell` that say what the guest is."""
-    options = [
+    decorators = [
         click.option(
             "-i",
             "--image",
@@ -67,13 +68,7 @@ def guest_options(function: F) -> F:
             shell_complete=complete_image,
             help="The image; pulled when it is not stored yet.",
         ),
-        click.option(
-            "--network",
-            type=click.Choice([mode.value for mode in NetworkMode]),
-            default=NetworkMode.PRIVATE.value,
-            show_default=True,
-            help="A network of its own with outbound access, the host's, or none.",
-        ),
+        options.network,
         click.option(
             "--bind",
             "binds",
@@ -99,17 +94,10 @@ def guest_options(function: F) -> F:
         click.option(
             "-w", "--chdir", metavar="DIR", help="Working directory, an absolute path in the guest."
         ),
-        click.option(
-            "--boot-timeout",
-            type=click.FloatRange(min=0, min_open=True),
-            default=60,
-            show_default=True,
-            metavar="SECONDS",
-            help="How long the guest may take until it is ready.",
-        ),
+        options.boot_timeout,
     ]
-    for option in reversed(options):
-        function = option(function)
+    for decorate in reversed(decorators):
+        function = decorate(function)
     return function
 
 
@@ -117,22 +105,22 @@ def guest_options(function: F) -> F:
 @guest_options
 @click.option("--boot/--no-boot", default=True, help="With or without its init running.")
 @click.argument("argv", metavar="COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
-def run(argv: tuple[str, ...], boot: bool, **options: Any) -> int:
+def run(argv: tuple[str, ...], boot: bool, **guest: Any) -> int:
     """Run one command in a fresh guest, which is gone afterwards.
 
     stdin, stdout, stderr and the exit status are the command's (128 + N when signal N killed it);
     125 says that postroj failed. With a terminal on stdin and stdout the command gets one, too.
     """
-    return _run(argv, boot=boot, **options)
+    return _run(argv, boot=boot, **guest)
 
 
 @click.command(cls=PassingThrough)
 @guest_options
-def shell(**options: Any) -> int:
+def shell(**guest: Any) -> int:
     """Open an interactive shell in a fresh guest, which is gone afterwards."""
     from postroj.container.execute import LOGIN_SHELL
 
-    return _run(LOGIN_SHELL, boot=True, **options)
+    return _run(LOGIN_SHELL, boot=True, **guest)
 
 
 def _run(

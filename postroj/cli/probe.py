@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from postroj import console
+from postroj.cli import options
 from postroj.cli.images import complete_image
 from postroj.errors import ExitStatus, UsageError
 from postroj.model import CheckKind, NetworkMode, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from postroj.cli.options import F
     from postroj.probe.checks import Question
     from postroj.probe.probe import Plan
     from postroj.report.terminal import Terminal
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 STATUS = {
     Outcome.PASS: ExitStatus.PASSED,
@@ -33,13 +32,6 @@ STATUS = {
 
 def _check(kind: CheckKind, metavar: str, text: str) -> Callable[[F], F]:
     return click.option(f"--check-{kind}", f"{kind}s", multiple=True, metavar=metavar, help=text)
-
-
-def _seconds(name: str, default: float, text: str) -> Callable[[F], F]:
-    kind = click.FloatRange(min=0)
-    return click.option(
-        name, type=kind, default=default, show_default=True, metavar="SECONDS", help=text
-    )
 
 
 @click.command()
@@ -72,17 +64,11 @@ def _seconds(name: str, default: float, text: str) -> Callable[[F], F]:
 @_check(CheckKind.COMMAND, "COMMAND", "A shell command that must end with status 0.")
 @click.option("--expect-status", type=int, help="Status of http(s) answers (default: below 400).")
 @click.option("--expect-body", metavar="TEXT", help="Text in the body of http(s) answers.")
-@_seconds("--settle", 3, "How long a unit must have stayed up.")
-@_seconds("--check-timeout", 30, "How long a check may take to come true.")
-@_seconds("--timeout", 600, "How long the package manager may take.")
-@_seconds("--boot-timeout", 60, "How long the guest may take until it is ready.")
-@click.option(
-    "--network",
-    type=click.Choice([mode.value for mode in NetworkMode]),
-    default=NetworkMode.PRIVATE.value,
-    show_default=True,
-    help="A network of its own with outbound access, the host's, or none.",
-)
+@options.seconds("--settle", 3, "How long a unit must have stayed up.")
+@options.seconds("--check-timeout", 30, "How long a check may take to come true.")
+@options.seconds("--timeout", 600, "How long the package manager may take.")
+@options.boot_timeout
+@options.network
 @click.option(
     "--report",
     "reports",
@@ -91,13 +77,13 @@ def _seconds(name: str, default: float, text: str) -> Callable[[F], F]:
     help="Write a report to a file.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON report on stdout.")
-def pkgprobe(**options: Any) -> int:
+def pkgprobe(**given: Any) -> int:
     """Install a package in a fresh guest, and say whether it works there.
 
     Exit status: 0 all passed, 1 the package is to blame, 2 wrong usage, 3 nothing was tested,
     4 host, image or guest failed, 130 interrupted.
     """
-    return _pkgprobe(**options)
+    return _pkgprobe(**given)
 
 
 def _pkgprobe(
@@ -107,7 +93,7 @@ def _pkgprobe(
     image_names: tuple[str, ...],
     reports: tuple[str, ...],
     as_json: bool,
-    **options: Any,
+    **given: Any,
 ) -> int:
     from postroj import matrix
     from postroj.container.guest import require_root
@@ -115,7 +101,7 @@ def _pkgprobe(
     from postroj.report import json
 
     files = [_report_file(text) for text in reports]
-    plan = _plan(options)
+    plan = _plan(given)
     names = [catalog.find(name).name for name in image_names]
     require_root()
     terminal = _terminal(sys.stderr if as_json else sys.stdout, plan.questions)
@@ -128,31 +114,31 @@ def _pkgprobe(
     return STATUS[report.outcome]
 
 
-def _plan(options: dict[str, Any]) -> Plan:
+def _plan(given: dict[str, Any]) -> Plan:
     from postroj.probe.checks import Manners
     from postroj.probe.ports import Expectation
     from postroj.probe.probe import Plan
 
     return Plan(
-        questions=tuple(_questions(options)),
+        questions=tuple(_questions(given)),
         manners=Manners(
-            timeout=options["check_timeout"],
-            settle=options["settle"],
-            expected=Expectation(status=options["expect_status"], body=options["expect_body"]),
+            timeout=given["check_timeout"],
+            settle=given["settle"],
+            expected=Expectation(status=given["expect_status"], body=given["expect_body"]),
         ),
-        network=NetworkMode(options["network"]),
-        timeout=options["timeout"],
-        boot_timeout=options["boot_timeout"],
+        network=NetworkMode(given["network"]),
+        timeout=given["timeout"],
+        boot_timeout=given["boot_timeout"],
     )
 
 
-def _questions(options: dict[str, Any]) -> Iterator[Question]:
+def _questions(given: dict[str, Any]) -> Iterator[Question]:
     """Turn the `--check-…` options into questions, and refuse what cannot be asked."""
     from postroj.probe import ports
     from postroj.probe.checks import Question
 
     for kind in CheckKind:
-        for subject in options[f"{kind}s"]:
+        for subject in given[f"{kind}s"]:
             if kind is CheckKind.NETWORK:
                 ports.endpoint(subject)
             if kind is CheckKind.FILE and not subject.startswith("/"):

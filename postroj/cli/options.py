@@ -1,0 +1,37 @@
+"""Options that mean the same in several commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from postroj.model import NetworkMode
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def network(function: F) -> F:
+    """Add `--network`."""
+    return click.option(
+        "--network",
+        type=click.Choice([mode.value for mode in NetworkMode]),
+        default=NetworkMode.PRIVATE.value,
+        show_default=True,
+        help="A network of its own with outbound access, the host's, or none.",
+    )(function)
+
+
+def seconds(name: str, default: float, text: str) -> Callable[[F], F]:
+    """Add an option that takes seconds."""
+    kind = click.FloatRange(min=0)
+    return click.option(
+        name, type=kind, default=default, show_default=True, metavar="SECONDS", help=text
+    )
+
+
+def boot_timeout(function: F) -> F:
+    """Add `--boot-timeout`."""
+    text = "How long the guest may take until it is ready."
+    return seconds("--boot-timeout", 60, text)(function)
