@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -67,11 +66,10 @@ class _Bar:
 
 @contextmanager
 def progress(title: str, unit: str = "%") -> Iterator[Progress]:
-    """Show long work named `title`: a bar that goes away on a terminal, else one line at its end.
+    """Show long work named `title`: a bar that goes away on a terminal, else one line at first.
 
     With the unit "B" the numbers are bytes, with "%" only the share is shown.
     """
-    started = time.monotonic()
     if sys.stderr.isatty() and log.isEnabledFor(logging.INFO):
         bar = _Bar(title, unit)
         try:
@@ -79,8 +77,8 @@ def progress(title: str, unit: str = "%") -> Iterator[Progress]:
         finally:
             bar.bar.close()
     else:
+        log.info("%s ...", title)
         yield Silence()
-    log.info("%s: done in %.1f s", title, time.monotonic() - started)
 
 
 def colour_wanted(stream: TextIO) -> bool:

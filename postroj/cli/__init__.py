@@ -11,12 +11,14 @@ import os
 import signal
 import sys
 from importlib import import_module
+from traceback import print_exc
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from postroj import __version__, console
-from postroj.errors import Interrupted, PostrojError
+from postroj.errors import Interrupted, PostrojError, UsageError
+from postroj.report.text import visible
 from postroj.streams import STDERR
 
 if TYPE_CHECKING:
@@ -65,8 +67,14 @@ class LazyGroup(click.Group):
 @click.pass_context
 def cli(ctx: click.Context, verbosity: int | None, debug: bool) -> None:
     """Answer whether a package installs, starts and keeps running, under a real systemd."""
-    ctx.obj = debug
+    ctx.ensure_object(Boundary).debug = debug
     console.set_up_logging(1 if debug else verbosity or 0)
+
+
+class Boundary:
+    """What the boundary has to know of a command line: whether errors come with a traceback."""
+
+    debug = False
 
 
 def main() -> NoReturn:
@@ -76,20 +84,18 @@ def main() -> NoReturn:
         pass
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
-    debug = "--debug" in sys.argv
+    boundary = Boundary()
     try:
-        status = cli.main(standalone_mode=False)
+        status = cli.main(standalone_mode=False, obj=boundary)
     except click.exceptions.Abort as abort:  # how click wraps every KeyboardInterrupt
         cause = abort.__cause__ if isinstance(abort.__cause__, Interrupted) else Interrupted()
         status = cause.exit_status
-    except click.ClickException as error:
-        error.show()
-        status = error.exit_code
-    except PostrojError as error:
-        if debug:
-            raise
-        show(error)
-        status = error.exit_status
+    except (click.ClickException, PostrojError) as error:
+        if boundary.debug:
+            print_exc()
+        sentence = usage_error(error) if isinstance(error, click.ClickException) else error
+        show(sentence)
+        status = sentence.exit_status
     sys.exit(status or 0)
 
 
@@ -97,13 +103,21 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise Interrupted(number)
 
 
+def usage_error(error: click.ClickException) -> UsageError:
+    """Return what click has to say about a command line, in our words."""
+    ctx = error.ctx if isinstance(error, click.UsageError) else None
+    hint = f"`{ctx.command_path} --help` shows what can be typed" if ctx else ""
+    message = error.format_message().strip().rstrip(".")
+    return UsageError(message[:1].lower() + message[1:], hint=hint)
+
+
 def show(error: PostrojError) -> None:
     """Print an error: one sentence, the evidence, a hint."""
     colour = console.colour_wanted(sys.stderr)
     head = click.style("error:", fg="red", bold=True) if colour else "error:"
-    click.echo(f"{head} {error.message}", err=True)
+    click.echo(f"{head} {visible(error.message)}", err=True)
     for line in error.evidence.splitlines():
-        click.echo(f"  | {line}", err=True)
+        click.echo(f"  | {visible(line)}", err=True)
     if error.hint:
         head = click.style("hint:", fg="cyan", bold=True) if colour else "hint:"
-        click.echo(f"\n{head} {error.hint}", err=True)
+        click.echo(f"\n{head} {visible(error.hint)}", err=True)

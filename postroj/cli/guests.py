@@ -5,35 +5,21 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from postroj.cli import options
+from postroj.cli import options, usage_error
 from postroj.cli.images import complete_image
 from postroj.errors import ExitStatus, PostrojError, UsageError
 from postroj.model import NetworkMode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from postroj.container.nspawn import Bind
 
 F = TypeVar("F", bound="Callable[..., Any]")
-
-
-class Refused(click.ClickException):
-    """A command line that was wrong, with the exit status of `PassingThrough`."""
-
-    exit_code = ExitStatus.RUN_FAILED
-
-    def __init__(self, error: click.ClickException) -> None:
-        super().__init__(error.message)
-        self.error = error
-
-    def show(self, file: IO[Any] | None = None) -> None:
-        """Say what is wrong as click does."""
-        self.error.show(file)
 
 
 class PassingThrough(click.Command):
@@ -44,7 +30,9 @@ class PassingThrough(click.Command):
         try:
             return super().make_context(*args, **kwargs)
         except click.ClickException as error:
-            raise Refused(error) from error
+            refused = usage_error(error)
+            refused.exit_status = ExitStatus.RUN_FAILED
+            raise refused from error
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run it, with the exit status of whatever fails replaced."""
@@ -136,18 +124,19 @@ def _run(
     boot_timeout: float,
 ) -> int:
     from postroj.container.execute import Command
-    from postroj.container.guest import Guest
+    from postroj.container.guest import Guest, require_root
     from postroj.container.nspawn import GuestSpec
     from postroj.image.pull import obtain
 
     if chdir is not None and not chdir.startswith("/"):
-        message = f"'{chdir}' is no absolute path"
+        message = f"`--chdir` takes an absolute path of the guest, not '{chdir}'"
         raise UsageError(message)
-    command = Command(argv=tuple(argv), env=dict(map(_variable, variables)), chdir=chdir)
+    command = Command(argv=tuple(argv), env=dict(_variables(variables)), chdir=chdir)
     shown = [
         *(_bind(text, read_only=False) for text in binds),
         *(_bind(text, read_only=True) for text in read_only_binds),
     ]
+    require_root()
     with obtain(image_name) as image:
         spec = GuestSpec(
             layers=(image.path,),
@@ -160,13 +149,17 @@ def _run(
             return guest.attach(command)
 
 
-def _variable(text: str) -> tuple[str, str]:
-    """Read NAME=VALUE, or NAME for a variable of ours, as docker has it."""
-    name, separator, value = text.partition("=")
-    if not name:
-        message = f"'{text}' names no variable"
-        raise UsageError(message)
-    return name, value if separator else os.environ.get(name, "")
+def _variables(texts: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Read NAME=VALUE, or NAME for a variable of ours, if there is one, as docker has it."""
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not name:
+            message = f"`--setenv {text}` names no variable"
+            raise UsageError(message)
+        if separator:
+            yield name, value
+        elif name in os.environ:
+            yield name, os.environ[name]
 
 
 def _bind(text: str, *, read_only: bool) -> Bind:

@@ -73,7 +73,7 @@ def list_images(patterns: tuple[str, ...], cached: bool, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("names", metavar="NAME...", nargs=-1, shell_complete=complete_image)
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_image)
 @click.option("--all", "everything", is_flag=True, help="Every image of the catalog.")
 @click.option("--force", is_flag=True, help="Make it anew; its guests keep the one they have.")
 @click.option(

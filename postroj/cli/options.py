@@ -23,9 +23,9 @@ def network(function: F) -> F:
     )(function)
 
 
-def seconds(name: str, default: float, text: str) -> Callable[[F], F]:
-    """Add an option that takes seconds."""
-    kind = click.FloatRange(min=0)
+def seconds(name: str, default: float, text: str, *, zero: bool = False) -> Callable[[F], F]:
+    """Add an option that takes seconds; none at all only with `zero`."""
+    kind = click.FloatRange(min=0, min_open=not zero)
     return click.option(
         name, type=kind, default=default, show_default=True, metavar="SECONDS", help=text
     )

@@ -45,7 +45,11 @@ def _check(kind: CheckKind, metavar: str, text: str) -> Callable[[F], F]:
     help="A package file or its URL; several are installed in one go.",
 )
 @click.option(
-    "--sha256", "digests", multiple=True, metavar="HEX", help="Pin a package, in their order."
+    "--sha256",
+    "digests",
+    multiple=True,
+    metavar="HEX",
+    help="SHA-256 of a package; one for each --package, in the same order.",
 )
 @click.option(
     "-i",
@@ -59,14 +63,19 @@ def _check(kind: CheckKind, metavar: str, text: str) -> Callable[[F], F]:
     help="Where to install it; may be repeated.",
 )
 @_check(CheckKind.UNIT, "UNIT", "A unit that must be up, and stay up.")
-@_check(CheckKind.NETWORK, "URL", "tcp://host:port, udp://host:port or http(s)://host/path.")
+@_check(CheckKind.NETWORK, "URL", "tcp://host:port, udp://host:port or http(s)://host[:port]/path.")
 @_check(CheckKind.FILE, "PATH", "A file or directory that must exist.")
 @_check(CheckKind.COMMAND, "COMMAND", "A shell command that must end with status 0.")
-@click.option("--expect-status", type=int, help="Status of http(s) answers (default: below 400).")
+@click.option(
+    "--expect-status",
+    type=int,
+    metavar="STATUS",
+    help="Status of http(s) answers (default: below 400).",
+)
 @click.option("--expect-body", metavar="TEXT", help="Text in the body of http(s) answers.")
-@options.seconds("--settle", 3, "How long a unit must have stayed up.")
-@options.seconds("--check-timeout", 30, "How long a check may take to come true.")
-@options.seconds("--timeout", 600, "How long the package manager may take.")
+@options.seconds("--settle", 3, "How long a unit must have stayed up.", zero=True)
+@options.seconds("--check-timeout", 30, "How long a check may take to come true.", zero=True)
+@options.seconds("--timeout", 600, "How long each command of the package manager may take.")
 @options.boot_timeout
 @options.network
 @click.option(
@@ -74,7 +83,7 @@ def _check(kind: CheckKind, metavar: str, text: str) -> Callable[[F], F]:
     "reports",
     multiple=True,
     metavar="json=FILE",
-    help="Write a report to a file.",
+    help="Write the report to a file, as JSON.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON report on stdout.")
 def pkgprobe(**given: Any) -> int:
@@ -119,8 +128,13 @@ def _plan(given: dict[str, Any]) -> Plan:
     from postroj.probe.ports import Expectation
     from postroj.probe.probe import Plan
 
+    questions = tuple(_questions(given))
+    expects = given["expect_status"] is not None or given["expect_body"] is not None
+    if expects and not any(question.subject.startswith("http") for question in questions):
+        message = "`--expect-status` and `--expect-body` need a `--check-network http(s)://...`"
+        raise UsageError(message)
     return Plan(
-        questions=tuple(_questions(given)),
+        questions=questions,
         manners=Manners(
             timeout=given["check_timeout"],
             settle=given["settle"],
@@ -142,7 +156,7 @@ def _questions(given: dict[str, Any]) -> Iterator[Question]:
             if kind is CheckKind.NETWORK:
                 ports.endpoint(subject)
             if kind is CheckKind.FILE and not subject.startswith("/"):
-                message = f"'{subject}' is no absolute path"
+                message = f"`--check-file` takes an absolute path of the guest, not '{subject}'"
                 raise UsageError(message)
             yield Question(kind=kind, subject=subject)
 

@@ -79,7 +79,7 @@ REQUIREMENTS = (
     ),
     Requirement(
         name="setpriv",
-        why="ends a guest together with postroj",
+        why="bounds what commands in a guest may do",
         look=partial(facts.tool, "setpriv"),
         packages=UTIL_LINUX,
     ),
@@ -93,6 +93,7 @@ REQUIREMENTS = (
         name="tar2sqfs",
         why="makes an image of what is fetched",
         look=partial(facts.tool, "tar2sqfs"),
+        only_for="making images",
         packages=_same("squashfs-tools-ng", "apt", "dnf"),
     ),
     Requirement(name="namespaces", why="separate a guest from the host", look=facts.namespaces),
@@ -131,7 +132,16 @@ REQUIREMENTS = (
             "pacman": "debian-archive-keyring",
         },
     ),
-    Requirement(name="disk", why="an image takes about 0.2 GB", look=facts.disk),
+    Requirement(
+        name="newuidmap",
+        why="stands in for root where an image is made without",
+        look=facts.newuidmap,
+        only_for="pulling without root",
+        packages={"apt": "uidmap", "dnf": "shadow-utils", "zypper": "shadow", "pacman": "shadow"},
+    ),
+    Requirement(
+        name="disk", why="an image takes 0.1 GB, and 0.5 GB while it is made", look=facts.disk
+    ),
     Requirement(name="memory", why="a guest takes about 0.1 GB", look=facts.memory),
 )
 

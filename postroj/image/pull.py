@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import platform
+import os
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ class Pulled:
 
 def architecture() -> str:
     """Return the architecture of this host, as `uname -m` has it."""
-    return platform.machine()
+    return os.uname().machine
 
 
 def pull(entry: Entry, request: Request | None = None) -> Pulled:
@@ -80,7 +80,7 @@ def _cached(entry: Entry, request: Request) -> store.Record | None:
 def _make(entry: Entry, source: Source, directory: Path, request: Request) -> store.Record:
     from postroj.image.sources import bootstrap
 
-    with console.progress(entry.name) as progress:
+    with console.progress(f"pull {entry.name}") as progress:
         file, provenance = bootstrap.build(
             source, entry.name, directory, allow_expired=request.allow_expired, progress=progress
         )

@@ -63,8 +63,9 @@ def ask_all(
     yield from _side_by_side(guest, waiting, manners)
     for question in commands:
         yield _timed(question, partial(_ask_command, guest, question.subject, manners.timeout))
+    asked = [units.unit_name(q.subject) for q in questions if q.kind is CheckKind.UNIT]
     question = Question(kind=CheckKind.UNIT, subject=NEW_FAILURES)
-    yield _timed(question, partial(_ask_failures, guest, before, began + manners.settle))
+    yield _timed(question, partial(_ask_failures, guest, before, asked, began + manners.settle))
 
 
 def unasked(questions: Sequence[Question], reason: str) -> tuple[CheckResult, ...]:
@@ -146,11 +147,13 @@ def _ask_command(guest: Guest, command: str, timeout: float) -> Answer:
     return Outcome.PASS, "status 0"
 
 
-def _ask_failures(guest: Guest, before: Sequence[str], not_before: float) -> Answer:
-    """Look for failed units once they had the time to fail."""
+def _ask_failures(
+    guest: Guest, before: Sequence[str], asked: Sequence[str], not_before: float
+) -> Answer:
+    """Look for failed units once they had the time to fail; the journal of `asked` was shown."""
     time.sleep(max(0.0, not_before - time.monotonic()))
     new = [unit for unit in guest.failed_units() if unit not in before]
     if not new:
         return Outcome.PASS, "none"
-    evidence = "\n".join(units.journal(guest, unit) for unit in new)
+    evidence = "\n".join(units.journal(guest, unit) for unit in new if unit not in asked)
     return Outcome.FAIL, f"failed since the installation: {', '.join(new)}\n{evidence}".rstrip()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -15,6 +16,8 @@ from postroj.model import Manager
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
 AR_MAGIC = b"!<arch>\n"
 AR_HEADER = 60
@@ -52,8 +55,11 @@ def fetch(packages: Sequence[str], digests: Sequence[str], folder: Path) -> list
     :raises DownloadError: if a URL cannot be fetched, or a pinned digest is another one.
     """
     if digests and len(digests) != len(packages):
-        message = f"{len(packages)} package(s) and {len(digests)} `--sha256`: give one for each"
-        raise UsageError(message)
+        message = f"`--package` is given {len(packages)} and `--sha256` {len(digests)} times"
+        raise UsageError(message, hint="one `--sha256` for each package, in the same order")
+    if wrong := next((pin for pin in digests if not SHA256.fullmatch(pin)), None):
+        message = f"'{wrong}' is no SHA-256 digest"
+        raise UsageError(message, hint="it has 64 hexadecimal digits")
     pins: Sequence[str | None] = digests or [None] * len(packages)
     paths = [_fetch(text, pin, folder) for text, pin in zip(packages, pins, strict=True)]
     names = [path.name for path in paths]
@@ -79,7 +85,9 @@ def _fetch(text: str, pin: str | None, folder: Path) -> Path:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         if digest != pin.lower():
             message = f"'{text}' is not the file that was pinned"
-            raise DownloadError(message, evidence=f"sha256 {digest}\npinned {pin}")
+            raise DownloadError(
+                message, evidence=f"expected SHA-256 {pin}\nreceived SHA-256 {digest}"
+            )
     return path
 
 

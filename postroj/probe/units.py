@@ -116,7 +116,7 @@ def judge(state: UnitState, first: UnitState, *, now: float, settle: float) -> V
         )
         return Verdict(outcome=Outcome.FAIL, sentence=sentence)
     if restarted >= LOOP:
-        sentence = f"crash loop: restarted {restarted} times while we looked{_how(state)}"
+        sentence = f"crash loop: restarted {_times(restarted)} while we looked{_how(state)}"
         return Verdict(outcome=Outcome.FAIL, sentence=sentence)
     match state.active:
         case "active":
@@ -149,7 +149,11 @@ def _how(state: UnitState) -> str:
 
 
 def _restarts(state: UnitState) -> str:
-    return f", restarted {state.restarts} times" if state.restarts else ""
+    return f", restarted {_times(state.restarts)}" if state.restarts else ""
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def look(guest: Guest, name: str) -> UnitState:

@@ -12,13 +12,13 @@ SCHEMA = 1
 
 
 def render(report: Report) -> str:
-    """Return the report as JSON text."""
+    """Return the report as JSON text, in ASCII: any terminal, locale and file takes it."""
     document = {
         "schema": SCHEMA,
         "outcome": report.outcome,
         "probes": [_probe(probe) for probe in report.probes],
     }
-    return json.dumps(document, indent=2, ensure_ascii=False)
+    return json.dumps(document, indent=2)
 
 
 def _probe(probe: ProbeResult) -> dict[str, Any]:

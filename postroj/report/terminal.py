@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from postroj.model import Outcome
+from postroj.report.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +38,7 @@ class Terminal:
 
     def begin_probe(self, image: str, package: str) -> None:
         """Name what is probed on what."""
-        self.write(f"{package} on {image}")
+        self.write(visible(f"{package} on {image}"))
 
     def end_step(self, step: StepResult) -> None:
         """Tell how a step went; its checks follow."""
@@ -66,14 +67,14 @@ class Terminal:
     def _line(self, outcome: Outcome, kind: str, subject: str, seconds: float, reason: str) -> None:
         sentence, *evidence = reason.splitlines() or [""]
         word = self._paint(outcome, f"{outcome:<5}")
-        what = f"{subject:<{self.width}}  {sentence}" if subject else sentence
-        self.write(f"  {word} {seconds:6.1f} s  {kind:<7}  {what}".rstrip())
+        what = f"{visible(subject):<{self.width}}  {sentence}" if subject else sentence
+        self.write(f"  {word} {seconds:6.1f} s  {kind:<7}  {visible(what)}".rstrip())
         for line in evidence:
-            self.write(f"{INDENT}| {line}".rstrip())
+            self.write(f"{INDENT}| {visible(line)}".rstrip())
 
     def _hint(self, hint: str) -> None:
         if hint:
-            self.write(f"{INDENT}hint: {hint}")
+            self.write(f"{INDENT}hint: {visible(hint)}")
 
     def _paint(self, outcome: Outcome, text: str) -> str:
         return f"\x1b[{COLOURS[outcome]}m{text}\x1b[0m" if self.colour else text

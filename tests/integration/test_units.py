@@ -28,7 +28,7 @@ GOOD = {
     "recovers": (
         "Restart=always\nRestartSec=100ms\n"
         "ExecStart=sh -c 'test -e /run/was-here || { touch /run/was-here; exit 1; }; sleep 99'",
-        "restarted 1 times",
+        "restarted once",
     ),
 }
 

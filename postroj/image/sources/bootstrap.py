@@ -252,7 +252,7 @@ CAUSES = (
     Cause(
         pattern=r"Release file for \S+ is expired",
         message="the mirror's Release file for '{name}' has expired",
-        hint="`postroj pull --allow-expired {name}` accepts it, also in the guests of this image",
+        hint="`postroj pull --force --allow-expired {name}` accepts it, in its guests too",
     ),
     Cause(
         pattern=r"Release file for \S+ is not valid yet",

@@ -1,0 +1,177 @@
+"""`postroj run` and `postroj shell`: from words to a command and a guest; the guest is a fake."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from postroj.cli import guests
+from postroj.container import guest as guest_module
+from postroj.container.execute import LOGIN_SHELL, Command
+from postroj.container.nspawn import GuestSpec
+from postroj.errors import ExitStatus, GuestError
+from postroj.image import pull
+from postroj.model import Image, Manager, NetworkMode
+from tests.support.cli import postroj
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Recorder:
+    """What was obtained, booted and run; `result` is the command's status, or raised."""
+
+    def __init__(self) -> None:
+        self.images: list[str] = []
+        self.specs: list[GuestSpec] = []
+        self.commands: list[Command] = []
+        self.result: int | Exception = 0
+
+    @contextmanager
+    def obtain(self, name: str) -> Iterator[Image]:
+        self.images.append(name)
+        yield Image(name=name, architecture="x86_64", path=Path("/i"), manager=Manager.APT)
+
+    @contextmanager
+    def boot(self, spec: GuestSpec) -> Iterator[Recorder]:
+        self.specs.append(spec)
+        yield self
+
+    def attach(self, command: Command) -> int:
+        self.commands.append(command)
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    recorder = Recorder()
+    monkeypatch.setattr(pull, "obtain", recorder.obtain)
+    monkeypatch.setattr(guest_module, "Guest", recorder.boot)
+    return recorder
+
+
+def run(*argv: str, command: Any = guests.run) -> Any:
+    done = CliRunner().invoke(command, argv, standalone_mode=False)
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done.return_value
+
+
+def test_plainly(seen: Recorder) -> None:
+    assert run("true") == 0
+    assert seen.images == ["debian-stable"]
+    assert seen.specs == [GuestSpec(layers=(Path("/i"),))]
+    assert seen.commands == [Command(argv=("true",))]
+
+
+@pytest.mark.parametrize("status", [0, 1, 2, 124, 137, 255])
+def test_the_status_passes_through(seen: Recorder, status: int) -> None:
+    seen.result = status
+    assert run("true") == status
+
+
+@pytest.mark.parametrize(
+    ("argv", "command"),
+    [
+        (["ls", "-l", "--help"], ("ls", "-l", "--help")),
+        (["--", "ls", "--", "-x"], ("ls", "--", "-x")),
+        (["--", "--odd"], ("--odd",)),
+        (["sh", "-c", "echo 'a b' $x"], ("sh", "-c", "echo 'a b' $x")),
+        (["echo", ""], ("echo", "")),
+    ],
+)
+def test_words_of_the_command_are_its_own(
+    seen: Recorder, argv: list[str], command: tuple[str, ...]
+) -> None:
+    run(*argv)
+    assert seen.commands[0].argv == command
+
+
+def test_options(seen: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAKEN", "over")
+    monkeypatch.delenv("UNKNOWN", raising=False)
+    run(
+        *("-i", "debian-sid", "--network", "host", "--no-boot", "--boot-timeout", "7"),
+        *("--bind", f"{tmp_path}:/srv", "--bind-ro", str(tmp_path), "--chdir", "/srv"),
+        *("-e", "A=b=c", "--setenv", "EMPTY=", "-e", "TAKEN", "-e", "UNKNOWN", "--", "true"),
+    )
+    (spec,) = seen.specs
+    assert (spec.network, spec.boot, spec.boot_timeout) == (NetworkMode.HOST, False, 7)
+    assert [bind.option for bind in spec.binds] == [
+        f"--bind={tmp_path}:/srv",
+        f"--bind-ro={tmp_path}:{tmp_path}",
+    ]
+    (command,) = seen.commands
+    assert command.chdir == "/srv"
+    assert command.env == {"A": "b=c", "EMPTY": "", "TAKEN": "over", "UNKNOWN": ""}
+    assert seen.images == ["debian-sid"]
+
+
+def test_a_relative_source_is_relative_to_here(
+    seen: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a:b").mkdir()
+    monkeypatch.chdir(tmp_path)
+    run("--bind", r"a\:b:/x\:y", "true")
+    (bind,) = seen.specs[0].binds
+    assert (bind.source, bind.target) == (tmp_path / "a:b", "/x:y")
+
+
+def test_a_shell(seen: Recorder) -> None:
+    seen.result = 3
+    assert run("--image", "debian-sid", command=guests.shell) == 3
+    assert seen.commands == [Command(argv=LOGIN_SHELL)]
+    assert seen.specs[0].boot
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--chdir", "srv", "true"], "'srv' is no absolute path"),
+        (["--bind", "", "true"], "'' is not of the form SOURCE[:TARGET]"),
+        (["--bind", ":/srv", "true"], "':/srv' is not of the form"),
+        (["--bind", "/:srv", "true"], "'/:srv' is not of the form"),
+        (["--bind", "/:/a:ro", "true"], "'/:/a:ro' is not of the form"),
+        (["--bind-ro", "/no/such/thing", "true"], "'/no/such/thing' does not exist"),
+        (["--setenv", "=x", "true"], "'=x' names no variable"),
+        (["--image", "debian-trixy", "true"], "no image is named 'debian-trixy'"),
+    ],
+)
+def test_what_is_wrong_is_said(argv: list[str], message: str) -> None:
+    done = postroj("run", *argv)
+    assert (done.returncode, done.stdout) == (125, "")
+    assert done.stderr.startswith(f"error: {message}")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["run"],
+        ["run", "--bogus", "true"],
+        ["run", "--network", "bogus", "true"],
+        ["run", "--boot-timeout", "soon", "true"],
+        ["shell", "--bogus"],
+        ["shell", "word"],
+        ["shell", "--no-boot"],
+    ],
+)
+def test_wrong_usage_is_no_status_of_a_command(argv: list[str]) -> None:
+    done = postroj(*argv)
+    assert (done.returncode, done.stdout) == (125, "")
+    assert re.match(r"Usage: .*postroj (run|shell) ", done.stderr)
+
+
+def test_a_guest_that_fails_has_our_status(seen: Recorder) -> None:
+    seen.result = GuestError("the guest ended meanwhile")
+    with pytest.raises(GuestError) as caught:
+        run("true")
+    assert caught.value.exit_status == ExitStatus.RUN_FAILED
+    assert GuestError("another").exit_status == ExitStatus.ERROR

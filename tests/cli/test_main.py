@@ -1,0 +1,239 @@
+"""The boundary: help, usage, errors as sentences, exit statuses, signals, pipes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import click
+import pytest
+
+from postroj import __version__, cli
+from postroj.errors import (
+    CommandError,
+    DownloadError,
+    ExitStatus,
+    GuestError,
+    HostError,
+    ImageError,
+    Interrupted,
+    PackageError,
+    PostrojError,
+    UsageError,
+)
+from postroj.image import catalog
+from tests.support.cli import POSTROJ, postroj
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@pytest.fixture(autouse=True)
+def process_state() -> Iterator[None]:
+    """What `main` changes in the process that it is meant to end."""
+    signals = [signal.SIGTERM, signal.SIGHUP]
+    handlers = [signal.getsignal(number) for number in signals]
+    logger = logging.getLogger("postroj")
+    logging_state = logger.handlers, logger.propagate, logger.level
+    yield
+    for number, handler in zip(signals, handlers, strict=True):
+        signal.signal(number, handler)
+    logger.handlers, logger.propagate, logger.level = logging_state
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Run `postroj list-images` when the catalog raises; the exit status."""
+
+    def run(error: BaseException, *options: str) -> int:
+        def fail(patterns: object) -> object:
+            raise error
+
+        monkeypatch.setattr(catalog, "matching", fail)
+        monkeypatch.setattr("sys.argv", ["postroj", *options, "list-images"])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        assert isinstance(caught.value.code, int)
+        return caught.value.code
+
+    return run
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help_of_every_command(command: str, option: str) -> None:
+    done = postroj(command, option)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.match(rf"Usage: .*postroj {command} ", done.stdout)
+    assert "--help" in done.stdout
+
+
+def test_help() -> None:
+    done = postroj("--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [line.split("  ") for line in done.stdout.partition("Commands:\n")[2].splitlines()]
+    assert [line[1] for line in lines] == list(cli.COMMANDS)
+
+
+def test_each_line_of_the_help_is_that_of_the_command() -> None:
+    context = click.Context(cli.cli)
+    for name, (_, _, line) in cli.COMMANDS.items():
+        command = cli.cli.get_command(context, name)
+        assert command is not None
+        assert command.name == name
+        assert command.get_short_help_str(100)
+        assert line.endswith(".")
+
+
+def test_the_version() -> None:
+    assert postroj("--version").stdout == f"postroj {__version__}\n"
+
+
+@pytest.mark.parametrize("command", ["list-images", "pull", "remove", "pkgprobe", "selftest"])
+def test_an_unknown_option(command: str) -> None:
+    done = postroj(command, "--bogus")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "'--bogus'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_command() -> None:
+    done = postroj("bogus")
+    assert done.returncode == 2
+    assert "No such command 'bogus'" in done.stderr
+
+
+def test_no_command_shows_the_help() -> None:
+    done = postroj()
+    assert done.returncode == 2
+    assert "Commands:" in done.stdout + done.stderr
+
+
+def test_an_error_is_a_sentence_its_evidence_and_a_hint(
+    failing: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = HostError("'nspawn' is missing", evidence="one\n\ntwo", hint="install it")
+    assert failing(error) == 4
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "error: 'nspawn' is missing\n  | one\n  | \n  | two\n\nhint: install it\n"
+
+
+def test_an_error_without_evidence_and_hint(
+    failing: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert failing(PostrojError("no")) == 4
+    assert capsys.readouterr().err == "error: no\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (UsageError("x"), ExitStatus.USAGE),
+        (HostError("x"), ExitStatus.ERROR),
+        (DownloadError("x"), ExitStatus.ERROR),
+        (ImageError("x"), ExitStatus.ERROR),
+        (GuestError("x"), ExitStatus.ERROR),
+        (CommandError(["x"], 1, ""), ExitStatus.ERROR),
+        (PackageError("x"), ExitStatus.FAILED),
+        (KeyboardInterrupt(), 130),
+        (Interrupted(), 130),
+        (Interrupted(signal.SIGTERM), 143),
+        (Interrupted(signal.SIGHUP), 129),
+    ],
+)
+def test_the_exit_status(failing: Callable[..., int], error: BaseException, status: int) -> None:
+    assert failing(error) == status
+
+
+def test_debug_has_a_traceback(failing: Callable[..., int]) -> None:
+    with pytest.raises(HostError):
+        failing(HostError("x"), "--debug")
+
+
+def test_ctrl_c_says_nothing_of_python(
+    failing: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert failing(Interrupted()) == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("terminal", "no_color", "coloured"),
+    [(True, "", True), (True, "1", False), (False, "", False)],
+)
+def test_errors_are_coloured_on_a_terminal_only(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    terminal: bool,
+    no_color: str,
+    coloured: bool,
+) -> None:
+    monkeypatch.setenv("NO_COLOR", no_color)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
+    cli.show(HostError("x", hint="y"))
+    said = capsys.readouterr().err
+    assert ("\x1b[" in said) is coloured
+    assert click.unstyle(said) == "error: x\n\nhint: y\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_signals_end_it_with_their_status(number: signal.Signals) -> None:
+    """Of a process that waits: a guest's end is tested with guests."""
+    script = (
+        "import os, signal, sys; from postroj import cli; from postroj.image import catalog\n"
+        f"def wait(patterns): os.kill(os.getpid(), {int(number)}); signal.pause()\n"
+        "catalog.matching = wait; sys.argv = ['postroj', 'list-images']; cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True)
+    assert (done.returncode, done.stdout) == (128 + number, b"")
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("argv", [["list-images"], ["list-images", "--json"], ["--help"]])
+def test_a_reader_that_has_had_enough(argv: list[str]) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(
+            [*POSTROJ, *argv], check=False, stdout=write, stderr=subprocess.PIPE, text=True
+        )
+    finally:
+        os.close(write)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["postroj", "pkg"], {"pkgprobe"}),
+        (["postroj", "run", "--image", "debian-s"], {"debian-stable", "debian-sid"}),
+        (["postroj", "pkgprobe", "-i", "debian-t"], {"debian-trixie", "debian-testing"}),
+        (["postroj", "pull", "debian-bu"], {"debian-bullseye"}),
+        (["postroj", "selftest", "debian-13"], {"debian-13"}),
+        (["postroj", "remove", ""], set()),
+        (["postroj", "run", "--network", ""], {"private", "host", "none"}),
+        (["postroj", "run", "--boot-"], {"--boot-timeout"}),
+        (["postroj", "nothing-like-it"], set()),
+    ],
+)
+def test_completion(words: list[str], found: set[str]) -> None:
+    env = {
+        **os.environ,
+        "_POSTROJ_COMPLETE": "bash_complete",
+        "COMP_WORDS": " ".join(words),
+        "COMP_CWORD": str(len(words) - 1),
+    }
+    script = "import sys; from postroj.cli import main; sys.argv = ['postroj']; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=False, capture_output=True, text=True, env=env
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {line.partition(",")[2] for line in done.stdout.split()} == found

@@ -1,0 +1,152 @@
+"""The launch script and nspawn's argv, word by word."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from postroj.container import nspawn
+from postroj.container.nspawn import HOLDER, KERNEL_COMMAND_LINE, Bind, GuestSpec
+from postroj.model import NetworkMode
+
+RUN_DIR = Path("/run/postroj/postroj-ab12")
+IMAGE = Path("/cache/debian.squashfs")
+PASTA = ["pasta", "--quiet"]
+HEAD = [
+    *("systemd-nspawn", "--quiet", "--machine=postroj-ab12"),
+    "--directory=/run/postroj/postroj-ab12/mnt/root",
+    *("--register=no", "--keep-unit", "--settings=no"),
+    *("--link-journal=no", "--resolv-conf=off", "--timezone=off"),
+]
+NETWORKS = {
+    NetworkMode.PRIVATE: ["--network-namespace-path=/run/postroj/postroj-ab12/mnt/netns"],
+    NetworkMode.HOST: [],
+    NetworkMode.NONE: ["--private-network"],
+}
+ODD = ("with space", "quote'single", 'quote"double', "comma,colon:", "back\\slash", "$(touch x)`;&")
+
+
+def script(spec: GuestSpec, run_dir: Path = RUN_DIR) -> str:
+    return nspawn.launch_script(spec, run_dir, [Path("/sys/fs/cgroup/postroj-ab12/x")], PASTA)
+
+
+def words(text: str, command: str) -> list[list[str]]:
+    """Every line of a script that begins with a command, as the shell splits it."""
+    return [shlex.split(line) for line in text.splitlines() if line.startswith(command)]
+
+
+@pytest.mark.parametrize("mode", NetworkMode)
+def test_nspawn_boots(mode: NetworkMode) -> None:
+    assert nspawn.nspawn_argv(GuestSpec(layers=(IMAGE,), network=mode), RUN_DIR) == [
+        *HEAD,
+        *NETWORKS[mode],
+        *("--boot", "--notify-ready=yes"),
+        *KERNEL_COMMAND_LINE,
+    ]
+
+
+@pytest.mark.parametrize("mode", NetworkMode)
+def test_nspawn_without_init(mode: NetworkMode) -> None:
+    spec = GuestSpec(layers=(IMAGE,), network=mode, boot=False)
+    argv = nspawn.nspawn_argv(spec, RUN_DIR)
+    assert argv == [*HEAD, *NETWORKS[mode], "--as-pid2", "--", *HOLDER]
+
+
+def test_the_kernel_command_line_masks_and_nothing_else_that_a_package_may_need() -> None:
+    assert "systemd.unit=multi-user.target" in KERNEL_COMMAND_LINE
+    assert "systemd.mask=getty.target" in KERNEL_COMMAND_LINE
+    needed = ("dbus", "journald", "tmpfiles", "sysusers", "logind", "resolved", "timesyncd")
+    assert not [word for word in KERNEL_COMMAND_LINE for name in needed if name in word]
+    assert all(word.startswith("systemd.") for word in KERNEL_COMMAND_LINE)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "option"),
+    [
+        ("/srv", "/srv", "/srv:/srv"),
+        ("/a b", "/c d", "/a b:/c d"),
+        ("/a:b", "/c:d", "/a\\:b:/c\\:d"),
+        ("/a\\b", "/c\\:d", "/a\\\\b:/c\\\\\\:d"),
+        ("/ends\\", "/x", "/ends\\\\:/x"),
+        ("/'\",$", "/x", "/'\",$:/x"),
+    ],
+)
+@pytest.mark.parametrize("read_only", [True, False])
+def test_binds(source: str, target: str, option: str, read_only: bool) -> None:
+    bind = Bind(source=Path(source), target=target, read_only=read_only)
+    assert bind.option == f"--bind{'-ro' if read_only else ''}={option}"
+    argv = nspawn.nspawn_argv(GuestSpec(layers=(IMAGE,), binds=(bind, bind)), RUN_DIR)
+    assert argv[argv.index(bind.option) :][:3] == [bind.option, bind.option, "--boot"]
+
+
+def test_the_script_of_a_booted_guest_with_a_private_network() -> None:
+    lines = script(GuestSpec(layers=(IMAGE, Path("/cache/second.squashfs")))).splitlines()
+    overlay = "lowerdir=../seed:lower1:lower0,upperdir=upper,workdir=work,redirect_dir=on"
+    assert lines == [
+        "set -eu",
+        "umask 022",
+        "echo 0 > /sys/fs/cgroup/postroj-ab12/x || exit 64",
+        "mount -t tmpfs -o mode=0755,nr_inodes=0 tmpfs /run/postroj/postroj-ab12/mnt || exit 62",
+        "cd /run/postroj/postroj-ab12/mnt",
+        ": > netns",
+        "unshare --net=/run/postroj/postroj-ab12/mnt/netns true || exit 63",
+        "pasta --quiet --netns /run/postroj/postroj-ab12/mnt/netns >&2 &",
+        "mkdir -p /run/systemd/nspawn",
+        "mount -t tmpfs -o mode=0755 tmpfs /run/systemd/nspawn || exit 62",
+        "mkdir upper work root lower0 lower1",
+        "mount -t squashfs -o loop,ro,nodev /cache/debian.squashfs lower0 || exit 61",
+        "mount -t squashfs -o loop,ro,nodev /cache/second.squashfs lower1 || exit 61",
+        f"mount -t overlay -o {overlay} overlay root || exit 62",
+        "wait $! || exit 63",
+        lines[-2],
+        "read -r _ || :",
+    ]
+    assert lines[-2].startswith("{ systemd-nspawn --quiet ")
+    assert lines[-2].endswith(" </dev/null >&2; echo $?; } &")
+
+
+def test_no_path_of_the_host_is_a_mount_option() -> None:
+    """A comma or a colon in it would be taken for the option's end."""
+    text = script(GuestSpec(layers=(IMAGE,)), Path("/a,b:c/postroj-1"))
+    options = [line[line.index("-o") + 1] for line in words(text, "mount")]
+    assert len(options) == 4
+    assert not [option for option in options if "a,b" in option]
+
+
+@pytest.mark.parametrize("mode", [NetworkMode.HOST, NetworkMode.NONE])
+def test_only_a_private_network_takes_pasta(mode: NetworkMode) -> None:
+    text = script(GuestSpec(layers=(IMAGE,), network=mode))
+    assert "pasta" not in text
+    assert "unshare" not in text
+    assert "wait $!" not in text
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_odd_names_survive_the_shell(odd: str, tmp_path: Path) -> None:
+    run_dir = tmp_path / odd / "postroj-1"
+    layer = tmp_path / f"{odd}.squashfs"
+    bind = Bind(source=Path("/srv") / odd, target=f"/{odd}", read_only=True)
+    spec = GuestSpec(layers=(layer,), binds=(bind,))
+    text = script(spec, run_dir)
+    subprocess.run(["sh", "-n"], input=text, text=True, check=True)
+    assert words(text, "mount -t squashfs")[0][5:7] == [str(layer), "lower0"]
+    assert words(text, "cd") == [["cd", str(run_dir / "mnt")]]
+    argv = words(text, "{ systemd-nspawn")[0][1:]
+    assert argv[: argv.index("</dev/null")] == nspawn.nspawn_argv(spec, run_dir)
+    assert words(text, "pasta")[0][2:4] == ["--netns", str(run_dir / "mnt/netns")]
+
+
+def test_the_namespaces_end_with_the_script() -> None:
+    assert nspawn.namespace_argv("a script") == [
+        *("unshare", "--mount", "--propagation", "slave"),
+        *("--pid", "--fork", "--kill-child", "--mount-proc"),
+        *("sh", "-c", "a script"),
+    ]
+
+
+def test_each_stage_has_a_status_of_its_own() -> None:
+    assert sorted(nspawn.STAGES) == [61, 62, 63, 64]
+    assert all(stage.failure and stage.hint for stage in nspawn.STAGES.values())

@@ -1,0 +1,60 @@
+"""A guest that answers from a table: for what is done with answers, never for what answers are."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
+
+from postroj.errors import CommandError
+from postroj.process import Completed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from postroj.container.guest import Guest
+
+Answer = tuple[int, str] | Exception
+
+
+@dataclass
+class FakeGuest:
+    """`answer` says what a command does: its status and output, or what is raised."""
+
+    answer: Callable[[tuple[str, ...]], Answer]
+    failed: list[str] = field(default_factory=list)
+    leader: int = 1
+    ran: list[tuple[str, ...]] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    delay: float = 0
+
+    def run(
+        self,
+        argv: Collection[str],
+        *,
+        ok: Collection[int] = (0,),
+        timeout: float | None = None,
+        stdin: bytes = b"",
+        env: dict[str, str] | None = None,
+    ) -> Completed:
+        words = tuple(argv)
+        with self.lock:
+            self.ran.append(words)
+        time.sleep(self.delay)
+        found = self.answer(words)
+        if isinstance(found, Exception):
+            raise found
+        status, text = found
+        if status not in ok:
+            raise CommandError(words, status, text)
+        return Completed(argv=words, status=status, stdout=text.encode(), stderr=b"")
+
+    def failed_units(self) -> list[str]:
+        with self.lock:
+            self.ran.append(("failed_units",))
+        return self.failed
+
+
+def as_guest(fake: FakeGuest) -> Guest:
+    return cast("Guest", fake)

@@ -1,0 +1,205 @@
+"""From packages to an outcome, whatever the guest does; the guest itself is a fake."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from postroj.errors import CommandError, CommandTimeout, GuestError, HostError
+from postroj.model import (
+    CheckKind,
+    CheckResult,
+    Image,
+    Manager,
+    NetworkMode,
+    Outcome,
+    ProbeResult,
+    StepResult,
+)
+from postroj.probe import probe, steps
+from postroj.probe.checks import Manners, Question
+from postroj.probe.managers.apt import Apt
+from postroj.probe.package import PackageFile
+from postroj.probe.probe import Plan
+from tests.unit.probe.fake_guest import Answer, FakeGuest, as_guest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from postroj.container.nspawn import GuestSpec
+
+IMAGE = Image(
+    name="debian-trixie", architecture="x86_64", path=Path("/i.squashfs"), manager=Manager.APT
+)
+PACKAGE = PackageFile(path=Path("/home/a b/x_1.0_all.deb"), manager=Manager.APT)
+SECOND = PackageFile(path=Path("/y_1.0_all.deb"), manager=Manager.APT)
+PLAN = Plan(
+    questions=(Question(kind=CheckKind.COMMAND, subject="true"),),
+    manners=Manners(timeout=1, settle=0),
+    network=NetworkMode.NONE,
+    timeout=60,
+    boot_timeout=30,
+)
+FIELDS = "Package: x\nVersion: 1.0\nArchitecture: all"
+
+
+class Ear:
+    """An audience that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def begin_probe(self, image: str, package: str) -> None:
+        self.told.append((image, package))
+
+    def end_step(self, step: StepResult) -> None:
+        self.told.append(step)
+
+    def end_check(self, check: CheckResult) -> None:
+        self.told.append(check)
+
+    def end_probe(self, probe: ProbeResult) -> None:
+        self.told.append(probe)
+
+
+def fine(argv: tuple[str, ...]) -> Answer:
+    match argv:
+        case ("dpkg-deb", *_):
+            return 0, FIELDS
+        case ("sh", "-c", script) if "architecture" in script:
+            return 0, "all\namd64"
+        case _:
+            return 0, ""
+
+
+def but(word: str, answer: Answer) -> Callable[[tuple[str, ...]], Answer]:
+    """Answer as `fine` does, but for commands with a word."""
+    return lambda argv: answer if word in argv else fine(argv)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[ProbeResult, Ear]]:
+    def run(answer: Callable[[tuple[str, ...]], Answer], **options: Any) -> Any:
+        @contextmanager
+        def boot(spec: GuestSpec) -> Iterator[Any]:
+            specs.append(spec)
+            yield as_guest(guest)
+
+        specs: list[GuestSpec] = []
+        guest = FakeGuest(answer, **options)
+        monkeypatch.setattr(probe, "Guest", boot)
+        ear = Ear()
+        result = probe.probe(IMAGE, [PACKAGE, SECOND], PLAN, ear)
+        assert specs[0].network is NetworkMode.NONE
+        assert specs[0].boot_timeout == 30
+        assert [bind.option for bind in specs[0].binds] == [
+            f"--bind-ro={file.path}:{file.guest_path}" for file in (PACKAGE, SECOND)
+        ]
+        return result, ear
+
+    return run
+
+
+def test_it_passes(run: Callable[..., tuple[ProbeResult, Ear]]) -> None:
+    result, ear = run(fine)
+    assert result.outcome is Outcome.PASS
+    assert result.package == "x_1.0_all.deb y_1.0_all.deb"
+    assert set(result.timings) == {"boot", "refresh", "install", "checks", "total"}
+    begun, step, *checks, end = ear.told
+    assert begun == ("debian-trixie", result.package)
+    assert step.reason == "x 1.0 (all), x 1.0 (all)"
+    assert tuple(checks) == result.steps[0].checks
+    assert end is result
+
+
+def test_an_installation_that_fails_is_not_asked(
+    run: Callable[..., tuple[ProbeResult, Ear]],
+) -> None:
+    result, ear = run(but("install", CommandError(("apt-get",), 100, "E: odd")))
+    (step,) = result.steps
+    assert (result.outcome, step.reason) == (Outcome.ERROR, "apt-get failed\nE: odd")
+    assert [check.outcome for check in step.checks] == [Outcome.SKIP]
+    assert len(ear.told) == 3
+
+
+def test_lists_that_cannot_be_had_end_it(run: Callable[..., tuple[ProbeResult, Ear]]) -> None:
+    said = "E: Failed to fetch x  Temporary failure resolving 'mirror.example'"
+    result, _ = run(but("update", CommandError(("apt-get",), 100, said)))
+    assert result.outcome is Outcome.ERROR
+    assert result.steps[0].hint
+    assert "install" not in result.timings
+
+
+def test_an_installation_that_hangs(run: Callable[..., tuple[ProbeResult, Ear]]) -> None:
+    result, _ = run(but("install", CommandTimeout(("apt-get",), 60, "Setting up x (1.0) ...")))
+    assert result.outcome is Outcome.FAIL
+    assert result.steps[0].reason.startswith("the installation hung for 60 s while setting up x")
+
+
+@pytest.mark.parametrize("word", ["install", "update", "systemctl", "stat"])
+def test_a_guest_that_ends_meanwhile(
+    run: Callable[..., tuple[ProbeResult, Ear]], word: str
+) -> None:
+    error = GuestError("the guest ended meanwhile", evidence="panic", hint="try again")
+    result, ear = run(but(word, error))
+    if word in ("install", "update"):
+        assert result.outcome is Outcome.ERROR
+        assert (result.reason, result.hint) == ("the guest ended meanwhile\npanic", "try again")
+        assert result.steps == ()
+        assert set(result.timings) == {"boot", "total"}
+    assert ear.told[-1] is result
+
+
+@pytest.mark.parametrize("error", [GuestError("not ready", hint="h"), HostError("no nspawn")])
+def test_a_guest_that_does_not_begin(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def boot(spec: GuestSpec) -> Any:
+        raise error
+
+    monkeypatch.setattr(probe, "Guest", boot)
+    ear = Ear()
+    result = probe.probe(IMAGE, [PACKAGE], PLAN, ear)
+    assert (result.outcome, result.steps) == (Outcome.ERROR, ())
+    assert set(result.timings) == {"total"}
+    assert ear.told == [("debian-trixie", "x_1.0_all.deb"), result]
+
+
+def test_a_failed_unit_of_before_is_not_held_against_it(
+    run: Callable[..., tuple[ProbeResult, Ear]],
+) -> None:
+    result, _ = run(fine, failed=["old.service"])
+    assert result.outcome is Outcome.PASS
+
+
+class TestLookingAtPackages:
+    def install(self, answer: Callable[[tuple[str, ...]], Answer]) -> tuple[steps.Done, FakeGuest]:
+        guest = FakeGuest(answer)
+        return steps.install(as_guest(guest), Apt(), [PACKAGE, SECOND], 60), guest
+
+    def test_a_file_that_dpkg_cannot_read(self) -> None:
+        done, guest = self.install(lambda argv: (2, "odd") if argv[0] == "dpkg-deb" else fine(argv))
+        assert done.blame and done.outcome is Outcome.FAIL
+        assert done.blame.reason == "'x_1.0_all.deb' is no complete package\nodd"
+        assert not [words for words in guest.ran if words[0] == "apt-get"]
+
+    @pytest.mark.parametrize("name", ["armhf", "s390x", ""])
+    def test_a_foreign_architecture(self, name: str) -> None:
+        text = FIELDS.replace("all", name)
+        done, guest = self.install(lambda argv: (0, text) if argv[0] == "dpkg-deb" else fine(argv))
+        assert done.blame
+        assert done.blame.sentence == f"'x_1.0_all.deb' is for {name}, the guest is amd64"
+        assert not [words for words in guest.ran if words[0] == "apt-get"]
+
+    def test_a_second_architecture_of_the_guest(self) -> None:
+        def answer(argv: tuple[str, ...]) -> Answer:
+            if argv[0] == "dpkg-deb":
+                return 0, FIELDS.replace("all", "i386")
+            return (0, "all\namd64\ni386") if argv[0] == "sh" else fine(argv)
+
+        assert self.install(answer)[0].outcome is Outcome.PASS
+
+    def test_all_go_in_together(self) -> None:
+        _, guest = self.install(fine)
+        assert guest.ran[-1][-3:] == ("install", PACKAGE.guest_path, SECOND.guest_path)

@@ -1,0 +1,228 @@
+"""The verdict on a unit, from properties as releases of systemd print them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from postroj.model import Outcome
+from postroj.probe import units
+from postroj.probe.units import Undecided, UnitState, Verdict, judge, parse, unit_name
+
+RUNNING = """\
+ActiveEnterTimestampMonotonic=5000000
+ActiveState=active
+ConditionResult=yes
+ExecMainCode=0
+ExecMainStatus=0
+Id=redis-server.service
+LoadState=loaded
+MainPID=321
+NRestarts=0
+Result=success
+SubState=running
+"""
+# systemd < 235, as in Debian 9, knows no NRestarts; a unit that waits prints its job
+OLD = """\
+MainPID=0
+Result=success
+ExecMainCode=0
+ExecMainStatus=0
+Id=nginx.service
+LoadState=loaded
+ActiveState=activating
+SubState=start-pre
+ActiveEnterTimestampMonotonic=0
+Job=117
+ConditionResult=yes
+"""
+KILLED = """\
+ActiveEnterTimestampMonotonic=1000000
+ActiveState=failed
+ConditionResult=yes
+ExecMainCode=2
+ExecMainStatus=9
+Id=x.service
+LoadState=loaded
+MainPID=0
+NRestarts=5
+Result=signal
+SubState=failed
+"""
+
+
+def up(**changes: Any) -> UnitState:
+    state = UnitState(
+        name="x.service", load="loaded", active="active", sub="running", main_pid=7, since=100.0
+    )
+    return dataclasses.replace(state, **changes)
+
+
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [
+        (
+            RUNNING,
+            UnitState(
+                name="redis-server.service",
+                load="loaded",
+                active="active",
+                sub="running",
+                result="success",
+                main_pid=321,
+                since=5.0,
+            ),
+        ),
+        (
+            OLD,
+            UnitState(
+                name="nginx.service",
+                load="loaded",
+                active="activating",
+                sub="start-pre",
+                result="success",
+                has_job=True,
+            ),
+        ),
+        (
+            KILLED,
+            UnitState(
+                name="x.service",
+                load="loaded",
+                active="failed",
+                sub="failed",
+                result="signal",
+                restarts=5,
+                since=1.0,
+                exit="killed by signal 9",
+            ),
+        ),
+        ("", UnitState(name="", load="", active="", sub="")),
+        ("NRestarts=\nMainPID=\nJob=0\n", UnitState(name="", load="", active="", sub="")),
+        ("Id=a=b.service\n", UnitState(name="a=b.service", load="", active="", sub="")),
+    ],
+)
+def test_parse(text: str, state: UnitState) -> None:
+    assert parse(text) == state
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("0", ""),
+        ("1", "ended with status 6"),
+        ("2", "killed by signal 6"),
+        ("3", "dumped core by signal 6"),
+    ],
+)
+def test_how_it_ended(code: str, words: str) -> None:
+    assert parse(f"ExecMainCode={code}\nExecMainStatus=6\n").exit == words
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("nginx", "nginx.service"),
+        ("nginx.service", "nginx.service"),
+        ("nginx.socket", "nginx.socket"),
+        ("getty@tty1", "getty@tty1.service"),
+        ("openvpn@my.vpn", "openvpn@my.vpn"),
+        ("a.b@c", "a.b@c.service"),
+        ("a.b@c.service", "a.b@c.service"),
+        ("dev-sda.device", "dev-sda.device"),
+    ],
+)
+def test_unit_name(text: str, name: str) -> None:
+    assert unit_name(text) == name
+
+
+PASSES = [
+    (up(), "active (running), main PID 7"),
+    (up(sub="exited", main_pid=0), "active (exited)"),
+    (up(restarts=1), "active (running), main PID 7, restarted 1 times"),
+    (up(sub="listening", main_pid=0, since=0), "active (listening)"),
+]
+FAILS = [
+    (up(load="not-found", active="inactive", sub="dead"), "there is no such unit"),
+    (up(load="masked", active="inactive", sub="dead"), "the unit is masked"),
+    (up(load="bad-setting"), "the unit could not be loaded (bad-setting)"),
+    (up(load="error"), "the unit could not be loaded (error)"),
+    (
+        up(active="failed", sub="failed", result="exit-code", exit="ended with status 1"),
+        "failed (result 'exit-code'), its main process ended with status 1",
+    ),
+    (up(active="inactive", sub="dead"), "inactive (dead), not started"),
+    (
+        up(active="inactive", sub="dead", unmet_condition=True),
+        "inactive (dead), not started, since a condition of it was not met",
+    ),
+    (
+        up(active="inactive", sub="dead", exit="ended with status 0"),
+        "inactive (dead), its main process ended with status 0",
+    ),
+    (
+        up(active="activating", sub="auto-restart", restarts=2, exit="ended with status 1"),
+        "crash loop: restarted 2 times while we looked, its main process ended with status 1",
+    ),
+    (up(restarts=3), "crash loop: restarted 3 times while we looked"),
+]
+OPEN = [
+    (up(active="activating", sub="start"), "still activating (start)"),
+    (up(active="reloading", sub="reload"), "still reloading (reload)"),
+    (up(active="deactivating", sub="stop-sigterm"), "still deactivating (stop-sigterm)"),
+    (up(active="inactive", sub="dead", has_job=True), "still inactive (dead)"),
+    (up(active="", sub=""), "still  ()"),
+    (
+        up(active="activating", sub="auto-restart", restarts=1, exit="killed by signal 11"),
+        "still activating (auto-restart), its main process killed by signal 11",
+    ),
+]
+
+
+@pytest.mark.parametrize(("state", "sentence"), PASSES)
+def test_it_is_up(state: UnitState, sentence: str) -> None:
+    first = dataclasses.replace(state, restarts=0)
+    found = judge(state, first, now=103.0, settle=3)
+    assert found == Verdict(outcome=Outcome.PASS, sentence=sentence)
+
+
+@pytest.mark.parametrize(("state", "sentence"), FAILS)
+def test_it_is_not(state: UnitState, sentence: str) -> None:
+    first = dataclasses.replace(state, restarts=0)
+    found = judge(state, first, now=103.0, settle=3)
+    assert found == Verdict(outcome=Outcome.FAIL, sentence=sentence)
+
+
+@pytest.mark.parametrize(("state", "sentence"), OPEN)
+def test_it_may_come(state: UnitState, sentence: str) -> None:
+    first = dataclasses.replace(state, restarts=0)
+    found = judge(state, first, now=103.0, settle=3)
+    assert found == Undecided(seconds=units.INTERVAL, sentence=sentence)
+
+
+@pytest.mark.parametrize(
+    ("now", "settle", "wait"), [(100.0, 3, 3.0), (101.5, 3, 1.5), (102.5, 3, 0.5), (99.0, 0.5, 1.5)]
+)
+def test_it_has_to_stay_up(now: float, settle: float, wait: float) -> None:
+    found = judge(up(restarts=1), up(), now=now, settle=settle)
+    assert isinstance(found, Undecided)
+    assert found.seconds == pytest.approx(wait)
+    assert f"does not stay so for {settle:g} s, restarted 1 times" in found.sentence
+
+
+def test_without_settling() -> None:
+    assert isinstance(judge(up(), up(), now=100.0, settle=0), Verdict)
+
+
+def test_restarts_before_our_first_look_are_no_loop() -> None:
+    found = judge(up(restarts=9), up(restarts=8), now=200.0, settle=3)
+    assert isinstance(found, Verdict) and found.outcome is Outcome.PASS
+
+
+def test_a_crash_loop_that_was_over_before_our_first_look() -> None:
+    state = up(active="failed", sub="failed", result="start-limit-hit", restarts=5)
+    found = judge(state, state, now=200.0, settle=3)
+    sentence = "crash loop: given up after 5 restarts, failed (result 'start-limit-hit')"
+    assert found == Verdict(outcome=Outcome.FAIL, sentence=sentence)

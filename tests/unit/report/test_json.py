@@ -1,0 +1,109 @@
+"""The report for machines, key by key: other people's programs read it."""
+
+from __future__ import annotations
+
+import json
+
+from postroj.model import (
+    CheckKind,
+    CheckResult,
+    Outcome,
+    ProbeResult,
+    Report,
+    StepName,
+    StepResult,
+)
+from postroj.report.json import render
+
+ODD = "\x1b[31m \x9b \"quoted\" 'x' \\ \u2028 日本 🎉 \x00 \udcff\ttab\nline"
+
+CHECK = CheckResult(
+    kind=CheckKind.NETWORK,
+    subject="tcp://127.0.0.1:80",
+    outcome=Outcome.FAIL,
+    reason="connection refused for 5 s\ntcp sockets that listen in the guest: none",
+    seconds=5.12345,
+)
+STEP = StepResult(
+    name=StepName.INSTALL,
+    done=Outcome.PASS,
+    reason="web 1.0 (all)",
+    seconds=7.00049,
+    checks=(CHECK,),
+)
+PROBE = ProbeResult(
+    image="debian-trixie",
+    package="web_1.0_all.deb",
+    steps=(STEP,),
+    timings={"boot": 0.5, "total": 12.98765},
+)
+
+
+def test_golden() -> None:
+    assert json.loads(render(Report(probes=(PROBE,)))) == {
+        "schema": 1,
+        "outcome": "fail",
+        "probes": [
+            {
+                "image": "debian-trixie",
+                "package": "web_1.0_all.deb",
+                "outcome": "fail",
+                "reason": "",
+                "hint": "",
+                "steps": [
+                    {
+                        "name": "install",
+                        "outcome": "fail",
+                        "reason": "web 1.0 (all)",
+                        "hint": "",
+                        "seconds": 7.0,
+                        "checks": [
+                            {
+                                "kind": "network",
+                                "subject": "tcp://127.0.0.1:80",
+                                "outcome": "fail",
+                                "reason": "connection refused for 5 s\n"
+                                "tcp sockets that listen in the guest: none",
+                                "seconds": 5.123,
+                            }
+                        ],
+                    }
+                ],
+                "timings": {"boot": 0.5, "total": 12.988},
+            }
+        ],
+    }
+
+
+def test_the_order_of_keys_is_that_of_the_document() -> None:
+    text = render(Report(probes=(PROBE,)))
+    keys = ('"schema"', '"outcome"', '"probes"', '"image"', '"steps"', '"checks"', '"timings"')
+    positions = [text.index(key) for key in keys]
+    assert positions == sorted(positions)
+
+
+def test_a_probe_that_did_not_begin() -> None:
+    probe = ProbeResult(image="debian-sid", package="x.deb", reason="no guest", hint="try again")
+    (shown,) = json.loads(render(Report(probes=(probe,))))["probes"]
+    assert shown == {
+        "image": "debian-sid",
+        "package": "x.deb",
+        "outcome": "error",
+        "reason": "no guest",
+        "hint": "try again",
+        "steps": [],
+        "timings": {},
+    }
+
+
+def test_nothing() -> None:
+    assert json.loads(render(Report(probes=()))) == {"schema": 1, "outcome": "skip", "probes": []}
+
+
+def test_odd_characters() -> None:
+    probe = ProbeResult(image="debian-sid", package=ODD, reason=ODD)
+    text = render(Report(probes=(probe,)))
+    assert text.isascii()
+    assert "\x1b" not in text
+    (shown,) = json.loads(text)["probes"]
+    assert (shown["package"], shown["reason"]) == (ODD, ODD)
