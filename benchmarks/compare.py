@@ -129,7 +129,8 @@ def making(runs: int) -> Measured:
         sources = " ".join(f"'{line}'" for line in plan.apt_sources())
         include = ",".join(source.packages)
         script = (
-            f"mmdebstrap --variant=minbase --include={include} --format=tar {plan.suite} - {sources}"
+            f"mmdebstrap --variant=minbase --include={include} --format=tar"
+            f" {plan.suite} - {sources}"
             f" | tar2sqfs -q -c {bootstrap.COMPRESSION} -f {work}/bare.squashfs"
         )
         return measure(

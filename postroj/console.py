@@ -81,6 +81,13 @@ def progress(title: str, unit: str = "%") -> Iterator[Progress]:
         yield Silence()
 
 
+def busy(text: str) -> None:
+    """Show what is being done in a line that the next call takes away; on a terminal only."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[K{text}")
+        sys.stderr.flush()
+
+
 def colour_wanted(stream: TextIO) -> bool:
     """Whether to colour what goes to `stream`: on a terminal, unless `NO_COLOR` is set."""
     return stream.isatty() and not os.environ.get("NO_COLOR")

@@ -72,6 +72,8 @@ def _refused(
     )
     audience.begin_probe(probe.image, probe.package)
     audience.end_step(step)
+    for answer in step.checks:
+        audience.end_check(answer)
     return replace(probe, steps=(step,))
 
 

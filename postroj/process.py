@@ -110,6 +110,7 @@ def spawn(
         stderr=stderr,
         env=dict(env),
         pass_fds=tuple(pass_fds),
+        cwd="/",  # ours may be unmounted or deleted, and is nobody's business
         process_group=0,
     )
 

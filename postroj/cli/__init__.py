@@ -11,13 +11,14 @@ import os
 import signal
 import sys
 from importlib import import_module
+from pathlib import Path
 from traceback import print_exc
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from postroj import __version__, console
-from postroj.errors import Interrupted, PostrojError, UsageError
+from postroj.errors import ExitStatus, Interrupted, PostrojError, UsageError
 from postroj.report.text import visible
 from postroj.streams import STDERR
 
@@ -84,9 +85,11 @@ def main() -> NoReturn:
         pass
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 for all our life
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
     boundary = Boundary()
     try:
-        status = cli.main(standalone_mode=False, obj=boundary)
+        status = cli.main(prog_name="postroj", standalone_mode=False, obj=boundary)
     except click.exceptions.Abort as abort:  # how click wraps every KeyboardInterrupt
         cause = abort.__cause__ if isinstance(abort.__cause__, Interrupted) else Interrupted()
         status = cause.exit_status
@@ -96,6 +99,13 @@ def main() -> NoReturn:
         sentence = usage_error(error) if isinstance(error, click.ClickException) else error
         show(sentence)
         status = sentence.exit_status
+    except SystemExit as end:  # completion, or (1) whoever reads our output has had enough
+        status = 128 + signal.SIGPIPE if end.code == 1 else end.code
+    except OSError as error:
+        if boundary.debug:
+            print_exc()
+        show(PostrojError(f"a file could not be read or written: {error}"))
+        status = ExitStatus.ERROR
     sys.exit(status or 0)
 
 

@@ -169,10 +169,11 @@ def _bind(text: str, *, read_only: bool) -> Bind:
     """
     from postroj.container.nspawn import Bind
 
-    parts = [re.sub(r"\\(.)", r"\1", part) for part in re.split(r"(?<!\\):", text)]
-    source = Path(parts[0]).absolute()
+    escaped = re.findall(r"((?:\\.|[^:\\])*)(?::|$)", text)[:-1]
+    parts = [re.sub(r"\\(.)", r"\1", part) for part in escaped]
+    source = Path(*parts[:1]).absolute()
     target = parts[1] if len(parts) > 1 else str(source)
-    if len(parts) > 2 or not parts[0] or not target.startswith("/"):
+    if not any(parts[:1]) or len(parts) > 2 or not target.startswith("/"):
         message = f"'{text}' is not of the form SOURCE[:TARGET] with an absolute TARGET"
         raise UsageError(message)
     if not source.exists():

@@ -168,6 +168,7 @@ def _terminal(stream: Any, questions: Sequence[Question]) -> Terminal:
     return Terminal(
         lambda line: click.echo(line, file=stream, color=True),
         colour=console.colour_wanted(stream),
+        busy=console.busy,
         width=max(len(subject) for subject in (NEW_FAILURES, *(q.subject for q in questions))),
     )
 

@@ -13,6 +13,7 @@ from postroj import console
 from postroj.cli.images import complete_image
 from postroj.errors import ExitStatus
 from postroj.model import Outcome
+from postroj.report.text import visible
 
 if TYPE_CHECKING:
     from postroj.selftest import Proof
@@ -53,7 +54,7 @@ def selftest(names: tuple[str, ...], as_json: bool) -> int:
 
 
 def _print(proof: Proof) -> None:
-    sentence, *evidence = proof.evidence.splitlines() or [""]
+    sentence, *evidence = [visible(line) for line in proof.evidence.splitlines()] or [""]
     word = f"{proof.outcome:<5}"
     if console.colour_wanted(sys.stdout):
         word = click.style(word, fg="green" if proof.outcome is Outcome.PASS else "red")

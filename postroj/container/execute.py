@@ -56,7 +56,7 @@ def enter_argv(
     joins = "".join(f"echo 0 > {shlex.quote(str(group))}\n" for group in cgroups)
     bounds = ",".join(["-all", *(f"+cap_{number}" for number in bounding_set)])
     return [
-        *("sh", "-c", f'umask 022\ncd /\n{joins}exec "$@"', "sh"),
+        *("sh", "-c", f'umask 022\n{joins}exec "$@"', "sh"),
         *("setpriv", "--bounding-set", bounds, "--inh-caps", "-all"),
         *("nsenter", "--target", str(leader)),
         *("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd"),

@@ -22,6 +22,8 @@ SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 AR_MAGIC = b"!<arch>\n"
 AR_HEADER = 60
 """Bytes of a member's header, ar(5)."""
+MEMBERS = 16
+"""As many members are looked at; a .deb has three."""
 
 MAGIC = {AR_MAGIC: Manager.APT}
 """How a package file begins: deb(5)."""
@@ -44,8 +46,9 @@ class PackageFile:
 
     @property
     def guest_path(self) -> str:
-        """Where the guest sees it."""
-        return f"{GUEST_DIR}/{self.name}"
+        """Where the guest sees it; apt wants the suffix."""
+        name = re.sub(r"[\x00-\x1f]", "_", self.name)
+        return f"{GUEST_DIR}/{name if name.endswith('.deb') else f'{name}.deb'}"
 
 
 def fetch(packages: Sequence[str], digests: Sequence[str], folder: Path) -> list[Path]:
@@ -71,13 +74,15 @@ def fetch(packages: Sequence[str], digests: Sequence[str], folder: Path) -> list
 
 def _fetch(text: str, pin: str | None, folder: Path) -> Path:
     if "://" in text:
-        name = urlsplit(text).path.rpartition("/")[2] or "package"
+        name = urlsplit(text).path.rpartition("/")[2]
+        if not name.strip("."):
+            name = "package"
         target = folder / name
         with console.progress(f"download {name}", unit="B") as progress:
             net.download(text, target, sha256=pin, progress=progress)
         return target
     path = Path(text).absolute()
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 a name that is too long is no file, and no error
         message = f"'{text}' is no file"
         raise UsageError(message, hint="`--package` takes a path or an http(s) URL")
     if pin is not None:
@@ -114,8 +119,8 @@ def _refuse_cut_off(path: Path, stream: BinaryIO) -> None:
     """Walk the members of an ar archive, ar(5): what is cut off needs no guest to be seen."""
     size = stream.seek(0, os.SEEK_END)
     position = len(AR_MAGIC)
-    members = []
-    while position < size:
+    members: list[str] = []
+    while position < size and len(members) < MEMBERS:
         stream.seek(position)
         header = stream.read(AR_HEADER)
         length = header[48:58].strip()

@@ -11,11 +11,12 @@ import ipaddress
 import socket
 import ssl
 import sys
+import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from postroj import __version__
 from postroj.container import network
@@ -35,6 +36,9 @@ SCHEMES = {"tcp": None, "udp": None, "http": 80, "https": 443}
 """Schemes of `--check-network`, with their default ports."""
 
 BODY_LIMIT = 1 << 20
+
+PRINTED = "/?&=%:@+,;~!$'()*"
+"""What of a path and a query is sent as it is."""
 
 LISTEN = "0A"
 """State of a TCP socket that listens; a UDP socket that is bound has 07 (proc_pid_net(5))."""
@@ -59,13 +63,13 @@ def endpoint(url: str) -> Endpoint:
     """
     try:
         parts = urlsplit(url)
-        port = parts.port
+        port = SCHEMES.get(parts.scheme) if parts.port is None else parts.port
+        host = (parts.hostname or "").encode("idna").decode()
     except ValueError:
-        parts, port = urlsplit(""), None
-    if parts.scheme in SCHEMES and parts.hostname and (port or SCHEMES[parts.scheme]):
-        port = port or SCHEMES[parts.scheme] or 0
-        path = urlunsplit(("", "", parts.path or "/", parts.query, ""))
-        return Endpoint(url=url, scheme=parts.scheme, host=parts.hostname, port=port, path=path)
+        parts, port, host = urlsplit(""), None, ""
+    if parts.scheme in SCHEMES and host and port:
+        path = quote(urlunsplit(("", "", parts.path or "/", parts.query, "")), safe=PRINTED)
+        return Endpoint(url=url, scheme=parts.scheme, host=host, port=port, path=path)
     message = f"'{url}' is no address to check"
     raise UsageError(message, hint="tcp://host:port, udp://host:port or http(s)://host[:port]/path")
 
@@ -144,7 +148,7 @@ def _ask_http(expected: Expectation, where: Endpoint, timeout: float) -> str:
     try:
         connection.request("GET", where.path, headers={"User-Agent": f"postroj/{__version__}"})
         with connection.getresponse() as reply:
-            status, body = reply.status, reply.read(BODY_LIMIT).decode(errors="replace")
+            status, body = reply.status, _read(reply, timeout).decode(errors="replace")
     finally:
         connection.close()
     if status != expected.status if expected.status else status >= 400:
@@ -155,6 +159,18 @@ def _ask_http(expected: Expectation, where: Endpoint, timeout: float) -> str:
         message = f"status {status}, but '{expected.body}' is not in the body {body[:80]!r}"
         raise NoAnswer(message)
     return f"status {status}"
+
+
+def _read(reply: http.client.HTTPResponse, timeout: float) -> bytes:
+    """Read a body, but not for ever: some never end."""
+    end = time.monotonic() + timeout
+    body = b""
+    while len(body) < BODY_LIMIT and time.monotonic() < end:
+        chunk = reply.read1(65536)
+        if not chunk:
+            break
+        body += chunk
+    return body[:BODY_LIMIT]
 
 
 def _words(error: Exception) -> str:

@@ -39,6 +39,9 @@ class Audience(Protocol):
     def begin_probe(self, image: str, package: str) -> None:
         """Hear that a probe begins."""
 
+    def begin_part(self, part: str) -> None:
+        """Hear what takes a while now: one of the parts of `ProbeResult.timings`."""
+
     def end_step(self, step: StepResult) -> None:
         """Hear how a step went; its checks follow."""
 
@@ -59,6 +62,7 @@ def probe(
     done: list[StepResult] = []
     reason = hint = ""
     audience.begin_probe(image.name, package)
+    audience.begin_part("boot")
     try:
         with Guest(_guest_spec(image, packages, plan)) as guest:
             timings["boot"] = time.monotonic() - began
@@ -100,7 +104,9 @@ def _install(
     """Install, tell, and ask; a package that did not install is not asked anything."""
     before = guest.failed_units()
     began = time.monotonic()
-    done = steps.install(guest, manager_of(image.manager), packages, plan.timeout)
+    done = steps.install(
+        guest, manager_of(image.manager), packages, plan.timeout, audience.begin_part
+    )
     timings |= done.timings
     step = StepResult(
         name=StepName.INSTALL,
@@ -127,7 +133,11 @@ def _ask(
     guest: Guest, plan: Plan, audience: Audience, before: Sequence[str], done: Outcome
 ) -> list[CheckResult]:
     if done is not Outcome.PASS:
-        return list(checks.unasked(plan.questions, "the package was not installed"))
+        skipped = checks.unasked(plan.questions, "the package was not installed")
+        for answer in skipped:
+            audience.end_check(answer)
+        return list(skipped)
+    audience.begin_part("checks")
     answers = []
     for answer in checks.ask_all(guest, plan.questions, plan.manners, before):
         answers.append(answer)

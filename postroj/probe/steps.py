@@ -11,7 +11,7 @@ from postroj.model import Outcome
 from postroj.probe.managers.base import Blame
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from postroj.container.guest import Guest
     from postroj.probe.managers.base import PackageFacts, PackageManager
@@ -40,7 +40,11 @@ class Done:
 
 
 def install(
-    guest: Guest, manager: PackageManager, packages: Sequence[PackageFile], timeout: float
+    guest: Guest,
+    manager: PackageManager,
+    packages: Sequence[PackageFile],
+    timeout: float,
+    begin_part: Callable[[str], None],
 ) -> Done:
     """Install packages in one go, with dependencies from the repositories."""
     facts: list[PackageFacts] = []
@@ -53,6 +57,7 @@ def install(
     }
     for part, argv in commands.items():
         if blame is None:
+            begin_part(part)
             began = time.monotonic()
             blame = _manage(guest, manager, argv, names, timeout)
             timings[part] = time.monotonic() - began

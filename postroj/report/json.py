@@ -37,6 +37,7 @@ def _step(step: StepResult) -> dict[str, Any]:
     return {
         "name": step.name,
         "outcome": step.outcome,
+        "done": step.done,
         "reason": step.reason,
         "hint": step.hint,
         "seconds": _seconds(step.seconds),

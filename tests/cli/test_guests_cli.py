@@ -110,7 +110,7 @@ def test_options(seen: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ]
     (command,) = seen.commands
     assert command.chdir == "/srv"
-    assert command.env == {"A": "b=c", "EMPTY": "", "TAKEN": "over", "UNKNOWN": ""}
+    assert command.env == {"A": "b=c", "EMPTY": "", "TAKEN": "over"}
     assert seen.images == ["debian-sid"]
 
 
@@ -134,13 +134,13 @@ def test_a_shell(seen: Recorder) -> None:
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--chdir", "srv", "true"], "'srv' is no absolute path"),
+        (["--chdir", "srv", "true"], "`--chdir` takes an absolute path of the guest, not 'srv'"),
         (["--bind", "", "true"], "'' is not of the form SOURCE[:TARGET]"),
         (["--bind", ":/srv", "true"], "':/srv' is not of the form"),
         (["--bind", "/:srv", "true"], "'/:srv' is not of the form"),
         (["--bind", "/:/a:ro", "true"], "'/:/a:ro' is not of the form"),
         (["--bind-ro", "/no/such/thing", "true"], "'/no/such/thing' does not exist"),
-        (["--setenv", "=x", "true"], "'=x' names no variable"),
+        (["--setenv", "=x", "true"], "`--setenv =x` names no variable"),
         (["--image", "debian-trixy", "true"], "no image is named 'debian-trixy'"),
     ],
 )
@@ -166,7 +166,7 @@ def test_what_is_wrong_is_said(argv: list[str], message: str) -> None:
 def test_wrong_usage_is_no_status_of_a_command(argv: list[str]) -> None:
     done = postroj(*argv)
     assert (done.returncode, done.stdout) == (125, "")
-    assert re.match(r"Usage: .*postroj (run|shell) ", done.stderr)
+    assert re.search(r"^hint: `postroj (run|shell) --help`", done.stderr, re.MULTILINE)
 
 
 def test_a_guest_that_fails_has_our_status(seen: Recorder) -> None:

@@ -115,7 +115,7 @@ def test_pull_wants_names_or_all(argv: list[str]) -> None:
 
 
 def test_an_architecture_that_has_no_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("platform.machine", lambda: "vax")
+    monkeypatch.setattr("postroj.image.pull.architecture", lambda: "vax")
     done = CliRunner().invoke(images.pull, ["debian-sid"])
     assert str(done.exception) == "there is no image 'debian-sid' for the architecture 'vax'"
 

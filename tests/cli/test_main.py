@@ -105,7 +105,7 @@ def test_an_unknown_option(command: str) -> None:
 def test_an_unknown_command() -> None:
     done = postroj("bogus")
     assert done.returncode == 2
-    assert "No such command 'bogus'" in done.stderr
+    assert "no such command 'bogus'" in done.stderr
 
 
 def test_no_command_shows_the_help() -> None:
@@ -151,9 +151,18 @@ def test_the_exit_status(failing: Callable[..., int], error: BaseException, stat
     assert failing(error) == status
 
 
-def test_debug_has_a_traceback(failing: Callable[..., int]) -> None:
-    with pytest.raises(HostError):
-        failing(HostError("x"), "--debug")
+def test_debug_has_a_traceback_and_the_same_status(
+    failing: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert failing(HostError("the sentence"), "--debug") == 4
+    said = capsys.readouterr().err
+    assert "Traceback" in said
+    assert "error: the sentence" in said
+
+
+def test_the_debug_of_a_command_in_a_guest_is_not_ours() -> None:
+    done = postroj("run", "--chdir", "here", "--", "program", "--debug")
+    assert (done.returncode, "Traceback" in done.stderr) == (125, False)
 
 
 def test_ctrl_c_says_nothing_of_python(

@@ -8,7 +8,6 @@ import json
 import signal
 import threading
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +16,7 @@ from tests.support import debs
 from tests.support.cli import all_argv, eventually, postroj, start
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from collections.abc import Callable, Iterator
 
 QUICK = ("--settle", "1", "--check-timeout", "5")

@@ -6,7 +6,6 @@ import io
 import logging
 import os
 import pty
-import re
 import sys
 import termios
 from typing import TYPE_CHECKING
@@ -48,18 +47,12 @@ class TestProgress:
             bar.reach(1, 2)
         captured = capsys.readouterr()
         assert captured.out == ""
-        assert re.fullmatch(r"fetching: done in [0-9.]+ s\n", captured.err)
+        assert captured.err == "fetching ...\n"
 
     def test_nothing_when_quiet(self, capsys: pytest.CaptureFixture[str]) -> None:
         console.set_up_logging(-1)
         with console.progress("fetching"):
             pass
-        assert capsys.readouterr().err == ""
-
-    def test_failed_work_is_not_done(self, capsys: pytest.CaptureFixture[str]) -> None:
-        console.set_up_logging(0)
-        with pytest.raises(FileNotFoundError), console.progress("fetching"):
-            raise FileNotFoundError
         assert capsys.readouterr().err == ""
 
     @pytest.mark.parametrize("unit", ["%", "B"])
@@ -77,7 +70,7 @@ class TestProgress:
         said = on_a_terminal(work, monkeypatch)
         assert "fetching: half" in said
         assert "50%" in said
-        assert re.search(r"\rfetching: done in [0-9.]+ s\r\n$", said)
+        assert said.rpartition("\r")[0].endswith(" ")  # blanks, where the bar was
 
     def test_no_bar_when_quiet(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def work() -> None:

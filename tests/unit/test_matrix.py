@@ -47,6 +47,9 @@ class Ear:
     def begin_probe(self, image: str, package: str) -> None:
         self.told.append((image, package))
 
+    def begin_part(self, part: str) -> None:
+        pass
+
     def end_step(self, step: StepResult) -> None:
         self.told.append(step)
 

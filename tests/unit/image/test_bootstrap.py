@@ -228,7 +228,9 @@ def test_what_went_wrong(output: str, said: str, evidence: str) -> None:
 
 
 def test_the_hint_for_an_expired_release_file() -> None:
-    assert "`postroj pull --allow-expired debian-sid`" in failure("debian-sid", EXPIRED).hint
+    assert (
+        "`postroj pull --force --allow-expired debian-sid`" in failure("debian-sid", EXPIRED).hint
+    )
 
 
 @pytest.mark.parametrize("output", [FULL_APT, FULL_TAR, FULL_DPKG, FULL_PACKER])

@@ -176,7 +176,7 @@ class TestFetchingLocally:
 
     @pytest.mark.parametrize("digests", [["0"], ["0", "1", "2"]])
     def test_digests_that_do_not_match_up(self, tmp_path: Path, digests: list[str]) -> None:
-        with pytest.raises(UsageError, match="give one for each"):
+        with pytest.raises(UsageError, match="`--package` is given 2"):
             fetch(["a", "b"], digests, tmp_path)
 
 

@@ -55,6 +55,9 @@ class Ear:
     def begin_probe(self, image: str, package: str) -> None:
         self.told.append((image, package))
 
+    def begin_part(self, part: str) -> None:
+        pass
+
     def end_step(self, step: StepResult) -> None:
         self.told.append(step)
 
@@ -122,7 +125,7 @@ def test_an_installation_that_fails_is_not_asked(
     (step,) = result.steps
     assert (result.outcome, step.reason) == (Outcome.ERROR, "apt-get failed\nE: odd")
     assert [check.outcome for check in step.checks] == [Outcome.SKIP]
-    assert len(ear.told) == 3
+    assert len(ear.told) == 4
 
 
 def test_lists_that_cannot_be_had_end_it(run: Callable[..., tuple[ProbeResult, Ear]]) -> None:
@@ -176,7 +179,9 @@ def test_a_failed_unit_of_before_is_not_held_against_it(
 class TestLookingAtPackages:
     def install(self, answer: Callable[[tuple[str, ...]], Answer]) -> tuple[steps.Done, FakeGuest]:
         guest = FakeGuest(answer)
-        return steps.install(as_guest(guest), Apt(), [PACKAGE, SECOND], 60), guest
+        return steps.install(
+            as_guest(guest), Apt(), [PACKAGE, SECOND], 60, lambda part: None
+        ), guest
 
     def test_a_file_that_dpkg_cannot_read(self) -> None:
         done, guest = self.install(lambda argv: (2, "odd") if argv[0] == "dpkg-deb" else fine(argv))

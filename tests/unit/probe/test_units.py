@@ -141,7 +141,7 @@ def test_unit_name(text: str, name: str) -> None:
 PASSES = [
     (up(), "active (running), main PID 7"),
     (up(sub="exited", main_pid=0), "active (exited)"),
-    (up(restarts=1), "active (running), main PID 7, restarted 1 times"),
+    (up(restarts=1), "active (running), main PID 7, restarted once"),
     (up(sub="listening", main_pid=0, since=0), "active (listening)"),
 ]
 FAILS = [
@@ -209,7 +209,7 @@ def test_it_has_to_stay_up(now: float, settle: float, wait: float) -> None:
     found = judge(up(restarts=1), up(), now=now, settle=settle)
     assert isinstance(found, Undecided)
     assert found.seconds == pytest.approx(wait)
-    assert f"does not stay so for {settle:g} s, restarted 1 times" in found.sentence
+    assert f"does not stay so for {settle:g} s, restarted once" in found.sentence
 
 
 def test_without_settling() -> None:

@@ -54,6 +54,7 @@ def test_golden() -> None:
                     {
                         "name": "install",
                         "outcome": "fail",
+                        "done": "pass",
                         "reason": "web 1.0 (all)",
                         "hint": "",
                         "seconds": 7.0,
