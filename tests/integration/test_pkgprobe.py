@@ -16,8 +16,8 @@ from tests.support import debs
 from tests.support.cli import all_argv, eventually, postroj, start
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 QUICK = ("--settle", "1", "--check-timeout", "5")
 
