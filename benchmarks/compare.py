@@ -9,6 +9,7 @@ here passes or fails.
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import os
 import statistics
@@ -166,6 +167,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, help="instead of each benchmark's own number")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    # as pip does when it installs; a checkout that nobody imported yet has no byte-code
+    compileall.compile_dir(Path(nspawn.__file__).parents[1], quiet=1)
     found = []
     for name in options.names or BENCHMARKS:
         benchmark, runs = BENCHMARKS[name]

@@ -12,7 +12,6 @@ import signal
 import sys
 from importlib import import_module
 from pathlib import Path
-from traceback import print_exc
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -94,19 +93,24 @@ def main() -> NoReturn:
         cause = abort.__cause__ if isinstance(abort.__cause__, Interrupted) else Interrupted()
         status = cause.exit_status
     except (click.ClickException, PostrojError) as error:
-        if boundary.debug:
-            print_exc()
+        _trace(boundary)
         sentence = usage_error(error) if isinstance(error, click.ClickException) else error
         show(sentence)
         status = sentence.exit_status
     except SystemExit as end:  # completion, or (1) whoever reads our output has had enough
         status = 128 + signal.SIGPIPE if end.code == 1 else end.code
     except OSError as error:
-        if boundary.debug:
-            print_exc()
+        _trace(boundary)
         show(PostrojError(f"a file could not be read or written: {error}"))
         status = ExitStatus.ERROR
     sys.exit(status or 0)
+
+
+def _trace(boundary: Boundary) -> None:
+    if boundary.debug:
+        import traceback
+
+        traceback.print_exc()
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

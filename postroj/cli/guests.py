@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from postroj.cli import options, usage_error
-from postroj.cli.images import complete_image
+from postroj.cli.completion import complete_image
 from postroj.errors import ExitStatus, PostrojError, UsageError
 from postroj.model import NetworkMode
 

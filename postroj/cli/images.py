@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from postroj import console
+from postroj.cli.completion import complete_cached, complete_image
 from postroj.errors import HostError, ImageError, PostrojError, UsageError
 from postroj.model import SourceKind
 
@@ -26,30 +26,6 @@ if TYPE_CHECKING:
 HEADINGS = (
     "NAME", "RELEASE", "END OF LIFE", "SOURCES", "VERIFICATION", "CACHED", "ARCHITECTURES"
 )  # fmt: skip
-
-
-def complete_image(
-    ctx: click.Context, param: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    """Complete a name of the catalog."""
-    from postroj.image import catalog
-
-    return [
-        CompletionItem(name, help=entry.title)
-        for entry in catalog.entries()
-        for name in (entry.name, *entry.aliases)
-        if name.startswith(incomplete)
-    ]
-
-
-def complete_cached(
-    ctx: click.Context, param: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    """Complete a name of an image that is cached."""
-    from postroj.image import store
-
-    names = [record.name for record in store.records()]
-    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
 @click.command("list-images")

@@ -10,7 +10,7 @@ import click
 
 from postroj import console
 from postroj.cli import options
-from postroj.cli.images import complete_image
+from postroj.cli.completion import complete_image
 from postroj.errors import ExitStatus, UsageError
 from postroj.model import CheckKind, NetworkMode, Outcome
 

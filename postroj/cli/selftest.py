@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from postroj import console
-from postroj.cli.images import complete_image
+from postroj.cli.completion import complete_image
 from postroj.errors import ExitStatus
 from postroj.model import Outcome
 from postroj.report.text import visible

@@ -6,10 +6,8 @@ The host's loopback is out of reach, and ports of guests and host never collide.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import threading
-from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -77,6 +75,8 @@ def resolv_conf(mode: NetworkMode, texts: list[str]) -> str:
 
 def _is_local(server: str) -> bool:
     """Whether an address means something on the host alone: loopback, or link-local."""
+    import ipaddress
+
     try:
         address = ipaddress.ip_address(server)
     except ValueError:
@@ -89,6 +89,8 @@ def inside(pid: int, function: Callable[[], T]) -> T:
 
     A namespace belongs to a thread: this one ends with the call, and no other ever enters.
     """
+    from concurrent.futures import Future
+
     future: Future[T] = Future()
 
     def enter_and_call() -> None:

@@ -138,7 +138,7 @@ def launch_script(
     """The script that sets a guest up in its namespaces, starts nspawn, and lives while we do.
 
     stdin is the lifeline: its end comes when postroj lets go of it, however postroj ends. stdout
-    tells nspawn's status when it ended by itself. stderr is the guest's console log.
+    speaks when nspawn ended by itself. stderr is the guest's console log.
     """
     mnt = run_dir / "mnt"
     lowers = [f"lower{number}" for number in range(len(spec.layers))]
@@ -153,7 +153,7 @@ def launch_script(
         shlex.join(["cd", str(mnt)]),
         *_network_steps(spec, mnt, pasta),
         # nspawn leaves empty directories here when it is killed
-        "mkdir -p /run/systemd/nspawn",
+        "[ -d /run/systemd/nspawn ] || mkdir -p /run/systemd/nspawn",
         _mount(MOUNT_OVERLAY, "tmpfs", "mode=0755", "tmpfs", "/run/systemd/nspawn"),
         shlex.join(["mkdir", "upper", "work", "root", *lowers]),
         *(
@@ -162,7 +162,7 @@ def launch_script(
         ),
         _mount(MOUNT_OVERLAY, "overlay", overlay, "overlay", "root"),
         *([_step(NETWORK, "wait $!")] if spec.network is NetworkMode.PRIVATE else []),
-        f"{{ {shlex.join(nspawn_argv(spec, run_dir))} </dev/null >&2; echo $?; }} &",
+        f"{{ {shlex.join(nspawn_argv(spec, run_dir))} </dev/null >&2 || :; echo ended; }} &",
         "read -r _ || :",
     ]
     return "\n".join(["set -eu", "umask 022", *steps])

@@ -6,13 +6,11 @@ entry is met by the first command and not by the one user of that entry.
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from dataclasses import dataclass
 from datetime import date
 from fnmatch import fnmatchcase
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
@@ -196,7 +194,7 @@ def parse(text: str) -> tuple[Entry, ...]:
 @cache
 def entries() -> tuple[Entry, ...]:
     """Return all images of the catalog, oldest release first."""
-    return parse(resources.files("postroj.image").joinpath("catalog.toml").read_text("utf-8"))
+    return parse(Path(__file__).with_name("catalog.toml").read_text("utf-8"))
 
 
 def names() -> list[str]:
@@ -239,6 +237,8 @@ def matching(patterns: Sequence[str]) -> list[Entry]:
 def _nearest(name: str) -> str:
     """Return a hint with the names that could have been meant."""
     near = [known for known in names() if name in known]
+    import difflib
+
     near = near[:3] or difflib.get_close_matches(name, names(), n=3, cutoff=0.75)
     quoted = " or ".join(f"'{known}'" for known in near)
     meant = f"did you mean {quoted}? " if near else ""

@@ -14,14 +14,12 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import json
 import logging
 import os
 import shutil
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from postroj import __version__, locking, paths
@@ -252,6 +250,9 @@ def building(name: str, architecture: str) -> Iterator[Path]:
 
 def add(name: str, architecture: str, manager: Manager, file: Path, of: Provenance) -> Record:
     """Put a file from `building` in place, then its record; only this makes it an image."""
+    import hashlib
+    from datetime import UTC, datetime
+
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
         size = stream.seek(0, os.SEEK_END)

@@ -9,7 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from postroj.cli import images
+from postroj.cli import completion, images
 from postroj.image import pull, store
 from postroj.model import Manager, SourceKind, Verification
 
@@ -157,8 +157,8 @@ def test_a_cache_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_completion() -> None:
     context = click.Context(images.pull)
     parameter = images.pull.params[0]
-    names = [item.value for item in images.complete_image(context, parameter, "debian-s")]
+    names = [item.value for item in completion.complete_image(context, parameter, "debian-s")]
     assert names == ["debian-stable", "debian-sid"]
     put("debian-trixie")
-    cached = [item.value for item in images.complete_cached(context, parameter, "")]
+    cached = [item.value for item in completion.complete_cached(context, parameter, "")]
     assert cached == ["debian-trixie"]

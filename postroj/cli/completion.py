@@ -1,0 +1,37 @@
+"""Completion of image names; the shell asks, nobody else pays for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import click
+    from click.shell_completion import CompletionItem
+
+
+def complete_image(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Complete a name of the catalog."""
+    from click.shell_completion import CompletionItem
+
+    from postroj.image import catalog
+
+    return [
+        CompletionItem(name, help=entry.title)
+        for entry in catalog.entries()
+        for name in (entry.name, *entry.aliases)
+        if name.startswith(incomplete)
+    ]
+
+
+def complete_cached(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Complete a name of an image that is cached."""
+    from click.shell_completion import CompletionItem
+
+    from postroj.image import store
+
+    names = [record.name for record in store.records()]
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]

@@ -1,0 +1,100 @@
+"""Guests that do not become ready: each is told at once, and why."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import tarfile
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from postroj.container.guest import Guest
+from postroj.container.nspawn import GuestSpec
+from postroj.errors import CommandTimeout, GuestError
+from postroj.image.pull import obtain
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+INIT = "usr/lib/systemd/systemd"
+
+
+def layer(path: Path, files: dict[str, str]) -> Path:
+    """Make a squashfs with these files, all of them executable."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name, text in files.items():
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(text), 0o755
+            archive.addfile(member, io.BytesIO(text.encode()))
+    argv = ["tar2sqfs", "-q", "-c", "lz4", str(path)]
+    subprocess.run(argv, input=stream.getvalue(), check=True, stderr=subprocess.DEVNULL)
+    return path
+
+
+def test_an_init_that_ends_is_told_at_once(image: str, tmp_path: Path) -> None:
+    broken = layer(tmp_path / "broken.squashfs", {INIT: "#!/bin/sh\necho my last words\nexit 3\n"})
+    began = time.monotonic()
+    with obtain(image) as stored:
+        spec = GuestSpec(layers=(stored.path, broken), boot_timeout=60)
+        with pytest.raises(GuestError, match="ended before it was ready") as caught, Guest(spec):
+            pass
+    assert "my last words" in caught.value.evidence
+    assert time.monotonic() - began < 30
+
+
+def test_a_job_that_blocks_is_named(image: str, tmp_path: Path) -> None:
+    unit = "[Service]\nType=oneshot\nExecStart=sleep 1000\n"
+    folder = "etc/systemd/system"
+    files = {
+        f"{folder}/blocks.service": unit,
+        f"{folder}/multi-user.target.d/needs.conf": "[Unit]\nRequires=blocks.service\n",
+    }
+    blocked = layer(tmp_path / "blocked.squashfs", files)
+    with obtain(image) as stored:
+        spec = GuestSpec(layers=(stored.path, blocked), boot_timeout=5)
+        with pytest.raises(GuestError, match="not ready within 5 s") as caught, Guest(spec):
+            pass
+    assert "blocks.service" in caught.value.evidence
+
+
+def test_a_degraded_guest_is_ready_and_its_failed_units_are_known(
+    image: str, tmp_path: Path
+) -> None:
+    unit = "[Service]\nType=oneshot\nExecStart=false\n"
+    folder = "etc/systemd/system"
+    files = {
+        f"{folder}/fails.service": unit,
+        f"{folder}/multi-user.target.d/wants.conf": "[Unit]\nWants=fails.service\n",
+    }
+    degraded = layer(tmp_path / "degraded.squashfs", files)
+    with obtain(image) as stored, Guest(GuestSpec(layers=(stored.path, degraded))) as guest:
+        assert guest.state == "degraded"
+        assert guest.failed_units() == ["fails.service"]
+
+
+def test_a_file_that_is_no_squashfs_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"no squashfs" * 1000)
+    spec = GuestSpec(layers=(tmp_path / "file",))
+    with pytest.raises(GuestError, match="image could not be mounted") as caught, Guest(spec):
+        pass
+    assert caught.value.hint
+
+
+def test_a_guest_that_powers_off_is_noticed(image: str) -> None:
+    script = "systemctl poweroff --force --force; sleep 60"
+    with (
+        obtain(image) as stored,
+        Guest(GuestSpec(layers=(stored.path,))) as guest,
+        pytest.raises(GuestError, match="ended meanwhile"),
+    ):
+        guest.run(["sh", "-c", script], timeout=50)
+
+
+def test_a_command_that_takes_too_long_is_ended(image: str) -> None:
+    with obtain(image) as stored, Guest(GuestSpec(layers=(stored.path,), boot=False)) as guest:
+        with pytest.raises(CommandTimeout, match="'sh' did not end within 1 s") as caught:
+            guest.run(["sh", "-c", "echo before; sleep 60"], timeout=1)
+        assert caught.value.output == "before"
