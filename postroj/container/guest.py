@@ -108,11 +108,14 @@ class Guest:
 
     def _await_ready(self, listener: readiness.Listener, deadline: float) -> None:
         assert self._process.stdout
+        private = self.spec.network is NetworkMode.PRIVATE
+        missing = {"READY", nspawn.NETWORK_UP} if private else {"READY"}
         try:
             while notification := listener.next(self._process.stdout, deadline):
                 if inner_pid := notification.fields.get("X_NSPAWN_LEADER_PID"):
                     self.leader = readiness.leader_of(notification.pid, int(inner_pid))
-                if notification.fields.get("READY") == "1":
+                missing -= notification.fields.keys()
+                if not missing:
                     return
         except TimeoutError:
             raise self._late() from None

@@ -54,6 +54,8 @@ ENVIRONMENT = {
     "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
 }
 
+NETWORK_UP = "network"
+
 HOLDER = ("/bin/sh", "-c", "exec sleep 2147483647")
 """What a guest without init runs, so that there are namespaces to enter."""
 
@@ -138,9 +140,11 @@ def launch_script(
     """The script that sets a guest up in its namespaces, starts nspawn, and lives while we do.
 
     stdin is the lifeline: its end comes when postroj lets go of it, however postroj ends. stdout
-    speaks when nspawn ended by itself. stderr is the guest's console log.
+    says `NETWORK_UP`, or something else when nspawn ended by itself. stderr is the guest's
+    console log.
     """
     mnt = run_dir / "mnt"
+    private = spec.network is NetworkMode.PRIVATE
     lowers = [f"lower{number}" for number in range(len(spec.layers))]
     # relative to mnt, since a colon or a comma in a path would need escapes
     stacked = ":".join(["../seed", *reversed(lowers)])
@@ -151,7 +155,7 @@ def launch_script(
         # host's memory is tmpfs's own default; inodes have no limit, as on a disk.
         _mount(MOUNT_OVERLAY, "tmpfs", "mode=0755,nr_inodes=0", "tmpfs", str(mnt)),
         shlex.join(["cd", str(mnt)]),
-        *_network_steps(spec, mnt, pasta),
+        *(_network_steps(mnt, pasta) if private else []),
         # nspawn leaves empty directories here when it is killed
         "[ -d /run/systemd/nspawn ] || mkdir -p /run/systemd/nspawn",
         _mount(MOUNT_OVERLAY, "tmpfs", "mode=0755", "tmpfs", "/run/systemd/nspawn"),
@@ -161,8 +165,8 @@ def launch_script(
             for path, lower in zip(spec.layers, lowers, strict=True)
         ),
         _mount(MOUNT_OVERLAY, "overlay", overlay, "overlay", "root"),
-        *([_step(NETWORK, "wait $!")] if spec.network is NetworkMode.PRIVATE else []),
         f"{{ {shlex.join(nspawn_argv(spec, run_dir))} </dev/null >&2 || :; echo ended; }} &",
+        *([_step(NETWORK, "wait $pasta"), f"echo {NETWORK_UP}"] if private else []),
         "read -r _ || :",
     ]
     return "\n".join(["set -eu", "umask 022", *steps])
@@ -189,17 +193,16 @@ def nspawn_argv(spec: GuestSpec, run_dir: Path) -> list[str]:
     ]
 
 
-def _network_steps(spec: GuestSpec, mnt: Path, pasta: Sequence[str]) -> list[str]:
+def _network_steps(mnt: Path, pasta: Sequence[str]) -> list[str]:
     """A network namespace that is a file of the private tmpfs, and pasta, which serves it.
 
-    pasta sets it up while the mounts are made; the script waits for it before nspawn.
+    pasta sets it up while the guest boots; a guest is not ready before it has.
     """
-    if spec.network is not NetworkMode.PRIVATE:
-        return []
     return [
         ": > netns",
         _step(NETWORK, shlex.join(["unshare", f"--net={mnt / 'netns'}", "true"])),
         f"{shlex.join([*pasta, '--netns', str(mnt / 'netns')])} >&2 &",
+        "pasta=$!",
     ]
 
 

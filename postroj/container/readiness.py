@@ -6,6 +6,7 @@ poll is on the way. What state the guest is in then is asked once, of its manage
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import struct
@@ -13,6 +14,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from postroj.container.nspawn import NETWORK_UP
+from postroj.streams import CHUNK
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -56,12 +60,12 @@ class Listener:
     ) -> None:
         self.socket.close()
 
-    def next(self, end: IO[bytes], deadline: float) -> Notification | None:
-        """Wait for the next notification of root; None when `end` speaks or closes first.
+    def next(self, script: IO[bytes], deadline: float) -> Notification | None:
+        """Wait for the next notification, of root or of the launch script; None when that ends.
 
         :raises TimeoutError: when `deadline` (of `time.monotonic`) passes.
         """
-        sources = [self.socket.fileno(), end.fileno()]
+        sources = [self.socket.fileno(), script.fileno()]
         while True:
             ready, _, _ = select.select(sources, [], [], max(0, deadline - time.monotonic()))
             if sources[0] in ready:
@@ -71,7 +75,9 @@ class Listener:
                     if uid == 0:
                         return parse(payload, pid, uid)
             elif ready:
-                return None
+                said = os.read(sources[1], CHUNK).decode()
+                up = said == f"{NETWORK_UP}\n"
+                return Notification(pid=0, uid=0, fields={NETWORK_UP: "1"}) if up else None
             else:
                 raise TimeoutError
 

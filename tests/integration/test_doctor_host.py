@@ -65,11 +65,10 @@ def test_missing_pasta_is_named_with_its_package() -> None:
     assert " passt`" in done.stderr
 
 
-def test_missing_tar2sqfs_is_fatal_and_its_trial_not_made() -> None:
+def test_without_tar2sqfs_its_trial_is_not_made() -> None:
     done = doctor(without=("tar2sqfs",))
-    assert done.returncode == 4
+    assert done.returncode == 0  # images that are there can be used
     assert "not tried: 'tar2sqfs' is missing" in done.stdout
-    assert "error: no guest can run here for lack of 'tar2sqfs'" in done.stderr
     assert "squashfs-tools-ng`" in done.stderr
 
 

@@ -289,7 +289,7 @@ def test_a_full_disk(megabytes: int, cache: Path) -> None:
     argv = ["unshare", "--mount", "sh", "-ec", script, "sh", *postroj_argv("pull", NAME)]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 4
-    error, *evidence = done.stderr.splitlines()
+    _, error, *evidence = done.stderr.splitlines()
     assert error == f"error: no space is left in the cache directory '{cache}'"
     assert "No space left on device" in done.stderr
     assert re.search(r"^  \| \d+ MB are free", done.stderr, re.MULTILINE)
@@ -409,7 +409,7 @@ class TestMirrors:
         with pytest.raises(ImageError, match="Release file for 'tiny' has expired") as caught:
             build(served)
         assert "is expired (invalid since " in caught.value.evidence
-        assert "`postroj pull --allow-expired tiny`" in caught.value.hint
+        assert "`postroj pull --force --allow-expired tiny`" in caught.value.hint
 
     def test_an_expired_release_file_that_is_accepted(self, served: Archive) -> None:
         served.release(until=-3600)
