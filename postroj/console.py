@@ -83,7 +83,7 @@ def progress(title: str, unit: str = "%") -> Iterator[Progress]:
 
 def busy(text: str) -> None:
     """Show what is being done in a line that the next call takes away; on a terminal only."""
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and log.isEnabledFor(logging.INFO):
         sys.stderr.write(f"\r\x1b[K{text}")
         sys.stderr.flush()
 

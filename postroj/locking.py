@@ -72,8 +72,7 @@ class Claim:
         """Remove the directory, then let go of the lock."""
         try:
             with exclusive(self.path.parent / ".lock"):  # no sweep of a half-removed directory
-                # Content of a guest never lands here, and rmtree does not follow links.
-                shutil.rmtree(self.path)
+                _remove(self.path)
         finally:
             os.close(self.descriptor)
 

@@ -74,7 +74,9 @@ def _refused(
     audience.end_step(step)
     for answer in step.checks:
         audience.end_check(answer)
-    return replace(probe, steps=(step,))
+    probe = replace(probe, steps=(step,))
+    audience.end_probe(probe)
+    return probe
 
 
 def _not_begun(probe: ProbeResult, error: PostrojError, audience: Audience) -> ProbeResult:

@@ -67,8 +67,8 @@ def both(stdout: bytes, stderr: bytes) -> str:
 def search_path() -> str:
     """PATH, and after it the system's folders: users without root often lack the sbin ones."""
     folders = [*os.environ.get("PATH", "").split(os.pathsep), *TOOL_PATH.split(os.pathsep)]
-    # An empty entry would mean the current folder.
-    return os.pathsep.join(dict.fromkeys(filter(None, folders)))
+    # A relative or an empty entry would mean the current folder.
+    return os.pathsep.join(dict.fromkeys(filter(os.path.isabs, folders)))
 
 
 def tool(name: str) -> str:

@@ -106,7 +106,7 @@ class Proof:
 
 
 def prove(names: list[str]) -> Iterator[Proof]:
-    """Prove one thing after the other on each image; the first that fails ends that image."""
+    """Prove one thing after the other on each image; an error of ours ends that image."""
     for name in names:
         began = time.monotonic()
         try:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from postroj import __version__, console
-from postroj.errors import ExitStatus, Interrupted, PostrojError, UsageError
+from postroj.errors import Interrupted, PostrojError, UsageError
 from postroj.report.text import visible
 from postroj.streams import STDERR
 
@@ -101,8 +101,9 @@ def main() -> NoReturn:
         status = 128 + signal.SIGPIPE if end.code == 1 else end.code
     except OSError as error:
         _trace(boundary)
-        show(PostrojError(f"a file could not be read or written: {error}"))
-        status = ExitStatus.ERROR
+        sentence = file_error(error)
+        show(sentence)
+        status = sentence.exit_status
     sys.exit(status or 0)
 
 
@@ -123,6 +124,11 @@ def usage_error(error: click.ClickException) -> UsageError:
     hint = f"`{ctx.command_path} --help` shows what can be typed" if ctx else ""
     message = error.format_message().strip().rstrip(".")
     return UsageError(message[:1].lower() + message[1:], hint=hint)
+
+
+def file_error(error: OSError) -> PostrojError:
+    """Return what the kernel has to say, in our words."""
+    return PostrojError(f"a file could not be read or written: {error}")
 
 
 def show(error: PostrojError) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from postroj.cli import options, usage_error
+from postroj.cli import file_error, options, usage_error
 from postroj.cli.completion import complete_image
 from postroj.errors import ExitStatus, PostrojError, UsageError
 from postroj.model import NetworkMode
@@ -41,6 +41,10 @@ class PassingThrough(click.Command):
         except PostrojError as error:
             error.exit_status = ExitStatus.RUN_FAILED
             raise
+        except OSError as error:
+            failed = file_error(error)
+            failed.exit_status = ExitStatus.RUN_FAILED
+            raise failed from error
 
 
 def guest_options(function: F) -> F:

@@ -116,10 +116,10 @@ def _pkgprobe(
     terminal = _terminal(sys.stderr if as_json else sys.stdout, plan.questions)
     report = matrix.probe_all(names, packages, digests, plan, terminal)
     terminal.end_report(report)
-    for file in files:
-        file.write_text(json.render(report) + "\n")
     if as_json:
         click.echo(json.render(report))
+    for file in files:
+        file.write_text(json.render(report) + "\n")
     return STATUS[report.outcome]
 
 
@@ -183,7 +183,7 @@ def _report_file(text: str) -> Path:
         message = f"'{text}' is no report"
         raise UsageError(message, hint="`--report json=FILE`")
     path = Path(name)
-    if not path.parent.is_dir():
-        message = f"'{path.parent}' is no folder"
+    if not path.parent.is_dir() or path.is_dir():
+        message = f"'{path}' cannot be a file"
         raise UsageError(message)
     return path

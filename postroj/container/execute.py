@@ -60,8 +60,15 @@ def enter_argv(
         *("setpriv", "--bounding-set", bounds, "--inh-caps", "-all"),
         *("nsenter", "--target", str(leader)),
         *("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd"),
-        *("--", *(IN_SESSION if terminal else ()), *_in_directory(command)),
+        *("--", *_with_variables(command), *(IN_SESSION if terminal else ())),
+        *_in_directory(command),
     ]
+
+
+def _with_variables(command: Command) -> tuple[str, ...]:
+    """Set the command's variables behind nsenter: the host's tools must not obey them."""
+    pairs = (f"{name}={value}" for name, value in command.env.items())
+    return ("/usr/bin/env", *pairs) if command.env else ()
 
 
 def _in_directory(command: Command) -> tuple[str, ...]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import select
+import signal
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from postroj import paths, process
 from postroj.container import cgroup, execute, garbage, network, nspawn, readiness, terminal
-from postroj.errors import CommandError, GuestError, HostError
+from postroj.errors import CommandError, GuestError, HostError, PostrojError
 from postroj.locking import Claim
 from postroj.model import NetworkMode
 from postroj.streams import STDERR, STDIN, STDOUT, write_all
@@ -48,11 +50,12 @@ class Guest:
         self.spec = spec
         self.state = ""
         """Of its manager once ready: `running` or `degraded`; '' without init."""
+        self.leader = 0
+        """Its PID 1 as seen from here; 0 while there is none."""
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         require_root()
-        garbage.sweep()
         with ExitStack() as stack:
             self._start(stack)
             self._stack = stack.pop_all()
@@ -67,13 +70,18 @@ class Guest:
         self.name = self._claim.path.name
         resolv_conf = network.guest_resolv_conf(self.spec.network)
         _write_seed(self._claim.path, self.name, resolv_conf)
-        groups = cgroup.create(self.name)
         stack.callback(cgroup.remove, self.name)
+        try:
+            groups = cgroup.create(self.name)
+        except OSError as error:
+            raise HostError(nspawn.CGROUP.failure, evidence=str(error)) from None
         listener = stack.enter_context(readiness.Listener(self._claim.path / "notify"))
         self._launch(stack, groups, network.pasta_argv(resolv_conf))
-        self._await_ready(listener, deadline)
-        self._bounds = execute.bounding_set(self._proc("status"))
-        self._groups = cgroup.members(self._proc("cgroup"), self.name)
+        self._await_ready(stack, listener, deadline)
+        try:
+            self._learn()
+        except OSError:  # it has ended since
+            raise self._stillborn() from None
         if self.spec.boot:
             self.state = self._ask_state()
 
@@ -106,7 +114,7 @@ class Guest:
             process.kill_group(self._process)
         self._process.stdout.close()
 
-    def _await_ready(self, listener: readiness.Listener, deadline: float) -> None:
+    def _await_ready(self, stack: ExitStack, listener: readiness.Listener, deadline: float) -> None:
         assert self._process.stdout
         private = self.spec.network is NetworkMode.PRIVATE
         missing = {"READY", nspawn.NETWORK_UP} if private else {"READY"}
@@ -114,6 +122,8 @@ class Guest:
             while notification := listener.next(self._process.stdout, deadline):
                 if inner_pid := notification.fields.get("X_NSPAWN_LEADER_PID"):
                     self.leader = readiness.leader_of(notification.pid, int(inner_pid))
+                    self._pidfd = os.pidfd_open(self.leader)
+                    stack.callback(os.close, self._pidfd)
                 missing -= notification.fields.keys()
                 if not missing:
                     return
@@ -139,12 +149,19 @@ class Guest:
         """What the guest is waiting for."""
         message = f"the guest was not ready within {self.spec.boot_timeout:g} s"
         evidence = self.console_tail()
-        with suppress(AttributeError, CommandError):  # no leader yet, or no answer
-            self._bounds = execute.bounding_set(self._proc("status"))
-            self._groups = cgroup.members(self._proc("cgroup"), self.name)
+        hint = "`--boot-timeout` gives it more time"
+        with suppress(OSError, PostrojError):  # it has ended, or does not answer
+            if not self.leader:
+                return GuestError(message, evidence=evidence, hint=hint)
+            self._learn()
             jobs = self.run(["systemctl", "list-jobs", "--no-pager"], timeout=5).text
             evidence = f"{jobs}\n{evidence}"
-        return GuestError(message, evidence=evidence, hint="`--boot-timeout` gives it more time")
+        return GuestError(message, evidence=evidence, hint=hint)
+
+    def _learn(self) -> None:
+        """Read what commands in the guest need to know of its leader."""
+        self._bounds = execute.bounding_set(self._proc("status"))
+        self._groups = cgroup.members(self._proc("cgroup"), self.name)
 
     def _ask_state(self) -> str:
         done = self.run(["systemctl", "show", "--property=SystemState"], timeout=10)
@@ -179,20 +196,23 @@ class Guest:
         """
         command = execute.Command(argv=tuple(argv), env=env or {})
         try:
-            return process.run(
+            done = process.run(
                 self._enter_argv(command),
                 ok=ok,
                 timeout=timeout,
                 stdin=stdin,
-                env=execute.ENVIRONMENT | command.env,
+                env=execute.ENVIRONMENT,
             )
         except CommandError as error:
-            if self.has_ended():
+            if self._took(error.status):
                 raise self._gone() from error
             # the command is what the caller knows, not the way we ran it
             error.argv = command.argv
             error.message = error.message.replace("'sh'", f"'{command.argv[0]}'", 1)
             raise
+        if self._took(done.status):
+            raise self._gone()
+        return done
 
     def attach(self, command: Command) -> int:
         """Run a command with our stdin, stdout and stderr; its exit status.
@@ -202,13 +222,13 @@ class Guest:
         :raises GuestError: if the guest ended meanwhile.
         """
         status = self._converse(command) if terminal.is_interactive() else self._relay(command)
-        if status and self.has_ended():
+        if self._took(status):
             raise self._gone()
         return status
 
     def _relay(self, command: Command) -> int:
         child = process.spawn(
-            self._enter_argv(command), stdio=process.STDIO, env=execute.ENVIRONMENT | command.env
+            self._enter_argv(command), stdio=process.STDIO, env=execute.ENVIRONMENT
         )
         return process.relay(
             child,
@@ -218,17 +238,21 @@ class Guest:
         )
 
     def _converse(self, command: Command) -> int:
-        env = execute.ENVIRONMENT | {"TERM": os.environ.get("TERM", "dumb")} | command.env
+        env = execute.ENVIRONMENT | {"TERM": os.environ.get("TERM", "dumb")}
         master, slave = terminal.open_pty(self.leader)
         try:
             argv = self._enter_argv(command, terminal=True)
-            child = process.spawn(argv, stdio=(slave, slave, slave), env=env)
-            os.close(slave)
+            try:
+                child = process.spawn(argv, stdio=(slave, slave, slave), env=env)
+            finally:
+                os.close(slave)
             return terminal.converse(child, master)
         finally:
             os.close(master)
 
     def _enter_argv(self, command: Command, *, terminal: bool = False) -> list[str]:
+        if self.has_ended():  # its number may be somebody else's by now
+            raise self._gone()
         return execute.enter_argv(
             command,
             leader=self.leader,
@@ -240,9 +264,18 @@ class Guest:
     def _proc(self, name: str) -> str:
         return Path(f"/proc/{self.leader}/{name}").read_text()
 
-    def has_ended(self) -> bool:
-        """Whether the guest is gone: powered off, crashed, or killed."""
-        return not Path(f"/proc/{self.leader}/root").exists() or self._process.poll() is not None
+    def has_ended(self, patience: float = 0) -> bool:
+        """Whether the guest is gone, or within `patience` seconds: powered off, crashed, killed."""
+        ended, _, _ = select.select([self._pidfd], [], [], patience)
+        return bool(ended)
+
+    def _took(self, status: int) -> bool:
+        """Whether a command ended as it did since the guest ended.
+
+        The kernel kills what is in a PID namespace before its PID 1 is seen to be dead.
+        """
+        killed = status == 128 + signal.SIGKILL
+        return status != 0 and self.has_ended(0.2 if killed else 0)
 
     def _gone(self) -> GuestError:
         return GuestError("the guest ended meanwhile", evidence=self.console_tail())
@@ -274,6 +307,7 @@ def _claim() -> Claim:
     if len(os.fsencode(longest)) >= SOCKET_PATH:
         raise HostError(message, evidence="its path is too long for a socket", hint=hint)
     try:
+        garbage.sweep()
         return Claim.make(state_dir, PREFIX)
     except OSError as error:
         raise HostError(message, evidence=str(error), hint=hint) from None

@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from postroj.errors import GuestError
 from postroj.model import NetworkMode
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ def inside(pid: int, function: Callable[[], T]) -> T:
     """Call `function` with the network namespace of `pid`, so that its sockets are the guest's.
 
     A namespace belongs to a thread: this one ends with the call, and no other ever enters.
+
+    :raises GuestError: if there is no such namespace any more.
     """
     from concurrent.futures import Future
 
@@ -95,11 +98,7 @@ def inside(pid: int, function: Callable[[], T]) -> T:
 
     def enter_and_call() -> None:
         try:
-            descriptor = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                _enter(descriptor)
-            finally:
-                os.close(descriptor)
+            _enter(pid)
             future.set_result(function())
         except BaseException as error:  # it is raised again, in the caller's thread
             future.set_exception(error)
@@ -108,10 +107,18 @@ def inside(pid: int, function: Callable[[], T]) -> T:
     return future.result()
 
 
-def _enter(descriptor: int) -> None:
+def _enter(pid: int) -> None:
     import ctypes  # os.setns came with Python 3.12
 
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.setns(descriptor, CLONE_NEWNET) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+    try:
+        descriptor = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if libc.setns(descriptor, CLONE_NEWNET) != 0:
+                number = ctypes.get_errno()
+                raise OSError(number, os.strerror(number))
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        message = "the guest's network cannot be entered: has the guest ended?"
+        raise GuestError(message, evidence=str(error)) from None

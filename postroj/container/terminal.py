@@ -80,10 +80,12 @@ def _carry(sources: list[int], master: int, pidfd: int) -> list[int]:
     ready, _, _ = select.select(sources, [], [])
     remaining = list(sources)
     if master in ready:
+        screen = b""
         with suppress(OSError):  # EIO: nobody has the other end any more
-            write_all(STDOUT, os.read(master, CHUNK))
-            return remaining
-        remaining.remove(master)
+            screen = os.read(master, CHUNK)
+        write_all(STDOUT, screen)
+        if not screen:
+            remaining.remove(master)
     elif pidfd in ready:
         remaining.remove(pidfd)
     elif STDIN in ready:
@@ -103,7 +105,8 @@ def _raw(descriptor: int) -> Iterator[None]:
     try:
         yield
     finally:
-        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+        with suppress(termios.error):  # it was hung up
+            termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
 
 
 @contextmanager

@@ -27,9 +27,7 @@ EMPTY_TAR = bytes(10240)
 VERSION = re.compile(r"(?<![\w.])v?(\d[\w.~+-]*)")
 
 CGROUPS = Path("/sys/fs/cgroup")
-KEYRINGS = tuple(
-    Path(f"/usr/share/keyrings/debian-archive-keyring.{suffix}") for suffix in ("gpg", "pgp")
-)
+KEYRINGS = (Path("/usr/share/keyrings/debian-archive-keyring.gpg"),)
 PRIVATE_MOUNTS = ("unshare", "--mount", "--propagation", "slave", "--")
 MOUNT_SQUASHFS = 'mount -t squashfs -o loop,ro "$1/image" "$1/mounted"'
 MOUNT_OVERLAY = """

@@ -97,12 +97,13 @@ class Record(Provenance):
         try:
             data = json.loads(text)
             known: dict[str, Any] = {field.name: data[field.name] for field in fields(cls)}
+            known["source"] = SourceKind(known["source"])
+            known["verification"] = Verification(known["verification"])
+            known["manager"] = Manager(known["manager"])
+            known["fingerprints"] = tuple(known["fingerprints"])
+            known["sha256"] = str(known["sha256"])
         except (KeyError, TypeError) as error:
             raise ValueError(str(error)) from None
-        known["source"] = SourceKind(known["source"])
-        known["verification"] = Verification(known["verification"])
-        known["manager"] = Manager(known["manager"])
-        known["fingerprints"] = tuple(known["fingerprints"])
         return cls(**known)
 
 
@@ -172,7 +173,7 @@ def find(name: str, architecture: str) -> Record | None:
     path = images_dir() / f"{name}-{architecture}.json"
     text = None
     with trouble(), suppress(FileNotFoundError):
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8", errors="replace")
     if text is None:
         return None
     try:

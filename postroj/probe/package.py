@@ -74,7 +74,11 @@ def fetch(packages: Sequence[str], digests: Sequence[str], folder: Path) -> list
 
 def _fetch(text: str, pin: str | None, folder: Path) -> Path:
     if "://" in text:
-        name = urlsplit(text).path.rpartition("/")[2]
+        try:
+            name = urlsplit(text).path.rpartition("/")[2]
+        except ValueError:
+            message = f"'{text}' is no URL"
+            raise UsageError(message) from None
         if not name.strip("."):
             name = "package"
         target = folder / name

@@ -30,6 +30,10 @@ PROPERTIES = (
     "Result",
     "SubState",
 )
+UNIT_TYPES = (
+    *("service", "socket", "target", "device", "mount", "automount", "swap", "timer", "path"),
+    *("slice", "scope"),
+)
 INTERVAL = 0.2
 """Seconds between two looks at a unit that has not made up its mind."""
 
@@ -83,7 +87,7 @@ class Undecided:
 
 def unit_name(text: str) -> str:
     """Complete a unit's name as systemctl does: `nginx` is `nginx.service`."""
-    return text if "." in text.rpartition("@")[2] else f"{text}.service"
+    return text if text.rpartition(".")[2] in UNIT_TYPES else f"{text}.service"
 
 
 def parse(text: str) -> UnitState:

@@ -182,7 +182,7 @@ def test_an_interruption_passes_through(seen: Recorder) -> None:
         (["--report", "xml=x"], "'xml=x' is no report"),
         (["--report", "json"], "'json' is no report"),
         (["--report", "json="], "'json=' is no report"),
-        (["--report", "json=/no/such/folder/x"], "'/no/such/folder' is no folder"),
+        (["--report", "json=/no/such/folder/x"], "'/no/such/folder/x' cannot be a file"),
         (["--image", "debian-trixy"], "no image is named 'debian-trixy'"),
     ],
 )

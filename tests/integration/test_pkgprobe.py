@@ -139,6 +139,15 @@ def test_without_a_check_newly_failed_units_are_the_verdict(image: str, tmp_path
     assert (status, report["outcome"]) == (0, "pass"), screen
 
 
+def test_a_unit_may_have_to_stay_up_longer_than_a_check_may_take(
+    image: str, tmp_path: Path
+) -> None:
+    deb = debs.service(tmp_path, "steady", "/bin/sleep infinity")
+    long = ("--settle", "4", "--check-timeout", "2", "--check-unit", "steady")
+    status, _, screen = probe(image, "--package", deb, *long)
+    assert status == 0, screen
+
+
 def test_packages_that_need_each_other_go_in_together(image: str, tmp_path: Path) -> None:
     first = debs.build(tmp_path, "first", depends="second")
     second = debs.build(tmp_path, "second", depends="first")

@@ -89,6 +89,13 @@ def test_the_umask_of_root_does_not_matter_in_the_guest() -> None:
     assert done.stdout.split() == ["755", "755", "644", "644", "0022"]
 
 
+def test_variables_are_set_in_the_guest_and_not_for_the_tools_of_the_host() -> None:
+    script = 'echo "$PATH $LD_PRELOAD"'
+    variables = ("-e", "PATH=/nowhere", "-e", "LD_PRELOAD=/nowhere.so")
+    done = postroj("run", "--no-boot", *variables, "--", "/bin/sh", "-c", script)
+    assert (done.returncode, done.stdout) == (0, "/nowhere /nowhere.so\n")
+
+
 def test_a_command_has_no_capability_that_the_guest_lacks() -> None:
     script = "grep CapBnd /proc/1/status /proc/self/status | cut -f2 | uniq | wc -l"
     assert postroj("run", "--", "sh", "-c", script).stdout == "1\n"

@@ -287,6 +287,17 @@ def test_a_name_that_is_part_of_another(line: str, outcome: Outcome) -> None:
     assert Apt().blame_timeout(text, ["redis"], 5).outcome is outcome
 
 
+def test_an_archive_of_the_mirror_is_not_under_test() -> None:
+    said = (
+        "Get:1 http://mirror.example/debian sid/main amd64 other amd64 2.0 [1 kB]\n"
+        "dpkg: error processing archive /tmp/apt-dpkg-install-x/1-other_2.0_amd64.deb (--unpack):\n"
+        " trying to overwrite '/a', which is also in package mine 1.0\n"
+        "E: Sub-process /usr/bin/dpkg returned an error code (1)"
+    )
+    blame = Apt().blame(said, ["mine"])
+    assert (blame.outcome, "not under test" in blame.sentence) == (Outcome.ERROR, True)
+
+
 def test_an_archive_among_many_is_called_by_its_name() -> None:
     text = (
         "dpkg: error processing archive /tmp/apt-dpkg-install-Xy/07-my package_1.deb (--unpack):\n"

@@ -128,7 +128,7 @@ def test_how_it_ended(code: str, words: str) -> None:
         ("nginx.service", "nginx.service"),
         ("nginx.socket", "nginx.socket"),
         ("getty@tty1", "getty@tty1.service"),
-        ("openvpn@my.vpn", "openvpn@my.vpn"),
+        ("openvpn@my.vpn", "openvpn@my.vpn.service"),
         ("a.b@c", "a.b@c.service"),
         ("a.b@c.service", "a.b@c.service"),
         ("dev-sda.device", "dev-sda.device"),
