@@ -239,6 +239,23 @@ def test_what_goes_wrong_is_said(argv: list[str], status: int, sentence: str) ->
     assert "Traceback" not in done.stderr
 
 
+def test_without_nspawn_it_is_said_who_brings_it() -> None:
+    script = 'mount --bind /dev/null "$(command -v systemd-nspawn)"; exec "$@"'
+    argv = ["unshare", "--mount", "sh", "-ec", script, "sh", *POSTROJ, "run", "--", "true"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 125
+    assert "error: 'systemd-nspawn' is not installed on this host" in done.stderr
+    assert "hint: `sudo postroj doctor`" in done.stderr
+
+
+def test_a_host_that_is_offline_is_said() -> None:
+    argv = ["unshare", "--net", *POSTROJ, "run", "--", "true"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 125
+    assert "error: the guest's private network could not be set up" in done.stderr
+    assert "--network=none" in done.stderr
+
+
 def test_only_root_can_and_is_told_so() -> None:
     somebody = ["setpriv", "--reuid=65534", "--inh-caps=+dac_override"]
     argv = [*somebody, "--ambient-caps=+dac_override", *POSTROJ, "run", "--", "true"]
