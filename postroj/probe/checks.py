@@ -117,8 +117,6 @@ def _ask(guest: Guest, question: Question, manners: Manners, over: threading.Eve
     deadline = Deadline(manners.timeout, over)
     match question.kind:
         case CheckKind.UNIT:
-            # a unit that comes up at the last moment must have the time to stay up
-            deadline = Deadline(manners.timeout + manners.settle, over)
             return units.check(guest, question.subject, settle=manners.settle, deadline=deadline)
         case CheckKind.NETWORK:
             where = ports.endpoint(question.subject)

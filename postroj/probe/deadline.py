@@ -29,6 +29,10 @@ class Deadline:
         """Seconds since the beginning."""
         return time.monotonic() - self.started
 
+    def extend(self, seconds: float) -> None:
+        """Let it pass no earlier than in so many seconds."""
+        self.end = max(self.end, time.monotonic() + seconds)
+
     def wait(self, seconds: float) -> bool:
         """Wait, but not past the deadline; whether there is time left for another try.
 

@@ -83,6 +83,8 @@ class Undecided:
 
     seconds: float
     sentence: str
+    settling: bool = False
+    """Whether it is up, and has only to stay so."""
 
 
 def unit_name(text: str) -> str:
@@ -143,7 +145,7 @@ def _judge_active(state: UnitState, *, now: float, settle: float) -> Verdict | U
     stays = now - state.since
     if stays < settle:
         sentence = f"{state.text}, but does not stay so for {settle:g} s{_restarts(state)}"
-        return Undecided(seconds=settle - stays, sentence=sentence)
+        return Undecided(seconds=settle - stays, sentence=sentence, settling=True)
     pid = f", main PID {state.main_pid}" if state.main_pid else ""
     return Verdict(outcome=Outcome.PASS, sentence=f"{state.text}{pid}{_restarts(state)}")
 
@@ -170,7 +172,11 @@ def check(guest: Guest, subject: str, *, settle: float, deadline: Deadline) -> t
     """Ask until the answer is final or the deadline passes: outcome, and reason with journal."""
     name = unit_name(subject)
     first = state = look(guest, name)
+    extended = False
     while isinstance(answer := judge(state, first, now=time.monotonic(), settle=settle), Undecided):
+        if answer.settling and not extended:  # one that came up in time may show that it stays up
+            deadline.extend(answer.seconds + INTERVAL)
+            extended = True
         if not deadline.wait(answer.seconds):
             sentence = f"{answer.sentence} after {deadline.seconds:g} s"
             answer = Verdict(outcome=Outcome.FAIL, sentence=sentence)
