@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -81,11 +82,59 @@ def progress(title: str, unit: str = "%") -> Iterator[Progress]:
         yield Silence()
 
 
-def busy(text: str) -> None:
-    """Show what is being done in a line that the next call takes away; on a terminal only."""
+class _Board:
+    """Lines at the end of a terminal that are taken away again; any thread may write."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._lines: tuple[str, ...] = ()
+
+    def show(self, lines: tuple[str, ...]) -> None:
+        """Show these lines in the place of the last ones."""
+        with self._lock:
+            if lines == self._lines:
+                return
+            self._erase()
+            self._lines = lines
+            self._draw()
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Make place for what stays on the terminal."""
+        with self._lock:
+            self._erase()
+            yield
+            self._draw()
+
+    def _erase(self) -> None:
+        if self._lines:
+            up = f"\x1b[{len(self._lines) - 1}A" if len(self._lines) > 1 else ""
+            sys.stderr.write(f"{up}\r\x1b[J")
+            sys.stderr.flush()
+
+    def _draw(self) -> None:
+        if self._lines:
+            # one that wraps would be two lines
+            columns = (os.get_terminal_size(sys.stderr.fileno()).columns or 80) - 1
+            sys.stderr.write("\n".join(line[:columns] for line in self._lines))
+            sys.stderr.flush()
+
+
+_BOARD = _Board()
+
+
+class _Handler(logging.StreamHandler["TextIO"]):
+    """Log lines, above what is being done."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with _BOARD.away():
+            super().emit(record)
+
+
+def busy(*lines: str) -> None:
+    """Show what is being done until the next call, which takes it away; on a terminal only."""
     if sys.stderr.isatty() and log.isEnabledFor(logging.INFO):
-        sys.stderr.write(f"\r\x1b[K{text}")
-        sys.stderr.flush()
+        _BOARD.show(tuple(filter(None, lines)))
 
 
 def colour_wanted(stream: TextIO) -> bool:
@@ -96,7 +145,7 @@ def colour_wanted(stream: TextIO) -> bool:
 def set_up_logging(verbosity: int) -> None:
     """Send log lines to stderr: -1 warnings, 0 what is being done, 1 every command too."""
     level = {-1: logging.WARNING, 0: logging.INFO}.get(verbosity, logging.DEBUG)
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Handler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("postroj")
     logger.handlers = [handler]

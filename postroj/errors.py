@@ -10,6 +10,7 @@ a hint. Nothing here prints or exits; only `postroj.cli` does.
     │   └── CommandTimeout  4
     ├── DownloadError       4  a URL could not be fetched, or its content is not what was pinned
     ├── ImageError          4  an image could not be built, or is not to be had
+    │   └── VerificationError 4 what was fetched is not what somebody vouched for
     ├── GuestError          4  a guest did not start, or ended
     └── PackageError        1  the package is to blame
     Interrupted       128 + N  a signal asked us to stop (130 for Ctrl-C)
@@ -96,6 +97,13 @@ class DownloadError(PostrojError):
 
 class ImageError(PostrojError):
     """An image could not be built, verified or found."""
+
+
+class VerificationError(ImageError):
+    """What was fetched is not what its publisher or the user vouched for.
+
+    Nobody tries another source on it: that would help who meddled with the first.
+    """
 
 
 class GuestError(PostrojError):

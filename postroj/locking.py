@@ -28,11 +28,35 @@ CLAIM_NAME = re.compile(r"[a-z-]+-[0-9a-f]{8}")
 @contextmanager
 def exclusive(path: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Hold the lock file at `path`; call `on_wait` once when somebody else has it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = _open(path)
     try:
         if not try_lock(descriptor, fcntl.LOCK_EX):
             on_wait()
             fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _open(path: Path) -> int:
+    """Open a lock file, made if there is none; where another user made it, without writing it."""
+    flags = os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        return os.open(path, os.O_RDWR | flags, 0o644)
+    except PermissionError:
+        return os.open(path, os.O_RDONLY | flags, 0o644)
+
+
+@contextmanager
+def shared(path: Path) -> Iterator[None]:
+    """Hold the lock file at `path` together with others; where there is none, nobody is there."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        yield
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
         yield
     finally:
         os.close(descriptor)
@@ -63,7 +87,8 @@ class Claim:
         parent.mkdir(parents=True, exist_ok=True)
         with exclusive(parent / ".lock"):  # no sweep between mkdir and flock
             path = parent / f"{prefix}-{os.urandom(4).hex()}"
-            path.mkdir(mode=0o755)
+            path.mkdir()
+            path.chmod(0o755)  # whatever the umask is
             descriptor = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         return cls(path, descriptor)
@@ -83,10 +108,13 @@ class Claim:
         self.release()
 
 
-def sweep(parent: Path, before: Callable[[str], None] = lambda name: None) -> list[str]:
+def sweep(
+    parent: Path, before: Callable[[str], None] = lambda name: None, *, dry_run: bool = False
+) -> list[str]:
     """Remove every claimed directory below `parent` whose owner is dead; their names.
 
-    `before` is called with each name, for what else the dead owner left.
+    `before` is called with each name, for what else the dead owner left. With `dry_run` none is
+    removed. Those of another user, which are not ours to remove, are left to that user.
     """
     if not parent.is_dir():
         return []
@@ -95,7 +123,8 @@ def sweep(parent: Path, before: Callable[[str], None] = lambda name: None) -> li
         for path in sorted(parent.iterdir()):
             if CLAIM_NAME.fullmatch(path.name) and not path.is_symlink() and _is_dead(path):
                 before(path.name)
-                _remove(path)
+                if not dry_run:
+                    _remove(path)
                 removed.append(path.name)
     return removed
 
@@ -123,6 +152,8 @@ def _is_dead(claim: Path) -> bool:
         descriptor = os.open(claim / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return True
+    except PermissionError:
+        return False
     try:
         return try_lock(descriptor, fcntl.LOCK_EX)
     finally:

@@ -38,20 +38,35 @@ class SourceKind(StrEnum):
     """Where an image comes from."""
 
     BOOTSTRAP = "bootstrap"
+    """The packages of a mirror."""
+    SIMPLESTREAMS = "simplestreams"
+    TARBALL = "tarball"
+    OCI = "oci"
+    """A registry."""
+    IMPORT = "import"
+    """Brought by the user."""
 
 
 class Verification(StrEnum):
     """How strongly the origin of an image was proved, strongest first."""
 
     SIGNATURE = "signature"
+    """By a key that postroj ships, or that the user named."""
     DIGEST = "digest"
+    """Known before anything was fetched: from the catalog, a lock file or the user."""
     TLS = "tls"
+    """The server's name alone, also where it serves checksums that nobody signed."""
+    NONE = "none"
 
 
 class Manager(StrEnum):
     """The package managers; a distribution has one of them."""
 
     APT = "apt"
+    DNF = "dnf"
+    """Also yum, its predecessor."""
+    ZYPPER = "zypper"
+    PACMAN = "pacman"
 
 
 class NetworkMode(StrEnum):
@@ -73,9 +88,19 @@ class CheckKind(StrEnum):
 
 
 class StepName(StrEnum):
-    """What is done to a package, in this order."""
+    """What is done to a package; `--steps=all` is done in this order."""
 
     INSTALL = "install"
+    REINSTALL = "reinstall"
+    """The same version once more."""
+    UPGRADE = "upgrade"
+    DOWNGRADE = "downgrade"
+    """Back to the older version; not one of all, as what follows would be done to that."""
+    REBOOT = "reboot"
+    """The guest restarts, with all that was written."""
+    REMOVE = "remove"
+    PURGE = "purge"
+    """Remove with configuration, as far as the package manager can."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,9 +111,10 @@ class Image:
     """Its name in the catalog, as `debian-trixie`."""
     architecture: str
     """As `uname -m` has it: `x86_64`, `aarch64`."""
-    path: Path
-    """The squashfs file, immutable."""
-    manager: Manager
+    layers: tuple[Path, ...]
+    """Squashfs files, immutable; the base first, each later one on top."""
+    manager: Manager | None
+    """None if it is one that postroj does not know."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +127,40 @@ class CheckResult:
     reason: str
     """One sentence, and below it the evidence (the unit's journal, a command's last lines)."""
     seconds: float
+    discovered: bool = False
+    """Whether postroj asked on its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listener:
+    """A socket that waits for peers."""
+
+    protocol: str
+    """`tcp`, `udp`, `stream` or `seqpacket`; the last two are unix sockets."""
+    address: str
+    """`127.0.0.1:80`, `[::]:80`, a path, or `@` and a name that is in no file system."""
+    unit: str
+    """'' if who holds it is in none."""
+    process: str
+    """Name of a process that holds it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Discovery:
+    """What a package has brought to a guest."""
+
+    units: tuple[str, ...] = ()
+    """Its own and those that appeared with it; templates too."""
+    scripts: tuple[str, ...] = ()
+    """Names of SysV scripts."""
+    configuration: tuple[str, ...] = ()
+    """Paths below `/etc`."""
+    programs: tuple[str, ...] = ()
+    """Paths of what can be called."""
+    users: tuple[str, ...] = ()
+    """Who was not there before."""
+    groups: tuple[str, ...] = ()
+    sockets: tuple[Listener, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +176,8 @@ class StepResult:
     hint: str = ""
     """The next thing to type, if the step failed and there is one."""
     checks: tuple[CheckResult, ...] = ()
+    discovered: Discovery | None = None
+    """None where nobody looked."""
 
     @property
     def outcome(self) -> Outcome:
@@ -132,14 +194,14 @@ class ProbeResult:
     """Names of the package files, joined by a space."""
     steps: tuple[StepResult, ...] = ()
     reason: str = ""
-    """Why no step could begin, as one sentence and its evidence; '' if they did."""
+    """What of ours ended it before its last step, as one sentence and its evidence; or ''."""
     hint: str = ""
     timings: dict[str, float] = field(default_factory=dict)
-    """Seconds of each part: `boot`, `refresh`, `install`, `checks`, `total`."""
+    """Seconds of each part: `boot`, `refresh`, the steps, `discovery`, `checks`, `total`."""
 
     @property
     def outcome(self) -> Outcome:
-        """`ERROR` when no step could begin, else the worst of its steps."""
+        """`ERROR` when something of ours ended it, else the worst of its steps."""
         return Outcome.ERROR if self.reason else worst(step.outcome for step in self.steps)
 
 

@@ -1,6 +1,7 @@
-"""The one door to the web: a URL becomes a file, whole and verified, or there is no file.
+"""The one door to the web: a URL becomes bytes, a file or an error, over a bad line too.
 
-requests is slow to load and is imported when something is fetched.
+What a server answers instead is in `answers`. requests is slow to load and is imported when
+something is fetched.
 """
 
 from __future__ import annotations
@@ -10,31 +11,40 @@ import logging
 import os
 import re
 import secrets
-import socket
 import time
-from contextlib import closing
+from contextlib import contextmanager
 from dataclasses import dataclass
+from queue import Queue
+from threading import Thread
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-from postroj import __version__
+from postroj import __version__, answers
+from postroj.answers import AbsentError as AbsentError
+from postroj.answers import TransientError
+from postroj.answers import redacted as redacted
+from postroj.console import Silence
 from postroj.errors import DownloadError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from requests import Response
+    from requests import Response, Session
 
     from postroj.console import Progress
 
 log = logging.getLogger(__name__)
 
-CHUNK = 1 << 20
+CHUNK = 1 << 17
+"""Bytes; of one that a failure interrupts nothing is kept."""
 USER_AGENT = f"postroj/{__version__}"
 LONGEST_PAUSE = 30.0
-WORTH_RETRYING = (429, 502, 503, 504)
-SECRETS = re.compile(r"(?i)([^&=]*(?:auth|cred|key|pass|secret|sig|token)[^&=]*)=[^&]*")
+NUMBER = re.compile(r"[0-9]{1,18}")
+# RFC 9110, 14.4: `bytes 5-9/10`, `bytes 5-9/*`; and of a range that cannot be had, `bytes */10`
+CONTENT_RANGE = re.compile(
+    r"bytes (?=[^*]|\*/[0-9])(?:([0-9]{1,18})-[0-9]+|\*)/(?:([0-9]{1,18})|\*)"
+)
+NOWHERE = -1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +55,7 @@ class Patience:
     read: float = 30.0
     """Without a single byte."""
     attempts: int = 3
+    """In a row that bring less than a chunk."""
     pause: float = 1.0
     """After the first attempt; doubled after every other."""
     redirects: int = 10
@@ -53,11 +64,53 @@ class Patience:
 PATIENCE = Patience()
 
 
-class _TransientError(DownloadError):
-    """A failure that may not come again."""
+@contextmanager
+def stream(
+    url: str,
+    *,
+    progress: Progress,
+    anywhere: bool = False,
+    patience: Patience = PATIENCE,
+) -> Iterator[Body]:
+    """Fetch `url` as chunks of bytes, from its first byte to its last and each once.
 
-    pause = 0.0
-    """How long the server asks us to wait."""
+    Its content is proved otherwise if it may come from `anywhere`: redirects may leave TLS then.
+
+    :raises DownloadError: if it cannot be fetched, here or while the body is iterated over.
+    """
+    import requests
+
+    if not answers.is_web(url):
+        message = f"'{redacted(url)}' is no http or https URL"
+        raise DownloadError(message, hint="give a URL like 'https://host/path', or a local path")
+    with requests.Session() as session:
+        session.max_redirects = patience.redirects
+        # A body in another encoding would have other bytes than its publisher's digest.
+        session.headers.update({"User-Agent": USER_AGENT, "Accept-Encoding": "identity"})
+        body = Body(url, session, progress, anywhere=anywhere, patience=patience)
+        try:
+            body.open()
+            yield body
+        finally:
+            body.close()
+            body.digest.close()
+
+
+def fetch_small(
+    url: str, *, limit: int, anywhere: bool = False, patience: Patience = PATIENCE
+) -> bytes:
+    """Fetch `url` into memory.
+
+    :raises DownloadError: if it cannot be fetched, or has more than `limit` bytes.
+    """
+    data = bytearray()
+    with stream(url, progress=Silence(), anywhere=anywhere, patience=patience) as body:
+        for chunk in body if body.size <= limit else [bytes(limit + 1)]:
+            data += chunk
+            if len(data) > limit:
+                message = f"'{redacted(url)}' has more than the {limit} bytes that it may have"
+                raise DownloadError(message, hint="is it really the file that is meant?")
+    return bytes(data)
 
 
 def download(
@@ -68,242 +121,209 @@ def download(
     progress: Progress,
     patience: Patience = PATIENCE,
 ) -> str:
-    """Fetch `url` into the file `target`; its SHA-256.
+    """Fetch `url` into the file `target`, which appears whole or not at all; its SHA-256.
 
     :raises DownloadError: if it could not be fetched, or has another digest than `sha256`.
     """
-    if not _is_web(url):
-        message = f"'{redacted(url)}' is no http or https URL"
-        raise DownloadError(message, hint="give a URL like 'https://host/path', or a local path")
-    job = _Job(url, target, sha256 and sha256.lower(), progress, patience)
-    pause = patience.pause
-    for left in reversed(range(patience.attempts)):
-        try:
-            return job.attempt()
-        except _TransientError as error:
-            if not left:
-                raise
-            wait = min(max(pause, error.pause), LONGEST_PAUSE)
-            log.info("%s; trying again in %.0f s", error.message, wait)
-            time.sleep(wait)
-            pause *= 2
-    raise AssertionError(patience)
-
-
-def redacted(url: str) -> str:
-    """Return the URL without user, password and what looks like a secret in its query."""
+    part = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.part")
     try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "***"
-    netloc = parts.netloc
-    if "@" in netloc:
-        netloc = "***@" + netloc.rpartition("@")[2]
-    return parts._replace(netloc=netloc, query=SECRETS.sub(r"\1=***", parts.query)).geturl()
-
-
-def _is_web(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-
-
-@dataclass(frozen=True)
-class _Job:
-    """One file to fetch."""
-
-    url: str
-    target: Path
-    sha256: str | None
-    progress: Progress
-    patience: Patience
-
-    @property
-    def name(self) -> str:
-        """Return what messages call it."""
-        return f"'{redacted(self.url)}'"
-
-    def attempt(self) -> str:
-        """Fetch into a temporary name beside the target, verify, rename."""
-        part = self.target.with_name(f".{self.target.name[:100]}.{secrets.token_hex(4)}.part")
-        try:
-            digest = self._fetch(part)
-            self._verify(digest)
-            part.replace(self.target)
-        except OSError as error:  # of the disk: what the connection raises is translated below
-            message = f"'{self.target}' could not be written: {error.strerror or error}"
-            hint = "is there space left, and may you write there?"
-            raise DownloadError(message, evidence=str(error), hint=hint) from error
-        finally:
-            part.unlink(missing_ok=True)
-        return digest
-
-    def _verify(self, digest: str) -> None:
-        if self.sha256 not in (None, digest):
-            message = f"{self.name} is not the file that was pinned"
+        with (
+            stream(url, progress=progress, anywhere=sha256 is not None, patience=patience) as body,
+            part.open("xb") as file,
+        ):
+            for chunk in body:
+                file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+        if sha256 is not None and sha256.lower() != body.sha256:
+            message = f"'{redacted(url)}' is not the file that was pinned"
             raise DownloadError(
                 message,
-                evidence=f"expected SHA-256 {self.sha256}\nreceived SHA-256 {digest}",
+                evidence=f"expected SHA-256 {sha256}\nreceived SHA-256 {body.sha256}",
                 hint="it was changed or replaced: compare with what its publisher says",
             )
+        part.replace(target)
+    except OSError as error:  # of the disk: what the connection raises was translated
+        message = f"'{target}' could not be written: {error.strerror or error}"
+        hint = "is there space left, and may you write there?"
+        raise DownloadError(message, evidence=str(error), hint=hint) from error
+    finally:
+        part.unlink(missing_ok=True)
+    return body.sha256
 
-    def _fetch(self, part: Path) -> str:
-        """Write what the URL brings to `part`; its SHA-256."""
-        digest = hashlib.sha256()
-        with part.open("xb") as stream, closing(self._chunks()) as chunks:
-            for chunk in chunks:
-                stream.write(chunk)
-                digest.update(chunk)
-            stream.flush()
-            os.fsync(stream.fileno())
-        return digest.hexdigest()
 
-    def _chunks(self) -> Generator[bytes, None, None]:
-        """Yield the body, and raise for whatever keeps it from being whole."""
+class _Digest:
+    """SHA-256 of a stream, in a thread of its own: nothing takes longer, and it needs no lock."""
+
+    def __init__(self) -> None:
+        self._sha256 = hashlib.sha256()
+        self._waiting: Queue[bytes] = Queue(maxsize=16)
+        self._thread = Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        chunk = b"more"
+        while chunk:
+            chunk = self._waiting.get()
+            self._sha256.update(chunk)
+            self._waiting.task_done()
+
+    def update(self, chunk: bytes) -> None:
+        """Take some more bytes."""
+        self._waiting.put(chunk)
+
+    def hexdigest(self) -> str:
+        """Return the digest of all that was taken."""
+        self._waiting.join()
+        return self._sha256.hexdigest()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._waiting.put(b"")
+        self._thread.join()
+
+
+class Body:
+    """What a URL brings, over as many connections as it takes."""
+
+    url: str
+    """Where redirects have led to, without secrets."""
+    size: int
+    """Bytes; 0 if the server does not tell."""
+
+    def __init__(
+        self,
+        url: str,
+        session: Session,
+        progress: Progress,
+        *,
+        anywhere: bool,
+        patience: Patience,
+    ) -> None:
+        self.asked, self.session, self.progress = url, session, progress
+        self.anywhere, self.patience = anywhere, patience
+        self.name = f"'{redacted(url)}'"
+        self.url, self.size = redacted(url), 0
+        self.response: Response | None = None
+        self.digest = _Digest()
+        self.done = 0
+        self.validator = ""
+        """A header's value by which the server knows this version of the file again."""
+        self.failures = 0
+        self.done_at_failure = 0
+
+    @property
+    def sha256(self) -> str:
+        """Of the bytes that came so far."""
+        return self.digest.hexdigest()
+
+    def open(self) -> None:
+        """Have an answer whose body goes on where we are."""
+        while self.response is None:
+            try:
+                with self._translated():
+                    self._ask()
+            except TransientError as error:
+                self._bear(error)
+
+    def close(self) -> None:
+        """Hang up."""
+        if self.response is not None:
+            self.response.close()
+            self.response = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        while True:
+            self.open()
+            try:
+                with self._translated():
+                    yield from self._fresh()
+                    return
+            except TransientError as error:
+                self._bear(error)
+
+    def _bear(self, error: TransientError) -> None:
+        """Wait before the next attempt; raise the error if it is one too many."""
+        self.close()
+        if self.done >= self.done_at_failure + CHUNK:
+            self.failures = 0
+        self.done_at_failure = self.done
+        self.failures += 1
+        if self.failures == self.patience.attempts:
+            raise error
+        wait = max(self.patience.pause * 2 ** (self.failures - 1), error.pause)
+        wait = min(wait, LONGEST_PAUSE)
+        log.info("%s; trying again in %.0f s", error.message, wait)
+        time.sleep(wait)
+
+    def _ask(self) -> None:
+        """Send a request, for the rest of the file if the server can tell that it is the same."""
+        rest = bool(self.done and self.validator)
+        headers = {"Range": f"bytes={self.done}-", "If-Range": self.validator} if rest else {}
+        timeout = (self.patience.connect, self.patience.read)
+        response = self.session.get(self.asked, headers=headers, stream=True, timeout=timeout)
+        self.response = response
+        answers.judge(response, self.name, rest=rest, anywhere=self.anywhere)
+        start, size = _extent(response)
+        if self.size and size and size != self.size:
+            raise self._changed(evidence=f"it had {self.size} bytes, it has {size}")
+        validator = _validator(response)
+        if start and (start != self.done or validator not in ("", self.validator)):
+            self.validator = ""  # the next attempt takes the whole file, and compares
+            raise answers.cut_off(self.name, "the server went on at another place")
+        self.url, self.size = redacted(response.url), self.size or size
+        self.validator = validator or self.validator
+
+    def _fresh(self) -> Iterator[bytes]:
+        """Yield what comes after the bytes that we have."""
+        assert self.response is not None
+        if self.response.status_code == 416:  # we have them all
+            return
+        at = _extent(self.response)[0]
+        wanted = self.done
+        again = hashlib.sha256()
+        for chunk in self.response.raw.stream(CHUNK, decode_content=False):
+            known = chunk[: max(0, wanted - at)]
+            again.update(known)
+            at += len(chunk)
+            if known and at >= wanted and again.hexdigest() != self.digest.hexdigest():
+                raise self._changed(evidence="its beginning is another one now")
+            if fresh := chunk[len(known) :]:
+                self.digest.update(fresh)
+                self.done += len(fresh)
+                yield fresh
+                self.progress.reach(self.done, self.size)
+        if at < max(wanted, self.size):
+            raise answers.cut_off(self.name, f"received {at} of {self.size or wanted} bytes")
+
+    def _changed(self, *, evidence: str) -> DownloadError:
+        message = f"{self.name} was changed while it was fetched"
+        return DownloadError(message, evidence=evidence, hint="try again")
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
         import requests
         import urllib3.exceptions
 
         try:
-            with requests.Session() as session:
-                session.max_redirects = self.patience.redirects
-                # A body in another encoding would have other bytes than its publisher's digest.
-                session.headers.update({"User-Agent": USER_AGENT, "Accept-Encoding": "identity"})
-                timeout = (self.patience.connect, self.patience.read)
-                with session.get(self.url, stream=True, timeout=timeout) as response:
-                    self._judge(response)
-                    yield from self._body(response)
+            yield
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise _explain(error, self.name) from error
+            raise answers.explain(error, self.name) from error
 
-    def _body(self, response: Response) -> Iterator[bytes]:
+
+def _validator(response: Response) -> str:
+    """Return what tells this version of a file from others (RFC 9110, 13.1.5); '' if nothing."""
+    tag: str = response.headers.get("ETag", "")
+    return tag if tag.startswith('"') else response.headers.get("Last-Modified", "")
+
+
+def _extent(response: Response) -> tuple[int, int]:
+    """Return where in the file a body begins, and the size of the file (0 if unknown)."""
+    if response.status_code == 200:
         length = response.headers.get("Content-Length", "")
-        total = int(length) if length.isascii() and length.isdigit() else 0
-        done = 0
-        for chunk in response.raw.stream(CHUNK, decode_content=False):
-            yield chunk
-            done += len(chunk)
-            self.progress.reach(done, total)
-        if done < total:
-            raise _cut_off(self.name, f"received {done} of {total} bytes")
-
-    def _judge(self, response: Response) -> None:
-        """Raise for an answer that is not the file."""
-        urls = [one.url for one in (*response.history, response)]
-        if self.sha256 is None and urls[0].startswith("https:"):
-            for url in urls[1:]:
-                if not url.startswith("https:"):
-                    message = f"{self.name} leads to an unprotected URL"
-                    raise DownloadError(
-                        message,
-                        evidence=f"redirected to '{redacted(url)}'",
-                        hint="pin the file with its SHA-256 to fetch it that way",
-                    )
-        if response.status_code != 200:
-            raise _refusal(response, self.name)
-
-
-def _refusal(response: Response, name: str) -> DownloadError:
-    """Return the error for a status other than 200."""
-    status = response.status_code
-    said = f"{status} {response.reason or ''}".rstrip()
-    evidence = f"GET {redacted(response.url)}: {said}"
-    if status in WORTH_RETRYING:
-        message = f"{name} could not be fetched: the server says {said}"
-        error = _TransientError(message, evidence=evidence, hint="try again later")
-        after = response.headers.get("Retry-After", "")
-        error.pause = float(after) if after.isascii() and after.isdigit() else 0.0
-        return error
-    if status in (404, 410):
-        message = f"{name} does not exist: the server says {said}"
-        hint = "check the URL; files on a mirror go away when a newer version comes"
-    elif status in (401, 403, 407):
-        message = f"{name} may not be fetched: the server says {said}"
-        hint = "check user, password or token in the URL"
-    else:
-        message = f"{name} could not be fetched: the server says {said}"
-        hint = "open the URL in a browser to see more"
-    return DownloadError(message, evidence=evidence, hint=hint)
-
-
-def _cut_off(name: str, evidence: str) -> DownloadError:
-    message = f"{name} was cut off"
-    return _TransientError(message, evidence=evidence, hint="check the network and try again")
-
-
-def _explain(error: Exception, name: str) -> DownloadError:
-    """Translate what requests and urllib3 raise; their own words tell too much and too little."""
-    import requests
-    import urllib3.exceptions
-
-    causes = list(_causes(error))
-    evidence = _words(causes)
-    match error:
-        case requests.TooManyRedirects():
-            message, hint = f"{name} leads through too many redirects", "check the URL"
-            if error.response is not None:
-                evidence = f"the last one leads to '{redacted(error.response.url)}'"
-            return DownloadError(message, evidence=evidence, hint=hint)
-        case requests.exceptions.InvalidSchema() | requests.exceptions.InvalidURL():
-            message = f"{name} leads to something that is no http or https URL"
-            return DownloadError(message, hint="check the URL, and where it redirects to")
-        case requests.exceptions.ProxyError():
-            message = f"{name} could not be fetched: the proxy did not let us through"
-            hint = "check the environment variables 'http_proxy', 'https_proxy' and 'no_proxy'"
-            return _TransientError(message, evidence=evidence, hint=hint)
-        case requests.exceptions.SSLError() | urllib3.exceptions.SSLError():
-            message = f"{name} could not be fetched: no trusted TLS connection to its host"
-            hint = "for a certificate authority of your own set 'REQUESTS_CA_BUNDLE'"
-            return DownloadError(message, evidence=evidence, hint=hint)
-        case _:
-            return _explain_connection(causes, name, evidence)
-
-
-def _explain_connection(causes: list[BaseException], name: str, evidence: str) -> DownloadError:
-    """Find among nested exceptions the one that says what happened to the connection."""
-    import urllib3.exceptions
-
-    for cause in causes:
-        match cause:
-            case socket.gaierror():
-                message = f"{name} could not be fetched: its host is not known"
-                hint = "check the host's name, and that DNS works here"
-                again = cause.errno == socket.EAI_AGAIN
-                kind = _TransientError if again else DownloadError
-                return kind(message, evidence=evidence, hint=hint)
-            case ConnectionRefusedError():
-                message = f"{name} could not be fetched: its host refused the connection"
-                hint = "check host and port, and that the server runs"
-                return _TransientError(message, evidence=evidence, hint=hint)
-            case TimeoutError() | urllib3.exceptions.ReadTimeoutError():
-                message = f"{name} could not be fetched: nothing came in time"
-                hint = "check the network, and try again later"
-                return _TransientError(message, evidence=evidence, hint=hint)
-            case _:
-                continue
-    if isinstance(causes[0], urllib3.exceptions.ProtocolError):  # while the body was read
-        return _cut_off(name, evidence)
-    message = f"{name} could not be fetched: the connection failed"
-    return _TransientError(message, evidence=evidence, hint="check the network, and try again")
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and all that are nested in it, outermost first."""
-    seen: list[BaseException] = []
-    waiting: list[object] = [error]
-    while waiting:
-        one = waiting.pop(0)
-        if isinstance(one, BaseException) and one not in seen:
-            seen.append(one)
-            yield one
-            # urllib3 keeps a cause in `reason`, requests in its arguments.
-            waiting += [getattr(one, "reason", None), one.__cause__, one.__context__, *one.args]
-
-
-def _words(causes: list[BaseException]) -> str:
-    """Return what the system said; the outer exceptions would repeat the URL with its secrets."""
-    for cause in reversed(causes):
-        if isinstance(cause, OSError) and cause.strerror:
-            return str(cause)
-    return type(causes[-1]).__name__
+        return 0, int(length) if NUMBER.fullmatch(length) else 0
+    found = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    if found is None:
+        return NOWHERE, 0
+    start, size = found.groups()
+    return int(start or size), int(size or 0)  # a range that cannot be had begins at the end

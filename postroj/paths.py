@@ -1,13 +1,15 @@
 """Where postroj keeps things: one door to the folders of the host.
 
 Root uses the system's folders, everybody else their own; `POSTROJ_CACHE_DIR` and
-`POSTROJ_STATE_DIR` override both.
+`POSTROJ_STATE_DIR` override both, `POSTROJ_CATALOG` names a file.
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+LOCK_NAME = "postroj.lock"
 
 
 def cache_dir() -> Path:
@@ -30,3 +32,31 @@ def state_dir() -> Path:
     from platformdirs import user_runtime_path
 
     return user_runtime_path("postroj")
+
+
+def config_dir() -> Path:
+    """What the user has written, and nobody else changes."""
+    if os.geteuid() == 0:
+        return Path("/etc/postroj")
+    from platformdirs import user_config_path
+
+    return user_config_path("postroj")
+
+
+def catalog_file() -> Path | None:
+    """Return the user's own catalog: the one that was named, or the usual one if it is there."""
+    if named := os.environ.get("POSTROJ_CATALOG"):
+        return Path(named).absolute()
+    usual = config_dir() / "catalog.toml"
+    return usual if usual.exists() else None
+
+
+def lock_file() -> Path | None:
+    """Return the lock file that holds: `POSTROJ_LOCK`, else `postroj.lock` here if there is one.
+
+    An empty `POSTROJ_LOCK` stands for none.
+    """
+    if (chosen := os.environ.get("POSTROJ_LOCK")) is not None:
+        return Path(chosen).absolute() if chosen else None
+    here = Path(LOCK_NAME)
+    return here.absolute() if here.exists() else None

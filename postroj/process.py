@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PIPE = subprocess.PIPE
+DEVNULL = subprocess.DEVNULL
+Child = subprocess.Popen[bytes]
 STDIO = (PIPE, PIPE, PIPE)
 PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
 TOOL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -122,6 +124,7 @@ def run(
     timeout: float | None = None,
     stdin: bytes = b"",
     env: Mapping[str, str] | None = None,
+    pass_fds: Collection[int] = (),
 ) -> Completed:
     """Run a program to its end and keep the tail of what it says.
 
@@ -131,7 +134,8 @@ def run(
     :raises CommandTimeout: if it did not end in time; its process group was killed.
     :raises HostError: if it is not installed.
     """
-    process = spawn(argv, stdio=STDIO, env=environment() if env is None else env)
+    env = environment() if env is None else env
+    process = spawn(argv, stdio=STDIO, env=env, pass_fds=pass_fds)
     out, err = Tail(), Tail()
     try:
         status = relay(process, stdin=Feed(stdin), stdout=out, stderr=err, timeout=timeout)

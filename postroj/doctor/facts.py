@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 TRIAL_TIMEOUT = 30.0
 EMPTY_TAR = bytes(10240)
-VERSION = re.compile(r"(?<![\w.])v?(\d[\w.~+-]*)")
+VERSION = re.compile(r"(?<![\w.])v?(\d+(?!\d*-bit)[\w.~+-]*)")
 
 CGROUPS = Path("/sys/fs/cgroup")
 KEYRINGS = (Path("/usr/share/keyrings/debian-archive-keyring.gpg"),)

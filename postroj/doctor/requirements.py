@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from postroj.doctor.facts import Finding
 
 BOOTSTRAP = "building Debian images"
+ARCHIVES = "images from archives"
 PRIVATE = "--network=private"
 
 
@@ -96,6 +97,13 @@ REQUIREMENTS = (
         only_for="making images",
         packages=_same("squashfs-tools-ng", "apt", "dnf"),
     ),
+    Requirement(
+        name="prlimit",
+        why="bounds what a hostile archive can use up",
+        look=partial(facts.tool, "prlimit"),
+        only_for="making images",
+        packages=UTIL_LINUX,
+    ),
     Requirement(name="namespaces", why="separate a guest from the host", look=facts.namespaces),
     Requirement(name="loop, squashfs", why="an image is one compressed file", look=facts.squashfs),
     Requirement(name="overlay", why="changes of a guest are thrown away", look=facts.overlay),
@@ -131,6 +139,30 @@ REQUIREMENTS = (
             "dnf": "debian-keyring",
             "pacman": "debian-archive-keyring",
         },
+    ),
+    *(
+        Requirement(
+            name=tool,
+            why="decompresses archives",
+            look=partial(facts.tool, tool),
+            only_for=ARCHIVES,
+            packages=_same(tool) | packages,
+        )
+        for tool, packages in {"xz": {"apt": "xz-utils"}, "zstd": {}, "bzip2": {}}.items()
+    ),
+    Requirement(
+        name="sfdisk",
+        why="finds the root partition of a disk",
+        look=partial(facts.tool, "sfdisk"),
+        only_for="importing and exporting disks",
+        packages={**UTIL_LINUX, "apt": "fdisk"},
+    ),
+    Requirement(
+        name="skopeo",
+        why="talks to registries",
+        look=partial(facts.tool, "skopeo"),
+        only_for="images from registries",
+        packages=_same("skopeo"),
     ),
     Requirement(
         name="newuidmap",

@@ -1,200 +1,80 @@
-"""The catalog: which images there are, by which names, and from which sources.
+"""The catalog: which images there are, and by which names.
 
-The data is `catalog.toml`. It is checked as a whole when it is read, so that a mistake in one
-entry is met by the first command and not by the one user of that entry.
+`catalog.toml` beside this module, and the user's own file, whose entries replace those of the same
+name.
 """
 
 from __future__ import annotations
 
-import tomllib
-from dataclasses import dataclass
-from datetime import date
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
+from typing import TYPE_CHECKING
 
+from postroj import paths
 from postroj.errors import ImageError, UsageError
-from postroj.model import Manager, SourceKind, Verification
+from postroj.image import schema
+from postroj.image.schema import Origin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-T = TypeVar("T")
+    from postroj.image.entry import Entry
 
-
-@dataclass(frozen=True, kw_only=True)
-class Suite:
-    """One suite of an archive."""
-
-    archive: str
-    """Which archive of the distribution: `debian`, `debian-security`."""
-    name: str
+SHIPPED = Path(__file__).with_name("catalog.toml")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Bootstrap:
-    """A source: built from the packages of a mirror."""
+def entries() -> tuple[Entry, ...]:
+    """Return all images: those that are shipped, oldest release first, then those of the user.
 
-    kind: ClassVar[SourceKind] = SourceKind.BOOTSTRAP
-    verification: ClassVar[Verification] = Verification.SIGNATURE
-    suites: tuple[Suite, ...]
-    keyring: Path
-    keyring_package: str
-    packages: tuple[str, ...]
-
-
-Source = Bootstrap
-"""All kinds of sources."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """An image that could be had."""
-
-    name: str
-    distribution: str
-    release: str
-    version: str
-    """'' where the release has none."""
-    title: str
-    aliases: tuple[str, ...]
-    end_of_life: date | None
-    architectures: tuple[str, ...]
-    manager: Manager
-    systemd: int | None
-    sources: tuple[Source, ...]
-
-
-class _Table:
-    """A table of the catalog which is read key by key; what is left over is a mistake."""
-
-    def __init__(self, entry: str, table: dict[str, Any], path: str = "") -> None:
-        self.entry = entry
-        self.left = dict(table)
-        self.path = path
-
-    def refuse(self, key: str, why: str) -> NoReturn:
-        """Name the entry and the key that is wrong."""
-        message = f"entry '{self.entry}' of the catalog: '{self.path}{key}' {why}"
-        raise ImageError(message)
-
-    def take(self, key: str, kind: type[T]) -> T:
-        """Return the value of a key, which must be of exactly this type."""
-        value = self.maybe(key, kind)
-        if value is None:
-            self.refuse(key, "is missing")
-        return value
-
-    def maybe(self, key: str, kind: type[T]) -> T | None:
-        """Return the value of a key that may be left out."""
-        value = self.left.pop(key, None)
-        # not isinstance: a bool is an int, and a time is a date
-        if value is not None and type(value) is not kind:
-            self.refuse(key, f"is of type {type(value).__name__}, not {kind.__name__}")
-        return value
-
-    def texts(self, key: str, *, empty: bool = False) -> tuple[str, ...]:
-        """Return a list of strings."""
-        values = self.take(key, list)
-        if not all(isinstance(value, str) for value in values):
-            self.refuse(key, "holds something else than strings")
-        if not (values or empty):
-            self.refuse(key, "is empty")
-        return tuple(values)
-
-    def tables(self, key: str) -> list[_Table]:
-        """Return a list of tables, each of them to be closed."""
-        values = self.take(key, list)
-        if not values or not all(isinstance(value, dict) for value in values):
-            self.refuse(key, "is no list of tables")
-        return [
-            _Table(self.entry, value, f"{self.path}{key}[{number}].")
-            for number, value in enumerate(values)
-        ]
-
-    def close(self) -> None:
-        """Refuse what nobody asked for."""
-        for key in self.left:
-            self.refuse(key, "is no key that is known")
-
-
-def _bootstrap(table: _Table) -> Bootstrap:
-    suites = []
-    for suite in table.tables("suites"):
-        suites.append(Suite(archive=suite.take("archive", str), name=suite.take("name", str)))
-        suite.close()
-    return Bootstrap(
-        suites=tuple(suites),
-        keyring=Path(table.take("keyring", str)),
-        keyring_package=table.take("keyring_package", str),
-        packages=table.texts("packages"),
-    )
-
-
-KINDS = {SourceKind.BOOTSTRAP: _bootstrap}
-
-
-def _source(table: _Table) -> Source:
-    kind = table.take("kind", str)
-    if kind not in KINDS:
-        table.refuse("kind", f"is '{kind}', not one of {_quoted(KINDS)}")
-    source = KINDS[SourceKind(kind)](table)
-    table.close()
-    return source
-
-
-def _entry(name: str, table: _Table) -> Entry:
-    manager = table.take("manager", str)
-    if manager not in list(Manager):
-        table.refuse("manager", f"is '{manager}', not one of {_quoted(Manager)}")
-    entry = Entry(
-        name=name,
-        distribution=table.take("distribution", str),
-        release=table.take("release", str),
-        version=table.maybe("version", str) or "",
-        title=table.take("title", str),
-        aliases=table.texts("aliases", empty=True),
-        end_of_life=table.maybe("end_of_life", date),
-        architectures=table.texts("architectures"),
-        manager=Manager(manager),
-        systemd=table.maybe("systemd", int),
-        sources=tuple(_source(source) for source in table.tables("sources")),
-    )
-    table.close()
-    return entry
-
-
-def _quoted(names: Iterable[str]) -> str:
-    return ", ".join(f"'{name}'" for name in names)
-
-
-def parse(text: str) -> tuple[Entry, ...]:
-    """Read a catalog.
-
-    :raises ImageError: if something is wrong with it, naming the entry and the key.
+    :raises UsageError: if there is not the file that the user named.
+    :raises ImageError: if something is wrong with it, naming file, entry and key.
     """
-    entries: list[Entry] = []
-    taken: dict[str, str] = {}
-    for name, table in tomllib.loads(text).items():
-        if not isinstance(table, dict):
-            message = f"entry '{name}' of the catalog is no table"
-            raise ImageError(message)
-        entry = _entry(name, _Table(name, table))
-        for alias in (name, *entry.aliases):
-            if alias in taken:
-                taken_by = taken[alias]
-                message = f"entry '{name}' of the catalog: alias '{alias}' is '{taken_by}' already"
-                raise ImageError(message)
-            taken[alias] = name
-        entries.append(entry)
-    return tuple(entries)
+    return _merged(paths.catalog_file())
+
+
+def shipped() -> tuple[Entry, ...]:
+    """Return the images that postroj knows by itself."""
+    return _merged(None)
 
 
 @cache
-def entries() -> tuple[Entry, ...]:
-    """Return all images of the catalog, oldest release first."""
-    return parse(Path(__file__).with_name("catalog.toml").read_text("utf-8"))
+def _merged(own: Path | None) -> tuple[Entry, ...]:
+    origin = Origin(title="the catalog", folder=SHIPPED.parent, shipped=True)
+    found = schema.parse(SHIPPED.read_text("utf-8"), origin)
+    check_names(found, origin)
+    if own:
+        origin = Origin(title=f"'{own}'", folder=own.parent)
+        found |= schema.parse(_read(own), origin)
+        check_names(found, origin)
+    return tuple(found.values())
+
+
+def _read(path: Path) -> str:
+    """Return what the user's own catalog says."""
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"the catalog '{path}' cannot be read"
+        hint = "POSTROJ_CATALOG and `--catalog` name a catalog of your own"
+        raise UsageError(message, evidence=str(error), hint=hint) from None
+
+
+def check_names(found: Mapping[str, Entry], origin: Origin) -> None:
+    """Make sure that every name and alias means one image.
+
+    :raises ImageError: if one does not.
+    """
+    taken = {name: name for name in found}
+    for name, entry in found.items():
+        for alias in entry.aliases:
+            if alias in taken:
+                taken_by = taken[alias]
+                message = (
+                    f"entry '{name}' of {origin.title}: alias '{alias}' is '{taken_by}' already"
+                )
+                raise ImageError(message)
+            taken[alias] = name
 
 
 def names() -> list[str]:
@@ -214,24 +94,27 @@ def find(name: str) -> Entry:
     raise UsageError(message, hint=_nearest(name))
 
 
-def matching(patterns: Sequence[str]) -> list[Entry]:
+def matching(patterns: Sequence[str], brought: Iterable[Entry] = ()) -> list[Entry]:
     """Return the images of which a name matches: `debian-*`, or a part of it like `trixie`.
+
+    Capital letters count as small ones. `brought` are further images to look at.
 
     :raises UsageError: if a pattern matches none.
     """
+    there = [*entries(), *brought]
     found: set[str] = set()
     for pattern in patterns:
-        glob = pattern if set(pattern) & set("*?[") else f"*{pattern}*"
+        glob = (pattern if set(pattern) & set("*?[") else f"*{pattern}*").lower()
         hits = [
             entry
-            for entry in entries()
+            for entry in there
             if any(fnmatchcase(name, glob) for name in (entry.name, *entry.aliases))
         ]
         if not hits:
             message = f"no image matches '{pattern}'"
             raise UsageError(message, hint=_nearest(pattern))
         found.update(entry.name for entry in hits)
-    return [entry for entry in entries() if not patterns or entry.name in found]
+    return [entry for entry in there if not patterns or entry.name in found]
 
 
 def _nearest(name: str) -> str:

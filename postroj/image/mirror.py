@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from postroj import process
 from postroj.errors import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 log = logging.getLogger(__name__)
 
@@ -15,8 +19,19 @@ FORMAT = "$(REPO_URI)\t$(RELEASE)\t$(ORIGIN)\t$(LABEL)"
 ARCHIVES = {
     ("Debian", "Debian"): "debian",
     ("Debian", "Debian-Security"): "debian-security",
+    ("Ubuntu", "Ubuntu"): "ubuntu",
 }
 """An archive, by Origin and Label of its Release files."""
+
+DEFAULTS = {
+    "ubuntu": "http://archive.ubuntu.com/ubuntu",
+    "ubuntu-ports": "http://ports.ubuntu.com/ubuntu-ports",
+}
+"""Mirrors for hosts that have none. Debian's is known to mmdebstrap, which knows no release of
+Ubuntu that is newer than itself."""
+
+NOT_PORTS = ("x86_64", "i686")
+"""Architectures of Ubuntu's main archive; all others are in its ports."""
 
 
 class Target(NamedTuple):
@@ -28,15 +43,21 @@ class Target(NamedTuple):
     label: str
 
 
-def archives() -> dict[str, str]:
-    """Return the URI of each archive that apt of this host has a mirror of.
+def archive_for(archive: str, architecture: str) -> str:
+    """Return the archive that really has an architecture: Ubuntu has two for one name."""
+    ports = archive == "ubuntu" and architecture not in NOT_PORTS
+    return "ubuntu-ports" if ports else archive
+
+
+def archives(wanted: Collection[str]) -> dict[str, str]:
+    """Return the URI of each wanted archive that apt of this host has a mirror of.
 
     Empty when apt has none, or when it is ill.
     """
     try:
         fetched = parse(_index_targets())
         known = by_origin(fetched)
-        if len(known) < len(ARCHIVES):
+        if not set(wanted) <= set(known):
             foreign = {target.uri for target in fetched}
             others = [
                 target
@@ -48,7 +69,7 @@ def archives() -> dict[str, str]:
         log.warning("apt of this host does not tell its mirror, a default one is used")
         log.debug("%s", error.evidence)
         return {}
-    return known
+    return {archive: uri for archive, uri in known.items() if archive in wanted}
 
 
 def _index_targets(*options: str) -> str:
@@ -66,12 +87,17 @@ def parse(text: str) -> list[Target]:
     return targets
 
 
-def by_origin(targets: list[Target]) -> dict[str, str]:
-    """Return the archives that say themselves what they are; the first mirror of each."""
+def by_origin(targets: list[Target], host: str = "") -> dict[str, str]:
+    """Return the archives that say themselves what they are; the first mirror of each.
+
+    `host` is the architecture of this host, which tells Ubuntu's two archives apart.
+    """
     known: dict[str, str] = {}
     for target in targets:
-        if archive := ARCHIVES.get((target.origin, target.label)):
-            known.setdefault(archive, target.uri)
+        archive = ARCHIVES.get((target.origin, target.label))
+        # Ubuntu's server for security updates says that it is Ubuntu, and has nothing else
+        if archive and not (archive == "ubuntu" and target.release.endswith("-security")):
+            known.setdefault(archive_for(archive, host or os.uname().machine), target.uri)
     return known
 
 
@@ -84,7 +110,9 @@ def by_path(targets: list[Target]) -> dict[str, str]:
     known: dict[str, str] = {}
     for target in sorted(targets, key=lambda target: not target.release.endswith("-updates")):
         archive = target.uri.rpartition("/")[2]
-        if archive in ARCHIVES.values():
+        if archive in DEFAULTS and not target.release.endswith("-updates"):
+            continue  # a mirror of Ubuntu has them, its many third parties do not
+        if archive in {*ARCHIVES.values(), *DEFAULTS}:
             known.setdefault(archive, target.uri)
     return known
 

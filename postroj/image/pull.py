@@ -5,22 +5,31 @@ from __future__ import annotations
 import logging
 import os
 import time
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from postroj import console
-from postroj.errors import UsageError
-from postroj.image import catalog, store
+from postroj.errors import DownloadError, HostError, UsageError, VerificationError
+from postroj.image import catalog, lockfile, store
+from postroj.image.entry import Bootstrap, Oci, Simplestreams, Tarball
+from postroj.image.sources import Order
+from postroj.model import SourceKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from postroj.image.catalog import Entry, Source
-    from postroj.model import Image, SourceKind
+    from postroj.image.entry import Entry, Source
+    from postroj.image.lockfile import Locked
+    from postroj.image.record import Record
+    from postroj.image.sources import Built
 
 log = logging.getLogger(__name__)
+
+
+def architecture() -> str:
+    """Return the architecture of this host, as `uname -m` has it."""
+    return os.uname().machine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,85 +42,172 @@ class Request:
     """From this source, and no other."""
     allow_expired: bool = False
     """Accept Release files that are out of date."""
+    architecture: str = field(default_factory=architecture)
+    """As `uname -m` has it; this host's, if nothing is said."""
+    locked: Locked | None = None
+    """This one and no other; of the lock file that holds, which `pull` looks up."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pulled:
     """An image that is cached now."""
 
-    record: store.Record
+    record: Record
     fresh: bool
     """Whether it was made just now."""
     seconds: float
 
 
-def architecture() -> str:
-    """Return the architecture of this host, as `uname -m` has it."""
-    return os.uname().machine
-
-
 def pull(entry: Entry, request: Request | None = None) -> Pulled:
     """Make an image, unless it is cached.
 
-    :raises UsageError: if the catalog has no source for it that was asked for.
+    :raises UsageError: if it cannot be booted, or the catalog has no source as it was asked for.
     :raises HostError: if this host lacks something.
     :raises ImageError: if it could not be made.
+    :raises VerificationError: if it is not the one in the lock file.
     """
     request = request or Request()
-    source = _source(entry, request)
+    request = replace(request, locked=lockfile.find(entry.name, request.architecture))
+    sources = _sources(entry, request)
     started = time.monotonic()
     store.prepare()
     record = _cached(entry, request)
     fresh = False
     if record is None:
-        with store.building(entry.name, architecture()) as directory:
+        with store.building(entry.name, request.architecture) as directory:
             record = _cached(entry, request)  # somebody else may have made it while we waited
             fresh = record is None
             if record is None:
-                record = _make(entry, source, directory, request)
+                record = _make(entry, sources, directory, request)
     store.collect()
     return Pulled(record=record, fresh=fresh, seconds=time.monotonic() - started)
 
 
-def _cached(entry: Entry, request: Request) -> store.Record | None:
-    return None if request.force else store.find(entry.name, architecture())
+def _cached(entry: Entry, request: Request) -> Record | None:
+    record = None if request.force else store.find(entry.name, request.architecture)
+    return record if record and _is_wanted(record, request.locked) else None
 
 
-def _make(entry: Entry, source: Source, directory: Path, request: Request) -> store.Record:
-    from postroj.image.sources import bootstrap
+def _is_wanted(record: Record, locked: Locked | None) -> bool:
+    return locked is None or locked.is_met_by(record.artifact, record.sha256)
 
-    with console.progress(f"pull {entry.name}") as progress:
-        file, provenance = bootstrap.build(
-            source, entry.name, directory, allow_expired=request.allow_expired, progress=progress
+
+def _make(entry: Entry, sources: Sequence[Source], directory: Path, request: Request) -> Record:
+    """Make an image from the first source that can be used here.
+
+    What was fetched and not proved is no reason to try a weaker source.
+    """
+    for number, source in enumerate(sources, start=1):
+        work = directory / str(number)
+        work.mkdir()
+        try:
+            return _make_from(source, entry, work, request)
+        except (HostError, DownloadError) as error:
+            if number == len(sources):
+                raise
+            instead = sources[number].kind
+            log.warning("%s: source %s: %s", entry.name, source.kind, error.message)
+            log.warning("%s: source %s is tried instead", entry.name, instead)
+    raise AssertionError(sources)
+
+
+def _make_from(source: Source, entry: Entry, directory: Path, request: Request) -> Record:
+    from postroj.image import look
+
+    unit = "%" if source.kind is SourceKind.BOOTSTRAP else "B"
+    with console.progress(f"pull {entry.name}", unit) as progress:
+        order = Order(
+            entry=entry,
+            architecture=request.architecture,
+            directory=directory,
+            progress=progress,
+            allow_expired=request.allow_expired,
+            previous=store.find(entry.name, request.architecture),
+            pinned=request.locked.provenance if request.locked else None,
         )
-        return store.add(entry.name, architecture(), entry.manager, file, provenance)
+        built = _build(source, order)
+        if request.locked:
+            request.locked.check(built.provenance, store.seal(built.file).sha256)
+        look.look(built.file)
+        # what is bootstrapped is made to boot
+        prepared = () if source.kind is SourceKind.BOOTSTRAP else None
+        return store.add(entry.name, request.architecture, entry.manager, *built, prepared=prepared)
 
 
-def _source(entry: Entry, request: Request) -> Source:
-    """Choose the source of an image."""
-    if architecture() not in entry.architectures:
-        message = f"there is no image '{entry.name}' for the architecture '{architecture()}'"
+def _build(source: Source, order: Order) -> Built:
+    match source:
+        case Bootstrap():
+            from postroj.image.sources import bootstrap
+
+            return bootstrap.build(source, order)
+        case Simplestreams():
+            from postroj.image.sources import simplestreams
+
+            return simplestreams.build(source, order)
+        case Tarball():
+            from postroj.image.sources import tarball
+
+            return tarball.build(source, order)
+        case Oci():
+            from postroj.image.sources import oci
+
+            return oci.build(source, order)
+
+
+def _sources(entry: Entry, request: Request) -> list[Source]:
+    """Return the sources that an image may be made from, the preferred first.
+
+    :raises UsageError: if there is none.
+    """
+    if entry.unbootable:
+        message = f"the image '{entry.name}' cannot be had: {entry.unbootable}"
+        raise UsageError(message, hint="`postroj list-images --supported` shows those that can")
+    sources = entry.sources_for(request.architecture)
+    if not sources:
+        message = f"there is no image '{entry.name}' for the architecture '{request.architecture}'"
         raise UsageError(message, hint=f"there is one for {', '.join(entry.architectures)}")
-    for source in entry.sources:
-        if request.kind in (None, source.kind):
+    if request.locked:
+        return [_locked_source(entry, request, sources)]
+    wanted = [source for source in sources if request.kind in (None, source.kind)]
+    if not wanted:
+        kinds = ", ".join(dict.fromkeys(source.kind for source in sources))
+        message = f"the image '{entry.name}' has no source '{request.kind}'"
+        raise UsageError(message, hint=f"it has {kinds}")
+    return wanted
+
+
+def _locked_source(entry: Entry, request: Request, sources: list[Source]) -> Source:
+    """Choose the source that the lock file has."""
+    assert request.locked
+    kind = request.locked.provenance.source
+    for source in sources:
+        if source.kind is kind and request.kind in (None, kind):
             return source
-    kinds = ", ".join(source.kind for source in entry.sources)
-    message = f"the image '{entry.name}' has no source '{request.kind}'"
-    raise UsageError(message, hint=f"it has {kinds}")
+    message = f"the lock file has '{entry.name}' from the source '{kind}'"
+    kinds = ", ".join(source.kind for source in sources)
+    evidence = f"asked for is '{request.kind}'" if request.kind else f"the catalog has {kinds}"
+    hint = f"`postroj --ignore-lock pull {entry.name}` does without the lock file"
+    raise UsageError(message, evidence=evidence, hint=hint)
 
 
-@contextmanager
-def obtain(name: str) -> Iterator[Image]:
-    """Have an image of that name or alias, pulled if it is not cached; kept while we use it.
+def obtain(name: str) -> Record:
+    """Return the record of an image of that name or alias, pulled if it is not cached.
 
     :raises UsageError: if no image has that name.
     :raises HostError: if this host lacks something.
     :raises ImageError: if it could not be made.
     """
-    entry = catalog.find(name)
-    record = store.find(entry.name, architecture())
+    # what is stored under this very name needs no catalog, which takes time to read
+    record = store.find(name, architecture())
     if record is None:
-        log.info("the image '%s' is not cached yet, it is pulled now", entry.name)
-        record = pull(entry).record
-    with store.hold(record.as_image()) as image:
-        yield image
+        name = catalog.find(name).name
+        record = store.find(name, architecture())
+    if record and _is_wanted(record, lockfile.find(name, architecture())):
+        return record
+    if record and name not in catalog.names():
+        message = f"the image '{name}', which was imported, is not the one in the lock file"
+        hint = "`postroj import --force` brings another, `postroj lock` writes down this one"
+        raise VerificationError(message, hint=hint)
+    why = "is not as the lock file has it" if record else "is not cached yet"
+    log.info("the image '%s' %s, it is pulled now", name, why)
+    return pull(catalog.find(name)).record

@@ -2,7 +2,7 @@
 
     CACHE/CACHEDIR.TAG
     CACHE/images/NAME-ARCH.json                 the record; without it there is no image
-    CACHE/images/NAME-ARCH.<digest>.squashfs    never changed; its guests hold a shared lock on it
+    CACHE/images/NAME-ARCH.<digest>.squashfs    never changed; guests hold a shared lock on theirs
     CACHE/locks/                                who makes an image, who puts one in place
     CACHE/partial/                              what is being made; swept when its maker is dead
 
@@ -12,23 +12,34 @@ an image is either the old one or the new one, and a guest keeps the one it bega
 
 from __future__ import annotations
 
-import errno
 import fcntl
-import json
 import logging
 import os
-import shutil
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING
 
 from postroj import __version__, locking, paths
-from postroj.errors import HostError, ImageError, UsageError
-from postroj.model import Image, Manager, SourceKind, Verification
+from postroj.errors import ImageError, UsageError
+from postroj.image.record import (
+    Layer,
+    Provenance,
+    Record,
+    images_dir,
+    is_file,
+    open_file,
+    read,
+    record_path,
+    stored,
+)
+from postroj.image.trouble import disk_full as disk_full
+from postroj.image.trouble import trouble as trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+    from postroj.model import Image, Manager
 
 log = logging.getLogger(__name__)
 
@@ -36,80 +47,6 @@ TAG = (
     "Signature: 8a477f597d28d172789f06886806bc55\n"
     "# What is below can be fetched again: https://bford.info/cachedir/\n"
 )
-DIGITS = 16
-"""As many of its digest are part of a file's name."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Provenance:
-    """What a source says about what it made."""
-
-    source: SourceKind
-    url: str
-    suite: str
-    compression: str
-    verification: Verification
-    fingerprints: tuple[str, ...]
-    """Of the primary keys that signed."""
-    allow_expired: bool
-    """Whether Release files that are out of date were accepted; its guests accept them, too."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Record(Provenance):
-    """What is known of a stored image; the keys of its JSON."""
-
-    name: str
-    architecture: str
-    manager: Manager
-    sha256: str
-    size: int
-    created: str
-    """UTC, ISO 8601."""
-    postroj: str
-    """The version that made it."""
-
-    @property
-    def file_name(self) -> str:
-        """Name of its squashfs file."""
-        return f"{self.name}-{self.architecture}.{self.sha256[:DIGITS]}.squashfs"
-
-    @property
-    def path(self) -> Path:
-        """Its squashfs file."""
-        return images_dir() / self.file_name
-
-    def as_image(self) -> Image:
-        """Return what `container` wants to know."""
-        return Image(
-            name=self.name,
-            architecture=self.architecture,
-            path=self.path,
-            manager=self.manager,
-        )
-
-    @classmethod
-    def from_json(cls, text: str) -> Record:
-        """Read a record.
-
-        :raises ValueError: if it is none, or one of a later version.
-        """
-        try:
-            data = json.loads(text)
-            known: dict[str, Any] = {field.name: data[field.name] for field in fields(cls)}
-            known["source"] = SourceKind(known["source"])
-            known["verification"] = Verification(known["verification"])
-            known["manager"] = Manager(known["manager"])
-            known["fingerprints"] = tuple(known["fingerprints"])
-            known["sha256"] = str(known["sha256"])
-        except (KeyError, TypeError) as error:
-            raise ValueError(str(error)) from None
-        return cls(**known)
-
-
-def images_dir() -> Path:
-    """Return the folder of squashfs files and records."""
-    return paths.cache_dir() / "images"
 
 
 def partial_dir() -> Path:
@@ -125,9 +62,11 @@ def prepare() -> None:
     with trouble():
         for folder in (images_dir(), partial_dir(), paths.cache_dir() / "locks"):
             folder.mkdir(parents=True, exist_ok=True)
-        tag = paths.cache_dir() / "CACHEDIR.TAG"
-        if not tag.exists():
-            tag.write_text(TAG, encoding="ascii")
+        with (
+            suppress(FileExistsError),
+            (paths.cache_dir() / "CACHEDIR.TAG").open("x", encoding="ascii") as tag,
+        ):
+            tag.write(TAG)
         sweep()
 
 
@@ -137,52 +76,26 @@ def sweep() -> None:
         log.debug("removed %s, whose maker is dead", name)
 
 
-@contextmanager
-def trouble() -> Iterator[None]:
-    """Say it in a sentence when the cache cannot be read or written.
-
-    :raises HostError: if it may not be.
-    :raises ImageError: if its disk is full.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise disk_full(str(error)) from None
-        cache = paths.cache_dir()
-        if not str(error.filename).startswith(str(cache)):
-            raise
-        message = f"the cache directory '{cache}' cannot be used"
-        hint = "`POSTROJ_CACHE_DIR=DIR postroj ...` keeps images in a directory of yours"
-        raise HostError(message, evidence=str(error), hint=hint) from None
-
-
-def disk_full(evidence: str) -> ImageError:
-    """Build the error for a disk that has no room for an image."""
-    cache = paths.cache_dir()
-    free = shutil.disk_usage(cache).free
-    return ImageError(
-        f"no space is left in the cache directory '{cache}'",
-        evidence=f"{evidence}\n{free / 1e6:.0f} MB are free, an image in the making takes 500 MB",
-        hint="`postroj remove NAME` deletes images, POSTROJ_CACHE_DIR names another directory",
-    )
-
-
 def find(name: str, architecture: str) -> Record | None:
     """Return the record of an image, if it is cached."""
-    path = images_dir() / f"{name}-{architecture}.json"
-    text = None
-    with trouble(), suppress(FileNotFoundError):
-        text = path.read_text(encoding="utf-8", errors="replace")
-    if text is None:
-        return None
     try:
-        record = Record.from_json(text)
+        record = read(name, architecture)
     except ValueError as error:
+        path = record_path(name, architecture)
         log.warning("the record '%s' cannot be read, its image counts as not cached", path)
         log.debug("%s", error)
         return None
-    return record if record.path.exists() else None
+    if record is None or all(map(is_file, record.paths)):
+        return record
+    # one that was replaced meanwhile is cached all the same
+    return find(name, architecture) if is_replaced(record) else None
+
+
+def is_replaced(record: Record) -> bool:
+    """Whether the record of an image is another one now."""
+    with suppress(ValueError):
+        return read(record.name, record.architecture) != record
+    return True
 
 
 def require(name: str, architecture: str) -> Record:
@@ -200,37 +113,33 @@ def require(name: str, architecture: str) -> Record:
 
 @contextmanager
 def hold(image: Image) -> Iterator[Image]:
-    """Keep the file of an image from being deleted while the context lasts.
+    """Keep the files of an image from being deleted while the context lasts.
 
     What is yielded is the image that is current now: it may have been replaced since.
 
     :raises UsageError: if it was removed since.
     """
-    with trouble():
-        descriptor = _shared(image.path)
-        if descriptor is None:
-            image = require(image.name, image.architecture).as_image()
-            descriptor = _shared(image.path)
-    if descriptor is None:
-        message = f"the image '{image.name}' was replaced twice while it was being opened"
-        raise ImageError(message, hint="try again")
-    try:
+    with ExitStack() as stack:
+        with trouble():
+            while not _share(stack, image):
+                image = require(image.name, image.architecture).as_image()
         yield image
-    finally:
-        os.close(descriptor)
 
 
-def _shared(path: Path) -> int | None:
-    """Open a file with a shared lock; None if it is gone."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    fcntl.flock(descriptor, fcntl.LOCK_SH)
-    if os.fstat(descriptor).st_nlink == 0:  # deleted before the lock was ours
-        os.close(descriptor)
-        return None
-    return descriptor
+def _share(stack: ExitStack, image: Image) -> bool:
+    """Hold a shared lock on each file of an image until the stack unwinds; False if one is gone."""
+    with ExitStack() as held:
+        for path in image.layers:
+            try:
+                descriptor = open_file(path)
+            except FileNotFoundError:
+                return False
+            held.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            if os.fstat(descriptor).st_nlink == 0:  # deleted before the lock was ours
+                return False
+        stack.push(held.pop_all())
+    return True
 
 
 @contextmanager
@@ -249,91 +158,165 @@ def building(name: str, architecture: str) -> Iterator[Path]:
         yield claim.path
 
 
-def add(name: str, architecture: str, manager: Manager, file: Path, of: Provenance) -> Record:
-    """Put a file from `building` in place, then its record; only this makes it an image."""
-    import hashlib
-    from datetime import UTC, datetime
+def add(
+    name: str,
+    architecture: str,
+    manager: Manager | None,
+    file: Path,
+    of: Provenance,
+    sha256: str = "",
+    *,
+    prepared: tuple[str, ...] | None = None,
+) -> Record:
+    """Put a file from `building` in place, then its record; only this makes it an image.
 
-    with file.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        size = stream.seek(0, os.SEEK_END)
-        os.fchmod(stream.fileno(), 0o644)
-        os.fsync(stream.fileno())
+    Its digest is taken unless it is known already.
+    """
+    layer = seal(file, sha256)
     record = Record(
         name=name,
         architecture=architecture,
         manager=manager,
-        sha256=digest,
-        size=size,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        sha256=layer.sha256,
+        size=layer.size,
+        prepared=prepared,
+        created=_now(),
         postroj=__version__,
         **{field.name: getattr(of, field.name) for field in fields(Provenance)},
     )
-    draft = file.with_suffix(".json")
+    _put_in_place(record, {layer: file}, file.parent)
+    return record
+
+
+def extend(record: Record, file: Path | None, prepared: tuple[str, ...], directory: Path) -> Record:
+    """Stack a layer, made in a `directory` from `building`, on an image; None changes no file."""
+    added = {seal(file): file} if file else {}
+    layers = (*record.layers, *added)
+    record = replace(record, layers=layers, prepared=prepared, created=_now())
+    _put_in_place(record, added, directory)
+    return record
+
+
+def _now() -> str:
+    from datetime import UTC, datetime
+
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def seal(file: Path, sha256: str = "") -> Layer:
+    """Make a squashfs file permanent, and take its digest unless it is known already."""
+    import hashlib
+
+    with file.open("rb") as stream:
+        digest = sha256 or hashlib.file_digest(stream, "sha256").hexdigest()
+        size = stream.seek(0, os.SEEK_END)
+        os.fchmod(stream.fileno(), 0o644)
+        os.fsync(stream.fileno())
+    return Layer(sha256=digest, size=size)
+
+
+def _put_in_place(record: Record, added: Mapping[Layer, Path], directory: Path) -> None:
+    """Rename files to their names, then the record, drafted in `directory`, to its own."""
+    draft = directory / "record.json"
     with draft.open("w", encoding="utf-8") as stream:
-        stream.write(json.dumps(asdict(record), indent=2) + "\n")
+        stream.write(record.to_json())
         stream.flush()
+        os.fchmod(stream.fileno(), 0o644)
         os.fsync(stream.fileno())
     with _putting_in_place():
-        file.rename(record.path)
-        _sync_folder(images_dir())  # the file's name before the record's
-        draft.replace(images_dir() / f"{name}-{architecture}.json")
+        for layer, file in added.items():
+            file.rename(record.path_of(layer))
+        _sync_folder(images_dir())  # the files' names before the record's
+        draft.replace(record_path(record.name, record.architecture))
         _sync_folder(images_dir())
-    return record
 
 
 def collect() -> int:
     """Delete the files that no record names and no guest holds; the bytes that became free."""
-    freed = 0
+    return sum(size for _, size in collect_each() if size)
+
+
+def collect_each(*, dry_run: bool = False) -> list[tuple[str, int | None]]:
+    """Delete files as `collect` does; name and size of each, None if it is held."""
     with trouble(), _putting_in_place():
-        current = {record.file_name for record in records()}
-        for path in images_dir().glob("*.squashfs"):
-            if path.name not in current:
-                freed += _delete_unheld(path) or 0
-    return freed
+        return [(path.name, _delete_unheld(path, dry_run=dry_run)) for path in orphans()]
 
 
-def remove(name: str, architecture: str) -> int:
-    """Delete an image; the bytes that became free.
+def orphans() -> list[Path]:
+    """Return the files that no record names."""
+    current: set[Path] = set()
+    for image in stored():
+        with suppress(ValueError):
+            record = read(*image)
+            current.update(record.paths if record else ())
+    return [path for path in sorted(images_dir().glob("*.squashfs")) if path not in current]
 
-    :raises UsageError: if it is not cached.
+
+def remove(name: str, architecture: str, *, dry_run: bool = False) -> int:
+    """Delete an image, also one that is incomplete; the bytes that became free.
+
+    :raises UsageError: if it is not in the store.
     :raises ImageError: if a guest holds it.
     """
     with trouble(), _putting_in_place():
-        record = require(name, architecture)
-        freed = _delete_unheld(record.path)
-        if freed is None:
-            message = f"the image '{name}' is in use by a guest"
-            raise ImageError(message, hint="end its guests, then try again")
-        (images_dir() / f"{name}-{architecture}.json").unlink()
-    return freed
+        if (name, architecture) not in stored():
+            require(name, architecture)
+        files: tuple[Path, ...] = ()
+        with suppress(ValueError):
+            record = read(name, architecture)
+            files = record.paths if record else ()
+        with ExitStack() as stack:
+            sizes = [_reserve(stack, path) for path in files]
+            if None in sizes:
+                message = f"the image '{name}' is in use by a guest or by another command"
+                raise ImageError(message, hint="end its guests, then try again")
+            for path in () if dry_run else (record_path(name, architecture), *files):
+                path.unlink(missing_ok=True)
+    return sum(size or 0 for size in sizes)
 
 
 def records() -> list[Record]:
     """Return the records of all images that are cached."""
-    found = []
-    for path in sorted(images_dir().glob("*.json")):
-        name, _, architecture = path.stem.rpartition("-")
-        if record := find(name, architecture):
-            found.append(record)
-    return found
+    return [record for image in stored() if (record := find(*image))]
 
 
-def _delete_unheld(path: Path) -> int | None:
+def _delete_unheld(path: Path, *, dry_run: bool) -> int | None:
     """Delete a squashfs file unless a guest holds it; its size, None if it is held."""
-    with path.open("rb") as stream:
-        if not locking.try_lock(stream.fileno(), fcntl.LOCK_EX):
-            return None
-        size = os.fstat(stream.fileno()).st_size
-        path.unlink()
+    with ExitStack() as stack:
+        size = _reserve(stack, path)
+        if size is not None and not dry_run:
+            path.unlink()
     return size
+
+
+def _reserve(stack: ExitStack, path: Path) -> int | None:
+    """Be the only one who holds a file until the stack unwinds; its size, None if it is held."""
+    if not is_file(path):
+        return 0  # what only stands in for a file is held by nobody
+    descriptor = open_file(path)
+    stack.callback(os.close, descriptor)
+    if not locking.try_lock(descriptor, fcntl.LOCK_EX):
+        return None
+    return os.fstat(descriptor).st_size
 
 
 @contextmanager
 def _putting_in_place() -> Iterator[None]:
     """Keep a file that has its name but not yet its record from being collected."""
-    with locking.exclusive(paths.cache_dir() / "locks" / "store.lock"):
+    _store_lock().parent.mkdir(exist_ok=True)  # a cache of CI may hold the images alone
+    with locking.exclusive(_store_lock()):
         yield
+
+
+@contextmanager
+def at_rest() -> Iterator[None]:
+    """Look while nothing is put in place or deleted; takes no right to write."""
+    with trouble(), locking.shared(_store_lock()):
+        yield
+
+
+def _store_lock() -> Path:
+    return paths.cache_dir() / "locks" / "store.lock"
 
 
 def _sync_folder(path: Path) -> None:

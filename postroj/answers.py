@@ -1,0 +1,191 @@
+"""What comes back from the web instead of a file, each as one clear error.
+
+requests and urllib3 are slow to load and are imported when something went wrong.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from postroj.errors import DownloadError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from requests import Response
+
+WORTH_RETRYING = (429, 502, 503, 504)
+SECRETS = re.compile(r"(?i)([^&=]*(?:auth|cred|key|pass|secret|sig|token)[^&=]*)=[^&]*")
+
+
+class TransientError(DownloadError):
+    """A failure that may not come again."""
+
+    pause = 0.0
+    """How long the server asks us to wait."""
+
+
+class AbsentError(DownloadError):
+    """The server has no such file."""
+
+
+def redacted(url: str) -> str:
+    """Return the URL without user, password and what looks like a secret in its query."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "***"
+    netloc = parts.netloc
+    if "@" in netloc:
+        netloc = "***@" + netloc.rpartition("@")[2]
+    return parts._replace(netloc=netloc, query=SECRETS.sub(r"\1=***", parts.query)).geturl()
+
+
+def is_web(url: str) -> bool:
+    """Whether it is a URL of http or https."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def judge(response: Response, name: str, *, rest: bool, anywhere: bool) -> None:
+    """Raise for an answer that is not the file, or the rest of it where that was asked for.
+
+    A redirect out of TLS is refused unless the file may come from `anywhere`.
+    """
+    urls = [one.url for one in (*response.history, response)]
+    if not anywhere and urls[0].startswith("https:"):
+        for url in urls[1:]:
+            if not url.startswith("https:"):
+                message = f"{name} leads to an unprotected URL"
+                raise DownloadError(
+                    message,
+                    evidence=f"redirected to '{redacted(url)}'",
+                    hint="pin the file with its SHA-256 to fetch it that way",
+                )
+    if response.status_code not in ((200, 206, 416) if rest else (200,)):
+        raise refusal(response, name)
+
+
+def refusal(response: Response, name: str) -> DownloadError:
+    """Return the error for a status other than 200."""
+    status = response.status_code
+    said = f"{status} {response.reason or ''}".rstrip()
+    evidence = f"GET {redacted(response.url)}: {said}"
+    if status in WORTH_RETRYING:
+        message = f"{name} could not be fetched: the server says {said}"
+        error = TransientError(message, evidence=evidence, hint="try again later")
+        error.pause = retry_after(response.headers.get("Retry-After", ""))
+        return error
+    if status in (404, 410):
+        message = f"{name} does not exist: the server says {said}"
+        hint = "check the URL; files on a mirror go away when a newer version comes"
+        return AbsentError(message, evidence=evidence, hint=hint)
+    if status in (401, 403, 407):
+        message = f"{name} may not be fetched: the server says {said}"
+        hint = "check user, password or token in the URL"
+    else:
+        message = f"{name} could not be fetched: the server says {said}"
+        hint = "open the URL in a browser to see more"
+    return DownloadError(message, evidence=evidence, hint=hint)
+
+
+def retry_after(said: str) -> float:
+    """Read how long a server asks to wait: seconds, or a date (RFC 9110, 10.2.3)."""
+    if said.isascii() and said.isdigit():
+        return float(said)
+    with suppress(ValueError):
+        then = parsedate_to_datetime(said)
+        return max(0.0, then.timestamp() - time.time())
+    return 0.0
+
+
+def cut_off(name: str, evidence: str) -> DownloadError:
+    """Return the error for a file that did not come to its end."""
+    message = f"{name} was cut off"
+    return TransientError(message, evidence=evidence, hint="check the network and try again")
+
+
+def explain(error: Exception, name: str) -> DownloadError:
+    """Translate what requests and urllib3 raise; their own words tell too much and too little."""
+    import requests
+    import urllib3.exceptions
+
+    causes = list(_causes(error))
+    evidence = _words(causes)
+    match error:
+        case requests.TooManyRedirects():
+            message, hint = f"{name} leads through too many redirects", "check the URL"
+            if error.response is not None:
+                evidence = f"the last one leads to '{redacted(error.response.url)}'"
+            return DownloadError(message, evidence=evidence, hint=hint)
+        case requests.exceptions.InvalidSchema() | requests.exceptions.InvalidURL():
+            message = f"{name} leads to something that is no http or https URL"
+            return DownloadError(message, hint="check the URL, and where it redirects to")
+        case requests.exceptions.ProxyError():
+            message = f"{name} could not be fetched: the proxy did not let us through"
+            hint = "check the environment variables 'http_proxy', 'https_proxy' and 'no_proxy'"
+            return TransientError(message, evidence=evidence, hint=hint)
+        case requests.exceptions.SSLError() | urllib3.exceptions.SSLError():
+            message = f"{name} could not be fetched: no trusted TLS connection to its host"
+            hint = "for a certificate authority of your own set 'REQUESTS_CA_BUNDLE'"
+            return DownloadError(message, evidence=evidence, hint=hint)
+        case _:
+            return _explain_connection(causes, name, evidence)
+
+
+def _explain_connection(causes: list[BaseException], name: str, evidence: str) -> DownloadError:
+    """Find among nested exceptions the one that says what happened to the connection."""
+    import urllib3.exceptions
+
+    for cause in causes:
+        match cause:
+            case socket.gaierror():
+                message = f"{name} could not be fetched: its host is not known"
+                hint = "check the host's name, and that DNS works here"
+                again = cause.errno == socket.EAI_AGAIN
+                kind = TransientError if again else DownloadError
+                return kind(message, evidence=evidence, hint=hint)
+            case ConnectionRefusedError():
+                message = f"{name} could not be fetched: its host refused the connection"
+                hint = "check host and port, and that the server runs"
+                return TransientError(message, evidence=evidence, hint=hint)
+            case TimeoutError() | urllib3.exceptions.ReadTimeoutError():
+                message = f"{name} could not be fetched: nothing came in time"
+                hint = "check the network, and try again later"
+                return TransientError(message, evidence=evidence, hint=hint)
+            case _:
+                continue
+    if isinstance(causes[0], urllib3.exceptions.ProtocolError):  # while the body was read
+        return cut_off(name, evidence)
+    message = f"{name} could not be fetched: the connection failed"
+    return TransientError(message, evidence=evidence, hint="check the network, and try again")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and all that are nested in it, outermost first."""
+    seen: list[BaseException] = []
+    waiting: list[object] = [error]
+    while waiting:
+        one = waiting.pop(0)
+        if isinstance(one, BaseException) and one not in seen:
+            seen.append(one)
+            yield one
+            # urllib3 keeps a cause in `reason`, requests in its arguments.
+            waiting += [getattr(one, "reason", None), one.__cause__, one.__context__, *one.args]
+
+
+def _words(causes: list[BaseException]) -> str:
+    """Return what the system said; the outer exceptions would repeat the URL with its secrets."""
+    for cause in reversed(causes):
+        if isinstance(cause, OSError) and cause.strerror:
+            return str(cause)
+    return type(causes[-1]).__name__

@@ -1,0 +1,97 @@
+"""Which images are meant: by names, by patterns such as `debian-*`, or by none at all."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from postroj.errors import UsageError
+from postroj.image import catalog, store
+from postroj.image.pull import architecture
+from postroj.model import Manager
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from postroj.image.entry import Entry
+    from postroj.image.record import Record
+
+log = logging.getLogger(__name__)
+
+DEFAULT = "debian-stable"
+"""What is meant where nothing is given, and nothing is cached."""
+
+
+def is_pattern(text: str) -> bool:
+    """Whether it stands for any number of images, and not for one."""
+    return bool(set(text) & set("*?["))
+
+
+def check(wanted: Iterable[str]) -> None:
+    """Make sure that every name and every pattern stands for something.
+
+    :raises UsageError: if one does not.
+    """
+    for text in wanted:
+        _names(text, tuple(Manager))
+
+
+def choose(wanted: Sequence[str], managers: Collection[Manager]) -> list[str]:
+    """Return the names of the images that are wanted, each once, in the order in which they are.
+
+    A pattern stands for those that get updates, boot on this host's architecture, and have one of
+    the package managers. Nothing at all stands for those of them that are cached, if any.
+
+    :raises UsageError: if there is no such image.
+    """
+    if not wanted:
+        return _cached(managers)
+    return list(dict.fromkeys(name for text in wanted for name in _names(text, managers)))
+
+
+def _cached(managers: Collection[Manager]) -> list[str]:
+    cached = {record.name for record in _records()}
+    names = [entry.name for entry in _fit(catalog.entries(), managers) if entry.name in cached]
+    if not names:
+        return [catalog.find(DEFAULT).name]
+    log.info("no `--image` is given, these are cached and fit: %s", ", ".join(names))
+    return names
+
+
+def _names(text: str, managers: Collection[Manager]) -> list[str]:
+    """Return what a name or a pattern stands for."""
+    known = catalog.names()
+    imported = [record for record in _records() if record.name not in known]
+    if not is_pattern(text):
+        named = [record.name for record in imported if record.name == text]
+        return named or [catalog.find(text).name]
+    own = [record for record in imported if fnmatchcase(record.name, text.lower())]
+    try:
+        entries = catalog.matching([text])
+    except UsageError:
+        if not own:
+            raise
+        entries = []
+    names = [entry.name for entry in _fit(entries, managers)]
+    names += [record.name for record in own if record.manager in managers]
+    if not names:
+        hint = "a name in full stands for its image, whatever it is"
+        message = f"'{text}' matches no image that is supported here and installs such a package"
+        raise UsageError(message, hint=hint)
+    return names
+
+
+def _fit(entries: Iterable[Entry], managers: Collection[Manager]) -> list[Entry]:
+    today = datetime.now(UTC).date()
+    return [
+        entry
+        for entry in entries
+        if entry.manager in managers and entry.is_supported(architecture(), today)
+    ]
+
+
+def _records() -> list[Record]:
+    """Return the records of what is cached for this host's architecture."""
+    return [record for record in store.records() if record.architecture == architecture()]

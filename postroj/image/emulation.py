@@ -1,0 +1,51 @@
+"""Whether this host can run programs of an architecture: its own, or through qemu-user."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from postroj.errors import HostError
+
+BINFMT = Path("/proc/sys/fs/binfmt_misc")
+
+NATIVE = {"x86_64": ("x86_64", "i686")}
+"""What processors run without help, where that is more than one architecture.
+
+An aarch64 may or may not run armv7l: the cores of servers do not.
+"""
+
+QEMU = {"armv7l": "arm", "i686": "i386"}
+"""Names of architectures in qemu, where these are not those of `uname -m`."""
+
+
+def require(architecture: str) -> None:
+    """Make sure that programs of an architecture can be run.
+
+    :raises HostError: if they cannot.
+    """
+    host = os.uname().machine
+    if architecture in NATIVE.get(host, (host,)):
+        return
+    name = f"qemu-{QEMU.get(architecture, architecture)}"
+    if lacking := _lacking(BINFMT / name):
+        message = f"this host, of the architecture '{host}', cannot run programs of {architecture}"
+        hint = (
+            "`qemu-user-static` brings it (Debian from 13 on: `qemu-user-binfmt`), and"
+            " `systemctl restart systemd-binfmt` registers it; what runs in a container needs it"
+            " on the container's host, and `mount -t binfmt_misc none /proc/sys/fs/binfmt_misc`"
+        )
+        raise HostError(message, evidence=lacking, hint=hint)
+
+
+def _lacking(entry: Path) -> str:
+    """Say what keeps the kernel from running them through qemu-user; '' if nothing does."""
+    try:
+        lines = entry.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return f"{entry} does not exist: qemu-user is not registered for them"
+    if lines[:1] != ["enabled"]:
+        return f"{entry} says '{''.join(lines[:1])}', not 'enabled'"
+    flags = next((line.partition(":")[2] for line in lines if line.startswith("flags")), "")
+    # F: the kernel holds the interpreter open, so that it is found below the root of an image
+    return "" if "F" in flags else f"{entry} has not the flag F: its interpreter is not in images"

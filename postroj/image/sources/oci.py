@@ -1,0 +1,117 @@
+"""The source `oci`: an image of a registry, whose layers become one squashfs.
+
+skopeo speaks with the registry. Nothing of what it brings is believed before its digest is that of
+the manifest, and that of the manifest is what was pinned, or what the registry said over TLS.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from postroj.errors import ImageError, VerificationError
+from postroj.image import manifest, pack, skopeo
+from postroj.image.flatten import flatten
+from postroj.image.record import Provenance
+from postroj.image.reference import normalise
+from postroj.image.sources import Built
+from postroj.model import SourceKind, Verification
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from postroj.image.entry import Oci
+    from postroj.image.manifest import Descriptor, Manifest
+    from postroj.image.reference import Reference
+    from postroj.image.sources import Order
+
+
+def build(source: Oci, order: Order) -> Built:
+    """Make an image of one of a registry.
+
+    :raises UsageError: if its name is none.
+    :raises HostError: if this host lacks a tool.
+    :raises DownloadError: if it cannot be fetched.
+    :raises VerificationError: if the registry brought something else than it said, or was pinned.
+    :raises ImageError: if it is not there for the architecture, or is none that could be booted.
+    """
+    wanted = normalise(order.pinned.url if order.pinned else source.reference)
+    parts = order.directory / "parts"
+    parts.mkdir()
+    order.progress.describe("manifest")
+    found, image = _resolve(wanted, order)
+    order.progress.describe("download")
+    skopeo.copy(found, parts, lambda size: order.progress.reach(min(size, image.size), image.size))
+    order.progress.describe("pack")
+    layers = _verified(image, parts, order.architecture)
+    target = order.directory / "image.squashfs"
+    with pack.Packer(target) as packer:
+        flatten(layers, packer)
+    provenance = Provenance(
+        source=SourceKind.OCI,
+        url=found.url,
+        build=order.pinned.build if order.pinned else wanted.tag,
+        artifact=found.digest,
+        compression=pack.COMPRESSION,
+        verification=_verification(wanted),
+    )
+    return Built(target, provenance)
+
+
+def _verification(wanted: Reference) -> Verification:
+    """Say what ties the image to its name; without TLS a tag proves nothing."""
+    if wanted.digest:
+        return Verification.DIGEST
+    return Verification.NONE if wanted.is_local else Verification.TLS
+
+
+def _resolve(wanted: Reference, order: Order) -> tuple[Reference, Manifest]:
+    """Find the manifest for the architecture, and the digest under which the registry has it."""
+    digest, document = _fetch(wanted, order.directory)
+    if manifest.is_index(document):
+        chosen = manifest.choose(document, order.architecture)
+        digest, document = _fetch(wanted.at(chosen.digest), order.directory)
+        if manifest.is_index(document):
+            message = f"the image '{wanted}' has an index inside of its index"
+            raise ImageError(message)
+    return wanted.at(digest), manifest.parse(document)
+
+
+def _fetch(reference: Reference, directory: Path) -> tuple[str, manifest.Json]:
+    """Fetch a manifest or an index; its SHA-256 in hex and what it says."""
+    data = skopeo.inspect(reference, directory)
+    digest = hashlib.sha256(data).hexdigest()
+    if reference.digest and reference.digest != digest:
+        raise _differs(reference.digest, digest)
+    return digest, manifest.read(data)
+
+
+def _verified(image: Manifest, parts: Path, architecture: str) -> list[Path]:
+    """Return the layers, each of them what the manifest says."""
+    files = [_checked(part, parts) for part in (image.config, *image.layers)]
+    config = files[0].read_bytes() if image.config.size < manifest.MOST_JSON else b""
+    manifest.check_platform(manifest.read(config), architecture)
+    return files[1:]
+
+
+def _checked(part: Descriptor, parts: Path) -> Path:
+    """Return a file of an image, compared with its digest and its size."""
+    path = parts / part.digest
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        message = "the registry did not bring a part of the image"
+        raise ImageError(message, evidence=f"sha256:{part.digest}") from None
+    size = path.stat().st_size
+    if (digest, size) != (part.digest, part.size):
+        raise _differs((part.digest, part.size), (digest, size))
+    return path
+
+
+def _differs(expected: object, received: object) -> VerificationError:
+    return VerificationError(
+        "the registry brought something else than the image",
+        evidence=f"expected {expected}\nreceived {received}",
+        hint="something between this host and the registry changes files, or its disk is damaged",
+    )

@@ -1,0 +1,151 @@
+"""The source `tarball`: an archive that its publisher offers, tied to them as well as they allow.
+
+What ties it is fetched first: a digest of the catalog, a file of checksums, a signature on either
+or on the archive itself. The archive is hashed, verified and packed while it arrives, and nothing
+is made of it before all of that is done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from postroj import net
+from postroj.errors import VerificationError
+from postroj.image import verify
+from postroj.image.arrive import Arrival
+from postroj.image.checksums import Checksum, digest_from
+from postroj.image.entry import expand
+from postroj.image.record import Provenance
+from postroj.image.sources import Built
+from postroj.model import SourceKind, Verification
+
+if TYPE_CHECKING:
+    from postroj.image.entry import Tarball
+    from postroj.image.sources import Order
+
+LARGEST = 4 << 20
+"""Bytes of a file of checksums, or of a signature."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ties:
+    """What ties an archive to its publisher."""
+
+    url: str
+    """Of the archive."""
+    checksums: tuple[Checksum, ...] = ()
+    """All of them must hold."""
+    signature: bytes | None = None
+    """Of the archive itself."""
+    fingerprints: tuple[str, ...] = ()
+    """Of who signed the checksums."""
+    known: bool = False
+    """Whether one of the checksums was known before anything was fetched."""
+    expired: bool = False
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the archive may come from anywhere, since something else proves it."""
+        return bool(self.checksums or self.signature)
+
+
+def build(source: Tarball, order: Order) -> Built:
+    """Make an image of an archive.
+
+    :raises DownloadError: if something cannot be fetched.
+    :raises VerificationError: if it is not what its publisher, the catalog or a lock vouched for.
+    :raises ImageError: if it is no archive of a root file system.
+    """
+    if order.pinned:
+        digest = Checksum("", "sha256", order.pinned.artifact)
+        ties = Ties(url=order.pinned.url, checksums=(digest,), known=True)
+    else:
+        ties = _ties(source, order)
+    return _fetch(source, order, ties)
+
+
+def _ties(source: Tarball, order: Order) -> Ties:
+    url, checksums, signature = (
+        expand(text, order.architecture)
+        for text in (source.url, source.checksums, source.signature)
+    )
+    order.progress.describe("verification")
+    ties = Ties(url=url)
+    if source.sha256:
+        digest = Checksum("", "sha256", source.sha256)
+        ties = replace(ties, checksums=(digest,), known=True)
+    if checksums:
+        return _with_checksums(ties, checksums, signature, source.key, order)
+    if signature:
+        return replace(ties, signature=net.fetch_small(signature, limit=LARGEST, anywhere=True))
+    return ties
+
+
+def _with_checksums(ties: Ties, url: str, signature: str, key: str, order: Order) -> Ties:
+    """Add what a file of checksums says, signed if there is a key."""
+    data = net.fetch_small(url, limit=LARGEST, anywhere=bool(key))
+    if key:
+        detached = net.fetch_small(signature, limit=LARGEST, anywhere=True) if signature else None
+        name = f"'{net.redacted(url)}'"
+        signed = verify.signers(data, detached, key, name=name, allow_expired=order.allow_expired)
+        ties = replace(ties, fingerprints=signed.fingerprints, expired=signed.expired)
+        data = signed.text
+    folder, _, name = ties.url.rpartition("/")
+    checksum = digest_from(data.decode(errors="replace"), name)
+    if checksum is None:
+        message = f"'{net.redacted(url)}' lists no file '{name}'"
+        raise VerificationError(message, hint="has its publisher renamed it?")
+    return replace(ties, url=f"{folder}/{checksum.name}", checksums=(*ties.checksums, checksum))
+
+
+def _fetch(source: Tarball, order: Order, ties: Ties) -> Built:
+    name = f"'{net.redacted(ties.url)}'"
+    # SHA-256 is what the download has anyway
+    others = {one.algorithm: hashlib.new(one.algorithm) for one in ties.checksums}
+    others.pop("sha256", None)
+    gpgv = None
+    if ties.signature:
+        expired = order.allow_expired
+        gpgv = verify.Detached(ties.signature, source.key, name=name, allow_expired=expired)
+    order.progress.describe("download")
+    with (
+        net.stream(ties.url, progress=order.progress, anywhere=ties.elsewhere) as body,
+        Arrival(order.directory, order.architecture, source.subtree) as arrival,
+    ):
+        with gpgv or nullcontext():
+            for chunk in body:
+                arrival.write(chunk)
+                for digest in others.values():
+                    digest.update(chunk)
+                if gpgv:
+                    gpgv.write(chunk)
+        # before anything that the archive may be blamed for
+        for one in ties.checksums:
+            other = others.get(one.algorithm)
+            verify.compare(name, one, other.hexdigest() if other else body.sha256)
+    signed = gpgv or ties
+    return Built(
+        arrival.settle(),
+        Provenance(
+            source=SourceKind.TARBALL,
+            url=body.url,
+            build="",
+            artifact=body.sha256,
+            compression=arrival.compression,
+            verification=_verification(ties),
+            fingerprints=signed.fingerprints,
+            allow_expired=signed.expired,
+        ),
+    )
+
+
+def _verification(ties: Ties) -> Verification:
+    """Say what ties the archive to its publisher, and never more than that."""
+    if ties.fingerprints or ties.signature:
+        return Verification.SIGNATURE
+    if ties.known:
+        return Verification.DIGEST
+    return Verification.TLS if ties.url.startswith("https:") else Verification.NONE

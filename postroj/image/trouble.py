@@ -1,0 +1,45 @@
+"""What the cache directory can have wrong, in sentences."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from postroj import paths
+from postroj.errors import HostError, ImageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def trouble() -> Iterator[None]:
+    """Say it in a sentence when the cache cannot be read or written.
+
+    :raises HostError: if it may not be.
+    :raises ImageError: if its disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise disk_full(str(error)) from None
+        cache = paths.cache_dir()
+        if not str(error.filename).startswith(str(cache)):
+            raise
+        message = f"the cache directory '{cache}' cannot be used"
+        hint = "`POSTROJ_CACHE_DIR=DIR postroj ...` keeps images in a directory of yours"
+        raise HostError(message, evidence=str(error), hint=hint) from None
+
+
+def disk_full(evidence: str) -> ImageError:
+    """Build the error for a disk that has no room for an image."""
+    cache = paths.cache_dir()
+    free = shutil.disk_usage(cache).free
+    return ImageError(
+        f"no space is left in the cache directory '{cache}'",
+        evidence=f"{evidence}\n{free / 1e6:.0f} MB are free, an image in the making takes 500 MB",
+        hint="`postroj remove NAME` deletes images, POSTROJ_CACHE_DIR names another directory",
+    )

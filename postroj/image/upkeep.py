@@ -1,0 +1,179 @@
+"""The store at rest: are its files what their records say, and what in it does nobody need?"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from postroj import locking, paths
+from postroj.errors import ImageError, UsageError
+from postroj.image import catalog, store
+from postroj.image.record import Layer, Record, images_dir, open_file, read, stored
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from postroj.console import Progress
+
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What became of an image."""
+
+    name: str
+    architecture: str
+    size: int
+    """Bytes of its files, as the record has them."""
+    faults: tuple[str, ...]
+    """What is wrong with it; none if it is what its record says."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pruned:
+    """What was deleted, or would be."""
+
+    files: tuple[str, ...]
+    """Squashfs files that no image names."""
+    leftovers: tuple[str, ...]
+    """Folders of commands that were killed, in `partial/` and `downloads/`."""
+    images: tuple[tuple[str, str], ...]
+    """Names and architectures."""
+    held: tuple[str, ...]
+    """Images, and files that no image names, that a guest or another command uses."""
+    freed: int
+    """Bytes."""
+
+
+def resolve(name: str, architecture: str) -> str:
+    """Return the name of an image, of the store or of the catalog, that has this name or alias.
+
+    :raises UsageError: if there is none.
+    """
+    return name if (name, architecture) in stored() else catalog.find(name).name
+
+
+def verify(images: Sequence[tuple[str, str]], progress: Progress) -> Iterator[Finding]:
+    """Read every file of these images (name, architecture) and compare it with its record."""
+    total = sum(_size(*image) for image in images)
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        progress.reach(done, total)
+
+    for name, architecture in images:
+        progress.describe(name)
+        if finding := _examine(name, architecture, advance):
+            yield finding
+
+
+def _size(name: str, architecture: str) -> int:
+    try:
+        record = read(name, architecture)
+    except ValueError:
+        return 0
+    return sum(layer.size for layer in record.files) if record else 0
+
+
+def _examine(name: str, architecture: str, advance: Callable[[int], None]) -> Finding | None:
+    """Examine one image, again when it is replaced meanwhile; None if it is removed meanwhile."""
+    while True:
+        size, faults = 0, []
+        try:
+            record = read(name, architecture)
+        except ValueError as error:
+            faults = [f"its record cannot be read: {error}"]
+            break
+        if record is None:
+            return None
+        size = sum(layer.size for layer in record.files)
+        faults = _faults(record, advance)
+        if not faults or not store.is_replaced(record):
+            break
+    return Finding(name=name, architecture=architecture, size=size, faults=tuple(faults))
+
+
+def _faults(record: Record, advance: Callable[[int], None]) -> list[str]:
+    faults = [_fault(record.path_of(layer), layer, advance) for layer in record.files]
+    return [fault for fault in faults if fault]
+
+
+def _fault(path: Path, layer: Layer, advance: Callable[[int], None]) -> str:
+    """Say what is wrong with a squashfs file; '' if nothing is."""
+    try:
+        descriptor = open_file(path)
+    except FileNotFoundError:
+        return f"'{path.name}' is missing"
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EINVAL):
+            return f"'{path.name}' is no regular file"
+        return f"'{path.name}' cannot be read: {error.strerror}"
+    digest, count = hashlib.sha256(), 0
+    with open(descriptor, "rb", buffering=0) as stream:  # noqa: PTH123
+        try:
+            while chunk := stream.read(CHUNK):
+                digest.update(chunk)
+                count += len(chunk)
+                advance(len(chunk))
+        except OSError as error:
+            return f"'{path.name}' cannot be read: {error.strerror}"
+    if count != layer.size:
+        return f"'{path.name}' has {count} bytes instead of {layer.size}"
+    if digest.hexdigest() != layer.sha256:
+        return f"'{path.name}' was changed, its SHA-256 is {digest.hexdigest()}"
+    return ""
+
+
+def unused() -> list[tuple[str, int]]:
+    """Return name and bytes of each file that no image names, without a right to write."""
+    with store.at_rest():
+        return [(path.name, path.lstat().st_size) for path in store.orphans()]
+
+
+def prune(*, everything: bool, dry_run: bool) -> Pruned:
+    """Delete what nobody uses; with `everything` all images that nobody holds, too."""
+    leftovers: list[str] = []
+    freed = 0
+    for folder in (store.partial_dir(), paths.cache_dir() / "downloads"):
+
+        def weigh(name: str, folder: Path = folder) -> None:
+            nonlocal freed
+            leftovers.append(f"{folder.name}/{name}")
+            freed += _disk_usage(folder / name)
+
+        with store.trouble():
+            locking.sweep(folder, weigh, dry_run=dry_run)
+    images: list[tuple[str, str]] = []
+    held: list[str] = []
+    for image in stored() if everything else ():
+        try:
+            freed += store.remove(*image, dry_run=dry_run)
+            images.append(image)
+        except ImageError:
+            held.append(image[0])
+        except UsageError:  # somebody else removed it
+            continue
+    files = store.collect_each(dry_run=dry_run) if images_dir().is_dir() else []
+    return Pruned(
+        files=tuple(name for name, size in files if size is not None),
+        leftovers=tuple(leftovers),
+        images=tuple(images),
+        held=(*held, *(name for name, size in files if size is None)),
+        freed=freed + sum(size or 0 for _, size in files),
+    )
+
+
+def _disk_usage(folder: Path) -> int:
+    """Return the bytes of all files below a folder; links are not followed."""
+    return sum(
+        os.lstat(Path(parent) / name).st_size
+        for parent, _, names in os.walk(folder)
+        for name in names
+    )
