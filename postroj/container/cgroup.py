@@ -1,17 +1,33 @@
 """A control group for each guest, on cgroup v2 and on the hybrid of v1 and v2.
 
 nspawn with `--keep-unit` makes `payload` and `supervisor` below the group it is started in, so two
-guests started from one group would share them.
+guests started from one group would share them. As with run directories (`locking`), the lock of a
+group's directory is held by all processes of its guest: a group whose lock is free is left over.
 """
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import re
 import time
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from postroj.locking import try_lock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NAME = re.compile(r"postroj-[0-9a-f]{8}")
 
 PATIENCE = 2.0
 """Seconds for the kernel to reap the last processes of a guest that was killed."""
+
+PAYLOAD = "/payload"
+"""The group that nspawn makes for a guest beside its own, `supervisor`."""
 
 
 def hierarchies(mounts: str) -> dict[str, Path]:
@@ -34,38 +50,100 @@ def mounted() -> dict[str, Path]:
     return hierarchies(Path("/proc/self/mounts").read_text())
 
 
-def create(name: str) -> list[Path]:
-    """Make the group `name` in each hierarchy; what to write "0" into in order to join it."""
-    groups = [root / name for root in mounted().values()]
-    for group in groups:
-        group.mkdir(exist_ok=True)
-    return [group / "cgroup.procs" for group in groups]
+class Group:
+    """The groups of one guest, one in each hierarchy, as long as somebody holds their locks."""
+
+    def __init__(self, name: str) -> None:
+        """Make the groups `name`.
+
+        :raises OSError: if this host does not let us.
+        """
+        self.name = name
+        self.descriptors: list[int] = []
+        """To pass to every process of the guest."""
+        self.joins: list[Path] = []
+        """What to write "0" into in order to join it."""
+        try:
+            for root in mounted().values():
+                self.descriptors.append(_make(root / name))
+                self.joins.append(root / name / "cgroup.procs")
+        except OSError:
+            self.remove()
+            raise
+
+    def remove(self) -> None:
+        """Remove them, once the guest's last processes are gone."""
+        deadline = time.monotonic() + PATIENCE
+        for root in mounted().values():
+            _remove(root / self.name, deadline)
+        while self.descriptors:
+            os.close(self.descriptors.pop())
 
 
-def remove(name: str) -> None:
-    """Remove the group `name` and the empty groups that a dead guest left below it.
+def _make(folder: Path) -> int:
+    """Make a group; a descriptor that holds its lock, before which `sweep` may have been."""
+    while True:
+        folder.mkdir(exist_ok=True)
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if folder.exists():
+            return descriptor
+        os.close(descriptor)
+
+
+def sweep(*, dry_run: bool = False) -> set[str]:
+    """Remove the groups of dead guests, whatever their run directory was; their names.
 
     Groups are directories that only `rmdir(2)` removes, and only when no process is in them: this
-    cannot hurt a guest that lives.
+    cannot hurt a guest that lives. With `dry_run` none is removed.
     """
-    deadline = time.monotonic() + PATIENCE
-    for root in mounted().values():
-        for folder, _, _ in os.walk(root / name, topdown=False):
-            _remove_group(Path(folder), deadline)
+    found = set()
+    for folder in _all_groups():
+        with _left_over(folder) as left_over:
+            if left_over:
+                found.add(folder.name)
+                if not dry_run:
+                    _remove(folder, time.monotonic() + PATIENCE)
+    return found
 
 
-def _remove_group(folder: Path, deadline: float) -> None:
-    while True:
-        try:
-            folder.rmdir()
-        except FileNotFoundError:
-            return
-        except OSError:  # EBUSY: a zombie is still in it
-            if time.monotonic() > deadline:
-                return
-            time.sleep(0.005)
-        else:
-            return
+def _all_groups() -> list[Path]:
+    """Return the groups of all guests, in the hierarchies that we may change."""
+    roots = [root for root in mounted().values() if os.access(root, os.W_OK)]
+    return [path for root in roots for path in root.iterdir() if NAME.fullmatch(path.name)]
+
+
+@contextmanager
+def _left_over(folder: Path) -> Iterator[bool]:
+    """Whether nobody holds the lock of a group; if so it is held meanwhile."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        yield try_lock(descriptor, fcntl.LOCK_EX)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(top: Path, deadline: float) -> None:
+    """Remove a group and the empty groups that a dead guest left below it."""
+    for folder, _, _ in os.walk(top, topdown=False):
+        while not _is_gone(Path(folder)) and time.monotonic() < deadline:
+            time.sleep(0.005)  # a zombie is still in it; the kernel tells only those who ask
+
+
+def _is_gone(folder: Path) -> bool:
+    """Remove one group; False where a process is still in it."""
+    try:
+        folder.rmdir()
+    except OSError as error:
+        return error.errno != errno.EBUSY
+    return True
 
 
 def members(cgroup: str, name: str) -> list[Path]:
@@ -81,3 +159,32 @@ def members(cgroup: str, name: str) -> list[Path]:
         if controllers in roots and name in path.split("/"):
             joins.append(roots[controllers] / path.lstrip("/") / "cgroup.procs")
     return joins
+
+
+def processes(cgroup: str) -> dict[int, str]:
+    """Processes of a guest as the host numbers them, each with its group within the guest.
+
+    `cgroup` is the text of `/proc/LEADER/cgroup`. A group is as `/system.slice/redis.service`: what
+    comes after `payload`, in which nspawn keeps the guest. There is none without nspawn.
+    """
+    roots = mounted()
+    found: dict[int, str] = {}
+    for line in cgroup.splitlines():
+        _, controllers, path = line.split(":", 2)
+        above, payload, _ = path.partition(PAYLOAD)
+        if controllers not in roots or not payload:
+            continue
+        top = roots[controllers] / f"{above}{payload}".lstrip("/")
+        for folder, _, _ in os.walk(top):
+            group = folder.removeprefix(str(top))
+            for pid in _numbers(Path(folder) / "cgroup.procs"):
+                # with cgroup v2 in the guest, its groups of v1 are not divided
+                found[pid] = max(group, found.get(pid, ""), key=len)
+    return found
+
+
+def _numbers(procs: Path) -> list[int]:
+    try:
+        return [int(line) for line in procs.read_text().split()]
+    except OSError:  # it has gone, or is a threaded group, whose processes its parent lists
+        return []

@@ -1,7 +1,7 @@
 """What a guest leaves when postroj is killed: a run directory and empty control groups.
 
 Everything else went with the guest's namespaces. The next command removes the rest, and only of
-guests whose lock is free: it is inherited by all processes of a guest, so these are dead too.
+guests whose locks are free: they are inherited by all processes of a guest, so these are dead too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,11 @@ from postroj.container import cgroup
 log = logging.getLogger(__name__)
 
 
-def sweep() -> None:
-    """Remove what dead guests left on this host."""
-    for name in locking.sweep(paths.state_dir(), before=cgroup.remove):
-        log.debug("removed what was left of guest '%s'", name)
+def sweep(*, dry_run: bool = False) -> list[str]:
+    """Remove what dead guests left on this host; their names. With `dry_run` none is removed."""
+    directories = locking.sweep(paths.state_dir(), dry_run=dry_run)
+    names = sorted(cgroup.sweep(dry_run=dry_run).union(directories))
+    if not dry_run:
+        for name in names:
+            log.debug("removed what was left of guest '%s'", name)
+    return names

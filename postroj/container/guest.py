@@ -6,7 +6,6 @@ ends the guest too.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import select
@@ -17,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postroj import paths, process
-from postroj.container import cgroup, execute, garbage, network, nspawn, readiness, terminal
+from postroj.container import cgroup, execute, garbage, network, nspawn, readiness, seed, terminal
+from postroj.container.lifeline import keep, let_go
 from postroj.errors import CommandError, GuestError, HostError, PostrojError
 from postroj.locking import Claim
 from postroj.model import NetworkMode
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PREFIX = "postroj"
+LEADER = "X_NSPAWN_LEADER_PID"
 SOCKET_PATH = 108
 """Bytes of the path of a socket with its NUL, unix(7)."""
 STOP_TIMEOUT = 10.0
@@ -57,6 +58,7 @@ class Guest:
     def __enter__(self) -> Self:
         require_root()
         with ExitStack() as stack:
+            stack.callback(self._forget)
             self._start(stack)
             self._stack = stack.pop_all()
         return self
@@ -69,69 +71,86 @@ class Guest:
         self._claim = stack.enter_context(_claim())
         self.name = self._claim.path.name
         resolv_conf = network.guest_resolv_conf(self.spec.network)
-        _write_seed(self._claim.path, self.name, resolv_conf)
-        stack.callback(cgroup.remove, self.name)
+        seed.write_seed(self._claim.path, self.name, resolv_conf)
         try:
-            groups = cgroup.create(self.name)
+            group = cgroup.Group(self.name)
         except OSError as error:
             raise HostError(nspawn.CGROUP.failure, evidence=str(error)) from None
-        listener = stack.enter_context(readiness.Listener(self._claim.path / "notify"))
-        self._launch(stack, groups, network.pasta_argv(resolv_conf))
-        self._await_ready(stack, listener, deadline)
-        try:
-            self._learn()
-        except OSError:  # it has ended since
-            raise self._stillborn() from None
-        if self.spec.boot:
-            self.state = self._ask_state()
+        stack.callback(group.remove)
+        self._listener = stack.enter_context(readiness.Listener(self._claim.path / "notify"))
+        self._launch(stack, group, network.pasta_argv(resolv_conf))
+        private = self.spec.network is NetworkMode.PRIVATE
+        self._await_ready({"READY", nspawn.NETWORK_UP} if private else {"READY"}, deadline)
 
-    def _launch(self, stack: ExitStack, groups: list[Path], pasta: list[str]) -> None:
+    def reboot(self) -> None:
+        """Restart it with all that was written to its files; it has another leader then.
+
+        :raises GuestError: if it does not become ready again.
+        """
+        deadline = time.monotonic() + self.spec.boot_timeout
+        with suppress(GuestError):  # who asks for the end may not live to hear the answer
+            self.run(["systemctl", "reboot"], ok=range(256), timeout=self.spec.boot_timeout)
+        self._await_ready({"READY", LEADER}, deadline)
+
+    def _launch(self, stack: ExitStack, group: cgroup.Group, pasta: list[str]) -> None:
         """Start the launch script with a lifeline, the locks, and the console log."""
         run_dir = self._claim.path
         (run_dir / "mnt").mkdir()
-        script = nspawn.launch_script(self.spec, run_dir, groups, pasta)
+        script = nspawn.launch_script(self.spec, run_dir, group.joins, pasta)
         for name in ("systemd-nspawn", "nsenter", "setpriv"):
             process.tool(name)
         if self.spec.network is NetworkMode.PRIVATE:
             process.tool("pasta")
-        held = [self._claim.descriptor, *(_hold(stack, layer) for layer in self.spec.layers)]
+        layers = [seed.hold(stack, layer) for layer in self.spec.layers]
         env = process.environment(nspawn.ENVIRONMENT | {"NOTIFY_SOCKET": str(run_dir / "notify")})
         with (run_dir / "console").open("wb") as console:
             self._process = process.spawn(
                 nspawn.namespace_argv(script),
                 stdio=(process.PIPE, process.PIPE, console),
                 env=env,
-                pass_fds=held,
+                pass_fds=[self._claim.descriptor, *group.descriptors, *layers],
             )
         stack.callback(self._stop)
+        assert self._process.stdin
+        keep(self._process.stdin)
 
     def _stop(self) -> None:
         """Let go of the lifeline; the kernel ends everything in the guest's namespaces."""
         assert self._process.stdin and self._process.stdout
-        with suppress(BrokenPipeError):
-            self._process.stdin.close()
+        let_go(self._process.stdin)
         if process.wait(self._process, STOP_TIMEOUT) is None:
             process.kill_group(self._process)
         self._process.stdout.close()
 
-    def _await_ready(self, stack: ExitStack, listener: readiness.Listener, deadline: float) -> None:
+    def _await_ready(self, missing: set[str], deadline: float) -> None:
+        """Wait for these notifications; then it can be asked."""
         assert self._process.stdout
-        private = self.spec.network is NetworkMode.PRIVATE
-        missing = {"READY", nspawn.NETWORK_UP} if private else {"READY"}
         try:
-            while notification := listener.next(self._process.stdout, deadline):
-                if inner_pid := notification.fields.get("X_NSPAWN_LEADER_PID"):
-                    self.leader = readiness.leader_of(notification.pid, int(inner_pid))
-                    self._pidfd = os.pidfd_open(self.leader)
-                    stack.callback(os.close, self._pidfd)
+            while missing:
+                notification = self._listener.next(self._process.stdout, deadline)
+                if notification is None:
+                    raise self._stillborn()
+                if inner_pid := notification.fields.get(LEADER):
+                    self._follow(readiness.leader_of(notification.pid, int(inner_pid)))
+                    missing.add("READY")  # one of before was of a reload, systemd >= 253
                 missing -= notification.fields.keys()
-                if not missing:
-                    return
+            self._learn()
         except TimeoutError:
             raise self._late() from None
-        except (ProcessLookupError, FileNotFoundError):
-            pass  # the leader is gone already
-        raise self._stillborn()
+        except OSError:  # the leader is gone already
+            raise self._stillborn() from None
+        if self.spec.boot:
+            self.state = self._ask_state()
+
+    def _follow(self, leader: int) -> None:
+        """Take note of its PID 1."""
+        pidfd = os.pidfd_open(leader)
+        self._forget()
+        self.leader, self._pidfd = leader, pidfd
+
+    def _forget(self) -> None:
+        if self.leader:
+            os.close(self._pidfd)
 
     def _stillborn(self) -> GuestError:
         """Why the guest ended before it was ready."""
@@ -261,6 +280,11 @@ class Guest:
             terminal=terminal,
         )
 
+    @property
+    def written(self) -> Path:
+        """Its writable layer, on the way that leads into its mount namespace."""
+        return Path(f"/proc/{self._process.pid}/root{self._claim.path}/mnt/upper")
+
     def _proc(self, name: str) -> str:
         return Path(f"/proc/{self.leader}/{name}").read_text()
 
@@ -311,32 +335,3 @@ def _claim() -> Claim:
         return Claim.make(state_dir, PREFIX)
     except OSError as error:
         raise HostError(message, evidence=str(error), hint=hint) from None
-
-
-def _hold(stack: ExitStack, layer: Path) -> int:
-    """Hold a shared lock on a layer, so that nobody deletes it under a guest."""
-    descriptor = os.open(layer, os.O_RDONLY | os.O_CLOEXEC)
-    stack.callback(os.close, descriptor)
-    fcntl.flock(descriptor, fcntl.LOCK_SH)
-    return descriptor
-
-
-def _write_seed(run_dir: Path, name: str, resolv_conf: str) -> None:
-    """Write the layer that gives a guest its identity: name, machine-id, how to resolve names."""
-    etc = run_dir / "seed" / "etc"
-    etc.mkdir(parents=True)
-    files = {
-        "hostname": f"{name}\n",
-        # a minimal image has none, and daemons that bind `localhost` fail without
-        "hosts": (
-            f"127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n127.0.1.1 {name}\n"
-        ),
-        # random, since systemd presets all units anew where it is missing, machine-id(5)
-        "machine-id": f"{os.urandom(16).hex()}\n",
-        "resolv.conf": resolv_conf,
-    }
-    for file, text in files.items():
-        (etc / file).write_text(text)
-        (etc / file).chmod(0o644)
-    for folder in (etc, etc.parent):  # what root's umask is must not matter in the guest
-        folder.chmod(0o755)

@@ -5,7 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from tests.support.cli import eventually, host_state, postroj
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _next_command() -> None:
+    """What a SIGKILL in some test has left is removed by the next command."""
+    assert postroj("run", "--no-boot", "--", "true").returncode == 0
 
 
 def test_no_process_mount_loop_device_namespace_or_control_group_is_left() -> None:
@@ -14,8 +22,6 @@ def test_no_process_mount_loop_device_namespace_or_control_group_is_left() -> No
 
 
 def test_no_run_directory_and_nothing_half_made_is_left() -> None:
-    """What a SIGKILL in some test has left is removed by the next command."""
-    assert postroj("run", "--no-boot", "--", "true").returncode == 0
     assert [path.name for path in Path("/run/postroj").iterdir()] == [".lock"]
     cache = Path(os.environ.get("POSTROJ_CACHE_DIR", "/var/cache/postroj"))
     for folder in ("partial", "downloads"):

@@ -71,28 +71,91 @@ def test_members(
     assert cgroup.members(groups, "postroj-1") == [join / "cgroup.procs" for join in joins]
 
 
-def test_create_and_remove(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Folders stand in for groups: both go with rmdir."""
-    roots = {"": tmp_path / "unified", "name=systemd": tmp_path / "systemd"}
-    for root in roots.values():
-        (root / "other").mkdir(parents=True)
-    monkeypatch.setattr(cgroup, "mounted", lambda: roots)
-    joins = cgroup.create("postroj-1")
-    assert joins == [root / "postroj-1" / "cgroup.procs" for root in roots.values()]
-    assert cgroup.create("postroj-1") == joins
-    (roots[""] / "postroj-1/payload/system.slice").mkdir(parents=True)
-    cgroup.remove("postroj-1")
-    cgroup.remove("postroj-1")
-    assert {path.name for path in tmp_path.glob("*/*")} == {"other"}
+DEAD = "postroj-0000dead"
+
+
+@pytest.fixture
+def roots(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path]:
+    """Folders stand in for hierarchies and groups: both groups and empty folders go with rmdir."""
+    roots = [tmp_path / "unified", tmp_path / "systemd"]
+    for root in roots:
+        (root / "postroj-other").mkdir(parents=True)
+    kinds = ("", "name=systemd")
+    monkeypatch.setattr(cgroup, "mounted", lambda: dict(zip(kinds, roots, strict=True)))
+    return roots
+
+
+def names(roots: list[Path]) -> set[str]:
+    return {path.name for root in roots for path in root.iterdir()}
+
+
+def test_make_and_remove(roots: list[Path]) -> None:
+    group = cgroup.Group(DEAD)
+    assert group.joins == [root / DEAD / "cgroup.procs" for root in roots]
+    assert len(group.descriptors) == len(roots)
+    (roots[0] / DEAD / "payload/system.slice").mkdir(parents=True)
+    group.remove()
+    group.remove()
+    assert names(roots) == {"postroj-other"}
+    assert group.descriptors == []
+
+
+def test_sweep_removes_the_groups_whose_lock_is_free(roots: list[Path]) -> None:
+    alive = cgroup.Group("postroj-0a11fe00")
+    for root in roots:
+        (root / DEAD / "payload/system.slice").mkdir(parents=True)
+    assert cgroup.sweep(dry_run=True) == {DEAD}
+    assert DEAD in names(roots)
+    assert cgroup.sweep() == {DEAD}
+    assert names(roots) == {"postroj-other", "postroj-0a11fe00"}
+    alive.remove()
+    assert cgroup.sweep() == set()
 
 
 def test_a_group_that_is_not_empty_is_left_alone(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    roots: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cgroup, "mounted", lambda: {"": tmp_path})
     monkeypatch.setattr(cgroup, "PATIENCE", 0.05)
-    alive = tmp_path / "postroj-1" / "process"
+    alive = roots[0] / DEAD / "process"
     alive.parent.mkdir()
     alive.touch()
-    cgroup.remove("postroj-1")
+    cgroup.sweep()
     assert alive.exists()
+
+
+def test_a_host_that_does_not_let_us_make_all_groups_keeps_none(roots: list[Path]) -> None:
+    (roots[1] / "file").touch()
+    roots[1] = roots[1] / "file"
+    with pytest.raises(OSError, match=DEAD):
+        cgroup.Group(DEAD)
+    assert names(roots[:1]) == {"postroj-other"}
+
+
+def test_processes_of_a_guest_and_their_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Divided into units in one hierarchy and not in the other, as on a hybrid host."""
+    two, one = tmp_path / "unified", tmp_path / "systemd"
+    groups = {
+        two / "postroj-1/payload/init.scope": "100\n",
+        two / "postroj-1/payload/system.slice/x.service": "101\n102\n",
+        two / "postroj-1/payload/system.slice": "",
+        two / "postroj-1/supervisor": "99\n",
+        two / "postroj-2/payload/system.slice/y.service": "201\n",
+        one / "postroj-1/payload": "100\n101\n102\n103\n",
+    }
+    for folder, procs in groups.items():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "cgroup.procs").write_text(procs)
+    monkeypatch.setattr(cgroup, "mounted", lambda: {"": two, "name=systemd": one})
+    text = (
+        "9:name=systemd:/postroj-1/payload\n4:memory:/x/payload\n0::/postroj-1/payload/init.scope\n"
+    )
+    assert cgroup.processes(text) == {
+        100: "/init.scope",
+        101: "/system.slice/x.service",
+        102: "/system.slice/x.service",
+        103: "",
+    }
+    assert cgroup.processes("0::/user.slice\n") == {}
+    assert cgroup.processes("") == {}
