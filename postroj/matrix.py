@@ -1,87 +1,344 @@
-"""Packages on images: the one place where an image, a guest and a probe meet in one report."""
+"""Packages on images: the one place where an image, a guest and a probe meet in one report.
+
+Images are pulled and prepared one after the other in the main thread: tools that must not outlive
+us are tied to the thread that starts them (PR_SET_PDEATHSIG, prctl(2)). Then guests run at once,
+each probed by a thread. What has been made is in the order of the images, however it came.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+import os
+import re
+import time
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Event, Lock, Thread
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from postroj import paths
-from postroj.errors import PackageError, PostrojError
-from postroj.image.pull import obtain
+from postroj.container import lifeline
+from postroj.errors import PackageError, PostrojError, UsageError
+from postroj.image import choice
 from postroj.locking import Claim, sweep
-from postroj.model import Outcome, ProbeResult, Report, StepName, StepResult
+from postroj.model import Manager, Outcome, ProbeResult, Report, StepName, StepResult
+from postroj.prepare import obtain
 from postroj.probe import package
 from postroj.probe.checks import unasked
-from postroj.probe.probe import probe
+from postroj.probe.formats import INSTALLERS
+from postroj.probe.probe import Audience, probe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Collection, Sequence
 
-    from postroj.probe.probe import Audience, Plan
+    from postroj.model import Image
+    from postroj.probe.package import PackageFile
+    from postroj.probe.probe import Plan
+
+GUESTS_PER_CORE = 2
+"""A guest mostly waits: for its boot, for the mirror, for a unit to settle."""
+GUEST_MEMORY = 1 << 30
+"""Bytes that a guest may take; all that it writes is in memory."""
+HEARING = 0.2
+"""Seconds after which a signal is heard at the latest."""
+LOOK_AGAIN = 0.02
+"""Seconds between two looks whether all guests have ended."""
+
+INTERRUPTED = "interrupted"
+
+
+class Stage(Protocol):
+    """Where several probes are told of, perhaps at once."""
+
+    def open(self, images: Sequence[str], jobs: int) -> Sequence[Audience]:
+        """Return the audience of the probe on each image; so many probes go on at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What came of a run."""
+
+    report: Report
+    seconds: float
+    """From the first pull to the last verdict."""
+    interruption: KeyboardInterrupt | None = None
+    """What ended it early, to be raised when the report is written."""
 
 
 def probe_all(
-    names: Sequence[str],
+    images: Sequence[str],
     packages: Sequence[str],
     digests: Sequence[str],
     plan: Plan,
-    audience: Audience,
-) -> Report:
+    stage: Stage,
+    *,
+    jobs: int | None = None,
+    fail_fast: bool = False,
+) -> Findings:
     """Probe packages (paths or URLs, each pinned if there are `digests`) on each image.
 
-    :raises UsageError: if a package file does not exist.
-    :raises DownloadError: if one cannot be had, or is not what was pinned.
+    `images` are as in `postroj.image.choice`; `jobs` guests run at once, None for what this host
+    can bear. With `fail_fast` all ends with the first probe that fails, or goes wrong.
+
+    :raises UsageError: if a package file does not exist, or an image.
+    :raises DownloadError: if a package cannot be had, or is not what was pinned.
     """
     downloads = paths.cache_dir() / "downloads"
     sweep(downloads)
     with Claim.make(downloads, "download") as claim:
         found = package.fetch(packages, digests, claim.path)
-        return Report(probes=tuple(_probes(names, found, plan, audience)))
-
-
-def _probes(
-    names: Sequence[str], found: Sequence[Path], plan: Plan, audience: Audience
-) -> Iterator[ProbeResult]:
-    label = " ".join(path.name for path in found)
-    try:
-        files = [package.recognise(path) for path in found]
-    except PackageError as error:
-        for name in names:
-            yield _refused(ProbeResult(image=name, package=label), error, plan, audience)
-        return
-    for name in names:
+        if plan.upgrade_from:
+            plan = replace(plan, older=_older(plan.upgrade_from, claim.path / "older"))
+        began = time.monotonic()
+        files: list[PackageFile] = []
+        refusal: PackageError | None = None
         try:
-            with obtain(name) as image:
-                yield probe(image, files, plan, audience)
-        except PostrojError as error:
-            yield _not_begun(ProbeResult(image=name, package=label), error, audience)
+            files = [package.recognise(path) for path in found]
+        except PackageError as error:
+            refusal = error
+        names = choice.choose(images, _managers(files))
+        jobs = min(len(names), jobs or jobs_for(*_host()))
+        label = " ".join(path.name for path in found)
+        empty = [ProbeResult(image=name, package=label) for name in names]
+        run = _Run(empty, plan, stage.open(names, jobs), fail_fast=fail_fast)
+        interruption = run.judge(refusal or files, jobs)
+        report = Report(probes=tuple(run.results))
+    seconds = time.monotonic() - began
+    return Findings(report=report, seconds=seconds, interruption=interruption)
 
 
-def _refused(
-    probe: ProbeResult, error: PackageError, plan: Plan, audience: Audience
-) -> ProbeResult:
-    """Judge a file that no guest needs to see in order to know that it is no package."""
-    step = StepResult(
-        name=StepName.INSTALL,
-        done=Outcome.FAIL,
-        reason=error.reason,
-        hint=error.hint,
-        seconds=0,
-        checks=unasked(plan.questions, "the package was not installed"),
-    )
-    audience.begin_probe(probe.image, probe.package)
-    audience.end_step(step)
-    for answer in step.checks:
-        audience.end_check(answer)
-    probe = replace(probe, steps=(step,))
-    audience.end_probe(probe)
-    return probe
+def _older(packages: Sequence[str], folder: Path) -> tuple[PackageFile, ...]:
+    """Fetch the packages to upgrade from; they are not under test.
+
+    :raises UsageError: if one of them is no package.
+    """
+    folder.mkdir()
+    paths = package.fetch(packages, (), folder, "--upgrade-from")
+    try:
+        return tuple(package.recognise(path, package.OLDER_DIR) for path in paths)
+    except PackageError as error:
+        message = f"`--upgrade-from` is of no use: {error.reason}"
+        raise UsageError(message, hint=error.hint) from None
 
 
-def _not_begun(probe: ProbeResult, error: PostrojError, audience: Audience) -> ProbeResult:
-    """Tell of an image that is not to be had."""
-    probe = replace(probe, reason=error.reason, hint=error.hint)
-    audience.begin_probe(probe.image, probe.package)
-    audience.end_probe(probe)
-    return probe
+def jobs_for(cores: int, memory: int) -> int:
+    """Return how many guests a host bears at once; `memory` is what is free, in bytes."""
+    return max(1, min(cores * GUESTS_PER_CORE, memory // GUEST_MEMORY))
+
+
+def _host() -> tuple[int, int]:
+    """Return the cores that we may use, and the bytes of memory that are free."""
+    free = re.search(r"MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text())
+    return len(os.sched_getaffinity(0)), int(free[1]) << 10 if free else 0
+
+
+def _managers(files: Sequence[PackageFile]) -> Collection[Manager]:
+    """Return the package managers that install one of the packages; all, if there is none."""
+    return {manager for file in files for manager in INSTALLERS[file.format]} or set(Manager)
+
+
+class _Enough(Exception):
+    """What is still open is given up, for the reason that this holds."""
+
+
+class _Run:
+    """The probes of a run: what each came to, and who is told."""
+
+    def __init__(
+        self,
+        results: Sequence[ProbeResult],
+        plan: Plan,
+        audiences: Sequence[Audience],
+        *,
+        fail_fast: bool,
+    ) -> None:
+        self.results = list(results)
+        """Empty ones, until they are replaced."""
+        self.plan = plan
+        self.audiences = audiences
+        self.fail_fast = fail_fast
+        self.open = set(range(len(results)))
+        """Places of the probes that have not ended."""
+        self.heard: set[tuple[int, str]] = set()
+        """What audiences have heard, as `(0, "begin_probe")`."""
+        self.lock = Lock()
+        self.over = Event()
+        """Set when nobody waits for verdicts any more."""
+        self.enough = ""
+        """Why that is so, if a verdict made it so."""
+        self.ended: SimpleQueue[BaseException | None] = SimpleQueue()
+        """One for each probe that a thread is done with: a mistake of ours, if there was one."""
+
+    def judge(
+        self, files: Sequence[PackageFile] | PackageError, jobs: int
+    ) -> KeyboardInterrupt | None:
+        """Have images, then probe on them; what interrupted that, if anything did.
+
+        A file that is no package is judged without a guest.
+        """
+        try:
+            if isinstance(files, PackageError):
+                self._refuse(files)
+                return None
+            with ExitStack() as stack:
+                self._probe_each(self._obtain_each(stack), files, jobs)
+        except _Enough as reason:
+            for place in sorted(self.open):
+                self._tell(place, self._without_guest(place, Outcome.SKIP, str(reason)))
+        except KeyboardInterrupt as interruption:
+            for place in sorted(self.open):
+                self._tell(place, replace(self.results[place], reason=INTERRUPTED))
+            return interruption
+        return None
+
+    def _refuse(self, error: PackageError) -> None:
+        for place in sorted(self.open):
+            result = self._without_guest(place, Outcome.FAIL, error.reason, error.hint)
+            self._tell(place, result)
+
+    def _obtain_each(self, stack: ExitStack) -> list[tuple[int, Image]]:
+        """Have each image until the stack unwinds; what cannot be had has been judged."""
+        images = []
+        for place, result in enumerate(self.results):
+            try:
+                images.append((place, stack.enter_context(obtain(result.image))))
+            except PostrojError as error:
+                result = replace(result, reason=error.reason, hint=error.hint)
+                self._tell(place, result)
+                if why := self._enough(result):
+                    raise _Enough(why) from None
+        return images
+
+    def _probe_each(
+        self, images: Sequence[tuple[int, Image]], files: Sequence[PackageFile], jobs: int
+    ) -> None:
+        waiting: SimpleQueue[tuple[int, Image]] = SimpleQueue()
+        for one in images:
+            waiting.put(one)
+        # Who interrupts us twice does not wait for these: the kernel ends their guests with us.
+        threads = [
+            Thread(target=self._work, args=(waiting, files), name=f"probe-{number}", daemon=True)
+            for number in range(min(jobs, len(images)))
+        ]
+        try:
+            for thread in threads:
+                thread.start()
+            for _ in images:
+                if mistake := self._next_end():
+                    raise mistake
+                if self.enough:
+                    raise _Enough(self.enough)
+        finally:
+            self.over.set()
+            while any(thread.is_alive() for thread in threads):
+                lifeline.let_go_of_all()  # again and again, as one may just have begun
+                time.sleep(LOOK_AGAIN)
+
+    def _next_end(self) -> BaseException | None:
+        """Wait until a thread is done with a probe; what it left in `ended`.
+
+        A signal that comes just before a wait is heard after it only, so no wait is long.
+        """
+        while True:
+            with suppress(Empty):
+                return self.ended.get(timeout=HEARING)
+
+    def _work(self, waiting: SimpleQueue[tuple[int, Image]], files: Sequence[PackageFile]) -> None:
+        """Probe on one image after the other, in a thread of its own."""
+        while not self.over.is_set():
+            try:
+                place, image = waiting.get_nowait()
+            except Empty:
+                return
+            audience = cast("Audience", _UntilOver(self, place))
+            try:
+                result = probe(image, files, self.plan, audience)
+            except PostrojError as error:
+                result = replace(self.results[place], reason=error.reason, hint=error.hint)
+                self._tell_end(place, audience, result)
+            except BaseException as error:  # it is raised again, in the main thread
+                self.ended.put(error)
+                return
+            self._hear(place, result)
+            self.ended.put(None)
+
+    def _hear(self, place: int, result: ProbeResult) -> None:
+        """Keep the verdict of a probe; of one that was given up, the steps that passed before."""
+        with self.lock:
+            if (place, "end_probe") in self.heard:
+                self._keep(place, result)
+                if why := self._enough(result):
+                    self.enough = why
+                    self.over.set()
+            else:  # what failed since did so as the guest was ended
+                passed = tuple(step for step in result.steps if step.outcome is Outcome.PASS)
+                kept = replace(self.results[place], steps=passed, timings=result.timings)
+                self.results[place] = kept
+
+    def hears(self, place: int, what: str) -> bool:
+        """Whether an audience is to hear something of a probe, and note that it does."""
+        with self.lock:
+            if self.over.is_set():
+                return False
+            self.heard.add((place, what))
+            return True
+
+    def _enough(self, result: ProbeResult) -> str:
+        """Say why the others are given up after this verdict; '' if they are not."""
+        if self.fail_fast and result.outcome in (Outcome.FAIL, Outcome.ERROR):
+            return f"given up, as '{result.image}' did not pass and `--fail-fast` was given"
+        return ""
+
+    def _keep(self, place: int, result: ProbeResult) -> None:
+        self.results[place] = result
+        self.open.discard(place)
+
+    def _tell(self, place: int, result: ProbeResult) -> None:
+        """Tell and keep a verdict to which no probe came by itself."""
+        audience = self.audiences[place]
+        self._begin(place, audience)
+        if not result.reason:
+            for step in result.steps:
+                audience.end_step(step)
+                for answer in step.checks:
+                    audience.end_check(answer)
+        audience.end_probe(result)
+        self._keep(place, result)
+
+    def _tell_end(self, place: int, audience: Audience, result: ProbeResult) -> None:
+        self._begin(place, audience)
+        audience.end_probe(result)
+
+    def _begin(self, place: int, audience: Audience) -> None:
+        if (place, "begin_probe") not in self.heard:
+            audience.begin_probe(self.results[place].image, self.results[place].package)
+
+    def _without_guest(
+        self, place: int, outcome: Outcome, reason: str, hint: str = ""
+    ) -> ProbeResult:
+        """Return a verdict that takes no guest."""
+        step = StepResult(
+            name=StepName.INSTALL,
+            done=outcome,
+            reason=reason,
+            hint=hint,
+            seconds=0,
+            checks=unasked(self.plan.questions, "the package was not installed"),
+        )
+        return replace(self.results[place], steps=(step,))
+
+
+class _UntilOver:
+    """An audience, whatever it hears, which hears nothing more of a probe that is given up."""
+
+    def __init__(self, run: _Run, place: int) -> None:
+        self._run = run
+        self._place = place
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        def tell(*words: Any) -> None:
+            if self._run.hears(self._place, name):
+                getattr(self._run.audiences[self._place], name)(*words)
+
+        return tell

@@ -10,13 +10,14 @@ from postroj import paths
 from postroj.container.guest import Guest
 from postroj.container.nspawn import GuestSpec
 from postroj.errors import PostrojError
-from postroj.image.pull import obtain
 from postroj.locking import Claim, sweep
 from postroj.model import CheckKind, NetworkMode, Outcome, worst
+from postroj.prepare import obtain
 from postroj.probe import package
-from postroj.probe.checks import Manners, Question
+from postroj.probe.checks import Manners
 from postroj.probe.ports import Expectation
 from postroj.probe.probe import Plan, probe
+from postroj.probe.question import Question
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,6 +92,7 @@ PLAN = Plan(
     network=NetworkMode.PRIVATE,
     timeout=300,
     boot_timeout=60,
+    discover=False,
 )
 
 
@@ -111,7 +113,7 @@ def prove(names: list[str]) -> Iterator[Proof]:
         began = time.monotonic()
         try:
             with obtain(name) as image:
-                size = f"{image.path.stat().st_size / 1e6:.0f} MB"
+                size = f"{sum(path.stat().st_size for path in image.layers) / 1e6:.0f} MB"
                 yield _of(image, "image is stored", size, time.monotonic() - began)
                 yield from _prove_guest(image)
         except PostrojError as error:
@@ -135,7 +137,7 @@ def _prove_guest(image: Image) -> Iterator[Proof]:
 
 def _prove_boot(image: Image, deb: Path) -> Iterator[Proof]:
     began = time.monotonic()
-    with Guest(GuestSpec(layers=(image.path,))) as guest:
+    with Guest(GuestSpec(layers=image.layers)) as guest:
         yield _of(image, "guest boots, and says so", guest.state, time.monotonic() - began)
         began = time.monotonic()
         lines = guest.run(["hostnamectl"], timeout=30).text.splitlines()

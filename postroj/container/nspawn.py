@@ -56,6 +56,9 @@ ENVIRONMENT = {
 
 NETWORK_UP = "network"
 
+REBOOTED = 133
+"""Status of nspawn whose guest reboots, made for a service's `RestartForceExitStatus=`."""
+
 HOLDER = ("/bin/sh", "-c", "exec sleep 2147483647")
 """What a guest without init runs, so that there are namespaces to enter."""
 
@@ -148,7 +151,7 @@ def launch_script(
     lowers = [f"lower{number}" for number in range(len(spec.layers))]
     # relative to mnt, since a colon or a comma in a path would need escapes
     stacked = ":".join(["../seed", *reversed(lowers)])
-    overlay = f"lowerdir={stacked},upperdir=upper,workdir=work,redirect_dir=on"
+    overlay = f"lowerdir={stacked},upperdir=upper,workdir=work,redirect_dir=on,metacopy=off"
     steps = [
         *(_step(CGROUP, f"echo 0 > {shlex.quote(str(group))}") for group in cgroups),
         # All of the guest's writable state lies in memory of this mount namespace. Half of the
@@ -165,11 +168,17 @@ def launch_script(
             for path, lower in zip(spec.layers, lowers, strict=True)
         ),
         _mount(MOUNT_OVERLAY, "overlay", overlay, "overlay", "root"),
-        f"{{ {shlex.join(nspawn_argv(spec, run_dir))} </dev/null >&2 || :; echo ended; }} &",
+        f"{{ {_again(shlex.join(nspawn_argv(spec, run_dir)))} echo ended; }} &",
         *([_step(NETWORK, "wait $pasta"), f"echo {NETWORK_UP}"] if private else []),
         "read -r _ || :",
     ]
     return "\n".join(["set -eu", "umask 022", *steps])
+
+
+def _again(command: str) -> str:
+    """Start nspawn as often as it asks for: with `--keep-unit` it ends when its guest reboots."""
+    run = f"status=0; {command} </dev/null >&2 || status=$?"
+    return f"while {run}; [ $status = {REBOOTED} ]; do :; done;"
 
 
 def nspawn_argv(spec: GuestSpec, run_dir: Path) -> list[str]:

@@ -1,7 +1,8 @@
-"""The questions of `--check-…`, asked side by side, each answered with a `CheckResult`.
+"""Questions, asked side by side, each answered with a `CheckResult`.
 
-Units, ports and files are asked at once, so that their waits overlap; then commands, in order,
-since they may need what was waited for; at last whether a unit has failed that had not before.
+Units, ports and files are asked at once, so that their waits overlap; then what listens since the
+units are up; then commands, in order, since they may need what was waited for; at last whether a
+unit has failed that had not before.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from typing import TYPE_CHECKING
 
 from postroj.errors import CommandTimeout, PostrojError
 from postroj.model import CheckKind, CheckResult, Outcome
-from postroj.probe import ports, units
+from postroj.probe import ports, sockets, units, unitstate
+from postroj.probe.connect import connect
 from postroj.probe.deadline import CalledOff, Deadline
+from postroj.probe.question import Question as Question
 from postroj.process import last_lines
 
 if TYPE_CHECKING:
@@ -26,14 +29,6 @@ if TYPE_CHECKING:
 
 AT_ONCE = 16
 NEW_FAILURES = "no newly failed unit"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """What a check asks: `subject` is a unit, a URL, a path or a shell command."""
-
-    kind: CheckKind
-    subject: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,40 +46,54 @@ Answer = tuple[Outcome, str]
 
 
 def ask_all(
-    guest: Guest, questions: Sequence[Question], manners: Manners, before: Sequence[str]
+    guest: Guest,
+    questions: Sequence[Question],
+    manners: Manners,
+    before: Sequence[str],
+    then: Callable[[], Sequence[Question]] = tuple,
 ) -> Iterator[CheckResult]:
     """Ask everything and yield each answer as it comes.
 
-    `before` are the units that had failed before the package came.
+    `before` are the units that had failed before the step; `then` tells what else to ask
+    once the units are up.
     """
     began = time.monotonic()
     commands = [question for question in questions if question.kind is CheckKind.COMMAND]
     waiting = [question for question in questions if question.kind is not CheckKind.COMMAND]
-    yield from _side_by_side(guest, waiting, manners)
+    ask = partial(_ask, guest, manners)
+    yield from side_by_side(waiting, ask)
+    yield from side_by_side(then(), ask)
     for question in commands:
-        yield _timed(question, partial(_ask_command, guest, question.subject, manners.timeout))
-    asked = [units.unit_name(q.subject) for q in questions if q.kind is CheckKind.UNIT]
+        yield timed(question, partial(_ask_command, guest, question.subject, manners.timeout))
+    asked = [unitstate.unit_name(q.subject) for q in questions if q.kind is CheckKind.UNIT]
     question = Question(kind=CheckKind.UNIT, subject=NEW_FAILURES)
-    yield _timed(question, partial(_ask_failures, guest, before, asked, began + manners.settle))
+    yield timed(question, partial(_ask_failures, guest, before, asked, began + manners.settle))
 
 
 def unasked(questions: Sequence[Question], reason: str) -> tuple[CheckResult, ...]:
     """Answer every question with a skip."""
     return tuple(
-        CheckResult(kind=q.kind, subject=q.subject, outcome=Outcome.SKIP, reason=reason, seconds=0)
+        CheckResult(
+            kind=q.kind,
+            subject=q.subject,
+            outcome=Outcome.SKIP,
+            reason=reason,
+            seconds=0,
+            discovered=q.is_found,
+        )
         for q in questions
     )
 
 
-def _side_by_side(
-    guest: Guest, questions: Sequence[Question], manners: Manners
+def side_by_side(
+    questions: Sequence[Question], ask: Callable[[Question, threading.Event], Answer]
 ) -> Iterator[CheckResult]:
+    """Answer questions at the same time; the event that `ask` is given calls it off."""
     over = threading.Event()
     pool = ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="check")
     try:
         pending = {
-            pool.submit(_timed, question, partial(_ask, guest, question, manners, over))
-            for question in questions
+            pool.submit(timed, question, partial(ask, question, over)) for question in questions
         }
         while pending:
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
@@ -94,7 +103,7 @@ def _side_by_side(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _timed(question: Question, ask: Callable[[], Answer]) -> CheckResult:
+def timed(question: Question, ask: Callable[[], Answer]) -> CheckResult:
     """Ask; whatever keeps us from asking is an error, not the package's failure."""
     began = time.monotonic()
     try:
@@ -110,21 +119,70 @@ def _timed(question: Question, ask: Callable[[], Answer]) -> CheckResult:
         outcome=outcome,
         reason=reason,
         seconds=time.monotonic() - began,
+        discovered=question.is_found,
     )
 
 
-def _ask(guest: Guest, question: Question, manners: Manners, over: threading.Event) -> Answer:
+def _ask(guest: Guest, manners: Manners, question: Question, over: threading.Event) -> Answer:
     deadline = Deadline(manners.timeout, over)
+    if question.skip:
+        return Outcome.SKIP, question.skip
     match question.kind:
         case CheckKind.UNIT:
-            return units.check(guest, question.subject, settle=manners.settle, deadline=deadline)
+            return _ask_unit(guest, question, manners, deadline)
+        case CheckKind.NETWORK if question.unix:
+            return _ask_unix(guest.leader, question, deadline)
         case CheckKind.NETWORK:
             where = ports.endpoint(question.subject)
-            return ports.check(guest.leader, where, manners.expected, deadline=deadline)
+            outcome, reason = ports.check(guest.leader, where, manners.expected, deadline=deadline)
+            noted = outcome is Outcome.PASS and question.note
+            return outcome, f"{reason}, {question.note}" if noted else reason
         case CheckKind.FILE:
             return _ask_file(guest, question.subject)
         case CheckKind.COMMAND:
             return _ask_command(guest, question.subject, manners.timeout)
+
+
+def _ask_unit(guest: Guest, question: Question, manners: Manners, deadline: Deadline) -> Answer:
+    """Judge a unit; one that somebody asked for must be up, whatever its conditions."""
+    outcome, reason = units.check(guest, question.subject, settle=manners.settle, deadline=deadline)
+    if outcome is Outcome.SKIP and not question.is_found:
+        outcome = Outcome.FAIL
+    if outcome is Outcome.FAIL and question.note:
+        sentence, *evidence = reason.splitlines()
+        reason = "\n".join([f"{sentence}; {question.note}", *evidence])
+    return outcome, reason
+
+
+def _ask_unix(leader: int, question: Question, deadline: Deadline) -> Answer:
+    """Connect to each of a unit's sockets that is still there: some last for a moment only."""
+    reached = []
+    for socket in question.unix:
+        try:
+            _reach(leader, socket, deadline)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            sentence = f"{ports.words(error)} at '{socket.entry.address}'"
+            return Outcome.FAIL, f"{sentence} for {deadline.seconds:g} s"
+        reached.append(socket)
+    if not reached:
+        return Outcome.SKIP, "not there any more"
+    spent = f"connected after {deadline.spent:.1f} s"
+    return Outcome.PASS, f"{spent}, {question.note} listens on {sockets.told(reached)}"
+
+
+def _reach(leader: int, socket: sockets.Socket, deadline: Deadline) -> None:
+    while True:
+        try:
+            place = (socket.entry.address, socket.entry.protocol)
+            connect((socket.pid, leader), *place, ports.ATTEMPT).close()
+            return
+        except FileNotFoundError:
+            raise
+        except OSError:
+            if not deadline.wait(ports.INTERVAL):
+                raise
 
 
 def _ask_file(guest: Guest, path: str) -> Answer:

@@ -7,29 +7,24 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from postroj import console, net
-from postroj.errors import DownloadError, PackageError, UsageError
-from postroj.model import Manager
+from postroj.errors import DownloadError, UsageError
+from postroj.probe.formats import INSTALLERS, SUFFIX, Format, format_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from postroj.model import Manager
+
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")
-
-AR_MAGIC = b"!<arch>\n"
-AR_HEADER = 60
-"""Bytes of a member's header, ar(5)."""
-MEMBERS = 16
-"""As many members are looked at; a .deb has three."""
-
-MAGIC = {AR_MAGIC: Manager.APT}
-"""How a package file begins: deb(5)."""
 
 GUEST_DIR = "/run/postroj/packages"
 """Where a guest sees package files, read-only; below a tmpfs, so that nothing of it remains."""
+OLDER_DIR = "/run/postroj/older"
+"""The same for those to upgrade from, which may have the same file names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +32,9 @@ class PackageFile:
     """A package under test."""
 
     path: Path
-    manager: Manager
+    format: Format
+    folder: str = GUEST_DIR
+    """Where it lies in the guest."""
 
     @property
     def name(self) -> str:
@@ -46,13 +43,19 @@ class PackageFile:
 
     @property
     def guest_path(self) -> str:
-        """Where the guest sees it; apt wants the suffix."""
+        """Where the guest sees it; package managers want the suffix."""
         name = re.sub(r"[\x00-\x1f]", "_", self.name)
-        return f"{GUEST_DIR}/{name if name.endswith('.deb') else f'{name}.deb'}"
+        suffix = SUFFIX[self.format]
+        fine = name.endswith(suffix) or f"{suffix}." in name
+        return f"{self.folder}/{name if fine else f'{name}{suffix}'}"
 
 
-def fetch(packages: Sequence[str], digests: Sequence[str], folder: Path) -> list[Path]:
+def fetch(
+    packages: Sequence[str], digests: Sequence[str], folder: Path, option: str = "--package"
+) -> list[Path]:
     """Bring every package to a local file, URLs into `folder`; `digests` pin them, if any.
+
+    `option` is the one that named them.
 
     :raises UsageError: if a file does not exist, or the digests do not match up with the packages.
     :raises DownloadError: if a URL cannot be fetched, or a pinned digest is another one.
@@ -64,7 +67,7 @@ def fetch(packages: Sequence[str], digests: Sequence[str], folder: Path) -> list
         message = f"'{wrong}' is no SHA-256 digest"
         raise UsageError(message, hint="it has 64 hexadecimal digits")
     pins: Sequence[str | None] = digests or [None] * len(packages)
-    paths = [_fetch(text, pin, folder) for text, pin in zip(packages, pins, strict=True)]
+    paths = [_fetch(text, pin, folder, option) for text, pin in zip(packages, pins, strict=True)]
     names = [path.name for path in paths]
     if twice := next((name for name in names if names.count(name) > 1), None):
         message = f"two packages have the file name '{twice}'"
@@ -72,7 +75,7 @@ def fetch(packages: Sequence[str], digests: Sequence[str], folder: Path) -> list
     return paths
 
 
-def _fetch(text: str, pin: str | None, folder: Path) -> Path:
+def _fetch(text: str, pin: str | None, folder: Path, option: str) -> Path:
     if "://" in text:
         try:
             name = urlsplit(text).path.rpartition("/")[2]
@@ -88,7 +91,7 @@ def _fetch(text: str, pin: str | None, folder: Path) -> Path:
     path = Path(text).absolute()
     if not os.path.isfile(path):  # noqa: PTH113 a name that is too long is no file, and no error
         message = f"'{text}' is no file"
-        raise UsageError(message, hint="`--package` takes a path or an http(s) URL")
+        raise UsageError(message, hint=f"`{option}` takes a path or an http(s) URL")
     if pin is not None:
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -100,44 +103,23 @@ def _fetch(text: str, pin: str | None, folder: Path) -> Path:
     return path
 
 
-def recognise(path: Path) -> PackageFile:
-    """Tell a package's format by how its file begins, and that all of it is there.
+def recognise(path: Path, folder: str = GUEST_DIR) -> PackageFile:
+    """Tell a package's format by its bytes, and that it is whole; guests have it in `folder`.
 
     :raises PackageError: if it is none that postroj knows, or cut off.
+    :raises HostError: if this host lacks the tool that unpacks it.
     """
-    with path.open("rb") as stream:
-        head = stream.read(max(map(len, MAGIC)))
-        for magic, manager in MAGIC.items():
-            if head.startswith(magic):
-                _refuse_cut_off(path, stream)
-                return PackageFile(path=path, manager=manager)
-    message = f"'{path.name}' is no package"
-    raise PackageError(
-        message,
-        evidence=f"{path.stat().st_size} bytes, the first are {head!r}",
-        hint="postroj probes .deb packages",
-    )
+    return PackageFile(path=path, format=format_of(path), folder=folder)
 
 
-def _refuse_cut_off(path: Path, stream: BinaryIO) -> None:
-    """Walk the members of an ar archive, ar(5): what is cut off needs no guest to be seen."""
-    size = stream.seek(0, os.SEEK_END)
-    position = len(AR_MAGIC)
-    members: list[str] = []
-    while position < size and len(members) < MEMBERS:
-        stream.seek(position)
-        header = stream.read(AR_HEADER)
-        length = header[48:58].strip()
-        if not header.endswith(b"`\n") or not length.isdigit():
-            break
-        members.append(header[:16].decode(errors="replace").strip().rstrip("/"))
-        position += AR_HEADER + int(length) + int(length) % 2
-    # the padding byte of the last member may be missing
-    whole = position - 1 <= size and any(name.startswith("data.tar") for name in members)
-    if not whole:
-        message = f"'{path.name}' is no complete package"
-        raise PackageError(
-            message,
-            evidence=f"{size} bytes, members: {', '.join(members) or 'none'}",
-            hint="build or download it again",
-        )
+def unfit(packages: Sequence[PackageFile], manager: Manager | None) -> str:
+    """Say which of the packages a package manager does not install; '' if it installs all.
+
+    No package is to blame for that, and nobody else: there is nothing to test.
+    """
+    for package in packages:
+        able = INSTALLERS[package.format]
+        if manager not in able:
+            has = f"'{manager}'" if manager else "no package manager that postroj knows"
+            return f"'{package.name}' is for {' or '.join(able)}, the guest has {has}"
+    return ""

@@ -7,15 +7,11 @@ with yes, or the deadline passes.
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import socket
 import ssl
-import sys
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -23,6 +19,7 @@ from postroj import __version__
 from postroj.container import network
 from postroj.errors import UsageError
 from postroj.model import Outcome
+from postroj.probe import sockets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,10 +37,6 @@ BODY_LIMIT = 1 << 20
 
 PRINTED = "/?&=%:@+,;~!$'()*"
 """What of a path and a query is sent as it is."""
-
-LISTEN = "0A"
-"""State of a TCP socket that listens; a UDP socket that is bound has 07 (proc_pid_net(5))."""
-BOUND = "07"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +100,7 @@ def check(
             answer = network.inside(leader, partial(ask, where, attempt))
             return Outcome.PASS, f"{answer} after {deadline.spent:.1f} s"
         except (OSError, http.client.HTTPException, NoAnswer) as error:
-            problem = _words(error)
+            problem = words(error)
         if not deadline.wait(INTERVAL):
             break
     sentence = f"{problem} for {deadline.seconds:g} s"
@@ -174,7 +167,8 @@ def _read(reply: http.client.HTTPResponse, timeout: float) -> bytes:
     return body[:BODY_LIMIT]
 
 
-def _words(error: Exception) -> str:
+def words(error: Exception) -> str:
+    """Say what went wrong with a connection."""
     match error:
         case TimeoutError():
             return str(error) or "timed out"
@@ -187,42 +181,26 @@ def _words(error: Exception) -> str:
 
 
 def _instead(leader: int, where: Endpoint) -> str:
-    """What does listen in the guest, as evidence."""
+    """What does listen in the guest, as evidence; first who has that port, on whatever address."""
     kind = "udp" if where.scheme == "udp" else "tcp"
-    found = ", ".join(f"{host}:{port}" for host, port in listening(leader, kind))
-    return f"{kind} sockets that listen in the guest: {found or 'none'}"
+    holders = {socket.entry: socket for socket in sockets.listening(leader)}
+    found = [entry for entry in sorted(sockets.tables(leader)) if entry.protocol == kind]
+    shown = ", ".join(_whose(entry, holders) for entry in found)
+    evidence = f"{kind} sockets that listen in the guest: {shown or 'none'}"
+    beside = ", ".join(_whose(entry, holders) for entry in found if entry.port == where.port)
+    return f"on that port listens {beside}\n{evidence}" if beside else evidence
+
+
+def _whose(entry: sockets.Entry, holders: dict[sockets.Entry, sockets.Socket]) -> str:
+    where = f"{entry.address}:{entry.port}"
+    socket = holders.get(entry)
+    return f"{where} ({socket.unit or socket.process})" if socket else where
 
 
 def _is_bound(leader: int, host: str, port: int) -> bool:
     return any(
-        port == bound and address in (host, "0.0.0.0", "[::]", f"[{host}]")  # noqa: S104
-        for address, bound in listening(leader, "udp")
+        entry.protocol == "udp"
+        and entry.port == port
+        and entry.address in (host, "0.0.0.0", "[::]", f"[{host}]")  # noqa: S104
+        for entry in sockets.tables(leader)
     )
-
-
-def listening(leader: int, kind: str) -> list[tuple[str, int]]:
-    """Addresses and ports on which `tcp` or `udp` sockets of the guest listen, sorted."""
-    found = set()
-    for name in (kind, f"{kind}6"):
-        with suppress(OSError):  # a kernel without IPv6 has no such file, a dead guest none
-            found |= parse_sockets(Path(f"/proc/{leader}/net/{name}").read_text())
-    return sorted(found)
-
-
-def parse_sockets(text: str) -> set[tuple[str, int]]:
-    """Read `/proc/PID/net/{tcp,udp}{,6}`: local addresses of sockets that wait for a peer."""
-    found = set()
-    for line in text.splitlines()[1:]:
-        words = line.split()
-        if words[3] in (LISTEN, BOUND):
-            address, port = words[1].split(":")
-            found.add((_address(address), int(port, 16)))
-    return found
-
-
-def _address(digits: str) -> str:
-    """Read an address: 32-bit words in the byte order of the host."""
-    words = [bytes.fromhex(digits[i : i + 8]) for i in range(0, len(digits), 8)]
-    raw = b"".join(word[::-1] if sys.byteorder == "little" else word for word in words)
-    address = ipaddress.ip_address(raw)
-    return f"[{address}]" if address.version == 6 else str(address)

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from postroj.container.guest import Guest
 from postroj.container.nspawn import Bind, GuestSpec
 from postroj.errors import PostrojError
-from postroj.model import Outcome, ProbeResult, StepName, StepResult
-from postroj.probe import checks, steps
+from postroj.model import CheckKind, Outcome, ProbeResult, StepName, StepResult
+from postroj.probe import checks, continuity, gone, residue, snapshot
+from postroj.probe.course import LEAVING
+from postroj.probe.look import Look
 from postroj.probe.managers import manager_of
+from postroj.probe.package import unfit
+from postroj.probe.steps import Bench, Journey
+from postroj.probe.unitstate import unit_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from postroj.model import CheckResult, Image, NetworkMode
     from postroj.probe.checks import Manners, Question
     from postroj.probe.package import PackageFile
+
+NOT_INSTALLED = "the package was not installed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +39,16 @@ class Plan:
     timeout: float
     """Seconds that a command of the package manager may take."""
     boot_timeout: float
+    discover: bool = True
+    """Whether to find out what the package brings, and to ask about that too."""
+    steps: tuple[StepName, ...] = (StepName.INSTALL,)
+    """In an order that `course.course` allows."""
+    upgrade_from: tuple[str, ...] = ()
+    """Paths or URLs of the packages to upgrade from."""
+    older: tuple[PackageFile, ...] = ()
+    """The same, once they are here."""
+    from_repository: bool = False
+    """Whether to upgrade from what the guest's repositories have."""
 
 
 class Audience(Protocol):
@@ -62,11 +80,17 @@ def probe(
     done: list[StepResult] = []
     reason = hint = ""
     audience.begin_probe(image.name, package)
-    audience.begin_part("boot")
     try:
-        with Guest(_guest_spec(image, packages, plan)) as guest:
-            timings["boot"] = time.monotonic() - began
-            done.append(_install(guest, image, packages, plan, audience, timings))
+        if foreign := unfit([*packages, *plan.older], image.manager):
+            step = StepResult(name=plan.steps[0], done=Outcome.SKIP, reason=foreign, seconds=0)
+            done.append(_unasked(step, plan, audience, NOT_INSTALLED))
+        else:
+            audience.begin_part("boot")
+            with Guest(_guest_spec(image, packages, plan)) as guest:
+                timings["boot"] = time.monotonic() - began
+                walk = _Walk(guest, image, packages, plan, audience, timings)
+                for name in plan.steps:
+                    done.append(walk.take(name))
     except PostrojError as error:
         reason = error.reason
         hint = error.hint
@@ -84,62 +108,156 @@ def probe(
 
 
 def _guest_spec(image: Image, packages: Sequence[PackageFile], plan: Plan) -> GuestSpec:
-    binds = [Bind(source=file.path, target=file.guest_path, read_only=True) for file in packages]
+    files = [*packages, *plan.older]
+    binds = [Bind(source=file.path, target=file.guest_path, read_only=True) for file in files]
     return GuestSpec(
-        layers=(image.path,),
+        layers=image.layers,
         network=plan.network,
         binds=tuple(binds),
         boot_timeout=plan.boot_timeout,
     )
 
 
-def _install(
-    guest: Guest,
-    image: Image,
-    packages: Sequence[PackageFile],
-    plan: Plan,
-    audience: Audience,
-    timings: dict[str, float],
-) -> StepResult:
-    """Install, tell, and ask; a package that did not install is not asked anything."""
-    before = guest.failed_units()
-    began = time.monotonic()
-    done = steps.install(
-        guest, manager_of(image.manager), packages, plan.timeout, audience.begin_part
-    )
-    timings |= done.timings
-    step = StepResult(
-        name=StepName.INSTALL,
-        done=done.outcome,
-        reason=done.blame.reason if done.blame else done.sentence,
-        hint=done.blame.hint if done.blame else "",
-        seconds=time.monotonic() - began,
-    )
+class _Walk:
+    """The steps of a probe in a guest: each is taken, told, and then judged."""
+
+    def __init__(
+        self,
+        guest: Guest,
+        image: Image,
+        packages: Sequence[PackageFile],
+        plan: Plan,
+        audience: Audience,
+        timings: dict[str, float],
+    ) -> None:
+        self._guest = guest
+        self._plan = plan
+        self._audience = audience
+        self._timings = timings
+        self._image = image
+        self._manager = manager_of(image.manager)
+        bench = Bench(
+            guest=guest,
+            manager=self._manager,
+            timeout=plan.timeout,
+            begin_part=audience.begin_part,
+        )
+        self._journey = Journey(bench, packages, plan.older, repository=plan.from_repository)
+        self._failed = self._at_first = guest.failed_units()
+        self._before = snapshot.take(guest) if plan.discover else None
+        leaves = any(name in LEAVING for name in plan.steps)
+        self._inventory = residue.take(guest) if leaves else None
+        self._asked: list[Question] = []
+        self._own = gone.Belongings(units=frozenset(), paths=frozenset())
+        self._lost = ""
+        """The step that went wrong, after which none can be taken."""
+
+    def take(self, name: StepName) -> StepResult:
+        """Take a step; one that fails is not judged, and the later ones are passed over."""
+        if self._lost:
+            reason = f"the step '{self._lost}' before it did not succeed"
+            step = StepResult(name=name, done=Outcome.SKIP, reason=reason, seconds=0)
+            return _unasked(step, self._plan, self._audience, "the step was not taken")
+        units: continuity.Units = {}
+        if name is not self._plan.steps[0]:
+            self._failed = sorted({*self._at_first, *self._guest.failed_units()})
+            units = continuity.remember(self._guest, self._subjects())
+        if name in LEAVING and not self._own.paths:
+            self._own = gone.belongings(self._guest, self._manager, self._journey.names)
+        began = time.monotonic()
+        done = self._journey.take(name)
+        for part, seconds in done.timings.items():
+            self._count(part, seconds)
+        step = StepResult(
+            name=name,
+            done=done.outcome,
+            reason=done.blame.reason if done.blame else done.sentence,
+            hint=done.blame.hint if done.blame else "",
+            seconds=time.monotonic() - began,
+        )
+        if done.outcome is Outcome.SKIP:
+            return _unasked(step, self._plan, self._audience, "the step was not taken")
+        if done.outcome is not Outcome.PASS:
+            self._lost = name
+            reason = NOT_INSTALLED if name is StepName.INSTALL else f"the {name} did not succeed"
+            return _unasked(step, self._plan, self._audience, reason)
+        if name in LEAVING:
+            return self._judge_absence(step)
+        return self._judge_presence(step, units)
+
+    def _judge_presence(self, step: StepResult, units: continuity.Units) -> StepResult:
+        """Ask what the user asks, and what there is to ask about what the packages brought."""
+        began = time.monotonic()
+        look = Look(self._guest, self._manager, self._journey.names, self._before)
+        self._count("discovery", time.monotonic() - began)
+        if look.sentence:
+            step = replace(step, reason=f"{step.reason}\n{look.sentence}")
+        self._audience.end_step(step)
+        self._audience.begin_part("checks")
+        began = time.monotonic()
+        asked = [*self._plan.questions, *look.questions(self._plan.questions)]
+        later: list[Question] = []
+
+        def then() -> list[Question]:
+            later.extend(look.then(asked))
+            return later
+
+        answers = checks.ask_all(self._guest, asked, self._plan.manners, self._failed, then)
+        if units:
+            answers = continuity.compare(self._guest, answers, units, step.name)
+        step = replace(
+            step,
+            checks=(*_tell(look.trouble, self._audience), *_tell(answers, self._audience)),
+            discovered=look.told,
+        )
+        self._asked = [*asked, *later]
+        self._count("checks", time.monotonic() - began)
+        return step
+
+    def _judge_absence(self, step: StepResult) -> StepResult:
+        """Ask whether all that was asked about is gone."""
+        self._audience.end_step(step)
+        self._audience.begin_part("checks")
+        began = time.monotonic()
+        answers = gone.ask_all(self._guest, self._asked, self._own, self._failed)
+        told = _tell(answers, self._audience)
+        step = replace(step, checks=(*told, *_tell(self._left(step.name), self._audience)))
+        self._count("checks", time.monotonic() - began)
+        return step
+
+    def _left(self, step: StepName) -> Iterator[CheckResult]:
+        """Ask what was left behind, as soon as nothing more will clean up."""
+        assert self._inventory
+        left = residue.Residue(self._guest, self._image.manager, self._inventory, self._own)
+        names = self._journey.names
+        if step is StepName.PURGE:
+            kept = self._manager.kept
+            yield checks.timed(residue.FILES, partial(left.ask_files, names, kept))
+            yield checks.timed(residue.USERS, left.ask_users)
+        elif not self._manager.purges_later:
+            yield checks.timed(residue.LINKS, left.ask_links)
+
+    def _subjects(self) -> list[str]:
+        """Names of the units that are judged."""
+        questions = (q for q in self._asked if q.kind is CheckKind.UNIT)
+        return [unit_name(question.subject) for question in questions]
+
+    def _count(self, part: str, seconds: float) -> None:
+        self._timings[part] = self._timings.get(part, 0.0) + seconds
+
+
+def _unasked(step: StepResult, plan: Plan, audience: Audience, reason: str) -> StepResult:
+    """Tell of a step after which there is nothing to ask."""
+    step = replace(step, checks=checks.unasked(plan.questions, reason))
     audience.end_step(step)
-    began = time.monotonic()
-    answers = _ask(guest, plan, audience, before, done.outcome)
-    timings["checks"] = time.monotonic() - began
-    return StepResult(
-        name=step.name,
-        done=step.done,
-        reason=step.reason,
-        hint=step.hint,
-        seconds=step.seconds,
-        checks=tuple(answers),
-    )
+    _tell(step.checks, audience)
+    return step
 
 
-def _ask(
-    guest: Guest, plan: Plan, audience: Audience, before: Sequence[str], done: Outcome
-) -> list[CheckResult]:
-    if done is not Outcome.PASS:
-        skipped = checks.unasked(plan.questions, "the package was not installed")
-        for answer in skipped:
-            audience.end_check(answer)
-        return list(skipped)
-    audience.begin_part("checks")
-    answers = []
-    for answer in checks.ask_all(guest, plan.questions, plan.manners, before):
-        answers.append(answer)
+def _tell(answers: Iterable[CheckResult], audience: Audience) -> tuple[CheckResult, ...]:
+    """Tell each answer as it comes, and keep it."""
+    kept = []
+    for answer in answers:
+        kept.append(answer)
         audience.end_check(answer)
-    return answers
+    return tuple(kept)

@@ -1,13 +1,13 @@
-"""What is done to a package in a guest: for now, its installation."""
+"""What is done to packages in a guest, one step after the other, by its package manager."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, assert_never
 
-from postroj.errors import CommandError, CommandTimeout
-from postroj.model import Outcome
+from postroj.model import Outcome, StepName
+from postroj.probe import operations
 from postroj.probe.managers.base import Blame
 
 if TYPE_CHECKING:
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from postroj.probe.managers.base import PackageFacts, PackageManager
     from postroj.probe.package import PackageFile
 
+BROUGHT = "/var/tmp/postroj-older"  # noqa: S108 a folder of the guest
+"""Where the repositories' versions come to lie in the guest."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
@@ -25,7 +28,9 @@ class Done:
     blame: Blame | None
     """None when it succeeded."""
     facts: tuple[PackageFacts, ...] = ()
-    timings: dict[str, float]
+    note: str = ""
+    """What else is to be said of a success."""
+    timings: dict[str, float] = field(default_factory=dict)
     """Seconds of its parts."""
 
     @property
@@ -36,68 +41,170 @@ class Done:
     @property
     def sentence(self) -> str:
         """What was done to what."""
-        return ", ".join(f"{fact.name} {fact.version} ({fact.architecture})" for fact in self.facts)
+        what = [f"{fact.name} {fact.version} ({fact.architecture})" for fact in self.facts]
+        return ", ".join([*what, *([self.note] if self.note else [])])
 
 
-def install(
-    guest: Guest,
-    manager: PackageManager,
-    packages: Sequence[PackageFile],
-    timeout: float,
-    begin_part: Callable[[str], None],
-) -> Done:
-    """Install packages in one go, with dependencies from the repositories."""
-    facts: list[PackageFacts] = []
-    timings: dict[str, float] = {}
-    blame = _look(guest, manager, packages, facts)
-    names = [fact.name for fact in facts]
-    commands = {
-        "refresh": manager.refresh(),
-        "install": manager.install([package.guest_path for package in packages]),
-    }
-    for part, argv in commands.items():
-        if blame is None:
-            begin_part(part)
-            began = time.monotonic()
-            blame = _manage(guest, manager, argv, names, timeout)
-            timings[part] = time.monotonic() - began
-    return Done(blame=blame, facts=tuple(facts), timings=timings)
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Packages that go in together: where the guest has them, what they say of themselves."""
+
+    paths: tuple[str, ...]
+    facts: tuple[PackageFacts, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the packages."""
+        return [fact.name for fact in self.facts]
 
 
-def _look(
-    guest: Guest,
-    manager: PackageManager,
-    packages: Sequence[PackageFile],
-    facts: list[PackageFacts],
-) -> Blame | None:
-    """Read what the packages say of themselves, in the guest: an archive is never trusted."""
-    possible = guest.run(manager.architectures(), timeout=30).text.split()
-    for package in packages:
-        done = guest.run(manager.describe(package.guest_path), ok=range(256), timeout=30)
-        if done.status:
-            sentence = f"'{package.name}' is no complete package"
-            return Blame(outcome=Outcome.FAIL, sentence=sentence, evidence=done.output)
-        fact = manager.facts(done.text)
-        if fact.architecture not in possible:
-            native = " ".join(name for name in possible if name != "all")
-            sentence = f"'{package.name}' is for {fact.architecture}, the guest is {native}"
-            return Blame(outcome=Outcome.FAIL, sentence=sentence, evidence="")
-        facts.append(fact)
-    return None
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """Who works, and for how long."""
+
+    guest: Guest
+    manager: PackageManager
+    timeout: float
+    """Seconds for each command of the package manager."""
+    begin_part: Callable[[str], None]
+    """Hears what takes a while now."""
+
+    def perform(self, argv: Sequence[str], names: Sequence[str]) -> Blame | None:
+        """Run a command of the package manager; whom to blame if it fails."""
+        return operations.perform(self.guest, self.manager, argv, names, self.timeout)
 
 
-def _manage(
-    guest: Guest,
-    manager: PackageManager,
-    argv: Sequence[str],
-    names: Sequence[str],
-    timeout: float,
-) -> Blame | None:
-    """Run a command of the package manager; whom to blame if it fails."""
-    try:
-        guest.run(argv, timeout=timeout, env=dict(manager.environment))
-    except CommandTimeout as error:
-        return manager.blame_timeout(error.output, names, timeout)
-    except CommandError as error:
-        return manager.blame(error.output, names)
-    return None
+class Journey:
+    """The packages under test on their way through a guest's package manager.
+
+    `older` are those to upgrade from, or None: nothing is, or `repository` is to have them.
+    """
+
+    def __init__(
+        self,
+        bench: Bench,
+        packages: Sequence[PackageFile],
+        older: Sequence[PackageFile] = (),
+        *,
+        repository: bool = False,
+    ) -> None:
+        self._bench = bench
+        self._packages = packages
+        self._older = older
+        self._repository = repository
+        self._new: Batch | None = None
+        self._old: Batch | None = None
+        self._there: Batch | None = None
+        """What is installed now, or was at last."""
+        self._removed = False
+        self._timings: dict[str, float] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the packages that are installed, or were at last."""
+        return self._there.names if self._there else []
+
+    def take(self, step: StepName) -> Done:
+        """Take a step; the ones before it have succeeded, the first one is `install`."""
+        self._timings = {}
+        if step is StepName.INSTALL:
+            blame = self._install()
+            return self._done(blame)
+        assert self._there and self._new
+        manager, names = self._bench.manager, self._there.names
+        match step:
+            case StepName.REINSTALL:
+                blame = self._bring(step, manager.reinstall(self._there.paths), self._there)
+            case StepName.UPGRADE:
+                if self._there.facts == self._new.facts:
+                    return self._idle("what to upgrade from is the same version")
+                blame = self._bring(step, manager.upgrade(self._new.paths), self._new)
+            case StepName.DOWNGRADE:
+                assert self._old
+                blame = self._bring(step, manager.downgrade(self._old.paths), self._old)
+            case StepName.REBOOT:
+                return self._reboot()
+            case StepName.REMOVE:
+                blame = self._leave(step, manager.remove(names))
+            case StepName.PURGE if self._removed and not manager.purges_later:
+                return self._done(None, "what was removed needs no purge here")
+            case StepName.PURGE:
+                blame = self._leave(step, manager.purge(names))
+            case _:
+                assert_never(step)
+        return self._done(blame)
+
+    def _install(self) -> Blame | None:
+        """Install all in one go, with dependencies from the repositories."""
+        bench = self._bench
+        new = self._look(self._packages)
+        old = self._look(self._older) if self._older else None
+        for seen in (new, old):
+            if isinstance(seen, Blame):
+                return seen
+        if blame := self._timed("refresh", bench.manager.refresh(), _names(new)):
+            return blame
+        if self._repository:
+            old = self._fetch(_names(new))
+        assert not isinstance(new, Blame)
+        if isinstance(old, Blame):
+            return old
+        self._new, self._old = new, old
+        first = old or new
+        return self._bring(StepName.INSTALL, bench.manager.install(first.paths), first)
+
+    def _look(self, packages: Sequence[PackageFile]) -> Batch | Blame:
+        seen = operations.look(self._bench.guest, self._bench.manager, packages)
+        if isinstance(seen, Blame):
+            return seen
+        return Batch(paths=tuple(package.guest_path for package in packages), facts=seen)
+
+    def _fetch(self, names: Sequence[str]) -> Batch | Blame:
+        """Download the versions of the guest's repositories."""
+        bench = self._bench
+        paths = []
+        for name in names:
+            path = operations.bring(bench.guest, bench.manager, name, BROUGHT, bench.timeout)
+            if isinstance(path, Blame):
+                return path
+            paths.append(path)
+        facts = (operations.ask(bench.guest, bench.manager.describe(path)) for path in paths)
+        return Batch(paths=tuple(paths), facts=tuple(facts))
+
+    def _bring(self, step: StepName, argv: Sequence[str], wanted: Batch) -> Blame | None:
+        self._there = wanted
+        blame = self._timed(step, argv, wanted.names)
+        return blame or operations.missing(self._bench.guest, self._bench.manager, wanted.facts)
+
+    def _reboot(self) -> Done:
+        self._bench.begin_part(StepName.REBOOT)
+        began = time.monotonic()
+        self._bench.guest.reboot()
+        self._timings[StepName.REBOOT] = time.monotonic() - began
+        return self._done(None, "after a restart of the guest")
+
+    def _leave(self, step: StepName, argv: Sequence[str]) -> Blame | None:
+        assert self._there
+        self._removed = True
+        blame = self._timed(step, argv, self._there.names)
+        there = self._there.facts
+        return blame or operations.remaining(self._bench.guest, self._bench.manager, there)
+
+    def _timed(self, part: str, argv: Sequence[str], names: Sequence[str]) -> Blame | None:
+        self._bench.begin_part(part)
+        began = time.monotonic()
+        blame = self._bench.perform(argv, names)
+        self._timings[part] = time.monotonic() - began
+        return blame
+
+    def _done(self, blame: Blame | None, note: str = "") -> Done:
+        facts = self._there.facts if self._there else ()
+        return Done(blame=blame, facts=facts, note=note, timings=self._timings)
+
+    def _idle(self, reason: str) -> Done:
+        """Pass over a step that has nothing to do."""
+        return self._done(Blame(outcome=Outcome.SKIP, sentence=reason, evidence=""))
+
+
+def _names(batch: Batch | Blame | None) -> list[str]:
+    return batch.names if isinstance(batch, Batch) else []

@@ -2,71 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from postroj.model import Outcome
-from postroj.probe.managers.base import Blame, PackageFacts
-from postroj.process import last_lines
+from postroj.probe.managers import apt_causes
+from postroj.probe.managers.base import PackageFacts, PackageFiles, Query, table, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-# Of apt's own lines, which begin with "E: ": a maintainer script may say the same of other things.
-UNREACHABLE = re.compile(
-    r"Temporary failure resolving|Could not resolve|Could not connect|Unable to connect|"
-    r"Connection (?:failed|timed out|refused)"
-)
-UNFETCHED = re.compile(
-    r"Failed to fetch|Unable to fetch some archives|Some index files failed to download|"
-    r"does not have a Release file"
-)
-MISMATCH = re.compile(r"Hash Sum mismatch|File has unexpected size")
-EXPIRED = re.compile(r"Release file for \S+ is expired")
-NOT_YET = re.compile(r"Release file for \S+ is not valid yet")
-UNSIGNED = re.compile(r"is not signed|NO_PUBKEY|EXPKEYSIG|BADSIG")
-INTERRUPTED = re.compile(r"dpkg was interrupted")
-LOCKED = re.compile(r"Could not get lock|Unable to acquire the dpkg frontend lock")
-DOWNGRADED = re.compile(r"Packages were downgraded")
-ESSENTIAL = re.compile(r"Essential packages were removed|Removing essential")
+    from postroj.probe.managers.base import Blame
 
-NO_SPACE = re.compile(r"No space left on device|You don't have enough free space")
-UNMET_HEAD = "The following packages have unmet dependencies:\n"
-UNMET = re.compile(
-    r" +(?:(?P<name>\S+) : )?(?:(?P<kind>\w+): )?(?P<need>.+?)"
-    r"(?: but (?P<why>.+?)| which is a virtual package.*?)?(?P<more> or)?"
-)
-KINDS = {"Conflicts": "conflicts with", "Breaks": "breaks"}
-"""What is no `Depends` or `Pre-Depends`."""
+INSTALLED = "${db:Status-Status}\t${Package}\t${Version}\t${Architecture}\n"
+CONFIGURATION = "configuration:"
+"""A line between all files and those of configuration."""
 
-NO_PACKAGE = re.compile(
-    r"is not a Debian format archive|Invalid archive|could not locate member|"
-    r"unexpected end of (?:file|input)|(?:lzma|zstd|gzip) error|corrupted filesystem tarfile|"
-    r"uses unknown compression"
+FILES = (
+    f'dpkg-query --listfiles "$1"; echo {CONFIGURATION};'
+    " dpkg-query --show --showformat='${Conffiles}\n' \"$1\""
 )
-ARCHITECTURE = re.compile(r"package architecture \((\S+)\) does not match system \((\S+)\)")
-OVERWRITE = re.compile(r"trying to overwrite '(.+)', which is also in package (\S+)")
-IN_ARCHIVE = re.compile(r"dpkg: error processing (?:archive|package) (.+?) \(--")
-# The line below "dpkg: error processing"; where dpkg tries another script it is a warning only.
-SCRIPT = re.compile(
-    r"^ (?:installed|new|old) (?P<name>\S+) package (?P<script>\S+) (?:maintainer )?script "
-    r"subprocess (?:(?:returned error|failed with) exit status (?P<status>\d+)|"
-    r"was killed by signal \((?P<signal>[^)]+)\))",
-    re.MULTILINE,
-)
-UNDER_WAY = re.compile(
-    r"^(?P<phase>Setting up|Preparing to unpack|Unpacking|Processing triggers for) (?P<what>\S+)",
-    re.MULTILINE,
-)
-LOCAL = re.compile(r"^Get:\d+ /(?:\S*/)?(?P<file>\S+) ", re.MULTILINE)
-"""A file under test, which apt "gets" from where it lies."""
-
-FETCHED = re.compile(r"^Get:\d+ https?://\S+ \S+ \S+ (\S+) ", re.MULTILINE)
-"""The name of a package that came from a mirror."""
-
-NUMBER = re.compile(r"^\d+-")
-"""Before the names of archives, where apt hands many to dpkg."""
+ARCHITECTURES = "dpkg --print-architecture; dpkg --print-foreign-architectures; echo all"
+DOWNLOAD = 'cd "$1" && shift && exec "$@"'
 
 
 class Apt:
@@ -80,6 +36,8 @@ class Apt:
             "LC_ALL": "C.UTF-8",
         }
     )
+    purges_later = True
+    kept: tuple[str, ...] = (".dpkg-old", ".dpkg-dist", ".dpkg-new", ".ucf-old", ".ucf-dist")
 
     def refresh(self) -> list[str]:
         """Fetch the package lists, no translations; one that cannot be had is a failure."""
@@ -88,201 +46,84 @@ class Apt:
 
     def install(self, paths: Sequence[str]) -> list[str]:
         """Install package files as `apt install ./foo.deb` does, recommended packages too."""
-        options = ["Dpkg::Use-Pty=0", "Dpkg::Options::=--force-confdef"]
-        options += ["Dpkg::Options::=--force-confold", "DPkg::Lock::Timeout=60"]
-        return [
-            "apt-get",
-            "--quiet",
-            "--yes",
-            *(f"--option={o}" for o in options),
-            "install",
-            *paths,
-        ]
+        return self._do("install", *paths)
 
-    def describe(self, path: str) -> list[str]:
-        """Print what a package file says of itself."""
-        return ["dpkg-deb", "--field", path, "Package", "Version", "Architecture"]
+    def reinstall(self, paths: Sequence[str]) -> list[str]:
+        """Install what is installed in that version."""
+        return self._do("install", "--reinstall", *paths)
 
-    def facts(self, text: str) -> PackageFacts:
-        """Read what `describe` printed."""
-        pairs = (line.partition(":") for line in text.splitlines())
-        fields = {name: value.strip() for name, _, value in pairs}
-        return PackageFacts(
-            name=fields.get("Package", ""),
-            version=fields.get("Version", ""),
-            architecture=fields.get("Architecture", ""),
-        )
+    def upgrade(self, paths: Sequence[str]) -> list[str]:
+        """Install newer versions."""
+        return self._do("install", *paths)
 
-    def architectures(self) -> list[str]:
-        """Print the architectures that can be installed."""
-        return [
-            "sh",
-            "-c",
-            "echo all; dpkg --print-architecture; dpkg --print-foreign-architectures",
-        ]
+    def downgrade(self, paths: Sequence[str]) -> list[str]:
+        """Install older versions."""
+        return self._do("install", "--allow-downgrades", *paths)
 
-    def blame(self, output: str, names: Sequence[str]) -> Blame:
-        """Say why a command failed; `names` are the packages under test.
+    def remove(self, names: Sequence[str]) -> list[str]:
+        """Remove; what was a dependency stays, and so does all configuration."""
+        return self._do("remove", *names)
 
-        Once dpkg runs, apt has fetched all: what it complains of then is not the network.
-        """
-        text = plain(output)
-        return (
-            _blame_disk(text)
-            or _blame_script(text, names)
-            or _blame_files(text)
-            or _blame_us(text)
-            or _blame_dependencies(text)
-            or (
-                _because(text, "dpkg refused the package", fails=True)
-                if "Sub-process /usr/bin/dpkg returned an error code" in text
-                else _because(text, "apt-get failed")
-            )
-        )
+    def purge(self, names: Sequence[str]) -> list[str]:
+        """Remove with all configuration, also what was removed before."""
+        return self._do("purge", *names)
+
+    def download(self, name: str, folder: str) -> list[str]:
+        """Fetch a package; as root, since the folder is not of apt's own user."""
+        argv = ["apt-get", "--quiet", "--option=APT::Sandbox::User=root", "download", name]
+        return ["sh", "-c", DOWNLOAD, "sh", folder, *argv]
+
+    def describe(self, path: str) -> Query[PackageFacts]:
+        """Ask what a package file says of itself."""
+        argv = ("dpkg-deb", "--field", path, "Package", "Version", "Architecture")
+        return Query(argv=argv, read=_read_fields)
+
+    def installed(self, names: Sequence[str]) -> Query[tuple[PackageFacts, ...]]:
+        """Ask which of these packages are installed."""
+        argv = ("dpkg-query", "--show", "--showformat", INSTALLED, *names)
+        return Query(argv=argv, read=_read_installed)
+
+    def files(self, name: str) -> Query[PackageFiles]:
+        """Ask what files an installed package has."""
+        return Query(argv=("sh", "-c", FILES, "sh", name), read=_read_files)
+
+    def architectures(self) -> Query[tuple[str, ...]]:
+        """Ask which architectures can be installed."""
+        return Query(argv=("sh", "-c", ARCHITECTURES), read=words)
+
+    def blame(self, status: int, output: str, names: Sequence[str]) -> Blame | None:
+        """Say why a command has failed."""
+        return apt_causes.blame(status, output, names)
 
     def blame_timeout(self, output: str, names: Sequence[str], seconds: float) -> Blame:
-        """Say what was going on when the time was over; before dpkg runs, the network is slow."""
-        text = plain(output)
-        found = list(UNDER_WAY.finditer(text))
-        if not found:
-            return Blame(
-                outcome=Outcome.ERROR,
-                sentence=f"apt-get did not end within {seconds:g} s",
-                evidence=last_lines(text),
-                hint="is the mirror slow? `--timeout` gives it more time",
-            )
-        last = found[-1]
-        phase = last.group(0)[0].lower() + last.group(0)[1:]
-        return Blame(
-            outcome=Outcome.FAIL if _is_ours(last, text, names) else Outcome.ERROR,
-            sentence=f"the installation hung for {seconds:g} s while {phase}",
-            evidence=last_lines(text[last.start() :]),
-            hint="`--timeout` gives it more time",
-        )
+        """Say what was going on when the time was over."""
+        return apt_causes.blame_timeout(output, names, seconds)
+
+    def _do(self, *words: str) -> list[str]:
+        options = ["Dpkg::Use-Pty=0", "Dpkg::Options::=--force-confdef"]
+        options += ["Dpkg::Options::=--force-confold", "DPkg::Lock::Timeout=60"]
+        return ["apt-get", "--quiet", "--yes", *(f"--option={o}" for o in options), *words]
 
 
-def plain(output: str) -> str:
-    """Return apt's output without what its progress lines had overwritten."""
-    return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in output.split("\n"))
-
-
-def _because(text: str, sentence: str, hint: str = "", *, fails: bool = False) -> Blame:
-    outcome = Outcome.FAIL if fails else Outcome.ERROR
-    return Blame(outcome=outcome, sentence=sentence, evidence=last_lines(text), hint=hint)
-
-
-def _is_ours(last: re.Match[str], text: str, names: Sequence[str]) -> bool:
-    """Whether what is under way is a package under test, or a trigger that one has pulled."""
-    if last["phase"] == "Preparing to unpack":
-        local = [match["file"] for match in LOCAL.finditer(text)]
-        return NUMBER.sub("", last["what"].rpartition("/")[2]) in local
-    return last["phase"].startswith("Processing") or last["what"].partition(":")[0] in names
-
-
-def _blame_disk(text: str) -> Blame | None:
-    if NO_SPACE.search(text):
-        hint = "a guest writes to memory: at most half of this host's"
-        return _because(text, "the guest's disk is full", hint)
-    return None
-
-
-def _blame_us(text: str) -> Blame | None:
-    """Network, mirror, image: the package was not judged, or cannot be."""
-    said = "\n".join(line for line in text.splitlines() if line.startswith("E: "))
-    if EXPIRED.search(said):
-        hint = "`postroj pull --force --allow-expired NAME` makes an image that accepts it"
-        return _because(text, "a Release file of the guest's mirror has expired", hint)
-    if NOT_YET.search(said):
-        sentence = "a Release file of the guest's mirror is from the future"
-        return _because(text, sentence, "is the clock of this host right?")
-    if UNSIGNED.search(said):
-        sentence = "the signature of a package repository is not valid in the guest"
-        hint = "`postroj pull --force NAME` makes the image anew, with today's keys"
-        return _because(text, sentence, hint)
-    if MISMATCH.search(said):
-        sentence = "the guest's mirror has other files than its index says"
-        return _because(text, sentence, "it may be in the middle of an update: try again later")
-    if UNREACHABLE.search(said) or UNFETCHED.search(said):
-        verb = "reach" if UNREACHABLE.search(said) else "fetch from"
-        hint = "is this host online? `postroj run -- apt-get update` tries it alone"
-        return _because(text, f"the guest could not {verb} its package repositories", hint)
-    if INTERRUPTED.search(said):
-        hint = "`postroj pull --force NAME` makes the image anew"
-        return _because(text, "dpkg had been interrupted in the guest", hint)
-    if LOCKED.search(said):
-        return _because(text, "another package manager was at work in the guest")
-    if DOWNGRADED.search(said):
-        hint = "give the package a higher version, or choose an older image"
-        return _because(text, "the guest has a newer version of the package already", hint)
-    if ESSENTIAL.search(said):
-        sentence = "the package would remove essential packages of the guest"
-        return _because(text, sentence, fails=True)
-    return None
-
-
-def _blame_dependencies(text: str) -> Blame | None:
-    """Read the table of unmet dependencies: a name, and its needs below each other."""
-    _, _, below = text.partition(UNMET_HEAD)
-    needs: dict[tuple[str, str], str] = {}
-    name = kind = glue = ""
-    for line in below.splitlines():
-        match = UNMET.fullmatch(line)
-        if not match:
-            break
-        name, kind = match["name"] or name, match["kind"] or kind
-        need = f"'{match['need']}'" + (f" ({match['why']})" if match["why"] else "")
-        key = (name, KINDS.get(kind, "depends on"))
-        needs[key] = f"{needs[key]}{glue or ', '}{need}" if key in needs else need
-        glue = match["more"] and f"{match['more']} "
-    if not needs:
-        return None
-    (name, verb), need = next(iter(needs.items()))
-    return Blame(
-        outcome=Outcome.FAIL,
-        sentence=f"'{name}' {verb} {need}",
-        evidence=last_lines(below),
-        hint="several packages that need each other: give each with a `--package` of its own"
-        if verb == "depends on"
-        else "",
+def _read_fields(text: str) -> PackageFacts:
+    pairs = (line.partition(":") for line in text.splitlines())
+    fields = {name: value.strip() for name, _, value in pairs}
+    return PackageFacts(
+        name=fields.get("Package", ""),
+        version=fields.get("Version", ""),
+        architecture=fields.get("Architecture", ""),
     )
 
 
-def _blame_files(text: str) -> Blame | None:
-    """Say what is wrong with the archive, or with the files in it."""
-    archive = IN_ARCHIVE.search(text)
-    if not archive:
-        return None
-    subject = NUMBER.sub("", archive[1].rpartition("/")[2])
-    if match := ARCHITECTURE.search(text):
-        sentence = f"'{subject}' is for {match[1]}, the guest is {match[2]}"
-    elif match := OVERWRITE.search(text):
-        sentence = f"'{subject}' ships '{match[1]}', which is also in package '{match[2]}'"
-    elif NO_PACKAGE.search(text):
-        sentence = f"'{subject}' is not a complete .deb package"
-    else:
-        return None
-    ours = not any(subject.startswith(f"{name}_") for name in FETCHED.findall(text))
-    return _because(text, sentence if ours else f"{sentence}; it is not under test", fails=ours)
+def _read_installed(text: str) -> tuple[PackageFacts, ...]:
+    """Read rows whose first word is the state: a removed package has configuration left."""
+    rows = (line.partition("\t") for line in text.splitlines())
+    return table("\n".join(row for state, _, row in rows if state == "installed"))
 
 
-def _blame_script(text: str, names: Sequence[str]) -> Blame | None:
-    """Name the maintainer script that failed, with what it said last."""
-    match = SCRIPT.search(text)
-    if not match:
-        return None
-    name = match["name"]
-    how = f"ended with status {match['status']}"
-    if match["signal"]:
-        how = f"was killed by a signal ({match['signal']})"
-    before = text[: match.end()]
-    last = max(UNDER_WAY.finditer(before), key=re.Match.start, default=None)
-    ours = name.partition(":")[0] in names
-    pulled = last is not None and last["phase"].startswith("Processing")
-    return Blame(
-        outcome=Outcome.FAIL if ours or pulled else Outcome.ERROR,
-        sentence=f"the {match['script']} script of '{name}'"
-        + ("" if ours or pulled else ", which is not under test,")
-        + f" {how}"
-        + (" in a trigger" if pulled else ""),
-        evidence=last_lines(before[last.start() if last else 0 :]),
-    )
+def _read_files(text: str) -> PackageFiles:
+    """Read paths, and behind the mark ` /etc/path MD5SUM`."""
+    every, _, configuration = text.partition(f"{CONFIGURATION}\n")
+    paths = tuple(line for line in every.splitlines() if line.startswith("/") and line != "/.")
+    rows = (line.strip().rpartition(" ")[0] for line in configuration.splitlines())
+    return PackageFiles(files=paths, configuration=tuple(row for row in rows if row))

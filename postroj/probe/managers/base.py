@@ -1,27 +1,47 @@
 """What every package manager answers: command lines, and whom a failure is to be blamed on.
 
-Pure: argv out, text in. Running is the guest's business.
+Pure: argv out, text in. Running is the guest's business (`postroj.probe.operations`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from postroj.model import Outcome
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query(Generic[Answer]):
+    """A question to a package manager: what to run in the guest, and what its stdout means."""
+
+    argv: tuple[str, ...]
+    read: Callable[[str], Answer]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PackageFacts:
-    """What a package file says of itself."""
+    """What a package, in a file or installed, says of itself."""
 
     name: str
     version: str
+    """With epoch and release, in the manager's own words: `1:2.0-3`."""
     architecture: str
-    """In the manager's own words: `amd64`, `all`."""
+    """In the manager's own words: `amd64` or `x86_64`, `all`, `noarch` or `any`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackageFiles:
+    """The files and folders of an installed package, absolute paths."""
+
+    files: tuple[str, ...]
+    configuration: tuple[str, ...]
+    """Those of them that keep an administrator's changes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +60,17 @@ class Blame:
 
 
 class PackageManager(Protocol):
-    """One of the package managers; see `postroj.probe.managers.apt`."""
+    """One of the package managers; see `postroj.probe.managers.apt`.
+
+    No command asks a question: configuration that the administrator has changed is kept.
+    """
 
     environment: Mapping[str, str]
     """For all its commands: nothing asks questions, nothing is translated."""
+    purges_later: bool
+    """Whether a package can be purged that has been removed before."""
+    kept: tuple[str, ...]
+    """Suffixes of the copies in which changed configuration outlives its package."""
 
     def refresh(self) -> list[str]:
         """Fetch the package lists."""
@@ -51,17 +78,61 @@ class PackageManager(Protocol):
     def install(self, paths: Sequence[str]) -> list[str]:
         """Install package files, with dependencies from the repositories."""
 
-    def describe(self, path: str) -> list[str]:
-        """Print what a package file says of itself."""
+    def reinstall(self, paths: Sequence[str]) -> list[str]:
+        """Install package files of the same versions as are installed."""
 
-    def facts(self, text: str) -> PackageFacts:
-        """Read what `describe` printed."""
+    def upgrade(self, paths: Sequence[str]) -> list[str]:
+        """Install package files of newer versions than are installed."""
 
-    def architectures(self) -> list[str]:
-        """Print the architectures that can be installed."""
+    def downgrade(self, paths: Sequence[str]) -> list[str]:
+        """Install package files of older versions than are installed."""
 
-    def blame(self, output: str, names: Sequence[str]) -> Blame:
-        """Say why a command of this manager failed; `names` are the packages under test."""
+    def remove(self, names: Sequence[str]) -> list[str]:
+        """Remove packages, and those that depend on them; never what they depended on."""
+
+    def purge(self, names: Sequence[str]) -> list[str]:
+        """Remove packages with their changed configuration, as far as the manager can."""
+
+    def download(self, name: str, folder: str) -> list[str]:
+        """Fetch what `install NAME` would into a folder; dependencies may come along."""
+
+    def describe(self, path: str) -> Query[PackageFacts]:
+        """Ask what a package file says of itself; the command fails if it is none."""
+
+    def installed(self, names: Sequence[str]) -> Query[tuple[PackageFacts, ...]]:
+        """Ask which of these packages are installed; the command may fail if one is not."""
+
+    def files(self, name: str) -> Query[PackageFiles]:
+        """Ask what files an installed package has."""
+
+    def architectures(self) -> Query[tuple[str, ...]]:
+        """Ask which architectures can be installed, the guest's own first."""
+
+    def blame(self, status: int, output: str, names: Sequence[str]) -> Blame | None:
+        """Say why a command that ended has failed, None if it has not.
+
+        `names` are the packages under test. A status of 0 may hide a failure.
+        """
 
     def blame_timeout(self, output: str, names: Sequence[str], seconds: float) -> Blame:
         """Say what was going on when the time was over."""
+
+
+def table(text: str) -> tuple[PackageFacts, ...]:
+    """Read lines of name, version and architecture, separated by tabs."""
+    rows = (line.split("\t") for line in text.splitlines())
+    return tuple(
+        PackageFacts(name=row[0], version=row[1], architecture=row[2])
+        for row in rows
+        if len(row) == 3
+    )
+
+
+def facts(text: str) -> PackageFacts:
+    """Read the one line that `table` reads many of; all is '' if there is none."""
+    return next(iter(table(text)), PackageFacts(name="", version="", architecture=""))
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Read words, each of them once."""
+    return tuple(dict.fromkeys(text.split()))

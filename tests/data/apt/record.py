@@ -22,8 +22,8 @@ from pathlib import Path
 from postroj.container.guest import Guest
 from postroj.container.nspawn import Bind, GuestSpec
 from postroj.errors import CommandError
-from postroj.image.pull import obtain
 from postroj.model import NetworkMode
+from postroj.prepare import obtain
 from postroj.probe.managers.apt import Apt
 from postroj.probe.package import GUEST_DIR
 from tests.support import debs
@@ -344,7 +344,7 @@ def record(image_name: str, name: str, case: Case, folder: Path, port: int) -> s
         argv = manager.refresh()
     binds = (Bind(source=folder, target=GUEST_DIR, read_only=True),)
     with obtain(image_name) as image:
-        spec = GuestSpec(layers=(image.path,), network=network, binds=binds)
+        spec = GuestSpec(layers=image.layers, network=network, binds=binds)
         with Guest(spec) as guest:
             hosts = set(
                 re.findall(

@@ -1,0 +1,52 @@
+"""What a guest has written, as a layer that can be stacked on its image."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from postroj.container.guest import STOP_TIMEOUT
+from postroj.errors import GuestError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from postroj.container.guest import Guest
+
+# What the kernel remembers of the files below, which a stranger to them must not believe.
+# Whiteouts, opaque folders and renamed ones keep their meaning (overlayfs.rst of the kernel).
+OF_THE_MOMENT = ("origin", "impure", "nlink", "uuid", "upper")
+
+SEEDED = ("hostname", "hosts", "machine-id", "resolv.conf")
+"""In `/etc`: what made this one guest what it was, and no other."""
+
+
+def settled(guest: Guest) -> Path:
+    """End all that runs in a guest; the folder of what it has written, there while the guest is.
+
+    Its mounts are those of the namespace around it, and stay.
+
+    :raises GuestError: if it does not end.
+    """
+    with suppress(ProcessLookupError):
+        os.kill(guest.leader, signal.SIGKILL)
+    if not guest.has_ended(STOP_TIMEOUT):
+        message = "the guest does not end, so what it has written may still change"
+        raise GuestError(message)
+    return guest.written
+
+
+def tar_argv(written: Path) -> list[str]:
+    """tar of a guest's writable layer, to stdout; nothing in the guest may be writing.
+
+    Whiteouts are character devices 0:0 there, and stay so.
+    """
+    return [
+        *("tar", "--create", f"--directory={written}", "--numeric-owner", "--sort=name"),
+        *("--xattrs", "--xattrs-include=*"),
+        *(f"--xattrs-exclude=trusted.overlay.{name}" for name in OF_THE_MOMENT),
+        *("--anchored", *(f"--exclude=./etc/{name}" for name in SEEDED)),
+        *("--warning=no-file-ignored", "."),  # sockets
+    ]

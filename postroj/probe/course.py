@@ -1,0 +1,60 @@
+"""Which steps a probe takes, in which order: what `--steps` and `--upgrade-from` mean together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from postroj.errors import UsageError
+from postroj.model import StepName
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+REPOSITORY = "repo"
+"""In the place of a file to upgrade from: the version of the guest's repositories."""
+ALL = tuple(name for name in StepName if name is not StepName.DOWNGRADE)
+LEAVING = (StepName.REMOVE, StepName.PURGE)
+"""Steps after which the package is not installed."""
+
+
+def course(text: str, *, upgrades: bool) -> tuple[StepName, ...]:
+    """Read the value of `--steps`, '' if there is none; `upgrades`: is there an older package?
+
+    :raises UsageError: if it names no step, one twice, or an order in which nobody can go.
+    """
+    if not text:
+        return (StepName.INSTALL, StepName.UPGRADE) if upgrades else (StepName.INSTALL,)
+    if text == "all":
+        return tuple(name for name in ALL if upgrades or name is not StepName.UPGRADE)
+    steps = tuple(_step(word) for word in text.split(","))
+    if trouble := _trouble(steps, upgrades=upgrades):
+        message = f"`--steps {text}` cannot be done: {trouble}"
+        raise UsageError(message)
+    return steps
+
+
+def _step(word: str) -> StepName:
+    try:
+        return StepName(word.strip())
+    except ValueError:
+        message = f"'{word}' is no step"
+        raise UsageError(message, hint=f"`all`, or some of {','.join(StepName)}") from None
+
+
+def _trouble(steps: Sequence[StepName], *, upgrades: bool) -> str:
+    """Say what is wrong with an order; '' if nothing is."""
+    if len(set(steps)) < len(steps):
+        return "a step is named twice"
+    if steps[0] is not StepName.INSTALL:
+        return "the first step is `install`"
+    leaving = [name for name in LEAVING if name in steps]
+    if leaving and list(steps[-len(leaving) :]) != leaving:
+        return "`remove` and `purge` are the last steps, in this order"
+    if not upgrades:
+        wanting = [name for name in (StepName.UPGRADE, StepName.DOWNGRADE) if name in steps]
+        return f"`{wanting[0]}` needs an older package, `--upgrade-from`" if wanting else ""
+    if StepName.UPGRADE not in steps:
+        return "`--upgrade-from` is for the step `upgrade`"
+    if StepName.DOWNGRADE in steps[: steps.index(StepName.UPGRADE)]:
+        return "`downgrade` comes after `upgrade`"
+    return ""

@@ -1,0 +1,168 @@
+"""Whom to blame when pacman fails: what it says.
+
+Each pattern is of a recorded output: `tests/data/pacman`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from postroj.probe.managers.base import Blame
+from postroj.probe.managers.causes import (
+    ERROR,
+    FAIL,
+    FULL,
+    MORE_TIME,
+    SLOW,
+    Cause,
+    blame_status,
+    first_cause,
+    not_ours,
+    plain,
+    unknown,
+    unmet,
+)
+from postroj.process import last_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+UNMET = r"unable to satisfy dependency '(?P<need>[^']+)' required by (?P<package>\S+)"
+VERSION = r"(?:-[^-\s]+-\d[^-\s]*)?"
+"""Which newer versions write behind a name."""
+
+PACKAGE = (
+    Cause(
+        pattern=r"^(?P<package>\S+): (?P<path>/.*) exists in filesystem "
+        r"\(owned by (?P<other>\S+)\)",
+        sentence="'{package}' ships '{path}', which is also in package '{other}'",
+        outcome=FAIL,
+    ),
+    Cause(
+        pattern=r"^(?P<package>\S+): (?P<path>/.*) exists in filesystem$",
+        sentence="'{package}' ships '{path}', which is there already and in no package",
+        outcome=FAIL,
+    ),
+    Cause(
+        pattern=r"^(?P<path>/.*) exists in both '(?P<package>[^']+)' and '(?P<other>[^']+)'",
+        sentence="'{package}' ships '{path}', which is also in package '{other}'",
+        outcome=FAIL,
+    ),
+    Cause(
+        pattern=r"could not extract (?P<path>/.*) \((?P<why>.*)\)\n"
+        r"error: problem occurred while \w+ (?P<package>\S+)",
+        sentence="'{path}' of '{package}' cannot be unpacked: {why}",
+        outcome=FAIL,
+    ),
+    Cause(
+        pattern=r"'(?:[^'\n]*/)?(?P<file>[^/'\n]+)': (?:cannot open package file|libarchive error|"
+        r"missing package metadata|invalid or corrupted package$)",
+        sentence="'{file}' is not a complete pacman package",
+        outcome=FAIL,
+    ),
+    Cause(
+        pattern=r"package (?P<package>\S+?)-[^-\s]+-[^-\s]+-(?P<architecture>[^-\s]+) does "
+        r"not have a valid architecture",
+        sentence="'{package}' is for {architecture}, which the guest is not",
+        outcome=FAIL,
+    ),
+)
+FULL_DISK, *REPOSITORY = not_ours(
+    try_it="pacman -Sy",
+    full=rf"{FULL}|Partition \S+ too full|not enough free disk space|\(Write failed\)",
+    unsigned=r"\(PGP signature\)|required key missing|missing required signature|"
+    r"is (?:unknown|marginal) trust|\.sig' from",
+    mismatch=r"is corrupted \(invalid or corrupted package|invalid or corrupted database|"
+    r"Unrecognized archive format",
+    unfetched=r"failed retrieving file|failed to synchronize all databases|"
+    r"failed to retrieve some files",
+    locked=r"unable to lock database",
+)
+DEPENDENCIES = (
+    Cause(
+        pattern=rf"^:: (?P<package>\S+?){VERSION} and (?P<other>\S+?){VERSION} are in conflict",
+        sentence="'{package}' and '{other}' are in conflict",
+        outcome=FAIL,
+    ),
+    Cause(
+        pattern=r"^:: installing (?P<package>\S+) .*breaks dependency '(?P<need>[^']+)' "
+        r"required by (?P<by>\S+)",
+        sentence="'{package}' takes away '{need}', which '{by}' depends on",
+        outcome=FAIL,
+    ),
+    Cause(
+        pattern=r"target not found: (?P<name>\S+)",
+        sentence="the guest's repositories have no package '{name}'",
+        outcome=ERROR,
+    ),
+)
+
+HEADING = re.compile(
+    r"^(?:(?P<verb>installing|upgrading|reinstalling|downgrading|removing) (?P<package>\S+)\.\.\.$|"
+    r"\(\d+/\d+\) (?P<hook>.+)$)",
+    re.MULTILINE,
+)
+"""Above what scripts and hooks say."""
+
+SCRIPT = re.compile(
+    r"^error: command (?:failed to execute correctly|terminated by signal \d+: (?P<signal>.+))$",
+    re.MULTILINE,
+)
+
+
+def blame(status: int, output: str, names: Sequence[str]) -> Blame | None:
+    """Say why pacman failed, or what it passed over; None if it did not fail.
+
+    pacman goes on where a script fails, and says that all is well. Scripts of packages that are
+    not under test are passed over here, too.
+    """
+    text = plain(output)
+    if found := _blame_script(text, names):
+        return found
+    if status == 0:
+        return None
+    return (
+        first_cause(text, [FULL_DISK], names)
+        or first_cause(text, PACKAGE, names)
+        or first_cause(text, REPOSITORY, names)
+        or unmet(text, UNMET, names)
+        or first_cause(text, DEPENDENCIES, names)
+        or blame_status(status, "pacman", text)
+        or unknown(text, "pacman failed")
+    )
+
+
+def _blame_script(text: str, names: Sequence[str]) -> Blame | None:
+    """Name the package whose script failed, or the hook: one that it brought or has pulled."""
+    for match in SCRIPT.finditer(text):
+        above = list(HEADING.finditer(text, 0, match.start()))
+        if not above or (above[-1]["package"] and above[-1]["package"] not in names):
+            continue
+        last = above[-1]
+        how = f"was killed by a signal ({match['signal']})" if match["signal"] else "failed"
+        subject = f"a script of '{last['package']}'"
+        if last["hook"]:
+            subject = f"the hook '{last['hook'].removesuffix('...')}' of pacman"
+        return Blame(
+            outcome=FAIL,
+            sentence=f"{subject} {how}",
+            evidence=last_lines(text[last.start() : match.end()]),
+        )
+    return None
+
+
+def blame_timeout(output: str, names: Sequence[str], seconds: float) -> Blame:
+    """Say what was going on when the time was over; before it installs, the network is slow."""
+    text = plain(output)
+    above = list(HEADING.finditer(text))
+    if not above:
+        return unknown(text, f"pacman did not end within {seconds:g} s", SLOW)
+    last = above[-1]
+    doing = f"running the hook '{last['hook']}'" if last["hook"] else last[0].rstrip(".")
+    return Blame(
+        outcome=FAIL if last["hook"] or last["package"] in names else ERROR,
+        sentence=f"pacman hung for {seconds:g} s while {doing}",
+        evidence=last_lines(text[last.start() :]),
+        hint=MORE_TIME,
+    )

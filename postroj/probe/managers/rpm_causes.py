@@ -1,0 +1,317 @@
+"""Whom to blame when dnf or zypper fails: what they and rpm say.
+
+The patterns are of recorded outputs, `tests/data/rpm`, but for a few words of yum and of dnf that
+differ from version to version.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from typing import TYPE_CHECKING
+
+from postroj.probe.managers import causes
+from postroj.probe.managers.base import Blame
+from postroj.probe.managers.causes import (
+    ERROR,
+    FAIL,
+    FULL,
+    MORE_TIME,
+    SLOW,
+    Cause,
+    blame_status,
+    first_cause,
+    not_ours,
+    unknown,
+    unmet,
+)
+from postroj.process import last_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NOTHING_PROVIDES = (
+    r"nothing provides '?(?P<need>[^'\n]+?)'? needed by (?:the to be installed )?"
+    r"(?P<package>\S+?)(?: from \S+)?$"
+)
+NO_PROVIDER = (
+    r"(?<!\S)(?P<package>\S+?)(?: from \S+)? requires "
+    r"'?(?P<need>[^'\n]+?)'?, but (?P<why>none of the providers can be installed|"
+    r"this requirement cannot be provided)"
+)
+
+CONFLICTS = (
+    Cause(
+        pattern=r"(?<!\S)(?P<package>\S+?)(?: from \S+)? "
+        r"conflicts with '?(?P<need>[^'\n]+?)'? provided by (?:the (?:to be )?installed )?"
+        r"(?P<by>\S+)",
+        sentence="'{package}' conflicts with '{need}', which '{by}' provides",
+        outcome=FAIL,
+    ),
+    Cause(
+        pattern=r"package (?P<package>\S+?)(?: from \S+)? obsoletes '?(?P<need>[^'\n]+?)'? "
+        r"provided by (?P<by>\S+)",
+        sentence="'{package}' would replace '{need}', which '{by}' provides",
+        outcome=FAIL,
+    ),
+)
+
+FILES_OF = (
+    Cause(
+        pattern=r"file (?P<path>/.*?) from install of (?P<package>\S+) conflicts with file from "
+        r"package (?P<other>\S+)",
+        sentence="'{package}' ships '{path}', which is also in package '{other}'",
+        outcome=FAIL,
+    ),
+    Cause(
+        pattern=r"file (?P<path>/.*?) conflicts between attempted installs of (?P<package>\S+) and "
+        r"(?P<other>\S+)",
+        sentence="'{package}' ships '{path}', which is also in package '{other}'",
+        outcome=FAIL,
+    ),
+    Cause(  # of zypper
+        pattern=r"^File (?P<path>/.*)\n +from install of\n +(?P<package>\S+) .*\n +conflicts with "
+        r"file from (?:package|install of)\n +(?P<other>\S+)",
+        sentence="'{package}' ships '{path}', which is also in package '{other}'",
+        outcome=FAIL,
+    ),
+    Cause(
+        pattern=r"unpacking of archive failed(?: on file (?P<path>/[^;\n]*?)(?:;[0-9a-f]+)?)?: "
+        r"(?:cpio: )?(?P<why>.*)\n(?:.*\n)*?(?:error: |Unpack error: )(?P<package>\S+)",
+        sentence="'{path}' of '{package}' cannot be unpacked: {why}",
+        outcome=FAIL,
+    ),
+    Cause(
+        pattern=r"Error unpacking rpm package (?P<package>\S+)",
+        sentence="the files of '{package}' cannot be unpacked",
+        outcome=FAIL,
+        hint="is there a directory in the place of one of its files?",
+    ),
+    Cause(
+        pattern=r"^Package (?P<package>\S+) is not signed$|"
+        r"^(?P<other>\S+) \(Plain RPM files cache\): Signature verification failed \[[56]-",
+        sentence="'{package}{other}' has no signature, and rpm in the guest demands one",
+        outcome=ERROR,
+        hint="`--setup` can change what '%_pkgverify_level' demands, rpm-macros(7)",
+    ),
+    Cause(
+        pattern=r"package (?P<package>\S+) does not verify: .*digest|"
+        r"^(?P<other>\S+) \(Plain RPM files cache\): Signature verification failed \[2-",
+        sentence="'{package}{other}' is not a complete .rpm package",
+        outcome=FAIL,
+    ),
+    Cause(
+        pattern=r"(?:Failed to read package header from file \"|Problem reading the RPM header of |"
+        r"Can not load RPM file: |Could not open: |Failed to add local package:? \"?)"
+        r"(?:\S*/)?(?P<file>[^/\s\"]+?)\"?[.:]?(?:\s|$)",
+        sentence="'{file}' is not a complete .rpm package",
+        outcome=FAIL,
+    ),
+    Cause(
+        pattern=r"package (?P<package>\S+?)(?: from \S+)? does not have a compatible architecture",
+        sentence="'{package}' is for an architecture that the guest is not",
+        outcome=FAIL,
+    ),
+    Cause(  # all that zypper says of it
+        pattern=r"No provider of '_tmpRPMcache_:(?P<name>[^='\n]+)[=']",
+        sentence="zypper takes no package '{name}' from its file: is it for another architecture?",
+        outcome=FAIL,
+    ),
+)
+
+PASSED_OVER = (
+    Cause(
+        pattern=r"'(?P<package>\S+)' from repository '.*' has lower version than the installed one",
+        sentence="the guest has a newer version of the package already",
+        outcome=ERROR,
+        hint="give the package a higher version, or choose an older image",
+    ),
+    Cause(
+        pattern=r"(?:No match for argument: |Argument resolves to no package: |No package \"?)"
+        r"(?P<name>[^\s\"/]+)",
+        sentence="the guest's repositories have no package '{name}'",
+        outcome=ERROR,
+    ),
+)
+"""What zypper, in some versions, only warns of."""
+
+REPOSITORY = not_ours(
+    try_it="dnf makecache` or `zypper refresh",
+    full=rf"{FULL}|needs \S+ more space on the|Failed writing received data|"
+    r"Can't hardlink/copy|Not enough disk space|Failure writing output",
+    unsigned=r"GPG verification is enabled|You have enabled checking of packages via GPG|"
+    r"Signature verification failed|OpenPGP check for package .* has failed|GPG check FAILED|"
+    r"Public key for .* is not installed|Signature verification failed",
+    mismatch=r"checksum doesn't match|Digest verification failed|has wrong checksum",
+    unfetched=r"Failed to download (?:metadata|packages)|Error downloading packages|"
+    r"Could not refresh the repositories|not found on medium|Can't provide file|"
+    r"Valid metadata not found|Timeout exceeded when accessing|"
+    r"^Preloading: .*\[(?!done)[^\]\n]+\]|Failed to retrieve new repository metadata",
+    locked=r"Waiting for (?:a lock|process)|System management is locked|"
+    r"Another app is currently holding the yum lock",
+)
+SCRIPT = re.compile(
+    r"%(?P<script>\w+)\((?P<nevra>[^)\s]+)\) scriptlet failed, "
+    r"(?:exit status (?P<status>\d+)|signal (?P<signal>\d+))|"
+    r"^Warning: (?P<file>\S+) %(?P<late>\w+) script failed \(returned (?P<returned>\d+)\)",
+    re.MULTILINE,
+)
+BEGIN = re.compile(
+    r"^ *(?:Running scriptlet: |Running %\w+ scriptlet: |"
+    r"\(\d+/\d+\) (?:Installing|Removing)|Preparing \[|"
+    r"Executing %)",
+    re.MULTILINE,
+)
+TRANSACTION_FAILED = re.compile(
+    r"^(?:Transaction failed: Rpm transaction failed|Error: Could not run transaction)",
+    re.MULTILINE,
+)
+NOT_DONE = re.compile(r": (?:install|erase) failed$|^Unpack error|^Failed:$", re.MULTILINE)
+FATAL = ("pretrans", "pre", "preun", "preuntrans")
+"""Scripts without which rpm does nothing to their package; of others it says that they failed."""
+IN_SPEC = {"prein": "pre", "postin": "post"}
+
+UNDER_WAY = re.compile(
+    r"^ *(?:Running scriptlet: (?P<scriptlet>\S+)|"
+    r"\(\d+/\d+\) (?P<verb>Installing|Removing):? (?P<package>\S+) \[|"
+    r"Executing %(?P<late>\w+) script '(?P<file>\S+)'|"
+    r"\(\d+/\d+\) Executing (?P<script>\w+) script for: (?P<nevra>\S+) \[)",
+    re.MULTILINE,
+)
+TRANSACTION = re.compile(r"^Running transaction$", re.MULTILINE)
+FINISHED = re.compile(
+    r"^\[\d+/\d+\] (?:Installing|Upgrading|Downgrading|Reinstalling|Removing) (\S+)", re.MULTILINE
+)
+DEPENDENCIES = re.compile(r"^Installing (?:weak )?dependencies:\n((?: .+\n)+)", re.MULTILINE)
+
+
+VERBS = {"Installing": "installing", "Removing": "removing"}
+
+
+def name_of(nevra: str) -> str:
+    """Return the name in `foo-bar-1:1.0-1.noarch`, with `.rpm` or without."""
+    parts = nevra.rstrip(":").rsplit("-", 2)
+    return parts[0] if len(parts) == 3 else nevra
+
+
+def plain(output: str) -> str:
+    """Return an output without its overwritten progress, and without the marks of dnf 5."""
+    return re.sub(r"^(?:>>> )?(?:\[RPM\] )?", "", causes.plain(output), flags=re.MULTILINE)
+
+
+def blame(tool: str, status: int, output: str, names: Sequence[str]) -> Blame | None:
+    """Say why dnf or zypper failed, or what it passed over; None if it did not fail.
+
+    rpm goes on where most scripts fail, and so do dnf 4 and zypper, with a status that says that
+    all is well. Such scripts of packages that are not under test are passed over here, too.
+    """
+    text = plain(output)
+    scripts = list(SCRIPT.finditer(text))
+    if found := _blame_script(text, scripts, names):
+        return found
+    if status in (0, SCRIPTS_FAILED):
+        return first_cause(text, PASSED_OVER, names, name_of)
+    if scripts and _is_all_said(text):
+        return None
+    return (
+        first_cause(text, REPOSITORY[:1], names)
+        or first_cause(text, FILES_OF, names, name_of)
+        or first_cause(text, REPOSITORY[1:], names)
+        or unmet(text, NOTHING_PROVIDES, names, name_of)
+        or first_cause(text, CONFLICTS, names, name_of)
+        or unmet(text, NO_PROVIDER, names, name_of)
+        or first_cause(text, PASSED_OVER, names, name_of)
+        or blame_status(status, tool, text)
+        or unknown(text, f"{tool} failed")
+    )
+
+
+SCRIPTS_FAILED = 107
+"""Of zypper: all is installed, and a script failed."""
+
+
+def _is_all_said(text: str) -> bool:
+    """Whether dnf failed for nothing but scripts, which were judged."""
+    return bool(TRANSACTION_FAILED.search(text)) and not NOT_DONE.search(text)
+
+
+def _blame_script(text: str, found: Sequence[re.Match[str]], names: Sequence[str]) -> Blame | None:
+    """Name the script that failed: one of a package under test, or one that it has pulled."""
+    ours = [match for match in found if _package(match) in names]
+    pulled = [match for match in found if "trigger" in _script(match)]
+    fatal = [match for match in found if _script(match) in FATAL]
+    for match in (*ours, *pulled, *fatal):
+        where = " in a trigger" if match in pulled else ""
+        foreign = not where and match not in ours
+        begins = [begin.start() for begin in BEGIN.finditer(text, 0, match.start())]
+        number = match["signal"]
+        how = (
+            f"was killed by a signal ({signal.strsignal(int(number)) or number})"
+            if number
+            else f"ended with status {match['status'] or match['returned']}"
+        )
+        return Blame(
+            outcome=ERROR if foreign else FAIL,
+            sentence=f"the %{_script(match)} script of '{_package(match)}'"
+            + (", which is not under test," if foreign else "")
+            + f" {how}{where}",
+            evidence=last_lines(text[begins[-1] if begins else 0 : match.end()]),
+        )
+    return None
+
+
+def _package(match: re.Match[str]) -> str:
+    return name_of(match["nevra"] or match["file"])
+
+
+def _script(match: re.Match[str]) -> str:
+    """Return the name of a script as a spec file has it."""
+    script = match["script"] or match["late"]
+    return IN_SPEC.get(script, script)
+
+
+def blame_timeout(tool: str, output: str, names: Sequence[str], seconds: float) -> Blame:
+    """Say what was going on: a script, or nothing yet that a package could do."""
+    text = plain(output)
+    for cause in (REPOSITORY[5], REPOSITORY[3], REPOSITORY[4]):
+        if found := first_cause(text, [cause], names):
+            return found
+    steps = list(UNDER_WAY.finditer(text))
+    if steps:
+        last = steps[-1]
+        package = name_of(
+            next(filter(None, map(last.group, ("scriptlet", "package", "file", "nevra"))))
+        )
+        doing = VERBS.get(last["verb"] or "", "running a script of")
+        if last["late"] or last["script"]:
+            doing = f"running the %{_script(last)} script of"
+        return _hung(tool, text[last.start() :], seconds, doing, package, package in names)
+    if begun := TRANSACTION.search(text):
+        return _blame_silence(tool, text, begun.start(), names, seconds)
+    sentence = f"{tool} did not end within {seconds:g} s"
+    return unknown(text, sentence, SLOW)
+
+
+def _blame_silence(tool: str, text: str, begun: int, names: Sequence[str], seconds: float) -> Blame:
+    """Guess with dnf 5, which names a package only when it is done with it.
+
+    Dependencies come first: as long as one of them is not done, it may be what hangs.
+    """
+    done = [name_of(word) for word in FINISHED.findall(text)]
+    tables = "".join(DEPENDENCIES.findall(text))
+    waiting = [
+        row.split()[0]
+        for row in tables.splitlines()
+        if not any(row.split()[0].startswith(name) for name in done)
+    ]
+    package = waiting[0] if waiting else next((n for n in names if n not in done), "")
+    return _hung(tool, text[begun:], seconds, "installing or removing", package, not waiting)
+
+
+def _hung(tool: str, said: str, seconds: float, doing: str, package: str, is_ours: bool) -> Blame:
+    return Blame(
+        outcome=FAIL if is_ours else ERROR,
+        sentence=f"{tool} hung for {seconds:g} s while {doing} '{package}'",
+        evidence=last_lines(said),
+        hint=MORE_TIME,
+    )

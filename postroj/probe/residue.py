@@ -1,0 +1,227 @@
+"""What a purged package leaves behind: files, folders and users that the guest had not before.
+
+Names are read from the host, without following a link of the guest. What another package owns by
+now, or its scripts make, is not left behind, nor is what no package can help (`EXCUSED`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from postroj.container import inside
+from postroj.model import CheckKind, Manager, Outcome
+from postroj.probe import snapshot
+from postroj.probe.question import Question
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from postroj.container.guest import Guest
+    from postroj.probe.checks import Answer
+    from postroj.probe.gone import Belongings
+
+FILES = Question(kind=CheckKind.FILE, subject="no file left behind")
+USERS = Question(kind=CheckKind.FILE, subject="no user left behind")
+LINKS = Question(kind=CheckKind.FILE, subject="no dangling unit link")
+
+SHOWN = 20
+"""So many of what was left are named."""
+
+UNSEEN = {"proc", "sys", "dev", "run", "tmp"}
+"""Folders at the top which do not outlive the guest."""
+
+EXCUSED = re.compile(
+    r"""
+    /var/(tmp|cache|run|lock|backups)(/.*)?            # of the moment, or made again at will
+    | /(root|home)/\..*                                # traces of commands
+    | /var/log/(journal|apt|private|zypp|dnf.*|hawkey\.log|yum\.log|pacman\.log|zypper\.log
+        |dpkg\.log|alternatives\.log|lastlog|wtmp|btmp|faillog|tallylog)(/.*)?
+    | /var/lib/(dpkg|apt|aptitude|ucf|rpm|dnf|yum|zypp|pacman|portables|private|dbus|pam)(/.*)?
+    | /usr/lib/sysimage(/.*)?                          # databases of package managers
+    | /var/lib/systemd/(?!deb-systemd-).*              # the manager's own state
+    | /etc/(passwd|group|shadow|gshadow|subuid|subgid)[-+]?
+    | /etc/(\.pwd\.lock|\.updated|machine-id|ld\.so\.cache|mtab|mailcap)
+    | /var/\.updated
+    | .*/__pycache__(/.*)?
+    | .*/(mimeinfo\.cache|icon-theme\.cache|giomodule\.cache|loaders\.cache|gschemas\.compiled)
+    | /usr/share/(info/dir(\.old)?|mime/.*|applications/mimeinfo\.cache)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+UNIT_LINK = re.compile(r"/etc/systemd/(system|user)/(?P<rest>.+)", re.DOTALL)
+
+RPM = "rpm --query --all --list"
+LISTS = {
+    Manager.APT: "cat /var/lib/dpkg/info/*.list",
+    Manager.DNF: RPM,
+    Manager.ZYPPER: RPM,
+    Manager.PACMAN: "pacman --query --list --quiet",
+}
+"""Commands that print the paths of all installed packages."""
+
+# Patterns come first, names from stdin. Where /lib is a link into /usr, lists may have it unlinked.
+UNOWNED = r"""
+set -eu
+names=$(mktemp)
+cat > "$names"
+merged=; if [ -L /lib ]; then merged='s#^/(lib|lib32|lib64|bin|sbin)/#/usr/\1/#'; fi
+{ %s; } | sed -E -e 's#(.)/$#\1#' -e "$merged" | grep -Fxvf - "$names" || [ $? = 1 ]
+rm "$names"
+"""
+
+
+SCRIPTS = {
+    Manager.APT: "cat /var/lib/dpkg/info/*.preinst /var/lib/dpkg/info/*.postinst",
+    Manager.DNF: "rpm --query --all --scripts",
+    Manager.ZYPPER: "rpm --query --all --scripts",
+    Manager.PACMAN: "cat /var/lib/pacman/local/*/install",
+}
+"""Commands that print what installed packages do when they are installed."""
+
+# What one of them creates belongs to it, and so it is no wonder that it stays.
+CLAIMED = r"""
+set -u
+names=$(mktemp)
+cat > "$names"
+{ %s; cat /usr/lib/sysusers.d/*.conf /usr/lib/tmpfiles.d/*.conf; } 2>/dev/null \
+    | grep -a -o -w -F -f "$names" | sort -u
+rm "$names"
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inventory:
+    """What a guest has before a package comes."""
+
+    names: frozenset[str]
+    users: frozenset[str]
+
+
+def take(guest: Guest) -> Inventory:
+    """Make an inventory."""
+    return Inventory(names=names(guest.leader), users=snapshot.take(guest).users)
+
+
+def names(leader: int) -> frozenset[str]:
+    """Paths of all files and folders of a guest, but those at the top that do not last."""
+    found = []
+    top = f"/proc/{leader}/root/."
+    for folder, folders, files, _ in os.fwalk(top):
+        inner = folder.removeprefix(top)
+        if not inner:
+            folders[:] = [name for name in folders if name not in UNSEEN]
+        found += [f"{inner}/{name}" for name in (*folders, *files)]
+    return frozenset(found)
+
+
+class Residue:
+    """What is left once a package was purged."""
+
+    def __init__(
+        self, guest: Guest, manager: Manager | None, before: Inventory, own: Belongings
+    ) -> None:
+        self._guest = guest
+        self._manager = manager
+        self._before = before
+        self._own = own
+
+    def ask_files(self, packages: Sequence[str], kept: Sequence[str]) -> Answer:
+        """Name what was left; `kept` are suffixes of copies that the package manager keeps.
+
+        Where dependencies came along, and stay, only what bears a name of the package's is its.
+        """
+        new = names(self._guest.leader) - self._before.names
+        left = self._unowned(new)
+        has_company = len(left) < len(new)
+        left = {p for p in left if not EXCUSED.fullmatch(p) and not p.endswith(tuple(kept))}
+        words = {*packages, *(unit.partition(".")[0].rstrip("@") for unit in self._own.units)}
+        words |= snapshot.take(self._guest).users - self._before.users
+        if has_company:
+            left = {path for path in left if self._is_own(path, words)}
+        claimed = self._claimed(outermost(left))
+        tops = [path for path in outermost(left) if path not in claimed]
+        if not tops:
+            return Outcome.PASS, "none"
+        lines = [self._described(path, left) for path in tops[:SHOWN]]
+        more = [f"and {len(tops) - SHOWN} more"] if len(tops) > SHOWN else []
+        return Outcome.FAIL, "\n".join([f"left behind: {count(len(tops))}", *lines, *more])
+
+    def ask_users(self) -> Answer:
+        """Name the users that were left, which is a failure only where a purge is to remove them.
+
+        By the rules of the other distributions a user stays, since files of it may.
+        """
+        users = snapshot.take(self._guest).users - self._before.users
+        new = sorted(users - self._claimed(users))
+        if not new:
+            return Outcome.PASS, "none"
+        left = ", ".join(new)
+        if self._manager is not Manager.APT:
+            return Outcome.PASS, f"{left} left behind, as the rules of this distribution have it"
+        return Outcome.FAIL, f"left behind: {left}"
+
+    def ask_links(self) -> Answer:
+        """Name links of enabled units that lead nowhere any more."""
+        new = names(self._guest.leader) - self._before.names
+        left = sorted(path for path in new if UNIT_LINK.fullmatch(path) and self._dangles(path))
+        if not left:
+            return Outcome.PASS, "none"
+        return Outcome.FAIL, "\n".join(["links to units that are gone", *left])
+
+    def _unowned(self, paths: Collection[str]) -> set[str]:
+        """Those that no installed package has."""
+        if not self._manager or not paths:
+            return set(paths)
+        plain = sorted(path for path in paths if "\n" not in path)
+        text = b"".join(os.fsencode(path) + b"\n" for path in plain)
+        argv = ["sh", "-c", UNOWNED % LISTS[self._manager]]
+        said = self._guest.run(argv, stdin=text, timeout=60).stdout
+        return {os.fsdecode(line) for line in said.split(b"\n") if line}
+
+    def _claimed(self, names: Collection[str]) -> set[str]:
+        """Those paths or users that a package which is still there has made, or would have."""
+        if not self._manager or not names:
+            return set()
+        text = "".join(f"{name}\n" for name in sorted(names) if "\n" not in name)
+        argv = ["sh", "-c", CLAIMED % SCRIPTS[self._manager]]
+        said = self._guest.run(argv, stdin=os.fsencode(text), ok=range(256), timeout=60).stdout
+        return {os.fsdecode(line) for line in said.split(b"\n")}
+
+    def _is_own(self, path: str, words: Iterable[str]) -> bool:
+        below = any(f"{path}/".startswith(f"{parent}/") for parent in self._new_own())
+        return below or any(word in path for word in words)
+
+    def _new_own(self) -> Iterable[str]:
+        return self._own.paths - self._before.names - {"/"}
+
+    def _described(self, path: str, left: Collection[str]) -> str:
+        inner = sum(other.startswith(f"{path}/") for other in left)
+        if inner:
+            return f"{path}/ with {count(inner)}"
+        return f"{path} (a link that leads nowhere)" if self._dangles(path) else path
+
+    def _dangles(self, path: str) -> bool:
+        try:
+            os.close(inside.open_path(self._guest.leader, path))
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return False
+
+
+def outermost(paths: Collection[str]) -> list[str]:
+    """Those of the paths that lie in no other one, sorted."""
+    tops: list[str] = []
+    for path in sorted(paths, key=lambda path: path.split("/")):
+        if not tops or not path.startswith(f"{tops[-1]}/"):
+            tops.append(path)
+    return tops
+
+
+def count(number: int) -> str:
+    """Say how many files, folders among them."""
+    return f"{number} file{'s'[: number != 1]}"

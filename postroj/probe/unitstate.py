@@ -1,0 +1,239 @@
+"""What a guest's manager says of its units: properties of org.freedesktop.systemd1(5)."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from postroj.container.guest import Guest
+
+PROPERTIES = (
+    "Accept",
+    "ActiveEnterTimestampMonotonic",
+    "ActiveState",
+    "AssertResult",
+    "AssertTimestampMonotonic",
+    "ConditionResult",
+    "ConditionTimestampMonotonic",
+    "ExecMainCode",
+    "ExecMainStatus",
+    "Id",
+    "InactiveExitTimestampMonotonic",
+    "Job",
+    "LastTriggerUSec",
+    "Listen",
+    "LoadState",
+    "MainPID",
+    "NAccepted",
+    "NRestarts",
+    "Names",
+    "RequiredBy",
+    "Result",
+    "SourcePath",
+    "SubState",
+    "TriggeredBy",
+    "Triggers",
+    "Type",
+    "UnitFileState",
+    "WantedBy",
+)
+UNIT_TYPES = (
+    *("service", "socket", "target", "device", "mount", "automount", "swap", "timer", "path"),
+    *("slice", "scope"),
+)
+KILLED = {"2": "killed by signal", "3": "dumped core by signal"}
+"""Values of ExecMainCode besides 1, `exited` (wait(2), si_code)."""
+NEVER = ("", "0", "n/a", "infinity")
+"""How a timer says that there is no such moment."""
+LISTEN = re.compile(r"(?P<address>.+) \((?P<kind>\w+)\)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitState:
+    """A unit as its manager describes it at one moment."""
+
+    name: str
+    """Its real one, whatever alias was asked for."""
+    load: str
+    active: str
+    sub: str
+    result: str = ""
+    kind: str = ""
+    """Of a service: `simple`, `oneshot`, ..."""
+    main_pid: int = 0
+    restarts: int = 0
+    since: float = 0.0
+    """When it became active, in seconds of the monotonic clock, which host and guest share."""
+    started: float = 0.0
+    """When it was last started, in the same seconds; 0 if it never was."""
+    has_job: bool = False
+    exit: str = ""
+    """How its main process ended, in words; '' if it has not."""
+    exit_status: int = 0
+    unmet_condition: bool = False
+    unmet_assertion: bool = False
+    names: tuple[str, ...] = ()
+    """The real one and all aliases."""
+    file_state: str = ""
+    """As `systemctl is-enabled` has it."""
+    wanted_by: tuple[str, ...] = ()
+    """What starts it: targets, mostly."""
+    source: str = ""
+    """The SysV script, or other file, that it was generated from."""
+    triggers: tuple[str, ...] = ()
+    triggered_by: tuple[str, ...] = ()
+    listens: tuple[tuple[str, str], ...] = ()
+    """Of a socket: address and kind (`Stream`, `Datagram`, ...)."""
+    accept: bool = False
+    """Of a socket: whether each connection gets a service of its own."""
+    accepted: int = 0
+    """Of such a socket: connections so far."""
+    elapsed: bool = False
+    """Of a timer: whether it has elapsed."""
+
+    @property
+    def text(self) -> str:
+        """As `systemctl status` has it: `active (running)`."""
+        return f"{self.active} ({self.sub})"
+
+    @property
+    def is_sysv(self) -> bool:
+        """Whether it was made of a SysV script."""
+        return self.file_state == "generated" and "/init.d/" in self.source
+
+
+def unit_name(text: str) -> str:
+    """Complete a unit's name as systemctl does: `nginx` is `nginx.service`."""
+    return text if text.rpartition(".")[2] in UNIT_TYPES else f"{text}.service"
+
+
+def is_template(name: str) -> bool:
+    """Whether it is `NAME@.TYPE`, of which instances are made."""
+    return name.rpartition(".")[0].endswith("@")
+
+
+def template_of(name: str) -> str:
+    """Return `NAME@.TYPE` of an instance; '' for what is none."""
+    stem, at, instance = name.rpartition(".")[0].partition("@")
+    return f"{stem}@.{name.rpartition('.')[2]}" if at and instance else ""
+
+
+def parse(text: str) -> UnitState:
+    """Read what `systemctl show` printed of one unit."""
+    pairs = [line.partition("=")[::2] for line in text.splitlines()]
+    values = dict(pairs)
+
+    def seconds(name: str) -> float:
+        return int(values.get(name) or 0) / 1e6
+
+    def names(*keys: str) -> tuple[str, ...]:
+        return tuple(word for key in keys for word in values.get(key, "").split())
+
+    code, status = values.get("ExecMainCode", "0"), values.get("ExecMainStatus", "")
+    tested, asserted = "ConditionTimestampMonotonic", "AssertTimestampMonotonic"
+    return UnitState(
+        name=values.get("Id", ""),
+        load=values.get("LoadState", ""),
+        active=values.get("ActiveState", ""),
+        sub=values.get("SubState", ""),
+        result=values.get("Result", ""),
+        kind=values.get("Type", ""),
+        main_pid=int(values.get("MainPID") or 0),
+        restarts=int(values.get("NRestarts") or 0),
+        since=seconds("ActiveEnterTimestampMonotonic"),
+        started=seconds("InactiveExitTimestampMonotonic"),
+        has_job=values.get("Job", "") not in ("", "0"),
+        exit="" if code == "0" else f"{KILLED.get(code, 'ended with status')} {status}",
+        exit_status=int(status or 0),
+        # what was never tested says "no" as well
+        unmet_condition=values.get("ConditionResult") == "no" and seconds(tested) > 0,
+        unmet_assertion=values.get("AssertResult") == "no" and seconds(asserted) > 0,
+        names=names("Names"),
+        file_state=values.get("UnitFileState", ""),
+        wanted_by=names("WantedBy", "RequiredBy"),
+        source=values.get("SourcePath", ""),
+        triggers=names("Triggers"),
+        triggered_by=names("TriggeredBy"),
+        listens=tuple(_listens(pairs)),
+        accept=values.get("Accept") == "yes",
+        accepted=int(values.get("NAccepted") or 0),
+        elapsed=values.get("LastTriggerUSec", "") not in NEVER,
+    )
+
+
+def _listens(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Read `Listen=ADDRESS (KIND)`, and `ListenKIND=ADDRESS` of systemd before 227."""
+    found = []
+    for key, value in pairs:
+        if key == "Listen" and (match := LISTEN.fullmatch(value)):
+            found.append((match["address"], match["kind"]))
+        elif key.startswith("Listen") and key != "Listen" and value:
+            found.append((value, key.removeprefix("Listen")))
+    return found
+
+
+def look(guest: Guest, name: str) -> UnitState:
+    """Ask the guest's manager about a unit now."""
+    return parse(guest.run(_argv([name]), timeout=30).text)
+
+
+def look_all(guest: Guest, names: Sequence[str]) -> list[UnitState]:
+    """Ask about many units at once, in their order; templates cannot be asked about."""
+    if not names:
+        return []
+    blocks = guest.run(_argv(names), timeout=60).text.split("\n\n")
+    return [parse(block) for block in blocks if block.strip()]
+
+
+def _argv(names: Sequence[str]) -> list[str]:
+    return ["systemctl", "show", f"--property={','.join(PROPERTIES)}", "--", *names]
+
+
+def unmet(guest: Guest, name: str, what: str) -> list[str]:
+    """Which `Conditions` or `Asserts` of a unit do not hold: `ConditionPathExists=/etc/x`.
+
+    All that its files have, where nobody knows: without a bus, or when the manager has read its
+    files anew since.
+    """
+    path = f"/org/freedesktop/systemd1/unit/{escape(name)}"
+    interface = ("org.freedesktop.systemd1", path, "org.freedesktop.systemd1.Unit", what)
+    done = guest.run(["busctl", "get-property", *interface], ok=range(256), timeout=30)
+    if found := parse_unmet("" if done.status else done.text):
+        return found
+    text = guest.run(["systemctl", "cat", "--", name], ok=range(256), timeout=30).text
+    prefix = what.removesuffix("s")
+    return [line.strip() for line in text.splitlines() if line.startswith(prefix) and "=" in line]
+
+
+def parse_unmet(text: str) -> list[str]:
+    """Read an array of (name, is a trigger, is negated, parameter, result): what has failed.
+
+    Of the triggers, those with `|`, one suffices.
+    """
+    try:
+        words = shlex.split(text)[2:]
+    except ValueError:  # a quotation mark that busctl has not escaped
+        return []
+    rows = [words[i : i + 5] for i in range(0, len(words) - 4, 5)]
+    alternatives = [row for row in rows if row[1] == "true"]
+    none = all(int(row[4]) < 0 for row in alternatives)
+    return [
+        f"{name}={'|' if trigger == 'true' else ''}{'!' if negated == 'true' else ''}{parameter}"
+        for name, trigger, negated, parameter, result in reversed(rows)
+        if int(result) < 0 and (trigger == "false" or none)
+    ]
+
+
+def escape(name: str) -> str:
+    """Write a unit's name as a label of a D-Bus path, sd_bus_path_encode(3)."""
+    return "".join(
+        char
+        if char.isascii() and (char.isalpha() or (char.isdigit() and place))
+        else "".join(f"_{byte:02x}" for byte in char.encode())
+        for place, char in enumerate(name)
+    )
