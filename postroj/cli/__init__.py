@@ -25,9 +25,14 @@ if TYPE_CHECKING:
     from types import FrameType
 
 COMMANDS = {
-    "list-images": ("postroj.cli.images", "list_images", "Show the catalog of images."),
+    "list-images": ("postroj.cli.listing", "list_images", "Show the catalog of images."),
     "pull": ("postroj.cli.images", "pull", "Fetch, verify and store images."),
-    "remove": ("postroj.cli.images", "remove", "Delete stored images."),
+    "import": ("postroj.cli.bring", "bring", "Make an image of what you have."),
+    "verify": ("postroj.cli.store", "verify", "Compare stored images with their digests."),
+    "remove": ("postroj.cli.store", "remove", "Delete stored images."),
+    "prune": ("postroj.cli.store", "prune", "Delete what nothing uses."),
+    "export": ("postroj.cli.store", "export", "Write an image to a file for other tools."),
+    "lock": ("postroj.cli.store", "lock", "Write down which exact images there are."),
     "run": ("postroj.cli.guests", "run", "Run one command in a fresh guest."),
     "shell": ("postroj.cli.guests", "shell", "Open an interactive shell in a fresh guest."),
     "pkgprobe": ("postroj.cli.probe", "pkgprobe", "Probe a package in a fresh guest."),
@@ -64,9 +69,23 @@ class LazyGroup(click.Group):
 @click.option("-v", "--verbose", "verbosity", flag_value=1, type=int, help="Show what is run.")
 @click.option("-q", "--quiet", "verbosity", flag_value=-1, type=int, help="Show problems only.")
 @click.option("--debug", is_flag=True, help="Like --verbose; errors come with a traceback.")
+@click.option("--catalog", metavar="FILE", help="Images of your own, added to those there are.")
+@click.option("--lock", metavar="FILE", help="Images as in this file, instead of ./postroj.lock.")
+@click.option("--ignore-lock", is_flag=True, help="Images as they are now, also with a lock file.")
 @click.pass_context
-def cli(ctx: click.Context, verbosity: int | None, debug: bool) -> None:
+def cli(
+    ctx: click.Context,
+    verbosity: int | None,
+    debug: bool,
+    catalog: str | None,
+    lock: str | None,
+    ignore_lock: bool,
+) -> None:
     """Answer whether a package installs, starts and keeps running, under a real systemd."""
+    if catalog is not None:
+        os.environ["POSTROJ_CATALOG"] = catalog
+    if ignore_lock or lock is not None:
+        os.environ["POSTROJ_LOCK"] = "" if ignore_lock else lock or ""
     ctx.ensure_object(Boundary).debug = debug
     console.set_up_logging(1 if debug else verbosity or 0)
 

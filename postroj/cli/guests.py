@@ -130,7 +130,7 @@ def _run(
     from postroj.container.execute import Command
     from postroj.container.guest import Guest, require_root
     from postroj.container.nspawn import GuestSpec
-    from postroj.image.pull import obtain
+    from postroj.prepare import obtain
 
     if chdir is not None and not chdir.startswith("/"):
         message = f"`--chdir` takes an absolute path of the guest, not '{chdir}'"
@@ -141,9 +141,9 @@ def _run(
         *(_bind(text, read_only=True) for text in read_only_binds),
     ]
     require_root()
-    with obtain(image_name) as image:
+    with obtain(image_name, boot=boot) as image:
         spec = GuestSpec(
-            layers=(image.path,),
+            layers=image.layers,
             network=NetworkMode(network),
             boot=boot,
             binds=tuple(shown),

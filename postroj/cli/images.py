@@ -1,80 +1,69 @@
-"""`postroj list-images`, `pull` and `remove`."""
+"""`postroj pull`."""
 
 from __future__ import annotations
 
-import json
-import sys
-from contextlib import suppress
-from dataclasses import asdict
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from postroj import console
-from postroj.cli.completion import complete_cached, complete_image
-from postroj.errors import HostError, ImageError, PostrojError, UsageError
+from postroj.cli import options
+from postroj.cli.completion import complete_image
+from postroj.errors import ImageError, PostrojError, UsageError
 from postroj.model import SourceKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from postroj.image.catalog import Entry
+    from postroj.image.entry import Entry
     from postroj.image.pull import Pulled, Request
-    from postroj.image.store import Record
-
-HEADINGS = (
-    "NAME", "RELEASE", "END OF LIFE", "SOURCES", "VERIFICATION", "CACHED", "ARCHITECTURES"
-)  # fmt: skip
-
-
-@click.command("list-images")
-@click.argument("patterns", metavar="[PATTERN]...", nargs=-1, shell_complete=complete_image)
-@click.option("--cached", is_flag=True, help="Only those that are cached.")
-@click.option("--json", "as_json", is_flag=True, help="As a list of objects, with their records.")
-def list_images(patterns: tuple[str, ...], cached: bool, as_json: bool) -> None:
-    """Show the catalog of images, or what matches: 'debian-*', trixie."""
-    from postroj.image import catalog, pull, store
-
-    with suppress(HostError), store.trouble():  # looking needs no right to write
-        store.sweep()
-    found = [
-        (entry, store.find(entry.name, pull.architecture())) for entry in catalog.matching(patterns)
-    ]
-    found = [(entry, record) for entry, record in found if record or not cached]
-    if as_json:
-        click.echo(json.dumps([_as_object(*pair) for pair in found], indent=2))
-    elif found:
-        click.echo(_table([_row(*pair) for pair in found]))
+    from postroj.image.record import Record
 
 
 @click.command()
 @click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_image)
-@click.option("--all", "everything", is_flag=True, help="Every image of the catalog.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Every image of the catalog that can be booted."
+)
 @click.option("--force", is_flag=True, help="Make it anew; its guests keep the one they have.")
 @click.option(
     "--source",
     "kind",
-    type=click.Choice([kind.value for kind in SourceKind]),
+    type=click.Choice([kind.value for kind in SourceKind if kind is not SourceKind.IMPORT]),
     help="From this source and no other.",
 )
 @click.option(
     "--allow-expired", is_flag=True, help="Accept a mirror whose Release file is out of date."
 )
+@options.architecture
 def pull(
-    names: tuple[str, ...], everything: bool, force: bool, kind: str | None, allow_expired: bool
+    names: tuple[str, ...],
+    everything: bool,
+    force: bool,
+    kind: str | None,
+    allow_expired: bool,
+    architecture: str | None,
 ) -> None:
     """Fetch, verify and store images."""
     from postroj.image import catalog
     from postroj.image.pull import Request
+    from postroj.image.pull import architecture as of_this_host
+
+    architecture = architecture or of_this_host()
 
     if bool(names) == everything:
         message = "either names of images or `--all` must be given"
         raise UsageError(message, hint="`postroj list-images` shows the names")
-    entries = catalog.entries() if everything else map(catalog.find, names)
-    source = SourceKind(kind) if kind else None
-    request = Request(force=force, kind=source, allow_expired=allow_expired)
-    _pull_each(list(dict.fromkeys(entries)), request)
+    if everything:
+        entries = [entry for entry in catalog.entries() if entry.sources_for(architecture)]
+    else:
+        entries = list(dict.fromkeys(map(catalog.find, names)))
+    request = Request(
+        force=force,
+        kind=SourceKind(kind) if kind else None,
+        allow_expired=allow_expired,
+        architecture=architecture,
+    )
+    _pull_each(entries, request)
 
 
 def _pull_each(entries: Sequence[Entry], request: Request) -> None:
@@ -85,7 +74,9 @@ def _pull_each(entries: Sequence[Entry], request: Request) -> None:
     failed = []
     for entry in entries:
         try:
-            click.echo(_pulled(pull(entry, request)))
+            done = pull(entry, request)
+            click.echo(_pulled(done))
+            make_bootable(done.record)
         except PostrojError as error:
             if len(entries) == 1:
                 raise
@@ -96,19 +87,14 @@ def _pull_each(entries: Sequence[Entry], request: Request) -> None:
         raise ImageError(message, evidence="\n".join(failed))
 
 
-@click.command()
-@click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=complete_cached)
-def remove(names: tuple[str, ...]) -> None:
-    """Delete stored images."""
-    from postroj.image import catalog, pull, store
+def make_bootable(record: Record) -> None:
+    """Prepare an image now if we may, not at its first use, and say what was done."""
+    from postroj import prepare
+    from postroj.image.pull import architecture
 
-    entries = list(dict.fromkeys(map(catalog.find, names)))
-    store.prepare()
-    for entry in entries:
-        store.require(entry.name, pull.architecture())  # all of them, or none
-    for entry in entries:
-        freed = store.remove(entry.name, pull.architecture()) + store.collect()
-        click.echo(f"{entry.name}: removed, {_size(freed)} freed")
+    if record.prepared is None and record.architecture == architecture() and prepare.possible():
+        for line in prepare.prepared(record).prepared or ():
+            click.echo(f"{record.name}: {line}")
 
 
 def _pulled(done: Pulled) -> str:
@@ -130,55 +116,3 @@ def _verified(record: Record) -> str:
 
 def _size(count: int) -> str:
     return f"{count / 1e6:.0f} MB"
-
-
-def _as_object(entry: Entry, record: Record | None) -> dict[str, Any]:
-    """Return an image as the JSON says it."""
-    return {
-        "name": entry.name,
-        "title": entry.title,
-        "distribution": entry.distribution,
-        "release": entry.release,
-        "version": entry.version or None,
-        "aliases": entry.aliases,
-        "end_of_life": entry.end_of_life.isoformat() if entry.end_of_life else None,
-        "architectures": entry.architectures,
-        "manager": entry.manager,
-        "systemd": entry.systemd,
-        "sources": [
-            {"kind": source.kind, "verification": source.verification} for source in entry.sources
-        ],
-        "cached": asdict(record) | {"path": str(record.path)} if record else None,
-    }
-
-
-def _row(entry: Entry, record: Record | None) -> tuple[str, ...]:
-    """Return an image as cells of the table."""
-    verifications = dict.fromkeys(source.verification for source in entry.sources)
-    return (
-        entry.name,
-        f"{entry.version} {entry.release}".strip(),
-        entry.end_of_life.isoformat() if entry.end_of_life else "-",
-        ",".join(source.kind for source in entry.sources),
-        ",".join(verifications),
-        f"{_size(record.size)}, {record.created[:10]}" if record else "-",
-        " ".join(entry.architectures),
-    )
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> str:
-    """Align cells; with colour on a terminal."""
-    from postroj.report.table import table
-
-    if not console.colour_wanted(sys.stdout):
-        return table(rows, HEADINGS)
-    today = datetime.now(UTC).date().isoformat()
-    coloured = []
-    for name, release, end_of_life, sources, verification, cached, architectures in rows:
-        if "-" < end_of_life < today:
-            end_of_life = click.style(end_of_life, fg="yellow")
-        if cached != "-":
-            cached = click.style(cached, fg="green")
-        cells = (name, release, end_of_life, sources, verification, cached, architectures)
-        coloured.append(cells)
-    return table(coloured, [click.style(heading, bold=True) for heading in HEADINGS])

@@ -35,3 +35,16 @@ def boot_timeout(function: F) -> F:
     """Add `--boot-timeout`."""
     text = "How long the guest may take until it is ready."
     return seconds("--boot-timeout", 60, text)(function)
+
+
+def architecture(function: F) -> F:
+    """Add `--arch`."""
+    text = "Of this architecture, as `uname -m` has it, instead of this host's."
+    return click.option("--arch", "architecture", metavar="ARCH", help=text)(function)
+
+
+def as_json(function: F) -> F:
+    """Add `--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")(
+        function
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,16 +10,17 @@ import click
 from postroj import console
 from postroj.cli import options
 from postroj.cli.completion import complete_image
+from postroj.cli.reports import METAVAR, outlets
 from postroj.errors import ExitStatus, UsageError
 from postroj.model import CheckKind, NetworkMode, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from postroj.cli.options import F
-    from postroj.probe.checks import Question
     from postroj.probe.probe import Plan
-    from postroj.report.terminal import Terminal
+    from postroj.probe.question import Question
+    from postroj.report.terminal import Screen
 
 STATUS = {
     Outcome.PASS: ExitStatus.PASSED,
@@ -56,16 +56,45 @@ def _check(kind: CheckKind, metavar: str, text: str) -> Callable[[F], F]:
     "--image",
     "image_names",
     multiple=True,
-    default=("debian-stable",),
-    show_default=True,
     metavar="NAME",
     shell_complete=complete_image,
-    help="Where to install it; may be repeated.",
+    help="Where to install it: a name or a pattern ('debian-*'); may be repeated. "
+    "[default: those that are cached and supported, else debian-stable]",
+)
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="How many guests run at once. [default: by cores and memory]",
+)
+@click.option(
+    "--fail-fast/--keep-going",
+    help="Stop at the first image that does not pass, or probe on all. [default: --keep-going]",
 )
 @_check(CheckKind.UNIT, "UNIT", "A unit that must be up, and stay up.")
 @_check(CheckKind.NETWORK, "URL", "tcp://host:port, udp://host:port or http(s)://host[:port]/path.")
 @_check(CheckKind.FILE, "PATH", "A file or directory that must exist.")
 @_check(CheckKind.COMMAND, "COMMAND", "A shell command that must end with status 0.")
+@click.option(
+    "--discover/--no-discover",
+    default=True,
+    show_default=True,
+    help="Find out which units and sockets the package brings, and check these too.",
+)
+@click.option(
+    "--steps",
+    default="",
+    metavar="STEP,…",
+    help="What is done, in this order: install, reinstall, upgrade, downgrade, reboot, remove, "
+    "purge; or all, but downgrade. Without it install, with --upgrade-from install,upgrade.",
+)
+@click.option(
+    "--upgrade-from",
+    multiple=True,
+    metavar="FILE_OR_URL|repo",
+    help="An older package, or the repositories' own, which is installed before the upgrade.",
+)
 @click.option(
     "--expect-status",
     type=int,
@@ -82,8 +111,8 @@ def _check(kind: CheckKind, metavar: str, text: str) -> Callable[[F], F]:
     "--report",
     "reports",
     multiple=True,
-    metavar="json=FILE",
-    help="Write the report to a file, as JSON.",
+    metavar=METAVAR,
+    help="Write the report to a file, as json, junit, tap or html; or tell GitHub. Repeatable.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON report on stdout.")
 def pkgprobe(**given: Any) -> int:
@@ -100,31 +129,40 @@ def _pkgprobe(
     packages: tuple[str, ...],
     digests: tuple[str, ...],
     image_names: tuple[str, ...],
+    jobs: int | None,
+    fail_fast: bool,
     reports: tuple[str, ...],
     as_json: bool,
     **given: Any,
 ) -> int:
     from postroj import matrix
     from postroj.container.guest import require_root
-    from postroj.image import catalog
+    from postroj.image import choice
     from postroj.report import json
 
-    files = [_report_file(text) for text in reports]
+    stream = sys.stderr if as_json else sys.stdout
+    places = outlets(reports, stream)
     plan = _plan(given)
-    names = [catalog.find(name).name for name in image_names]
+    choice.check(image_names)
     require_root()
-    terminal = _terminal(sys.stderr if as_json else sys.stdout, plan.questions)
-    report = matrix.probe_all(names, packages, digests, plan, terminal)
-    terminal.end_report(report)
+    screen = _screen(stream, plan)
+    with places.guarded():
+        findings = matrix.probe_all(
+            image_names, packages, digests, plan, screen, jobs=jobs, fail_fast=fail_fast
+        )
+        report = findings.report
+        screen.end_report(report, findings.seconds)
     if as_json:
         click.echo(json.render(report))
-    for file in files:
-        file.write_text(json.render(report) + "\n")
+    places.write(report)
+    if findings.interruption:
+        raise findings.interruption
     return STATUS[report.outcome]
 
 
 def _plan(given: dict[str, Any]) -> Plan:
     from postroj.probe.checks import Manners
+    from postroj.probe.course import REPOSITORY, course
     from postroj.probe.ports import Expectation
     from postroj.probe.probe import Plan
 
@@ -133,6 +171,8 @@ def _plan(given: dict[str, Any]) -> Plan:
     if expects and not any(question.subject.startswith("http") for question in questions):
         message = "`--expect-status` and `--expect-body` need a `--check-network http(s)://...`"
         raise UsageError(message)
+    older: tuple[str, ...] = given["upgrade_from"]
+    from_repository = older == (REPOSITORY,)
     return Plan(
         questions=questions,
         manners=Manners(
@@ -143,13 +183,17 @@ def _plan(given: dict[str, Any]) -> Plan:
         network=NetworkMode(given["network"]),
         timeout=given["timeout"],
         boot_timeout=given["boot_timeout"],
+        discover=given["discover"],
+        steps=course(given["steps"], upgrades=bool(older)),
+        upgrade_from=() if from_repository else older,
+        from_repository=from_repository,
     )
 
 
 def _questions(given: dict[str, Any]) -> Iterator[Question]:
     """Turn the `--check-…` options into questions, and refuse what cannot be asked."""
     from postroj.probe import ports
-    from postroj.probe.checks import Question
+    from postroj.probe.question import Question
 
     for kind in CheckKind:
         for subject in given[f"{kind}s"]:
@@ -161,29 +205,14 @@ def _questions(given: dict[str, Any]) -> Iterator[Question]:
             yield Question(kind=kind, subject=subject)
 
 
-def _terminal(stream: Any, questions: Sequence[Question]) -> Terminal:
+def _screen(stream: Any, plan: Plan) -> Screen:
     from postroj.probe.checks import NEW_FAILURES
-    from postroj.report.terminal import Terminal
+    from postroj.report.terminal import Screen
 
-    return Terminal(
+    return Screen(
         lambda line: click.echo(line, file=stream, color=True),
         colour=console.colour_wanted(stream),
         busy=console.busy,
-        width=max(len(subject) for subject in (NEW_FAILURES, *(q.subject for q in questions))),
+        live=stream.isatty(),
+        width=max(len(text) for text in (NEW_FAILURES, *(q.subject for q in plan.questions))),
     )
-
-
-def _report_file(text: str) -> Path:
-    """Read `json=FILE`.
-
-    :raises UsageError: if it is of no known kind, or its folder does not exist.
-    """
-    kind, _, name = text.partition("=")
-    if kind != "json" or not name:
-        message = f"'{text}' is no report"
-        raise UsageError(message, hint="`--report json=FILE`")
-    path = Path(name)
-    if not path.parent.is_dir() or path.is_dir():
-        message = f"'{path}' cannot be a file"
-        raise UsageError(message)
-    return path

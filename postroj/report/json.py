@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def _step(step: StepResult) -> dict[str, Any]:
         "hint": step.hint,
         "seconds": _seconds(step.seconds),
         "checks": [_check(check) for check in step.checks],
+        "discovered": asdict(step.discovered) if step.discovered else None,
     }
 
 
@@ -52,6 +54,7 @@ def _check(check: CheckResult) -> dict[str, Any]:
         "outcome": check.outcome,
         "reason": check.reason,
         "seconds": _seconds(check.seconds),
+        "discovered": check.discovered,
     }
 
 

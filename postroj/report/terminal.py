@@ -1,14 +1,18 @@
-"""The report for a person: one line a check as it ends, and the verdict in the last line."""
+"""The report for a person: one line a check as it ends, and the verdict in the last line.
+
+Of probes that go on at once (`Screen`) the lines never mix.
+"""
 
 from __future__ import annotations
 
+from threading import RLock
 from typing import TYPE_CHECKING
 
 from postroj.model import Outcome
 from postroj.report.text import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from postroj.model import CheckResult, ProbeResult, Report, StepResult
 
@@ -28,6 +32,12 @@ PARTS = {
     "boot": "the guest boots",
     "refresh": "package lists are fetched",
     "install": "the package is installed",
+    "reinstall": "the package is installed once more",
+    "upgrade": "the package is upgraded",
+    "downgrade": "the package is downgraded",
+    "reboot": "the guest restarts",
+    "remove": "the package is removed",
+    "purge": "the package is purged",
     "checks": "checks are under way",
 }
 INDENT = " " * 10
@@ -81,12 +91,13 @@ class Terminal:
             self._line(Outcome.ERROR, "probe", "", probe.timings.get("total", 0), probe.reason)
             self._hint(probe.hint)
 
-    def end_report(self, report: Report) -> None:
-        """Tell the verdict."""
+    def end_report(self, report: Report, seconds: float | None = None) -> None:
+        """Tell the verdict; `seconds` are those of all, where probes went on at once."""
         checks = [c for probe in report.probes for step in probe.steps for c in step.checks]
         passed = sum(check.outcome is Outcome.PASS for check in checks)
         count = f"{passed} of {len(checks)} checks passed, " if checks else ""
-        seconds = sum(probe.timings.get("total", 0) for probe in report.probes)
+        if seconds is None:
+            seconds = sum(probe.timings.get("total", 0) for probe in report.probes)
         word = self._paint(report.outcome, report.outcome.upper())
         verdict = VERDICTS[report.outcome]
         self.write(f"{word}: {verdict}, {count}{seconds:.1f} s")
@@ -105,3 +116,89 @@ class Terminal:
 
     def _paint(self, outcome: Outcome, text: str) -> str:
         return f"\x1b[{COLOURS[outcome]}m{text}\x1b[0m" if self.colour else text
+
+
+class Screen(Terminal):
+    """Tells several probes, each in a thread of its own perhaps.
+
+    Lines come out in the order of the images: those of the first that has not ended at once, those
+    of the others when it is their turn. On a terminal that is `live`, where several go on at once,
+    a probe's lines come when it has ended, and what goes on is in the lines that `busy` shows.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[str], None],
+        *,
+        colour: bool,
+        width: int,
+        busy: Callable[..., None] = lambda *lines: None,
+        live: bool = False,
+    ) -> None:
+        super().__init__(write, colour=colour, width=width, busy=busy)
+        self._show = busy
+        self._live = live
+        self._lock = RLock()
+        self._turn = 0
+        self._seats: list[_Seat] = []
+
+    def open(self, images: Sequence[str], jobs: int) -> Sequence[Terminal]:
+        """Return the terminal of the probe on each image; so many probes go on at once."""
+        self._live = self._live and jobs > 1
+        self._seats = [_Seat(self, image if len(images) > 1 else "") for image in images]
+        return self._seats
+
+    def hear(self, seat: _Seat) -> None:
+        """Write the lines of a probe if they may come, and those that wait for its end."""
+        with self._lock:
+            if self._live:
+                self._write_lines([seat] if seat.ended else [])
+                return
+            first = self._turn
+            while self._turn < len(self._seats) and self._seats[self._turn].ended:
+                self._turn += 1
+            self._write_lines(self._seats[first : self._turn + 1])
+
+    def _write_lines(self, seats: Sequence[_Seat]) -> None:
+        doing = [seat.doing for seat in self._seats if seat.doing]
+        if any(seat.lines for seat in seats):
+            self._show()
+        for seat in seats:
+            while seat.lines:
+                self._write(seat.lines.pop(0))
+        self._show(*doing)
+
+
+class _Seat(Terminal):
+    """Tells one probe of several."""
+
+    def __init__(self, screen: Screen, title: str) -> None:
+        super().__init__(self._take, colour=screen.colour, width=screen.width, busy=self._do)
+        self._screen = screen
+        self._title = f"{visible(title)}: " if title else ""
+        self.lines: list[str] = []
+        """That wait to be written."""
+        self.doing = ""
+        self.ended = False
+
+    def begin_part(self, part: str) -> None:
+        """Show what takes a while now."""
+        self._do(f"  ...    {self._title}{PARTS.get(part, part)}")
+
+    def write(self, line: str) -> None:
+        """Write a line when it is its turn."""
+        self._take(line)
+
+    def end_probe(self, probe: ProbeResult) -> None:
+        """Tell what kept the probe from its steps, if anything did, and make place for others."""
+        super().end_probe(probe)
+        self.ended = True
+        self._do("")
+
+    def _take(self, line: str) -> None:
+        self.lines.append(line)
+        self._screen.hear(self)
+
+    def _do(self, text: str) -> None:
+        self.doing = text
+        self._screen.hear(self)

@@ -1,0 +1,197 @@
+"""`postroj list-images`."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from postroj import console
+from postroj.cli import options
+from postroj.cli.completion import complete_image
+from postroj.errors import HostError
+from postroj.model import Manager
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from postroj.image.entry import Entry
+    from postroj.image.record import Record
+
+HEADINGS = ("NAME", "VERSION", "END OF LIFE", "MANAGER", "SOURCE", "VERIFICATION", "CACHED")
+
+
+class Listed(NamedTuple):
+    """An image and what is stored of it."""
+
+    entry: Entry
+    record: Record | None
+
+
+def _size(record: Record) -> int:
+    """Return the bytes of all of its layers."""
+    return sum(layer.size for layer in record.files)
+
+
+def _natural(listed: Listed) -> Any:
+    """Order `fedora-9` before `fedora-10`."""
+    parts = re.split(r"(\d+)", listed.entry.name)
+    return [(int(part), "") if part.isdigit() else (0, part) for part in parts]
+
+
+ORDERS: dict[str, Callable[[Listed], Any]] = {
+    "catalog": lambda _: 0,
+    "name": _natural,
+    "eol": lambda listed: listed.entry.end_of_life or date.max,
+    "size": lambda listed: -_size(listed.record) if listed.record else 0,
+}
+"""By what images can be sorted; those of equal rank stay in the order of the catalog."""
+
+
+@click.command("list-images")
+@click.argument("patterns", metavar="[PATTERN]...", nargs=-1, shell_complete=complete_image)
+@click.option("--cached", is_flag=True, help="Only those that are cached.")
+@click.option("--supported", is_flag=True, help="Only those that boot and get security updates.")
+@click.option(
+    "--manager",
+    type=click.Choice([manager.value for manager in Manager]),
+    help="Only those with this package manager.",
+)
+@click.option(
+    "--sort", type=click.Choice(list(ORDERS)), default="catalog", show_default=True, help="Order."
+)
+@options.architecture
+@options.as_json
+def list_images(
+    patterns: tuple[str, ...],
+    cached: bool,
+    supported: bool,
+    manager: str | None,
+    sort: str,
+    architecture: str | None,
+    as_json: bool,
+) -> None:
+    """Show the catalog of images, or what matches: 'debian-*', trixie."""
+    from postroj.image.pull import architecture as of_this_host
+
+    architecture = architecture or of_this_host()
+    found = [
+        listed
+        for listed in sorted(_look(patterns, architecture), key=ORDERS[sort])
+        if (listed.record or not cached)
+        and (manager in (None, listed.entry.manager))
+        and (not supported or listed.entry.is_supported(architecture, _today()))
+    ]
+    if as_json:
+        click.echo(json.dumps([_as_object(listed) for listed in found], indent=2, default=str))
+    elif found:
+        click.echo(_tables(found, architecture))
+
+
+def _look(patterns: Sequence[str], architecture: str) -> list[Listed]:
+    from postroj.image import catalog, store
+
+    records: dict[str, Record] = {}
+    with suppress(HostError), store.trouble():  # looking needs no right to write
+        store.sweep()
+        found = store.records()
+        records = {record.name: record for record in found if record.architecture == architecture}
+    known = {entry.name for entry in catalog.entries()}
+    brought = [_as_entry(record) for record in records.values() if record.name not in known]
+    return [Listed(entry, records.get(entry.name)) for entry in catalog.matching(patterns, brought)]
+
+
+def _as_entry(record: Record) -> Entry:
+    """Return what a catalog would say of an image that was imported."""
+    from postroj.image.entry import Entry
+
+    return Entry(
+        name=record.name,
+        distribution="",
+        release="",
+        version="",
+        title=f"imported from {record.url}",
+        aliases=(),
+        end_of_life=None,
+        architectures=(record.architecture,),
+        manager=record.manager,
+        systemd=None,
+        packages=(),
+        repositories=(),
+        sources=(),
+        unbootable="",
+    )
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
+
+
+def _as_object(listed: Listed) -> dict[str, Any]:
+    """Return an image as the JSON says it."""
+    entry, record = listed
+    return asdict(entry) | {
+        "version": entry.version or None,
+        "unbootable": entry.unbootable or None,
+        "sources": [
+            {"kind": source.kind, "verification": source.verification, **asdict(source)}
+            for source in entry.sources
+        ],
+        "cached": asdict(record) | {"path": str(record.path)} if record else None,
+    }
+
+
+def _tables(found: Sequence[Listed], architecture: str) -> str:
+    """Return what can be had, and below it what cannot, with the reasons."""
+    from postroj.report.table import table
+
+    rows = [_row(*listed, architecture) for listed in found if not listed.entry.unbootable]
+    reasons = [
+        (listed.entry.name, listed.entry.unbootable) for listed in found if listed.entry.unbootable
+    ]
+    parts = []
+    if rows:
+        parts.append(table(rows, _bold(HEADINGS)))
+    if reasons:
+        parts.append(table(reasons, _bold(("NAME", "WHY IT CANNOT BE BOOTED"))))
+    return "\n\n".join(parts)
+
+
+def _row(entry: Entry, record: Record | None, architecture: str) -> tuple[str, ...]:
+    """Return an image as cells of the table."""
+    sources = entry.sources_for(architecture)
+    if sources:
+        source, verification = sources[0].kind.value, sources[0].verification.value
+    elif record:
+        source, verification = record.source.value, record.verification.value
+    else:
+        source, verification = f"none for {architecture}", "-"
+    ended = entry.end_of_life is not None and entry.end_of_life < _today()
+    return (
+        entry.name,
+        entry.version or "-",
+        _coloured(str(entry.end_of_life or "-"), "yellow" if ended else ""),
+        entry.manager or "-",
+        f"{source} +{len(sources) - 1}" if len(sources) > 1 else source,
+        verification,
+        _coloured(_stored(record), "green") if record else "-",
+    )
+
+
+def _stored(record: Record) -> str:
+    return f"{_size(record) / 1e6:.0f} MB, {record.created[:10]}"
+
+
+def _coloured(text: str, colour: str) -> str:
+    return click.style(text, fg=colour) if colour and console.colour_wanted(sys.stdout) else text
+
+
+def _bold(headings: Sequence[str]) -> list[str]:
+    bold = console.colour_wanted(sys.stdout)
+    return [click.style(heading, bold=True) if bold else heading for heading in headings]

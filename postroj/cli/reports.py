@@ -1,0 +1,151 @@
+"""`--report`: what is asked for, and the one place where reports are written."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from postroj.errors import PostrojError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import TextIO
+
+    from postroj.model import Report
+
+log = logging.getLogger(__name__)
+
+FILES = ("json", "junit", "tap", "html")
+GITHUB = "github"
+METAVAR = "KIND=FILE|github"
+HINT = f"`--report KIND=FILE` with {', '.join(FILES)}, or `--report {GITHUB}`"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlets:
+    """Where reports go."""
+
+    files: tuple[tuple[str, Path], ...]
+    """Kind and place."""
+    github: bool
+    stream: TextIO
+    """Takes the lines for people; the commands for GitHub too, so that JSON stays alone."""
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Keep GitHub from obeying what a package says on our terminal."""
+        from postroj.report import github
+
+        token = secrets.token_hex(16)
+        if self.github:
+            click.echo(github.pause(token), file=self.stream)
+        try:
+            yield
+        finally:
+            if self.github:
+                click.echo(github.resume(token), file=self.stream)
+
+    def write(self, report: Report) -> None:
+        """Write a report to every place, also to those behind one that cannot be written.
+
+        A file is whole under its name, or as it was before.
+
+        :raises UsageError: if a place cannot be written; the first of them.
+        :raises ImageError: if a disk is full.
+        """
+        errors = []
+        for kind, path in self.files:
+            try:
+                _write_file(path, _render(kind, report) + "\n")
+            except PostrojError as error:
+                errors.append(error)
+        if self.github:
+            self._tell_github(report)
+        if errors:
+            raise errors[0]
+
+    def _tell_github(self, report: Report) -> None:
+        from postroj.report import github
+
+        if lines := github.commands(report):
+            click.echo(lines, file=self.stream)
+        if name := os.environ.get("GITHUB_STEP_SUMMARY"):
+            _append_summary(Path(name), report)
+        else:
+            log.info("no job summary: 'GITHUB_STEP_SUMMARY' is not in the environment")
+
+
+def outlets(asked: Sequence[str], stream: TextIO) -> Outlets:
+    """Read what `--report` was given.
+
+    :raises UsageError: if it is of no known kind, its folder does not exist, or two go to one file.
+    """
+    files = [_file(text) for text in asked if text != GITHUB]
+    places = [path.absolute() for _, path in files]
+    for path in places:
+        if places.count(path) > 1 and not _is_special(path):
+            message = f"two reports go to '{path}'"
+            raise UsageError(message)
+    return Outlets(files=tuple(files), github=GITHUB in asked, stream=stream)
+
+
+def _file(text: str) -> tuple[str, Path]:
+    kind, _, name = text.partition("=")
+    if kind not in FILES or not name:
+        message = f"'{text}' is no report"
+        raise UsageError(message, hint=HINT)
+    path = Path(name)
+    if not path.parent.is_dir() or path.is_dir():
+        message = f"'{path}' cannot be a file"
+        raise UsageError(message)
+    return kind, path
+
+
+def _render(kind: str, report: Report) -> str:
+    from importlib import import_module
+
+    text: str = import_module(f"postroj.report.{kind}").render(report)
+    return text
+
+
+def _write_file(path: Path, text: str) -> None:
+    from postroj.image.outfile import placed
+
+    if _is_special(path):
+        with _writable(path), path.open("w", encoding="utf-8") as file:
+            file.write(text)
+        return
+    # the file that a link leads to is replaced, not the link
+    with (
+        placed(path.resolve(), replace=True) as descriptor,
+        os.fdopen(descriptor, "w", encoding="utf-8", closefd=False) as file,
+    ):
+        file.write(text)
+
+
+def _append_summary(path: Path, report: Report) -> None:
+    from postroj.report import github
+
+    with _writable(path), path.open("a", encoding="utf-8") as file:
+        file.write(github.summary(report, room=github.LIMIT - file.tell()))
+
+
+def _is_special(path: Path) -> bool:
+    """Whether it is a pipe or a device, which must not be replaced by a file."""
+    return path.exists() and not path.is_file()
+
+
+@contextmanager
+def _writable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        message = f"'{path}' cannot be written"
+        raise UsageError(message, evidence=str(error)) from None

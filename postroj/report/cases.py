@@ -1,0 +1,119 @@
+"""A report as suites of cases, which most formats want: one suite a probe, one case an answer.
+
+All text of a case is made visible, so that what a package says cannot break a format.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from postroj.model import Outcome
+from postroj.report.text import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from postroj.model import CheckResult, Discovery, ProbeResult, Report, StepResult
+
+NOT_BEGUN = "probe"
+"""Stands in the place of a step when none could begin."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """What came of a step itself, or the answer to a question asked after it."""
+
+    step: str
+    what: str
+    """Kind and subject of a check; '' for the step itself."""
+    outcome: Outcome
+    sentence: str
+    evidence: tuple[str, ...]
+    """Lines."""
+    hint: str
+    seconds: float
+
+    @property
+    def name(self) -> str:
+        """Unique in a suite, unless the same was asked twice."""
+        return f"{self.step}: {self.what}" if self.what else self.step
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """The lines that explain the outcome: sentence, evidence, hint."""
+        hint = (f"hint: {self.hint}",) if self.hint else ()
+        return (self.sentence, *self.evidence, *hint)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """A probe."""
+
+    name: str
+    """The image; also the package, where several were probed on that image."""
+    package: str
+    outcome: Outcome
+    seconds: float
+    cases: tuple[Case, ...]
+    discovered: Discovery | None
+
+    def count(self, outcome: Outcome) -> int:
+        """Of how many cases this is the outcome."""
+        return sum(case.outcome is outcome for case in self.cases)
+
+    @property
+    def bad(self) -> tuple[Case, ...]:
+        """What failed, and what could not be judged."""
+        return tuple(c for c in self.cases if c.outcome in (Outcome.FAIL, Outcome.ERROR))
+
+
+def suites(report: Report) -> tuple[Suite, ...]:
+    """Return the probes of a report, in their order."""
+    met = Counter(probe.image for probe in report.probes)
+    return tuple(_suite(probe, alone=met[probe.image] == 1) for probe in report.probes)
+
+
+def _suite(probe: ProbeResult, *, alone: bool) -> Suite:
+    cases = tuple(_cases(probe))
+    return Suite(
+        name=visible(probe.image if alone else f"{probe.image} ({probe.package})"),
+        package=visible(probe.package),
+        outcome=probe.outcome,
+        seconds=probe.timings.get("total", sum(case.seconds for case in cases)),
+        cases=cases,
+        discovered=next((step.discovered for step in probe.steps if step.discovered), None),
+    )
+
+
+def _cases(probe: ProbeResult) -> Iterator[Case]:
+    if probe.reason:
+        seconds = probe.timings.get("total", 0)
+        yield _case(NOT_BEGUN, "", Outcome.ERROR, probe.reason, probe.hint, seconds)
+    for step in probe.steps:
+        yield _of_step(step)
+        for check in step.checks:
+            yield _of_check(step, check)
+
+
+def _of_step(step: StepResult) -> Case:
+    return _case(step.name, "", step.done, step.reason, step.hint, step.seconds)
+
+
+def _of_check(step: StepResult, check: CheckResult) -> Case:
+    what = f"{check.kind} {check.subject}"
+    return _case(step.name, what, check.outcome, check.reason, "", check.seconds)
+
+
+def _case(step: str, what: str, outcome: Outcome, reason: str, hint: str, seconds: float) -> Case:
+    sentence, *evidence = [visible(line) for line in reason.splitlines()] or [""]
+    return Case(
+        step=step,
+        what=visible(what),
+        outcome=outcome,
+        sentence=sentence,
+        evidence=tuple(evidence),
+        hint=visible(hint),
+        seconds=seconds,
+    )

@@ -1,0 +1,117 @@
+"""The report for GitHub Actions: annotations on stdout, and a summary of the job in Markdown."""
+
+from __future__ import annotations
+
+import re
+from html import escape
+from typing import TYPE_CHECKING
+
+from postroj.model import Outcome
+from postroj.report.cases import suites
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from postroj.model import Report
+    from postroj.report.cases import Case, Suite
+
+LIMIT = 1024 * 1024
+"""Bytes that a step may add to the summary; of more, GitHub shows nothing at all."""
+SIGN = {
+    Outcome.PASS: "✅ pass",
+    Outcome.FAIL: "❌ fail",
+    Outcome.ERROR: "💥 error",
+    Outcome.SKIP: "⏭️ skip",
+}
+HEAD = "| image | outcome | passed | time | what went wrong |\n| --- | --- | ---: | ---: | --- |"
+
+
+def pause(token: str) -> str:
+    """Return the line after which the runner obeys no line, until `resume` with the same token.
+
+    What a package says is data: in between, it cannot mask words of the log or forge annotations.
+    """
+    return f"::stop-commands::{token}"
+
+
+def resume(token: str) -> str:
+    """Return the line after which the runner obeys lines again."""
+    return f"::{token}::"
+
+
+def commands(report: Report) -> str:
+    """Return workflow commands, one a line; '' if there is nothing to say.
+
+    The worst of each image come first: GitHub shows ten annotations of a step.
+    """
+    found = [
+        (number, _annotation(f"{suite.name}: {case.name}", case))
+        for suite in suites(report)
+        for number, case in enumerate(suite.bad)
+    ]
+    lines = [line for _, line in sorted(found, key=lambda pair: pair[0])]
+    if report.outcome is Outcome.SKIP:
+        lines.append("::warning title=postroj::nothing was tested")
+    return "\n".join(lines)
+
+
+def _annotation(title: str, case: Case) -> str:
+    return f"::error title={_property(title)}::{_data(chr(10).join(case.told))}"
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def summary(report: Report, *, room: int = LIMIT) -> str:
+    """Return Markdown of at most `room` bytes; what does not fit is left out, and that is said."""
+    found = suites(report)
+    packages = ", ".join(_code(name) for name in dict.fromkeys(suite.package for suite in found))
+    parts = [f"## {SIGN[report.outcome]}: {packages or 'nothing was tested'}\n"]
+    if found:
+        parts.append("\n".join([HEAD, *map(_row, found)]) + "\n")
+    parts += [_details(suite.name, case) for suite in found for case in suite.bad]
+    return _fitting(parts, room)
+
+
+def _row(suite: Suite) -> str:
+    passed = f"{suite.count(Outcome.PASS)} of {len(suite.cases)}"
+    wrong = "".join(f"{_code(c.name)} {_text(c.sentence)}<br>" for c in suite.bad[:3])
+    more = f"and {len(suite.bad) - 3} more" if len(suite.bad) > 3 else ""
+    time = f"{suite.seconds:.1f}&nbsp;s"
+    cells = (_code(suite.name), SIGN[suite.outcome], passed, time, wrong + more)
+    return f"| {' | '.join(cell.removesuffix('<br>') for cell in cells)} |"
+
+
+def _details(image: str, case: Case) -> str:
+    """Fold a case; the empty line makes `pre` a block of its own, which ends at its end only."""
+    title = f"{SIGN[case.outcome]} {_code(image)} {_code(case.name)}"
+    evidence = escape("\n".join(case.told))
+    return f"<details><summary>{title}</summary>\n\n<pre>{evidence}</pre>\n\n</details>\n"
+
+
+def _text(text: str) -> str:
+    """Escape all that could mean something to Markdown, HTML or GitHub: links, names, numbers."""
+    return re.sub(r"[^\w ]|_", lambda match: f"&#{ord(match[0])};", text)
+
+
+def _code(text: str) -> str:
+    return f"<code>{_text(text)}</code>"
+
+
+def _fitting(parts: list[str], room: int) -> str:
+    """Join parts until the room is used up."""
+    return "\n".join(_fit(parts, room - 200))
+
+
+def _fit(parts: list[str], room: int) -> Iterator[str]:
+    for number, part in enumerate(parts):
+        room -= len(part.encode()) + 1
+        if room < 0:
+            yield f"{len(parts) - number} parts of the report do not fit here.\n"
+            return
+        yield part

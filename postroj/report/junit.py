@@ -1,0 +1,65 @@
+"""The report for Jenkins, GitLab and all others that read the XML of JUnit.
+
+No standard describes it; what is written is valid against `junit-10.xsd` of Jenkins' xUnit plugin.
+A suite is a probe, a case a step or check, with at most one of `failure` (the package is to blame),
+`error` (the package was not judged) and `skipped`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree
+
+from postroj.model import Outcome
+from postroj.report.cases import suites
+from postroj.report.markup import Element, add
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from postroj.model import Report
+    from postroj.report.cases import Case, Suite
+
+ELEMENT = {Outcome.FAIL: "failure", Outcome.ERROR: "error", Outcome.SKIP: "skipped"}
+
+
+def render(report: Report) -> str:
+    """Return the report as an XML document, to be written as UTF-8."""
+    found = suites(report)
+    root = Element("testsuites", {"name": "postroj", **_numbers(found)})
+    for suite in found:
+        _add_suite(root, suite)
+    ElementTree.indent(root)
+    text = ElementTree.tostring(root, encoding="unicode")
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}'
+
+
+def _add_suite(root: Element, suite: Suite) -> None:
+    skipped = str(suite.count(Outcome.SKIP))
+    element = add(root, "testsuite", name=suite.name, **_numbers([suite]), skipped=skipped)
+    properties = add(element, "properties")
+    add(properties, "property", name="package", value=suite.package)
+    for case in suite.cases:
+        _add_case(element, suite, case)
+
+
+def _add_case(parent: Element, suite: Suite, case: Case) -> None:
+    seconds = f"{case.seconds:.3f}"
+    element = add(parent, "testcase", classname=suite.name, name=case.name, time=seconds)
+    if case.outcome is Outcome.PASS:
+        add(element, "system-out", "\n".join(case.told))
+        return
+    bad = add(element, ELEMENT[case.outcome], message=case.sentence)
+    if case.outcome is not Outcome.SKIP:
+        bad.set("type", case.outcome)
+        bad.text = "\n".join(case.told)
+
+
+def _numbers(found: Iterable[Suite]) -> dict[str, str]:
+    found = tuple(found)
+    return {
+        "tests": str(sum(len(suite.cases) for suite in found)),
+        "failures": str(sum(suite.count(Outcome.FAIL) for suite in found)),
+        "errors": str(sum(suite.count(Outcome.ERROR) for suite in found)),
+        "time": f"{sum(suite.seconds for suite in found):.3f}",
+    }
