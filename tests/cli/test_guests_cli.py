@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
+from postroj import prepare
 from postroj.cli import guests
 from postroj.container import guest as guest_module
 from postroj.container.execute import LOGIN_SHELL, Command
 from postroj.container.nspawn import GuestSpec
 from postroj.errors import ExitStatus, GuestError
-from postroj.image import pull
 from postroj.model import Image, Manager, NetworkMode
 from tests.support.cli import postroj
 
@@ -33,9 +33,9 @@ class Recorder:
         self.result: int | Exception = 0
 
     @contextmanager
-    def obtain(self, name: str) -> Iterator[Image]:
+    def obtain(self, name: str, *, boot: bool) -> Iterator[Image]:
         self.images.append(name)
-        yield Image(name=name, architecture="x86_64", path=Path("/i"), manager=Manager.APT)
+        yield Image(name=name, architecture="x86_64", layers=(Path("/i"),), manager=Manager.APT)
 
     @contextmanager
     def boot(self, spec: GuestSpec) -> Iterator[Recorder]:
@@ -52,7 +52,7 @@ class Recorder:
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     recorder = Recorder()
-    monkeypatch.setattr(pull, "obtain", recorder.obtain)
+    monkeypatch.setattr(prepare, "obtain", recorder.obtain)
     monkeypatch.setattr(guest_module, "Guest", recorder.boot)
     return recorder
 

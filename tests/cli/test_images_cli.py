@@ -10,11 +10,15 @@ import pytest
 from click.testing import CliRunner
 
 from postroj.cli import completion, images
+from postroj.errors import UsageError
 from postroj.image import pull, store
+from postroj.image.record import Provenance
 from postroj.model import Manager, SourceKind, Verification
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from postroj.image.record import Record
 
 
 @pytest.fixture(autouse=True)
@@ -30,12 +34,13 @@ def postroj(*argv: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def put(name: str) -> store.Record:
+def put(name: str) -> Record:
     store.prepare()
-    origin = store.Provenance(
+    origin = Provenance(
         source=SourceKind.BOOTSTRAP,
         url="http://mirror.example/debian",
-        suite="one",
+        build="one",
+        artifact="",
         compression="lz4",
         verification=Verification.SIGNATURE,
         fingerprints=("0123456789ABCDEF0123456789ABCDEF01234567", "F" * 40),
@@ -44,29 +49,70 @@ def put(name: str) -> store.Record:
     with store.building(name, pull.architecture()) as directory:
         file = directory / "image.squashfs"
         file.write_bytes(b"x" * 3_000_000)
-        return store.add(name, pull.architecture(), Manager.APT, file, origin)
+        return store.add(name, pull.architecture(), Manager.APT, file, origin, prepared=())
 
 
 def test_list_images() -> None:
     put("debian-sid")
     done = postroj("list-images")
     assert (done.returncode, done.stderr) == (0, "")
-    head, *rows = done.stdout.splitlines()
-    assert head.startswith("NAME             RELEASE      END OF LIFE  SOURCES")
-    assert [row.split()[0] for row in rows] == [
-        *("debian-bullseye", "debian-bookworm", "debian-trixie", "debian-forky", "debian-sid")
-    ]
-    assert "13 trixie    2030-06-30   bootstrap  signature" in done.stdout
-    assert "3 MB, 20" in rows[-1]
+    can, cannot = done.stdout.split("\n\n")
+    head, *rows = can.splitlines()
+    assert head.split("  ")[0] == "NAME"
+    assert len(rows) + len(cannot.splitlines()) - 1 >= 60
+    lines = {row.split()[0]: row.split()[1:] for row in rows}
+    assert lines["debian-trixie"][:3] == ["13", "2030-06-30", "apt"]
+    assert lines["debian-trixie"][-2:] == ["signature", "-"]
+    assert lines["debian-sid"][-4:-1] == ["signature", "3", "MB,"]
+    assert "no systemd" in next(row for row in cannot.splitlines() if row.startswith("alpine "))
+    assert max(map(len, can.splitlines())) <= 110
     assert "\x1b" not in done.stdout
     assert not any(line.endswith(" ") for line in done.stdout.splitlines())
 
 
+def listed(*argv: str) -> list[str]:
+    return [image["name"] for image in json.loads(postroj("list-images", "--json", *argv).stdout)]
+
+
+def test_list_images_of_a_package_manager() -> None:
+    assert listed("--manager", "pacman") == ["archlinux"]
+    assert listed("--manager", "zypper", "leap") == ["opensuse-leap-15.6", "opensuse-leap-16.0"]
+
+
+def test_list_images_that_are_supported() -> None:
+    everything, supported = listed(), listed("--supported")
+    assert {"alpine", "centos-7", "debian-trixie"} <= set(everything)
+    assert "debian-trixie" in supported
+    assert not {"alpine", "centos-7", "debian-stretch"} & set(supported)
+
+
+def test_list_images_in_an_order() -> None:
+    put("debian-sid")
+    assert listed("--sort", "size", "debian-*")[0] == "debian-sid"
+    assert listed("--sort", "eol", "debian-b*")[0] == "debian-buster"
+    by_name = listed("--sort", "name")
+    assert by_name[0] == "almalinux-8"
+    assert by_name.index("rhel-9") < by_name.index("rhel-10")
+
+
+def test_list_images_of_another_architecture() -> None:
+    assert "linuxmint-zena" not in listed("--arch", "riscv64", "--supported")
+    assert "debian-trixie" in listed("--arch", "riscv64", "--supported")
+    assert "none for riscv64" in postroj("list-images", "--arch", "riscv64", "zena").stdout
+
+
+def test_list_images_shows_what_was_imported() -> None:
+    put("my-own")
+    assert "my-own" in listed()
+    assert listed("my-*") == ["my-own"]
+    assert " bootstrap " in postroj("list-images", "my-own").stdout
+
+
 def test_list_images_that_match() -> None:
     assert len(postroj("list-images", "trixie", "*-sid").stdout.splitlines()) == 3
-    done = postroj("list-images", "fedora-*")
+    done = postroj("list-images", "windows-*")
     assert done.returncode == 2
-    assert "error: no image matches 'fedora-*'" in done.stderr
+    assert "error: no image matches 'windows-*'" in done.stderr
 
 
 def test_list_images_makes_nothing(cache: Path) -> None:
@@ -80,10 +126,13 @@ def test_list_images_as_json() -> None:
     (image,) = json.loads(done.stdout)
     assert image["name"] == "debian-trixie"
     assert image["end_of_life"] == "2030-06-30"
-    assert image["sources"] == [{"kind": "bootstrap", "verification": "signature"}]
+    assert image["sources"][0]["kind"] == "bootstrap"
+    assert image["sources"][0]["verification"] == "signature"
+    assert image["sources"][-1]["reference"] == "docker.io/library/debian:trixie"
+    assert (image["unbootable"], image["repositories"]) == (None, [])
     assert image["cached"]["sha256"] == record.sha256
     assert image["cached"]["path"] == str(record.path)
-    assert json.loads(postroj("list-images", "--json", "sid").stdout)[0]["cached"] is None
+    assert json.loads(postroj("list-images", "--json", "*-sid").stdout)[0]["cached"] is None
 
 
 def test_a_pull_of_what_is_cached() -> None:
@@ -112,6 +161,45 @@ def test_pull_wants_names_or_all(argv: list[str]) -> None:
     done = postroj("pull", *argv)
     assert done.returncode == 2
     assert "either names of images or `--all`" in done.stderr
+
+
+def test_what_cannot_be_booted_says_why(cache: Path) -> None:
+    done = postroj("pull", "alpine")
+    assert done.returncode == 2
+    said = "the image 'alpine' cannot be had: it has no systemd: its init is BusyBox with OpenRC"
+    assert said in done.stderr
+    with pytest.raises(UsageError, match=said):  # as `run` and all others have images
+        pull.obtain("alpine")
+    assert not cache.exists()
+
+
+def test_an_architecture_that_cannot_be_run_here() -> None:
+    foreign = "s390x" if pull.architecture() != "s390x" else "riscv64"
+    done = postroj("pull", "--arch", foreign, "debian-trixie", "--source", "bootstrap")
+    assert done.returncode == 4
+    assert f"cannot run programs of {foreign}" in done.stderr
+    assert "qemu-user-static" in done.stderr
+
+
+def test_an_architecture_that_the_image_is_not_for() -> None:
+    done = postroj("pull", "--arch", "s390x", "linuxmint-zena")
+    assert done.returncode == 2
+    assert "no image 'linuxmint-zena' for the architecture 's390x'" in done.stderr
+
+
+def test_a_catalog_of_ones_own(tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    text = '[mine]\ndistribution = "mine"\nrelease = "rolling"\ntitle = "Mine"\n'
+    text += 'architectures = ["x86_64"]\n'
+    text += 'sources = [{ kind = "oci", reference = "registry.example/mine:1" }]\n'
+    own.write_text(text)
+    done = postroj("--catalog", str(own), "list-images", "mine")
+    assert done.stdout.splitlines()[1].split()[:1] == ["mine"]
+    own.write_text(text + 'x = "y"\n')
+    done = postroj("--catalog", str(own), "list-images", "mine")
+    assert done.returncode == 4
+    assert f"entry 'mine' of '{own}': 'x' is no key that is known" in done.stderr
+    assert postroj("--catalog", str(own), "--help").returncode == 0
 
 
 def test_an_architecture_that_has_no_image(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,8 +245,8 @@ def test_a_cache_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_completion() -> None:
     context = click.Context(images.pull)
     parameter = images.pull.params[0]
-    names = [item.value for item in completion.complete_image(context, parameter, "debian-s")]
-    assert names == ["debian-stable", "debian-sid"]
+    names = [item.value for item in completion.complete_image(context, parameter, "debian-st")]
+    assert names == ["debian-stretch", "debian-stable"]
     put("debian-trixie")
     cached = [item.value for item in completion.complete_cached(context, parameter, "")]
     assert cached == ["debian-trixie"]

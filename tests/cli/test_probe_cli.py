@@ -12,6 +12,7 @@ from postroj import matrix
 from postroj.cli.probe import pkgprobe
 from postroj.container import guest
 from postroj.errors import DownloadError, Interrupted
+from postroj.matrix import Findings
 from postroj.model import (
     CheckKind,
     CheckResult,
@@ -52,12 +53,18 @@ class Recorder:
         self.calls: list[tuple[Any, ...]] = []
         self.outcome = Outcome.PASS
         self.error: BaseException | None = None
+        self.interruption: KeyboardInterrupt | None = None
+        self.how: list[dict[str, Any]] = []
 
-    def __call__(self, names: Any, packages: Any, digests: Any, plan: Any, audience: Any) -> Report:
+    def __call__(
+        self, names: Any, packages: Any, digests: Any, plan: Any, stage: Any, **how: Any
+    ) -> Findings:
         self.calls.append((names, packages, digests, plan))
+        self.how.append(how)
         if self.error:
             raise self.error
         found = report(self.outcome)
+        (audience,) = stage.open(["debian-trixie"], 1)
         for probe in found.probes:
             audience.begin_probe(probe.image, probe.package)
             for step in probe.steps:
@@ -65,7 +72,7 @@ class Recorder:
                 for check in step.checks:
                     audience.end_check(check)
             audience.end_probe(probe)
-        return found
+        return Findings(report=found, seconds=12, interruption=self.interruption)
 
 
 @pytest.fixture
@@ -119,6 +126,20 @@ def test_reports_go_to_files(seen: Recorder, tmp_path: Path) -> None:
     assert "{" not in done.stdout
 
 
+def test_what_github_is_told_never_mixes_with_json(
+    seen: Recorder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
+    seen.outcome = Outcome.FAIL
+    _, alone = run("--report", "github")
+    assert alone.stdout.startswith("::stop-commands::")
+    assert alone.stdout.splitlines()[-1].startswith("::error title=debian-trixie")
+    _, done = run("--report", "github", "--json")
+    assert json.loads(done.stdout)["outcome"] == "fail"
+    assert done.stderr.splitlines()[-1].startswith("::error title=debian-trixie")
+    assert (tmp_path / "summary").read_text().count("## ❌ fail: ") == 2
+
+
 def test_what_is_asked(seen: Recorder) -> None:
     run(
         *("-p", "y.deb", "-i", "debian-sid", "--image", "debian-13", "--network", "none"),
@@ -128,7 +149,7 @@ def test_what_is_asked(seen: Recorder) -> None:
         *("--timeout", "3", "--boot-timeout", "4", "--sha256", "00", "--sha256", "11"),
     )
     ((names, packages, digests, plan),) = seen.calls
-    assert names == ["debian-sid", "debian-trixie"]
+    assert names == ("debian-sid", "debian-13")
     assert packages == ("x.deb", "y.deb")
     assert digests == ("00", "11")
     assert plan.questions == (
@@ -146,7 +167,8 @@ def test_what_is_asked(seen: Recorder) -> None:
 def test_unless_told_otherwise(seen: Recorder) -> None:
     run()
     ((names, _, digests, plan),) = seen.calls
-    assert names == ["debian-trixie"]
+    assert names == ()
+    assert seen.how == [{"jobs": None, "fail_fast": False}]
     assert digests == ()
     assert plan.questions == ()
     assert (plan.manners.settle, plan.manners.timeout) == (3, 30)
@@ -170,6 +192,24 @@ def test_an_interruption_passes_through(seen: Recorder) -> None:
     assert done.exception.__cause__ is seen.error or done.exception is seen.error
 
 
+def test_a_report_of_what_was_finished_before_an_interruption(
+    seen: Recorder, tmp_path: Path
+) -> None:
+    seen.interruption = Interrupted(15)
+    file = tmp_path / "r.json"
+    argv = ["-p", "x.deb", "--json", "--report", f"json={file}"]
+    done = CliRunner().invoke(pkgprobe, argv, standalone_mode=False)
+    assert json.loads(done.stdout) == json.loads(file.read_text())
+    assert done.exception
+    assert done.exception.__cause__ is seen.interruption or done.exception is seen.interruption
+
+
+def test_how_many_at_once_and_for_how_long(seen: Recorder) -> None:
+    run("--jobs", "3", "--fail-fast", "--image", "debian-*")
+    run("-j", "1", "--keep-going")
+    assert seen.how == [{"jobs": 3, "fail_fast": True}, {"jobs": 1, "fail_fast": False}]
+
+
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
@@ -179,11 +219,19 @@ def test_an_interruption_passes_through(seen: Recorder) -> None:
             ["--check-file", "etc/x"],
             "`--check-file` takes an absolute path",
         ),
+        (["--steps", "install,update"], "'update' is no step"),
+        (
+            ["--steps", "install,upgrade"],
+            "`--steps install,upgrade` cannot be done",
+        ),
         (["--report", "xml=x"], "'xml=x' is no report"),
         (["--report", "json"], "'json' is no report"),
         (["--report", "json="], "'json=' is no report"),
+        (["--report", "github=x"], "'github=x' is no report"),
+        (["--report", "json=x", "--report", "tap=./x"], "two reports go to '"),
         (["--report", "json=/no/such/folder/x"], "'/no/such/folder/x' cannot be a file"),
         (["--image", "debian-trixy"], "no image is named 'debian-trixy'"),
+        (["-i", "debian-sid", "-i", "nothing-*"], "no image matches 'nothing-*'"),
     ],
 )
 def test_what_cannot_be_asked(argv: list[str], words: str) -> None:
@@ -202,9 +250,40 @@ def test_what_cannot_be_asked(argv: list[str], words: str) -> None:
         ["-p", "x.deb", "--expect-status", "ok"],
         ["-p", "x.deb", "--network", "bogus"],
         ["-p", "x.deb", "word"],
+        ["-p", "x.deb", "--jobs", "0"],
     ],
 )
 def test_wrong_usage(argv: list[str]) -> None:
     done = postroj("pkgprobe", *argv)
     assert (done.returncode, done.stdout) == (2, "")
     assert "hint: `postroj pkgprobe --help`" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("argv", "steps", "older", "from_repository"),
+    [
+        ([], "install", (), False),
+        (["--steps", "install,reinstall,purge"], "install reinstall purge", (), False),
+        (["--upgrade-from", "old.deb"], "install upgrade", ("old.deb",), False),
+        (["--upgrade-from", "repo"], "install upgrade", (), True),
+        (
+            ["--upgrade-from", "a.deb", "--upgrade-from", "b.deb", "--steps", "install,upgrade"],
+            "install upgrade",
+            ("a.deb", "b.deb"),
+            False,
+        ),
+    ],
+)
+def test_steps(
+    seen: Recorder, argv: list[str], steps: str, older: tuple[str, ...], *, from_repository: bool
+) -> None:
+    run(*argv)
+    ((*_, plan),) = seen.calls
+    assert " ".join(plan.steps) == steps
+    assert (plan.upgrade_from, plan.from_repository) == (older, from_repository)
+
+
+def test_discovery_can_be_switched_off(seen: Recorder) -> None:
+    run()
+    run("--no-discover")
+    assert [plan.discover for *_, plan in seen.calls] == [True, False]

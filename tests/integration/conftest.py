@@ -12,7 +12,8 @@ from postroj.container.guest import Guest
 from postroj.container.nspawn import GuestSpec
 from postroj.errors import ImageError
 from postroj.image import catalog, pull
-from postroj.image.pull import Request, obtain
+from postroj.image.pull import Request
+from postroj.prepare import obtain
 from tests.support.cli import DEFAULT_IMAGE
 
 if TYPE_CHECKING:
@@ -54,5 +55,5 @@ def state_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def guest(image: str) -> Iterator[Guest]:
     """A booted guest which the tests of a module share."""
-    with obtain(image) as stored, Guest(GuestSpec(layers=(stored.path,))) as booted:
+    with obtain(image) as stored, Guest(GuestSpec(layers=stored.layers)) as booted:
         yield booted

@@ -13,7 +13,7 @@ import pytest
 from postroj.container.guest import Guest
 from postroj.container.nspawn import GuestSpec
 from postroj.errors import CommandTimeout, GuestError
-from postroj.image.pull import obtain
+from postroj.prepare import obtain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +38,7 @@ def test_an_init_that_ends_is_told_at_once(image: str, tmp_path: Path) -> None:
     broken = layer(tmp_path / "broken.squashfs", {INIT: "#!/bin/sh\necho my last words\nexit 3\n"})
     began = time.monotonic()
     with obtain(image) as stored:
-        spec = GuestSpec(layers=(stored.path, broken), boot_timeout=60)
+        spec = GuestSpec(layers=(*stored.layers, broken), boot_timeout=60)
         with pytest.raises(GuestError, match="ended before it was ready") as caught, Guest(spec):
             pass
     assert "my last words" in caught.value.evidence
@@ -54,7 +54,7 @@ def test_a_job_that_blocks_is_named(image: str, tmp_path: Path) -> None:
     }
     blocked = layer(tmp_path / "blocked.squashfs", files)
     with obtain(image) as stored:
-        spec = GuestSpec(layers=(stored.path, blocked), boot_timeout=5)
+        spec = GuestSpec(layers=(*stored.layers, blocked), boot_timeout=5)
         with pytest.raises(GuestError, match="not ready within 5 s") as caught, Guest(spec):
             pass
     assert "blocks.service" in caught.value.evidence
@@ -70,7 +70,7 @@ def test_a_degraded_guest_is_ready_and_its_failed_units_are_known(
         f"{folder}/multi-user.target.d/wants.conf": "[Unit]\nWants=fails.service\n",
     }
     degraded = layer(tmp_path / "degraded.squashfs", files)
-    with obtain(image) as stored, Guest(GuestSpec(layers=(stored.path, degraded))) as guest:
+    with obtain(image) as stored, Guest(GuestSpec(layers=(*stored.layers, degraded))) as guest:
         assert guest.state == "degraded"
         assert guest.failed_units() == ["fails.service"]
 
@@ -87,14 +87,14 @@ def test_a_guest_that_powers_off_is_noticed(image: str) -> None:
     script = "systemctl poweroff --force --force; sleep 60"
     with (
         obtain(image) as stored,
-        Guest(GuestSpec(layers=(stored.path,))) as guest,
+        Guest(GuestSpec(layers=stored.layers)) as guest,
         pytest.raises(GuestError, match="ended meanwhile"),
     ):
         guest.run(["sh", "-c", script], timeout=50)
 
 
 def test_a_command_that_takes_too_long_is_ended(image: str) -> None:
-    with obtain(image) as stored, Guest(GuestSpec(layers=(stored.path,), boot=False)) as guest:
+    with obtain(image) as stored, Guest(GuestSpec(layers=stored.layers, boot=False)) as guest:
         with pytest.raises(CommandTimeout, match="'sh' did not end within 1 s") as caught:
             guest.run(["sh", "-c", "echo before; sleep 60"], timeout=1)
         assert caught.value.output == "before"

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from contextlib import ExitStack
 from functools import partial
@@ -19,11 +20,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from postroj import locking
-from postroj.console import Silence
-from postroj.errors import HostError, ImageError
+from postroj.errors import DownloadError, HostError, ImageError, VerificationError
 from postroj.image import catalog, mirror, pull, store
+from postroj.image.entry import Bootstrap, Suite
+from postroj.image.record import images_dir
 from postroj.image.sources import bootstrap
 from tests.support.cli import eventually, postroj, start
+from tests.support.images import bootstrap_source, entry, order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +68,7 @@ def remains(cache: Path) -> list[str]:
             found.append(f"process {process.name}")
     partial_files = (path.name for path in (cache / "partial").iterdir())
     found += [f"file {name}" for name in partial_files if name != ".lock"]
-    known = {record.file_name for record in store.records()}
+    known = {record.path.name for record in store.records()}
     return found + [
         f"file {path}" for path in cache.glob("images/*.squashfs") if path.name not in known
     ]
@@ -127,7 +130,7 @@ class TestOneImage:
         assert done.stdout.startswith(record.sha256)
         assert record.size == record.path.stat().st_size
         assert record.path.stat().st_mode & 0o777 == 0o644
-        assert (record.suite, record.compression) == ("bookworm", "lz4")
+        assert (record.build, record.compression) == ("bookworm", "lz4")
         assert not record.allow_expired
         assert re.match("https?://", record.url)
 
@@ -168,7 +171,7 @@ class TestOneImage:
     def test_its_apt_sources_hold_in_a_guest(self) -> None:
         content = listing()
         lines = read("etc/apt/sources.list").decode().split("\n\n")
-        (source,) = catalog.find(NAME).sources
+        source = bootstrap_source(catalog.find(NAME))
         assert [line.split()[-2] for line in lines] == [suite.name for suite in source.suites]
         for line in lines:
             for keyring in re.findall(r"signed-by=([^\] ]+)", line):
@@ -205,6 +208,26 @@ def test_force_swaps_while_guests_run_on(twice: tuple[Path, object], cache: Path
     assert remains(cache) == []
 
 
+def test_a_locked_image_is_made_again_bit_by_bit(
+    twice: tuple[Path, object], cache: Path, tmp_path: Path
+) -> None:
+    """Later, below another folder that apt's user cannot enter, and with another umask."""
+    lock = tmp_path / "postroj.lock"
+    assert outcome(begin("lock", "--file", str(lock), cache=twice[0]))[0] == 0
+    assert 'source = "bootstrap"' in lock.read_text()
+    assert re.search(r"^epoch = \d+$", lock.read_text(), re.MULTILINE)
+    env = os.environ | {"POSTROJ_CACHE_DIR": str(cache), "POSTROJ_LOCK": str(lock)}
+    process = start("pull", NAME, env=env, stderr=subprocess.PIPE, umask=0o077)
+    status, _, err = outcome(process)
+    assert status == 0, err
+    (again,) = store.records()
+    assert outcome(begin("lock", "--check", "--file", str(lock), cache=cache))[0] == 0
+    (first,) = (twice[0] / "images").glob("*.squashfs")
+    assert again.path.name == first.name
+    assert again.path.read_bytes() == first.read_bytes()
+    assert not again.allow_expired
+
+
 def image_path() -> Path:
     (record,) = store.records()
     return record.path
@@ -239,9 +262,9 @@ def files_below(content: dict[str, str], folder: str) -> list[str]:
 
 MOMENTS = {
     "at the claim": "partial/pull-*",
-    "while lists come": "partial/pull-*/mmdebstrap.*/var/lib/apt/lists/partial",
-    "while packages are unpacked": "partial/pull-*/mmdebstrap.*/usr/bin/perl",
-    "while packages are set up": "partial/pull-*/mmdebstrap.*/var/lib/dpkg/info/dpkg.list",
+    "while lists come": "partial/pull-*/*/mmdebstrap.*/var/lib/apt/lists/partial",
+    "while packages are unpacked": "partial/pull-*/*/mmdebstrap.*/usr/bin/perl",
+    "while packages are set up": "partial/pull-*/*/mmdebstrap.*/var/lib/dpkg/info/dpkg.list",
 }
 
 
@@ -275,7 +298,7 @@ def test_an_image_killed_at_its_last_moment(cache: Path) -> None:
         directory = stack.enter_context(store.building(NAME, pull.architecture()))
         (directory / "image.squashfs").write_bytes(b"hsqs")
         (directory / "image.squashfs").rename(
-            store.images_dir() / f"{NAME}-{pull.architecture()}.0123456789abcdef.squashfs"
+            images_dir() / f"{NAME}-{pull.architecture()}.0123456789abcdef.squashfs"
         )
     assert cached(cache) == []
     assert store.collect() == 4
@@ -352,20 +375,22 @@ SHA256:
         self.gpg("--output", str(signed), "--clear-sign", str(draft))
         signed.write_text(signed.read_text().replace(*change))
 
-    def source(self) -> catalog.Bootstrap:
-        return catalog.Bootstrap(
-            suites=(catalog.Suite(archive="debian", name="bookworm"),),
+    def source(self) -> Bootstrap:
+        return Bootstrap(
+            suites=(Suite(archive="debian", name="bookworm"),),
             keyring=self.keyring,
             keyring_package="test-keyring",
-            packages=("systemd-sysv",),
         )
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
-    archive = Archive(tmp_path_factory.mktemp("archive"))
-    yield archive
-    subprocess.run(["gpgconf", "--homedir", archive.home, "--kill", "all"], check=False)
+def archive() -> Iterator[Archive]:
+    with tempfile.TemporaryDirectory(prefix="archive-") as folder:
+        root = Path(folder)
+        root.chmod(0o755)  # apt's own user reads the keyring
+        archive = Archive(root)
+        yield archive
+        subprocess.run(["gpgconf", "--homedir", archive.home, "--kill", "all"], check=False)
 
 
 @pytest.fixture
@@ -378,7 +403,7 @@ def served(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> Iterator[Archiv
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=archive.root))
     uri = f"http://127.0.0.1:{server.server_port}/debian"
-    monkeypatch.setattr(mirror, "archives", lambda: {"debian": uri})
+    monkeypatch.setattr(mirror, "archives", lambda _: {"debian": uri})
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
@@ -391,13 +416,9 @@ def served(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> Iterator[Archiv
 def build(archive: Archive, *, allow_expired: bool = False) -> None:
     store.prepare()
     with store.building("tiny", "any") as directory:
-        bootstrap.build(
-            archive.source(),
-            "tiny",
-            directory,
-            allow_expired=allow_expired,
-            progress=Silence(),
-        )
+        source = archive.source()
+        tiny = entry("tiny", source, packages=("systemd-sysv",))
+        bootstrap.build(source, order(tiny, directory, allow_expired=allow_expired))
 
 
 @pytest.mark.usefixtures("cache")
@@ -419,7 +440,7 @@ class TestMirrors:
 
     def test_a_release_file_that_was_changed(self, served: Archive) -> None:
         served.release(until=3600, change=("Label: Debian", "Label: Debjan"))
-        with pytest.raises(ImageError, match="has no valid signature") as caught:
+        with pytest.raises(VerificationError, match="has no valid signature") as caught:
             build(served)
         assert "BADSIG" in caught.value.evidence
 
@@ -428,20 +449,22 @@ class TestMirrors:
     ) -> None:
         served.release(until=3600)
         monkeypatch.setattr(served, "keyring", Path(KEYRING))
-        with pytest.raises(ImageError, match="has no valid signature") as caught:
+        with pytest.raises(VerificationError, match="has no valid signature") as caught:
             build(served)
         assert "NO_PUBKEY" in caught.value.evidence
 
     def test_a_mirror_without_the_suite(self, served: Archive) -> None:
         (served.suite / "InRelease").unlink(missing_ok=True)
-        with pytest.raises(ImageError, match="the mirror has no suite for 'tiny'"):
+        with pytest.raises(DownloadError, match="the mirror has no suite for 'tiny'"):
             build(served)
 
     def test_a_mirror_that_does_not_answer(
         self, archive: Archive, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(mirror, "archives", lambda: {"debian": "http://127.0.0.1:9/debian"})
-        with pytest.raises(ImageError, match="the mirror for 'tiny' cannot be reached") as caught:
+        monkeypatch.setattr(mirror, "archives", lambda _: {"debian": "http://127.0.0.1:9/debian"})
+        with pytest.raises(
+            DownloadError, match="the mirror for 'tiny' cannot be reached"
+        ) as caught:
             build(archive)
         assert "127.0.0.1" in caught.value.evidence
 
@@ -456,7 +479,7 @@ class TestMirrors:
 
 def test_apt_of_this_host_is_asked() -> None:
     """Whatever it says, it must be of use in a guest."""
-    for archive, uri in mirror.archives().items():
+    for archive, uri in mirror.archives(mirror.ARCHIVES.values()).items():
         assert archive in mirror.ARCHIVES.values()
         assert re.match(r"https?://\S+[^/]$", uri)
     assert all(name.endswith("_proxy") for name in mirror.proxies())

@@ -52,11 +52,24 @@ def test_redis_server_of_the_mirror(
     good = ("--check-unit", "redis-server", "--check-network", "tcp://127.0.0.1:6379")
     status, report, screen = probe(image, "--package", deb, *good)
     assert status == 0, screen
-    assert {check["outcome"] for check in only_step(report)["checks"]} == {"pass"}
+    found = {check["subject"]: check for check in only_step(report)["checks"]}
+    template = found.pop("redis-server@.service")
+    assert (template["outcome"], template["reason"]) == ("skip", "a template")
+    assert {check["outcome"] for check in found.values()} == {"pass"}
+    assert "listens on 127.0.0.1:6379" in found["redis-server"]["reason"]
+    asked = {subject: not check["discovered"] for subject, check in found.items()}
+    assert asked == {
+        "redis-server": True,
+        "tcp://127.0.0.1:6379": True,
+        "tcp://[::1]:6379": False,
+        "no newly failed unit": True,
+    }
+    assert only_step(report)["discovered"]["users"] == ["redis"]
 
     bad = ("--check-network", "tcp://127.0.0.1:6380", "--check-timeout", "2", "--settle", "0")
-    status, report, screen = probe(image, "--package", deb, *bad)
+    status, report, screen = probe(image, "--package", deb, "--no-discover", *bad)
     assert status == 1
+    assert only_step(report)["discovered"] is None
     (answer,) = [c for c in only_step(report)["checks"] if c["kind"] == "network"]
     assert "connection refused" in answer["reason"]
     assert "127.0.0.1:6379" in answer["reason"]
@@ -73,6 +86,8 @@ def test_a_service_of_every_kind_of_question(image: str, tmp_path: Path) -> None
     server = (
         "perl -MIO::Socket::INET -e 'my $$s = IO::Socket::INET->new(LocalAddr => qq(127.0.0.1), "
         "LocalPort => 8080, Listen => 5) or die; while (my $$c = $$s->accept) { "
+        # who closes a connection with a request unread resets it
+        "sysread($$c, my $$request, 1000); "
         "print $$c qq(HTTP/1.0 200 OK\\\\r\\\\n\\\\r\\\\nwelcome); close $$c }'"
     )
     deb = debs.service(tmp_path, "welcome", f'/bin/sh -c "exec {server.replace(chr(34), "")}"')
@@ -130,6 +145,11 @@ def test_a_unit_that_is_not_up_fails_with_its_journal(
 def test_without_a_check_newly_failed_units_are_the_verdict(image: str, tmp_path: Path) -> None:
     bad = debs.service(tmp_path, "broken", "/bin/false")
     status, report, _ = probe(image, "--package", bad, *QUICK)
+    assert status == 1
+    (unit, answer) = only_step(report)["checks"]
+    assert (unit["subject"], unit["outcome"]) == ("broken.service", "fail")
+    assert "broken.service" in answer["reason"]
+    status, report, _ = probe(image, "--package", bad, "--no-discover", *QUICK)
     assert status == 1
     (answer,) = only_step(report)["checks"]
     assert "broken.service" in answer["reason"]
@@ -315,6 +335,7 @@ def test_what_a_person_sees(image: str, tmp_path: Path) -> None:
     done = postroj(*argv)
     lines = done.stdout.splitlines()
     assert lines[0] == f"fine_1.0_all.deb on {image}"
+    assert lines.pop(2) == "          | brings 1 unit"
     assert [line.split()[0] for line in lines[1:-1]] == ["pass", "pass", "pass"]
     assert len({line.index(" s  ") for line in lines[1:-1]}) == 1
     assert lines[-1].startswith("PASS: all passed, 2 of 2 checks passed")

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import subprocess
 import time
@@ -142,6 +143,22 @@ def test_sigkill_leaves_a_run_directory_at_most_and_the_next_command_removes_it(
     assert eventually(lambda: name not in Path("/proc/self/mountinfo").read_text())
     assert postroj("run", "--no-boot", "--", "true").returncode == 0
     assert eventually(lambda: not is_left(name))
+
+
+def test_control_groups_go_even_when_the_run_directory_is_lost(state_dir: Path) -> None:
+    """The folder that `POSTROJ_STATE_DIR` names may have been removed, or be another one by now."""
+    process = start("run", "--", "sh", "-c", "hostname; sleep 1000")
+    assert process.stdout
+    name = process.stdout.readline().decode().strip()
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    assert eventually(partial(has_no_process, name))
+    for path in state_dir.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert is_left(name)
+    assert postroj("run", "--no-boot", "--", "true").returncode == 0
+    assert not is_left(name)
 
 
 def test_sigkill_while_it_boots_leaves_no_process(state_dir: Path) -> None:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.model import Outcome
+from postroj.model import CheckKind, Outcome
 from postroj.probe import units
+from postroj.probe.checks import Manners, ask_all
 from postroj.probe.deadline import Deadline
+from postroj.probe.question import Question
 
 if TYPE_CHECKING:
     from postroj.container.guest import Guest
@@ -39,7 +41,6 @@ BAD = {
     "bursts": ("Restart=always\nRestartSec=20ms\nExecStart=false", "given up after 5 restarts"),
     "ends": ("ExecStart=true", "inactive (dead)"),
     "stuck": ("ExecStartPre=sleep infinity\nExecStart=true", "still activating (start-pre)"),
-    "conditional": ("ExecStart=sleep infinity", "since a condition of it was not met"),
 }
 
 
@@ -49,12 +50,16 @@ def started(guest: Guest) -> None:
     files = {name: text for name, (text, _) in (GOOD | BAD).items()}
     script = ""
     for name, text in files.items():
-        condition = "ConditionPathExists=/no/such/thing\n" if name == "conditional" else ""
-        unit = f"[Unit]\nStartLimitIntervalSec=10\n{condition}[Service]\n{text}\n"
+        unit = f"[Unit]\nStartLimitIntervalSec=10\n[Service]\n{text}\n"
         script += f"cat > /etc/systemd/system/{name}.service <<'END'\n{unit}END\n"
+    unit = "[Unit]\nConditionPathExists=/no/such/thing\n[Service]\nExecStart=sleep infinity\n"
+    script += "cat > /etc/systemd/system/conditional.service <<'END'\n"
+    # a unit that nothing wants is forgotten as soon as its condition was not met
+    script += f"{unit}[Install]\nWantedBy=multi-user.target\nEND\n"
     script += "ln -s /dev/null /etc/systemd/system/hidden.service\n"
     script += "systemctl daemon-reload\n"
-    script += f"systemctl start --no-block {' '.join(files)}\n"
+    script += "systemctl enable --quiet conditional\n"
+    script += f"systemctl start --no-block {' '.join(files)} conditional\n"
     guest.run(["sh", "-ec", script])
 
 
@@ -72,6 +77,16 @@ def test_a_unit_that_is_up_and_stays_up_passes(guest: Guest, name: str) -> None:
 def test_a_unit_that_is_not_fails_and_says_why(guest: Guest, name: str) -> None:
     outcome, reason = ask(guest, name, timeout=6)
     assert (outcome, BAD[name][1] in reason) == (Outcome.FAIL, True), reason
+
+
+def test_what_a_condition_has_kept_from_starting_is_not_judged(guest: Guest) -> None:
+    """Unless somebody asks for it: then it must be up."""
+    outcome, reason = ask(guest, "conditional")
+    assert outcome is Outcome.SKIP
+    assert reason.endswith("a condition of it was not met: ConditionPathExists=/no/such/thing")
+    question = Question(kind=CheckKind.UNIT, subject="conditional")
+    (answer, _) = ask_all(guest, [question], Manners(timeout=5, settle=0), guest.failed_units())
+    assert (answer.outcome, answer.reason) == (Outcome.FAIL, reason)
 
 
 def test_the_reason_ends_with_the_journal(guest: Guest) -> None:

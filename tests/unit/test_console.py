@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import pty
+import select
 import sys
 import termios
 from typing import TYPE_CHECKING
@@ -34,7 +35,9 @@ def on_a_terminal(work: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(sys, "stderr", terminal)
         work()
         terminal.flush()
-        said = os.read(master, 1 << 16)
+        said = b""
+        while select.select([master], [], [], 0)[0]:  # a terminal hands out a part at a time
+            said += os.read(master, 1 << 16)
     os.close(master)
     return said.decode()
 
@@ -80,6 +83,38 @@ class TestProgress:
             logging.getLogger("postroj").warning("the only line")
 
         assert on_a_terminal(work, monkeypatch) == "the only line\r\n"
+
+
+class TestBusy:
+    def test_lines_are_taken_away_by_the_next(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def work() -> None:
+            console.set_up_logging(0)
+            console.busy("one", "two" * 40)
+            console.busy("one", "two" * 40)
+            console.busy("three", "")
+            console.busy()
+            console.busy("")
+
+        said = on_a_terminal(work, monkeypatch)
+        cut = ("two" * 40)[:79]
+        assert said == f"one\r\n{cut}\x1b[1A\r\x1b[Jthree\r\x1b[J"
+
+    def test_log_lines_stand_above(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def work() -> None:
+            console.set_up_logging(0)
+            console.busy("one", "two")
+            logging.getLogger("postroj").info("said")
+            console.busy()
+
+        said = on_a_terminal(work, monkeypatch)
+        away = "\x1b[1A\r\x1b[J"
+        assert said == f"one\r\ntwo{away}said\r\none\r\ntwo{away}"
+
+    def test_nothing_where_nobody_watches(self, capsys: pytest.CaptureFixture[str]) -> None:
+        console.set_up_logging(0)
+        console.busy("one")
+        console.busy()
+        assert capsys.readouterr().err == ""
 
 
 class TestLogging:

@@ -48,6 +48,7 @@ class TestVersions:
             ("unshare from util-linux 2.38.1", "2.38.1"),
             ("mount from util-linux 2.41 (libmount 2.41.0: selinux)", "2.41"),
             ("mmdebstrap 1.3.5", "1.3.5"),
+            ("*** Zstandard CLI (64-bit) v1.5.4, by Yann Collet ***", "1.5.4"),
             ("gpgv (GnuPG) 2.2.40\nlibgcrypt 1.10.1", "2.2.40"),
             ("pasta 0.0~git20250503.587980c-2", "0.0~git20250503.587980c-2"),
             ("pasta unknown version\nCopyright Red Hat 2024", ""),

@@ -122,7 +122,7 @@ class TestResults:
         image = model.Image(
             name="debian-trixie",
             architecture="x86_64",
-            path=Path("image.squashfs"),
+            layers=(Path("image.squashfs"),),
             manager=model.Manager.APT,
         )
         with pytest.raises(FrozenInstanceError):

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 LONGEST = 350
 
 WORDS = {"errors", "model"}
-DOORS = {"process", "streams", "net", "paths", "locking", "console"}
+DOORS = {"process", "streams", "net", "answers", "paths", "locking", "console"}
 GROUND = WORDS | DOORS
 PROBING = GROUND | {"image", "container", "probe"}
 MAY_IMPORT = {
@@ -23,19 +23,20 @@ MAY_IMPORT = {
     "image": GROUND,
     "container": GROUND,
     "probe": PROBING,
-    "matrix": PROBING,
-    "selftest": PROBING | {"matrix"},
+    "prepare": GROUND | {"image", "container"},
+    "matrix": PROBING | {"prepare"},
+    "selftest": PROBING | {"prepare", "matrix"},
     "doctor": GROUND,
     "report": WORDS,
-    "cli": PROBING | {"matrix", "selftest", "doctor", "report"},
+    "cli": PROBING | {"prepare", "matrix", "selftest", "doctor", "report"},
     "__main__": {"cli"},
 }
 """Which rooms of the house a room may import, beside itself and the version in `postroj`."""
 
 DOOR_OF = {
     "subprocess": {"process"},
-    "requests": {"net"},
-    "urllib3": {"net"},
+    "requests": {"net", "answers"},
+    "urllib3": {"net", "answers"},
     "tqdm": {"console"},
     "platformdirs": {"paths"},
     "click": {"cli"},

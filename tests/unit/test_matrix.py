@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
 from postroj import matrix, paths
-from postroj.errors import GuestError, ImageError, UsageError
+from postroj.container import lifeline
+from postroj.errors import GuestError, ImageError, Interrupted, UsageError
 from postroj.model import (
     CheckKind,
     CheckResult,
@@ -26,7 +31,9 @@ from postroj.probe.probe import Plan
 from tests.support import debs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
+
+    from postroj.matrix import Findings
 
 PLAN = Plan(
     questions=(Question(kind=CheckKind.UNIT, subject="x"),),
@@ -39,10 +46,15 @@ STEP = StepResult(name=StepName.INSTALL, done=Outcome.PASS, reason="x 1.0 (all)"
 
 
 class Ear:
-    """An audience that keeps what it is told."""
+    """An audience that keeps what it is told, and the stage of all probes."""
 
     def __init__(self) -> None:
         self.told: list[Any] = []
+        self.jobs = 0
+
+    def open(self, images: Sequence[str], jobs: int) -> list[Ear]:
+        self.jobs = jobs
+        return [self for _ in images]
 
     def begin_probe(self, image: str, package: str) -> None:
         self.told.append((image, package))
@@ -60,33 +72,59 @@ class Ear:
         self.told.append(probe)
 
 
+def run(
+    names: Sequence[str],
+    *packages: Path,
+    ear: Ear | None = None,
+    plan: Plan = PLAN,
+    **how: Any,
+) -> Findings:
+    """Probe as the command line does, on one image at a time unless told otherwise."""
+    how = {"jobs": 1} | how
+    return matrix.probe_all(names, [str(p) for p in packages], [], plan, ear or Ear(), **how)
+
+
 @pytest.fixture
 def deb(tmp_path: Path) -> Path:
     return debs.build(tmp_path, "x")
 
 
-@pytest.fixture
-def probed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Images that are to be had, but 'missing'; names of those on which was probed."""
-    names: list[str] = []
+class Lab:
+    """Images that are to be had, but 'ubuntu-noble'; what a probe on one does."""
+
+    def __init__(self) -> None:
+        self.probed: list[str] = []
+        """Names of the images on which was probed."""
+        self.doing: dict[str, Callable[[], object]] = {}
+        self.outcomes: dict[str, Outcome] = {}
 
     @contextmanager
-    def obtain(name: str) -> Iterator[Image]:
-        if name == "missing":
+    def obtain(self, name: str) -> Iterator[Image]:
+        if name == "ubuntu-noble":
             message = "there is no such image"
             raise ImageError(message, evidence="404", hint="pull it")
-        yield Image(name=name, architecture="x86_64", path=Path("/i"), manager=Manager.APT)
+        yield Image(name=name, architecture="x86_64", layers=(Path("/i"),), manager=Manager.APT)
 
-    def probe(image: Image, files: Any, plan: Plan, audience: Ear) -> ProbeResult:
-        names.append(image.name)
-        if image.name == "broken":
-            message = "no"
-            raise GuestError(message)
-        return ProbeResult(image=image.name, package=files[0].name, steps=(STEP,))
+    def probe(self, image: Image, files: Any, plan: Plan, audience: Ear) -> ProbeResult:
+        self.probed.append(image.name)
+        audience.begin_probe(image.name, files[0].name)
+        self.doing.get(image.name, lambda: None)()
+        step = replace(STEP, done=self.outcomes.get(image.name, Outcome.PASS))
+        result = ProbeResult(image=image.name, package=files[0].name, steps=(step,))
+        audience.end_step(step)
+        audience.end_probe(result)
+        return result
 
-    monkeypatch.setattr(matrix, "obtain", obtain)
-    monkeypatch.setattr(matrix, "probe", probe)
-    return names
+
+A, B, C = "debian-trixie", "debian-bookworm", "debian-sid"
+
+
+@pytest.fixture
+def lab(monkeypatch: pytest.MonkeyPatch) -> Lab:
+    lab = Lab()
+    monkeypatch.setattr(matrix, "obtain", lab.obtain)
+    monkeypatch.setattr(matrix, "probe", lab.probe)
+    return lab
 
 
 def downloads() -> list[Path]:
@@ -94,66 +132,260 @@ def downloads() -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file() and path.suffix == ".deb"]
 
 
-def test_every_image_in_order(probed: list[str], deb: Path) -> None:
-    report = matrix.probe_all(["a", "b"], [str(deb)], [], PLAN, Ear())
-    assert probed == ["a", "b"]
-    assert [probe.image for probe in report.probes] == ["a", "b"]
-    assert report.outcome is Outcome.PASS
+def outcomes(findings: Findings) -> dict[str, str]:
+    return {probe.image: probe.outcome for probe in findings.report.probes}
+
+
+def test_every_image_in_order(lab: Lab, deb: Path) -> None:
+    findings = run([B, A], deb)
+    assert lab.probed == [B, A]
+    assert outcomes(findings) == {B: "pass", A: "pass"}
+    assert list(outcomes(findings)) == [B, A]
+    assert findings.interruption is None
     assert not downloads()
 
 
-def test_an_image_that_is_missing_does_not_stop_the_others(probed: list[str], deb: Path) -> None:
-    ear = Ear()
-    report = matrix.probe_all(["missing", "broken", "b"], [str(deb)], [], PLAN, ear)
-    assert probed == ["broken", "b"]
-    assert [probe.outcome for probe in report.probes] == ["error", "error", "pass"]
-    assert report.outcome is Outcome.ERROR
-    first = report.probes[0]
-    assert (first.reason, first.hint) == ("there is no such image\n404", "pull it")
-    assert ear.told[:2] == [("missing", "x_1.0_all.deb"), first]
-
-
-def test_what_is_no_package_needs_no_guest(probed: list[str], tmp_path: Path) -> None:
-    text = tmp_path / "text.deb"
-    text.write_text("I am text")
-    ear = Ear()
-    report = matrix.probe_all(["a", "b"], [str(text)], [], PLAN, ear)
-    assert not probed
-    assert report.outcome is Outcome.FAIL
-    assert [probe.image for probe in report.probes] == ["a", "b"]
-    (step,) = report.probes[0].steps
-    assert step.reason.startswith("'text.deb' is no package\n9 bytes")
-    assert [check.outcome for check in step.checks] == [Outcome.SKIP]
-    assert ear.told[:2] == [("a", "text.deb"), step]
-
-
-def test_one_bad_file_among_good_ones(probed: list[str], deb: Path, tmp_path: Path) -> None:
-    text = tmp_path / "text.deb"
-    text.write_text("I am text")
-    report = matrix.probe_all(["a"], [str(deb), str(text)], [], PLAN, Ear())
-    assert not probed
-    assert report.probes[0].package == "x_1.0_all.deb text.deb"
-    assert "'text.deb' is no package" in report.probes[0].steps[0].reason
-
-
-def test_a_file_that_does_not_exist(probed: list[str], tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is no file"):
-        matrix.probe_all(["a"], [str(tmp_path / "none.deb")], [], PLAN, Ear())
-    assert not probed
-
-
-def test_no_image(probed: list[str], deb: Path) -> None:
-    assert matrix.probe_all([], [str(deb)], [], PLAN, Ear()).outcome is Outcome.SKIP
-
-
-def test_whatever_interrupts_it_leaves_no_download(
-    probed: list[str], deb: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_to_upgrade_from_may_have_the_same_name(
+    lab: Lab, deb: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def probe(*args: object) -> ProbeResult:
-        raise KeyboardInterrupt
+    plans: list[Plan] = []
+
+    def probe(image: Image, files: Any, plan: Plan, audience: Ear) -> ProbeResult:
+        plans.append(plan)
+        (older,) = plan.older
+        assert older.path.read_bytes()
+        assert older.name == files[0].name
+        assert older.guest_path != files[0].guest_path
+        return lab.probe(image, files, plan, audience)
 
     monkeypatch.setattr(matrix, "probe", probe)
-    with pytest.raises(KeyboardInterrupt):
-        matrix.probe_all(["a"], [str(deb)], [], PLAN, Ear())
+    (tmp_path / "old").mkdir()
+    older = debs.build(tmp_path / "old", "x")
+    findings = run([A], deb, plan=replace(PLAN, upgrade_from=(str(older),)))
+    assert findings.report.outcome is Outcome.PASS
+    assert len(plans) == 1
+
+
+def test_what_to_upgrade_from_is_no_package(lab: Lab, deb: Path, tmp_path: Path) -> None:
+    text = tmp_path / "text.deb"
+    text.write_text("I am text")
+    with pytest.raises(UsageError, match="`--upgrade-from` is of no use"):
+        run([A], deb, plan=replace(PLAN, upgrade_from=(str(text),)))
+    missing = replace(PLAN, upgrade_from=(str(tmp_path / "none.deb"),))
+    with pytest.raises(UsageError, match="is no file") as caught:
+        run([A], deb, plan=missing)
+    assert "--upgrade-from" in caught.value.hint
+    assert not lab.probed
+
+
+def test_an_image_that_is_missing_does_not_stop_the_others(lab: Lab, deb: Path) -> None:
+    def breaks() -> None:
+        message = "no"
+        raise GuestError(message)
+
+    lab.doing[A] = breaks
+    ear = Ear()
+    findings = run(["ubuntu-noble", A, B], deb, ear=ear)
+    assert lab.probed == [A, B]
+    assert outcomes(findings) == {"ubuntu-noble": "error", A: "error", B: "pass"}
+    first, second, _ = findings.report.probes
+    assert (first.reason, first.hint) == ("there is no such image\n404", "pull it")
+    assert second.reason == "no"
+    assert ear.told[:2] == [("ubuntu-noble", "x_1.0_all.deb"), first]
+    assert ear.told[2:4] == [(A, "x_1.0_all.deb"), second]
+
+
+def test_what_is_no_package_needs_no_guest(lab: Lab, tmp_path: Path) -> None:
+    text = tmp_path / "text.deb"
+    text.write_text("I am text")
+    ear = Ear()
+    findings = run([A, B], text, ear=ear)
+    assert not lab.probed
+    assert outcomes(findings) == {A: "fail", B: "fail"}
+    (step,) = findings.report.probes[0].steps
+    assert step.reason.startswith("'text.deb' is no package\n9 bytes")
+    assert [check.outcome for check in step.checks] == [Outcome.SKIP]
+    assert ear.told[:2] == [(A, "text.deb"), step]
+
+
+def test_one_bad_file_among_good_ones(lab: Lab, deb: Path, tmp_path: Path) -> None:
+    text = tmp_path / "text.deb"
+    text.write_text("I am text")
+    (result,) = run([A], deb, text).report.probes
+    assert not lab.probed
+    assert result.package == "x_1.0_all.deb text.deb"
+    assert "'text.deb' is no package" in result.steps[0].reason
+
+
+def test_a_file_that_does_not_exist(lab: Lab, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is no file"):
+        run([A], tmp_path / "none.deb")
+    assert not lab.probed
+
+
+def test_several_at_once_in_the_order_of_the_images(lab: Lab, deb: Path) -> None:
+    together = threading.Barrier(3, timeout=10)
+    last = threading.Event()
+
+    def wait() -> None:
+        together.wait()
+        assert last.wait(10)
+
+    def be_first() -> None:
+        together.wait()
+        last.set()
+
+    lab.doing = {A: wait, B: wait, C: be_first}
+    findings = run([A, B, C], deb, jobs=3)
+    assert list(outcomes(findings)) == [A, B, C]
+    assert findings.report.outcome is Outcome.PASS
+
+
+def test_no_more_jobs_than_asked_for(lab: Lab, deb: Path) -> None:
+    threads: set[int] = set()
+    names = [A, B, C, "debian-bullseye"]
+    lab.doing = {name: lambda: threads.add(threading.get_ident()) for name in names}
+    run(names, deb, jobs=2)
+    assert 1 <= len(threads) <= 2
+    assert threading.get_ident() not in threads
+    ear = Ear()
+    run(names, deb, jobs=9, ear=ear)
+    assert ear.jobs == 4
+
+
+def test_pulls_and_preparations_are_done_in_the_main_thread(
+    lab: Lab, deb: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = []
+
+    @contextmanager
+    def obtain(name: str) -> Iterator[Image]:
+        threads.append(threading.current_thread())
+        assert not lab.probed
+        with lab.obtain(name) as image:
+            yield image
+
+    monkeypatch.setattr(matrix, "obtain", obtain)
+    run([A, B, C], deb, jobs=2)
+    assert threads == [threading.main_thread()] * 3
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FAIL, Outcome.ERROR])
+def test_fail_fast(lab: Lab, deb: Path, outcome: Outcome) -> None:
+    lab.outcomes[B] = outcome
+    findings = run([A, B, C], deb, fail_fast=True)
+    assert lab.probed == [A, B]
+    assert outcomes(findings) == {A: "pass", B: outcome, C: "skip"}
+    assert findings.report.outcome is outcome
+    (step,) = findings.report.probes[2].steps
+    assert step.reason == f"given up, as '{B}' did not pass and `--fail-fast` was given"
+    assert findings.interruption is None
+
+
+def test_fail_fast_at_an_image_that_is_missing(lab: Lab, deb: Path) -> None:
+    findings = run([A, "ubuntu-noble", C], deb, fail_fast=True)
+    assert not lab.probed
+    assert outcomes(findings) == {A: "skip", "ubuntu-noble": "error", C: "skip"}
+
+
+def test_fail_fast_ends_those_that_run(
+    lab: Lab, deb: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for an interruption: what its guest's end makes of a probe is not heard of."""
+    ended = threading.Event()
+    runs = threading.Event()
+    monkeypatch.setattr(lifeline, "let_go_of_all", ended.set)
+
+    def go_on() -> None:
+        runs.set()
+        assert ended.wait(10)
+
+    lab.doing = {A: go_on, B: lambda: runs.wait(10)}
+    lab.outcomes = {A: Outcome.ERROR, B: Outcome.FAIL}
+    ear = Ear()
+    findings = run([A, B], deb, jobs=2, fail_fast=True, ear=ear)
+    assert outcomes(findings) == {A: "skip", B: "fail"}
+    told = [word for word in ear.told if isinstance(word, StepResult)]
+    assert [step.done for step in told] == [Outcome.FAIL, Outcome.SKIP]
+
+
+def test_an_interruption_leaves_what_was_finished(
+    lab: Lab, deb: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = threading.Event()
+    monkeypatch.setattr(lifeline, "let_go_of_all", ended.set)
+
+    def interrupt() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        ended.wait(10)
+
+    lab.doing[B] = interrupt
+    lab.outcomes[B] = Outcome.ERROR
+    ear = Ear()
+    findings = run([A, B, C], deb, ear=ear)
+    assert isinstance(findings.interruption, KeyboardInterrupt)
+    assert lab.probed == [A, B]
+    assert outcomes(findings) == {A: "pass", B: "error", C: "error"}
+    assert [probe.reason for probe in findings.report.probes] == ["", "interrupted", "interrupted"]
+    assert findings.report.probes[1].steps == ()
+    assert [word for word in ear.told if isinstance(word, ProbeResult)] == [*findings.report.probes]
+    assert [word for word in ear.told if isinstance(word, tuple)] == [
+        (name, "x_1.0_all.deb") for name in (A, B, C)
+    ]
+
+
+def test_a_second_interruption_waits_for_nobody(
+    lab: Lab, deb: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A guest that does not end, whatever we do."""
+    released = threading.Event()
+    monkeypatch.setattr(lifeline, "let_go_of_all", lambda: os.kill(os.getpid(), signal.SIGINT))
+
+    def hang() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        released.wait(30)
+
+    lab.doing[A] = hang
+    findings = run([A, B], deb)
+    released.set()
+    assert isinstance(findings.interruption, KeyboardInterrupt)
+    assert lab.probed == [A]
+    assert outcomes(findings) == {A: "error", B: "error"}
+
+
+def test_an_interruption_while_an_image_is_made(
+    lab: Lab, deb: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def obtain(name: str) -> NoReturn:
+        raise Interrupted(signal.SIGTERM)
+
+    monkeypatch.setattr(matrix, "obtain", obtain)
+    findings = run([A, B], deb)
+    assert isinstance(findings.interruption, Interrupted)
+    assert findings.interruption.exit_status == 143
+    assert outcomes(findings) == {A: "error", B: "error"}
     folder = paths.cache_dir() / "downloads"
     assert not list(folder.glob("download-*/*"))
+
+
+def test_a_mistake_of_ours_is_not_hidden(lab: Lab, deb: Path) -> None:
+    def blunder() -> None:
+        raise ZeroDivisionError
+
+    lab.doing[A] = blunder
+    with pytest.raises(ZeroDivisionError):
+        run([A, B], deb)
+    assert lab.probed == [A]
+
+
+@pytest.mark.parametrize(
+    ("cores", "gigabytes", "jobs"), [(1, 8, 2), (2, 24, 4), (16, 8, 8), (64, 512, 128), (4, 0.5, 1)]
+)
+def test_jobs_for(cores: int, gigabytes: float, jobs: int) -> None:
+    assert matrix.jobs_for(cores, int(gigabytes * 2**30)) == jobs
+
+
+def test_jobs_of_this_host(lab: Lab, deb: Path) -> None:
+    ear = Ear()
+    run([A, B, C], deb, jobs=None, ear=ear)
+    assert 1 <= ear.jobs <= 3

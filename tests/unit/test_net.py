@@ -13,12 +13,13 @@ import threading
 import time
 from collections import Counter
 from contextlib import contextmanager
+from email.utils import formatdate
 from http import HTTPStatus
 from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
-from postroj import __version__, net
+from postroj import __version__, answers, net
 from postroj.console import Silence
 from postroj.errors import DownloadError
 from postroj.net import Patience
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+TUESDAY = "Tue, 06 Oct 2026 10:00:00 GMT"
 BODY = random.Random(1).randbytes(2_500_000)
 SHA256 = hashlib.sha256(BODY).hexdigest()
 QUICK = Patience(connect=2, read=0.3, attempts=3, pause=0.01, redirects=4)
@@ -118,6 +120,88 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def get_too_short(self) -> None:
         self.answer(200, BODY, Content_Length="1000")
+
+    def answer_range(self, *, tag: str = '"one"', limit: int = len(BODY), **lies: str) -> None:
+        """Serve the body, or the rest of it that is asked for, and no more than `limit` of it."""
+        start = 0
+        if asked := self.headers["Range"]:
+            start = int(asked.removeprefix("bytes=").removesuffix("-"))
+        headers = {"Content-Range": f"bytes {start}-{len(BODY) - 1}/{len(BODY)}"} if start else {}
+        headers |= {"Content-Length": str(len(BODY) - start), "ETag": tag, "Last-Modified": TUESDAY}
+        self.send_response(206 if start else 200)
+        for name, value in {**headers, **lies}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(BODY[start : start + limit])
+
+    def get_bad_line(self) -> None:
+        self.answer_range(limit=300_000)
+
+    def get_bad_line_weak(self) -> None:
+        self.answer_range(tag='W/"one"', limit=300_000)
+
+    def get_small_parts(self) -> None:
+        start = int((self.headers["Range"] or "bytes=0-")[6:-1])
+        end = min(start + 1_000_000, len(BODY))
+        if not start:
+            self.answer_range(limit=300_000)
+        else:
+            extent = f"bytes {start}-{end - 1}/{len(BODY)}"
+            self.answer(206, BODY[start:end], Content_Range=extent, ETag='"one"')
+
+    def get_another_place(self) -> None:
+        if self.headers["Range"]:
+            self.answer(206, BODY[1:], Content_Range=f"bytes 1-{len(BODY) - 1}/{len(BODY)}")
+        else:
+            self.answer_range(limit=len(BODY) if self.hits["/another-place"] > 1 else 300_000)
+
+    def get_ignores_if_range(self) -> None:
+        body = BODY[::-1]
+        if self.hits["/ignores-if-range"] == 1:
+            self.answer_range(limit=300_000)
+        elif asked := self.headers["Range"]:
+            start = int(asked[6:-1])
+            extent = f"bytes {start}-{len(BODY) - 1}/{len(BODY)}"
+            self.answer(206, body[start:], Content_Range=extent, ETag='"two"')
+        else:
+            self.answer(200, body, ETag='"two"')
+
+    def get_changed(self) -> None:
+        if self.hits["/changed"] == 1:
+            self.answer_range(limit=300_000)
+        else:
+            self.answer(200, BODY[::-1])
+
+    def get_grown(self) -> None:
+        if self.hits["/grown"] == 1:
+            self.answer_range(limit=300_000)
+        else:
+            self.answer(200, BODY + b"more")
+
+    def get_another_mirror(self) -> None:
+        if self.hits["/another-mirror"] == 1:
+            self.answer_range(limit=300_000)
+        else:
+            self.answer(200, BODY, ETag='"another"')
+
+    def get_all_but_the_end(self) -> None:
+        if self.headers["Range"]:
+            self.answer(416, b"nothing is left", Content_Range=f"bytes */{len(BODY)}")
+        else:
+            self.send_response(200)
+            self.send_header("ETag", '"one"')
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(BODY), BODY))  # and not `0`, the end
+
+    def get_busy_in_between(self) -> None:
+        if self.hits["/busy-in-between"] % 2:
+            self.answer_range(limit=1_000_000)
+        else:
+            self.answer(429, Retry_After=formatdate(usegmt=True))
+
+    def get_drip(self) -> None:
+        self.answer_range(limit=1)
 
     def get_garbled(self) -> None:
         self.wfile.write(b"this is no HTTP\r\n\r\n")
@@ -313,6 +397,108 @@ class TestRefusedByTheServer:
         assert error.message == f"'{url}' leads to an unprotected URL"
         assert error.evidence == f"redirected to '{server.url}/file'"
         assert fetch(url, tmp_path, SHA256) == SHA256
+
+
+class TestResume:
+    """What was fetched before the line broke is not fetched again, and is never mixed up."""
+
+    @pytest.mark.parametrize("path", ["bad-line", "bad-line-weak", "small-parts"])
+    def test_goes_on_where_it_was_cut_off(self, path: str, server: Server, tmp_path: Path) -> None:
+        watch = Watch()
+        url = f"{server.url}/{path}"
+        net.download(url, tmp_path / "target", sha256=SHA256, progress=watch, patience=QUICK)
+        assert server.handler.seen["If-Range"] == (TUESDAY if "weak" in path else '"one"')
+        assert server.handler.hits[f"/{path}"] > QUICK.attempts
+        assert [done for done, _ in watch.seen] == sorted({done for done, _ in watch.seen})
+        assert watch.seen[-1] == (len(BODY), len(BODY))
+
+    def test_busy_in_between(self, server: Server, tmp_path: Path) -> None:
+        assert fetch(f"{server.url}/busy-in-between", tmp_path) == SHA256
+        assert server.handler.hits["/busy-in-between"] == 5
+
+    def test_nothing_was_left_to_fetch(self, server: Server, tmp_path: Path) -> None:
+        url = f"{server.url}/all-but-the-end"
+        assert fetch(url, tmp_path) == SHA256
+        assert server.handler.hits["/all-but-the-end"] == 2
+
+    @pytest.mark.parametrize("path", ["another-place", "another-mirror"])
+    def test_same_file_again_from_its_beginning(
+        self, path: str, server: Server, tmp_path: Path
+    ) -> None:
+        assert fetch(f"{server.url}/{path}", tmp_path) == SHA256
+
+    @pytest.mark.parametrize(
+        ("path", "evidence"),
+        [("changed", "its beginning is another one now"), ("grown", f"it had {len(BODY)} bytes")],
+    )
+    def test_changed(self, path: str, evidence: str, server: Server, tmp_path: Path) -> None:
+        error = failure(f"{server.url}/{path}", tmp_path)
+        assert error.message == f"'{server.url}/{path}' was changed while it was fetched"
+        assert evidence in error.evidence
+        assert server.handler.hits[f"/{path}"] == 2
+
+    def test_another_version_is_not_appended(self, server: Server, tmp_path: Path) -> None:
+        error = failure(f"{server.url}/ignores-if-range", tmp_path)
+        assert error.message.endswith("was changed while it was fetched")
+        assert server.handler.hits["/ignores-if-range"] == 3
+
+    def test_a_drip_is_no_progress(self, server: Server, tmp_path: Path) -> None:
+        assert failure(f"{server.url}/drip", tmp_path).message.endswith("was cut off")
+        assert server.handler.hits["/drip"] == QUICK.attempts
+
+
+class TestStream:
+    def test_chunks(self, server: Server) -> None:
+        url = f"{server.url}/redirect?token=SECRET"
+        with net.stream(url, progress=Silence(), patience=QUICK) as body:
+            assert body.size == len(BODY)
+            assert body.url == f"{server.url}/file"
+            assert b"".join(body) == BODY
+            assert body.sha256 == SHA256
+
+    def test_half_read(self, server: Server) -> None:
+        with net.stream(f"{server.url}/file", progress=Silence(), patience=QUICK) as body:
+            assert BODY.startswith(next(iter(body)))
+
+    def test_what_its_reader_raises_is_left_alone(self, server: Server) -> None:
+        def read() -> None:
+            with net.stream(f"{server.url}/file", progress=Silence(), patience=QUICK) as body:
+                for _ in body:
+                    raise TimeoutError
+
+        with pytest.raises(TimeoutError):
+            read()
+        assert server.handler.hits["/file"] == 1
+
+    def test_small(self, server: Server) -> None:
+        for path in ("file", "unsized", "truncated-once"):
+            url = f"{server.url}/{path}"
+            assert net.fetch_small(url, limit=len(BODY), patience=QUICK) == BODY
+
+    @pytest.mark.parametrize("path", ["file", "unsized"])
+    def test_not_small(self, path: str, server: Server) -> None:
+        url = f"{server.url}/{path}"
+        with pytest.raises(DownloadError, match="has more than the 2000 bytes that it may have"):
+            net.fetch_small(url, limit=2000, patience=QUICK)
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ("7", 7),
+        ("-7", 0),
+        ("soon", 0),
+        ("", 0),
+        ("Tue, 06 Oct 2020 10:00:00 GMT", 0),
+        ("9" * 400, float("inf")),
+    ],
+)
+def test_retry_after(said: str, seconds: float) -> None:
+    assert answers.retry_after(said) == seconds
+
+
+def test_retry_after_a_date() -> None:
+    assert 50 < answers.retry_after(formatdate(time.time() + 60, usegmt=True)) <= 60
 
 
 class TestBrokenContent:

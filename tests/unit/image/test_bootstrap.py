@@ -1,21 +1,24 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from postroj.errors import HostError
 from postroj.image import catalog
-from postroj.image.sources import bootstrap
-from postroj.image.sources.bootstrap import Plan, Watch, classify, failure
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from postroj.image.sources import blame, bootstrap
+from postroj.image.sources.blame import classify, failure
+from postroj.image.sources.bootstrap import Watch
+from postroj.image.sources.mmdebstrap import Plan
+from tests.support.images import bootstrap_source
 
 TOOLS = {name: f"/usr/bin/{name}" for name in bootstrap.TOOLS}
 MIRROR = {
     "debian": "http://mirror.example/debian",
     "debian-security": "http://mirror.example/debian-security",
 }
+WORK = Path("/var/cache/postroj/partial/pull-00000000")
 UPDATE_FAILED = """\
 E: apt-get update --error-on=any -oAPT::Status-Fd=<$fd> -oDpkg::Use-Pty=false failed
 I: main() received signal PIPE: waiting for setup...
@@ -89,16 +92,23 @@ FULL_PACKER = "I: creating tarball...\nusr/lib/x86_64-linux-gnu/libapt-pkg.so.7.
 
 
 def plan(name: str, archives: dict[str, str], *, allow_expired: bool = False) -> Plan:
-    (source,) = catalog.find(name).sources
-    return Plan(source=source, archives=archives, allow_expired=allow_expired)
+    entry = catalog.find(name)
+    source = bootstrap_source(entry)
+    return Plan(
+        source=source,
+        packages=entry.packages,
+        architecture="x86_64",
+        archives=archives,
+        keyring=Path("/var/tmp", source.keyring.name),
+        allow_expired=allow_expired,
+    )
 
 
 def test_the_apt_sources_of_an_image() -> None:
-    option = "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]"
     assert plan("debian-trixie", MIRROR).apt_sources() == [
-        f"deb {option} http://mirror.example/debian trixie main",
-        f"deb {option} http://mirror.example/debian trixie-updates main",
-        f"deb {option} http://mirror.example/debian-security trixie-security main",
+        "deb http://mirror.example/debian trixie main",
+        "deb http://mirror.example/debian trixie-updates main",
+        "deb http://mirror.example/debian-security trixie-security main",
     ]
     assert len(plan("debian-sid", MIRROR).apt_sources()) == 1
     assert plan("debian-trixie", MIRROR).left_out() == []
@@ -116,23 +126,105 @@ def test_what_the_host_has_no_mirror_of() -> None:
 
 
 def test_the_command_line() -> None:
-    argv = plan("debian-sid", MIRROR, allow_expired=True).argv(TOOLS, root=True)
+    argv = plan("debian-sid", MIRROR, allow_expired=True).argv(TOOLS, WORK, root=True)
     start = argv.index("/usr/bin/mmdebstrap")
     assert argv[:start] == [
         *("setpriv", "--pdeathsig", "KILL", "--", "/usr/bin/unshare"),
         *("--mount", "--propagation", "slave", "--pid", "--fork", "--kill-child", "--mount-proc"),
+        *("sh", "-euc", 'mount --bind "$0" /var/tmp; exec "$@"', str(WORK)),
     ]
-    assert "--keyring=/usr/share/keyrings/debian-archive-keyring.gpg" in argv
+    assert "--keyring=/var/tmp/debian-archive-keyring.gpg" in argv
     assert "--include=systemd-sysv,dbus,libpam-systemd" in argv
     assert '--aptopt=Acquire::Check-Valid-Until "false"' in argv
     assert argv[-3:-1] == ["sid", "-"]
+    assert "99mmdebstrap" not in str(argv)
 
 
 def test_the_command_line_without_root() -> None:
-    argv = plan("debian-sid", MIRROR).argv(TOOLS, root=False)
+    argv = plan("debian-sid", MIRROR).argv(TOOLS, WORK, root=False)
     start = argv.index("/usr/bin/unshare")
     assert argv[start + 1 : start + 4] == ["--user", "--map-auto", "--map-root-user"]
     assert not any(word.startswith("--aptopt") for word in argv)
+
+
+def test_an_image_of_a_lock_file_needs_no_valid_date_and_keeps_no_trace_of_that() -> None:
+    argv = replace(plan("debian-sid", MIRROR), pinned=True).argv(TOOLS, WORK, root=True)
+    assert '--aptopt=Acquire::Check-Valid-Until "false"' in argv
+    assert '--customize-hook=rm -f "$1"/etc/apt/apt.conf.d/99mmdebstrap' in argv
+
+
+def test_the_mirrors_that_a_record_has() -> None:
+    mirrors = {"debian": "http://a:b@mirror.example/debian", "elsewhere": "http://other.example"}
+    assert plan("debian-trixie", mirrors).mirrors() == ("debian=http://***@mirror.example/debian",)
+    assert plan("debian-trixie", {"elsewhere": "http://other.example"}).mirrors() == ()
+
+
+def test_the_apt_sources_of_ubuntu() -> None:
+    """A host of Debian has no mirror of it, and mmdebstrap no idea of the newest releases."""
+    noble = plan("ubuntu-noble", MIRROR)
+    assert noble.apt_sources() == [
+        "deb http://archive.ubuntu.com/ubuntu noble main universe",
+        "deb http://archive.ubuntu.com/ubuntu noble-updates main universe",
+        "deb http://archive.ubuntu.com/ubuntu noble-security main universe",
+    ]
+    assert noble.left_out() == [
+        "apt of this host has no mirror of it, http://archive.ubuntu.com/ubuntu is used"
+    ]
+    assert noble.mirrors() == ("ubuntu=http://archive.ubuntu.com/ubuntu",)
+
+
+def test_ubuntu_from_the_mirror_of_the_host() -> None:
+    here = plan("ubuntu-noble", {"ubuntu": "http://mirror.example/ubuntu"})
+    assert all(" http://mirror.example/ubuntu noble" in line for line in here.apt_sources())
+    assert here.left_out() == []
+
+
+def test_ubuntu_for_another_architecture_is_from_its_ports() -> None:
+    there = replace(
+        plan("ubuntu-noble", {"ubuntu": "http://mirror.example/ubuntu"}), architecture="aarch64"
+    )
+    assert all(" http://ports.ubuntu.com/ubuntu-ports " in line for line in there.apt_sources())
+    assert "http://ports.ubuntu.com/ubuntu-ports is used" in there.left_out()[0]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "debian"), [("x86_64", "amd64"), ("aarch64", "arm64"), ("i686", "i386")]
+)
+def test_the_architecture_that_is_bootstrapped(architecture: str, debian: str) -> None:
+    wanted = replace(plan("debian-bookworm", MIRROR), architecture=architecture)
+    assert f"--architectures={debian}" in wanted.argv(TOOLS, WORK, root=True)
+    assert "--skip=check/qemu" not in wanted.argv(TOOLS, WORK, root=True)
+    assert "--skip=check/qemu" in wanted.argv(TOOLS, WORK, root=True, foreign=True)
+
+
+def test_apt_of_the_host_uses_a_copy_of_the_keyring_and_the_image_its_own() -> None:
+    argv = plan("ubuntu-noble", {}).argv(TOOLS, WORK, root=True)
+    assert "--keyring=/var/tmp/ubuntu-archive-keyring.gpg" in argv
+    assert not any("signed-by" in word for word in argv if word.startswith("deb "))
+    hooks = [word for word in argv if word.startswith("--customize-hook=")]
+    assert "--keyring /var/tmp/ubuntu-archive-keyring.gpg" in hooks[0]
+    assert hooks[-1] == (
+        "--customize-hook=sed -i "
+        "'s|^deb |deb [signed-by=/usr/share/keyrings/ubuntu-archive-keyring.gpg] |'"
+        ' "$1"/etc/apt/sources.list'
+    )
+    left_to_mmdebstrap = plan("debian-trixie", {}).argv(TOOLS, WORK, root=True)
+    assert not any("sources.list" in word for word in left_to_mmdebstrap)
+
+
+def test_which_keyring_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = bootstrap_source(catalog.find("ubuntu-noble"))
+    own, shipped = tmp_path / source.keyring.name, tmp_path / "keys"
+    source = replace(source, keyring=own)
+    monkeypatch.setattr(bootstrap, "KEYS", shipped)
+    with pytest.raises(HostError, match="is not on this host") as caught:
+        bootstrap.keyring_for(source)
+    assert "'ubuntu-archive-keyring'" in caught.value.hint
+    shipped.mkdir()
+    (shipped / own.name).touch()
+    assert bootstrap.keyring_for(source) == shipped / own.name
+    own.touch()
+    assert bootstrap.keyring_for(source) == own
 
 
 class Bar:
@@ -236,7 +328,7 @@ def test_the_hint_for_an_expired_release_file() -> None:
 @pytest.mark.parametrize("output", [FULL_APT, FULL_TAR, FULL_DPKG, FULL_PACKER])
 def test_a_full_disk(output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POSTROJ_CACHE_DIR", str(tmp_path))
-    assert classify(output + UPDATE_FAILED) is bootstrap.DISK_FULL
+    assert classify(output + UPDATE_FAILED) is blame.DISK_FULL
     error = failure("NAME", output + UPDATE_FAILED)
     assert error.message == f"no space is left in the cache directory '{tmp_path}'"
     assert " MB are free" in error.evidence

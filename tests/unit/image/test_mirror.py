@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from postroj.image import mirror
 
 FETCHED = """\
@@ -36,8 +38,43 @@ def test_archives_whose_lists_were_not_fetched() -> None:
     }
 
 
+UBUNTU = """\
+http://security.mirror.example/ubuntu/\tnoble-security\tUbuntu\tUbuntu
+http://ppa.example/somebody/ubuntu/\tnoble\tLP-PPA-somebody\tSomebody
+http://mirror.example/ubuntu/\tnoble\tUbuntu\tUbuntu
+http://mirror.example/ubuntu/\tnoble-updates\tUbuntu\tUbuntu
+"""
+
+
+def test_a_host_of_ubuntu_has_one_archive_or_the_other() -> None:
+    targets = mirror.parse(UBUNTU)
+    assert mirror.by_origin(targets, "x86_64") == {"ubuntu": "http://mirror.example/ubuntu"}
+    assert mirror.by_origin(targets, "aarch64") == {"ubuntu-ports": "http://mirror.example/ubuntu"}
+
+
+def test_ubuntu_whose_lists_were_not_fetched() -> None:
+    """A third party's archive is no mirror, though its path ends as one."""
+    assert mirror.by_path(mirror.parse(UBUNTU)) == {"ubuntu": "http://mirror.example/ubuntu"}
+    third = mirror.parse("http://ppa.example/somebody/ubuntu/\tnoble\t$(ORIGIN)\t$(LABEL)\n")
+    assert mirror.by_path(third) == {}
+
+
+@pytest.mark.parametrize(
+    ("archive", "architecture", "really"),
+    [
+        ("ubuntu", "x86_64", "ubuntu"),
+        ("ubuntu", "i686", "ubuntu"),
+        ("ubuntu", "aarch64", "ubuntu-ports"),
+        ("ubuntu", "riscv64", "ubuntu-ports"),
+        ("debian", "riscv64", "debian"),
+    ],
+)
+def test_the_archive_of_an_architecture(archive: str, architecture: str, really: str) -> None:
+    assert mirror.archive_for(archive, architecture) == really
+
+
 def test_a_host_of_another_distribution() -> None:
-    text = "http://mirror.example/ubuntu/\tnoble\tUbuntu\tUbuntu\n"
+    text = "http://mirror.example/other/\tone\tOther\tOther\n"
     assert mirror.by_origin(mirror.parse(text)) == {}
     assert mirror.by_path(mirror.parse(text)) == {}
 

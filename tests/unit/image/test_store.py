@@ -11,16 +11,20 @@ import pytest
 
 from postroj.errors import HostError, ImageError, UsageError
 from postroj.image import store
+from postroj.image.record import Provenance
 from postroj.model import Manager, SourceKind, Verification
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from postroj.image.record import Record
+
 NAME, ARCH = "some-image", "x86_64"
-ORIGIN = store.Provenance(
+ORIGIN = Provenance(
     source=SourceKind.BOOTSTRAP,
     url="http://mirror.example/debian",
-    suite="one",
+    build="one",
+    artifact="",
     compression="lz4",
     verification=Verification.SIGNATURE,
     fingerprints=("0123456789ABCDEF0123456789ABCDEF01234567",),
@@ -35,7 +39,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def put(content: bytes = b"hsqs", name: str = NAME) -> store.Record:
+def put(content: bytes = b"hsqs", name: str = NAME) -> Record:
     store.prepare()
     with store.building(name, ARCH) as directory:
         file = directory / "image.squashfs"
@@ -65,7 +69,7 @@ def test_an_image_comes_into_being(cache: Path) -> None:
     assert store.find(NAME, ARCH) == record
     assert store.records() == [record]
     image = store.require(NAME, ARCH).as_image()
-    assert (image.name, image.architecture, image.path) == (NAME, ARCH, record.path)
+    assert (image.name, image.architecture, image.layers) == (NAME, ARCH, (record.path,))
 
 
 def test_nothing_is_cached_in_the_beginning(cache: Path) -> None:
@@ -135,7 +139,7 @@ def test_replacing_by_the_same_bytes(cache: Path) -> None:
 def test_a_held_file_outlives_its_replacement() -> None:
     old = put(b"old")
     with store.hold(old.as_image()) as held:
-        assert held.path == old.path
+        assert held.layers[0] == old.path
         new = put(b"newer")
         assert store.collect() == 0
         assert old.path.read_bytes() == b"old"
@@ -149,7 +153,7 @@ def test_holding_what_was_replaced_meanwhile() -> None:
     new = put(b"newer")
     store.collect()
     with store.hold(image) as held:
-        assert held.path == new.path
+        assert held.layers[0] == new.path
 
 
 def test_holding_what_was_removed_meanwhile() -> None:
@@ -161,7 +165,7 @@ def test_holding_what_was_removed_meanwhile() -> None:
 
 def test_a_file_deleted_between_open_and_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     image = put(b"old").as_image()
-    new: list[store.Record] = []
+    new: list[Record] = []
     flock = fcntl.flock
 
     def late(descriptor: int, kind: int) -> None:
@@ -172,7 +176,7 @@ def test_a_file_deleted_between_open_and_lock(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(fcntl, "flock", late)
     with store.hold(image) as held:
-        assert held.path == new[0].path
+        assert held.layers[0] == new[0].path
 
 
 def test_removing(cache: Path) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from postroj.model import Outcome
-from postroj.probe.managers.apt import Apt, plain
-from postroj.probe.managers.base import PackageFacts
+from postroj.probe.managers.apt import Apt
+from postroj.probe.managers.base import Blame, PackageFacts, PackageFiles
+from postroj.probe.managers.causes import plain
 from tests.data.apt.record import CASES, HERE
 
 FAIL, ERROR = Outcome.FAIL, Outcome.ERROR
@@ -158,32 +159,32 @@ EXPECTED: dict[str, tuple[Outcome, str, str]] = {
     "lock-hangs": (ERROR, "apt-get did not end within 4 s", ""),
     "preinst-hangs": (
         FAIL,
-        "the installation hung for 5 s while preparing to unpack .../sleepy-preinst_1.0_all.deb",
+        "apt-get hung for 5 s while preparing to unpack .../sleepy-preinst_1.0_all.deb",
         "zzz",
     ),
     "postinst-hangs": (
         FAIL,
-        "the installation hung for 5 s while setting up sleepy-postinst",
+        "apt-get hung for 5 s while setting up sleepy-postinst",
         "zzz",
     ),
     "postinst-hangs-of-two": (
         FAIL,
-        "the installation hung for 5 s while setting up sleepy-postinst",
+        "apt-get hung for 5 s while setting up sleepy-postinst",
         "zzz",
     ),
     "dependency-hangs": (
         ERROR,
-        "the installation hung for 5 s while setting up sleepy-postinst",
+        "apt-get hung for 5 s while setting up sleepy-postinst",
         "zzz",
     ),
     "dependency-preinst-hangs": (
         ERROR,
-        "the installation hung for 5 s while preparing to unpack .../sleepy-preinst_1.0_all.deb",
+        "apt-get hung for 5 s while preparing to unpack .../sleepy-preinst_1.0_all.deb",
         "zzz",
     ),
     "trigger-hangs": (
         FAIL,
-        "the installation hung for 5 s while processing triggers for sleepy-trigger",
+        "apt-get hung for 5 s while processing triggers for sleepy-trigger",
         "pulled",
     ),
 }
@@ -192,6 +193,12 @@ ENDLESS = ("debian-bookworm", "full-lists")
 
 NAMES = {"prerm-on-upgrade": ["prerm"], "downgrade": ["newer"]}
 """Of the packages under test, where the files are named otherwise."""
+
+
+def blame(text: str, names: list[str]) -> Blame:
+    found = Apt().blame(100, text, names)
+    assert found
+    return found
 
 
 def recorded(release: str, case: str) -> str:
@@ -212,11 +219,11 @@ def test_blame(release: str, case: str) -> None:
     outcome, sentence, evidence = EXPECTED[case]
     text = recorded(release, case)
     names = NAMES.get(case, CASES[case].packages.split())
-    apt = Apt()
     hangs = case.endswith("hangs") or "-hangs-" in case or (release, case) == ENDLESS
     if (release, case) == ENDLESS:
         sentence = "apt-get did not end within 100 s"
-    found = apt.blame_timeout(text, names, CASES[case].timeout) if hangs else apt.blame(text, names)
+    timeout = CASES[case].timeout
+    found = Apt().blame_timeout(text, names, timeout) if hangs else blame(text, names)
     assert found.outcome is outcome, found
     assert sentence.format(postinst=POSTINST.get(release, "post-installation")) in found.sentence
     assert evidence in found.evidence
@@ -237,7 +244,7 @@ ESSENTIAL = "the package would remove essential packages of the guest"
 
 @pytest.mark.parametrize("case", ["conflicts-essential", "breaks"])
 def test_an_older_apt_would_rather_remove_dpkg(case: str) -> None:
-    said = {release: Apt().blame(recorded(release, case), [case]).sentence for release in RELEASES}
+    said = {release: blame(recorded(release, case), [case]).sentence for release in RELEASES}
     assert said.pop("debian-bullseye") == ESSENTIAL
     verb = "breaks 'dpkg (< 99)'" if case == "breaks" else "conflicts with 'dpkg'"
     assert all(sentence.startswith(f"'{case}' {verb} (1.2") for sentence in said.values())
@@ -294,8 +301,8 @@ def test_an_archive_of_the_mirror_is_not_under_test() -> None:
         " trying to overwrite '/a', which is also in package mine 1.0\n"
         "E: Sub-process /usr/bin/dpkg returned an error code (1)"
     )
-    blame = Apt().blame(said, ["mine"])
-    assert (blame.outcome, "not under test" in blame.sentence) == (Outcome.ERROR, True)
+    found = blame(said, ["mine"])
+    assert (found.outcome, "not under test" in found.sentence) == (Outcome.ERROR, True)
 
 
 def test_an_archive_among_many_is_called_by_its_name() -> None:
@@ -304,7 +311,7 @@ def test_an_archive_among_many_is_called_by_its_name() -> None:
         " trying to overwrite '/a b', which is also in package other 1.0\n"
         "E: Sub-process /usr/bin/dpkg returned an error code (1)\n"
     )
-    found = Apt().blame(text, ["my"])
+    found = blame(text, ["my"])
     assert found.outcome is FAIL
     assert found.sentence == "'my package_1.deb' ships '/a b', which is also in package 'other'"
 
@@ -322,7 +329,7 @@ def test_an_archive_among_many_is_called_by_its_name() -> None:
     ],
 )
 def test_what_was_never_seen(text: str, outcome: Outcome) -> None:
-    assert Apt().blame(text, ["a"]).outcome is outcome
+    assert blame(text, ["a"]).outcome is outcome
 
 
 def test_which_is_a_virtual_package() -> None:
@@ -331,7 +338,7 @@ def test_which_is_a_virtual_package() -> None:
         " a : Depends: b (>= 1) which is a virtual package and is not provided or\n"
         "              c but it is not going to be installed\n"
     )
-    found = Apt().blame(text, ["a"])
+    found = blame(text, ["a"])
     assert "'a' depends on 'b (>= 1)'" in found.sentence
     assert "'c' (it is not going to be installed)" in found.sentence
 
@@ -342,9 +349,9 @@ def test_plain() -> None:
 
 def test_long_output_is_read_at_once() -> None:
     text = "x : y but z or " * 20_000 + "\n" + " a\n" * 50_000
-    assert Apt().blame(text, ["a"]).outcome is ERROR
+    assert blame(text, ["a"]).outcome is ERROR
     head = "The following packages have unmet dependencies:\n"
-    assert Apt().blame(f"{head} a : Depends: {'b ' * 50_000}\n", ["a"]).outcome is FAIL
+    assert blame(f"{head} a : Depends: {'b ' * 50_000}\n", ["a"]).outcome is FAIL
 
 
 class TestCommands:
@@ -365,13 +372,41 @@ class TestCommands:
     def test_nobody_is_asked(self) -> None:
         assert Apt().environment["DEBIAN_FRONTEND"] == "noninteractive"
 
+    @pytest.mark.parametrize(
+        ("argv", "words"),
+        [
+            (Apt().reinstall(["/a"]), ["install", "--reinstall", "/a"]),
+            (Apt().upgrade(["/a"]), ["install", "/a"]),
+            (Apt().downgrade(["/a"]), ["install", "--allow-downgrades", "/a"]),
+            (Apt().remove(["a", "b"]), ["remove", "a", "b"]),
+            (Apt().purge(["a"]), ["purge", "a"]),
+        ],
+    )
+    def test_other_operations(self, argv: list[str], words: list[str]) -> None:
+        assert argv[-len(words) :] == words
+        assert argv[:3] == ["apt-get", "--quiet", "--yes"]
+        assert "--option=Dpkg::Options::=--force-confold" in argv
+
     def test_facts(self) -> None:
-        assert Apt().describe("/a.deb")[-4:] == ["/a.deb", "Package", "Version", "Architecture"]
+        query = Apt().describe("/a.deb")
+        assert query.argv[-4:] == ("/a.deb", "Package", "Version", "Architecture")
         text = "Package: hello\nVersion: 1:2.0-1\nArchitecture: all\n"
-        assert Apt().facts(text) == PackageFacts(
-            name="hello", version="1:2.0-1", architecture="all"
+        assert query.read(text) == PackageFacts(name="hello", version="1:2.0-1", architecture="all")
+        assert query.read("") == PackageFacts(name="", version="", architecture="")
+
+    def test_what_is_removed_is_not_installed(self) -> None:
+        text = "installed\ta\t1.0\tall\nconfig-files\tb\t2.0\tamd64\n"
+        (found,) = Apt().installed(["a", "b"]).read(text)
+        assert found == PackageFacts(name="a", version="1.0", architecture="all")
+
+    def test_files(self) -> None:
+        text = "/.\n/etc\n/etc/a b\nconfiguration:\n\n /etc/a b 0123\n"
+        assert Apt().files("a").read(text) == PackageFiles(
+            files=("/etc", "/etc/a b"), configuration=("/etc/a b",)
         )
-        assert Apt().facts("") == PackageFacts(name="", version="", architecture="")
+
+    def test_a_success_is_not_looked_into(self) -> None:
+        assert Apt().blame(0, "E: whatever", ["a"]) is None
 
 
 def test_the_recordings_are_small() -> None:

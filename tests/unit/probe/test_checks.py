@@ -9,7 +9,7 @@ import pytest
 
 from postroj.errors import CommandTimeout, GuestError
 from postroj.model import CheckKind, CheckResult, Outcome
-from postroj.probe import checks, units
+from postroj.probe import checks, judge
 from postroj.probe.checks import Manners, Question, ask_all, unasked
 from tests.unit.probe.fake_guest import Answer, FakeGuest, as_guest
 
@@ -164,7 +164,7 @@ def test_whoever_stops_listening_calls_everything_off(monkeypatch: pytest.Monkey
     """Ctrl-C while a unit is waited for for a long time."""
     text = UP.replace("=active", "=activating")
     looks: list[float] = []
-    monkeypatch.setattr(units, "INTERVAL", 0.01)
+    monkeypatch.setattr(judge, "INTERVAL", 0.01)
 
     def waiting(argv: tuple[str, ...]) -> Answer:
         looks.append(time.monotonic())

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import hashlib
 import http.server
 import os
+import random
+import tarfile
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,13 +19,13 @@ import pytest
 from postroj.container.nspawn import Bind
 from postroj.errors import DownloadError, PackageError, UsageError
 from postroj.model import Manager
-from postroj.probe import package
-from postroj.probe.package import GUEST_DIR, fetch, recognise
-from tests.support import debs
+from postroj.probe import formats, package
+from postroj.probe.formats import Format
+from postroj.probe.package import GUEST_DIR, PackageFile, fetch, recognise, unfit
+from tests.support import debs, pacman, rpms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 MAGIC = b"!<arch>\n"
 
@@ -56,7 +61,7 @@ def put(tmp_path: Path, content: bytes) -> Path:
 def test_a_package(tmp_path: Path, content: bytes) -> None:
     path = put(tmp_path, content)
     found = recognise(path)
-    assert (found.path, found.manager) == (path, Manager.APT)
+    assert (found.path, found.format) == (path, Format.DEB)
     assert found.guest_path == f"{GUEST_DIR}/x_1.0_all.deb"
 
 
@@ -74,9 +79,7 @@ def test_a_real_package(tmp_path: Path, kind: str) -> None:
     recognise(deb)
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"!", b"!<arch>", b"I am text\n", b"\x7fELF", b"\xed\xab\xee\xdb", b"\0" * 99]
-)
+@pytest.mark.parametrize("content", [b"", b"!", b"!<arch>", b"I am text\n", b"\x7fELF", b"\0" * 99])
 def test_no_package(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(PackageError, match=r"'x_1\.0_all\.deb' is no package") as error:
         recognise(put(tmp_path, content))
@@ -124,6 +127,118 @@ def test_many_empty_members_end(tmp_path: Path) -> None:
     with pytest.raises(PackageError):
         recognise(put(tmp_path, MAGIC + member("x", b"") * 20_000))
     assert time.monotonic() - began < 5
+
+
+class TestRpm:
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> Path:
+        return rpms.build(tmp_path, "real", files={"/usr/share/real": "x" * 5000})
+
+    def test_a_real_one(self, path: Path) -> None:
+        found = recognise(path)
+        assert found.format is Format.RPM
+        assert found.guest_path == f"{GUEST_DIR}/real-1.0-1.noarch.rpm"
+        other = path.rename(path.with_name("no suffix"))
+        assert recognise(other).guest_path == f"{GUEST_DIR}/no suffix.rpm"
+
+    @pytest.mark.parametrize("kind", ["w9.xzdio", "w3.zstdio", "w9.bzdio"])
+    def test_other_compressions(self, tmp_path: Path, kind: str) -> None:
+        made = rpms.build(tmp_path, "real", defines={"_binary_payload": kind})
+        assert recognise(made).format is Format.RPM
+
+    @pytest.mark.parametrize("share", [0.001, 0.01, 0.03, 0.1, 0.3, 0.7, 0.9, 0.999])
+    def test_cut_off(self, path: Path, share: float) -> None:
+        whole = path.read_bytes()
+        path.write_bytes(whole[: max(4, int(len(whole) * share))])
+        with pytest.raises(PackageError, match="is no complete package") as error:
+            recognise(path)
+        assert error.value.hint
+
+    def test_a_source_package(self, path: Path) -> None:
+        content = bytearray(path.read_bytes())
+        content[7] = 1
+        path.write_bytes(content)
+        with pytest.raises(PackageError, match="is a source package"):
+            recognise(path)
+
+    @pytest.mark.parametrize("position", [96, 104, 105, 107, 108, 111])
+    def test_an_index_that_lies(self, path: Path, position: int) -> None:
+        content = bytearray(path.read_bytes())
+        content[position] = 0x7F
+        path.write_bytes(content)
+        began = time.monotonic()
+        with pytest.raises(PackageError):
+            recognise(path)
+        assert time.monotonic() - began < 1
+
+    @pytest.mark.parametrize("seed", range(40))
+    def test_damage_never_breaks_us(self, path: Path, seed: int) -> None:
+        content = bytearray(path.read_bytes())
+        dice = random.Random(seed)
+        for _ in range(30):
+            content[dice.randrange(4, 2000)] = dice.randrange(256)
+        path.write_bytes(content)
+        with contextlib.suppress(PackageError):
+            recognise(path)
+
+
+class TestPacman:
+    @pytest.mark.parametrize("compression", ["zst", "xz", "gz"])
+    def test_a_real_one(self, tmp_path: Path, compression: str) -> None:
+        path = pacman.build(tmp_path, "real", compression=compression)
+        found = recognise(path)
+        assert found.format is Format.PACMAN
+        assert found.guest_path == f"{GUEST_DIR}/{path.name}"
+        other = path.rename(path.with_name("odd"))
+        assert recognise(other).guest_path == f"{GUEST_DIR}/odd.pkg.tar"
+
+    @pytest.mark.parametrize("compression", ["zst", "xz", "gz"])
+    @pytest.mark.parametrize("share", [0.2, 0.6, 0.99])
+    def test_cut_off(self, tmp_path: Path, compression: str, share: float) -> None:
+        noise = "".join(hashlib.sha256(str(i).encode()).hexdigest() for i in range(5000))
+        files = {"/usr/share/noise": noise}
+        path = pacman.build(tmp_path, "real", compression=compression, files=files)
+        whole = path.read_bytes()
+        path.write_bytes(whole[: int(len(whole) * share)])
+        with pytest.raises(PackageError, match="is no complete package"):
+            recognise(path)
+
+    def test_an_archive_that_is_no_package(self, tmp_path: Path) -> None:
+        path = tmp_path / "x.pkg.tar.gz"
+        with tarfile.open(path, "w:gz") as archive:
+            archive.add(__file__, "PKGINFO")
+        with pytest.raises(PackageError, match="is no package") as error:
+            recognise(path)
+        assert "without .PKGINFO" in error.value.evidence
+
+    @pytest.mark.parametrize(
+        "plain", [b"", b"x", b"x" * 5000, b"\0" * 5000, b"a\0" * 62 + b"99999999999\0" + b"x" * 999]
+    )
+    def test_what_is_no_archive(self, tmp_path: Path, plain: bytes) -> None:
+        path = tmp_path / "x.pkg.tar.gz"
+        path.write_bytes(gzip.compress(plain))
+        with pytest.raises(PackageError, match="is no package"):
+            recognise(path)
+
+    def test_a_bomb(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(formats, "MOST_UNPACKED", 1 << 20)
+        path = pacman.build(tmp_path, "bomb", files={"/usr/share/zeros": "0" * (3 << 20)})
+        with pytest.raises(PackageError, match="is no complete package") as error:
+            recognise(path)
+        assert "unpacks to more than" in error.value.evidence
+
+
+def test_which_manager_installs_which_format() -> None:
+    def file(name: str, kind: Format) -> PackageFile:
+        return PackageFile(path=Path(name), format=kind)
+
+    deb, rpm = file("x.deb", Format.DEB), file("x.rpm", Format.RPM)
+    assert unfit([deb], Manager.APT) == unfit([rpm], Manager.DNF) == unfit([rpm], Manager.ZYPPER)
+    assert not unfit([deb], Manager.APT)
+    assert unfit([deb, rpm], Manager.APT) == "'x.rpm' is for dnf or zypper, the guest has 'apt'"
+    assert unfit([file("x", Format.PACMAN)], None) == (
+        "'x' is for pacman, the guest has no package manager that postroj knows"
+    )
 
 
 class TestFetchingLocally:

@@ -6,7 +6,6 @@ import http.server
 import os
 import re
 import socket
-import sys
 import threading
 import time
 from functools import partial
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="entering a network namespace takes root")
-little_endian = pytest.mark.skipif(sys.byteorder != "little", reason="recorded on little-endian")
 
 
 class TestEndpoint:
@@ -64,60 +62,6 @@ class TestEndpoint:
         with pytest.raises(UsageError, match=re.escape(f"'{url}' is no address to check")) as error:
             endpoint(url)
         assert "tcp://host:port" in error.value.hint
-
-
-TCP = """\
-  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-   0: 0100007F:18EB 00000000:0000 0A 00000000:00000000 00:00000000 00000000   101        0 4711 1 0
-   1: 00000000:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4712 1 0
-   2: 0100007F:18EB 0100007F:D431 01 00000000:00000000 00:00000000 00000000   101        0 4713 1 0
-   3: 0200A8C0:D432 01020304:0050 06 00000000:00000000 00:00000000 00000000     0        0 0 3 0
-"""
-TCP6 = """\
-  sl  local_address                         remote_address                        st tx_queue
-   0: 00000000000000000000000000000000:1F90 00000000000000000000000000000000:0000 0A 00000000
-   1: 00000000000000000000000001000000:18EB 00000000000000000000000000000000:0000 0A 00000000
-   2: 0000000000000000FFFF00000100007F:1F91 00000000000000000000000000000000:0000 0A 00000000
-   3: B80D0120000000000000000001000000:01BB 00000000000000000000000000000000:0000 0A 00000000
-"""
-UDP = """\
-   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-  401: 3500007F:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000   102        0 4714 2
-  402: 00000000:0044 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 4715 2
-  403: 0100007F:9000 0100007F:0035 01 00000000:00000000 00:00000000 00000000     0        0 4716 2
-"""
-
-
-@little_endian
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        (TCP, {("127.0.0.1", 6379), ("0.0.0.0", 80)}),
-        (
-            TCP6,
-            {
-                ("[::]", 8080),
-                ("[::1]", 6379),
-                ("[::ffff:127.0.0.1]", 8081),
-                ("[2001:db8::1]", 443),
-            },
-        ),
-        (UDP, {("127.0.0.53", 53), ("0.0.0.0", 68)}),
-        ("", set()),
-        (TCP.splitlines()[0] + "\n", set()),
-    ],
-)
-def test_parse_sockets(text: str, found: set[tuple[str, int]]) -> None:
-    # how Python writes a mapped address is its own business
-    shown = {(a.replace("7f00:1]", "127.0.0.1]"), port) for a, port in ports.parse_sockets(text)}
-    assert shown == found
-
-
-def test_listening_here() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        assert ("127.0.0.1", port) in ports.listening(os.getpid(), "tcp")
-    assert ("127.0.0.1", port) not in ports.listening(os.getpid(), "tcp")
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

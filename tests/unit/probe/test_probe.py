@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from postroj.errors import CommandError, CommandTimeout, GuestError, HostError
+from postroj.errors import CommandTimeout, GuestError, HostError
 from postroj.model import (
     CheckKind,
     CheckResult,
@@ -17,11 +17,13 @@ from postroj.model import (
     NetworkMode,
     Outcome,
     ProbeResult,
+    StepName,
     StepResult,
 )
 from postroj.probe import probe, steps
 from postroj.probe.checks import Manners, Question
-from postroj.probe.managers.apt import Apt
+from postroj.probe.formats import Format
+from postroj.probe.managers.apt import FILES, Apt
 from postroj.probe.package import PackageFile
 from postroj.probe.probe import Plan
 from tests.unit.probe.fake_guest import Answer, FakeGuest, as_guest
@@ -32,10 +34,10 @@ if TYPE_CHECKING:
     from postroj.container.nspawn import GuestSpec
 
 IMAGE = Image(
-    name="debian-trixie", architecture="x86_64", path=Path("/i.squashfs"), manager=Manager.APT
+    name="debian-trixie", architecture="x86_64", layers=(Path("/i.squashfs"),), manager=Manager.APT
 )
-PACKAGE = PackageFile(path=Path("/home/a b/x_1.0_all.deb"), manager=Manager.APT)
-SECOND = PackageFile(path=Path("/y_1.0_all.deb"), manager=Manager.APT)
+PACKAGE = PackageFile(path=Path("/home/a b/x_1.0_all.deb"), format=Format.DEB)
+SECOND = PackageFile(path=Path("/y_1.0_all.deb"), format=Format.DEB)
 PLAN = Plan(
     questions=(Question(kind=CheckKind.COMMAND, subject="true"),),
     manners=Manners(timeout=1, settle=0),
@@ -72,8 +74,10 @@ def fine(argv: tuple[str, ...]) -> Answer:
     match argv:
         case ("dpkg-deb", *_):
             return 0, FIELDS
-        case ("sh", "-c", script) if "architecture" in script:
-            return 0, "all\namd64"
+        case ("dpkg-query", *_):
+            return 0, "installed\tx\t1.0\tall"
+        case ("sh", "-c", script, *_) if "architecture" in script:
+            return 0, "amd64\nall"
         case _:
             return 0, ""
 
@@ -110,7 +114,7 @@ def test_it_passes(run: Callable[..., tuple[ProbeResult, Ear]]) -> None:
     result, ear = run(fine)
     assert result.outcome is Outcome.PASS
     assert result.package == "x_1.0_all.deb y_1.0_all.deb"
-    assert set(result.timings) == {"boot", "refresh", "install", "checks", "total"}
+    assert set(result.timings) == {*("boot", "refresh", "install", "discovery", "checks", "total")}
     begun, step, *checks, end = ear.told
     assert begun == ("debian-trixie", result.package)
     assert step.reason == "x 1.0 (all), x 1.0 (all)"
@@ -121,7 +125,7 @@ def test_it_passes(run: Callable[..., tuple[ProbeResult, Ear]]) -> None:
 def test_an_installation_that_fails_is_not_asked(
     run: Callable[..., tuple[ProbeResult, Ear]],
 ) -> None:
-    result, ear = run(but("install", CommandError(("apt-get",), 100, "E: odd")))
+    result, ear = run(but("install", (100, "E: odd")))
     (step,) = result.steps
     assert (result.outcome, step.reason) == (Outcome.ERROR, "apt-get failed\nE: odd")
     assert [check.outcome for check in step.checks] == [Outcome.SKIP]
@@ -130,7 +134,7 @@ def test_an_installation_that_fails_is_not_asked(
 
 def test_lists_that_cannot_be_had_end_it(run: Callable[..., tuple[ProbeResult, Ear]]) -> None:
     said = "E: Failed to fetch x  Temporary failure resolving 'mirror.example'"
-    result, _ = run(but("update", CommandError(("apt-get",), 100, said)))
+    result, _ = run(but("update", (100, said)))
     assert result.outcome is Outcome.ERROR
     assert result.steps[0].hint
     assert "install" not in result.timings
@@ -139,7 +143,7 @@ def test_lists_that_cannot_be_had_end_it(run: Callable[..., tuple[ProbeResult, E
 def test_an_installation_that_hangs(run: Callable[..., tuple[ProbeResult, Ear]]) -> None:
     result, _ = run(but("install", CommandTimeout(("apt-get",), 60, "Setting up x (1.0) ...")))
     assert result.outcome is Outcome.FAIL
-    assert result.steps[0].reason.startswith("the installation hung for 60 s while setting up x")
+    assert result.steps[0].reason.startswith("apt-get hung for 60 s while setting up x")
 
 
 @pytest.mark.parametrize("word", ["install", "update", "systemctl", "stat"])
@@ -169,6 +173,23 @@ def test_a_guest_that_does_not_begin(monkeypatch: pytest.MonkeyPatch, error: Exc
     assert ear.told == [("debian-trixie", "x_1.0_all.deb"), result]
 
 
+def test_a_package_for_another_manager_is_not_tested(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "Guest", None)  # none is booted
+    ear = Ear()
+    foreign = PackageFile(path=Path("/y.rpm"), format=Format.RPM)
+    result = probe.probe(IMAGE, [PACKAGE, foreign], PLAN, ear)
+    (step,) = result.steps
+    assert (result.outcome, step.outcome) == (Outcome.SKIP, Outcome.SKIP)
+    assert step.reason == "'y.rpm' is for dnf or zypper, the guest has 'apt'"
+    assert [check.outcome for check in step.checks] == [Outcome.SKIP]
+    assert ear.told == [
+        ("debian-trixie", "x_1.0_all.deb y.rpm"),
+        step,
+        *step.checks,
+        result,
+    ]
+
+
 def test_a_failed_unit_of_before_is_not_held_against_it(
     run: Callable[..., tuple[ProbeResult, Ear]],
 ) -> None:
@@ -179,9 +200,10 @@ def test_a_failed_unit_of_before_is_not_held_against_it(
 class TestLookingAtPackages:
     def install(self, answer: Callable[[tuple[str, ...]], Answer]) -> tuple[steps.Done, FakeGuest]:
         guest = FakeGuest(answer)
-        return steps.install(
-            as_guest(guest), Apt(), [PACKAGE, SECOND], 60, lambda part: None
-        ), guest
+        bench = steps.Bench(
+            guest=as_guest(guest), manager=Apt(), timeout=60, begin_part=lambda part: None
+        )
+        return steps.Journey(bench, [PACKAGE, SECOND]).take(StepName.INSTALL), guest
 
     def test_a_file_that_dpkg_cannot_read(self) -> None:
         done, guest = self.install(lambda argv: (2, "odd") if argv[0] == "dpkg-deb" else fine(argv))
@@ -201,10 +223,58 @@ class TestLookingAtPackages:
         def answer(argv: tuple[str, ...]) -> Answer:
             if argv[0] == "dpkg-deb":
                 return 0, FIELDS.replace("all", "i386")
-            return (0, "all\namd64\ni386") if argv[0] == "sh" else fine(argv)
+            return (0, "amd64\ni386\nall") if argv[0] == "sh" else fine(argv)
 
         assert self.install(answer)[0].outcome is Outcome.PASS
 
     def test_all_go_in_together(self) -> None:
         _, guest = self.install(fine)
-        assert guest.ran[-1][-3:] == ("install", PACKAGE.guest_path, SECOND.guest_path)
+        assert guest.ran[-2][-3:] == ("install", PACKAGE.guest_path, SECOND.guest_path)
+
+    @pytest.mark.parametrize(
+        ("row", "sentence"),
+        [
+            ("", "'x' 1.0 did not get installed: the guest does not have it"),
+            ("installed\tx\t2.0\tall", "'x' 1.0 did not get installed: the guest has 2.0"),
+        ],
+    )
+    def test_a_success_that_is_none(self, row: str, sentence: str) -> None:
+        """dnf and zypper end well, too, where they have done nothing."""
+        done, _ = self.install(lambda argv: (0, row) if argv[0] == "dpkg-query" else fine(argv))
+        assert done.blame and done.outcome is Outcome.ERROR
+        assert done.blame.sentence == sentence
+
+
+class TestDiscovery:
+    def test_what_keeps_us_from_looking_is_an_error_of_ours(
+        self, run: Callable[..., tuple[ProbeResult, Ear]]
+    ) -> None:
+        result, _ = run(but(FILES, GuestError("odd", evidence="last words")))
+        (step,) = result.steps
+        assert step.checks[0].subject == "discovery"
+        assert (step.checks[0].outcome, step.checks[0].reason) == (Outcome.ERROR, "odd\nlast words")
+        assert step.discovered is None
+        assert result.outcome is Outcome.ERROR
+
+    def test_what_is_found_is_asked_and_told(
+        self, run: Callable[..., tuple[ProbeResult, Ear]]
+    ) -> None:
+        unit = (
+            "Id=x.service\nNames=x.service\nLoadState=loaded\nActiveState=active\nSubState=running"
+        )
+
+        def answer(argv: tuple[str, ...]) -> Answer:
+            match argv:
+                case ("sh", "-c", script, *_) if script == FILES:
+                    return 0, "/lib/systemd/system/x.service\n/usr/bin/x"
+                case ("systemctl", "show", *_):
+                    return 0, unit
+                case _:
+                    return fine(argv)
+
+        result, ear = run(answer)
+        (step,) = result.steps
+        assert step.reason.endswith("\nbrings 1 unit, 1 program")
+        assert (step.checks[0].subject, step.checks[0].discovered) == ("x.service", True)
+        assert step.discovered and step.discovered.programs == ("/usr/bin/x",)
+        assert ear.told[1].reason == step.reason

@@ -8,8 +8,17 @@ from typing import Any
 import pytest
 
 from postroj.model import Outcome
-from postroj.probe import units
-from postroj.probe.units import Undecided, UnitState, Verdict, judge, parse, unit_name
+from postroj.probe import judge as judging
+from postroj.probe.judge import Undecided, Verdict, judge
+from postroj.probe.unitstate import (
+    UnitState,
+    escape,
+    is_template,
+    parse,
+    parse_unmet,
+    template_of,
+    unit_name,
+)
 
 RUNNING = """\
 ActiveEnterTimestampMonotonic=5000000
@@ -97,6 +106,7 @@ def up(**changes: Any) -> UnitState:
                 restarts=5,
                 since=1.0,
                 exit="killed by signal 9",
+                exit_status=9,
             ),
         ),
         ("", UnitState(name="", load="", active="", sub="")),
@@ -139,6 +149,18 @@ def test_unit_name(text: str, name: str) -> None:
 
 
 PASSES = [
+    (
+        up(
+            active="inactive",
+            sub="dead",
+            kind="oneshot",
+            result="success",
+            exit="ended with status 0",
+        ),
+        "inactive (dead), has done its work, its main process ended with status 0",
+    ),
+    (up(name="x.timer", sub="waiting", main_pid=0), "active (waiting)"),
+    (up(name="x.timer", sub="elapsed", main_pid=0, elapsed=True), "active (elapsed)"),
     (up(), "active (running), main PID 7"),
     (up(sub="exited", main_pid=0), "active (exited)"),
     (up(restarts=1), "active (running), main PID 7, restarted once"),
@@ -155,9 +177,11 @@ FAILS = [
     ),
     (up(active="inactive", sub="dead"), "inactive (dead), not started"),
     (
-        up(active="inactive", sub="dead", unmet_condition=True),
-        "inactive (dead), not started, since a condition of it was not met",
+        up(active="inactive", sub="dead", unmet_assertion=True),
+        "inactive (dead), stopped by an assertion that does not hold",
     ),
+    (up(active="inactive", sub="dead", kind="oneshot"), "inactive (dead), not started"),
+    (up(name="x.timer", sub="elapsed"), "active (elapsed), but it will never elapse"),
     (
         up(active="inactive", sub="dead", exit="ended with status 0"),
         "inactive (dead), its main process ended with status 0",
@@ -195,11 +219,18 @@ def test_it_is_not(state: UnitState, sentence: str) -> None:
     assert found == Verdict(outcome=Outcome.FAIL, sentence=sentence)
 
 
+def test_a_condition_is_nobodys_fault() -> None:
+    state = up(active="inactive", sub="dead", unmet_condition=True)
+    sentence = "inactive (dead), not started, since a condition of it was not met"
+    found = judge(state, state, now=103.0, settle=3)
+    assert found == Verdict(outcome=Outcome.SKIP, sentence=sentence)
+
+
 @pytest.mark.parametrize(("state", "sentence"), OPEN)
 def test_it_may_come(state: UnitState, sentence: str) -> None:
     first = dataclasses.replace(state, restarts=0)
     found = judge(state, first, now=103.0, settle=3)
-    assert found == Undecided(seconds=units.INTERVAL, sentence=sentence)
+    assert found == Undecided(seconds=judging.INTERVAL, sentence=sentence)
 
 
 @pytest.mark.parametrize(
@@ -226,3 +257,72 @@ def test_a_crash_loop_that_was_over_before_our_first_look() -> None:
     found = judge(state, state, now=200.0, settle=3)
     sentence = "crash loop: given up after 5 restarts, failed (result 'start-limit-hit')"
     assert found == Verdict(outcome=Outcome.FAIL, sentence=sentence)
+
+
+CONDITIONS = (
+    'a(sbbsi) 4 "ConditionPathExists" true false "/b" -1 "ConditionPathExists" true true "/a" %d '
+    '"ConditionPathExists" false false "/no such" -1 "ConditionVirtualization" false true "vm" 1'
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (CONDITIONS % 1, ["ConditionPathExists=/no such"]),
+        (
+            CONDITIONS % -1,
+            ["ConditionPathExists=/no such", "ConditionPathExists=|!/a", "ConditionPathExists=|/b"],
+        ),
+        ('a(sbbsi) 1 "ConditionPathExists" false false "/untested" 0', []),
+        ("a(sbbsi) 0", []),
+        ("", []),
+        ('a(sbbsi) 1 "open', []),
+    ],
+)
+def test_conditions_that_do_not_hold(text: str, found: list[str]) -> None:
+    assert parse_unmet(text) == found
+
+
+def test_a_unit_that_was_never_started_has_no_unmet_condition() -> None:
+    """The manager says "no" of what it has never tested."""
+    text = "ConditionResult=no\nAssertResult=no\nConditionTimestampMonotonic=0\n"
+    state = parse(f"{text}AssertTimestampMonotonic=0\n")
+    assert not state.unmet_condition and not state.unmet_assertion
+    tested = parse("ConditionResult=no\nAssertResult=no\nConditionTimestampMonotonic=7\n")
+    assert tested.unmet_condition and not tested.unmet_assertion
+
+
+def test_a_socket() -> None:
+    text = "Listen=[::]:80 (Stream)\nListen=/run/x y (Datagram)\nListen=@a (FIFO)\nAccept=yes\n"
+    state = parse(f"{text}NAccepted=3\nNames=x.socket y.socket\n")
+    assert state.listens == (("[::]:80", "Stream"), ("/run/x y", "Datagram"), ("@a", "FIFO"))
+    assert (state.accept, state.accepted, state.names) == (True, 3, ("x.socket", "y.socket"))
+    assert parse("ListenStream=/run/old\n").listens == (("/run/old", "Stream"),)
+
+
+@pytest.mark.parametrize(
+    ("name", "template"),
+    [
+        ("a@b.service", "a@.service"),
+        ("a@b@c.service", "a@.service"),
+        ("a@b.c.service", "a@.service"),
+        ("a@.service", ""),
+        ("a.service", ""),
+    ],
+)
+def test_templates(name: str, template: str) -> None:
+    assert template_of(name) == template
+    assert is_template(name) == (name == "a@.service")
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("redis-server.service", "redis_2dserver_2eservice"),
+        ("3proxy.service", "_33proxy_2eservice"),
+        ("a_1@b.socket", "a_5f1_40b_2esocket"),
+        ("ü.service", "_c3_bc_2eservice"),
+    ],
+)
+def test_labels_of_paths(name: str, label: str) -> None:
+    assert escape(name) == label

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from postroj.model import (
     CheckKind,
     CheckResult,
+    Discovery,
+    Listener,
     Outcome,
     ProbeResult,
     Report,
@@ -66,8 +69,10 @@ def test_golden() -> None:
                                 "reason": "connection refused for 5 s\n"
                                 "tcp sockets that listen in the guest: none",
                                 "seconds": 5.123,
+                                "discovered": False,
                             }
                         ],
+                        "discovered": None,
                     }
                 ],
                 "timings": {"boot": 0.5, "total": 12.988},
@@ -94,6 +99,25 @@ def test_a_probe_that_did_not_begin() -> None:
         "hint": "try again",
         "steps": [],
         "timings": {},
+    }
+
+
+def test_what_was_discovered() -> None:
+    heard = Listener(protocol="tcp", address="[::]:80", unit="web.service", process="web")
+    found = Discovery(units=("web.service",), users=("web",), sockets=(heard,))
+    step = replace(STEP, checks=(replace(CHECK, discovered=True),), discovered=found)
+    (shown,) = json.loads(render(Report(probes=(replace(PROBE, steps=(step,)),))))["probes"]
+    assert shown["steps"][0]["checks"][0]["discovered"] is True
+    assert shown["steps"][0]["discovered"] == {
+        "units": ["web.service"],
+        "scripts": [],
+        "configuration": [],
+        "programs": [],
+        "users": ["web"],
+        "groups": [],
+        "sockets": [
+            {"protocol": "tcp", "address": "[::]:80", "unit": "web.service", "process": "web"}
+        ],
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from postroj.model import (
@@ -13,7 +15,7 @@ from postroj.model import (
     StepName,
     StepResult,
 )
-from postroj.report.terminal import Terminal
+from postroj.report.terminal import Screen, Terminal
 from postroj.report.text import visible
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\x1b[31mred\x1b[0m\x08\x9b31m\x7f\u202e"
@@ -146,6 +148,128 @@ def test_what_a_package_says_cannot_speak_to_the_terminal() -> None:
         assert text.isprintable(), ascii(text)
         assert "red" in text
         assert "owned" not in text
+
+
+class Paper:
+    """What a screen has written, and what it shows below it now."""
+
+    def __init__(self, images: list[str], jobs: int, *, live: bool = False) -> None:
+        self.lines: list[str] = []
+        self.below: tuple[str, ...] = ()
+        self.screen = Screen(self.write, colour=False, width=9, busy=self.show, live=live)
+        self.seats = self.screen.open(images, jobs)
+
+    def write(self, line: str) -> None:
+        assert not any(self.below), "what goes on is in the way"
+        self.lines.append(line)
+
+    def show(self, *lines: str) -> None:
+        self.below = lines
+
+    def begin(self, place: int) -> None:
+        self.seats[place].begin_probe(f"i{place}", "p")
+
+    def answer(self, place: int, subject: str) -> None:
+        self.seats[place].end_check(check(subject=subject, reason="", seconds=0))
+
+    def end(self, place: int, reason: str = "") -> None:
+        self.seats[place].end_probe(ProbeResult(image=f"i{place}", package="p", reason=reason))
+
+    @property
+    def words(self) -> list[str]:
+        """Subjects, and the heads of probes."""
+        return [line.split()[-1] for line in self.lines]
+
+
+def test_lines_come_in_the_order_of_the_images() -> None:
+    paper = Paper(["i0", "i1", "i2"], 3)
+    paper.begin(1)
+    paper.begin(0)
+    assert paper.words == ["i0"]
+    paper.answer(1, "b")
+    paper.answer(0, "a")
+    assert paper.words == ["i0", "a"]
+    paper.begin(2)
+    paper.end(2)
+    paper.end(0)
+    assert paper.words == ["i0", "a", "i1", "b"]
+    paper.answer(1, "c")
+    paper.end(1, reason="gone")
+    assert paper.words == ["i0", "a", "i1", "b", "c", "gone", "i2"]
+
+
+@pytest.mark.parametrize(("jobs", "live"), [(1, True), (1, False), (2, False)])
+def test_one_probe_at_a_time_is_told_line_by_line(jobs: int, live: bool) -> None:
+    paper = Paper(["i0", "i1"], jobs, live=live)
+    paper.begin(0)
+    paper.answer(0, "a")
+    assert paper.words == ["i0", "a"]
+
+
+def test_on_a_terminal_a_probe_is_told_when_it_has_ended() -> None:
+    paper = Paper(["i0", "i1"], 2, live=True)
+    paper.begin(0)
+    paper.begin(1)
+    paper.answer(0, "a")
+    paper.answer(1, "b")
+    assert paper.words == []
+    paper.end(1)
+    assert paper.words == ["i1", "b"]
+    paper.end(0)
+    assert paper.words == ["i1", "b", "i0", "a"]
+
+
+def test_what_goes_on_is_a_line_for_each_probe_that_runs() -> None:
+    paper = Paper(["i0", "i1"], 2, live=True)
+    paper.begin(0)
+    paper.seats[0].begin_part("boot")
+    paper.begin(1)
+    paper.seats[1].begin_part("refresh")
+    both: tuple[str, ...] = (
+        "  ...    i0: the guest boots",
+        "  ...    i1: package lists are fetched",
+    )
+    assert paper.below == both
+    paper.answer(0, "a")
+    assert paper.below == both
+    paper.end(0)
+    assert paper.below == both[1:]
+    paper.end(1)
+    assert not any(paper.below)
+    paper.screen.end_report(Report(probes=()), 3)
+    assert paper.lines[-1] == "SKIP: nothing was tested, 3.0 s"
+
+
+def test_one_image_needs_no_name_below() -> None:
+    paper = Paper(["i0"], 1, live=True)
+    paper.begin(0)
+    paper.seats[0].begin_part("boot")
+    assert paper.below == ("  ...    the guest boots",)
+    paper.answer(0, "a")
+    assert paper.words == ["i0", "a"]
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_lines_of_threads_never_mix(live: bool) -> None:
+    places = range(8)
+    paper = Paper([f"i{place}" for place in places], 8, live=live)
+
+    def tell(place: int) -> None:
+        paper.begin(place)
+        for number in range(50):
+            paper.seats[place].begin_part(str(number))
+            paper.answer(place, f"{place}.{number}")
+        paper.end(place)
+
+    threads = [threading.Thread(target=tell, args=(place,)) for place in places]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    blocks = [paper.words[at : at + 51] for at in range(0, 8 * 51, 51)]
+    wanted = [[f"i{place}", *(f"{place}.{n}" for n in range(50))] for place in places]
+    assert sorted(blocks) == wanted
+    assert live or blocks == wanted
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,103 @@
+"""`--report`: where the reports go, and that a file is whole or as it was."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import stat
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from postroj.cli.reports import outlets
+from postroj.errors import PostrojError, UsageError
+from tests.unit.report.samples import NOTHING, ODD, SAMPLE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BEGIN = {"json": "{", "junit": "<?xml ", "tap": "TAP version 13\n", "html": "<!DOCTYPE html>\n"}
+
+
+@pytest.mark.parametrize("report", [SAMPLE, ODD, NOTHING])
+def test_every_kind_of_file(tmp_path: Path, report: object) -> None:
+    stream = io.StringIO()
+    outlets([f"{kind}={tmp_path / kind}" for kind in BEGIN], stream).write(report)  # type: ignore[arg-type]
+    for kind, begin in BEGIN.items():
+        text = (tmp_path / kind).read_text("utf-8")
+        assert text.startswith(begin)
+        assert text.endswith("\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(BEGIN)
+    assert stream.getvalue() == ""
+
+
+def test_a_file_is_replaced_through_its_link(tmp_path: Path) -> None:
+    (tmp_path / "old").write_text("old")
+    (tmp_path / "link").symlink_to("old")
+    outlets([f"json={tmp_path / 'link'}"], io.StringIO()).write(SAMPLE)
+    assert (tmp_path / "link").is_symlink()
+    assert json.loads((tmp_path / "old").read_text())["outcome"] == "error"
+
+
+def test_a_pipe_stays_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read: list[str] = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()), daemon=True)
+    reader.start()
+    outlets([f"tap={pipe}"], io.StringIO()).write(SAMPLE)
+    reader.join(10)
+    assert read[0].startswith("TAP version 13\n")
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_one_place_that_fails_does_not_cost_the_others(tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    places = outlets([f"json={folder / 'x'}", f"tap={tmp_path / 'y'}"], io.StringIO())
+    folder.rmdir()
+    with pytest.raises(PostrojError, match="gone/x' cannot be written"):
+        places.write(SAMPLE)
+    assert (tmp_path / "y").exists()
+
+
+def test_github(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    summary = tmp_path / "summary"
+    summary.write_text("before\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    stream = io.StringIO()
+    places = outlets(["github"], stream)
+    with places.guarded():
+        stream.write("::error::said by a package\n")
+    places.write(SAMPLE)
+    pause, said, resume, *errors = stream.getvalue().splitlines()
+    token = pause.removeprefix("::stop-commands::")
+    assert len(token) >= 32
+    assert (said, resume) == ("::error::said by a package", f"::{token}::")
+    assert [line[:14] for line in errors] == ["::error title="] * 2
+    assert summary.read_text().startswith("before\n## ")
+
+
+def test_github_obeys_again_after_an_error() -> None:
+    stream = io.StringIO()
+    error = UsageError("no")
+    with pytest.raises(UsageError), outlets(["github"], stream).guarded():
+        raise error
+    pause, resume = stream.getvalue().splitlines()
+    assert resume == f"::{pause.removeprefix('::stop-commands::')}::"
+
+
+def test_no_summary_outside_of_github(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    stream = io.StringIO()
+    outlets(["github"], stream).write(SAMPLE)
+    assert len(stream.getvalue().splitlines()) == 2
+
+
+def test_without_github_nothing_is_guarded() -> None:
+    stream = io.StringIO()
+    with outlets([], stream).guarded():
+        pass
+    assert stream.getvalue() == ""

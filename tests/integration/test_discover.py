@@ -1,0 +1,427 @@
+"""What postroj finds by itself and how it judges it: real packages, one guest for all of them.
+
+For each way to be wrong there is a package that is, and a twin that is not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from postroj.container.guest import Guest
+from postroj.container.nspawn import Bind, GuestSpec
+from postroj.model import CheckKind, Outcome
+from postroj.prepare import obtain
+from postroj.probe import snapshot
+from postroj.probe.checks import NEW_FAILURES, Manners, ask_all
+from postroj.probe.look import Look
+from postroj.probe.managers.apt import Apt
+from postroj.probe.question import Question
+from tests.support import debs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from postroj.model import CheckResult, Discovery
+
+PASS, FAIL, SKIP = Outcome.PASS, Outcome.FAIL, Outcome.SKIP
+
+SERVER = (
+    "/usr/bin/perl -MIO::Socket::{kind} -e '{before} my $$s = IO::Socket::{kind}->new({at}, "
+    "Listen => 5) or die $$@; while ($$s->accept) {{}}'"
+)
+
+
+def server(at: str, *, kind: str = "IP", before: str = "") -> str:
+    return SERVER.format(kind=kind, at=at, before=before)
+
+
+def tcp(port: int, host: str = "127.0.0.1", before: str = "") -> str:
+    return server(f'LocalHost => "{host}", LocalPort => {port}', before=before)
+
+
+SLEEP = "ExecStart=/bin/sleep infinity"
+SYSV = """\
+#!/bin/sh
+### BEGIN INIT INFO
+# Provides: {name}
+# Required-Start:
+# Required-Stop:
+# Default-Start: 2 3 4 5
+# Default-Stop: 0 1 6
+### END INIT INFO
+case "$1" in
+start) /sbin/start-stop-daemon --start --background --make-pidfile --pidfile /run/{name}.pid \
+    --exec /bin/sleep -- {seconds} ;;
+stop) /sbin/start-stop-daemon --stop --pidfile /run/{name}.pid ;;
+status) kill -0 $(cat /run/{name}.pid) || exit 3 ;;
+esac
+"""
+
+
+ENABLE = "chmod 755 /etc/init.d/{name}; update-rc.d {name} defaults; systemctl start {name}"
+
+
+def service(text: str, *, unit: str = "", install: str = "WantedBy=multi-user.target") -> str:
+    return f"[Unit]\n{unit}\n[Service]\n{text}\n[Install]\n{install}\n"
+
+
+def plain(kind: str, text: str, wanted_by: str) -> str:
+    return f"[{kind}]\n{text}\n[Install]\nWantedBy={wanted_by}\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """A package: units, what its postinst does, and what is to be said of it."""
+
+    units: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    script: str = ""
+    enable: str = ""
+    said: dict[str, tuple[Outcome, str]]
+
+
+def one(name: str, text: str, outcome: Outcome, words: str, **options: str) -> dict[str, Made]:
+    """A package with one service, which is enabled and started."""
+    unit = f"{name}.service"
+    units = {unit: service(text, **options)}
+    return {name: Made(units=units, enable=unit, said={unit: (outcome, words)})}
+
+
+PACKAGES: dict[str, Made] = {
+    **one("runs", SLEEP, PASS, "active (running), main PID"),
+    **one("fails", "ExecStart=/bin/sh -c 'echo last words; exit 3'", FAIL, "ended with status 3"),
+    **one("late", f"ExecStartPre=/bin/sleep 1.5\n{SLEEP}", PASS, "active (running)"),
+    **one("stuck", f"ExecStartPre=/bin/sleep 99\n{SLEEP}", FAIL, "still activating (start-pre)"),
+    **one("once", "Type=oneshot\nExecStart=/bin/true", PASS, "has done its work"),
+    **one("badonce", "Type=oneshot\nExecStart=/bin/false", FAIL, "failed (result 'exit-code')"),
+    **one(
+        "stays", "Type=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true", PASS, "active (exited)"
+    ),
+    **one("ends", "ExecStart=/bin/true", FAIL, "inactive (dead), its main process ended"),
+    **one(
+        "recovers",
+        "Restart=always\nRestartSec=100ms\nExecStart=/bin/sh -c "
+        "'test -e /run/was-here || { touch /run/was-here; exit 1; }; sleep 99'",
+        PASS,
+        "restarted once",
+    ),
+    **one(
+        "loops",
+        "Restart=always\nRestartSec=300ms\nExecStart=/bin/sh -c 'sleep 0.2; exit 4'",
+        FAIL,
+        "crash loop",
+    ),
+    **one(
+        "conditional",
+        SLEEP,
+        SKIP,
+        "a condition of it was not met: ConditionPathExists=/no/such/thing",
+        unit="ConditionPathExists=/no/such/thing\nConditionPathExists=/etc",
+    ),
+    **one("met", SLEEP, PASS, "active (running)", unit="ConditionPathExists=/etc"),
+    **one(
+        "asserts",
+        SLEEP,
+        FAIL,
+        "an assertion that does not hold: AssertPathExists=/no/such/thing",
+        unit="AssertPathExists=/no/such/thing",
+    ),
+    **one(
+        "needs", SLEEP, FAIL, "not started", unit="Requires=badonce.service\nAfter=badonce.service"
+    ),
+    **one("broken", "Type=simple", FAIL, "could not be loaded (bad-setting)"),
+    **one("tcp", f"ExecStart={tcp(7001)}", PASS, "listens on 127.0.0.1:7001"),
+    **one("six", f"ExecStart={tcp(7006, '::1')}", PASS, "listens on [::1]:7006"),
+    **one("every", f"ExecStart={tcp(7007, '::')}", PASS, "listens on [::]:7007"),
+    **one("lateport", f"ExecStart={tcp(7008, before='sleep 4;')}", PASS, "active (running)"),
+    **one(
+        "udp",
+        "ExecStart=/usr/bin/perl -MIO::Socket::IP -e 'my $$s = IO::Socket::IP->new("
+        "LocalPort => 7002, Proto => q(udp)) or die; sleep 99'",
+        PASS,
+        "listens on udp ",
+    ),
+    **one(
+        "unix",
+        "PrivateTmp=yes\nExecStart=" + server('Local => "/tmp/unix.sock"', kind="UNIX"),
+        PASS,
+        "listens on /tmp/unix.sock",
+    ),
+    "disabled": Made(
+        units={"disabled.service": service(SLEEP)},
+        said={"disabled.service": (SKIP, "not enabled by the package")},
+    ),
+    "static": Made(
+        units={"static.service": f"[Service]\n{SLEEP}\n"},
+        said={"static.service": (SKIP, "static, and nothing has started it")},
+    ),
+    "masked": Made(
+        units={"hidden.service": service(SLEEP)},
+        script="mkdir -p /etc/systemd/system; systemctl mask hidden.service",
+        said={"hidden.service": (SKIP, "masked")},
+    ),
+    "alias": Made(
+        units={
+            "real.service": service(
+                SLEEP, install="WantedBy=multi-user.target\nAlias=other.service"
+            )
+        },
+        enable="real.service",
+        said={"real.service": (PASS, "active (running)")},
+    ),
+    "template": Made(
+        units={"made@.service": service(SLEEP), "unmade@.service": service(SLEEP)},
+        enable="made@it.service",
+        said={
+            "made@.service": (SKIP, "of which it has made made@it.service"),
+            "made@it.service": (PASS, "active (running)"),
+            "unmade@.service": (SKIP, "a template"),
+        },
+    ),
+    "woken": Made(
+        units={
+            "woken.socket": plain("Socket", "ListenStream=7003", "sockets.target"),
+            "woken.service": f"[Service]\n{SLEEP}\n",
+        },
+        enable="woken.socket",
+        said={
+            "woken.socket": (PASS, "knocked on, woken.service is active (running)"),
+            "woken.service": (SKIP, "waits for woken.socket"),
+        },
+    ),
+    "polite": Made(
+        units={
+            "polite.socket": plain("Socket", "ListenStream=/run/polite", "sockets.target"),
+            "polite.service": (
+                "[Service]\nType=oneshot\nStandardInput=socket\n"
+                "ExecStart=/usr/bin/perl -e 'accept(my $$c, STDIN) or die; sleep 1'\n"
+            ),
+        },
+        enable="polite.socket",
+        said={"polite.socket": (PASS, "knocked on, polite.service")},
+    ),
+    "asleep": Made(
+        units={
+            "asleep.socket": plain("Socket", "ListenStream=@asleep", "sockets.target"),
+            "asleep.service": "[Service]\nExecStart=/no/such/program\n",
+        },
+        enable="asleep.socket",
+        said={"asleep.socket": (FAIL, "knocked on, asleep.service is failed")},
+    ),
+    "each": Made(
+        units={
+            "each.socket": plain("Socket", "ListenStream=7004\nAccept=yes", "sockets.target"),
+            # it takes offence at whoever says nothing and hangs up
+            "each@.service": "[Service]\nStandardInput=socket\nExecStart=/bin/sh -c 'read a'\n",
+        },
+        enable="each.socket",
+        said={"each.socket": (PASS, "the connection was accepted")},
+    ),
+    "badeach": Made(
+        units={
+            "badeach.socket": plain("Socket", "ListenStream=7005\nAccept=yes", "sockets.target"),
+            "badeach@.service": "[Service]\nStandardInput=socket\nExecStart=/no/such/program\n",
+        },
+        enable="badeach.socket",
+        said={"badeach.socket": (FAIL, "could not be started")},
+    ),
+    "daily": Made(
+        units={
+            "daily.timer": plain("Timer", "OnCalendar=daily", "timers.target"),
+            "daily.service": "[Service]\nType=oneshot\nExecStart=/bin/true\n",
+        },
+        enable="daily.timer",
+        said={
+            "daily.timer": (PASS, "active (waiting)"),
+            "daily.service": (SKIP, "waits for daily.timer"),
+        },
+    ),
+    "never": Made(
+        units={
+            "never.timer": plain("Timer", "OnUnitActiveSec=1h", "timers.target"),
+            "never.service": "[Service]\nType=oneshot\nExecStart=/bin/true\n",
+        },
+        enable="never.timer",
+        said={"never.timer": (FAIL, "will never elapse")},
+    ),
+    "nothing": Made(
+        units={
+            "nothing.timer": plain("Timer", "OnCalendar=daily", "timers.target"),
+            "nothing.service": "[Service]\nType=oneshot\n",
+        },
+        enable="nothing.timer",
+        said={"nothing.timer": (FAIL, "")},
+    ),
+    "watches": Made(
+        units={
+            "watches.path": plain("Path", "PathExists=/run/no-such", "multi-user.target"),
+            "watches.service": "[Service]\nType=oneshot\nExecStart=/bin/true\n",
+        },
+        enable="watches.path",
+        said={"watches.path": (PASS, "active (waiting)")},
+    ),
+    "mounts": Made(
+        units={
+            "mnt.mount": plain("Mount", "What=tmpfs\nWhere=/mnt\nType=tmpfs", "multi-user.target")
+        },
+        enable="mnt.mount",
+        said={"mnt.mount": (PASS, "active (mounted)")},
+    ),
+    "group": Made(
+        units={"group.target": "[Unit]\nDescription=g\n[Install]\nWantedBy=multi-user.target\n"},
+        enable="group.target",
+        said={"group.target": (PASS, "active (active)")},
+    ),
+    "oldstyle": Made(
+        files={"/etc/init.d/oldstyle": SYSV.format(name="oldstyle", seconds=999)},
+        script=ENABLE.format(name="oldstyle"),
+        said={"oldstyle.service": (PASS, "active (")},
+    ),
+    "oldbad": Made(
+        files={"/etc/init.d/oldbad": SYSV.format(name="oldbad", seconds=0)},
+        script=ENABLE.format(name="oldbad"),
+        said={"oldbad.service": (FAIL, "'/etc/init.d/oldbad status' says that it does not run")},
+    ),
+    "reloads": Made(
+        units={"reloads.service": service(f"{SLEEP}\nExecReload=/bin/sleep 2")},
+        enable="reloads.service",
+        script="",
+        said={"reloads.service": (PASS, "active (running)")},
+    ),
+    "orphan": Made(
+        script="setsid " + tcp(7010).replace("$$", "$") + " </dev/null >/dev/null 2>&1 &",
+        said={},
+    ),
+    "accounts": Made(
+        files={"/usr/lib/sysusers.d/accounts.conf": "u newcomer -\nu forgotten -\n"},
+        script="useradd --system newcomer",
+        said={},
+    ),
+}
+
+ASKED = {
+    "tcp://127.0.0.1:7006": (FAIL, "on that port listens [::1]:7006 (six.service)"),
+    "tcp://127.0.0.1:7099": (FAIL, "127.0.0.1:7001 (tcp.service)"),
+    "tcp://127.0.0.1:7008": (PASS, "connected"),
+}
+"""Ports that somebody asks about: one bound elsewhere, one nowhere, one late."""
+
+NETWORK = {
+    "tcp://127.0.0.1:7001": (PASS, "tcp.service listens on 127.0.0.1:7001"),
+    "tcp://[::1]:7006": (PASS, "six.service listens on [::1]:7006"),
+    "tcp://[::1]:7007": (PASS, "every.service listens on [::]:7007"),
+    "tcp://127.0.0.1:7010": (PASS, "process 'perl', which is in no unit, listens on"),
+    "unix:/tmp/unix.sock": (PASS, "unix.service listens on /tmp/unix.sock"),
+}
+
+
+def build(folder: Path, name: str, made: Made) -> None:
+    """Build a package; what its postinst does to units is in `START`, once for all of them."""
+    files = {f"/lib/systemd/system/{unit}": text for unit, text in made.units.items()}
+    scripts = {"postinst": f"#!/bin/sh\n{made.script}\n"} if made.script else {}
+    debs.build(folder, name, files=files | made.files, scripts=scripts)
+
+
+STARTED = [made.enable for made in PACKAGES.values() if made.enable]
+START = f"""
+dpkg --install /srv/*.deb
+systemctl daemon-reload
+systemctl enable --quiet {" ".join(STARTED)}
+systemctl start --no-block {" ".join(STARTED)}
+until systemctl is-active -q reloads; do sleep 0.1; done
+systemctl reload --no-block reloads.service
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """All that was said about all packages."""
+
+    answers: dict[str, CheckResult]
+    discovery: Discovery
+    sentence: str
+    count: int
+
+
+@pytest.fixture(scope="module")
+def told(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
+    """Install all packages at once, and ask about everything."""
+    folder = tmp_path_factory.mktemp("packages")
+    for name, made in PACKAGES.items():
+        build(folder, name, made)
+    bind = Bind(source=folder, target="/srv", read_only=True)
+    with (
+        obtain(image) as stored,
+        Guest(GuestSpec(layers=stored.layers, binds=(bind,))) as guest,
+    ):
+        guest.run(["sh", "-c", "systemd-run --quiet --unit=old-failure --wait false || true"])
+        failed = guest.failed_units()
+        before = snapshot.take(guest)
+        guest.run(["sh", "-c", START], timeout=120)
+        look = Look(guest, Apt(), list(PACKAGES), before)
+        asked = [Question(kind=CheckKind.NETWORK, subject=url) for url in ASKED]
+        questions = [*asked, *look.questions(asked)]
+        manners = Manners(timeout=6, settle=1)
+        answers = list(ask_all(guest, questions, manners, failed, lambda: look.then(questions)))
+        assert not look.trouble
+        assert look.told
+        yield Told(
+            answers={answer.subject: answer for answer in answers},
+            discovery=look.told,
+            sentence=look.sentence,
+            count=len(answers),
+        )
+
+
+EXPECTED = {unit: said for made in PACKAGES.values() for unit, said in made.said.items()}
+
+
+@pytest.mark.parametrize("subject", EXPECTED)
+def test_the_verdict_on_each_unit(told: Told, subject: str) -> None:
+    answer = told.answers[subject]
+    outcome, words = EXPECTED[subject]
+    assert (answer.outcome, words in answer.reason) == (outcome, True), answer
+    assert answer.discovered
+
+
+@pytest.mark.parametrize("subject", NETWORK | ASKED)
+def test_the_verdict_on_each_socket(told: Told, subject: str) -> None:
+    answer = told.answers[subject]
+    outcome, words = (NETWORK | ASKED)[subject]
+    assert (answer.outcome, words in answer.reason) == (outcome, True), answer
+    assert answer.discovered == (subject in NETWORK)
+
+
+def test_nothing_else_is_asked_and_nothing_twice(told: Told) -> None:
+    others = {"polite.service", "asleep.service", "never.service", "nothing.service"}
+    others |= {"watches.service", "each@.service", "badeach@.service", "tcp://127.0.0.1:7008"}
+    known = {*EXPECTED, *NETWORK, *ASKED, *others, NEW_FAILURES}
+    assert set(told.answers) <= known
+    assert told.count == len(told.answers)
+
+
+def test_a_failure_has_its_journal(told: Told) -> None:
+    assert "last words" in told.answers["fails.service"].reason
+
+
+def test_new_failures_are_named_and_old_ones_are_not(told: Told) -> None:
+    sentence = told.answers[NEW_FAILURES].reason.splitlines()[0]
+    for name in ("fails.service", "badonce.service"):
+        assert name in sentence
+    assert "old-failure" not in sentence
+    assert "each@0" not in sentence.replace("badeach@0", "")
+
+
+def test_what_was_brought_is_told(told: Told) -> None:
+    assert told.discovery.users == ("newcomer",)
+    assert told.discovery.scripts == ("oldbad", "oldstyle")
+    assert "/etc/init.d/oldstyle" in told.discovery.configuration
+    heard = {(each.protocol, each.address, each.unit) for each in told.discovery.sockets}
+    assert ("tcp", "[::1]:7006", "six.service") in heard
+    assert any(each[0] == "udp" and each[2] == "udp.service" for each in heard)
+    assert "2 SysV scripts" in told.sentence and "user newcomer" in told.sentence
+    assert told.sentence.endswith("\ndeclared in sysusers.d, but not there: forgotten")

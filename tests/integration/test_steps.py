@@ -1,0 +1,303 @@
+"""The life of a package in a booted guest: a good one passes, each bad twin is found out."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from postroj.model import CheckKind, Manager, NetworkMode, Outcome, StepName
+from postroj.prepare import obtain
+from postroj.probe import residue
+from postroj.probe.checks import Manners
+from postroj.probe.gone import Belongings
+from postroj.probe.package import OLDER_DIR, recognise
+from postroj.probe.probe import Plan, probe
+from postroj.probe.question import Question
+from tests.support import debs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from postroj.container.guest import Guest
+    from postroj.model import Image, ProbeResult, StepResult
+
+PASS, FAIL, SKIP = Outcome.PASS, Outcome.FAIL, Outcome.SKIP
+INSTALL, REINSTALL, UPGRADE = StepName.INSTALL, StepName.REINSTALL, StepName.UPGRADE
+DOWNGRADE, REBOOT = StepName.DOWNGRADE, StepName.REBOOT
+REMOVE, PURGE = StepName.REMOVE, StepName.PURGE
+COURSE = (INSTALL, UPGRADE, REBOOT, REINSTALL, DOWNGRADE, REMOVE, PURGE)
+
+SERVER = """#!/usr/bin/perl
+use IO::Socket::INET;
+my $server = IO::Socket::INET->new(LocalAddr => "127.0.0.1", LocalPort => 8080, Listen => 5,
+    ReuseAddr => 1) or die;
+while (my $client = $server->accept) { close $client }
+"""
+
+POSTINST = """\
+#!/bin/sh
+set -e
+getent passwd lifer >/dev/null || useradd --system --no-create-home lifer
+mkdir -p /var/lib/lifer
+touch /var/lib/lifer/state
+deb-systemd-helper unmask lifer.service >/dev/null
+if deb-systemd-helper --quiet was-enabled lifer.service; then
+    deb-systemd-helper enable lifer.service >/dev/null
+else
+    deb-systemd-helper update-state lifer.service >/dev/null
+fi
+systemctl daemon-reload
+deb-systemd-invoke restart lifer.service
+"""
+PRERM = """\
+#!/bin/sh
+set -e
+if [ "$1" = remove ]; then deb-systemd-invoke stop lifer.service; fi
+"""
+POSTRM = """\
+#!/bin/sh
+set -e
+systemctl daemon-reload
+if [ "$1" = purge ]; then
+    deb-systemd-helper purge lifer.service >/dev/null
+    deb-systemd-helper unmask lifer.service >/dev/null
+    userdel lifer
+    rm -rf /var/lib/lifer
+fi
+"""
+GOOD = {"postinst": POSTINST, "prerm": PRERM, "postrm": POSTRM}
+
+
+@pytest.fixture(scope="module")
+def bare(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
+    """The image of the tests without repositories: nothing is fetched."""
+    folder = tmp_path_factory.mktemp("bare")
+    (folder / "tree/etc/apt").mkdir(parents=True)
+    (folder / "tree/etc/apt/sources.list").touch()
+    layer = folder / "bare.squashfs"
+    subprocess.run(["mksquashfs", folder / "tree", layer, "-quiet", "-all-root"], check=True)
+    with obtain(image) as stored:
+        yield replace(stored, layers=(*stored.layers, layer))
+
+
+class Nobody:
+    """An audience that does not listen."""
+
+    def begin_probe(self, image: str, package: str) -> None: ...
+
+    def begin_part(self, part: str) -> None: ...
+
+    def end_step(self, step: StepResult) -> None: ...
+
+    def end_check(self, check: object) -> None: ...
+
+    def end_probe(self, probe: ProbeResult) -> None: ...
+
+
+def lifer(folder: Path, version: str, **scripts: str) -> Path:
+    """Build a version of the package of these tests, with some scripts other than the good ones."""
+    unit = debs.SERVICE.format(
+        name="lifer", kind="simple", command="/usr/bin/lifer-server", more=""
+    )
+    return debs.build(
+        folder,
+        "lifer",
+        version=version,
+        files={"/lib/systemd/system/lifer.service": unit, "/usr/bin/lifer-server": SERVER},
+        scripts=GOOD | scripts,
+    )
+
+
+@dataclass(frozen=True)
+class Life:
+    """What a probe found, step by step."""
+
+    result: ProbeResult
+
+    @property
+    def outcomes(self) -> dict[StepName, Outcome]:
+        """Of the steps with their checks."""
+        return {step.name: step.outcome for step in self.result.steps}
+
+    def reason(self, step: StepName, subject: str) -> str:
+        """The answer to a question after a step, its outcome before it."""
+        (found,) = [
+            f"{check.outcome}: {check.reason}"
+            for one in self.result.steps
+            for check in one.checks
+            if (one.name, check.subject) == (step, subject)
+        ]
+        return found
+
+    def bad(self) -> list[str]:
+        """All that was not a pass, for people."""
+        return [
+            f"{step.name} {check.subject}: {check.outcome}: {check.reason}"
+            for step in self.result.steps
+            for check in step.checks
+            if check.outcome is not PASS
+        ]
+
+
+def live(image: Image, package: Path, *steps: StepName, older: Path | None = None) -> Life:
+    """Probe a package through steps, with a question about its port."""
+    plan = Plan(
+        questions=(Question(kind=CheckKind.NETWORK, subject="tcp://127.0.0.1:8080"),),
+        manners=Manners(timeout=5, settle=0.3),
+        network=NetworkMode.NONE,
+        timeout=60,
+        boot_timeout=30,
+        steps=steps,
+        older=(recognise(older, OLDER_DIR),) if older else (),
+    )
+    result = probe(image, [recognise(package)], plan, Nobody())
+    assert not result.reason
+    return Life(result)
+
+
+def test_a_good_package_lives_well(bare: Image, tmp_path: Path) -> None:
+    older, newer = lifer(tmp_path, "1.0"), lifer(tmp_path, "2.0")
+    life = live(bare, newer, *COURSE, older=older)
+    assert life.result.outcome is PASS, life.bad()
+    assert set(life.outcomes.values()) == {PASS}
+    versions = [step.reason.splitlines()[0] for step in life.result.steps]
+    one, two = "lifer 1.0 (all)", "lifer 2.0 (all)"
+    rebooted = f"{two}, after a restart of the guest"
+    assert versions == [one, two, rebooted, two, one, one, one]
+    assert "; restarted, its main PID was " in life.reason(REBOOT, "lifer.service")
+    assert "; restarted, its main PID was " in life.reason(UPGRADE, "lifer.service")
+    assert life.reason(REMOVE, "lifer.service").startswith("pass: does not run, ")
+    assert life.reason(PURGE, "lifer.service") == "pass: does not run, gone"
+    assert life.reason(REMOVE, "tcp://127.0.0.1:8080") == "pass: closed: connection refused"
+    assert life.reason(PURGE, "no file left behind") == "pass: none"
+    assert life.reason(PURGE, "no user left behind") == "pass: none"
+
+
+NO_STOP = "#!/bin/sh\n"
+STOPS_AT_UPGRADE = "#!/bin/sh\ndeb-systemd-invoke stop lifer.service\n"
+STARTS_FIRST_TIME = POSTINST.replace(
+    "deb-systemd-invoke restart", '[ -n "$2" ] || deb-systemd-invoke start'
+)
+DISABLES = POSTINST + '[ -z "$2" ] || systemctl disable --quiet lifer.service\n'
+
+
+def test_a_service_that_outlives_its_package(bare: Image, tmp_path: Path) -> None:
+    life = live(bare, lifer(tmp_path, "1.0", prerm=NO_STOP), INSTALL, REMOVE)
+    assert life.outcomes == {INSTALL: PASS, REMOVE: FAIL}
+    reason = life.reason(REMOVE, "lifer.service")
+    assert reason.startswith("fail: still active (running), main PID ")
+    assert "its file is gone" in reason
+    assert life.reason(REMOVE, "tcp://127.0.0.1:8080") == (
+        "fail: still open after the removal: lifer.service listens there"
+    )
+
+
+def test_an_upgrade_that_stops_the_service(bare: Image, tmp_path: Path) -> None:
+    older = lifer(tmp_path, "1.0", prerm=STOPS_AT_UPGRADE)
+    newer = lifer(tmp_path, "2.0", postinst=STARTS_FIRST_TIME)
+    life = live(bare, newer, INSTALL, UPGRADE, older=older)
+    assert life.outcomes == {INSTALL: PASS, UPGRADE: FAIL}
+    assert life.reason(UPGRADE, "lifer.service").startswith(
+        "fail: ran before the upgrade, and does not after it; now inactive (dead)"
+    )
+
+
+def test_an_upgrade_that_does_not_restart_is_told_of(bare: Image, tmp_path: Path) -> None:
+    newer = lifer(tmp_path, "2.0", postinst=STARTS_FIRST_TIME)
+    life = live(bare, newer, INSTALL, UPGRADE, older=lifer(tmp_path, "1.0"))
+    told = life.reason(UPGRADE, "lifer.service")
+    assert told.startswith("pass: ")
+    assert told.splitlines()[0].count("not restarted, same main PID as before") == 1
+
+
+def test_an_upgrade_that_disables_the_unit(bare: Image, tmp_path: Path) -> None:
+    newer = lifer(tmp_path, "2.0", postinst=DISABLES)
+    life = live(bare, newer, INSTALL, UPGRADE, older=lifer(tmp_path, "1.0"))
+    assert life.outcomes == {INSTALL: PASS, UPGRADE: FAIL}
+    assert life.reason(UPGRADE, "lifer.service").startswith(
+        "fail: was enabled before the upgrade, and is disabled after it; now active (running)"
+    )
+
+
+NOT_ENABLED = """\
+#!/bin/sh
+set -e
+useradd --system --no-create-home lifer
+systemctl daemon-reload
+systemctl start lifer.service
+"""
+
+
+def test_a_service_that_does_not_come_back(bare: Image, tmp_path: Path) -> None:
+    life = live(bare, lifer(tmp_path, "1.0", postinst=NOT_ENABLED), INSTALL, REBOOT)
+    assert life.outcomes == {INSTALL: PASS, REBOOT: FAIL}
+    assert life.reason(REBOOT, "lifer.service") == (
+        "fail: ran before the reboot, and does not after it; now not enabled by the package"
+    )
+    assert life.reason(REBOOT, "tcp://127.0.0.1:8080").startswith("fail: connection refused")
+
+
+def test_what_follows_a_step_that_failed_is_passed_over(bare: Image, tmp_path: Path) -> None:
+    newer = lifer(tmp_path, "2.0", postinst="#!/bin/sh\necho no such luck >&2\nexit 3\n")
+    life = live(bare, newer, INSTALL, UPGRADE, REMOVE, older=lifer(tmp_path, "1.0"))
+    assert life.outcomes == {INSTALL: PASS, UPGRADE: FAIL, REMOVE: SKIP}
+    upgrade, remove = life.result.steps[1:]
+    assert "no such luck" in upgrade.reason
+    assert remove.reason == "the step 'upgrade' before it did not succeed"
+    assert life.reason(REMOVE, "tcp://127.0.0.1:8080") == "skip: the step was not taken"
+
+
+def test_the_same_version_is_no_upgrade(bare: Image, tmp_path: Path) -> None:
+    package = lifer(tmp_path, "1.0")
+    life = live(bare, package, INSTALL, UPGRADE, REMOVE, older=package)
+    assert life.outcomes == {INSTALL: PASS, UPGRADE: SKIP, REMOVE: PASS}
+
+
+FORGETS = """\
+#!/bin/sh
+set -e
+systemctl daemon-reload
+if [ "$1" = purge ]; then
+    deb-systemd-helper unmask lifer.service >/dev/null
+    ln -s nowhere /etc/lifer-link
+    mkdir -p /var/log/lifer
+    touch /var/log/lifer/one /var/log/lifer/two /var/cache/lifer
+fi
+"""
+
+
+def test_a_purge_that_leaves_its_traces(bare: Image, tmp_path: Path) -> None:
+    life = live(bare, lifer(tmp_path, "1.0", postrm=FORGETS), INSTALL, PURGE)
+    assert life.outcomes == {INSTALL: PASS, PURGE: FAIL}
+    assert life.reason(PURGE, "no user left behind") == "fail: left behind: lifer"
+    files = life.reason(PURGE, "no file left behind").splitlines()
+    assert files[0].startswith("fail: left behind: ")
+    assert {
+        "/etc/lifer-link (a link that leads nowhere)",
+        "/etc/systemd/system/multi-user.target.wants/lifer.service (a link that leads nowhere)",
+        "/var/lib/lifer/ with 1 file",
+        "/var/log/lifer/ with 2 files",
+    } <= set(files), files
+    assert not any("/var/cache" in line for line in files)
+
+
+def test_what_a_dependency_makes_is_its_own(guest: Guest, tmp_path: Path) -> None:
+    """As redis-server has its user and its folder from redis-tools."""
+    makes = "#!/bin/sh\nset -e\nmkdir -p /var/lib/toolbox/x\nuseradd --system toolbox\n"
+    tools = debs.build(tmp_path, "toolbox", files={"/etc/tb": ""}, scripts={"postinst": makes})
+    leaves = "#!/bin/sh\nmkdir /var/lib/toolbox-own\nuseradd --system toolbox-own\n"
+    own = debs.build(tmp_path, "toolbox-own", scripts={"postinst": leaves})
+    before = residue.take(guest)
+    for deb in (tools, own):
+        script = "cat > /run/x.deb && dpkg --install /run/x.deb"
+        guest.run(["sh", "-c", script], stdin=deb.read_bytes())
+    nothing = Belongings(units=frozenset(), paths=frozenset())
+    left = residue.Residue(guest, Manager.APT, before, nothing)
+    guest.run(["dpkg", "--purge", "toolbox-own"])
+    found = left.ask_files(["toolbox-own"], ())
+    assert found == (FAIL, "left behind: 1 file\n/var/lib/toolbox-own")
+    assert left.ask_users() == (FAIL, "left behind: toolbox-own")

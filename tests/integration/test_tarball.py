@@ -1,0 +1,225 @@
+"""Archives of publishers: what ties them, and what is refused, with a real web server and gpg."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from postroj.errors import DownloadError, HostError, ImageError, UsageError, VerificationError
+from postroj.image import pull, store
+from postroj.image.entry import Bootstrap, Suite, Tarball
+from postroj.image.pull import Request
+from postroj.model import SourceKind, Verification
+from tests.support.images import entry
+from tests.support.keys import Signer, signer
+from tests.support.tars import COMPRESSIONS, tar
+from tests.support.web import served
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from postroj.image.record import Record
+
+pytestmark = pytest.mark.integration
+
+NAME = "some-1"
+FILE = "some-rootfs-1.10.tar.xz"
+ARCHIVE = COMPRESSIONS["xz"](tar(("etc/motd", {"data": b"hello"})))
+SHA256 = hashlib.sha256(ARCHIVE).hexdigest()
+GNU = f"{'0' * 64}  other.tar.xz\n{SHA256} *./{FILE}\n{'1' * 64}  some-rootfs-1.9.tar.xz\n"
+BSD = f"# comment\nSHA256 (some-rootfs-1.9.tar.xz) = {'1' * 64}\nSHA256 ({FILE}) = {SHA256}\n"
+
+
+@pytest.fixture(scope="module")
+def publisher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Signer]:
+    with signer(tmp_path_factory.mktemp("keys")) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Signer]:
+    with signer(tmp_path_factory.mktemp("keys"), "Stranger") as one:
+        yield one
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a publisher."""
+    monkeypatch.setenv("POSTROJ_CACHE_DIR", str(tmp_path / "cache"))
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / FILE).write_bytes(ARCHIVE)
+    return folder
+
+
+@pytest.fixture
+def url(site: Path) -> Iterator[str]:
+    with served(site) as base:
+        yield base
+
+
+def pulled(url: str, file: str = FILE, **special: Any) -> Record:
+    for key in ("checksums", "signature"):
+        if key in special:
+            special[key] = f"{url}/{special[key]}"
+    source = Tarball(url=f"{url}/{file}", **special)
+    return pull.pull(entry(NAME, source)).record
+
+
+def nothing_is_left() -> bool:
+    partial = store.partial_dir()
+    return not store.records() and [path.name for path in partial.iterdir()] == [".lock"]
+
+
+def test_without_any_tie(url: str) -> None:
+    record = pulled(url)
+    assert (record.source, record.url) == (SourceKind.TARBALL, f"{url}/{FILE}")
+    assert (record.verification, record.artifact) == (Verification.NONE, SHA256)
+    assert record.prepared is None
+
+
+def test_a_digest_of_the_catalog(url: str) -> None:
+    assert pulled(url, sha256=SHA256).verification is Verification.DIGEST
+
+
+@pytest.mark.parametrize("text", [GNU, BSD, SHA256])
+def test_checksums_that_nobody_signed(text: str, site: Path, url: str) -> None:
+    (site / "SUMS").write_text(text)
+    assert pulled(url, checksums="SUMS").verification is Verification.NONE
+
+
+@pytest.mark.parametrize("text", [GNU, BSD])
+def test_the_newest_file_that_checksums_list(text: str, site: Path, url: str) -> None:
+    (site / "SUMS").write_text(text)
+    assert pulled(url, "some-rootfs-*.tar.xz", checksums="SUMS").url == f"{url}/{FILE}"
+
+
+def test_signed_checksums(site: Path, url: str, publisher: Signer) -> None:
+    (site / "SUMS").write_text(GNU)
+    (site / "SUMS.asc").write_bytes(publisher.sign(GNU.encode(), "--detach-sign"))
+    record = pulled(url, checksums="SUMS", signature="SUMS.asc", key=str(publisher.key))
+    assert record.verification is Verification.SIGNATURE
+    assert record.fingerprints == (publisher.fingerprint,)
+
+
+def test_checksums_signed_inline(site: Path, url: str, publisher: Signer) -> None:
+    (site / "SUMS").write_bytes(publisher.sign(BSD.encode(), "--clear-sign"))
+    record = pulled(url, checksums="SUMS", key=str(publisher.key))
+    assert record.fingerprints == (publisher.fingerprint,)
+
+
+def test_a_signed_archive(site: Path, url: str, publisher: Signer) -> None:
+    (site / "archive.sig").write_bytes(publisher.sign(ARCHIVE, "--detach-sign"))
+    record = pulled(url, signature="archive.sig", key=str(publisher.key))
+    assert record.verification is Verification.SIGNATURE
+    assert record.fingerprints == (publisher.fingerprint,)
+
+
+class TestRefused:
+    """Each ends in one sentence, and nothing is left."""
+
+    def test_another_digest(self, url: str) -> None:
+        with pytest.raises(VerificationError, match="is not the file that it should be") as caught:
+            pulled(url, sha256="0" * 64)
+        assert f"received SHA-256 {SHA256}" in caught.value.evidence
+        assert nothing_is_left()
+
+    def test_other_bytes_than_the_checksums_say(self, site: Path, url: str) -> None:
+        (site / "SUMS").write_text(GNU.replace(SHA256, "2" * 64))
+        with pytest.raises(VerificationError, match="is not the file that it should be"):
+            pulled(url, checksums="SUMS")
+        assert nothing_is_left()
+
+    def test_a_page_in_the_place_of_the_archive(self, site: Path, url: str) -> None:
+        (site / FILE).write_bytes(b"<html>please log in</html>")
+        with pytest.raises(VerificationError, match="is not the file that it should be"):
+            pulled(url, sha256=SHA256)
+        with pytest.raises(ImageError, match="it is no tar archive"):
+            pulled(url)
+        assert nothing_is_left()
+
+    def test_a_file_that_is_not_listed(self, site: Path, url: str) -> None:
+        (site / "SUMS").write_text("")
+        with pytest.raises(VerificationError, match=f"lists no file '{FILE}'"):
+            pulled(url, checksums="SUMS")
+
+    def test_checksums_that_were_changed(self, site: Path, url: str, publisher: Signer) -> None:
+        signed = publisher.sign(BSD.encode(), "--clear-sign")
+        (site / "SUMS").write_bytes(signed.replace(b"# comment", b"# Comment"))
+        with pytest.raises(VerificationError, match="is not what its publisher signed"):
+            pulled(url, checksums="SUMS", key=str(publisher.key))
+        assert nothing_is_left()
+
+    def test_lines_around_the_signed_text(self, site: Path, url: str, publisher: Signer) -> None:
+        """What a stranger puts before or behind it does not count."""
+        evil = BSD.replace(SHA256, "3" * 64).encode()
+        signed = publisher.sign(b"SHA256 (x) = " + b"4" * 64 + b"\n", "--clear-sign")
+        (site / "SUMS").write_bytes(signed + b"\n" + evil)
+        with pytest.raises(VerificationError):
+            pulled(url, checksums="SUMS", key=str(publisher.key))
+        assert nothing_is_left()
+
+    def test_checksums_without_signature(self, site: Path, url: str, publisher: Signer) -> None:
+        (site / "SUMS").write_text(BSD)
+        with pytest.raises(VerificationError, match="is not signed"):
+            pulled(url, checksums="SUMS", key=str(publisher.key))
+
+    def test_a_signature_that_is_not_there(self, site: Path, url: str, publisher: Signer) -> None:
+        (site / "SUMS").write_text(GNU)
+        with pytest.raises(DownloadError, match="does not exist"):
+            pulled(url, checksums="SUMS", signature="none", key=str(publisher.key))
+
+    def test_a_signature_of_somebody_else(
+        self, site: Path, url: str, publisher: Signer, stranger: Signer
+    ) -> None:
+        (site / "SUMS").write_bytes(stranger.sign(BSD.encode(), "--clear-sign"))
+        with pytest.raises(VerificationError, match="is signed by an unknown key"):
+            pulled(url, checksums="SUMS", key=str(publisher.key))
+
+    def test_an_archive_that_was_changed(self, site: Path, url: str, publisher: Signer) -> None:
+        other = COMPRESSIONS["xz"](tar(("etc/motd", {"data": b"evil!"})))
+        (site / "archive.sig").write_bytes(publisher.sign(other, "--detach-sign"))
+        with pytest.raises(VerificationError, match="is not what its publisher signed"):
+            pulled(url, signature="archive.sig", key=str(publisher.key))
+        assert nothing_is_left()
+
+
+class TestSeveralSources:
+    """The first that can be used here wins; a failed proof ends it."""
+
+    LACKING = Bootstrap(
+        suites=(Suite(archive="none", name="none"),),
+        keyring=Path("/nonexistent/keyring"),
+        keyring_package="none",
+    )
+
+    def test_the_next_one(self, url: str, caplog: pytest.LogCaptureFixture) -> None:
+        missing = Tarball(url=f"{url}/missing.tar")
+        good = Tarball(url=f"{url}/{FILE}")
+        record = pull.pull(entry(NAME, self.LACKING, missing, good)).record
+        assert record.url == f"{url}/{FILE}"
+        said = [line.message for line in caplog.records]
+        assert any("source bootstrap: the keyring" in line for line in said)
+        assert f"{NAME}: source tarball is tried instead" in said
+
+    def test_the_last_one(self, url: str) -> None:
+        with pytest.raises(DownloadError, match="does not exist"):
+            pull.pull(entry(NAME, Tarball(url=f"{url}/missing.tar")))
+
+    def test_never_after_a_failed_proof(self, url: str) -> None:
+        forged = Tarball(url=f"{url}/{FILE}", sha256="0" * 64)
+        with pytest.raises(VerificationError):
+            pull.pull(entry(NAME, forged, Tarball(url=f"{url}/{FILE}")))
+        assert nothing_is_left()
+
+    def test_only_the_kind_that_was_asked_for(self, url: str) -> None:
+        some = entry(NAME, self.LACKING, Tarball(url=f"{url}/{FILE}"))
+        with pytest.raises(HostError):
+            pull.pull(some, Request(kind=SourceKind.BOOTSTRAP))
+        with pytest.raises(UsageError, match="has no source 'oci'"):
+            pull.pull(some, Request(kind=SourceKind.OCI))
+        record = pull.pull(some, Request(kind=SourceKind.TARBALL)).record
+        assert record.source is SourceKind.TARBALL

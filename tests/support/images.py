@@ -1,0 +1,67 @@
+"""Entries of a catalog, and orders to sources, for tests that need some."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from postroj.console import Silence
+from postroj.image import pull, store
+from postroj.image.entry import Bootstrap, Entry
+from postroj.image.record import Provenance
+from postroj.image.sources import Order
+from postroj.model import Manager, SourceKind, Verification
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from postroj.image.entry import Source
+    from postroj.image.record import Record
+
+
+def entry(name: str, *sources: Source, **others: Any) -> Entry:
+    """An entry of a catalog with these sources."""
+    usual: dict[str, Any] = {
+        "distribution": name.partition("-")[0],
+        "release": name.partition("-")[2],
+        "version": "",
+        "title": name,
+        "aliases": (),
+        "end_of_life": None,
+        "architectures": (pull.architecture(),),
+        "manager": Manager.APT,
+        "systemd": None,
+        "packages": (),
+        "repositories": (),
+        "unbootable": "",
+    }
+    return Entry(name=name, sources=sources, **(usual | others))
+
+
+def order(wanted: Entry, directory: Path, **others: Any) -> Order:
+    """An order for an image of this host's architecture."""
+    usual: dict[str, Any] = {"architecture": pull.architecture(), "progress": Silence()}
+    return Order(entry=wanted, directory=directory, **(usual | others))
+
+
+def bootstrap_source(wanted: Entry) -> Bootstrap:
+    """The source of an entry that is bootstrapped."""
+    (source,) = (source for source in wanted.sources if isinstance(source, Bootstrap))
+    return source
+
+
+def put(name: str, content: bytes, architecture: str = "x86_64", **provenance: Any) -> Record:
+    """Store a file as an image, whatever it is."""
+    usual: dict[str, Any] = {
+        "source": SourceKind.IMPORT,
+        "url": "/srv/image.tar",
+        "build": "",
+        "artifact": "",
+        "compression": "lz4",
+        "verification": Verification.NONE,
+    }
+    store.prepare()
+    with store.building(name, architecture) as directory:
+        file = directory / "image.squashfs"
+        file.write_bytes(content)
+        origin = Provenance(**(usual | provenance))
+        return store.add(name, architecture, Manager.APT, file, origin, prepared=())

@@ -1,0 +1,98 @@
+"""Which images are meant: names, patterns, or what is cached."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+
+from postroj.errors import UsageError
+from postroj.image import catalog, choice
+from postroj.image.pull import architecture
+from postroj.model import Manager
+from tests.support.images import put
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+APT = (Manager.APT,)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POSTROJ_CACHE_DIR", str(tmp_path / "cache"))
+
+
+def choose(*wanted: str, managers: Sequence[Manager] = APT) -> list[str]:
+    choice.check(wanted)
+    return choice.choose(wanted, managers)
+
+
+def test_names_stand_for_themselves_whatever_they_are() -> None:
+    assert choose("debian-13", "debian-buster", "debian-trixie") == [
+        "debian-trixie",
+        "debian-buster",
+    ]
+
+
+def test_a_pattern_stands_for_what_is_supported_and_fits() -> None:
+    found = choose("debian-*")
+    assert {"debian-bookworm", "debian-trixie", "debian-sid"} <= set(found)
+    assert "debian-stretch" not in found
+    assert "debian-stretch" in choose("debian-*", "debian-stretch")
+    assert choose("*", managers=[Manager.PACMAN])
+    assert not set(choose("*", managers=[Manager.PACMAN])) & set(choose("*"))
+
+
+def test_patterns_keep_the_order_in_which_they_are_given() -> None:
+    found = choose("debian-sid", "Debian-*", "ubuntu-noble")
+    assert found[0] == "debian-sid"
+    assert found[-1] == "ubuntu-noble"
+    assert len(found) == len(set(found))
+    rest = found[1:-1]
+    order = [entry.name for entry in catalog.entries()]
+    assert rest == sorted(rest, key=order.index)
+
+
+def test_nothing_stands_for_what_is_cached(caplog: pytest.LogCaptureFixture) -> None:
+    """Of what is supported, for this host, of that package manager, and no import."""
+    ours = architecture()
+    for name in ("debian-trixie", "debian-bookworm", "debian-stretch", "fedora-43", "own"):
+        put(name, name.encode(), ours)
+    put("debian-sid", b"other", "aarch64" if ours != "aarch64" else "x86_64")
+    with caplog.at_level(logging.INFO, logger="postroj"):
+        found = choose()
+    assert found == ["debian-bookworm", "debian-trixie"]
+    assert "are cached and fit: debian-bookworm, debian-trixie" in caplog.text
+
+
+def test_nothing_stands_for_the_default_where_nothing_is_cached() -> None:
+    assert choose() == ["debian-trixie"]
+    put("debian-bookworm", b"x", architecture())
+    assert choose(managers=[Manager.DNF]) == ["debian-trixie"]
+
+
+def test_what_was_imported_has_a_name_too() -> None:
+    put("own-one", b"x", architecture())
+    assert choose("own-one") == ["own-one"]
+    assert choose("own-*") == ["own-one"]
+    assert choose("*-sid", "own*") == ["debian-sid", "own-one"]
+    with pytest.raises(UsageError, match="matches no image that is supported here"):
+        choice.choose(["own-*"], [Manager.DNF])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        ("debian-trixy", "no image is named 'debian-trixy'"),
+        ("nothing-*", "no image matches 'nothing-*'"),
+        ("debian-stret*", "'debian-stret*' matches no image that is supported here"),
+    ],
+)
+def test_what_is_not_there(wanted: str, words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        choice.check([wanted])
+    assert caught.value.message.startswith(words)
+    assert caught.value.hint

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from postroj.errors import HostError
+from postroj.image import emulation
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ENABLED = """\
+enabled
+interpreter /usr/libexec/qemu-binfmt/aarch64-binfmt-P
+flags: POCF
+offset 0
+magic 7f454c460201010000000000000000000200b700
+mask ffffffffffffff00fffffffffffffffffeffffff
+"""
+HOST = os.uname().machine
+FOREIGN = "s390x" if HOST != "s390x" else "aarch64"
+
+
+@pytest.fixture(autouse=True)
+def binfmt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory as the kernel shows it, with nothing registered."""
+    monkeypatch.setattr(emulation, "BINFMT", tmp_path)
+    return tmp_path
+
+
+def test_this_host_needs_nothing() -> None:
+    emulation.require(HOST)
+
+
+def test_a_processor_that_runs_two_architectures(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = os.uname_result(("Linux", "host", "6.1", "#1", "x86_64"))
+    monkeypatch.setattr(os, "uname", lambda: machine)
+    emulation.require("i686")
+    with pytest.raises(HostError):
+        emulation.require("armv7l")
+
+
+def test_an_architecture_that_is_registered(binfmt: Path) -> None:
+    (binfmt / f"qemu-{FOREIGN}").write_text(ENABLED)
+    emulation.require(FOREIGN)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "does not exist"),
+        (ENABLED.replace("enabled", "disabled"), "says 'disabled'"),
+        (ENABLED.replace("POCF", "POC"), "has not the flag F"),
+        ("", "says ''"),
+    ],
+)
+def test_an_architecture_that_cannot_be_run(binfmt: Path, content: str | None, said: str) -> None:
+    if content is not None:
+        (binfmt / f"qemu-{FOREIGN}").write_text(content)
+    with pytest.raises(HostError, match=f"cannot run programs of {FOREIGN}$") as caught:
+        emulation.require(FOREIGN)
+    assert said in caught.value.evidence
+    assert "qemu-user-static" in caught.value.hint
+    assert "systemctl restart systemd-binfmt" in caught.value.hint
+
+
+def test_names_of_qemu(binfmt: Path) -> None:
+    with pytest.raises(HostError) as caught:
+        emulation.require("armv7l")
+    assert str(binfmt / "qemu-arm") in caught.value.evidence

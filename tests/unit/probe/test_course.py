@@ -1,0 +1,50 @@
+"""`--steps` and `--upgrade-from`: which steps are taken, and which orders are refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from postroj.errors import UsageError
+from postroj.model import StepName
+from postroj.probe.course import course
+
+
+@pytest.mark.parametrize(
+    ("text", "upgrades", "steps"),
+    [
+        ("", False, "install"),
+        ("", True, "install upgrade"),
+        ("install, purge", False, "install purge"),
+        ("install,reinstall,remove,purge", False, "install reinstall remove purge"),
+        ("install,upgrade,reinstall,downgrade", True, "install upgrade reinstall downgrade"),
+        ("install,reinstall,upgrade", True, "install reinstall upgrade"),
+    ],
+)
+def test_an_order(text: str, *, upgrades: bool, steps: str) -> None:
+    assert " ".join(course(text, upgrades=upgrades)) == steps
+
+
+def test_all_is_every_step_that_leads_to_the_package_under_test() -> None:
+    every = course("all", upgrades=True)
+    assert [name for name in StepName if name not in every] == [StepName.DOWNGRADE]
+    assert [name for name in every if name not in course("all", upgrades=False)] == ["upgrade"]
+
+
+@pytest.mark.parametrize(
+    ("text", "upgrades", "words"),
+    [
+        ("instal", False, "'instal' is no step"),
+        ("install,", False, "'' is no step"),
+        ("install,remove,remove", False, "a step is named twice"),
+        ("remove", False, "the first step is `install`"),
+        ("install,remove,reinstall", False, "`remove` and `purge` are the last steps"),
+        ("install,purge,remove", False, "`remove` and `purge` are the last steps"),
+        ("install,upgrade", False, "`upgrade` needs an older package, `--upgrade-from`"),
+        ("install,downgrade", False, "`downgrade` needs an older package"),
+        ("install,purge", True, "`--upgrade-from` is for the step `upgrade`"),
+        ("install,downgrade,upgrade", True, "`downgrade` comes after `upgrade`"),
+    ],
+)
+def test_no_order(text: str, *, upgrades: bool, words: str) -> None:
+    with pytest.raises(UsageError, match=words.replace("(", r"\(")):
+        course(text, upgrades=upgrades)

@@ -1,0 +1,65 @@
+"""What counts as left behind, by its name alone."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from postroj.probe.residue import EXCUSED, count, names, outermost
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/etc/redis",
+        "/etc/systemd/system/multi-user.target.wants/x.service",
+        "/etc/alternatives/x",
+        "/var/lib/x/state",
+        "/var/log/x.log",
+        "/var/lib/systemd/deb-systemd-helper-enabled/x.service.dsh-also",
+        "/etc/passwd.d/x",
+        "/var/lib/rpmx",
+        "/usr/share/mime",
+    ],
+)
+def test_left_behind(path: str) -> None:
+    assert not EXCUSED.fullmatch(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/var/cache/ldconfig/aux-cache",
+        "/var/log/journal/ab/system.journal",
+        "/var/log/apt/term.log",
+        "/var/log/dpkg.log",
+        "/var/lib/dpkg/info/x.list",
+        "/var/lib/rpm/rpmdb.sqlite",
+        "/var/lib/systemd/timers/stamp-x.timer",
+        "/var/lib/ucf/registry",
+        "/etc/passwd-",
+        "/etc/group",
+        "/etc/ld.so.cache",
+        "/etc/machine-id",
+        "/usr/lib/python3/dist-packages/__pycache__/six.pyc",
+        "/var/tmp/x/y",
+    ],
+)
+def test_excused(path: str) -> None:
+    assert EXCUSED.fullmatch(path)
+
+
+def test_what_lies_in_a_folder_that_is_left_is_not_named() -> None:
+    left = {"/a/b", "/a", "/a-b", "/a/b/c", "/ab", "/c/d/e"}
+    assert outermost(left) == ["/a", "/a-b", "/ab", "/c/d/e"]
+
+
+def test_a_count() -> None:
+    assert [count(number) for number in (1, 2)] == ["1 file", "2 files"]
+
+
+def test_names_are_absolute_and_do_not_leave_the_file_system() -> None:
+    found = names(os.getpid())
+    assert "/etc/passwd" in found
+    assert not [path for path in found if path.startswith(("/proc/", "/tmp/", "//"))]

@@ -1,0 +1,110 @@
+"""The XML of JUnit: read back by junitparser, and held against what its consumers allow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree
+
+import pytest
+from junitparser import Error, Failure, JUnitXml, Skipped
+
+from postroj.model import Outcome, Report
+from postroj.report.junit import render
+from tests.unit.report.samples import NOTHING, ODD, SAMPLE, probe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from xml.etree.ElementTree import Element
+
+COUNTS = {"tests", "failures", "errors", "time"}
+ALLOWED = {
+    "testsuites": ({"testsuite"}, {"name", *COUNTS}, set()),
+    "testsuite": ({"properties", "testcase"}, {"name", *COUNTS}, {"skipped"}),
+    "properties": ({"property"}, set(), set()),
+    "property": (set(), {"name", "value"}, set()),
+    "testcase": (
+        {"failure", "error", "skipped", "system-out"},
+        {"name", "classname", "time"},
+        set(),
+    ),
+    "failure": (set(), {"message", "type"}, set()),
+    "error": (set(), {"message", "type"}, set()),
+    "skipped": (set(), {"message"}, set()),
+    "system-out": (set(), set(), set()),
+}
+"""Of each element: its children, the attributes that it must have, those that it may have."""
+HOLD_TEXT = {"failure", "error", "system-out"}
+
+
+def elements(text: str) -> Iterator[Element]:
+    return ElementTree.fromstring(text.encode()).iter()
+
+
+@pytest.mark.parametrize("report", [SAMPLE, ODD, NOTHING])
+def test_the_structure(report: Report) -> None:
+    for element in elements(render(report)):
+        children, must, may = ALLOWED[element.tag]
+        assert {child.tag for child in element} <= children
+        assert must <= set(element.attrib) <= must | may
+        assert element.tag in HOLD_TEXT or not (element.text or "").strip()
+        assert not (element.tail or "").strip()
+        if element.tag == "testcase":
+            assert len(element) == 1
+        if element.tag == "testsuite":
+            cases = element.findall("testcase")
+            assert int(element.attrib["tests"]) == len(cases)
+            for attribute, tag in (
+                ("failures", "failure"),
+                ("errors", "error"),
+                ("skipped", "skipped"),
+            ):
+                assert int(element.attrib[attribute]) == len(element.findall(f"testcase/{tag}"))
+
+
+@pytest.mark.parametrize("report", [SAMPLE, ODD])
+def test_a_consumer_finds_every_outcome_again(report: Report) -> None:
+    suites = list(JUnitXml.fromstring(render(report).encode()))
+    for suite, given in zip(suites, report.probes, strict=True):
+        outcomes = [given.outcome] if given.reason else []
+        for step in given.steps:
+            outcomes += [step.done, *(check.outcome for check in step.checks)]
+        kinds = {Outcome.FAIL: Failure, Outcome.ERROR: Error, Outcome.SKIP: Skipped}
+        wanted = [[kinds[o]] if o in kinds else [] for o in outcomes]
+        assert [[type(result) for result in case.result] for case in suite] == wanted
+
+
+def test_what_a_consumer_reads() -> None:
+    xml = JUnitXml.fromstring(render(SAMPLE).encode())
+    assert (xml.tests, xml.failures, xml.errors, xml.time) == (7, 1, 1, 27.0)
+    trixie, _, fedora = list(xml)
+    assert (trixie.name, trixie.time, trixie.skipped) == ("debian-trixie", 12.75, 1)
+    (package,) = trixie.properties()  # type: ignore[no-untyped-call]
+    assert (package.name, package.value) == ("package", "redis_7.0_amd64.deb")
+    install, unit, template, network = list(trixie)
+    assert (install.classname, install.name, install.time) == ("debian-trixie", "install", 5.5)
+    assert install.system_out == "redis 7.0 (amd64)\nbrings 2 units"
+    assert (unit.name, unit.time) == ("install: unit redis-server.service", 2.346)
+    assert template.result[0].message == "a template"
+    assert network.name == "install: network tcp://127.0.0.1:6380"
+    (failure,) = network.result
+    assert (failure.type, failure.message) == ("fail", "connection refused for 5 s")
+    assert failure.text == "connection refused for 5 s\nlistens: 127.0.0.1:6379"
+    (case,) = list(fedora)
+    assert (case.name, case.result[0].type) == ("probe", "error")
+    assert case.result[0].text == "no guest\nlog line\nhint: `postroj doctor` shows what is lacking"
+
+
+def test_two_packages_on_one_image_are_told_apart() -> None:
+    report = Report(probes=(probe("debian-sid", package="a.deb"), probe("debian-sid")))
+    names = [suite.name for suite in JUnitXml.fromstring(render(report).encode())]
+    assert names == ["debian-sid (a.deb)", "debian-sid (redis_7.0_amd64.deb)"]
+
+
+def test_what_xml_cannot_hold_is_spelled_out() -> None:
+    text = render(ODD)
+    assert r"\x00" in text
+    assert r"\x08" in text
+    assert r"\ud800" in text
+    assert r"\ufffe" in text
+    assert "日本 🎉" in text
+    assert all(char.isprintable() or char == "\n" for char in text)
