@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 workers ?= $(shell nproc)
 
 # What only tests need; of these, what is missing is installed where there is apt.
-TEST_PACKAGES := apt-utils dpkg-dev gnupg openssl shellcheck squashfs-tools
+TEST_PACKAGES := apt-utils bzip2 createrepo-c docker-registry dpkg-dev e2fsprogs gnupg nginx-light openssl perl rpm \
+	shellcheck skopeo squashfs-tools zstd
 
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo -E)
 # Files of root in somebody's checkout would be in the way.

@@ -1,11 +1,19 @@
 #!/bin/sh
 # The limit: mount, boot, wait for the notification, kill, with nothing around it.
-# Usage: bare.sh IMAGE WORKDIR. Runs in a mount namespace of its own (compare.py sees to it).
+# Usage: bare.sh IMAGE WORKDIR [PACKAGE UNIT]. Runs in a mount namespace of its own (compare.py sees
+# to it). With a package, that is installed, and its unit looked at.
 set -eu
 image=$1 work=$2
+export INSIDE=true
 mount -t tmpfs tmpfs "$work"
 cd "$work"
 mkdir lower upper upper/etc work root
+if [ $# -gt 2 ]; then
+    cp "$3" upper/package.deb
+    cp /etc/resolv.conf upper/etc/
+    INSIDE="export DEBIAN_FRONTEND=noninteractive; apt-get -q update \
+        && apt-get -qy install --no-install-recommends /package.deb && systemctl is-active $4"
+fi
 mount -t squashfs -o loop,ro "$image" lower
 tr -d - < /proc/sys/kernel/random/uuid > upper/etc/machine-id
 mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay root
@@ -28,6 +36,6 @@ while (1) {
     $leader = $1 if $message =~ /X_NSPAWN_LEADER_PID=(\d+)/;
     last if $message =~ /^READY=1/m;
 }
-system("nsenter", "-t", $leader, "-m", "-u", "-i", "-n", "-p", "-r", "-w", "true") == 0 or die;
+system("nsenter", "-t", $leader, "-m", "-u", "-i", "-n", "-p", "-r", "-w", "sh", "-c", $ENV{INSIDE}) == 0 or die;
 kill "KILL", $leader; waitpid $pid, 0;
 ' "$work"

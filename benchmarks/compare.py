@@ -21,9 +21,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import material
+
 from postroj.container import nspawn
-from postroj.image import catalog, mirror, pull, store
+from postroj.image import catalog, mirror, pack, pull, store
+from postroj.image.entry import Bootstrap
 from postroj.image.sources import bootstrap
+from postroj.image.sources.mmdebstrap import Plan
+from tests.support import debs
+from tests.support.nginx import Nginx
+from tests.support.streams import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,6 +38,9 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 POSTROJ = str(Path(sys.executable).with_name("postroj"))
 IMAGE = "debian-bookworm"
+FOUR = ("debian-bullseye", "debian-bookworm", "debian-trixie", "debian-sid")
+STREAMED = 300_000_000
+"""Bytes of the image that is taken as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +52,8 @@ class Pair:
     limit: str
     target: float
     runs: int
+    at_once: float = 1.0
+    """By how much the limit would be faster if it did things at once that it does in turn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +74,7 @@ def measure(pair: Pair, ours: Callable[[], None], limit: Callable[[], None]) -> 
     """Run both in turn, once to warm up and then `runs` times."""
     times: list[tuple[float, float]] = []
     for _ in range(pair.runs + 1):
-        times.append((_seconds(ours), _seconds(limit)))
+        times.append((_seconds(ours), _seconds(limit) / pair.at_once))
     times = times[1:]
     ratios = [mine / bare for mine, bare in times]
     return Measured(
@@ -124,11 +136,19 @@ def making(runs: int) -> Measured:
         target=1.15,
         runs=runs,
     )
-    (source,) = catalog.find(IMAGE).sources
-    plan = bootstrap.Plan(source=source, archives=mirror.archives(), allow_expired=False)
+    entry = catalog.find(IMAGE)
+    source = next(source for source in entry.sources if isinstance(source, Bootstrap))
+    plan = Plan(
+        source=source,
+        packages=entry.packages,
+        architecture=pull.architecture(),
+        archives=mirror.archives({suite.archive for suite in source.suites}),
+        keyring=source.keyring,
+        allow_expired=False,
+    )
     with tempfile.TemporaryDirectory() as work:
         sources = " ".join(f"'{line}'" for line in plan.apt_sources())
-        include = ",".join(source.packages)
+        include = ",".join(plan.packages)
         script = (
             f"mmdebstrap --variant=minbase --include={include} --format=tar"
             f" {plan.suite} - {sources}"
@@ -139,6 +159,35 @@ def making(runs: int) -> Measured:
             lambda: _run([POSTROJ, "--quiet", "pull", "--force", IMAGE], POSTROJ_CACHE_DIR=work),
             lambda: _run(["sh", "-c", script]),
         )
+
+
+def streaming(runs: int) -> Measured:
+    """Fetching an image that is taken as it is, and putting it in the store."""
+    pair = Pair(
+        name="streams",
+        ours="pull of a squashfs from a simplestreams server",
+        limit="curl | sha256sum",
+        target=1.2,
+        runs=runs,
+    )
+    with tempfile.TemporaryDirectory() as work:
+        folder, site = Path(work), Path(work, "site")
+        (folder / "usr").mkdir()
+        (folder / "usr/blob").write_bytes(os.urandom(STREAMED))
+        file = folder / "image.squashfs"
+        _run(["mksquashfs", str(folder / "usr"), str(file), "-keep-as-directory", "-noD"])
+        tree = Tree(site)
+        tree.add("20260101_00:00", file.read_bytes())
+        tree.publish()
+        with Nginx(site, folder / "nginx") as server:
+            (path,) = site.glob("images/**/rootfs.squashfs")
+            url = f"{server.url}/{path.relative_to(site)}"
+            fetch = [sys.executable, str(HERE / "fetch.py"), server.url]
+            return measure(
+                pair,
+                lambda: _run(fetch, POSTROJ_CACHE_DIR=f"{work}/cache"),
+                lambda: _run(["sh", "-c", f"curl --silent {url} | sha256sum"]),
+            )
 
 
 def start(runs: int) -> Measured:
@@ -157,7 +206,68 @@ def start(runs: int) -> Measured:
     )
 
 
-BENCHMARKS = {"help": (start, 20), "cycle": (cycle, 20), "pull": (making, 3)}
+def importing(runs: int) -> Measured:
+    """An archive of 100 MB: `import` beside its decompression, packing and digest by bare tools."""
+    pair = Pair(
+        name="import",
+        ours="postroj import of a rootfs.tar.xz",
+        limit="xz -dc | tar2sqfs, with sha256sum beside it",
+        target=1.1,
+        runs=runs,
+    )
+    with tempfile.TemporaryDirectory() as work:
+        archive = material.archive(Path(work), megabytes=60)
+        script = (
+            f"sha256sum {archive} & xz -dc {archive}"
+            f" | tar2sqfs -q -c {pack.COMPRESSION} -f {work}/bare.squashfs; wait"
+        )
+        return measure(
+            pair,
+            lambda: _run(
+                [POSTROJ, "--quiet", "import", "--force", "bench", str(archive)],
+                POSTROJ_CACHE_DIR=f"{work}/cache",
+            ),
+            lambda: _run(["sh", "-c", script]),
+        )
+
+
+def matrix(runs: int) -> Measured:
+    """A daemon of the mirror on four releases: at once, and in turn by a script."""
+    pair = Pair(
+        name="matrix",
+        ours="postroj pkgprobe on four images, four guests at once",
+        limit="mount, boot, apt-get install, is-active, kill, by a script, in turn",
+        target=1.3,
+        runs=runs,
+        at_once=1.6,
+    )
+    for name in FOUR:
+        pull.pull(catalog.find(name))
+    records = [store.require(name, pull.architecture()) for name in FOUR]
+    with tempfile.TemporaryDirectory() as work:
+        (mount := Path(work, "mount")).mkdir()
+        deb = debs.build(Path(work), "bench", depends="redis-server")
+        options = {"KERNEL_COMMAND_LINE": " ".join(nspawn.KERNEL_COMMAND_LINE)}
+        probe = [POSTROJ, "--quiet", "pkgprobe", "--package", str(deb), "--jobs", "4"]
+        probe += ["--no-discover", "--settle", "0", "--check-unit", "redis-server"]
+        bare = ["unshare", "--mount", "sh", str(HERE / "bare.sh")]
+
+        def in_turn() -> None:
+            for record in records:
+                _run([*bare, str(record.path), str(mount), str(deb), "redis-server"], **options)
+
+        images = [word for name in FOUR for word in ("--image", name)]
+        return measure(pair, lambda: _run([*probe, *images]), in_turn)
+
+
+BENCHMARKS = {
+    "help": (start, 20),
+    "cycle": (cycle, 20),
+    "pull": (making, 3),
+    "import": (importing, 5),
+    "streams": (streaming, 9),
+    "matrix": (matrix, 3),
+}
 
 
 def main() -> None:

@@ -1,12 +1,15 @@
 """How Sphinx builds these pages.
 
 What the code can say itself is asked of the code while the pages are built, so that it cannot rot:
-the help texts, the catalog, the requirements of a host, the units that are masked.
+the help texts, the catalog and its keys, the requirements of a host, the units that are masked.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+import json
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 from docutils import nodes
@@ -18,6 +21,9 @@ from postroj.cli import cli
 from postroj.container.nspawn import MASKED
 from postroj.doctor.requirements import REQUIREMENTS
 from postroj.image import catalog
+from postroj.image.keyring import KEYS
+from postroj.model import CheckKind, CheckResult, Outcome, ProbeResult, Report, StepName, StepResult
+from postroj.report import github, junit, tap
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -90,19 +96,54 @@ class Table(SphinxDirective):
 
 
 class Images(Table):
-    """``.. postroj-images::``: the catalog."""
+    """``.. postroj-images:: [MANAGER]``: the images of the catalog with a package manager."""
 
-    headings = ("Image", "Other names", "End of life", "systemd", "Architectures")
+    optional_arguments = 1
+    headings = ("Image", "Other names", "End of life", "systemd", "Sources", "Architectures")
 
     def rows(self) -> Iterable[Sequence[str]]:
         """Ask the catalog."""
-        for entry in catalog.entries():
+        manager = self.arguments[0] if self.arguments else None
+        for entry in catalog.shipped():
+            if entry.manager == manager and not entry.unbootable:
+                sources = [f"{source.kind} ({source.verification})" for source in entry.sources]
+                yield (
+                    f"``{entry.name}``",
+                    _literals(entry.aliases) or "\\",
+                    entry.end_of_life.isoformat() if entry.end_of_life else "not known",
+                    str(entry.systemd or "changes"),
+                    ", ".join(dict.fromkeys(sources)),
+                    _literals(entry.architectures),
+                )
+
+
+class Unbootable(Table):
+    """``.. postroj-unbootable::``: the names that are answered with why there is no image."""
+
+    headings = ("Name", "Distribution", "Why it cannot be booted")
+
+    def rows(self) -> Iterable[Sequence[str]]:
+        """Ask the catalog."""
+        for entry in catalog.shipped():
+            if entry.unbootable:
+                yield f"``{entry.name}``", entry.title, entry.unbootable
+
+
+class Keys(Table):
+    """``.. postroj-keys::``: the public keys that are shipped."""
+
+    headings = ("Key", "Signs", "Fingerprints", "Valid until", "Taken from")
+
+    def rows(self) -> Iterable[Sequence[str]]:
+        """Read what is written beside them."""
+        written = tomllib.loads((KEYS / "origin.toml").read_text("utf-8"))
+        for name, key in written.items():
             yield (
-                f"``{entry.name}``",
-                _literals(entry.aliases),
-                entry.end_of_life.isoformat() if entry.end_of_life else "not known",
-                str(entry.systemd or "changes"),
-                _literals(entry.architectures),
+                f"``{name}``",
+                key["signs"],
+                _literals(key["fingerprints"]),
+                str(key.get("expires", "for ever")),
+                key["origin"],
             )
 
 
@@ -127,6 +168,58 @@ class Requirements(Table):
             )
 
 
+class RenderedReport(SphinxDirective):
+    """``.. postroj-report:: KIND``: the report of the reference, which is one of JSON, as another.
+
+    What the package has brought is left out.
+    """
+
+    required_arguments = 1
+    renderers: ClassVar = {
+        "junit": (junit.render, "xml"),
+        "tap": (tap.render, "none"),
+        "commands": (github.commands, "none"),
+        "summary": (github.summary, "none"),
+    }
+
+    def run(self) -> list[nodes.Node]:
+        """Read it, and render it."""
+        file = Path(__file__).parent / "reference" / "report.json"
+        self.env.note_dependency(str(file))
+        probes = json.loads(file.read_text("utf-8"))["probes"]
+        render, language = self.renderers[self.arguments[0]]
+        text = render(Report(probes=tuple(map(_probe, probes))))
+        return [nodes.literal_block(text, text, language=language)]
+
+
+def _probe(read: dict[str, Any]) -> ProbeResult:
+    steps = tuple(map(_step, read["steps"]))
+    known = {key: read[key] for key in ("image", "package", "reason", "hint", "timings")}
+    return ProbeResult(**known, steps=steps)
+
+
+def _step(read: dict[str, Any]) -> StepResult:
+    return StepResult(
+        name=StepName(read["name"]),
+        done=Outcome(read["done"]),
+        reason=read["reason"],
+        hint=read["hint"],
+        seconds=read["seconds"],
+        checks=tuple(map(_check, read["checks"])),
+    )
+
+
+def _check(read: dict[str, Any]) -> CheckResult:
+    return CheckResult(
+        kind=CheckKind(read["kind"]),
+        subject=read["subject"],
+        outcome=Outcome(read["outcome"]),
+        reason=read["reason"],
+        seconds=read["seconds"],
+        discovered=read["discovered"],
+    )
+
+
 class Masked(SphinxDirective):
     """``.. postroj-masked::``: the units that do not start in a guest."""
 
@@ -144,6 +237,9 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Make the directives known."""
     app.add_directive("postroj-help", Help)
     app.add_directive("postroj-images", Images)
+    app.add_directive("postroj-unbootable", Unbootable)
+    app.add_directive("postroj-keys", Keys)
+    app.add_directive("postroj-report", RenderedReport)
     app.add_directive("postroj-requirements", Requirements)
     app.add_directive("postroj-masked", Masked)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
