@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -49,6 +50,9 @@ class Fence:
 
 FENCE = Fence()
 sys.addaudithook(FENCE)
+
+# A shell without job control has its background processes ignore it, and theirs, signal(7).
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def folder_of(path: Path) -> str:
