@@ -89,7 +89,7 @@ class Guest:
         """
         deadline = time.monotonic() + self.spec.boot_timeout
         with suppress(GuestError):  # who asks for the end may not live to hear the answer
-            self.run(["systemctl", "reboot"], ok=range(256), timeout=self.spec.boot_timeout)
+            self.run(nspawn.REBOOT, ok=range(256), timeout=self.spec.boot_timeout)
         self._await_ready({"READY", LEADER}, deadline)
 
     def _launch(self, stack: ExitStack, group: cgroup.Group, pasta: list[str]) -> None:

@@ -56,6 +56,13 @@ ENVIRONMENT = {
 
 NETWORK_UP = "network"
 
+REBOOT = (
+    *("systemctl", "start", "--no-block", "--job-mode=replace-irreversibly"),
+    "reboot.target",
+)
+"""What `systemctl reboot` does once it has asked logind, which may keep it waiting for 25 seconds
+where D-Bus or logind are restarting too. systemctl(1)"""
+
 REBOOTED = 133
 """Status of nspawn whose guest reboots, made for a service's `RestartForceExitStatus=`."""
 
