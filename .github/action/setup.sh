@@ -7,6 +7,10 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/common.sh"
 
 install_postroj() {
+	local wanted="${VERSION:+postroj==}${VERSION:-$here/../..}"
+	if [ "$(cat "$work/installed" 2>/dev/null)" = "$wanted" ]; then # by a step before
+		return
+	fi
 	local name python='' enough='import sys, ensurepip; sys.exit(sys.version_info < (3, 11))'
 	for name in python3 python3.13 python3.12 python3.11; do
 		if "$name" -c "$enough" 2>/dev/null; then
@@ -16,20 +20,18 @@ install_postroj() {
 	done
 	[ "$python" ] || refuse 'there is no Python 3.11 or newer that can make a venv'
 	"$python" -m venv --clear "$work/venv"
-	"$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-		"${VERSION:+postroj==}${VERSION:-$here/../..}"
+	"$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check "$wanted"
 	"$postroj" --version
+	echo "$wanted" >"$work/installed"
 }
 
-# The profile that AppArmor has for pasta lets it enter no namespace but those of podman. On a
-# machine that is thrown away it may go.
+# Of network namespaces, the profile that AppArmor has for pasta lets it enter those of podman only.
+# On a machine that is thrown away the profile may go.
 free_pasta() {
 	local profile
-	if [ "${RUNNER_ENVIRONMENT:-}" = github-hosted ] && command -v apparmor_parser >/dev/null; then
-		for profile in /etc/apparmor.d/usr.bin.passt /etc/apparmor.d/usr.bin.pasta; do
-			[ ! -e "$profile" ] || as_root apparmor_parser --remove "$profile" || true
-		done
-	fi
+	for profile in /etc/apparmor.d/usr.bin.pas[st]*; do
+		[ ! -e "$profile" ] || as_root apparmor_parser --remove "$profile" || true
+	done
 }
 
 # Set `names` to those of the images that names and patterns stand for.
@@ -48,13 +50,19 @@ choose_images() {
 
 mkdir -p "$work"
 install_postroj
-echo "$work/venv/bin" >>"$GITHUB_PATH"
+# Not the folder of the venv, which has a Python and a pip as well.
+mkdir -p "$work/bin"
+ln -sfn "$postroj" "$work/bin/postroj"
+echo "$work/bin" >>"$GITHUB_PATH"
 [ "${INSTALL_ONLY:-false}" != true ] || exit 0
 
 choose_images
 echo '::group::postroj doctor --fix'
-as_root "$postroj" doctor --fix
-free_pasta
+as_root "$postroj" doctor --fix | tee "$work/doctor"
+if [ "${RUNNER_ENVIRONMENT:-}" = github-hosted ] && grep --quiet 'serves no network' "$work/doctor"; then
+	free_pasta
+	as_root "$postroj" doctor
+fi
 echo '::endgroup::'
 
 # A new week, other images, another lock file or another postroj: another cache.

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ import pytest
 from postroj.image import store
 from postroj.image.pull import architecture
 from tests.support import debs
-from tests.support.runner import Runner
+from tests.support.runner import PATH, Runner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,9 +30,9 @@ BECOME = (
 """Who may use sudo is another file, for this command and what it starts alone."""
 
 
-@pytest.fixture
-def made() -> Iterator[Runner]:
-    """A runner who is nobody, and may become root without a password."""
+@pytest.fixture(scope="module")
+def installed() -> Iterator[Runner]:
+    """A runner who is nobody, and may become root without a password; a step has installed."""
     with tempfile.TemporaryDirectory(prefix="r-", dir="/var/tmp") as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -39,15 +40,15 @@ def made() -> Iterator[Runner]:
         sudoers.write_text(SUDOERS)
         sudoers.chmod(0o440)
         namespace = ["unshare", "--mount", "--propagation", "slave", "sh", "-euc", BECOME, "sh"]
-        yield Runner(
+        made = Runner(
             folder=folder,
-            inputs={
-                "packages": "dist/*.deb",
-                "images": "debian-trixi[e]",
-                "args": "--check-unit=for-action.service\n--settle=0",
-            },
+            inputs={"install-only": "true"},
             before=[*namespace, str(sudoers)],
         )
+        give(folder / "work")
+        done = made.run("setup")
+        assert done.returncode == 0, done.stdout + done.stderr
+        yield made
 
 
 def give(path: Path) -> None:
@@ -69,7 +70,13 @@ def restore(made: Runner, image: str) -> str:
     return json_file.read_text()
 
 
-def test_a_package_on_a_runner(made: Runner, image: str, tmp_path: Path) -> None:
+def test_a_package_on_a_runner(installed: Runner, image: str, tmp_path: Path) -> None:
+    inputs = {
+        "packages": "dist/*.deb",
+        "images": "debian-trixi[e]",
+        "args": "--check-unit=for-action.service\n--settle=0",
+    }
+    made = replace(installed, inputs=inputs, outputs={})
     dist = made.workspace / "dist"
     dist.mkdir()
     deb = debs.service(tmp_path, "for-action", "/bin/sleep infinity")
@@ -83,8 +90,6 @@ def test_a_package_on_a_runner(made: Runner, image: str, tmp_path: Path) -> None
     assert setup["images"] == image
     assert setup["artifact"] == f"postroj-probe-{image}"
     assert re.fullmatch(r"postroj-\S+-\w+-\d{4}-\d\d-[0-9a-f]{16}", setup["key"])
-    assert made.file("path").read_text() == f"{made.temp}/postroj/venv/bin\n"
-
     restored = restore(made, image)
     done = made.run("probe")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -106,3 +111,49 @@ def test_a_package_on_a_runner(made: Runner, image: str, tmp_path: Path) -> None
     assert made.outputs["probe"]["outcome"] == "fail"
     assert "::error title=debian-trixie" in done.stdout
     assert "fail" in made.file("summary").read_text()
+
+
+def test_installed_only_it_prints_a_matrix_without_root(installed: Runner) -> None:
+    assert installed.outputs["setup"] == {}
+    folder = installed.file("path").read_text().splitlines()[0]
+    assert [path.name for path in Path(folder).iterdir()] == ["postroj"]
+    argv = [f"{folder}/postroj", "matrix", "--image", "debian-trixie", "--format", "github"]
+    done = subprocess.run(
+        ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--", *argv],
+        env={"HOME": str(installed.folder)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (job,) = json.loads(done.stdout)["include"]
+    assert job["images"] == "debian-trixie"
+
+
+def test_pasta_is_freed_from_apparmor_on_a_machine_of_github(
+    installed: Runner, tmp_path: Path
+) -> None:
+    """What AppArmor does is played here; who unloads its profile is a machine of GitHub alone."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    denied = "echo Permission denied >&2; exit 1"
+    fakes = {
+        "pasta": f'[ "$1" = --version ] && echo "pasta 7" && exit\n{denied}',
+        "apparmor_parser": f'printf "%s\\n" "$*" >>{tmp_path}/unloaded',
+    }
+    for name, text in fakes.items():
+        (programs / name).write_text(f"#!/bin/sh\n{text}\n")
+        (programs / name).chmod(0o755)
+    made = replace(
+        installed,
+        inputs={"packages": "*.deb", "images": "debian-trixie"},
+        before=(),
+        outputs={},
+        path=f"{programs}:{PATH}",
+        variables={"RUNNER_ENVIRONMENT": "github-hosted"},
+    )
+    debs.build(made.workspace, "freeing")
+    done = made.run("setup")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("serves no network: Permission denied") == 2
+    profile = "/etc/apparmor.d/usr.bin.passt"
+    assert f"--remove {profile}" in (tmp_path / "unloaded").read_text().splitlines()

@@ -42,7 +42,9 @@ class Runner:
     outputs: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Make its folders, and check the action out."""
+        """Make its folders, and check the action out, unless another job has."""
+        if self.folder.joinpath("work").exists():
+            return
         for folder in (self.workspace, self.temp, self.action):
             folder.mkdir(parents=True)
         for name in ("action.yml", "pyproject.toml", "README.rst", "LICENSE"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -61,6 +62,17 @@ def test_pipelines_are_what_gitlab_reads(tmp_path: Path) -> None:
     jobs = load(EXAMPLES / "gitlab-probe.yml") | load(child)
     assert TEMPLATE in jobs
     assert all(jobs[job["extends"]]["script"] for job in load(child).values())
+
+
+def test_steps_use_only_what_steps_before_have_said() -> None:
+    said = {"steps.restore.outputs.cache-hit"}
+    for step in ("setup", "probe"):
+        text = (ROOT / f".github/action/{step}.sh").read_text()
+        said |= {f"steps.{step}.outputs.{name}" for name in re.findall(r'\techo "(\w+)=', text)}
+    used = set(re.findall(r"steps\.\w+\.outputs\.[\w-]+", ACTION.read_text()))
+    assert used == said
+    inputs = set(re.findall(r"inputs\.([\w-]+)", ACTION.read_text()))
+    assert inputs == set(load(ACTION)["inputs"])
 
 
 @pytest.mark.parametrize("path", [ACTION, *WORKFLOWS], ids=lambda path: path.name)
