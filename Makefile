@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 workers ?= $(shell nproc)
 
 # What only tests need; of these, what is missing is installed where there is apt.
-TEST_PACKAGES := apt-utils bzip2 createrepo-c docker-registry dpkg-dev e2fsprogs gnupg nginx-light openssl perl rpm \
-	shellcheck skopeo squashfs-tools zstd
+TEST_PACKAGES := apt-utils bzip2 createrepo-c docker-registry dpkg-dev e2fsprogs gnupg nginx-light openssl perl \
+	python3-venv rpm shellcheck skopeo squashfs-tools sudo zstd
 
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo -E)
 # Files of root in somebody's checkout would be in the way.
@@ -40,7 +40,7 @@ lint: $(VENV)/ready-for-tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	if command -v shellcheck >/dev/null; then shellcheck .ci/run; fi
+	if command -v shellcheck >/dev/null; then shellcheck -x .ci/run .github/action/*.sh; fi
 
 docs: $(VENV)/ready-for-tests
 	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build/html

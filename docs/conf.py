@@ -1,7 +1,8 @@
 """How Sphinx builds these pages.
 
 What the code can say itself is asked of the code while the pages are built, so that it cannot rot:
-the help texts, the catalog and its keys, the requirements of a host, the units that are masked.
+the help texts, the catalog and its keys, the requirements of a host, the units that are masked,
+the inputs of the action.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
+import yaml
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
@@ -168,6 +170,20 @@ class Requirements(Table):
             )
 
 
+class Action(Table):
+    """``.. postroj-action::``: the inputs of the action of GitHub."""
+
+    headings = ("Input", "What", "Without it")
+
+    def rows(self) -> Iterable[Sequence[str]]:
+        """Read them."""
+        file = Path(__file__).parents[1] / "action.yml"
+        self.env.note_dependency(str(file))
+        for name, given in yaml.safe_load(file.read_text("utf-8"))["inputs"].items():
+            text = given["description"].replace("`", "``")
+            yield f"``{name}``", text, f"``{given['default']}``" if given["default"] else "\\"
+
+
 class RenderedReport(SphinxDirective):
     """``.. postroj-report:: KIND``: the report of the reference, which is one of JSON, as another.
 
@@ -239,6 +255,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("postroj-images", Images)
     app.add_directive("postroj-unbootable", Unbootable)
     app.add_directive("postroj-keys", Keys)
+    app.add_directive("postroj-action", Action)
     app.add_directive("postroj-report", RenderedReport)
     app.add_directive("postroj-requirements", Requirements)
     app.add_directive("postroj-masked", Masked)

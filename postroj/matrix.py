@@ -97,7 +97,7 @@ def probe_all(
             files = [package.recognise(path) for path in found]
         except PackageError as error:
             refusal = error
-        names = choice.choose(images, _managers(files))
+        names = choice.choose(images, managers(files))
         jobs = min(len(names), jobs or jobs_for(*_host()))
         label = " ".join(path.name for path in found)
         empty = [ProbeResult(image=name, package=label) for name in names]
@@ -133,7 +133,7 @@ def _host() -> tuple[int, int]:
     return len(os.sched_getaffinity(0)), int(free[1]) << 10 if free else 0
 
 
-def _managers(files: Sequence[PackageFile]) -> Collection[Manager]:
+def managers(files: Sequence[PackageFile]) -> Collection[Manager]:
     """Return the package managers that install one of the packages; all, if there is none."""
     return {manager for file in files for manager in INSTALLERS[file.format]} or set(Manager)
 

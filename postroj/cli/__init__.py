@@ -36,6 +36,7 @@ COMMANDS = {
     "run": ("postroj.cli.guests", "run", "Run one command in a fresh guest."),
     "shell": ("postroj.cli.guests", "shell", "Open an interactive shell in a fresh guest."),
     "pkgprobe": ("postroj.cli.probe", "pkgprobe", "Probe a package in a fresh guest."),
+    "matrix": ("postroj.cli.fleet", "matrix", "Print the jobs of a CI, for many images."),
     "selftest": ("postroj.cli.selftest", "selftest", "Prove that postroj works on this host."),
     "doctor": ("postroj.cli.host", "doctor", "Show what this host lacks, and mend it."),
 }

@@ -20,7 +20,7 @@ from postroj import paths, process
 from postroj.errors import CommandError, HostError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 TRIAL_TIMEOUT = 30.0
 EMPTY_TAR = bytes(10240)
@@ -28,7 +28,8 @@ VERSION = re.compile(r"(?<![\w.])v?(\d+(?!\d*-bit)[\w.~+-]*)")
 
 CGROUPS = Path("/sys/fs/cgroup")
 KEYRINGS = (Path("/usr/share/keyrings/debian-archive-keyring.gpg"),)
-PRIVATE_MOUNTS = ("unshare", "--mount", "--propagation", "slave", "--")
+PRIVATE_MOUNTS = ("unshare", "--mount", "--propagation", "slave")
+PRIVATE_PROCESSES = ("--pid", "--fork", "--kill-child", "--mount-proc")
 MOUNT_SQUASHFS = 'mount -t squashfs -o loop,ro "$1/image" "$1/mounted"'
 MOUNT_OVERLAY = """
 mount -t tmpfs tmpfs "$1/mounted"
@@ -36,6 +37,14 @@ cd "$1/mounted"
 mkdir lower upper work merged
 mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay merged
 """
+SERVE_NETWORK = """
+mount -t tmpfs tmpfs "$1/mounted"
+: > "$1/mounted/netns"
+unshare --net="$1/mounted/netns" true
+pasta --quiet --config-net --runas 0 --netns "$1/mounted/netns"
+"""
+"""As guests have it; pasta stays until all processes of the trial are ended."""
+APPARMOR = Path("/sys/module/apparmor/parameters/enabled")
 
 
 class Status(StrEnum):
@@ -130,15 +139,30 @@ def squashfs() -> Finding:
         return _mount_trial(MOUNT_SQUASHFS, Path(folder))
 
 
+def pasta() -> Finding:
+    """Whether pasta is there, and serves a network namespace that root has made."""
+    found = tool("pasta")
+    if found.status is not Status.OK or os.geteuid() != 0:
+        return found
+    with TemporaryDirectory(prefix="postroj-doctor-") as folder:
+        trial = _mount_trial(SERVE_NETWORK, Path(folder), PRIVATE_PROCESSES)
+    if trial.status is not Status.MISSING:
+        return found
+    # its profile names the namespaces that it may enter
+    why = "; AppArmor is on" if APPARMOR.exists() and APPARMOR.read_text().strip() == "Y" else ""
+    return Finding(Status.WARNING, f"{found.found}, serves no network: {trial.found}{why}")
+
+
 def overlay() -> Finding:
     """Whether an overlay can be mounted on a tmpfs."""
     with TemporaryDirectory(prefix="postroj-doctor-") as folder:
         return _mount_trial(MOUNT_OVERLAY, Path(folder))
 
 
-def _mount_trial(script: str, folder: Path) -> Finding:
+def _mount_trial(script: str, folder: Path, namespaces: Sequence[str] = ()) -> Finding:
     (folder / "mounted").mkdir()
-    return _trial([*PRIVATE_MOUNTS, "sh", "-euc", script, "sh", str(folder)], "was mounted")
+    unshare = [*PRIVATE_MOUNTS, *namespaces, "--"]
+    return _trial([*unshare, "sh", "-euc", script, "sh", str(folder)], "was mounted")
 
 
 def _trial(argv: list[str], success: str) -> Finding:

@@ -111,7 +111,7 @@ REQUIREMENTS = (
     Requirement(
         name="pasta",
         why="gives every guest a network of its own",
-        look=partial(facts.tool, "pasta"),
+        look=facts.pasta,
         only_for=PRIVATE,
         packages=_same("passt"),
     ),

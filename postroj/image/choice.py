@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from postroj.errors import UsageError
@@ -35,7 +36,7 @@ def check(wanted: Iterable[str]) -> None:
     :raises UsageError: if one does not.
     """
     for text in wanted:
-        _names(text, tuple(Manager))
+        _names(text, tuple(Manager), architecture(), _imported())
 
 
 def choose(wanted: Sequence[str], managers: Collection[Manager]) -> list[str]:
@@ -48,22 +49,44 @@ def choose(wanted: Sequence[str], managers: Collection[Manager]) -> list[str]:
     """
     if not wanted:
         return _cached(managers)
-    return list(dict.fromkeys(name for text in wanted for name in _names(text, managers)))
+    return _each_once(wanted, managers, architecture(), _imported())
+
+
+def elsewhere(wanted: Sequence[str], managers: Collection[Manager], architecture: str) -> list[str]:
+    """Return the names of the images that are wanted on other hosts, of some architecture.
+
+    As `choose`, but of the catalog, whatever is cached here: nothing at all stands for all images
+    that fit.
+
+    :raises UsageError: if there is no such image.
+    """
+    return _each_once(wanted or ["*"], managers, architecture, ())
+
+
+def _each_once(
+    wanted: Sequence[str],
+    managers: Collection[Manager],
+    architecture: str,
+    imported: Sequence[Record],
+) -> list[str]:
+    found = [_names(text, managers, architecture, imported) for text in wanted]
+    return list(dict.fromkeys(chain.from_iterable(found)))
 
 
 def _cached(managers: Collection[Manager]) -> list[str]:
     cached = {record.name for record in _records()}
-    names = [entry.name for entry in _fit(catalog.entries(), managers) if entry.name in cached]
+    fit = _fit(catalog.entries(), managers, architecture())
+    names = [entry.name for entry in fit if entry.name in cached]
     if not names:
         return [catalog.find(DEFAULT).name]
     log.info("no `--image` is given, these are cached and fit: %s", ", ".join(names))
     return names
 
 
-def _names(text: str, managers: Collection[Manager]) -> list[str]:
+def _names(
+    text: str, managers: Collection[Manager], architecture: str, imported: Sequence[Record]
+) -> list[str]:
     """Return what a name or a pattern stands for."""
-    known = catalog.names()
-    imported = [record for record in _records() if record.name not in known]
     if not is_pattern(text):
         named = [record.name for record in imported if record.name == text]
         return named or [catalog.find(text).name]
@@ -74,7 +97,7 @@ def _names(text: str, managers: Collection[Manager]) -> list[str]:
         if not own:
             raise
         entries = []
-    names = [entry.name for entry in _fit(entries, managers)]
+    names = [entry.name for entry in _fit(entries, managers, architecture)]
     names += [record.name for record in own if record.manager in managers]
     if not names:
         hint = "a name in full stands for its image, whatever it is"
@@ -83,13 +106,19 @@ def _names(text: str, managers: Collection[Manager]) -> list[str]:
     return names
 
 
-def _fit(entries: Iterable[Entry], managers: Collection[Manager]) -> list[Entry]:
+def _fit(entries: Iterable[Entry], managers: Collection[Manager], architecture: str) -> list[Entry]:
     today = datetime.now(UTC).date()
     return [
         entry
         for entry in entries
-        if entry.manager in managers and entry.is_supported(architecture(), today)
+        if entry.manager in managers and entry.is_supported(architecture, today)
     ]
+
+
+def _imported() -> list[Record]:
+    """Return the records of what is cached under names that are not in the catalog."""
+    known = catalog.names()
+    return [record for record in _records() if record.name not in known]
 
 
 def _records() -> list[Record]:

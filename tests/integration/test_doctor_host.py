@@ -15,14 +15,21 @@ from postroj.doctor import Status, survey
 from postroj.doctor.facts import hierarchies
 
 POSTROJ = (sys.executable, "-m", "postroj")
-HIDE = 'for tool; do shift; [ "$tool" = -- ] && exec "$@"; mount --bind /dev/null "$tool"; done'
+REPLACE = 'while [ "$1" != -- ]; do mount --bind "$1" "$2"; shift 2; done; shift; exec "$@"'
 
 
-def doctor(*options: str, without: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    """Run doctor where some tools are hidden by a file that nobody can execute."""
-    hidden = [str(Path(shutil.which(name) or name).resolve()) for name in without]
-    namespace = ["unshare", "--mount", "--propagation", "slave", "sh", "-euc", HIDE, "sh"]
-    command = [*namespace, *hidden, "--", *POSTROJ, "doctor", *options]
+def doctor(
+    *options: str, without: tuple[str, ...] = (), **instead: Path
+) -> subprocess.CompletedProcess[str]:
+    """Run doctor where some tools are a file that nobody can execute, or another program."""
+    files = dict.fromkeys(without, Path("/dev/null")) | instead
+    binds = [
+        str(path)
+        for name, file in files.items()
+        for path in (file, Path(shutil.which(name) or name).resolve())
+    ]
+    namespace = ["unshare", "--mount", "--propagation", "slave", "sh", "-euc", REPLACE, "sh"]
+    command = [*namespace, *binds, "--", *POSTROJ, "doctor", *options]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -63,6 +70,21 @@ def test_missing_pasta_is_named_with_its_package() -> None:
     assert found["pasta"]["needed_for"] == "--network=private"
     assert done.returncode == 0
     assert " passt`" in done.stderr
+
+
+def test_a_pasta_that_may_not_enter_a_namespace_is_told(tmp_path: Path) -> None:
+    """As AppArmor keeps it out."""
+    denied = "Couldn't open network namespace /x: Permission denied"
+    fake = tmp_path / "pasta"
+    version = '[ "$1" = --version ] && echo "pasta 7" && exit'
+    fake.write_text(f'#!/bin/sh\n{version}\necho "{denied}" >&2\nexit 1\n')
+    fake.chmod(0o755)
+    done = doctor("--json", pasta=fake)
+    found = {one["name"]: one for one in json.loads(done.stdout)["requirements"]}
+    assert found["pasta"]["status"] == "warning"
+    assert found["pasta"]["found"].startswith(f"7, serves no network: {denied}")
+    assert done.returncode == 0
+    assert "passt`" not in done.stderr
 
 
 def test_without_tar2sqfs_its_trial_is_not_made() -> None:

@@ -27,8 +27,9 @@ MAY_IMPORT = {
     "matrix": PROBING | {"prepare"},
     "selftest": PROBING | {"prepare", "matrix"},
     "doctor": GROUND,
+    "fleet": WORDS,
     "report": WORDS,
-    "cli": PROBING | {"prepare", "matrix", "selftest", "doctor", "report"},
+    "cli": PROBING | {"prepare", "matrix", "selftest", "doctor", "fleet", "report"},
     "__main__": {"cli"},
 }
 """Which rooms of the house a room may import, beside itself and the version in `postroj`."""

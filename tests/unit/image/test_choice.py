@@ -96,3 +96,31 @@ def test_what_is_not_there(wanted: str, words: str) -> None:
         choice.check([wanted])
     assert caught.value.message.startswith(words)
     assert caught.value.hint
+
+
+def elsewhere(*wanted: str, managers: Sequence[Manager] = APT, on: str = "x86_64") -> list[str]:
+    return choice.elsewhere(wanted, managers, on)
+
+
+def test_elsewhere_nothing_stands_for_all_that_is_supported() -> None:
+    put("debian-bookworm", b"any")
+    put("of-ours", b"any")
+    found = elsewhere()
+    assert {"debian-bookworm", "debian-trixie", "ubuntu-noble"} <= set(found)
+    assert not {"debian-stretch", "fedora-43", "of-ours"} & set(found)
+    assert elsewhere("*") == found
+    assert "of-ours" not in elsewhere("debian-*", "*")
+
+
+def test_elsewhere_what_is_imported_here_is_not_known() -> None:
+    put("of-ours", b"any")
+    assert choose("of-ours") == ["of-ours"]
+    with pytest.raises(UsageError, match="'of-ours'"):
+        elsewhere("of-ours")
+
+
+def test_elsewhere_images_are_those_of_another_architecture() -> None:
+    assert elsewhere("archlinux", managers=[Manager.PACMAN], on="s390x") == ["archlinux"]
+    with pytest.raises(UsageError, match="matches no image"):
+        elsewhere("arch*", managers=[Manager.PACMAN], on="s390x")
+    assert "debian-trixie" in elsewhere(on="s390x")

@@ -1,0 +1,50 @@
+"""`postroj matrix`: without root, whatever is cached."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+from tests.support import debs
+from tests.support.cli import postroj
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_one_job_for_each_image_of_the_catalog() -> None:
+    done = postroj("matrix", "--image", "debian-*", "--format", "github")
+    assert (done.returncode, done.stderr) == (0, "")
+    (line,) = done.stdout.splitlines()
+    jobs = json.loads(line)["include"]
+    assert {"name": "debian-trixie", "images": "debian-trixie"} in jobs
+    assert all(job["images"].startswith("debian-") for job in jobs)
+
+
+def test_images_are_those_that_install_the_package(tmp_path: Path) -> None:
+    deb = debs.build(tmp_path, "fleeting")
+    done = postroj("matrix", "--package", deb, "--shards", 2)
+    assert done.returncode == 0, done.stderr
+    first, second = json.loads(done.stdout)
+    names = {*first["images"], *second["images"]}
+    assert {"debian-trixie", "ubuntu-noble"} <= names
+    assert not any(name.startswith(("fedora", "arch", "opensuse")) for name in names)
+    done = postroj("matrix", "--package", deb, "--image", "fedora-*")
+    assert done.returncode == 2
+    assert "'fedora-*' matches no image" in done.stderr
+
+
+def test_what_is_no_package_is_refused(tmp_path: Path) -> None:
+    text = tmp_path / "x.deb"
+    text.write_text("no package")
+    assert postroj("matrix", "--package", text).returncode == 1
+    done = postroj("matrix", "--package", tmp_path / "none.deb")
+    assert done.returncode == 2
+    assert "none.deb' is no file" in done.stderr
+
+
+def test_it_needs_no_folder_of_its_own() -> None:
+    env = {**os.environ, "POSTROJ_CACHE_DIR": "/proc/none"}
+    done = postroj("matrix", "--image", "debian-trixie", env=env)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,238 @@
+"""The action and the pipelines: what their publishers' schemas say, and what the scripts do."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from postroj.fleet import TEMPLATE, Language, matrix
+from tests.support.runner import ROOT, Runner, load
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+EXAMPLES = ROOT / "docs/howto/examples"
+WORKFLOWS = sorted([*(ROOT / ".github/workflows").glob("*"), *EXAMPLES.glob("github-*")])
+GITLAB = sorted(EXAMPLES.glob("gitlab-*"))
+SCRIPTS = sorted((ROOT / ".github/action").glob("*.sh"))
+ACTION = ROOT / "action.yml"
+
+POSTROJ = """\
+#!/bin/bash
+printf '%s\\n' "$@" >"$RUNNER_TEMP/argv"
+printf '%s' "$POSTROJ_CACHE_DIR" >"$RUNNER_TEMP/cache-dir"
+exit "$STATUS"
+"""
+SUDO = """\
+#!/bin/bash
+while [ "$1" != -- ]; do shift; done
+shift
+exec "$@"
+"""
+
+
+def check(schema: str, *paths: Path) -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}"]
+    done = subprocess.run([*command, *paths], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def scripts(found: Any) -> Iterator[str]:
+    """All that is run, of a workflow or an action."""
+    steps = [found["runs"]] if "runs" in found else found["jobs"].values()
+    for step in (step for job in steps for step in job["steps"]):
+        if "run" in step:
+            yield step["run"]
+
+
+def test_action_and_workflows_are_what_github_reads() -> None:
+    check("github-actions", ACTION)
+    check("github-workflows", *WORKFLOWS)
+
+
+def test_pipelines_are_what_gitlab_reads(tmp_path: Path) -> None:
+    child = tmp_path / "matrix.yml"
+    child.write_text(matrix(("debian-bookworm", "debian-trixie", "x"), Language.GITLAB, 2))
+    check("gitlab-ci", child, *GITLAB)
+    jobs = load(EXAMPLES / "gitlab-probe.yml") | load(child)
+    assert TEMPLATE in jobs
+    assert all(jobs[job["extends"]]["script"] for job in load(child).values())
+
+
+def test_steps_use_only_what_steps_before_have_said() -> None:
+    said = {"steps.restore.outputs.cache-hit"}
+    for step in ("setup", "probe"):
+        text = (ROOT / f".github/action/{step}.sh").read_text()
+        said |= {f"steps.{step}.outputs.{name}" for name in re.findall(r'\techo "(\w+)=', text)}
+    used = set(re.findall(r"steps\.\w+\.outputs\.[\w-]+", ACTION.read_text()))
+    assert used == said
+    inputs = set(re.findall(r"inputs\.([\w-]+)", ACTION.read_text()))
+    assert inputs == set(load(ACTION)["inputs"])
+
+
+@pytest.mark.parametrize("path", [ACTION, *WORKFLOWS], ids=lambda path: path.name)
+def test_no_value_becomes_text_of_a_script(path: Path) -> None:
+    found = list(scripts(load(path)))
+    assert found
+    assert not [script for script in found if "${{" in script]
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_workflows_give_the_action_what_it_takes(path: Path) -> None:
+    known = set(load(ACTION)["inputs"])
+    steps = [step for job in load(path)["jobs"].values() for step in job["steps"]]
+    ours = [step for step in steps if step.get("uses") in ("./", "OWNER/postroj@v1")]
+    for step in ours:
+        assert set(step["with"]) <= known
+    assert ours or path.parent != EXAMPLES
+
+
+def test_scripts_are_clean() -> None:
+    done = subprocess.run(
+        ["shellcheck", "--external-sources", *SCRIPTS],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def runner(
+    tmp_path: Path, inputs: Mapping[str, str], *, status: int = 0, cached: bool = False
+) -> Runner:
+    """A runner with a postroj that only notes its arguments, after `setup`."""
+    programs = {"work/_temp/postroj/venv/bin/postroj": POSTROJ, "bin/sudo": SUDO}
+    made = Runner(
+        folder=tmp_path,
+        inputs={"packages": "http://h.example/a.deb", **inputs},
+        path=f"{tmp_path}/bin:/usr/bin:/bin",
+        variables={"STATUS": str(status)},
+        outputs={"setup": {"images": "debian-bookworm debian-trixie"}},
+    )
+    for name, text in programs.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755)
+    if cached:
+        images = made.temp / "postroj/cache/images"
+        images.mkdir(parents=True)
+        machine = subprocess.run(["uname", "-m"], capture_output=True, text=True, check=True)
+        for name in made.outputs["setup"]["images"].split():
+            (images / f"{name}-{machine.stdout.strip()}.json").touch()
+    return made
+
+
+def argv(made: Runner) -> list[str]:
+    return (made.temp / "argv").read_text().splitlines()
+
+
+def test_inputs_become_options(tmp_path: Path) -> None:
+    made = runner(
+        tmp_path,
+        {
+            "packages": "dist/*.deb\n\n  http://h.example/b.deb\n",
+            "upgrade-from": "repo\n",
+            "steps": "install,upgrade",
+            "args": "--check-unit=a.service\n--check-command=test -e '/a b'\n",
+        },
+    )
+    for name in ("b c.deb", "a.deb", "x.rpm"):
+        (made.workspace / "dist").mkdir(exist_ok=True)
+        (made.workspace / "dist" / name).touch()
+    done = made.run("probe")
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = f"{made.temp}/postroj/report"
+    assert argv(made) == [
+        "pkgprobe",
+        "--image=debian-bookworm",
+        "--image=debian-trixie",
+        "--package=dist/a.deb",
+        "--package=dist/b c.deb",
+        "--package=http://h.example/b.deb",
+        "--upgrade-from=repo",
+        "--steps=install,upgrade",
+        "--check-unit=a.service",
+        "--check-command=test -e '/a b'",
+        "--report=github",
+        f"--report=html={report}/report.html",
+        f"--report=junit={report}/junit.xml",
+        f"--report=json={report}/report.json",
+    ]
+    assert made.outputs["probe"] == {"outcome": "pass", "report": report, "cached": "false"}
+    assert (made.temp / "cache-dir").read_text() == f"{made.temp}/postroj/cache"
+
+
+def test_no_input_is_run(tmp_path: Path) -> None:
+    evil = "$(touch pwned) `touch pwned` ; touch pwned | $HOME *"
+    (tmp_path / "x").mkdir()
+    inputs = {"packages": f"a://{evil}", "args": f"--check-command={evil}", "steps": evil}
+    made = runner(tmp_path / "x", inputs)
+    (made.workspace / "file").touch()
+    assert made.run("probe").returncode == 0
+    options = [f"--package=a://{evil}", f"--steps={evil}", f"--check-command={evil}"]
+    assert argv(made)[3:6] == options
+    assert [path.name for path in made.workspace.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("status", "fail_on", "expected", "outcome"),
+    [
+        (0, "fail error skip", 0, "pass"),
+        (1, "fail error skip", 1, "fail"),
+        (3, "fail error skip", 3, "skip"),
+        (3, "fail error", 0, "skip"),
+        (3, "fail\nskip", 3, "skip"),
+        (4, "", 0, "error"),
+        (4, "fail", 0, "error"),
+        (1, "error", 0, "fail"),
+        (2, "error", 2, ""),
+        (130, "error", 130, ""),
+    ],
+)
+def test_outcomes_fail_the_step_as_asked(
+    tmp_path: Path, status: int, fail_on: str, expected: int, outcome: str
+) -> None:
+    made = runner(tmp_path, {"fail-on": fail_on}, status=status)
+    assert made.run("probe").returncode == expected
+    assert made.outputs["probe"]["outcome"] == outcome
+
+
+@pytest.mark.parametrize(
+    ("inputs", "sentence"),
+    [
+        ({"packages": "none-*.deb"}, "'none-*.deb' matches no file"),
+        ({"packages": "100%.deb"}, "'100%25.deb' matches no file"),
+        ({"fail-on": "pass"}, "'pass' in the input 'fail-on' is no outcome"),
+        ({"fail-on": "*"}, "'*' in the input 'fail-on' is no outcome"),
+    ],
+)
+def test_what_makes_no_sense_is_annotated(
+    tmp_path: Path, inputs: dict[str, str], sentence: str
+) -> None:
+    made = runner(tmp_path, inputs)
+    (made.workspace / "fail").touch()
+    done = made.run("probe")
+    assert (done.returncode, done.stdout) == (2, f"::error title=postroj::{sentence}\n")
+    assert not (made.temp / "argv").exists()
+
+
+def test_only_a_whole_cache_is_kept(tmp_path: Path) -> None:
+    made = runner(tmp_path, {}, status=1, cached=True)
+    made.run("probe")
+    assert made.outputs["probe"]["cached"] == "true"
+
+
+def test_without_the_cache_images_are_where_they_always_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTROJ_CACHE_DIR", "")
+    made = runner(tmp_path, {"cache": "false"})
+    assert made.run("probe").returncode == 0
+    assert (made.temp / "cache-dir").read_text() == ""
