@@ -26,6 +26,7 @@ import material
 from postroj.container import nspawn
 from postroj.image import catalog, mirror, pack, pull, store
 from postroj.image.entry import Bootstrap
+from postroj.image.pull import Request
 from postroj.image.sources import bootstrap
 from postroj.image.sources.mmdebstrap import Plan
 from tests.support import debs
@@ -39,6 +40,10 @@ HERE = Path(__file__).parent
 POSTROJ = str(Path(sys.executable).with_name("postroj"))
 IMAGE = "debian-bookworm"
 FOUR = ("debian-bullseye", "debian-bookworm", "debian-trixie", "debian-sid")
+DAEMON = "beanstalkd"
+"""What it depends on has the same name in all of these."""
+UNSHARE = ("--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+"""What the script starts ends with it, however that ends."""
 STREAMED = 300_000_000
 """Bytes of the image that is taken as it is."""
 
@@ -241,23 +246,47 @@ def matrix(runs: int) -> Measured:
         runs=runs,
         at_once=1.6,
     )
-    for name in FOUR:
-        pull.pull(catalog.find(name))
-    records = [store.require(name, pull.architecture()) for name in FOUR]
     with tempfile.TemporaryDirectory() as work:
-        (mount := Path(work, "mount")).mkdir()
         deb = debs.build(Path(work), "bench", depends="redis-server")
-        options = {"KERNEL_COMMAND_LINE": " ".join(nspawn.KERNEL_COMMAND_LINE)}
-        probe = [POSTROJ, "--quiet", "pkgprobe", "--package", str(deb), "--jobs", "4"]
-        probe += ["--no-discover", "--settle", "0", "--check-unit", "redis-server"]
-        bare = ["unshare", "--mount", "sh", str(HERE / "bare.sh")]
+        options = ["--no-discover", "--check-unit=redis-server"]
+        return _on_four(pair, Path(work), deb, "redis-server.service", options)
 
-        def in_turn() -> None:
-            for record in records:
-                _run([*bare, str(record.path), str(mount), str(deb), "redis-server"], **options)
 
-        images = [word for name in FOUR for word in ("--image", name)]
-        return measure(pair, lambda: _run([*probe, *images]), in_turn)
+def lifecycle(runs: int) -> Measured:
+    """The life of a daemon of the mirror on four releases: at once, and in turn by a script."""
+    pair = Pair(
+        name="lifecycle",
+        ours="postroj pkgprobe --steps=install,upgrade,reboot,remove,purge, four guests at once",
+        limit="the same steps with apt-get, by a script, in turn",
+        target=1.3,
+        runs=runs,
+        at_once=1.6,
+    )
+    with tempfile.TemporaryDirectory() as work:
+        older = material.daemon(Path(work), DAEMON, FOUR[0])
+        newer = material.raised(older)
+        options = ["--steps=install,upgrade,reboot,remove,purge", f"--upgrade-from={older}"]
+        return _on_four(pair, Path(work), newer, f"{DAEMON}.service", options, older)
+
+
+def _on_four(
+    pair: Pair, work: Path, deb: Path, unit: str, options: Sequence[str], *more: Path
+) -> Measured:
+    """Measure a probe on four images beside the bare script, which has no time to settle."""
+    for name in FOUR:
+        pull.pull(catalog.find(name), Request(allow_expired=True))
+    records = [store.require(name, pull.architecture()) for name in FOUR]
+    (mount := work / "mount").mkdir()
+    images = [f"--image={name}" for name in FOUR]
+    probe = [POSTROJ, "--quiet", "pkgprobe", f"--package={deb}", "--jobs=4", "--settle=0"]
+    bare = ["unshare", *UNSHARE, "sh", str(HERE / "bare.sh")]
+
+    def in_turn() -> None:
+        for record in records:
+            words = [str(word) for word in (record.path, mount, deb, unit, *more)]
+            _run([*bare, *words], KERNEL_COMMAND_LINE=" ".join(nspawn.KERNEL_COMMAND_LINE))
+
+    return measure(pair, lambda: _run([*probe, *images, *options]), in_turn)
 
 
 BENCHMARKS = {
@@ -267,6 +296,7 @@ BENCHMARKS = {
     "import": (importing, 5),
     "streams": (streaming, 9),
     "matrix": (matrix, 3),
+    "lifecycle": (lifecycle, 3),
 }
 
 
@@ -286,11 +316,11 @@ def main() -> None:
     if options.json:
         print(json.dumps([asdict(measured) for measured in found], indent=2))
         return
-    print(f"{'':8} {'ours':>9} {'limit':>9} {'ratio':>7} {'(least-most)':>14} {'target':>7}  runs")
+    print(f"{'':9} {'ours':>9} {'limit':>9} {'ratio':>7} {'(least-most)':>14} {'target':>7}  runs")
     for row in found:
         spread = f"({row.least:.2f}-{row.most:.2f})"
         print(
-            f"{row.name:8} {row.ours:7.3f} s {row.limit:7.3f} s {row.ratio:7.2f} {spread:>14} "
+            f"{row.name:9} {row.ours:7.3f} s {row.limit:7.3f} s {row.ratio:7.2f} {spread:>14} "
             f"{row.target:7.2f}  {row.runs:4}"
         )
 
