@@ -18,7 +18,7 @@ from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from postroj import paths
-from postroj.container import lifeline
+from postroj.container import lifeline, roster
 from postroj.errors import PackageError, PostrojError, UsageError
 from postroj.image import choice
 from postroj.locking import Claim, sweep
@@ -272,6 +272,8 @@ class _Run:
                     self.enough = why
                     self.over.set()
             else:  # what failed since did so as the guest was ended
+                if result.guest:  # nobody would know of it
+                    roster.stop(result.guest)
                 passed = tuple(step for step in result.steps if step.outcome is Outcome.PASS)
                 kept = replace(self.results[place], steps=passed, timings=result.timings)
                 self.results[place] = kept
