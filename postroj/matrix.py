@@ -90,6 +90,8 @@ def probe_all(
         found = package.fetch(packages, digests, claim.path)
         if plan.upgrade_from:
             plan = replace(plan, older=_older(plan.upgrade_from, claim.path / "older"))
+        if plan.keep:  # who fetched the packages deletes them, but not under a guest
+            plan = replace(plan, holds=(claim.descriptor,))
         began = time.monotonic()
         files: list[PackageFile] = []
         refusal: PackageError | None = None
@@ -104,6 +106,7 @@ def probe_all(
         run = _Run(empty, plan, stage.open(names, jobs), fail_fast=fail_fast)
         interruption = run.judge(refusal or files, jobs)
         report = Report(probes=tuple(run.results))
+        claim.stays = any(result.guest for result in run.results)
     seconds = time.monotonic() - began
     return Findings(report=report, seconds=seconds, interruption=interruption)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from postroj import locking, paths
 from postroj.cli import options
 from postroj.cli.completion import complete_guest
 from postroj.cli.guests import PassingThrough, in_guest
@@ -80,6 +81,7 @@ def stop(names: tuple[str, ...], everything: bool) -> None:
     roster.require(names)
     for name in names or [guest.name for guest in roster.listing() if guest.kept]:
         roster.stop(name)
+    locking.sweep(paths.cache_dir() / "downloads")  # packages that the guests were shown
 
 
 def _as_object(guest: Listing) -> dict[str, Any]:

@@ -126,7 +126,7 @@ class Guest(Running):
                 nspawn.namespace_argv(script),
                 stdio=(process.PIPE, process.PIPE, console),
                 env=env,
-                pass_fds=[self._claim.descriptor, *group.descriptors, *layers],
+                pass_fds=[self._claim.descriptor, *group.descriptors, *layers, *self.spec.holds],
             )
         stack.callback(self._stop)
         assert self._process.stdin

@@ -60,6 +60,9 @@ NETWORK_UP = "network"
 REBOOTED = 133
 """Status of nspawn whose guest reboots, made for a service's `RestartForceExitStatus=`."""
 
+LIVE_ON = (f'if read -r word && [ "$word" = {KEEP} ]; then wait $guest || :; fi',)
+"""What the launch script waits for when its guest may be handed over."""
+
 HOLDER = ("/bin/sh", "-c", "exec sleep 2147483647")
 """What a guest without init runs, so that there are namespaces to enter."""
 
@@ -93,6 +96,8 @@ class GuestSpec:
     """Seconds until the guest must be ready."""
     keep: bool = False
     """Whether it lives on when we are done with it."""
+    holds: tuple[int, ...] = ()
+    """Descriptors of locks that it holds for as long as it lives."""
     image: str = ""
     """Name of the image, for those who list guests."""
     purpose: str = ""
@@ -177,9 +182,9 @@ def launch_script(
         ),
         _mount(MOUNT_OVERLAY, "overlay", overlay, "overlay", "root"),
         f"{{ {_again(shlex.join(nspawn_argv(spec, run_dir)))} echo ended; }} &",
-        "guest=$!",
+        *(["guest=$!"] if spec.keep else []),
         *([_step(NETWORK, "wait $pasta"), f"echo {NETWORK_UP}"] if private else []),
-        f'if read -r word && [ "$word" = {KEEP} ]; then wait $guest || :; fi',
+        *(["read -r _ || :"] if not spec.keep else LIVE_ON),
     ]
     return "\n".join(["set -eu", "umask 022", *steps])
 

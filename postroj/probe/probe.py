@@ -51,6 +51,8 @@ class Plan:
     """Whether to upgrade from what the guest's repositories have."""
     keep: bool = False
     """Whether the guest lives on after the verdict."""
+    holds: tuple[int, ...] = ()
+    """Descriptors of locks on what was fetched, for a guest that lives on."""
 
 
 class Audience(Protocol):
@@ -121,6 +123,7 @@ def _guest_spec(image: Image, packages: Sequence[PackageFile], plan: Plan) -> Gu
         binds=tuple(binds),
         boot_timeout=plan.boot_timeout,
         keep=plan.keep,
+        holds=plan.holds,
         image=image.name,
         purpose=" ".join(("pkgprobe", *(file.name for file in packages))),
     )
