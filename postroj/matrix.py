@@ -276,7 +276,8 @@ class _Run:
                     self.over.set()
             else:  # what failed since did so as the guest was ended
                 if result.guest:  # nobody would know of it
-                    roster.stop(result.guest)
+                    with suppress(PostrojError):
+                        roster.stop(result.guest)
                 passed = tuple(step for step in result.steps if step.outcome is Outcome.PASS)
                 kept = replace(self.results[place], steps=passed, timings=result.timings)
                 self.results[place] = kept

@@ -14,7 +14,7 @@ from postroj import locking, paths
 from postroj.cli import options
 from postroj.cli.completion import complete_guest
 from postroj.cli.guests import PassingThrough, in_guest
-from postroj.errors import UsageError
+from postroj.errors import PostrojError, UsageError
 
 if TYPE_CHECKING:
     from postroj.container.roster import Listing
@@ -79,9 +79,15 @@ def stop(names: tuple[str, ...], everything: bool) -> None:
         raise UsageError(message, hint="`postroj ps` shows the guests that run")
     require_root()
     roster.require(names)
+    failed: list[PostrojError] = []
     for name in names or [guest.name for guest in roster.listing() if guest.kept]:
-        roster.stop(name)
+        try:
+            roster.stop(name)
+        except PostrojError as error:
+            failed.append(error)
     locking.sweep(paths.cache_dir() / "downloads")  # packages that the guests were shown
+    if failed:
+        raise failed[0]
 
 
 def _as_object(guest: Listing) -> dict[str, Any]:
@@ -114,4 +120,4 @@ def _age(seconds: float) -> str:
     for length, unit in UNITS:
         if seconds >= length:
             return f"{seconds // length:.0f} {unit}"
-    return f"{max(0, seconds):.0f} s"
+    return f"{max(0, seconds) // 1:.0f} s"

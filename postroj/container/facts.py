@@ -36,6 +36,9 @@ def write_facts(run_dir: Path, facts: Facts) -> None:
 def read_facts(run_dir: Path) -> Facts | None:
     """Read them; None where there are none, or not as we write them."""
     try:
-        return Facts(**json.loads((run_dir / FILE).read_bytes()))
+        facts = Facts(**json.loads((run_dir / FILE).read_bytes()))
     except (OSError, ValueError, TypeError):
         return None
+    kinds = {"image": str, "purpose": str, "kept": bool, "began": float}
+    fine = all(isinstance(getattr(facts, name), kind) for name, kind in kinds.items())
+    return facts if fine else None

@@ -110,6 +110,22 @@ def test_a_probe_keeps_its_guest_until_it_is_stopped(
     assert "hint: `postroj ps`" in again.stderr
 
 
+def test_of_many_images_all_guests_are_kept(
+    image: str, pulled: Callable[[str], str], state_dir: Path, tmp_path: Path
+) -> None:
+    package = debs.build(tmp_path, "kept-twice", files={"/srv/kept-twice": "x"})
+    images = ("-i", image, "-i", pulled("debian-bookworm"))
+    done = postroj("pkgprobe", "-p", package, *images, "--settle", "0", "--keep", "--json")
+    assert done.returncode == 0, done.stderr
+    told = {probe["guest"]: probe["image"] for probe in json.loads(done.stdout)["probes"]}
+    assert {name: guest["image"] for name, guest in guests().items()} == told
+    assert sorted(told.values()) == ["debian-bookworm", image]
+    for name in told:
+        assert postroj("exec", name, "cat", "/srv/kept-twice").stdout == "x"
+    assert postroj("stop", "--all").returncode == 0
+    assert not any(is_left(name, state_dir) for name in told)
+
+
 def test_a_command_in_a_guest_is_as_if_it_ran_here(kept: str, tmp_path: Path) -> None:
     done = postroj("exec", kept, "--", "sh", "-c", "hostname; echo err >&2; exit 42")
     assert (done.returncode, done.stdout, done.stderr) == (42, f"{kept}\n", "err\n")
