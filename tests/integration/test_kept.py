@@ -229,7 +229,7 @@ def test_a_guest_that_reboots_has_the_package_that_was_fetched(
     assert done.returncode == 0, done.stderr
     name = json.loads(done.stdout)["probes"][0]["guest"]
     (fetched,) = (paths.cache_dir() / "downloads").glob(f"*/{package.name}")
-    postroj("prune")
+    assert fetched.parent.name not in postroj("prune", "--dry-run").stdout
     before = guests()[name]["leader"]
     postroj("exec", name, "systemctl", "reboot")
     assert eventually(lambda: guests()[name]["leader"] not in (None, before), 30)
