@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -80,6 +80,8 @@ class Claim:
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
         self.descriptor = descriptor
+        self.stays = False
+        """Whether it is left to those who have its lock from us."""
 
     @classmethod
     def make(cls, parent: Path, prefix: str) -> Self:
@@ -94,10 +96,11 @@ class Claim:
         return cls(path, descriptor)
 
     def release(self) -> None:
-        """Remove the directory, then let go of the lock."""
+        """Remove the directory, unless it stays, then let go of the lock."""
         try:
-            with exclusive(self.path.parent / ".lock"):  # no sweep of a half-removed directory
-                _remove(self.path)
+            if not self.stays:
+                with exclusive(self.path.parent / ".lock"):  # no sweep of a half-removed directory
+                    _remove(self.path)
         finally:
             os.close(self.descriptor)
 
@@ -129,6 +132,15 @@ def sweep(
     return removed
 
 
+def held(parent: Path) -> list[str]:
+    """Names of the claimed directories below `parent` whose owners live."""
+    with suppress(FileNotFoundError):
+        names = sorted(path.name for path in parent.iterdir() if CLAIM_NAME.fullmatch(path.name))
+        # shared, so that of two who look at once neither takes the other for the owner
+        return [name for name in names if not _is_dead(parent / name, fcntl.LOCK_SH)]
+    return []
+
+
 def _remove(path: Path) -> None:
     """Remove a tree; content of a guest never lands in one, and links are not followed."""
     deadline = time.monotonic() + DYING
@@ -146,7 +158,7 @@ def _remove(path: Path) -> None:
             return
 
 
-def _is_dead(claim: Path) -> bool:
+def _is_dead(claim: Path, kind: int = fcntl.LOCK_EX) -> bool:
     """Whether nobody holds the claim's lock; one that has none was being made or removed."""
     try:
         descriptor = os.open(claim / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -155,6 +167,6 @@ def _is_dead(claim: Path) -> bool:
     except PermissionError:
         return False
     try:
-        return try_lock(descriptor, fcntl.LOCK_EX)
+        return try_lock(descriptor, kind)
     finally:
         os.close(descriptor)

@@ -18,7 +18,7 @@ from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from postroj import paths
-from postroj.container import lifeline
+from postroj.container import lifeline, roster
 from postroj.errors import PackageError, PostrojError, UsageError
 from postroj.image import choice
 from postroj.locking import Claim, sweep
@@ -90,6 +90,8 @@ def probe_all(
         found = package.fetch(packages, digests, claim.path)
         if plan.upgrade_from:
             plan = replace(plan, older=_older(plan.upgrade_from, claim.path / "older"))
+        if plan.keep:  # who fetched the packages deletes them, but not under a guest
+            plan = replace(plan, holds=(claim.descriptor,))
         began = time.monotonic()
         files: list[PackageFile] = []
         refusal: PackageError | None = None
@@ -104,6 +106,7 @@ def probe_all(
         run = _Run(empty, plan, stage.open(names, jobs), fail_fast=fail_fast)
         interruption = run.judge(refusal or files, jobs)
         report = Report(probes=tuple(run.results))
+        claim.stays = any(result.guest for result in run.results)
     seconds = time.monotonic() - began
     return Findings(report=report, seconds=seconds, interruption=interruption)
 
@@ -272,6 +275,9 @@ class _Run:
                     self.enough = why
                     self.over.set()
             else:  # what failed since did so as the guest was ended
+                if result.guest:  # nobody would know of it
+                    with suppress(PostrojError):
+                        roster.stop(result.guest)
                 passed = tuple(step for step in result.steps if step.outcome is Outcome.PASS)
                 kept = replace(self.results[place], steps=passed, timings=result.timings)
                 self.results[place] = kept

@@ -198,6 +198,8 @@ class ProbeResult:
     hint: str = ""
     timings: dict[str, float] = field(default_factory=dict)
     """Seconds of each part: `boot`, `refresh`, the steps, `discovery`, `checks`, `total`."""
+    guest: str = ""
+    """Name of the guest if it was kept, and runs on."""
 
     @property
     def outcome(self) -> Outcome:

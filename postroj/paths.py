@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 LOCK_NAME = "postroj.lock"
+SYSTEM_STATE = Path("/run/postroj")
 
 
 def cache_dir() -> Path:
@@ -28,10 +29,15 @@ def state_dir() -> Path:
     if override := os.environ.get("POSTROJ_STATE_DIR"):
         return Path(override).absolute()
     if os.geteuid() == 0:
-        return Path("/run/postroj")
+        return SYSTEM_STATE
     from platformdirs import user_runtime_path
 
     return user_runtime_path("postroj")
+
+
+def guests_dir() -> Path:
+    """Run directories of guests, which are root's, whoever asks."""
+    return state_dir() if os.environ.get("POSTROJ_STATE_DIR") else SYSTEM_STATE
 
 
 def config_dir() -> Path:

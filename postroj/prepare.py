@@ -136,11 +136,17 @@ def _prepare(record: Record, directory: Path) -> Record:
         return store.extend(record, None, (), directory)
     text = script(record.manager, packages, _repositories(record.name))
     image = record.as_image()
-    network = NetworkMode.PRIVATE if packages else NetworkMode.NONE
+    spec = GuestSpec(
+        layers=image.layers,
+        boot=False,
+        network=NetworkMode.PRIVATE if packages else NetworkMode.NONE,
+        image=image.name,
+        purpose="prepare",
+    )
     try:
         with (
             store.hold(image),
-            Guest(GuestSpec(layers=image.layers, boot=False, network=network)) as guest,
+            Guest(spec) as guest,
         ):
             done = guest.run(
                 ["/bin/sh", "-s"],

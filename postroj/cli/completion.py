@@ -1,4 +1,4 @@
-"""Completion of image names; the shell asks, nobody else pays for it."""
+"""Completion of the names of images and guests; the shell asks, nobody else pays for it."""
 
 from __future__ import annotations
 
@@ -35,3 +35,14 @@ def complete_cached(
 
     names = [record.name for record in store.records()]
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def complete_guest(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Complete the name of a guest that runs."""
+    from click.shell_completion import CompletionItem
+
+    from postroj.container import roster
+
+    return [CompletionItem(name) for name in roster.names() if name.startswith(incomplete)]

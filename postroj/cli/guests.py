@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,6 +18,7 @@ from postroj.model import NetworkMode
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from postroj.container.execute import Command
     from postroj.container.nspawn import Bind
 
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -75,17 +77,8 @@ def guest_options(function: F) -> F:
             metavar="SOURCE[:TARGET]",
             help="The same, read-only.",
         ),
-        click.option(
-            "-e",
-            "--setenv",
-            "variables",
-            multiple=True,
-            metavar="NAME[=VALUE]",
-            help="Set a variable; without a value take it over from here.",
-        ),
-        click.option(
-            "-w", "--chdir", metavar="DIR", help="Working directory, an absolute path in the guest."
-        ),
+        options.variables,
+        options.directory,
         options.boot_timeout,
     ]
     for decorate in reversed(decorators):
@@ -127,15 +120,11 @@ def _run(
     chdir: str | None,
     boot_timeout: float,
 ) -> int:
-    from postroj.container.execute import Command
     from postroj.container.guest import Guest, require_root
     from postroj.container.nspawn import GuestSpec
     from postroj.prepare import obtain
 
-    if chdir is not None and not chdir.startswith("/"):
-        message = f"`--chdir` takes an absolute path of the guest, not '{chdir}'"
-        raise UsageError(message)
-    command = Command(argv=tuple(argv), env=dict(_variables(variables)), chdir=chdir)
+    command = in_guest(argv, variables, chdir)
     shown = [
         *(_bind(text, read_only=False) for text in binds),
         *(_bind(text, read_only=True) for text in read_only_binds),
@@ -148,9 +137,24 @@ def _run(
             boot=boot,
             binds=tuple(shown),
             boot_timeout=boot_timeout,
+            image=image.name,
+            purpose=shlex.join(("run", *argv)),
         )
         with Guest(spec) as guest:
             return guest.attach(command)
+
+
+def in_guest(argv: Sequence[str], variables: Sequence[str], chdir: str | None) -> Command:
+    """Return the command that was typed.
+
+    :raises UsageError: if a variable or the directory is none.
+    """
+    from postroj.container.execute import Command
+
+    if chdir is not None and not chdir.startswith("/"):
+        message = f"`--chdir` takes an absolute path of the guest, not '{chdir}'"
+        raise UsageError(message)
+    return Command(argv=tuple(argv), env=dict(_variables(variables)), chdir=chdir)
 
 
 def _variables(texts: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -23,6 +23,20 @@ def network(function: F) -> F:
     )(function)
 
 
+def variables(function: F) -> F:
+    """Add `--setenv`."""
+    text = "Set a variable; without a value take it over from here."
+    return click.option(
+        "-e", "--setenv", "variables", multiple=True, metavar="NAME[=VALUE]", help=text
+    )(function)
+
+
+def directory(function: F) -> F:
+    """Add `--chdir`."""
+    text = "Working directory, an absolute path in the guest."
+    return click.option("-w", "--chdir", metavar="DIR", help=text)(function)
+
+
 def seconds(name: str, default: float, text: str, *, zero: bool = False) -> Callable[[F], F]:
     """Add an option that takes seconds; none at all only with `zero`."""
     kind = click.FloatRange(min=0, min_open=not zero)

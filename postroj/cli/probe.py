@@ -114,6 +114,7 @@ def _check(kind: CheckKind, metavar: str, text: str) -> Callable[[F], F]:
     metavar=METAVAR,
     help="Write the report to a file, as json, junit, tap or html; or tell GitHub. Repeatable.",
 )
+@click.option("--keep", is_flag=True, help="Let the guest of each image run on after the verdict.")
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON report on stdout.")
 def pkgprobe(**given: Any) -> int:
     """Install a package in a fresh guest, and say whether it works there.
@@ -187,6 +188,7 @@ def _plan(given: dict[str, Any]) -> Plan:
         steps=course(given["steps"], upgrades=bool(older)),
         upgrade_from=() if from_repository else older,
         from_repository=from_repository,
+        keep=given["keep"],
     )
 
 

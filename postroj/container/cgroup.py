@@ -63,6 +63,8 @@ class Group:
         """To pass to every process of the guest."""
         self.joins: list[Path] = []
         """What to write "0" into in order to join it."""
+        self.stays = False
+        """Whether they are left to those who have their locks from us."""
         try:
             for root in mounted().values():
                 self.descriptors.append(_make(root / name))
@@ -72,12 +74,17 @@ class Group:
             raise
 
     def remove(self) -> None:
-        """Remove them, once the guest's last processes are gone."""
+        """Remove them, unless they stay, once the guest's last processes are gone."""
         deadline = time.monotonic() + PATIENCE
-        for root in mounted().values():
-            _remove(root / self.name, deadline)
+        for folder in () if self.stays else folders(self.name):
+            _remove(folder, deadline)
         while self.descriptors:
             os.close(self.descriptors.pop())
+
+
+def folders(name: str) -> list[Path]:
+    """Return where the groups of a guest are, or would be."""
+    return [root / name for root in mounted().values()]
 
 
 def _make(folder: Path) -> int:
@@ -174,13 +181,25 @@ def processes(cgroup: str) -> dict[int, str]:
         above, payload, _ = path.partition(PAYLOAD)
         if controllers not in roots or not payload:
             continue
-        top = roots[controllers] / f"{above}{payload}".lstrip("/")
-        for folder, _, _ in os.walk(top):
-            group = folder.removeprefix(str(top))
-            for pid in _numbers(Path(folder) / "cgroup.procs"):
-                # with cgroup v2 in the guest, its groups of v1 are not divided
-                found[pid] = max(group, found.get(pid, ""), key=len)
+        _gather(roots[controllers] / f"{above}{payload}".lstrip("/"), found)
     return found
+
+
+def population(name: str) -> dict[int, str]:
+    """All processes of a guest by its name, those around it too, each with its group below that."""
+    found: dict[int, str] = {}
+    for top in folders(name):
+        _gather(top, found)
+    return found
+
+
+def _gather(top: Path, found: dict[int, str]) -> None:
+    """Add the processes of a group and of those below it."""
+    for folder, _, _ in os.walk(top):
+        group = folder.removeprefix(str(top))
+        for pid in _numbers(Path(folder) / "cgroup.procs"):
+            # with cgroup v2 in the guest, its groups of v1 are not divided
+            found[pid] = max(group, found.get(pid, ""), key=len)
 
 
 def _numbers(procs: Path) -> list[int]:

@@ -5,10 +5,17 @@ Whatever thread has a guest, any other can end it; who waits for it then hears t
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
+from threading import Lock
 from typing import IO
 
+KEEP = "keep"
+"""What a guest hears that is to live on when its pipe is closed."""
+
 _KEPT: set[IO[bytes]] = set()
+_LOCK = Lock()
+"""So that a guest either ends or is handed over."""
 
 
 def keep(pipe: IO[bytes]) -> None:
@@ -17,10 +24,22 @@ def keep(pipe: IO[bytes]) -> None:
 
 
 def let_go(pipe: IO[bytes]) -> None:
-    """Have a guest end."""
-    _KEPT.discard(pipe)
-    with suppress(BrokenPipeError):
-        pipe.close()
+    """Have a guest end, unless it was handed over."""
+    with _LOCK:
+        _KEPT.discard(pipe)
+        with suppress(BrokenPipeError):
+            pipe.close()
+
+
+def hand_over(pipe: IO[bytes]) -> bool:
+    """Have a guest live on without us; whether it was not told to end before."""
+    with _LOCK, suppress(BrokenPipeError):
+        if pipe in _KEPT:
+            _KEPT.discard(pipe)
+            os.write(pipe.fileno(), f"{KEEP}\n".encode())
+            pipe.close()
+            return True
+    return False
 
 
 def let_go_of_all() -> None:

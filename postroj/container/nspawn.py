@@ -9,6 +9,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from postroj.container.lifeline import KEEP
 from postroj.model import NetworkMode
 
 if TYPE_CHECKING:
@@ -66,6 +67,9 @@ where D-Bus or logind are restarting too. systemctl(1)"""
 REBOOTED = 133
 """Status of nspawn whose guest reboots, made for a service's `RestartForceExitStatus=`."""
 
+LIVE_ON = (f'if read -r word && [ "$word" = {KEEP} ]; then wait $guest || :; fi',)
+"""What the launch script waits for when its guest may be handed over."""
+
 HOLDER = ("/bin/sh", "-c", "exec sleep 2147483647")
 """What a guest without init runs, so that there are namespaces to enter."""
 
@@ -97,6 +101,14 @@ class GuestSpec:
     binds: tuple[Bind, ...] = ()
     boot_timeout: float = 60.0
     """Seconds until the guest must be ready."""
+    keep: bool = False
+    """Whether it lives on when we are done with it."""
+    holds: tuple[int, ...] = ()
+    """Descriptors of locks that it holds for as long as it lives."""
+    image: str = ""
+    """Name of the image, for those who list guests."""
+    purpose: str = ""
+    """What the guest is for, for them too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +161,8 @@ def launch_script(
 ) -> str:
     """The script that sets a guest up in its namespaces, starts nspawn, and lives while we do.
 
-    stdin is the lifeline: its end comes when postroj lets go of it, however postroj ends. stdout
+    stdin is the lifeline: its end comes when postroj lets go of it, however postroj ends. A guest
+    that is handed over first (`lifeline.KEEP`) lives until nspawn ends, or this script. stdout
     says `NETWORK_UP`, or something else when nspawn ended by itself. stderr is the guest's
     console log.
     """
@@ -176,8 +189,9 @@ def launch_script(
         ),
         _mount(MOUNT_OVERLAY, "overlay", overlay, "overlay", "root"),
         f"{{ {_again(shlex.join(nspawn_argv(spec, run_dir)))} echo ended; }} &",
+        *(["guest=$!"] if spec.keep else []),
         *([_step(NETWORK, "wait $pasta"), f"echo {NETWORK_UP}"] if private else []),
-        "read -r _ || :",
+        *(["read -r _ || :"] if not spec.keep else LIVE_ON),
     ]
     return "\n".join(["set -eu", "umask 022", *steps])
 

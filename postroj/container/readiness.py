@@ -89,12 +89,12 @@ def leader_of(nspawn: int, inner_pid: int) -> int:
     """
     children = Path(f"/proc/{nspawn}/task/{nspawn}/children").read_text().split()
     for child in children:
-        if inner_pid in _namespace_pids(int(child)):
+        if inner_pid in namespace_pids(int(child)):
             return int(child)
     raise ProcessLookupError
 
 
-def _namespace_pids(pid: int) -> list[int]:
+def namespace_pids(pid: int) -> list[int]:
     """Return a process's numbers, from the outermost namespace inwards, proc_pid_status(5)."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         name, _, value = line.partition(":")

@@ -49,6 +49,10 @@ class Plan:
     """The same, once they are here."""
     from_repository: bool = False
     """Whether to upgrade from what the guest's repositories have."""
+    keep: bool = False
+    """Whether the guest lives on after the verdict."""
+    holds: tuple[int, ...] = ()
+    """Descriptors of locks on what was fetched, for a guest that lives on."""
 
 
 class Audience(Protocol):
@@ -79,6 +83,7 @@ def probe(
     timings: dict[str, float] = {}
     done: list[StepResult] = []
     reason = hint = ""
+    ours: Guest | None = None
     audience.begin_probe(image.name, package)
     try:
         if foreign := unfit([*packages, *plan.older], image.manager):
@@ -87,6 +92,7 @@ def probe(
         else:
             audience.begin_part("boot")
             with Guest(_guest_spec(image, packages, plan)) as guest:
+                ours = guest
                 timings["boot"] = time.monotonic() - began
                 walk = _Walk(guest, image, packages, plan, audience, timings)
                 for name in plan.steps:
@@ -102,6 +108,7 @@ def probe(
         reason=reason,
         hint=hint,
         timings=timings,
+        guest=ours.name if ours and ours.kept else "",
     )
     audience.end_probe(result)
     return result
@@ -115,6 +122,10 @@ def _guest_spec(image: Image, packages: Sequence[PackageFile], plan: Plan) -> Gu
         network=plan.network,
         binds=tuple(binds),
         boot_timeout=plan.boot_timeout,
+        keep=plan.keep,
+        holds=plan.holds,
+        image=image.name,
+        purpose=" ".join(("pkgprobe", *(file.name for file in packages))),
     )
 
 

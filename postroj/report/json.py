@@ -30,6 +30,7 @@ def _probe(probe: ProbeResult) -> dict[str, Any]:
         "reason": probe.reason,
         "hint": probe.hint,
         "steps": [_step(step) for step in probe.steps],
+        "guest": probe.guest,
         "timings": {part: _seconds(seconds) for part, seconds in probe.timings.items()},
     }
 

@@ -86,10 +86,12 @@ class Terminal:
         self._line(check.outcome, check.kind, check.subject, check.seconds, check.reason)
 
     def end_probe(self, probe: ProbeResult) -> None:
-        """Tell what kept the probe from its steps, if anything did."""
+        """Tell what kept the probe from its steps, if anything did, and whose guest runs on."""
         if probe.reason:
             self._line(Outcome.ERROR, "probe", "", probe.timings.get("total", 0), probe.reason)
             self._hint(probe.hint)
+        if probe.guest:
+            self.write(f"  kept: postroj exec {probe.guest} · postroj stop {probe.guest}")
 
     def end_report(self, report: Report, seconds: float | None = None) -> None:
         """Tell the verdict; `seconds` are those of all, where probes went on at once."""

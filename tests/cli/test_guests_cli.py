@@ -67,7 +67,8 @@ def run(*argv: str, command: Any = guests.run) -> Any:
 def test_plainly(seen: Recorder) -> None:
     assert run("true") == 0
     assert seen.images == ["debian-stable"]
-    assert seen.specs == [GuestSpec(layers=(Path("/i"),))]
+    spec = GuestSpec(layers=(Path("/i"),), image="debian-stable", purpose="run true")
+    assert seen.specs == [spec]
     assert seen.commands == [Command(argv=("true",))]
 
 

@@ -174,3 +174,26 @@ class TestSweep:
     def test_removes_a_claim_without_its_lock(self, tmp_path: Path) -> None:
         (tmp_path / "guest-01234567" / "half").mkdir(parents=True)
         assert locking.sweep(tmp_path) == ["guest-01234567"]
+
+
+class TestHeld:
+    def test_those_whose_owner_lives(self, tmp_path: Path) -> None:
+        with locking.Claim.make(tmp_path, "pull") as claim:
+            (tmp_path / "pull-00000000").mkdir()
+            (tmp_path / "other").mkdir()
+            assert locking.held(tmp_path) == [claim.path.name]
+        assert locking.held(tmp_path) == []
+
+    def test_there_is_no_folder(self, tmp_path: Path) -> None:
+        assert locking.held(tmp_path / "none") == []
+
+    def test_one_that_stays_belongs_to_who_has_its_lock(self, tmp_path: Path) -> None:
+        with locking.Claim.make(tmp_path, "pull") as claim:
+            owner = subprocess.Popen(["sleep", "1000"], pass_fds=[claim.descriptor])
+            claim.stays = True
+        assert locking.held(tmp_path) == [claim.path.name]
+        assert locking.sweep(tmp_path) == []
+        owner.kill()
+        owner.wait()
+        assert locking.held(tmp_path) == []
+        assert locking.sweep(tmp_path) == [claim.path.name]

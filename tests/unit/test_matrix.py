@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from postroj import matrix, paths
-from postroj.container import lifeline
+from postroj.container import lifeline, roster
 from postroj.errors import GuestError, ImageError, Interrupted, UsageError
 from postroj.model import (
     CheckKind,
@@ -110,7 +110,12 @@ class Lab:
         audience.begin_probe(image.name, files[0].name)
         self.doing.get(image.name, lambda: None)()
         step = replace(STEP, done=self.outcomes.get(image.name, Outcome.PASS))
-        result = ProbeResult(image=image.name, package=files[0].name, steps=(step,))
+        result = ProbeResult(
+            image=image.name,
+            package=files[0].name,
+            steps=(step,),
+            guest=f"postroj-{image.name}" if plan.keep else "",
+        )
         audience.end_step(step)
         audience.end_probe(result)
         return result
@@ -332,6 +337,26 @@ def test_an_interruption_leaves_what_was_finished(
     assert [word for word in ear.told if isinstance(word, tuple)] == [
         (name, "x_1.0_all.deb") for name in (A, B, C)
     ]
+
+
+def test_a_guest_whose_verdict_nobody_hears_is_not_kept(
+    lab: Lab, deb: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = threading.Event()
+    stopped: list[str] = []
+    monkeypatch.setattr(lifeline, "let_go_of_all", ended.set)
+    monkeypatch.setattr(roster, "stop", stopped.append)
+
+    def interrupt() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        ended.wait(10)
+
+    lab.doing[B] = interrupt
+    findings = run([A, B], deb, plan=replace(PLAN, keep=True))
+    assert [probe.guest for probe in findings.report.probes] == [f"postroj-{A}", ""]
+    assert stopped == [f"postroj-{B}"]
+    left = paths.cache_dir() / "downloads"
+    assert [path.name for path in left.glob("*/lock")] == ["lock"]
 
 
 def test_a_second_interruption_waits_for_nobody(

@@ -37,3 +37,30 @@ def test_a_guest_that_is_gone_already() -> None:
     lifeline.keep(pipe)
     lifeline.let_go_of_all()
     assert pipe.closed
+
+
+def test_who_is_handed_over_hears_so_and_is_let_go_of_by_nobody() -> None:
+    read_end, write_end = os.pipe()
+    with os.fdopen(read_end, "rb") as reader, os.fdopen(write_end, "wb") as pipe:
+        lifeline.keep(pipe)
+        assert lifeline.hand_over(pipe)
+        lifeline.let_go_of_all()
+        lifeline.let_go(pipe)
+        assert reader.read() == b"keep\n"
+
+
+def test_who_was_told_to_end_cannot_be_handed_over() -> None:
+    read_end, write_end = os.pipe()
+    with os.fdopen(read_end, "rb") as reader, os.fdopen(write_end, "wb") as pipe:
+        lifeline.keep(pipe)
+        lifeline.let_go_of_all()
+        assert not lifeline.hand_over(pipe)
+        assert reader.read() == b""
+
+
+def test_who_is_gone_cannot_be_handed_over() -> None:
+    read_end, write_end = os.pipe()
+    with os.fdopen(write_end, "wb") as pipe:
+        os.close(read_end)
+        lifeline.keep(pipe)
+        assert not lifeline.hand_over(pipe)

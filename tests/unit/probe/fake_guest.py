@@ -25,6 +25,8 @@ class FakeGuest:
     answer: Callable[[tuple[str, ...]], Answer]
     failed: list[str] = field(default_factory=list)
     leader: int = 1
+    kept: bool = False
+    name: str = "postroj-0a1b2c3d"
     ran: list[tuple[str, ...]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
     delay: float = 0

@@ -160,6 +160,14 @@ def test_a_guest_that_ends_meanwhile(
     assert ear.told[-1] is result
 
 
+@pytest.mark.parametrize("answer", [fine, but("install", GuestError("odd"))])
+def test_a_guest_that_was_kept_is_named_whatever_the_verdict(
+    run: Callable[..., tuple[ProbeResult, Ear]], answer: Callable[[tuple[str, ...]], Answer]
+) -> None:
+    assert run(answer)[0].guest == ""
+    assert run(answer, kept=True)[0].guest == "postroj-0a1b2c3d"
+
+
 @pytest.mark.parametrize("error", [GuestError("not ready", hint="h"), HostError("no nspawn")])
 def test_a_guest_that_does_not_begin(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def boot(spec: GuestSpec) -> Any:

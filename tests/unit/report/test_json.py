@@ -75,6 +75,7 @@ def test_golden() -> None:
                         "discovered": None,
                     }
                 ],
+                "guest": "",
                 "timings": {"boot": 0.5, "total": 12.988},
             }
         ],
@@ -98,8 +99,15 @@ def test_a_probe_that_did_not_begin() -> None:
         "reason": "no guest",
         "hint": "try again",
         "steps": [],
+        "guest": "",
         "timings": {},
     }
+
+
+def test_a_guest_that_was_kept() -> None:
+    probe = replace(PROBE, guest="postroj-0a1b2c3d")
+    (shown,) = json.loads(render(Report(probes=(probe,))))["probes"]
+    assert shown["guest"] == "postroj-0a1b2c3d"
 
 
 def test_what_was_discovered() -> None:

@@ -106,6 +106,13 @@ def test_a_probe_that_did_not_begin() -> None:
     ]
 
 
+def test_a_guest_that_was_kept() -> None:
+    assert told(probe(check(), guest="postroj-0a1b2c3d"))[-2:] == [
+        "  kept: postroj exec postroj-0a1b2c3d · postroj stop postroj-0a1b2c3d",
+        "PASS: all passed, 1 of 1 checks passed, 20.0 s",
+    ]
+
+
 def test_nothing_was_tested() -> None:
     lines: list[str] = []
     Terminal(lines.append, colour=False, width=3).end_report(Report(probes=()))

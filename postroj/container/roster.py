@@ -1,0 +1,185 @@
+"""The guests of this host, whoever booted them: who is there, the way into one, its end.
+
+A guest is there while the lock of its run directory is held. Which process is its leader, and which
+is the launch script that all of it ends with, is never read from a file: it is in the guest's
+control group, and the kernel says which number it has in which PID namespace.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from postroj import locking, paths
+from postroj.container import cgroup, garbage, readiness
+from postroj.container.facts import Facts, read_facts
+from postroj.container.running import Running
+from postroj.errors import GuestError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+STOP_TIMEOUT = 10.0
+"""Seconds until nothing may be left of a guest."""
+LOOK_AGAIN = 0.01
+"""Seconds between two looks whether all is gone."""
+SCRIPT_DEPTH, LEADER_DEPTH = 2, 3
+"""PID namespaces in which they have a number, from ours inwards."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """A guest, as it is shown."""
+
+    name: str
+    image: str
+    purpose: str
+    kept: bool
+    began: float
+    """Seconds since the epoch; 0 where it is not known."""
+    leader: int
+    """0 while it boots, or when it is about to be gone."""
+    memory: int
+    """Bytes."""
+
+
+def names() -> list[str]:
+    """Names of the guests that are there, those that boot or end as well."""
+    return [name for name in locking.held(paths.guests_dir()) if cgroup.NAME.fullmatch(name)]
+
+
+def listing() -> list[Listing]:
+    """All guests, the oldest first."""
+    found = [_look(name) for name in names()]
+    return sorted(found, key=lambda guest: guest.began)
+
+
+def _look(name: str) -> Listing:
+    facts = read_facts(paths.guests_dir() / name) or Facts(began=0)
+    return Listing(
+        name=name,
+        image=facts.image,
+        purpose=facts.purpose,
+        kept=facts.kept,
+        began=facts.began,
+        leader=leader(name),
+        memory=memory(name),
+    )
+
+
+def require(wanted: Sequence[str]) -> None:
+    """Refuse names of which no guest is there.
+
+    :raises UsageError: with those names.
+    """
+    there = names()
+    if lost := [name for name in wanted if name not in there]:
+        message = f"no guest is named {', '.join(map(repr, lost))}"
+        raise UsageError(message, hint="`postroj ps` shows the guests that run")
+
+
+def leader(name: str) -> int:
+    """PID of a guest's PID 1; 0 if it has none."""
+    return _number_one(name, LEADER_DEPTH, in_payload=True)
+
+
+def script(name: str) -> int:
+    """PID of the launch script, without which all of a guest ends; 0 if there is none."""
+    return _number_one(name, SCRIPT_DEPTH, in_payload=False)
+
+
+def _number_one(name: str, depth: int, *, in_payload: bool) -> int:
+    for pid, group in cgroup.population(name).items():
+        if f"{group}/".startswith(f"{cgroup.PAYLOAD}/") is in_payload:
+            with suppress(OSError):  # it has ended
+                numbers = readiness.namespace_pids(pid)
+                if len(numbers) == depth and numbers[-1] == 1:
+                    return pid
+    return 0
+
+
+def memory(name: str) -> int:
+    """Bytes that a guest takes: what is charged to its group, or else to its processes.
+
+    With cgroup v1, and where the controller is off, what it has written is not in it.
+    """
+    for folder in cgroup.folders(name):
+        with suppress(OSError):
+            return int((folder / "memory.current").read_text())
+    return sum(map(_share, cgroup.population(name)))
+
+
+def _share(pid: int) -> int:
+    """Bytes of a process, those that it shares divided by how many do, proc_pid_smaps(5)."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) << 10
+    return 0
+
+
+@contextmanager
+def entered(name: str) -> Iterator[Running]:
+    """A guest that somebody else booted, to run commands in.
+
+    :raises UsageError: if there is no such guest.
+    :raises GuestError: if it has no leader: it boots, or is about to be gone.
+    """
+    require([name])
+    guest = Running(paths.guests_dir() / name)
+    try:
+        with suppress(OSError):  # it ended meanwhile
+            guest.follow(leader(name))
+            guest.learn()
+        # its number may have become somebody else's before `follow` took hold of it
+        if not guest.leader or leader(name) != guest.leader:
+            message = f"the guest '{name}' cannot be entered: it is not ready yet, or is ending"
+            raise GuestError(message, hint="`postroj ps` shows the guests that run")
+        yield guest
+    finally:
+        guest.forget()
+
+
+def stop(name: str) -> None:
+    """End a guest, and wait until nothing is left of it.
+
+    :raises GuestError: if something is left after `STOP_TIMEOUT` seconds.
+    """
+    deadline = time.monotonic() + STOP_TIMEOUT
+    while True:
+        _kill(name, deadline)
+        garbage.sweep()
+        if not _traces(name):
+            return
+        if time.monotonic() > deadline:
+            message = f"the guest '{name}' was not gone within {STOP_TIMEOUT:g} s"
+            hint = "the postroj that booted it may be stopped, or too busy to let go of it"
+            raise GuestError(message, evidence="\n".join(_traces(name)), hint=hint)
+        time.sleep(LOOK_AGAIN)
+
+
+def _kill(name: str, deadline: float) -> None:
+    """Kill the launch script, and wait for its end: the kernel ends all in its namespace first."""
+    with suppress(ProcessLookupError):  # it ended meanwhile
+        pid = script(name)
+        if not pid:
+            return
+        pidfd = os.pidfd_open(pid)
+        try:
+            if script(name) == pid:  # and so it was when we took hold of it
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                select.select([pidfd], [], [], max(0, deadline - time.monotonic()))
+        finally:
+            os.close(pidfd)
+
+
+def _traces(name: str) -> list[str]:
+    """What is left of a guest."""
+    places = [paths.guests_dir() / name, *cgroup.folders(name)]
+    return [str(path) for path in places if path.exists()]

@@ -1,0 +1,160 @@
+"""A guest that runs: commands in it, through its leader, whoever booted it."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from postroj import process
+from postroj.container import cgroup, execute, terminal
+from postroj.errors import CommandError, GuestError
+from postroj.streams import STDERR, STDIN, STDOUT, write_all
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from postroj.container.execute import Command
+
+
+class Running:
+    """A guest that runs; `run_dir` has its name."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir = run_dir
+        self.leader = 0
+        """Its PID 1 as seen from here; 0 while there is none."""
+
+    @property
+    def name(self) -> str:
+        """Of the guest, of its machine and of its control groups."""
+        return self.run_dir.name
+
+    def follow(self, leader: int) -> None:
+        """Take note of its PID 1."""
+        pidfd = os.pidfd_open(leader)
+        self.forget()
+        self.leader, self._pidfd = leader, pidfd
+
+    def forget(self) -> None:
+        """Let go of its PID 1, when nothing more is asked of it."""
+        if self.leader:
+            os.close(self._pidfd)
+
+    def learn(self) -> None:
+        """Read what commands in the guest need to know of its leader."""
+        self._bounds = execute.bounding_set(self._proc("status"))
+        self._groups = cgroup.members(self._proc("cgroup"), self.name)
+
+    def failed_units(self) -> list[str]:
+        """Names of the units that are in the state `failed` now, sorted."""
+        argv = ["systemctl", "list-units", "--state=failed", "--all", "--plain", "--no-legend"]
+        lines = self.run([*argv, "--no-pager"], timeout=10).text.splitlines()
+        return sorted(line.split()[0] for line in lines if line.strip())
+
+    def run(
+        self,
+        argv: Collection[str],
+        *,
+        ok: Collection[int] = (0,),
+        timeout: float | None = None,
+        stdin: bytes = b"",
+        env: dict[str, str] | None = None,
+    ) -> process.Completed:
+        """Run a command in the guest to its end and keep the tail of what it says.
+
+        :raises CommandError: if it ended with a status that is not in `ok`.
+        :raises CommandTimeout: if it did not end within `timeout` seconds.
+        :raises GuestError: if the guest ended meanwhile.
+        """
+        command = execute.Command(argv=tuple(argv), env=env or {})
+        try:
+            done = process.run(
+                self._enter_argv(command),
+                ok=ok,
+                timeout=timeout,
+                stdin=stdin,
+                env=execute.ENVIRONMENT,
+            )
+        except CommandError as error:
+            if self._took(error.status):
+                raise self._gone() from error
+            # the command is what the caller knows, not the way we ran it
+            error.argv = command.argv
+            error.message = error.message.replace("'sh'", f"'{command.argv[0]}'", 1)
+            raise
+        if self._took(done.status):
+            raise self._gone()
+        return done
+
+    def attach(self, command: Command) -> int:
+        """Run a command with our stdin, stdout and stderr; its exit status.
+
+        With a terminal on our side it gets a pty of the guest, else three pipes, byte by byte.
+
+        :raises GuestError: if the guest ended meanwhile.
+        """
+        status = self._converse(command) if terminal.is_interactive() else self._relay(command)
+        if self._took(status):
+            raise self._gone()
+        return status
+
+    def _relay(self, command: Command) -> int:
+        child = process.spawn(
+            self._enter_argv(command), stdio=process.STDIO, env=execute.ENVIRONMENT
+        )
+        return process.relay(
+            child,
+            stdin=process.Feed(descriptor=STDIN),
+            stdout=lambda chunk: write_all(STDOUT, chunk),
+            stderr=lambda chunk: write_all(STDERR, chunk),
+        )
+
+    def _converse(self, command: Command) -> int:
+        env = execute.ENVIRONMENT | {"TERM": os.environ.get("TERM", "dumb")}
+        master, slave = terminal.open_pty(self.leader)
+        try:
+            argv = self._enter_argv(command, terminal=True)
+            try:
+                child = process.spawn(argv, stdio=(slave, slave, slave), env=env)
+            finally:
+                os.close(slave)
+            return terminal.converse(child, master)
+        finally:
+            os.close(master)
+
+    def _enter_argv(self, command: Command, *, terminal: bool = False) -> list[str]:
+        if self.has_ended():  # its number may be somebody else's by now
+            raise self._gone()
+        return execute.enter_argv(
+            command,
+            leader=self.leader,
+            bounding_set=self._bounds,
+            cgroups=self._groups,
+            terminal=terminal,
+        )
+
+    def _proc(self, name: str) -> str:
+        return Path(f"/proc/{self.leader}/{name}").read_text()
+
+    def has_ended(self, patience: float = 0) -> bool:
+        """Whether the guest is gone, or within `patience` seconds: powered off, crashed, killed."""
+        ended, _, _ = select.select([self._pidfd], [], [], patience)
+        return bool(ended)
+
+    def _took(self, status: int) -> bool:
+        """Whether a command ended as it did since the guest ended.
+
+        The kernel kills what is in a PID namespace before its PID 1 is seen to be dead.
+        """
+        killed = status == 128 + signal.SIGKILL
+        return status != 0 and self.has_ended(0.2 if killed else 0)
+
+    def _gone(self) -> GuestError:
+        return GuestError("the guest ended meanwhile", evidence=self.console_tail())
+
+    def console_tail(self) -> str:
+        """The last lines of its console."""
+        return process.file_tail(self.run_dir / "console")

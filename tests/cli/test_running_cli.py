@@ -1,0 +1,202 @@
+"""`postroj ps`, `exec` and `stop`: what is shown, asked and refused; guests are fakes."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from postroj.cli import running
+from postroj.cli.completion import complete_guest
+from postroj.container import guest, roster
+from postroj.container.execute import LOGIN_SHELL, Command
+from postroj.container.roster import Listing
+from postroj.errors import ExitStatus, GuestError, UsageError
+from tests.support.cli import postroj
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+ONE = Listing(
+    name="postroj-00000001",
+    image="debian-trixie",
+    purpose="pkgprobe web_1.0_all.deb",
+    kept=True,
+    began=1_800_000_000.0,
+    leader=41,
+    memory=44_200_000,
+)
+TWO = Listing(
+    name="postroj-00000002", image="", purpose="", kept=False, began=0, leader=0, memory=0
+)
+
+
+class House:
+    """Guests, what ran in them, and which were stopped."""
+
+    def __init__(self) -> None:
+        self.guests = [ONE, TWO]
+        self.stopped: list[str] = []
+        self.commands: list[tuple[str, Command]] = []
+        self.entered_name = ""
+        self.result = 0
+
+    def listing(self) -> list[Listing]:
+        return self.guests
+
+    def names(self) -> list[str]:
+        return [guest.name for guest in self.guests]
+
+    @contextmanager
+    def entered(self, name: str) -> Iterator[House]:
+        roster.require([name])
+        self.entered_name = name
+        yield self
+
+    def attach(self, command: Command) -> int:
+        self.commands.append((self.entered_name, command))
+        return self.result
+
+
+@pytest.fixture
+def house(monkeypatch: pytest.MonkeyPatch) -> House:
+    house = House()
+    monkeypatch.setattr(guest, "require_root", lambda: None)
+    monkeypatch.setattr(roster, "stop", house.stopped.append)
+    for name in ("listing", "names", "entered"):
+        monkeypatch.setattr(roster, name, getattr(house, name))
+    monkeypatch.setattr(time, "time", lambda: ONE.began + 7200)
+    return house
+
+
+def run(command: Any, *argv: str) -> tuple[Any, str]:
+    done = CliRunner().invoke(command, argv, standalone_mode=False)
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done.return_value, done.output
+
+
+def test_ps(house: House) -> None:
+    _, output = run(running.ps)
+    assert output.splitlines() == [
+        "NAME              IMAGE          AGE  MEMORY  KEPT  FOR",
+        "postroj-00000001  debian-trixie  2 h  44 MB   yes   pkgprobe web_1.0_all.deb",
+        "postroj-00000002  -              -    0 MB    no",
+    ]
+
+
+def test_ps_as_json(house: House) -> None:
+    _, output = run(running.ps, "--json")
+    one, two = json.loads(output)
+    assert one == {
+        "name": "postroj-00000001",
+        "image": "debian-trixie",
+        "purpose": "pkgprobe web_1.0_all.deb",
+        "kept": True,
+        "began": "2027-01-15T08:00:00+00:00",
+        "leader": 41,
+        "memory": 44200000,
+        "age": 7200.0,
+    }
+    assert (two["began"], two["age"], two["leader"]) == (None, None, None)
+
+
+def test_ps_where_no_guest_runs(house: House) -> None:
+    house.guests = []
+    assert run(running.ps)[1] == ""
+    assert run(running.ps, "--json")[1] == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "age"),
+    [(-3, "0 s"), (0, "0 s"), (59.9, "59 s"), (60, "1 min"), (3599, "59 min"), (90000, "1 d")],
+)
+def test_age(house: House, monkeypatch: pytest.MonkeyPatch, seconds: float, age: str) -> None:
+    monkeypatch.setattr(time, "time", lambda: ONE.began + seconds)
+    assert f"  {age}  " in run(running.ps)[1].splitlines()[1]
+
+
+def test_a_purpose_is_cut_and_cannot_speak_to_the_terminal(house: House) -> None:
+    house.guests = [Listing(**{**ONE.__dict__, "purpose": "run \x1b[2J\n" + "x" * 100})]
+    shown = run(running.ps)[1].splitlines()[1].partition("yes   ")[2]
+    assert shown.startswith("run \\nxxx")
+    assert shown.endswith("x…")
+    assert len(shown) == running.SHOWN
+
+
+@pytest.mark.parametrize(
+    ("argv", "command"),
+    [
+        ([], LOGIN_SHELL),
+        (["--"], LOGIN_SHELL),
+        (["ls", "-l", "--help"], ("ls", "-l", "--help")),
+        (["--", "ls", "--", "-x"], ("ls", "--", "-x")),
+        (["--", "--odd"], ("--odd",)),
+    ],
+)
+def test_words_of_the_command_are_its_own(
+    house: House, argv: list[str], command: Sequence[str]
+) -> None:
+    house.result = 9
+    assert run(running.execute, ONE.name, *argv)[0] == 9
+    assert house.commands == [(ONE.name, Command(argv=tuple(command)))]
+
+
+def test_options_of_exec(house: House) -> None:
+    run(running.execute, "-e", "A=b", "--chdir", "/srv", ONE.name, "true")
+    assert house.commands[0][1] == Command(argv=("true",), env={"A": "b"}, chdir="/srv")
+
+
+def test_exec_in_no_guest(house: House) -> None:
+    with pytest.raises(UsageError, match="no guest is named 'x'") as caught:
+        run(running.execute, "x", "true")
+    assert caught.value.exit_status == ExitStatus.RUN_FAILED
+    with pytest.raises(UsageError, match="absolute path") as caught:
+        run(running.execute, "--chdir", "srv", ONE.name, "true")
+    assert caught.value.exit_status == ExitStatus.RUN_FAILED
+
+
+def test_stop(house: House) -> None:
+    run(running.stop, TWO.name, ONE.name)
+    assert house.stopped == [TWO.name, ONE.name]
+
+
+def test_stop_those_that_were_kept(house: House) -> None:
+    run(running.stop, "--all")
+    assert house.stopped == [ONE.name]
+
+
+def test_stop_one_that_is_not_there_stops_none(house: House) -> None:
+    with pytest.raises(UsageError, match="no guest is named 'x'"):
+        run(running.stop, ONE.name, "x")
+    assert house.stopped == []
+
+
+def test_each_is_tried(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(name: str) -> None:
+        house.stopped.append(name)
+        if name == ONE.name:
+            message = "not gone"
+            raise GuestError(message)
+
+    monkeypatch.setattr(roster, "stop", stop)
+    with pytest.raises(GuestError, match="not gone"):
+        run(running.stop, ONE.name, TWO.name)
+    assert house.stopped == [ONE.name, TWO.name]
+
+
+@pytest.mark.parametrize("argv", [[], ["--all", "postroj-00000001"]])
+def test_what_is_wrong_is_said(argv: list[str]) -> None:
+    done = postroj("stop", *argv)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: `postroj stop` takes names of guests, or `--all`")
+
+
+def test_names_are_completed(house: House) -> None:
+    found = complete_guest(None, None, "postroj-")  # type: ignore[arg-type]
+    assert [item.value for item in found] == [ONE.name, TWO.name]
+    assert complete_guest(None, None, "x") == []  # type: ignore[arg-type]

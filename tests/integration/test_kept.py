@@ -1,0 +1,306 @@
+"""Guests that live on: seen, entered and ended by other commands, and gone whoever is killed."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from postroj import paths
+from postroj.container import cgroup, roster
+from postroj.probe.package import GUEST_DIR
+from tests.support import debs
+from tests.support.cli import POSTROJ, all_argv, eventually, postroj, start
+from tests.support.screen import converse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+KEEP = """
+import sys
+from postroj.container.guest import Guest
+from postroj.container.nspawn import GuestSpec
+from postroj.prepare import obtain
+
+image = sys.argv[1]
+with obtain(image) as stored:
+    spec = GuestSpec(layers=stored.layers, keep=True, image=image, purpose="a test")
+    with Guest(spec) as guest:
+        pass
+print(guest.name)
+"""
+
+
+def keep(image: str) -> str:
+    """Boot a guest and leave it, in a process that ends; its name."""
+    argv = [sys.executable, "-c", KEEP, image]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=120)
+    return done.stdout.strip()
+
+
+@pytest.fixture(autouse=True)
+def nobody_stays(state_dir: Path) -> Iterator[None]:
+    """End what a test that failed has kept, while its run directory is there."""
+    yield
+    postroj("stop", "--all")
+
+
+@pytest.fixture
+def kept(image: str, state_dir: Path) -> str:
+    """A guest that nobody waits for."""
+    return keep(image)
+
+
+def guests() -> dict[str, dict[str, Any]]:
+    """What `postroj ps` says, by name."""
+    done = postroj("ps", "--json")
+    assert done.returncode == 0, done.stderr
+    return {guest["name"]: guest for guest in json.loads(done.stdout)}
+
+
+def has_no_process(name: str) -> bool:
+    return not any(name.encode() in argv for argv in all_argv()) and not cgroup.population(name)
+
+
+def is_left(name: str, state_dir: Path) -> bool:
+    """Whether anything that bears the name of a guest is there."""
+    places = [state_dir / name, *cgroup.folders(name)]
+    return not has_no_process(name) or any(path.exists() for path in places)
+
+
+def test_a_probe_keeps_its_guest_until_it_is_stopped(
+    image: str, state_dir: Path, tmp_path: Path
+) -> None:
+    postinst = "#!/bin/sh\necho cannot >&2\nexit 3\n"
+    package = debs.build(tmp_path, "kept-fails", scripts={"postinst": postinst})
+    done = postroj("pkgprobe", "-p", package, "-i", image, "--settle", "0", "--keep", "--json")
+    assert done.returncode == 1
+    (probe,) = json.loads(done.stdout)["probes"]
+    name = probe["guest"]
+    assert re.fullmatch(r"postroj-[0-9a-f]{8}", name)
+    assert f"\n  kept: postroj exec {name} · postroj stop {name}\n" in done.stderr
+    guest = guests()[name]
+    assert (guest["image"], guest["kept"]) == (image, True)
+    assert guest["purpose"] == "pkgprobe kept-fails_1.0_all.deb"
+    assert 0 < guest["age"] < 300
+    assert 1e6 < guest["memory"] < 500e6
+    shown = postroj("ps").stdout.splitlines()
+    assert shown[0].split() == ["NAME", "IMAGE", "AGE", "MEMORY", "KEPT", "FOR"]
+    assert shown[1].endswith("yes   pkgprobe kept-fails_1.0_all.deb")
+
+    asked = postroj("exec", name, "--", "dpkg-query", "--show", "-f", "${Status}", "kept-fails")
+    assert asked.stdout == "install ok half-configured"
+    assert postroj("stop", name).returncode == 0
+    assert not is_left(name, state_dir)
+    again = postroj("stop", name)
+    assert (again.returncode, again.stdout) == (2, "")
+    assert f"no guest is named '{name}'" in again.stderr
+    assert "hint: `postroj ps`" in again.stderr
+
+
+def test_of_many_images_all_guests_are_kept(
+    image: str, pulled: Callable[[str], str], state_dir: Path, tmp_path: Path
+) -> None:
+    package = debs.build(tmp_path, "kept-twice", files={"/srv/kept-twice": "x"})
+    images = ("-i", image, "-i", pulled("debian-bookworm"))
+    done = postroj("pkgprobe", "-p", package, *images, "--settle", "0", "--keep", "--json")
+    assert done.returncode == 0, done.stderr
+    told = {probe["guest"]: probe["image"] for probe in json.loads(done.stdout)["probes"]}
+    assert {name: guest["image"] for name, guest in guests().items()} == told
+    assert sorted(told.values()) == ["debian-bookworm", image]
+    for name in told:
+        assert postroj("exec", name, "cat", "/srv/kept-twice").stdout == "x"
+    assert postroj("stop", "--all").returncode == 0
+    assert not any(is_left(name, state_dir) for name in told)
+
+
+def test_a_command_in_a_guest_is_as_if_it_ran_here(kept: str, tmp_path: Path) -> None:
+    done = postroj("exec", kept, "--", "sh", "-c", "hostname; echo err >&2; exit 42")
+    assert (done.returncode, done.stdout, done.stderr) == (42, f"{kept}\n", "err\n")
+    data = random.Random(4).randbytes(3_000_000)
+    argv = [*POSTROJ, "exec", kept, "cat"]
+    echoed = subprocess.run(argv, input=data, stdout=subprocess.PIPE, check=True).stdout
+    assert hashlib.sha256(echoed).digest() == hashlib.sha256(data).digest()
+    options = ("--chdir", "/var", "-e", "ONE=1")
+    environ = {**os.environ, "SECRET": "of the host"}
+    said = postroj("exec", *options, kept, "sh", "-c", "pwd; env", env=environ).stdout
+    assert said.startswith("/var\n")
+    assert {"ONE=1", "container=systemd-nspawn"} <= set(said.splitlines())
+    assert "SECRET" not in said
+    bounds = "grep -h CapBnd /proc/1/status /proc/self/status | uniq | wc -l"
+    assert postroj("exec", kept, "sh", "-c", bounds).stdout == "1\n"
+    assert postroj("exec", kept, "--", "sh", "-c", "kill -9 $$").returncode == 137
+    shell = subprocess.run(
+        [*POSTROJ, "exec", kept],
+        input=b"echo $((40 + 2)); exit 9",
+        check=False,
+        stdout=subprocess.PIPE,
+    )
+    assert (shell.returncode, shell.stdout) == (9, b"42\n")
+    lost = postroj("exec", "postroj-00000000", "true")
+    assert lost.returncode == 125
+    assert "hint: `postroj ps`" in lost.stderr
+
+
+def test_a_shell_on_a_terminal_whose_guest_outlives_it(image: str, state_dir: Path) -> None:
+    """Booted and entered on terminals which are hung up then."""
+    screen, status = converse([sys.executable, "-c", KEEP, image], [])
+    assert status == 0
+    (name,) = re.findall(r"postroj-[0-9a-f]{8}", screen.decode())
+    keys = [(b"# ", b"tty; echo $((40 + 2)); exit 9\n")]
+    screen, status = converse([*POSTROJ, "exec", name], keys)
+    assert re.search(rb"/dev/pts/\d+\r\n42\r\n", screen)
+    assert status == 9
+    assert guests()[name]["kept"]
+    assert postroj("stop", "--all").returncode == 0
+    assert not is_left(name, state_dir)
+
+
+def test_two_are_kept_and_one_is_stopped(image: str, state_dir: Path) -> None:
+    one, two = keep(image), keep(image)
+    assert guests().keys() == {one, two}
+    refused = postroj("stop", one, "postroj-00000000")
+    assert refused.returncode == 2
+    assert guests().keys() == {one, two}
+    assert postroj("stop", one).returncode == 0
+    assert not is_left(one, state_dir)
+    assert postroj("exec", two, "systemctl", "is-system-running").stdout == "running\n"
+    assert postroj("stop", two, two).returncode == 0
+    assert not is_left(two, state_dir)
+    assert guests() == {}
+    assert [path.name for path in state_dir.iterdir()] == [".lock"]
+
+
+def around(name: str) -> int:
+    """PID of `unshare`, which is the parent of the launch script."""
+    stat = Path(f"/proc/{roster.script(name)}/stat").read_text()
+    return int(stat.rpartition(")")[2].split()[1])
+
+
+def nspawn(name: str) -> int:
+    stat = Path(f"/proc/{roster.leader(name)}/stat").read_text()
+    return int(stat.rpartition(")")[2].split()[1])
+
+
+@pytest.mark.parametrize("victim", [around, roster.script, nspawn, roster.leader])
+def test_whoever_is_killed_nothing_is_left(
+    image: str, state_dir: Path, victim: Callable[[str], int]
+) -> None:
+    name = keep(image)
+    os.kill(victim(name), signal.SIGKILL)
+    assert eventually(partial(has_no_process, name))
+    assert eventually(lambda: not guests())
+    assert postroj("exec", name, "true").returncode == 125
+    assert postroj("run", "--no-boot", "--", "true").returncode == 0
+    assert not is_left(name, state_dir)
+    assert name not in Path("/proc/self/mountinfo").read_text()
+
+
+def test_a_guest_that_powers_off_is_gone(kept: str, state_dir: Path) -> None:
+    postroj("exec", kept, "systemctl", "poweroff")
+    assert eventually(lambda: not guests())
+    assert eventually(partial(has_no_process, kept))
+    assert postroj("stop", kept).returncode == 2
+
+
+def test_a_guest_that_reboots_has_the_package_that_was_fetched(
+    image: str, state_dir: Path, tmp_path: Path
+) -> None:
+    package = debs.build(tmp_path, "kept-fetched", files={"/srv/kept-fetched": "x"})
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/{package.name}"
+        probed = ("pkgprobe", "-p", url, "-i", image, "--settle", "0", "--keep", "--json")
+        done = postroj(*probed, env={**os.environ, "no_proxy": "127.0.0.1"})
+        server.shutdown()
+    assert done.returncode == 0, done.stderr
+    name = json.loads(done.stdout)["probes"][0]["guest"]
+    (fetched,) = (paths.cache_dir() / "downloads").glob(f"*/{package.name}")
+    assert fetched.parent.name not in postroj("prune", "--dry-run").stdout
+    before = guests()[name]["leader"]
+    # not by `reboot`, which asks logind first and may wait for it
+    postroj("exec", name, "systemctl", "start", "--no-block", "reboot.target")
+    assert eventually(lambda: guests()[name]["leader"] not in (None, before), 60)
+    ready = ("exec", name, "systemctl", "is-system-running", "--wait")
+    assert eventually(lambda: postroj(*ready).stdout == "running\n", 30)
+    script = f"cat /srv/kept-fetched; dpkg-deb --field {GUEST_DIR}/{package.name} Package"
+    assert postroj("exec", name, "sh", "-c", script).stdout == "xkept-fetched\n"
+    assert postroj("stop", name).returncode == 0
+    assert not is_left(name, state_dir)
+    assert not fetched.parent.exists()
+
+
+def test_what_cleans_up_does_not_touch_it(kept: str, image: str) -> None:
+    postroj("run", "--no-boot", "--", "true")
+    listed = postroj("prune", "--dry-run")
+    assert kept not in listed.stdout + listed.stderr
+    refused = postroj("remove", image)
+    assert refused.returncode == 4
+    assert "is in use" in refused.stderr
+    assert postroj("exec", kept, "true").returncode == 0
+
+
+def test_what_a_file_says_is_never_acted_on(kept: str, state_dir: Path) -> None:
+    """Neither in the directory of a guest nor in one of which nobody holds the lock."""
+    stranger = subprocess.Popen(["sleep", "1000"])
+    try:
+        lies = json.dumps({"leader": stranger.pid, "script": stranger.pid, "kept": True})
+        (state_dir / kept / "guest.json").write_text(lies)
+        dead = state_dir / "postroj-00000000"
+        dead.mkdir()
+        (dead / "guest.json").write_text(lies)
+        (dead / "lock").touch()
+        told = guests()
+        assert told.keys() == {kept}
+        assert told[kept]["leader"] != stranger.pid
+        assert (told[kept]["image"], told[kept]["began"]) == ("", None)
+        assert postroj("exec", kept, "cat", "/proc/1/comm").stdout == "systemd\n"
+        assert postroj("stop", dead.name).returncode == 2
+        assert postroj("stop", kept).returncode == 0
+        assert not is_left(kept, state_dir)
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_stop_ends_the_guest_of_a_command_which_says_so(image: str, state_dir: Path) -> None:
+    process = start("run", "-i", image, "--", "sleep", "1000", stderr=subprocess.PIPE)
+    assert eventually(lambda: any(guest["leader"] for guest in guests().values()), 30)
+    ((name, guest),) = guests().items()
+    assert (guest["kept"], guest["purpose"]) == (False, "run sleep 1000")
+    assert postroj("stop", "--all").returncode == 0
+    assert name in guests()
+    assert postroj("stop", name).returncode == 0
+    assert not is_left(name, state_dir)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 125
+    assert b"the guest ended meanwhile" in said
+
+
+def test_interrupted_before_the_verdict_nothing_is_kept(
+    image: str, state_dir: Path, tmp_path: Path
+) -> None:
+    postinst = "#!/bin/sh\nexec sleep 987\n"
+    package = debs.build(tmp_path, "kept-hangs", scripts={"postinst": postinst})
+    process = start("pkgprobe", "-p", package, "-i", image, "--keep", "--json")
+    assert eventually(lambda: b"sleep\x00987\x00" in all_argv(), 60)
+    (name,) = guests()
+    process.send_signal(signal.SIGINT)
+    report, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert [probe["guest"] for probe in json.loads(report)["probes"]] == [""]
+    assert not is_left(name, state_dir)

@@ -1,0 +1,143 @@
+"""Who is a guest's leader is what the kernel says, and what is not provably so is left alone."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from postroj.container import cgroup, readiness, roster
+from postroj.container.facts import Facts, write_facts
+from postroj.errors import GuestError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NAME = "postroj-0a1b2c3d"
+
+
+@pytest.fixture
+def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A run directory whose lock somebody holds."""
+    monkeypatch.setenv("POSTROJ_STATE_DIR", str(tmp_path))
+    path = tmp_path / NAME
+    path.mkdir()
+    descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    yield path
+    os.close(descriptor)
+
+
+class Kernel:
+    """Processes of the guest: their groups and their numbers in each namespace."""
+
+    def __init__(self, processes: dict[int, tuple[str, list[int]]]) -> None:
+        self.processes = processes
+
+    def population(self, name: str) -> dict[int, str]:
+        return {pid: group for pid, (group, _) in self.processes.items()}
+
+    def namespace_pids(self, pid: int) -> list[int]:
+        if pid not in self.processes:
+            raise ProcessLookupError
+        return self.processes[pid][1]
+
+
+BOOTED = {
+    900: ("", [900]),
+    901: ("", [901, 1]),
+    902: ("", [902, 7]),
+    903: ("/supervisor", [903, 8]),
+    904: ("", [904, 9, 1]),  # pasta, which has a namespace of its own
+    905: ("/payload/init.scope", [905, 12, 1]),
+    906: ("/payload/system.slice/x.service", [906, 20, 30]),
+    907: ("/payload/system.slice/x.service", [907, 21, 31, 1]),  # a container in the guest
+    908: ("/payload/system.slice/x.service", [908]),  # a command that is about to enter
+}
+
+
+def kernel(monkeypatch: pytest.MonkeyPatch, processes: dict[int, tuple[str, list[int]]]) -> None:
+    said = Kernel(processes)
+    monkeypatch.setattr(cgroup, "population", said.population)
+    monkeypatch.setattr(readiness, "namespace_pids", said.namespace_pids)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_leader_and_script(monkeypatch: pytest.MonkeyPatch, order: int) -> None:
+    kernel(monkeypatch, dict(sorted(BOOTED.items(), key=lambda item: order * item[0])))
+    assert (roster.leader(NAME), roster.script(NAME)) == (905, 901)
+
+
+def test_a_guest_that_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel(monkeypatch, {pid: BOOTED[pid] for pid in (901, 902, 903, 904)})
+    assert (roster.leader(NAME), roster.script(NAME)) == (0, 901)
+
+
+def test_one_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel(monkeypatch, {})
+    assert (roster.leader(NAME), roster.script(NAME)) == (0, 0)
+
+
+def test_a_process_that_ends_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel(monkeypatch, BOOTED)
+    monkeypatch.setattr(cgroup, "population", lambda name: {1 << 30: "/payload", 905: "/payload"})
+    assert roster.leader(NAME) == 905
+
+
+def test_names_are_those_whose_lock_is_held(held: Path) -> None:
+    for other in ("postroj-00000000", "export-0a1b2c3d"):
+        (held.parent / other).mkdir()
+    (held.parent / "postroj-00000000" / "lock").touch()
+    assert roster.names() == [NAME]
+    assert roster.names() == [NAME]
+
+
+def test_listing(held: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel(monkeypatch, {})
+    (without,) = roster.listing()
+    assert (without.name, without.image, without.began, without.leader) == (NAME, "", 0, 0)
+    write_facts(held, Facts(image="debian-sid", purpose="shell", kept=True, began=5.0))
+    (told,) = roster.listing()
+    assert (told.image, told.purpose, told.kept, told.began) == ("debian-sid", "shell", True, 5.0)
+
+
+def test_names_of_no_guest(held: Path) -> None:
+    roster.require([NAME])
+    with pytest.raises(UsageError, match="no guest is named 'a', 'b'"):
+        roster.require(["a", NAME, "b"])
+
+
+def test_a_number_that_has_become_a_strangers_is_neither_entered_nor_killed(
+    held: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was the guest's when we looked, and is not when we have taken hold of it."""
+    monkeypatch.setattr(roster, "STOP_TIMEOUT", 0.05)
+    with subprocess.Popen(["sleep", "1000"]) as stranger:
+        for looked in (roster.entered, roster.stop):
+            answers = iter([stranger.pid])
+            monkeypatch.setattr(roster, "leader", lambda name, a=answers: next(a, 0))
+            monkeypatch.setattr(roster, "script", lambda name, a=answers: next(a, 0))
+            with pytest.raises(GuestError):
+                _use(looked)
+        assert stranger.poll() is None
+        stranger.kill()
+
+
+def _use(look: object) -> None:
+    if look is roster.stop:
+        roster.stop(NAME)
+    else:
+        with roster.entered(NAME):
+            pass
+
+
+def test_who_does_not_let_go_is_said(held: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roster, "STOP_TIMEOUT", 0.05)
+    with pytest.raises(GuestError, match="was not gone within") as caught:
+        roster.stop(NAME)
+    assert str(held) in caught.value.evidence
+    assert held.exists()
