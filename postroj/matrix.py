@@ -1,8 +1,8 @@
 """Packages on images: the one place where an image, a guest and a probe meet in one report.
 
-Images are pulled and prepared one after the other in the main thread: tools that must not outlive
-us are tied to the thread that starts them (PR_SET_PDEATHSIG, prctl(2)). Then guests run at once,
-each probed by a thread. What has been made is in the order of the images, however it came.
+Images are pulled, prepared and warmed one after the other in the main thread: tools that must not
+outlive us are tied to the thread that starts them (PR_SET_PDEATHSIG, prctl(2)). Then guests run at
+once, each probed by a thread. What has been made is in the order of the images, however it came.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from postroj.errors import PackageError, PostrojError, UsageError
 from postroj.image import choice
 from postroj.locking import Claim, sweep
 from postroj.model import Manager, Outcome, ProbeResult, Report, StepName, StepResult
-from postroj.prepare import obtain
+from postroj.prepare import at_hand, obtain
 from postroj.probe import package
 from postroj.probe.checks import unasked
 from postroj.probe.formats import INSTALLERS
 from postroj.probe.probe import Audience, probe
+from postroj.warm import warmed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -84,6 +85,8 @@ def probe_all(
     :raises UsageError: if a package file does not exist, or an image.
     :raises DownloadError: if a package cannot be had, or is not what was pinned.
     """
+    if plan.offline:
+        _refuse_urls([*packages, *plan.upgrade_from])
     downloads = paths.cache_dir() / "downloads"
     sweep(downloads)
     with Claim.make(downloads, "download") as claim:
@@ -120,6 +123,16 @@ def _older(packages: Sequence[str], folder: Path) -> tuple[PackageFile, ...]:
     except PackageError as error:
         message = f"`--upgrade-from` is of no use: {error.reason}"
         raise UsageError(message, hint=error.hint) from None
+
+
+def _refuse_urls(packages: Sequence[str]) -> None:
+    """Refuse what `--offline` cannot fetch.
+
+    :raises UsageError: if one of the packages is a URL.
+    """
+    if url := next((text for text in packages if "://" in text), None):
+        message = f"`--offline` fetches nothing, so '{url}' cannot be had"
+        raise UsageError(message, hint="fetch it yourself, and give the path of the file")
 
 
 def jobs_for(cores: int, memory: int) -> int:
@@ -182,7 +195,7 @@ class _Run:
                 self._refuse(files)
                 return None
             with ExitStack() as stack:
-                self._probe_each(self._obtain_each(stack), files, jobs)
+                self._probe_each(self._obtain_each(files, stack), files, jobs)
         except _Enough as reason:
             for place in sorted(self.open):
                 self._tell(place, self._without_guest(place, Outcome.SKIP, str(reason)))
@@ -197,12 +210,16 @@ class _Run:
             result = self._without_guest(place, Outcome.FAIL, error.reason, error.hint)
             self._tell(place, result)
 
-    def _obtain_each(self, stack: ExitStack) -> list[tuple[int, Image]]:
+    def _obtain_each(
+        self, files: Sequence[PackageFile], stack: ExitStack
+    ) -> list[tuple[int, Image]]:
         """Have each image until the stack unwinds; what cannot be had has been judged."""
         images = []
+        have = at_hand if self.plan.offline else obtain
         for place, result in enumerate(self.results):
             try:
-                images.append((place, stack.enter_context(obtain(result.image))))
+                image = stack.enter_context(have(result.image))
+                images.append((place, warmed(image, files, self.plan, stack)))
             except PostrojError as error:
                 result = replace(result, reason=error.reason, hint=error.hint)
                 self._tell(place, result)

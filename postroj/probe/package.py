@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from postroj import console, net
+from postroj.container.nspawn import Bind
 from postroj.errors import DownloadError, UsageError
 from postroj.probe.formats import INSTALLERS, SUFFIX, Format, format_of
 
@@ -110,6 +111,13 @@ def recognise(path: Path, folder: str = GUEST_DIR) -> PackageFile:
     :raises HostError: if this host lacks the tool that unpacks it.
     """
     return PackageFile(path=path, format=format_of(path), folder=folder)
+
+
+def binds(packages: Sequence[PackageFile]) -> tuple[Bind, ...]:
+    """Say how a guest sees package files."""
+    return tuple(
+        Bind(source=file.path, target=file.guest_path, read_only=True) for file in packages
+    )
 
 
 def unfit(packages: Sequence[PackageFile], manager: Manager | None) -> str:
