@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from postroj import paths
 from postroj.container import lifeline
-from postroj.errors import PackageError, PostrojError, UsageError
+from postroj.errors import PackageError, PostrojError
 from postroj.image import choice
 from postroj.locking import Claim, sweep
 from postroj.model import Manager, Outcome, ProbeResult, Report, StepName, StepResult
@@ -86,13 +86,13 @@ def probe_all(
     :raises DownloadError: if a package cannot be had, or is not what was pinned.
     """
     if plan.offline:
-        _refuse_urls([*packages, *plan.upgrade_from])
+        package.refuse_urls([*packages, *plan.upgrade_from])
     downloads = paths.cache_dir() / "downloads"
     sweep(downloads)
     with Claim.make(downloads, "download") as claim:
         found = package.fetch(packages, digests, claim.path)
         if plan.upgrade_from:
-            plan = replace(plan, older=_older(plan.upgrade_from, claim.path / "older"))
+            plan = replace(plan, older=package.fetch_older(plan.upgrade_from, claim.path))
         began = time.monotonic()
         files: list[PackageFile] = []
         refusal: PackageError | None = None
@@ -109,30 +109,6 @@ def probe_all(
         report = Report(probes=tuple(run.results))
     seconds = time.monotonic() - began
     return Findings(report=report, seconds=seconds, interruption=interruption)
-
-
-def _older(packages: Sequence[str], folder: Path) -> tuple[PackageFile, ...]:
-    """Fetch the packages to upgrade from; they are not under test.
-
-    :raises UsageError: if one of them is no package.
-    """
-    folder.mkdir()
-    paths = package.fetch(packages, (), folder, "--upgrade-from")
-    try:
-        return tuple(package.recognise(path, package.OLDER_DIR) for path in paths)
-    except PackageError as error:
-        message = f"`--upgrade-from` is of no use: {error.reason}"
-        raise UsageError(message, hint=error.hint) from None
-
-
-def _refuse_urls(packages: Sequence[str]) -> None:
-    """Refuse what `--offline` cannot fetch.
-
-    :raises UsageError: if one of the packages is a URL.
-    """
-    if url := next((text for text in packages if "://" in text), None):
-        message = f"`--offline` fetches nothing, so '{url}' cannot be had"
-        raise UsageError(message, hint="fetch it yourself, and give the path of the file")
 
 
 def jobs_for(cores: int, memory: int) -> int:
@@ -215,10 +191,11 @@ class _Run:
     ) -> list[tuple[int, Image]]:
         """Have each image until the stack unwinds; what cannot be had has been judged."""
         images = []
-        have = at_hand if self.plan.offline else obtain
         for place, result in enumerate(self.results):
             try:
-                image = stack.enter_context(have(result.image))
+                image = stack.enter_context(
+                    (at_hand if self.plan.offline else obtain)(result.image)
+                )
                 images.append((place, warmed(image, files, self.plan, stack)))
             except PostrojError as error:
                 result = replace(result, reason=error.reason, hint=error.hint)

@@ -179,7 +179,9 @@ class _Larder:
             if kept := look():  # somebody else may have made it while we waited
                 return kept
             with console.progress(f"{image.name}: {TITLES[recipe.kind]}"):
-                return make(recipe, directory)
+                kept = make(recipe, directory)
+        layers.collect()  # what it replaces, and what rested on that
+        return kept
 
     def _run_setup(self, image: Image, recipe: Recipe, directory: Path) -> Kept:
         with self._guest(image) as guest:

@@ -174,7 +174,6 @@ def add(stack: ExitStack, recipe: Recipe, file: Path, complete: tuple[str, ...] 
         with store.putting_in_place():
             file.rename(kept.path)
             _write(kept, file.parent)
-    collect()
     return kept
 
 

@@ -50,8 +50,8 @@ class Apt:
         return self._do("install", *paths)
 
     def fetch(self, paths: Sequence[str]) -> list[str]:
-        """Fetch what `install` would."""
-        return self._do("install", "--download-only", *paths)
+        """Fetch what `install` would; it is `install` that tries again."""
+        return self._do("install", "--download-only", "--option=Acquire::Retries=0", *paths)
 
     def reinstall(self, paths: Sequence[str]) -> list[str]:
         """Install what is installed in that version."""
