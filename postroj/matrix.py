@@ -1,8 +1,9 @@
 """Packages on images: the one place where an image, a guest and a probe meet in one report.
 
-Images are pulled, prepared and warmed one after the other in the main thread: tools that must not
-outlive us are tied to the thread that starts them (PR_SET_PDEATHSIG, prctl(2)). Then guests run at
-once, each probed by a thread. What has been made is in the order of the images, however it came.
+Images are pulled and prepared one after the other in the main thread: tools that must not outlive
+us are tied to the thread that starts them (PR_SET_PDEATHSIG, prctl(2)). Then guests run at once,
+each image warmed and probed by a thread. What has been made is in the order of the images, however
+it came.
 """
 
 from __future__ import annotations
@@ -171,7 +172,7 @@ class _Run:
                 self._refuse(files)
                 return None
             with ExitStack() as stack:
-                self._probe_each(self._obtain_each(files, stack), files, jobs)
+                self._probe_each(self._obtain_each(stack), files, jobs)
         except _Enough as reason:
             for place in sorted(self.open):
                 self._tell(place, self._without_guest(place, Outcome.SKIP, str(reason)))
@@ -186,17 +187,13 @@ class _Run:
             result = self._without_guest(place, Outcome.FAIL, error.reason, error.hint)
             self._tell(place, result)
 
-    def _obtain_each(
-        self, files: Sequence[PackageFile], stack: ExitStack
-    ) -> list[tuple[int, Image]]:
+    def _obtain_each(self, stack: ExitStack) -> list[tuple[int, Image]]:
         """Have each image until the stack unwinds; what cannot be had has been judged."""
         images = []
+        have = at_hand if self.plan.offline else obtain
         for place, result in enumerate(self.results):
             try:
-                image = stack.enter_context(
-                    (at_hand if self.plan.offline else obtain)(result.image)
-                )
-                images.append((place, warmed(image, files, self.plan, stack)))
+                images.append((place, stack.enter_context(have(result.image))))
             except PostrojError as error:
                 result = replace(result, reason=error.reason, hint=error.hint)
                 self._tell(place, result)
@@ -247,7 +244,9 @@ class _Run:
                 return
             audience = cast("Audience", _UntilOver(self, place))
             try:
-                result = probe(image, files, self.plan, audience)
+                with ExitStack() as stack:
+                    warm = warmed(image, files, self.plan, stack)
+                    result = probe(warm, files, self.plan, audience)
             except PostrojError as error:
                 result = replace(self.results[place], reason=error.reason, hint=error.hint)
                 self._tell_end(place, audience, result)

@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from postroj import console, process
+from postroj import process
 from postroj.container.guest import Guest
 from postroj.container.nspawn import GuestSpec
-from postroj.errors import CommandError, CommandTimeout, ImageError, PostrojError
+from postroj.errors import CommandError, CommandTimeout, GuestError, ImageError, PostrojError
 from postroj.image import layers
 from postroj.image.layers import Kind
 from postroj.model import NetworkMode, Outcome
@@ -68,6 +68,8 @@ log = logging.getLogger(__name__)
 def warmed(image: Image, packages: Sequence[PackageFile], plan: Plan, stack: ExitStack) -> Image:
     """Return an image with the layers for a probe, which are in use until the stack unwinds.
 
+    Safe in any thread.
+
     :raises ImageError: if a command of the set-up fails; with `offline`, if something is missing.
     :raises HostError: if the set-up takes what this host lacks.
     """
@@ -86,7 +88,9 @@ def warmed(image: Image, packages: Sequence[PackageFile], plan: Plan, stack: Exi
     except PostrojError as error:
         if plan.offline:
             raise
-        log.info("%s: what is fetched is not kept: %s", image.name, error.message)
+        # of a guest that ended, the probe will tell
+        level = logging.DEBUG if isinstance(error, GuestError) else logging.INFO
+        log.log(level, "%s: what is fetched is not kept: %s", image.name, error.message)
     return image
 
 
@@ -178,8 +182,8 @@ class _Larder:
         with layers.making(image) as directory:
             if kept := look():  # somebody else may have made it while we waited
                 return kept
-            with console.progress(f"{image.name}: {TITLES[recipe.kind]}"):
-                kept = make(recipe, directory)
+            log.info("%s: %s ...", image.name, TITLES[recipe.kind])
+            kept = make(recipe, directory)
         layers.collect()  # what it replaces, and what rested on that
         return kept
 
