@@ -219,13 +219,15 @@ class _Larder:
                     raise _Unfetched(blame.sentence)
             complete = tuple(batch.digest for batch in batches)
             if old is None:
-                return layers.add(self._stack, recipe, _pack(guest, directory), complete)
+                file = _pack(guest, directory, folders)
+                return layers.add(self._stack, recipe, file, complete)
             complete = (*(set(old.complete) - set(complete)), *complete)[-MOST_COMPLETE:]
             if _list(guest, folders) == before:
                 layers.use(self._stack, old)
                 return layers.amend(old, complete, directory)
             guest.run(["sh", "-c", TOUCH, "sh", *folders], timeout=self._plan.timeout)
-            return layers.add(self._stack, recipe, _pack(guest, directory), complete)
+            file = _pack(guest, directory, folders)
+            return layers.add(self._stack, recipe, file, complete)
 
     def _to_add_to(self, recipe: Recipe, stack: ExitStack) -> Kept | None:
         """Return the layer of dependencies that there is, in use, unless it is to be replaced."""
@@ -300,11 +302,11 @@ def _list(guest: Guest, folders: Sequence[str]) -> str:
     return guest.run(["sh", "-c", LIST, "sh", *folders], timeout=operations.PATIENCE).text
 
 
-def _pack(guest: Guest, directory: Path) -> Path:
-    """Make a layer of what a guest has written; the guest is over."""
+def _pack(guest: Guest, directory: Path, only: Sequence[str] | None = None) -> Path:
+    """Make a layer of what a guest has written, perhaps in some folders only; it is over."""
     from postroj.container import layer
     from postroj.image import pack
 
     file = directory / "layer.squashfs"
-    pack.squash_output(layer.tar_argv(layer.settled(guest)), file)
+    pack.squash_output(layer.tar_argv(layer.settled(guest), only), file)
     return file
