@@ -323,6 +323,19 @@ def test_one_that_is_killed_leaves_nothing_half_made(world: World) -> None:
     assert not list(store.partial_dir().glob("layer-*"))
 
 
+def test_an_interruption_ends_what_is_being_made(world: World) -> None:
+    package = world.make("warm-stopped")
+    argv = ["pkgprobe", "-p", package, "--image", world.name, "--network=host"]
+    process = start(*argv, "--setup", "sleep 1000")
+    assert eventually(lambda: list(store.partial_dir().glob("layer-*")))
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=20)
+    assert process.returncode == 130, said
+    assert b"interrupted" in said
+    assert list(layers.layers_dir().iterdir()) == []
+    assert not list(store.partial_dir().glob("layer-*"))
+
+
 def test_an_older_version_of_the_repositories(world: World) -> None:
     """With its dependencies, too, though the new one has them no more."""
     repo = world.folder / "repo"
