@@ -289,6 +289,31 @@ def _on_four(
     return measure(pair, lambda: _run([*probe, *images, *options]), in_turn)
 
 
+def warm(runs: int) -> Measured:
+    """A daemon of the mirror for the second time: what is kept, and a script that keeps nothing."""
+    pair = Pair(
+        name="warm",
+        ours="postroj pkgprobe, of which nothing is fetched",
+        limit="mount, boot, apt-get update and install, is-active, kill, by a script",
+        target=1.0,
+        runs=runs,
+    )
+    pull.pull(catalog.find(IMAGE))
+    record = store.require(IMAGE, pull.architecture())
+    with tempfile.TemporaryDirectory() as work:
+        (mount := Path(work, "mount")).mkdir()
+        deb = debs.build(Path(work), "bench", depends="redis-server")
+        options = {"KERNEL_COMMAND_LINE": " ".join(nspawn.KERNEL_COMMAND_LINE)}
+        probe = [POSTROJ, "--quiet", "pkgprobe", "--package", str(deb), "--image", IMAGE]
+        probe += ["--no-discover", "--settle", "0", "--check-unit", "redis-server"]
+        bare = ["unshare", "--mount", "sh", str(HERE / "bare.sh"), str(record.path), str(mount)]
+        return measure(
+            pair,
+            lambda: _run(probe),
+            lambda: _run([*bare, str(deb), "redis-server"], **options),
+        )
+
+
 BENCHMARKS = {
     "help": (start, 20),
     "cycle": (cycle, 20),
@@ -297,6 +322,7 @@ BENCHMARKS = {
     "streams": (streaming, 9),
     "matrix": (matrix, 3),
     "lifecycle": (lifecycle, 3),
+    "warm": (warm, 5),
 }
 
 

@@ -2,7 +2,8 @@
 
 Images are pulled and prepared one after the other in the main thread: tools that must not outlive
 us are tied to the thread that starts them (PR_SET_PDEATHSIG, prctl(2)). Then guests run at once,
-each probed by a thread. What has been made is in the order of the images, however it came.
+each image warmed and probed by a thread. What has been made is in the order of the images, however
+it came.
 """
 
 from __future__ import annotations
@@ -19,15 +20,16 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from postroj import paths
 from postroj.container import lifeline, roster
-from postroj.errors import PackageError, PostrojError, UsageError
+from postroj.errors import PackageError, PostrojError
 from postroj.image import choice
 from postroj.locking import Claim, sweep
 from postroj.model import Manager, Outcome, ProbeResult, Report, StepName, StepResult
-from postroj.prepare import obtain
+from postroj.prepare import at_hand, obtain
 from postroj.probe import package
 from postroj.probe.checks import unasked
 from postroj.probe.formats import INSTALLERS
 from postroj.probe.probe import Audience, probe
+from postroj.warm import warmed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -84,12 +86,14 @@ def probe_all(
     :raises UsageError: if a package file does not exist, or an image.
     :raises DownloadError: if a package cannot be had, or is not what was pinned.
     """
+    if plan.offline:
+        package.refuse_urls([*packages, *plan.upgrade_from])
     downloads = paths.cache_dir() / "downloads"
     sweep(downloads)
     with Claim.make(downloads, "download") as claim:
         found = package.fetch(packages, digests, claim.path)
         if plan.upgrade_from:
-            plan = replace(plan, older=_older(plan.upgrade_from, claim.path / "older"))
+            plan = replace(plan, older=package.fetch_older(plan.upgrade_from, claim.path))
         if plan.keep:  # who fetched the packages deletes them, but not under a guest
             plan = replace(plan, holds=(claim.descriptor,))
         began = time.monotonic()
@@ -109,20 +113,6 @@ def probe_all(
         claim.stays = any(result.guest for result in run.results)
     seconds = time.monotonic() - began
     return Findings(report=report, seconds=seconds, interruption=interruption)
-
-
-def _older(packages: Sequence[str], folder: Path) -> tuple[PackageFile, ...]:
-    """Fetch the packages to upgrade from; they are not under test.
-
-    :raises UsageError: if one of them is no package.
-    """
-    folder.mkdir()
-    paths = package.fetch(packages, (), folder, "--upgrade-from")
-    try:
-        return tuple(package.recognise(path, package.OLDER_DIR) for path in paths)
-    except PackageError as error:
-        message = f"`--upgrade-from` is of no use: {error.reason}"
-        raise UsageError(message, hint=error.hint) from None
 
 
 def jobs_for(cores: int, memory: int) -> int:
@@ -203,9 +193,10 @@ class _Run:
     def _obtain_each(self, stack: ExitStack) -> list[tuple[int, Image]]:
         """Have each image until the stack unwinds; what cannot be had has been judged."""
         images = []
+        have = at_hand if self.plan.offline else obtain
         for place, result in enumerate(self.results):
             try:
-                images.append((place, stack.enter_context(obtain(result.image))))
+                images.append((place, stack.enter_context(have(result.image))))
             except PostrojError as error:
                 result = replace(result, reason=error.reason, hint=error.hint)
                 self._tell(place, result)
@@ -256,7 +247,9 @@ class _Run:
                 return
             audience = cast("Audience", _UntilOver(self, place))
             try:
-                result = probe(image, files, self.plan, audience)
+                with ExitStack() as stack:
+                    warm = warmed(image, files, self.plan, stack)
+                    result = probe(warm, files, self.plan, audience)
             except PostrojError as error:
                 result = replace(self.results[place], reason=error.reason, hint=error.hint)
                 self._tell_end(place, audience, result)

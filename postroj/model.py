@@ -115,6 +115,8 @@ class Image:
     """Squashfs files, immutable; the base first, each later one on top."""
     manager: Manager | None
     """None if it is one that postroj does not know."""
+    has_lists: bool = False
+    """Whether package lists that will do are in its layers."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -94,6 +94,22 @@ def obtain(name: str, *, boot: bool = True) -> Iterator[Image]:
         yield image
 
 
+@contextmanager
+def at_hand(name: str) -> Iterator[Image]:
+    """Have an image as `obtain` does, if nothing need be fetched for it.
+
+    :raises UsageError: if no image has that name.
+    :raises ImageError: if it is not cached, or not prepared.
+    """
+    record = pull.at_hand(name)
+    if record.prepared is None:
+        message = f"the image '{record.name}' is not prepared yet, which `--offline` does not do"
+        hint = f"`postroj run --image {record.name} -- true` prepares it"
+        raise ImageError(message, hint=hint)
+    with store.hold(record.as_image()) as image:
+        yield image
+
+
 def possible() -> bool:
     """Whether we may run the guest that it takes."""
     return os.geteuid() == 0

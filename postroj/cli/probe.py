@@ -96,6 +96,18 @@ def _check(kind: CheckKind, metavar: str, text: str) -> Callable[[F], F]:
     help="An older package, or the repositories' own, which is installed before the upgrade.",
 )
 @click.option(
+    "--setup",
+    multiple=True,
+    metavar="COMMAND",
+    help="A shell command that changes the image beforehand, kept for the next run. Repeatable.",
+)
+@click.option(
+    "--refresh",
+    is_flag=True,
+    help="Make anew what is kept between runs: the set-up, package lists, dependencies.",
+)
+@click.option("--offline", is_flag=True, help="Do with what is kept, and fetch nothing.")
+@click.option(
     "--expect-status",
     type=int,
     metavar="STATUS",
@@ -172,6 +184,9 @@ def _plan(given: dict[str, Any]) -> Plan:
     if expects and not any(question.subject.startswith("http") for question in questions):
         message = "`--expect-status` and `--expect-body` need a `--check-network http(s)://...`"
         raise UsageError(message)
+    if given["refresh"] and given["offline"]:
+        message = "`--refresh` fetches, and `--offline` does not"
+        raise UsageError(message, hint="leave one of them out")
     older: tuple[str, ...] = given["upgrade_from"]
     from_repository = older == (REPOSITORY,)
     return Plan(
@@ -189,6 +204,9 @@ def _plan(given: dict[str, Any]) -> Plan:
         upgrade_from=() if from_repository else older,
         from_repository=from_repository,
         keep=given["keep"],
+        setup=given["setup"],
+        refresh=given["refresh"],
+        offline=given["offline"],
     )
 
 

@@ -89,7 +89,7 @@ def _found(finding: Finding) -> str:
 @options.architecture
 def remove(names: tuple[str, ...], architecture: str | None) -> None:
     """Delete stored images."""
-    from postroj.image import store
+    from postroj.image import layers, store
     from postroj.image.record import stored
 
     images = _images(names, architecture)
@@ -98,7 +98,7 @@ def remove(names: tuple[str, ...], architecture: str | None) -> None:
         if image not in stored():
             store.require(*image)  # all of them, or none
     for image in images:
-        freed = store.remove(*image) + store.collect()
+        freed = store.remove(*image) + store.collect() + layers.collect()
         click.echo(f"{_called(*image)}: removed, {_size(freed)} freed")
 
 
@@ -120,7 +120,7 @@ def prune(everything: bool, dry_run: bool, as_json: bool) -> None:
         return
     for image in done.images:
         click.echo(f"{_called(*image)}: {'would be ' if dry_run else ''}removed")
-    for name in (*done.files, *done.leftovers, *guests):
+    for name in (*done.files, *done.layers, *done.leftovers, *guests):
         click.echo(f"{name}: {'would be ' if dry_run else ''}deleted")
     for name in done.held:
         click.echo(f"{name}: kept, in use by a guest or by another command")

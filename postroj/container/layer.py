@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import suppress
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from postroj.container.guest import STOP_TIMEOUT
 from postroj.errors import GuestError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from postroj.container.guest import Guest
@@ -38,15 +40,33 @@ def settled(guest: Guest) -> Path:
     return guest.written
 
 
-def tar_argv(written: Path) -> list[str]:
+def tar_argv(written: Path, only: Sequence[str] | None = None) -> list[str]:
     """tar of a guest's writable layer, to stdout; nothing in the guest may be writing.
 
-    Whiteouts are character devices 0:0 there, and stay so.
+    Whiteouts are character devices 0:0 there, and stay so. `only` are the folders of the guest,
+    absolute paths, to which it is confined; those that it has not are passed over.
     """
     return [
         *("tar", "--create", f"--directory={written}", "--numeric-owner", "--sort=name"),
         *("--xattrs", "--xattrs-include=*"),
         *(f"--xattrs-exclude=trusted.overlay.{name}" for name in OF_THE_MOMENT),
         *("--anchored", *(f"--exclude=./etc/{name}" for name in SEEDED)),
-        *("--warning=no-file-ignored", "."),  # sockets
+        "--warning=no-file-ignored",  # sockets
+        *(["."] if only is None else _members(written, only)),
     ]
+
+
+def _members(written: Path, folders: Sequence[str]) -> list[str]:
+    """Name folders, and first what leads to them; never through a link, which leads elsewhere."""
+    ways: dict[str, None] = {".": None}
+    ends = []
+    for folder in folders:
+        *way, end = list(accumulate(folder.split("/"), lambda above, name: f"{above}/{name}"))[1:]
+        if all(_is_folder(written / f".{part}") for part in (*way, end)):
+            ways |= dict.fromkeys(f".{part}" for part in way)
+            ends.append(f".{end}")
+    return ["--no-recursion", *ways, "--recursion", *ends]
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()

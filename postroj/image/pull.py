@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from postroj import console
-from postroj.errors import DownloadError, HostError, UsageError, VerificationError
-from postroj.image import catalog, lockfile, store
+from postroj.errors import DownloadError, HostError, ImageError, UsageError, VerificationError
+from postroj.image import catalog, layers, lockfile, store
 from postroj.image.entry import Bootstrap, Oci, Simplestreams, Tarball
 from postroj.image.sources import Order
 from postroj.model import SourceKind
@@ -80,6 +80,7 @@ def pull(entry: Entry, request: Request | None = None) -> Pulled:
             if record is None:
                 record = _make(entry, sources, directory, request)
     store.collect()
+    layers.collect()
     return Pulled(record=record, fresh=fresh, seconds=time.monotonic() - started)
 
 
@@ -197,11 +198,7 @@ def obtain(name: str) -> Record:
     :raises HostError: if this host lacks something.
     :raises ImageError: if it could not be made.
     """
-    # what is stored under this very name needs no catalog, which takes time to read
-    record = store.find(name, architecture())
-    if record is None:
-        name = catalog.find(name).name
-        record = store.find(name, architecture())
+    name, record = _look(name)
     if record and _is_wanted(record, lockfile.find(name, architecture())):
         return record
     if record and name not in catalog.names():
@@ -211,3 +208,27 @@ def obtain(name: str) -> Record:
     why = "is not as the lock file has it" if record else "is not cached yet"
     log.info("the image '%s' %s, it is pulled now", name, why)
     return pull(catalog.find(name)).record
+
+
+def at_hand(name: str) -> Record:
+    """Return the record of an image of that name or alias, which is not fetched if it is missing.
+
+    :raises UsageError: if no image has that name.
+    :raises ImageError: if it is not cached, or not as the lock file has it.
+    """
+    name, record = _look(name)
+    if record and _is_wanted(record, lockfile.find(name, architecture())):
+        return record
+    why = "is not as the lock file has it" if record else "is not cached"
+    message = f"the image '{name}' {why}, and `--offline` fetches none"
+    raise ImageError(message, hint=f"`postroj pull {name}` fetches it")
+
+
+def _look(name: str) -> tuple[str, Record | None]:
+    """Return the full name of an image, and its record if it is cached."""
+    # what is stored under this very name needs no catalog, which takes time to read
+    record = store.find(name, architecture())
+    if record is None:
+        name = catalog.find(name).name
+        record = store.find(name, architecture())
+    return name, record

@@ -36,7 +36,7 @@ from postroj.image.trouble import disk_full as disk_full
 from postroj.image.trouble import trouble as trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from postroj.model import Image, Manager
@@ -121,15 +121,15 @@ def hold(image: Image) -> Iterator[Image]:
     """
     with ExitStack() as stack:
         with trouble():
-            while not _share(stack, image):
+            while not share(stack, image.layers):
                 image = require(image.name, image.architecture).as_image()
         yield image
 
 
-def _share(stack: ExitStack, image: Image) -> bool:
-    """Hold a shared lock on each file of an image until the stack unwinds; False if one is gone."""
+def share(stack: ExitStack, files: Iterable[Path]) -> bool:
+    """Hold a shared lock on each of some files until the stack unwinds; False if one is gone."""
     with ExitStack() as held:
-        for path in image.layers:
+        for path in files:
             try:
                 descriptor = open_file(path)
             except FileNotFoundError:
@@ -223,12 +223,12 @@ def _put_in_place(record: Record, added: Mapping[Layer, Path], directory: Path) 
         stream.flush()
         os.fchmod(stream.fileno(), 0o644)
         os.fsync(stream.fileno())
-    with _putting_in_place():
+    with putting_in_place():
         for layer, file in added.items():
             file.rename(record.path_of(layer))
-        _sync_folder(images_dir())  # the files' names before the record's
+        sync_folder(images_dir())  # the files' names before the record's
         draft.replace(record_path(record.name, record.architecture))
-        _sync_folder(images_dir())
+        sync_folder(images_dir())
 
 
 def collect() -> int:
@@ -238,8 +238,8 @@ def collect() -> int:
 
 def collect_each(*, dry_run: bool = False) -> list[tuple[str, int | None]]:
     """Delete files as `collect` does; name and size of each, None if it is held."""
-    with trouble(), _putting_in_place():
-        return [(path.name, _delete_unheld(path, dry_run=dry_run)) for path in orphans()]
+    with trouble(), putting_in_place():
+        return [(path.name, delete_unheld(path, dry_run=dry_run)) for path in orphans()]
 
 
 def orphans() -> list[Path]:
@@ -258,7 +258,7 @@ def remove(name: str, architecture: str, *, dry_run: bool = False) -> int:
     :raises UsageError: if it is not in the store.
     :raises ImageError: if a guest holds it.
     """
-    with trouble(), _putting_in_place():
+    with trouble(), putting_in_place():
         if (name, architecture) not in stored():
             require(name, architecture)
         files: tuple[Path, ...] = ()
@@ -280,7 +280,7 @@ def records() -> list[Record]:
     return [record for image in stored() if (record := find(*image))]
 
 
-def _delete_unheld(path: Path, *, dry_run: bool) -> int | None:
+def delete_unheld(path: Path, *, dry_run: bool) -> int | None:
     """Delete a squashfs file unless a guest holds it; its size, None if it is held."""
     with ExitStack() as stack:
         size = _reserve(stack, path)
@@ -301,7 +301,7 @@ def _reserve(stack: ExitStack, path: Path) -> int | None:
 
 
 @contextmanager
-def _putting_in_place() -> Iterator[None]:
+def putting_in_place() -> Iterator[None]:
     """Keep a file that has its name but not yet its record from being collected."""
     _store_lock().parent.mkdir(exist_ok=True)  # a cache of CI may hold the images alone
     with locking.exclusive(_store_lock()):
@@ -319,7 +319,8 @@ def _store_lock() -> Path:
     return paths.cache_dir() / "locks" / "store.lock"
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Flush the names in a folder to the disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     with suppress(OSError):  # some file systems have no fsync of folders
         os.fsync(descriptor)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from postroj import locking, paths
 from postroj.errors import ImageError, UsageError
-from postroj.image import catalog, store
+from postroj.image import catalog, layers, store
 from postroj.image.record import Layer, Record, images_dir, open_file, read, stored
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ class Pruned:
     """Folders of commands that were killed, in `partial/` and `downloads/`."""
     images: tuple[tuple[str, str], ...]
     """Names and architectures."""
+    layers: tuple[str, ...]
+    """Files of layers whose image is gone, or that no probe has used for long."""
     held: tuple[str, ...]
     """Images, and files that no image names, that a guest or another command uses."""
     freed: int
@@ -161,12 +163,15 @@ def prune(*, everything: bool, dry_run: bool) -> Pruned:
         except UsageError:  # somebody else removed it
             continue
     files = store.collect_each(dry_run=dry_run) if images_dir().is_dir() else []
+    unused = 0.0 if everything else layers.UNUSED
+    kept = layers.collect_each(unused=unused, dry_run=dry_run)
     return Pruned(
         files=tuple(name for name, size in files if size is not None),
         leftovers=tuple(leftovers),
         images=tuple(images),
-        held=(*held, *(name for name, size in files if size is None)),
-        freed=freed + sum(size or 0 for _, size in files),
+        layers=tuple(name for name, size in kept if size is not None),
+        held=(*held, *(name for name, size in (*files, *kept) if size is None)),
+        freed=freed + sum(size or 0 for _, size in (*files, *kept)),
     )
 
 

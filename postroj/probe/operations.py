@@ -98,19 +98,28 @@ def remaining(
 def bring(
     guest: Guest, manager: PackageManager, name: str, folder: str, timeout: float
 ) -> str | Blame:
-    """Download the package that would be installed by name; its path in the guest.
+    """Download the package that would be installed by name, if it is not there; its path.
 
     `folder` is made in the guest; dependencies may come to lie there, too.
     """
     guest.run(["mkdir", "-p", folder], timeout=PATIENCE)
+    if path := _brought(guest, manager, name, folder):
+        return path
     if found := perform(guest, manager, manager.download(name, folder), [name], timeout):
         return found
+    if path := _brought(guest, manager, name, folder):
+        return path
+    sentence = f"the guest's repositories have no package '{name}'"
+    return Blame(outcome=Outcome.ERROR, sentence=sentence, evidence="")
+
+
+def _brought(guest: Guest, manager: PackageManager, name: str, folder: str) -> str:
+    """Return the path of the package of a name in a folder; '' if it is not there."""
     paths = guest.run(["find", folder, "-maxdepth", "1", "-type", "f"], timeout=PATIENCE).text
     for path in sorted(paths.splitlines()):
         if ask(guest, manager.describe(path)).name == name:
             return path
-    sentence = f"the guest's repositories have no package '{name}'"
-    return Blame(outcome=Outcome.ERROR, sentence=sentence, evidence="")
+    return ""
 
 
 def _names(facts: Sequence[PackageFacts]) -> list[str]:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from postroj import console, net
-from postroj.errors import DownloadError, UsageError
+from postroj.container.nspawn import Bind
+from postroj.errors import DownloadError, PackageError, UsageError
 from postroj.probe.formats import INSTALLERS, SUFFIX, Format, format_of
 
 if TYPE_CHECKING:
@@ -50,6 +51,16 @@ class PackageFile:
         return f"{self.folder}/{name if fine else f'{name}{suffix}'}"
 
 
+def refuse_urls(packages: Sequence[str]) -> None:
+    """Refuse what `--offline` cannot fetch.
+
+    :raises UsageError: if one of the packages is a URL.
+    """
+    if url := next((text for text in packages if "://" in text), None):
+        message = f"`--offline` fetches nothing, so '{url}' cannot be had"
+        raise UsageError(message, hint="fetch it yourself, and give the path of the file")
+
+
 def fetch(
     packages: Sequence[str], digests: Sequence[str], folder: Path, option: str = "--package"
 ) -> list[Path]:
@@ -73,6 +84,20 @@ def fetch(
         message = f"two packages have the file name '{twice}'"
         raise UsageError(message)
     return paths
+
+
+def fetch_older(packages: Sequence[str], folder: Path) -> tuple[PackageFile, ...]:
+    """Fetch the packages to upgrade from; they are not under test.
+
+    :raises UsageError: if one of them is no package.
+    """
+    (folder / "older").mkdir()
+    paths = fetch(packages, (), folder / "older", "--upgrade-from")
+    try:
+        return tuple(recognise(path, OLDER_DIR) for path in paths)
+    except PackageError as error:
+        message = f"`--upgrade-from` is of no use: {error.reason}"
+        raise UsageError(message, hint=error.hint) from None
 
 
 def _fetch(text: str, pin: str | None, folder: Path, option: str) -> Path:
@@ -110,6 +135,13 @@ def recognise(path: Path, folder: str = GUEST_DIR) -> PackageFile:
     :raises HostError: if this host lacks the tool that unpacks it.
     """
     return PackageFile(path=path, format=format_of(path), folder=folder)
+
+
+def binds(packages: Sequence[PackageFile]) -> tuple[Bind, ...]:
+    """Say how a guest sees package files."""
+    return tuple(
+        Bind(source=file.path, target=file.guest_path, read_only=True) for file in packages
+    )
 
 
 def unfit(packages: Sequence[PackageFile], manager: Manager | None) -> str:

@@ -8,14 +8,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from postroj.container.guest import Guest
-from postroj.container.nspawn import Bind, GuestSpec
+from postroj.container.nspawn import GuestSpec
 from postroj.errors import PostrojError
 from postroj.model import CheckKind, Outcome, ProbeResult, StepName, StepResult
 from postroj.probe import checks, continuity, gone, residue, snapshot
 from postroj.probe.course import LEAVING
 from postroj.probe.look import Look
 from postroj.probe.managers import manager_of
-from postroj.probe.package import unfit
+from postroj.probe.package import binds, unfit
 from postroj.probe.steps import Bench, Journey
 from postroj.probe.unitstate import unit_name
 
@@ -53,6 +53,12 @@ class Plan:
     """Whether the guest lives on after the verdict."""
     holds: tuple[int, ...] = ()
     """Descriptors of locks on what was fetched, for a guest that lives on."""
+    setup: tuple[str, ...] = ()
+    """Shell commands by which an image is changed beforehand."""
+    refresh: bool = False
+    """Whether to make anew what is kept between runs."""
+    offline: bool = False
+    """Whether to do with what is kept, and fetch nothing."""
 
 
 class Audience(Protocol):
@@ -115,12 +121,10 @@ def probe(
 
 
 def _guest_spec(image: Image, packages: Sequence[PackageFile], plan: Plan) -> GuestSpec:
-    files = [*packages, *plan.older]
-    binds = [Bind(source=file.path, target=file.guest_path, read_only=True) for file in files]
     return GuestSpec(
         layers=image.layers,
         network=plan.network,
-        binds=tuple(binds),
+        binds=binds([*packages, *plan.older]),
         boot_timeout=plan.boot_timeout,
         keep=plan.keep,
         holds=plan.holds,
@@ -152,6 +156,7 @@ class _Walk:
             manager=self._manager,
             timeout=plan.timeout,
             begin_part=audience.begin_part,
+            has_lists=image.has_lists,
         )
         self._journey = Journey(bench, packages, plan.older, repository=plan.from_repository)
         self._failed = self._at_first = guest.failed_units()

@@ -68,6 +68,8 @@ class Bench:
     """Seconds for each command of the package manager."""
     begin_part: Callable[[str], None]
     """Hears what takes a while now."""
+    has_lists: bool = False
+    """Whether the guest has package lists that will do."""
 
     def perform(self, argv: Sequence[str], names: Sequence[str]) -> Blame | None:
         """Run a command of the package manager; whom to blame if it fails."""
@@ -142,7 +144,7 @@ class Journey:
         for seen in (new, old):
             if isinstance(seen, Blame):
                 return seen
-        if blame := self._timed("refresh", bench.manager.refresh(), _names(new)):
+        if not bench.has_lists and (blame := self._refresh(_names(new))):
             return blame
         if self._repository:
             old = self._fetch(_names(new))
@@ -152,6 +154,9 @@ class Journey:
         self._new, self._old = new, old
         first = old or new
         return self._bring(StepName.INSTALL, bench.manager.install(first.paths), first)
+
+    def _refresh(self, names: Sequence[str]) -> Blame | None:
+        return self._timed("refresh", self._bench.manager.refresh(), names)
 
     def _look(self, packages: Sequence[PackageFile]) -> Batch | Blame:
         seen = operations.look(self._bench.guest, self._bench.manager, packages)

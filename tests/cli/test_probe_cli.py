@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner, Result
 
-from postroj import matrix
+from postroj import matrix, paths
 from postroj.cli.probe import pkgprobe
 from postroj.container import guest
-from postroj.errors import DownloadError, Interrupted
+from postroj.errors import DownloadError, Interrupted, UsageError
 from postroj.matrix import Findings
 from postroj.model import (
     CheckKind,
@@ -25,6 +25,7 @@ from postroj.model import (
 )
 from postroj.probe.checks import Question
 from postroj.probe.ports import Expectation
+from tests.support import debs
 from tests.support.cli import postroj
 
 if TYPE_CHECKING:
@@ -287,3 +288,37 @@ def test_discovery_can_be_switched_off(seen: Recorder) -> None:
     run()
     run("--no-discover")
     assert [plan.discover for *_, plan in seen.calls] == [True, False]
+
+
+def test_what_is_kept_between_runs(seen: Recorder) -> None:
+    run("--setup", "one; two", "--setup", "three", "--refresh")
+    run("--offline")
+    run()
+    plans = [call[3] for call in seen.calls]
+    assert [plan.setup for plan in plans] == [("one; two", "three"), (), ()]
+    assert [plan.refresh for plan in plans] == [True, False, False]
+    assert [plan.offline for plan in plans] == [False, True, False]
+
+
+def test_refresh_and_offline_exclude_each_other(seen: Recorder) -> None:
+    with pytest.raises(UsageError, match="fetches, and `--offline` does not"):
+        run("--refresh", "--offline")
+    assert not seen.calls
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [["-p", "http://mirror.example/x.deb"], ["-p", __file__, "--upgrade-from", "http://x/y.deb"]],
+)
+def test_offline_takes_no_url(argv: list[str]) -> None:
+    done = postroj("pkgprobe", "--image", "debian-trixie", "--offline", *argv)
+    assert done.returncode == 2
+    assert "error: `--offline` fetches nothing, so 'http://" in done.stderr
+
+
+def test_offline_pulls_no_image() -> None:
+    package = debs.build(paths.cache_dir().parent, "x")
+    done = postroj("pkgprobe", "--image", "debian-trixie", "--offline", "-p", package)
+    assert done.returncode == 4
+    assert "the image 'debian-trixie' is not cached, and `--offline` fetches none" in done.stdout
+    assert "hint: `postroj pull debian-trixie` fetches it" in done.stdout

@@ -192,6 +192,7 @@ class TestRemoveAndPrune:
             "files": [],
             "leftovers": [],
             "images": [{"name": "my-own", "architecture": ARCH}],
+            "layers": [],
             "held": [],
             "freed": 3_000_000,
             "guests": [],

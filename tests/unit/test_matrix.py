@@ -128,6 +128,7 @@ A, B, C = "debian-trixie", "debian-bookworm", "debian-sid"
 def lab(monkeypatch: pytest.MonkeyPatch) -> Lab:
     lab = Lab()
     monkeypatch.setattr(matrix, "obtain", lab.obtain)
+    monkeypatch.setattr(matrix, "warmed", lambda image, *_: image)
     monkeypatch.setattr(matrix, "probe", lab.probe)
     return lab
 

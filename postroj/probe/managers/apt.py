@@ -38,6 +38,7 @@ class Apt:
     )
     purges_later = True
     kept: tuple[str, ...] = (".dpkg-old", ".dpkg-dist", ".dpkg-new", ".ucf-old", ".ucf-dist")
+    cache: tuple[str, ...] = ("/var/cache/apt/archives",)
 
     def refresh(self) -> list[str]:
         """Fetch the package lists, no translations; one that cannot be had is a failure."""
@@ -47,6 +48,10 @@ class Apt:
     def install(self, paths: Sequence[str]) -> list[str]:
         """Install package files as `apt install ./foo.deb` does, recommended packages too."""
         return self._do("install", *paths)
+
+    def fetch(self, paths: Sequence[str]) -> list[str]:
+        """Fetch what `install` would; it is `install` that tries again."""
+        return self._do("install", "--download-only", "--option=Acquire::Retries=0", *paths)
 
     def reinstall(self, paths: Sequence[str]) -> list[str]:
         """Install what is installed in that version."""

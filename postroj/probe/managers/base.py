@@ -71,12 +71,17 @@ class PackageManager(Protocol):
     """Whether a package can be purged that has been removed before."""
     kept: tuple[str, ...]
     """Suffixes of the copies in which changed configuration outlives its package."""
+    cache: tuple[str, ...]
+    """Folders of what was fetched; those that a version of the manager has not are passed over."""
 
     def refresh(self) -> list[str]:
         """Fetch the package lists."""
 
     def install(self, paths: Sequence[str]) -> list[str]:
         """Install package files, with dependencies from the repositories."""
+
+    def fetch(self, paths: Sequence[str]) -> list[str]:
+        """Fetch into the cache what `install` would, and install nothing."""
 
     def reinstall(self, paths: Sequence[str]) -> list[str]:
         """Install package files of the same versions as are installed."""

@@ -29,6 +29,7 @@ class Dnf:
     environment: Mapping[str, str] = MappingProxyType({"LC_ALL": "C.UTF-8"})
     purges_later = False
     kept: tuple[str, ...] = rpm.KEPT
+    cache: tuple[str, ...] = ("/var/cache/dnf", "/var/cache/libdnf5", "/var/cache/yum")
 
     describe = staticmethod(rpm.describe)
     installed = staticmethod(rpm.installed)
@@ -46,6 +47,10 @@ class Dnf:
         comes from a repository does.
         """
         return self._do("install", *paths)
+
+    def fetch(self, paths: Sequence[str]) -> list[str]:
+        """Fetch what `install` would."""
+        return self._do("install", "--downloadonly", *paths)
 
     def reinstall(self, paths: Sequence[str]) -> list[str]:
         """Install what is installed in that version."""
@@ -73,6 +78,8 @@ class Dnf:
 
     def _do(self, *words: str) -> list[str]:
         options = ["--assumeyes", "--setopt=localpkg_gpgcheck=0", "--setopt=skip_if_unavailable=0"]
+        # it would fetch lists that are older than their repository says, and only `refresh` is to
+        options += [] if "makecache" in words else ["--setopt=*.metadata_expire=-1"]
         return ["sh", "-c", f'{CHOOSE}; exec $tool "$@"', "sh", *options, *words]
 
     def blame(self, status: int, output: str, names: Sequence[str]) -> Blame | None:

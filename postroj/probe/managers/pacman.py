@@ -24,6 +24,7 @@ class Pacman:
     environment: Mapping[str, str] = MappingProxyType({"LC_ALL": "C.UTF-8"})
     purges_later = False
     kept: tuple[str, ...] = (".pacsave", ".pacnew", ".pacorig")
+    cache: tuple[str, ...] = ("/var/cache/pacman/pkg",)
 
     def refresh(self) -> list[str]:
         """Fetch the package lists, and upgrade everything: Arch supports no mixture of days."""
@@ -35,6 +36,10 @@ class Pacman:
         A file needs no signature (`LocalFileSigLevel`), what comes from a repository does.
         """
         return [*IN_ORDER, "--upgrade", *QUIET, "--", *paths]
+
+    def fetch(self, paths: Sequence[str]) -> list[str]:
+        """Fetch what `install` would."""
+        return [*IN_ORDER, "--upgrade", "--downloadonly", *QUIET, "--", *paths]
 
     def reinstall(self, paths: Sequence[str]) -> list[str]:
         """Install what is installed in that version."""

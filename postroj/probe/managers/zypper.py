@@ -31,6 +31,7 @@ class Zypper:
     )
     purges_later = False
     kept: tuple[str, ...] = rpm.KEPT
+    cache: tuple[str, ...] = ("/var/cache/zypp/packages",)
 
     describe = staticmethod(rpm.describe)
     installed = staticmethod(rpm.installed)
@@ -47,6 +48,10 @@ class Zypper:
         A file needs no signature, what comes from a repository does.
         """
         return self._install(*paths)
+
+    def fetch(self, paths: Sequence[str]) -> list[str]:
+        """Fetch what `install` would."""
+        return self._install("--download-only", *paths)
 
     def reinstall(self, paths: Sequence[str]) -> list[str]:
         """Install what is installed in that version."""

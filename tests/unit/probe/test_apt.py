@@ -376,6 +376,10 @@ class TestCommands:
         ("argv", "words"),
         [
             (Apt().reinstall(["/a"]), ["install", "--reinstall", "/a"]),
+            (
+                Apt().fetch(["/a"]),
+                ["install", "--download-only", "--option=Acquire::Retries=0", "/a"],
+            ),
             (Apt().upgrade(["/a"]), ["install", "/a"]),
             (Apt().downgrade(["/a"]), ["install", "--allow-downgrades", "/a"]),
             (Apt().remove(["a", "b"]), ["remove", "a", "b"]),

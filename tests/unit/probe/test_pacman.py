@@ -154,6 +154,10 @@ class TestCommands:
         assert argv[-2:] == ["--", "/a b.pkg.tar.zst"]
         assert "--upgrade" in argv and "--noconfirm" in argv
 
+    def test_fetching(self) -> None:
+        argv = Pacman().fetch(["/a"])
+        assert {"--upgrade", "--downloadonly"} <= set(argv) and argv[-2:] == ["--", "/a"]
+
     def test_removing(self) -> None:
         assert "--nosave" not in Pacman().remove(["a"])
         assert "--nosave" in Pacman().purge(["a"])

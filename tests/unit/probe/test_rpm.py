@@ -285,6 +285,16 @@ class TestCommands:
         assert ({"--force", "--oldpackage"} & set(argv)) == ({option} if option else set())
         assert "--no-gpg-checks" not in argv
 
+    def test_fetching(self) -> None:
+        assert Dnf().fetch(["/a.rpm"])[-3:] == ["install", "--downloadonly", "/a.rpm"]
+        argv = Zypper().fetch(["/a.rpm"])
+        assert "--download-only" in argv and argv[-1] == "/a.rpm"
+
+    def test_only_a_refresh_of_dnf_fetches_lists(self) -> None:
+        never = "--setopt=*.metadata_expire=-1"
+        assert never not in Dnf().refresh()
+        assert all(never in argv for argv in (Dnf().install(["/a"]), Dnf().fetch(["/a"])))
+
     def test_dependencies_stay(self) -> None:
         assert "--setopt=clean_requirements_on_remove=0" in Dnf().remove(["a"])
         assert "--clean-deps" not in Zypper().remove(["a"])
