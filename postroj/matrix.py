@@ -7,39 +7,35 @@ each probed by a thread. What has been made is in the order of the images, howev
 
 from __future__ import annotations
 
-import os
-import re
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from postroj import paths
+from postroj.capacity import jobs_here
 from postroj.container import lifeline
 from postroj.errors import PackageError, PostrojError, UsageError
 from postroj.image import choice
 from postroj.locking import Claim, sweep
 from postroj.model import Manager, Outcome, ProbeResult, Report, StepName, StepResult
 from postroj.prepare import obtain
-from postroj.probe import package
+from postroj.probe import expectations, package
 from postroj.probe.checks import unasked
 from postroj.probe.formats import INSTALLERS
-from postroj.probe.probe import Audience, probe
+from postroj.probe.probe import probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
+    from pathlib import Path
 
     from postroj.model import Image
+    from postroj.probe.audience import Audience
     from postroj.probe.package import PackageFile
     from postroj.probe.probe import Plan
 
-GUESTS_PER_CORE = 2
-"""A guest mostly waits: for its boot, for the mirror, for a unit to settle."""
-GUEST_MEMORY = 1 << 30
-"""Bytes that a guest may take; all that it writes is in memory."""
 HEARING = 0.2
 """Seconds after which a signal is heard at the latest."""
 LOOK_AGAIN = 0.02
@@ -98,7 +94,7 @@ def probe_all(
         except PackageError as error:
             refusal = error
         names = choice.choose(images, _managers(files))
-        jobs = min(len(names), jobs or jobs_for(*_host()))
+        jobs = min(len(names), jobs or jobs_here())
         label = " ".join(path.name for path in found)
         empty = [ProbeResult(image=name, package=label) for name in names]
         run = _Run(empty, plan, stage.open(names, jobs), fail_fast=fail_fast)
@@ -120,17 +116,6 @@ def _older(packages: Sequence[str], folder: Path) -> tuple[PackageFile, ...]:
     except PackageError as error:
         message = f"`--upgrade-from` is of no use: {error.reason}"
         raise UsageError(message, hint=error.hint) from None
-
-
-def jobs_for(cores: int, memory: int) -> int:
-    """Return how many guests a host bears at once; `memory` is what is free, in bytes."""
-    return max(1, min(cores * GUESTS_PER_CORE, memory // GUEST_MEMORY))
-
-
-def _host() -> tuple[int, int]:
-    """Return the cores that we may use, and the bytes of memory that are free."""
-    free = re.search(r"MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text())
-    return len(os.sched_getaffinity(0)), int(free[1]) << 10 if free else 0
 
 
 def _managers(files: Sequence[PackageFile]) -> Collection[Manager]:
@@ -178,6 +163,7 @@ class _Run:
         A file that is no package is judged without a guest.
         """
         try:
+            self._skip_expected()
             if isinstance(files, PackageError):
                 self._refuse(files)
                 return None
@@ -192,6 +178,12 @@ class _Run:
             return interruption
         return None
 
+    def _skip_expected(self) -> None:
+        """Judge what need not be tried: no image is pulled for it, and no guest booted."""
+        for place, result in enumerate(self.results):
+            if why := expectations.skip(self.plan.expected, result.image):
+                self._tell(place, self._without_guest(place, Outcome.SKIP, why))
+
     def _refuse(self, error: PackageError) -> None:
         for place in sorted(self.open):
             result = self._without_guest(place, Outcome.FAIL, error.reason, error.hint)
@@ -201,6 +193,8 @@ class _Run:
         """Have each image until the stack unwinds; what cannot be had has been judged."""
         images = []
         for place, result in enumerate(self.results):
+            if place not in self.open:
+                continue
             try:
                 images.append((place, stack.enter_context(obtain(result.image))))
             except PostrojError as error:

@@ -198,6 +198,8 @@ class ProbeResult:
     hint: str = ""
     timings: dict[str, float] = field(default_factory=dict)
     """Seconds of each part: `boot`, `refresh`, the steps, `discovery`, `checks`, `total`."""
+    notes: tuple[str, ...] = ()
+    """What else is to be said, as sentences: of expectations that hold no more."""
 
     @property
     def outcome(self) -> Outcome:

@@ -90,6 +90,8 @@ class Terminal:
         if probe.reason:
             self._line(Outcome.ERROR, "probe", "", probe.timings.get("total", 0), probe.reason)
             self._hint(probe.hint)
+        for note in probe.notes:
+            self.write(f"{INDENT}note: {visible(note)}")
 
     def end_report(self, report: Report, seconds: float | None = None) -> None:
         """Tell the verdict; `seconds` are those of all, where probes went on at once."""

@@ -23,12 +23,14 @@ MAY_IMPORT = {
     "image": GROUND,
     "container": GROUND,
     "probe": PROBING,
+    "capacity": GROUND,
     "prepare": GROUND | {"image", "container"},
-    "matrix": PROBING | {"prepare"},
+    "matrix": PROBING | {"prepare", "capacity"},
     "selftest": PROBING | {"prepare", "matrix"},
     "doctor": GROUND,
+    "project": PROBING,
     "report": WORDS,
-    "cli": PROBING | {"prepare", "matrix", "selftest", "doctor", "report"},
+    "cli": PROBING | {"prepare", "matrix", "selftest", "doctor", "project", "report"},
     "__main__": {"cli"},
 }
 """Which rooms of the house a room may import, beside itself and the version in `postroj`."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from postroj import matrix, paths
+from postroj.capacity import jobs_for
 from postroj.container import lifeline
 from postroj.errors import GuestError, ImageError, Interrupted, UsageError
 from postroj.model import (
@@ -382,7 +383,7 @@ def test_a_mistake_of_ours_is_not_hidden(lab: Lab, deb: Path) -> None:
     ("cores", "gigabytes", "jobs"), [(1, 8, 2), (2, 24, 4), (16, 8, 8), (64, 512, 128), (4, 0.5, 1)]
 )
 def test_jobs_for(cores: int, gigabytes: float, jobs: int) -> None:
-    assert matrix.jobs_for(cores, int(gigabytes * 2**30)) == jobs
+    assert jobs_for(cores, int(gigabytes * 2**30)) == jobs
 
 
 def test_jobs_of_this_host(lab: Lab, deb: Path) -> None:
