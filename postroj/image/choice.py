@@ -51,6 +51,23 @@ def choose(wanted: Sequence[str], managers: Collection[Manager]) -> list[str]:
     return list(dict.fromkeys(name for text in wanted for name in _names(text, managers)))
 
 
+def meant(text: str) -> list[str]:
+    """Return the names of all images that a name or a pattern stands for, supported or not.
+
+    :raises UsageError: if there is none.
+    """
+    known = catalog.names()
+    imported = [record.name for record in _records() if record.name not in known]
+    own = [name for name in imported if fnmatchcase(name, text.lower())]
+    try:
+        entries = catalog.matching([text]) if is_pattern(text) else [catalog.find(text)]
+    except UsageError:
+        if not own:
+            raise
+        entries = []
+    return [*own, *(entry.name for entry in entries)]
+
+
 def _cached(managers: Collection[Manager]) -> list[str]:
     cached = {record.name for record in _records()}
     names = [entry.name for entry in _fit(catalog.entries(), managers) if entry.name in cached]
