@@ -59,7 +59,7 @@ def find(folder: Path) -> Source | None:
     for place in _upward(folder):
         for name in (OWN, SHARED):
             file = place / name
-            if file.is_file() and (source := _source(file)):
+            if os.path.isfile(file) and (source := _source(file)):  # noqa: PTH113 as below
                 _trust(source)
                 return source
     return None
@@ -80,7 +80,7 @@ def _upward(folder: Path) -> Iterator[Path]:
     """Yield folders up to the root of the checkout; without one, what lies above is not ours."""
     above = [folder, *folder.parents]
     for count, place in enumerate(above, start=1):
-        if (place / ".git").exists():
+        if os.path.exists(place / ".git"):  # noqa: PTH110 a folder that is closed to us has none
             yield from above[:count]
             return
     yield folder

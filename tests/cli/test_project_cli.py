@@ -157,7 +157,6 @@ def test_another_file_and_none(seen: Recorder, tmp_path: Path) -> None:
             "",
             "6: `expect-status`: `--expect-status` and `--expect-body` need",
         ),
-        ("jobs = 2", 'setup = "true"\njobs = 2', "12: `setup`: this postroj cannot do that yet"),
     ],
 )
 def test_mistakes_are_told_with_file_line_and_key(
@@ -168,6 +167,15 @@ def test_mistakes_are_told_with_file_line_and_key(
     with pytest.raises(UsageError) as caught:
         run()
     assert caught.value.message.startswith(f"postroj.toml:{words}")
+
+
+def test_a_key_without_an_option_is_refused(
+    seen: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = [param for param in pkgprobe.params if param.name != "jobs"]
+    monkeypatch.setattr(pkgprobe, "params", others)
+    with pytest.raises(UsageError, match=r"^postroj.toml:12: `jobs`: this postroj cannot do that"):
+        run()
 
 
 def test_what_was_typed_is_not_blamed_on_the_file(seen: Recorder) -> None:
