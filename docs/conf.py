@@ -25,6 +25,8 @@ from postroj.doctor.requirements import REQUIREMENTS
 from postroj.image import catalog
 from postroj.image.keyring import KEYS
 from postroj.model import CheckKind, CheckResult, Outcome, ProbeResult, Report, StepName, StepResult
+from postroj.project.keys import EXPECT, EXPECT_KEYS
+from postroj.project.keys import KEYS as KEYS_OF_PROJECT
 from postroj.report import github, junit, tap
 
 if TYPE_CHECKING:
@@ -149,6 +151,19 @@ class Keys(Table):
             )
 
 
+class KeysOfProject(Table):
+    """``.. postroj-keys-of-project:: project|expect``: what the file of a project may have."""
+
+    required_arguments = 1
+    headings = ("Key", "Takes", "Meaning")
+
+    def rows(self) -> Iterable[Sequence[str]]:
+        """Ask what reads the file."""
+        for key in {"project": KEYS_OF_PROJECT, EXPECT: EXPECT_KEYS}[self.arguments[0]]:
+            form = f"{key.form}: {_literals(key.choices)}" if key.choices else key.form
+            yield f"``{key.name}``", form, key.text.replace("`", "``")
+
+
 class Requirements(Table):
     """``.. postroj-requirements::``: what `postroj doctor` asks for, and what brings it."""
 
@@ -256,6 +271,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("postroj-unbootable", Unbootable)
     app.add_directive("postroj-keys", Keys)
     app.add_directive("postroj-action", Action)
+    app.add_directive("postroj-keys-of-project", KeysOfProject)
     app.add_directive("postroj-report", RenderedReport)
     app.add_directive("postroj-requirements", Requirements)
     app.add_directive("postroj-masked", Masked)

@@ -8,40 +8,35 @@ it came.
 
 from __future__ import annotations
 
-import os
-import re
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from postroj import paths
+from postroj.capacity import jobs_here
 from postroj.container import lifeline, roster
 from postroj.errors import PackageError, PostrojError
 from postroj.image import choice
 from postroj.locking import Claim, sweep
 from postroj.model import Manager, Outcome, ProbeResult, Report, StepName, StepResult
 from postroj.prepare import at_hand, obtain
-from postroj.probe import package
+from postroj.probe import expectations, package
 from postroj.probe.checks import unasked
 from postroj.probe.formats import INSTALLERS
-from postroj.probe.probe import Audience, probe
+from postroj.probe.probe import probe
 from postroj.warm import warmed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from postroj.model import Image
+    from postroj.probe.audience import Audience
     from postroj.probe.package import PackageFile
     from postroj.probe.probe import Plan
 
-GUESTS_PER_CORE = 2
-"""A guest mostly waits: for its boot, for the mirror, for a unit to settle."""
-GUEST_MEMORY = 1 << 30
-"""Bytes that a guest may take; all that it writes is in memory."""
 HEARING = 0.2
 """Seconds after which a signal is heard at the latest."""
 LOOK_AGAIN = 0.02
@@ -104,7 +99,7 @@ def probe_all(
         except PackageError as error:
             refusal = error
         names = choice.choose(images, managers(files))
-        jobs = min(len(names), jobs or jobs_for(*_host()))
+        jobs = min(len(names), jobs or jobs_here())
         label = " ".join(path.name for path in found)
         empty = [ProbeResult(image=name, package=label) for name in names]
         run = _Run(empty, plan, stage.open(names, jobs), fail_fast=fail_fast)
@@ -113,17 +108,6 @@ def probe_all(
         claim.stays = any(result.guest for result in run.results)
     seconds = time.monotonic() - began
     return Findings(report=report, seconds=seconds, interruption=interruption)
-
-
-def jobs_for(cores: int, memory: int) -> int:
-    """Return how many guests a host bears at once; `memory` is what is free, in bytes."""
-    return max(1, min(cores * GUESTS_PER_CORE, memory // GUEST_MEMORY))
-
-
-def _host() -> tuple[int, int]:
-    """Return the cores that we may use, and the bytes of memory that are free."""
-    free = re.search(r"MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text())
-    return len(os.sched_getaffinity(0)), int(free[1]) << 10 if free else 0
 
 
 def managers(files: Sequence[PackageFile]) -> Collection[Manager]:
@@ -171,6 +155,7 @@ class _Run:
         A file that is no package is judged without a guest.
         """
         try:
+            self._skip_expected()
             if isinstance(files, PackageError):
                 self._refuse(files)
                 return None
@@ -185,6 +170,12 @@ class _Run:
             return interruption
         return None
 
+    def _skip_expected(self) -> None:
+        """Judge what need not be tried: no image is pulled for it, and no guest booted."""
+        for place, result in enumerate(self.results):
+            if why := expectations.skip(self.plan.expected, result.image):
+                self._tell(place, self._without_guest(place, Outcome.SKIP, why))
+
     def _refuse(self, error: PackageError) -> None:
         for place in sorted(self.open):
             result = self._without_guest(place, Outcome.FAIL, error.reason, error.hint)
@@ -195,6 +186,8 @@ class _Run:
         images = []
         have = at_hand if self.plan.offline else obtain
         for place, result in enumerate(self.results):
+            if place not in self.open:
+                continue
             try:
                 images.append((place, stack.enter_context(have(result.image))))
             except PostrojError as error:
@@ -248,7 +241,7 @@ class _Run:
             audience = cast("Audience", _UntilOver(self, place))
             try:
                 with ExitStack() as stack:
-                    warm = warmed(image, files, self.plan, stack)
+                    warm = warmed(image, package.fitting(files, image.manager), self.plan, stack)
                     result = probe(warm, files, self.plan, audience)
             except PostrojError as error:
                 result = replace(self.results[place], reason=error.reason, hint=error.hint)

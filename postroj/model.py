@@ -202,6 +202,8 @@ class ProbeResult:
     """Seconds of each part: `boot`, `refresh`, the steps, `discovery`, `checks`, `total`."""
     guest: str = ""
     """Name of the guest if it was kept, and runs on."""
+    notes: tuple[str, ...] = ()
+    """What else is to be said, as sentences: of expectations that hold no more."""
 
     @property
     def outcome(self) -> Outcome:

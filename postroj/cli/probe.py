@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from postroj import console
-from postroj.cli import options
+from postroj.cli import options, project
 from postroj.cli.completion import complete_image
 from postroj.cli.reports import METAVAR, outlets
 from postroj.errors import ExitStatus, UsageError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from postroj.cli.options import F
+    from postroj.cli.project import Origin
     from postroj.probe.probe import Plan
     from postroj.probe.question import Question
     from postroj.report.terminal import Screen
@@ -40,9 +41,9 @@ def _check(kind: CheckKind, metavar: str, text: str) -> Callable[[F], F]:
     "--package",
     "packages",
     multiple=True,
-    required=True,
     metavar="FILE_OR_URL",
-    help="A package file or its URL; several are installed in one go.",
+    help="A package file or its URL; several are installed in one go. "
+    "[default: those of the project's file]",
 )
 @click.option(
     "--sha256",
@@ -128,16 +129,22 @@ def _check(kind: CheckKind, metavar: str, text: str) -> Callable[[F], F]:
 )
 @click.option("--keep", is_flag=True, help="Let the guest of each image run on after the verdict.")
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON report on stdout.")
-def pkgprobe(**given: Any) -> int:
+@project.options
+@click.pass_context
+def pkgprobe(
+    ctx: click.Context, /, *, project_file: str | None, no_project: bool, **given: Any
+) -> int:
     """Install a package in a fresh guest, and say whether it works there.
 
     Exit status: 0 all passed, 1 the package is to blame, 2 wrong usage, 3 nothing was tested,
     4 host, image or guest failed, 130 interrupted.
     """
-    return _pkgprobe(**given)
+    origin = project.settled(ctx, given, project_file=project_file, no_project=no_project)
+    return _pkgprobe(origin, **given)
 
 
 def _pkgprobe(
+    origin: Origin,
     *,
     packages: tuple[str, ...],
     digests: tuple[str, ...],
@@ -154,9 +161,11 @@ def _pkgprobe(
     from postroj.report import json
 
     stream = sys.stderr if as_json else sys.stdout
-    places = outlets(reports, stream)
-    plan = _plan(given)
-    choice.check(image_names)
+    with origin.of("report"):
+        places = outlets(reports, stream)
+    plan = _plan(given, origin)
+    with origin.of("image"):
+        choice.check(image_names)
     require_root()
     screen = _screen(stream, plan)
     with places.guarded():
@@ -173,20 +182,23 @@ def _pkgprobe(
     return STATUS[report.outcome]
 
 
-def _plan(given: dict[str, Any]) -> Plan:
+def _plan(given: dict[str, Any], origin: Origin) -> Plan:
     from postroj.probe.checks import Manners
     from postroj.probe.course import REPOSITORY, course
     from postroj.probe.ports import Expectation
     from postroj.probe.probe import Plan
 
-    questions = tuple(_questions(given))
+    questions = tuple(_questions(given, origin))
     expects = given["expect_status"] is not None or given["expect_body"] is not None
     if expects and not any(question.subject.startswith("http") for question in questions):
         message = "`--expect-status` and `--expect-body` need a `--check-network http(s)://...`"
-        raise UsageError(message)
+        with origin.of("expect-status", "expect-body"):
+            raise UsageError(message)
     if given["refresh"] and given["offline"]:
         message = "`--refresh` fetches, and `--offline` does not"
         raise UsageError(message, hint="leave one of them out")
+    with origin.of("steps", "upgrade-from"):
+        steps = course(given["steps"], upgrades=bool(given["upgrade_from"]))
     older: tuple[str, ...] = given["upgrade_from"]
     from_repository = older == (REPOSITORY,)
     return Plan(
@@ -200,28 +212,30 @@ def _plan(given: dict[str, Any]) -> Plan:
         timeout=given["timeout"],
         boot_timeout=given["boot_timeout"],
         discover=given["discover"],
-        steps=course(given["steps"], upgrades=bool(older)),
+        steps=steps,
         upgrade_from=() if from_repository else older,
         from_repository=from_repository,
         keep=given["keep"],
         setup=given["setup"],
         refresh=given["refresh"],
         offline=given["offline"],
+        expected=origin.expectations,
     )
 
 
-def _questions(given: dict[str, Any]) -> Iterator[Question]:
+def _questions(given: dict[str, Any], origin: Origin) -> Iterator[Question]:
     """Turn the `--check-…` options into questions, and refuse what cannot be asked."""
     from postroj.probe import ports
     from postroj.probe.question import Question
 
     for kind in CheckKind:
         for subject in given[f"{kind}s"]:
-            if kind is CheckKind.NETWORK:
-                ports.endpoint(subject)
-            if kind is CheckKind.FILE and not subject.startswith("/"):
-                message = f"`--check-file` takes an absolute path of the guest, not '{subject}'"
-                raise UsageError(message)
+            with origin.of(f"check-{kind}"):
+                if kind is CheckKind.NETWORK:
+                    ports.endpoint(subject)
+                if kind is CheckKind.FILE and not subject.startswith("/"):
+                    message = f"`--check-file` takes an absolute path of the guest, not '{subject}'"
+                    raise UsageError(message)
             yield Question(kind=kind, subject=subject)
 
 

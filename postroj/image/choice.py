@@ -73,6 +73,23 @@ def _each_once(
     return list(dict.fromkeys(chain.from_iterable(found)))
 
 
+def meant(text: str) -> list[str]:
+    """Return the names of all images that a name or a pattern stands for, supported or not.
+
+    :raises UsageError: if there is none.
+    """
+    known = catalog.names()
+    imported = [record.name for record in _records() if record.name not in known]
+    own = [name for name in imported if fnmatchcase(name, text.lower())]
+    try:
+        entries = catalog.matching([text]) if is_pattern(text) else [catalog.find(text)]
+    except UsageError:
+        if not own:
+            raise
+        entries = []
+    return [*own, *(entry.name for entry in entries)]
+
+
 def _cached(managers: Collection[Manager]) -> list[str]:
     cached = {record.name for record in _records()}
     fit = _fit(catalog.entries(), managers, architecture())

@@ -144,6 +144,14 @@ def binds(packages: Sequence[PackageFile]) -> tuple[Bind, ...]:
     )
 
 
+def fitting(packages: Sequence[PackageFile], manager: Manager | None) -> Sequence[PackageFile]:
+    """Return the packages that a package manager installs; all, if it installs none of them.
+
+    So .deb and .rpm files of one project can be given together: each image gets its own.
+    """
+    return [file for file in packages if manager in INSTALLERS[file.format]] or packages
+
+
 def unfit(packages: Sequence[PackageFile], manager: Manager | None) -> str:
     """Say which of the packages a package manager does not install; '' if it installs all.
 

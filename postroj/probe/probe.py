@@ -5,17 +5,17 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from postroj.container.guest import Guest
 from postroj.container.nspawn import GuestSpec
 from postroj.errors import PostrojError
 from postroj.model import CheckKind, Outcome, ProbeResult, StepName, StepResult
-from postroj.probe import checks, continuity, gone, residue, snapshot
+from postroj.probe import checks, continuity, expectations, gone, residue, snapshot
 from postroj.probe.course import LEAVING
 from postroj.probe.look import Look
 from postroj.probe.managers import manager_of
-from postroj.probe.package import binds, unfit
+from postroj.probe.package import binds, fitting, unfit
 from postroj.probe.steps import Bench, Journey
 from postroj.probe.unitstate import unit_name
 
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from postroj.model import CheckResult, Image, NetworkMode
+    from postroj.probe.audience import Audience
     from postroj.probe.checks import Manners, Question
+    from postroj.probe.expectations import Expectations
     from postroj.probe.package import PackageFile
 
 NOT_INSTALLED = "the package was not installed"
@@ -59,32 +61,22 @@ class Plan:
     """Whether to make anew what is kept between runs."""
     offline: bool = False
     """Whether to do with what is kept, and fetch nothing."""
-
-
-class Audience(Protocol):
-    """Who is told how a probe goes while it goes."""
-
-    def begin_probe(self, image: str, package: str) -> None:
-        """Hear that a probe begins."""
-
-    def begin_part(self, part: str) -> None:
-        """Hear what takes a while now: one of the parts of `ProbeResult.timings`."""
-
-    def end_step(self, step: StepResult) -> None:
-        """Hear how a step went; its checks follow."""
-
-    def end_check(self, check: CheckResult) -> None:
-        """Hear an answer."""
-
-    def end_probe(self, probe: ProbeResult) -> None:
-        """Hear the verdict."""
+    expected: Expectations = ()
+    """What is known to fail, and where."""
 
 
 def probe(
     image: Image, packages: Sequence[PackageFile], plan: Plan, audience: Audience
 ) -> ProbeResult:
-    """Probe packages on an image. What goes wrong on our side becomes the outcome `ERROR`."""
+    """Probe packages on an image: those of them that its package manager installs, if any.
+
+    What goes wrong on our side becomes the outcome `ERROR`.
+    """
     began = time.monotonic()
+    expected = expectations.of(plan.expected, image.name)
+    audience = expectations.Excusing(audience, expected)
+    packages = fitting(packages, image.manager)
+    plan = replace(plan, older=tuple(fitting(plan.older, image.manager)))
     package = " ".join(file.name for file in packages)
     timings: dict[str, float] = {}
     done: list[StepResult] = []
@@ -116,6 +108,7 @@ def probe(
         timings=timings,
         guest=ours.name if ours and ours.kept else "",
     )
+    result = expectations.excused(result, expected)
     audience.end_probe(result)
     return result
 

@@ -58,6 +58,8 @@ class Suite:
     seconds: float
     cases: tuple[Case, ...]
     discovered: Discovery | None
+    notes: tuple[str, ...]
+    """What else is to be said, as sentences."""
 
     def count(self, outcome: Outcome) -> int:
         """Of how many cases this is the outcome."""
@@ -84,6 +86,7 @@ def _suite(probe: ProbeResult, *, alone: bool) -> Suite:
         seconds=probe.timings.get("total", sum(case.seconds for case in cases)),
         cases=cases,
         discovered=next((step.discovered for step in probe.steps if step.discovered), None),
+        notes=tuple(map(visible, probe.notes)),
     )
 
 

@@ -50,6 +50,11 @@ def commands(report: Report) -> str:
         for number, case in enumerate(suite.bad)
     ]
     lines = [line for _, line in sorted(found, key=lambda pair: pair[0])]
+    lines += [
+        f"::notice title={_property(suite.name)}::{_data(note)}"
+        for suite in suites(report)
+        for note in suite.notes
+    ]
     if report.outcome is Outcome.SKIP:
         lines.append("::warning title=postroj::nothing was tested")
     return "\n".join(lines)
@@ -74,6 +79,7 @@ def summary(report: Report, *, room: int = LIMIT) -> str:
     parts = [f"## {SIGN[report.outcome]}: {packages or 'nothing was tested'}\n"]
     if found:
         parts.append("\n".join([HEAD, *map(_row, found)]) + "\n")
+    parts += [f"{_code(s.name)} {_text(note)}\n" for s in found for note in s.notes]
     parts += [_details(suite.name, case) for suite in found for case in suite.bad]
     return _fitting(parts, room)
 

@@ -67,6 +67,9 @@ def _add_verdict(body: Element, report: Report, found: Sequence[Suite]) -> None:
     answers = _counted(case.outcome for suite in found for case in suite.cases)
     if found:
         add(header, "p", f"images: {images}; steps and checks: {answers}")
+    for suite in found:
+        for note in suite.notes:
+            add(header, "p", f"{suite.name}: {note}", class_="note")
     legend = add(header, "p", class_="legend")
     for outcome in WORST_FIRST:
         word = add(add(legend, "span"), "span", outcome, class_=f"badge {outcome}")

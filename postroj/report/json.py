@@ -29,6 +29,7 @@ def _probe(probe: ProbeResult) -> dict[str, Any]:
         "outcome": probe.outcome,
         "reason": probe.reason,
         "hint": probe.hint,
+        "notes": list(probe.notes),
         "steps": [_step(step) for step in probe.steps],
         "guest": probe.guest,
         "timings": {part: _seconds(seconds) for part, seconds in probe.timings.items()},

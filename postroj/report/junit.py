@@ -39,6 +39,8 @@ def _add_suite(root: Element, suite: Suite) -> None:
     element = add(root, "testsuite", name=suite.name, **_numbers([suite]), skipped=skipped)
     properties = add(element, "properties")
     add(properties, "property", name="package", value=suite.package)
+    for note in suite.notes:
+        add(properties, "property", name="note", value=note)
     for case in suite.cases:
         _add_case(element, suite, case)
 
@@ -53,6 +55,8 @@ def _add_case(parent: Element, suite: Suite, case: Case) -> None:
     if case.outcome is not Outcome.SKIP:
         bad.set("type", case.outcome)
         bad.text = "\n".join(case.told)
+    elif case.evidence:
+        add(element, "system-out", "\n".join(case.told))
 
 
 def _numbers(found: Iterable[Suite]) -> dict[str, str]:

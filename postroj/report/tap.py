@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 
 def render(report: Report) -> str:
     """Return the report as lines, to be written as UTF-8."""
-    points = [(suite.name, case) for suite in suites(report) for case in suite.cases]
+    found = suites(report)
+    points = [(suite.name, case) for suite in found for case in suite.cases]
     plan = f"1..{len(points)}" if points else "1..0 # SKIP nothing was tested"
     lines = ["TAP version 13", plan]
     for number, (image, case) in enumerate(points, start=1):
         lines += _point(number, image, case)
+    lines += [f"# {suite.name}: {note}" for suite in found for note in suite.notes]
     return "\n".join(lines)
 
 

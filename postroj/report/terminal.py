@@ -92,6 +92,8 @@ class Terminal:
             self._hint(probe.hint)
         if probe.guest:
             self.write(f"  kept: postroj exec {probe.guest} · postroj stop {probe.guest}")
+        for note in probe.notes:
+            self.write(f"{INDENT}note: {visible(note)}")
 
     def end_report(self, report: Report, seconds: float | None = None) -> None:
         """Tell the verdict; `seconds` are those of all, where probes went on at once."""

@@ -245,7 +245,6 @@ def test_what_cannot_be_asked(argv: list[str], words: str) -> None:
 @pytest.mark.parametrize(
     "argv",
     [
-        [],
         ["-p", "x.deb", "--settle", "-1"],
         ["-p", "x.deb", "--timeout", "soon"],
         ["-p", "x.deb", "--expect-status", "ok"],

@@ -23,14 +23,16 @@ MAY_IMPORT = {
     "image": GROUND,
     "container": GROUND,
     "probe": PROBING,
+    "capacity": GROUND,
     "prepare": GROUND | {"image", "container"},
     "warm": PROBING,
-    "matrix": PROBING | {"prepare", "warm"},
+    "matrix": PROBING | {"prepare", "capacity", "warm"},
     "selftest": PROBING | {"prepare", "matrix"},
     "doctor": GROUND,
     "fleet": WORDS,
+    "project": PROBING,
     "report": WORDS,
-    "cli": PROBING | {"prepare", "matrix", "selftest", "doctor", "fleet", "report"},
+    "cli": PROBING | {"prepare", "matrix", "selftest", "doctor", "fleet", "project", "report"},
     "__main__": {"cli"},
 }
 """Which rooms of the house a room may import, beside itself and the version in `postroj`."""

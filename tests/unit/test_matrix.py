@@ -7,12 +7,14 @@ import signal
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
 from postroj import matrix, paths
+from postroj.capacity import jobs_for
 from postroj.container import lifeline, roster
 from postroj.errors import GuestError, ImageError, Interrupted, UsageError
 from postroj.model import (
@@ -27,6 +29,7 @@ from postroj.model import (
     StepResult,
 )
 from postroj.probe.checks import Manners, Question
+from postroj.probe.expectations import Expectation
 from postroj.probe.probe import Plan
 from tests.support import debs
 
@@ -149,6 +152,25 @@ def test_every_image_in_order(lab: Lab, deb: Path) -> None:
     assert list(outcomes(findings)) == [B, A]
     assert findings.interruption is None
     assert not downloads()
+
+
+def test_what_is_expected_to_be_skipped_is_not_even_pulled(lab: Lab, deb: Path) -> None:
+    known = Expectation(
+        images=frozenset({"ubuntu-noble", B}),
+        outcome=Outcome.SKIP,
+        reason="no libx there",
+        until=date(2027, 1, 31),
+        expired=False,
+    )
+    ear = Ear()
+    plan = replace(PLAN, expected=(known,))
+    findings = run(["ubuntu-noble", A, B], deb, plan=plan, ear=ear)
+    assert lab.probed == [A]
+    assert outcomes(findings) == {"ubuntu-noble": "skip", A: "pass", B: "skip"}
+    (step,) = findings.report.probes[0].steps
+    assert step.reason == "not tried: no libx there (until 2027-01-31)"
+    assert step in ear.told
+    assert run([B], deb, plan=plan).report.outcome is Outcome.SKIP
 
 
 def test_what_to_upgrade_from_may_have_the_same_name(
@@ -408,7 +430,7 @@ def test_a_mistake_of_ours_is_not_hidden(lab: Lab, deb: Path) -> None:
     ("cores", "gigabytes", "jobs"), [(1, 8, 2), (2, 24, 4), (16, 8, 8), (64, 512, 128), (4, 0.5, 1)]
 )
 def test_jobs_for(cores: int, gigabytes: float, jobs: int) -> None:
-    assert matrix.jobs_for(cores, int(gigabytes * 2**30)) == jobs
+    assert jobs_for(cores, int(gigabytes * 2**30)) == jobs
 
 
 def test_jobs_of_this_host(lab: Lab, deb: Path) -> None:

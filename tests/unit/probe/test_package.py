@@ -21,7 +21,7 @@ from postroj.errors import DownloadError, PackageError, UsageError
 from postroj.model import Manager
 from postroj.probe import formats, package
 from postroj.probe.formats import Format
-from postroj.probe.package import GUEST_DIR, PackageFile, fetch, recognise, unfit
+from postroj.probe.package import GUEST_DIR, PackageFile, fetch, fitting, recognise, unfit
 from tests.support import debs, pacman, rpms
 
 if TYPE_CHECKING:
@@ -236,6 +236,9 @@ def test_which_manager_installs_which_format() -> None:
     assert unfit([deb], Manager.APT) == unfit([rpm], Manager.DNF) == unfit([rpm], Manager.ZYPPER)
     assert not unfit([deb], Manager.APT)
     assert unfit([deb, rpm], Manager.APT) == "'x.rpm' is for dnf or zypper, the guest has 'apt'"
+    assert fitting([deb, rpm], Manager.APT) == [deb]
+    assert fitting([deb, rpm], Manager.DNF) == [rpm]
+    assert fitting([deb, rpm], Manager.PACMAN) == [deb, rpm]  # which is unfit, and is told as such
     assert unfit([file("x", Format.PACMAN)], None) == (
         "'x' is for pacman, the guest has no package manager that postroj knows"
     )

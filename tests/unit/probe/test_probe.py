@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,7 @@ from postroj.model import (
 )
 from postroj.probe import probe, steps
 from postroj.probe.checks import Manners, Question
+from postroj.probe.expectations import Expectation
 from postroj.probe.formats import Format
 from postroj.probe.managers.apt import FILES, Apt
 from postroj.probe.package import PackageFile
@@ -110,6 +113,60 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[ProbeResult, Ear
     return run
 
 
+def test_an_image_gets_the_packages_that_its_manager_installs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    specs: list[GuestSpec] = []
+
+    @contextmanager
+    def boot(spec: GuestSpec) -> Iterator[Any]:
+        specs.append(spec)
+        yield as_guest(FakeGuest(fine))
+
+    monkeypatch.setattr(probe, "Guest", boot)
+    foreign = PackageFile(path=Path("/y.rpm"), format=Format.RPM)
+    older = (PackageFile(path=Path("/z.rpm"), format=Format.RPM), SECOND)
+    result = probe.probe(IMAGE, [foreign, PACKAGE], replace(PLAN, older=older), Ear())
+    assert (result.outcome, result.package) == (Outcome.PASS, "x_1.0_all.deb")
+    assert [bind.source for bind in specs[0].binds] == [PACKAGE.path, SECOND.path]
+
+
+def test_what_is_expected_to_fail_is_told_and_reported_as_a_skip(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @contextmanager
+    def boot(spec: GuestSpec) -> Iterator[Any]:
+        message = "no"
+        raise GuestError(message)
+        yield
+
+    known = Expectation(
+        images=frozenset({IMAGE.name}),
+        outcome=Outcome.FAIL,
+        reason="bug 7",
+        until=date(2027, 1, 31),
+        expired=False,
+    )
+    plan = replace(
+        PLAN, expected=(known, replace(known, images=frozenset({"debian-sid"}), expired=True))
+    )
+
+    @contextmanager
+    def fake(spec: GuestSpec) -> Iterator[Any]:
+        yield as_guest(FakeGuest(lambda argv: (1, "") if argv[-1] == "true" else fine(argv)))
+
+    monkeypatch.setattr(probe, "Guest", fake)
+    ear = Ear()
+    result = probe.probe(IMAGE, [PACKAGE], plan, ear)
+    (check,) = [c for c in result.steps[0].checks if c.kind is CheckKind.COMMAND]
+    assert check.outcome is Outcome.SKIP
+    assert check.reason.startswith("expected to fail: bug 7 (until 2027-01-31)\nstatus 1")
+    assert check in ear.told
+    assert (result.outcome, result.notes) == (Outcome.PASS, ())
+    monkeypatch.setattr(probe, "Guest", boot)
+    assert probe.probe(IMAGE, [PACKAGE], plan, Ear()).outcome is Outcome.ERROR
+
+
 def test_it_passes(run: Callable[..., tuple[ProbeResult, Ear]]) -> None:
     result, ear = run(fine)
     assert result.outcome is Outcome.PASS
@@ -185,13 +242,13 @@ def test_a_package_for_another_manager_is_not_tested(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(probe, "Guest", None)  # none is booted
     ear = Ear()
     foreign = PackageFile(path=Path("/y.rpm"), format=Format.RPM)
-    result = probe.probe(IMAGE, [PACKAGE, foreign], PLAN, ear)
+    result = probe.probe(IMAGE, [foreign], PLAN, ear)
     (step,) = result.steps
     assert (result.outcome, step.outcome) == (Outcome.SKIP, Outcome.SKIP)
     assert step.reason == "'y.rpm' is for dnf or zypper, the guest has 'apt'"
     assert [check.outcome for check in step.checks] == [Outcome.SKIP]
     assert ear.told == [
-        ("debian-trixie", "x_1.0_all.deb y.rpm"),
+        ("debian-trixie", "y.rpm"),
         step,
         *step.checks,
         result,

@@ -88,6 +88,7 @@ ODD = Report(
             package=HOSTILE,
             reason="\n".join(LINES),
             hint=HOSTILE,
+            notes=(HOSTILE,),
         ),
         probe(
             "debian-sid",

@@ -16,7 +16,7 @@ from postroj.report import github
 from postroj.report.cases import suites
 from tests.unit.report.samples import HOSTILE, NOTHING, ODD, SAMPLE, check, probe
 
-COMMAND = re.compile(r"::error title=(?P<title>[^:,\r\n]+)::(?P<message>[^\r\n]*)")
+COMMAND = re.compile(r"::(?:error|notice) title=(?P<title>[^:,\r\n]+)::(?P<message>[^\r\n]*)")
 
 
 def decoded(text: str) -> str:
@@ -45,12 +45,15 @@ def test_one_of_each_image_comes_first() -> None:
 
 def test_commands_cannot_be_forged() -> None:
     bad = [(suite, case) for suite in suites(ODD) for case in suite.bad]
+    notes = [(suite.name, note) for suite in suites(ODD) for note in suite.notes]
     lines = github.commands(ODD).split("\n")
-    assert len(lines) == len(bad)
+    assert len(notes) == 1
+    assert len(lines) == len(bad) + len(notes)
     matches = [COMMAND.fullmatch(line) for line in lines]
     assert all(matches)
     found = {(decoded(m["title"]), decoded(m["message"])) for m in matches if m}
-    assert found == {(f"{s.name}: {c.name}", "\n".join(c.told)) for s, c in bad}
+    told = {(f"{s.name}: {c.name}", "\n".join(c.told)) for s, c in bad}
+    assert found == told | set(notes)
 
 
 def test_no_command_when_all_is_well() -> None:
@@ -121,7 +124,7 @@ def test_a_reader_of_markdown_finds_a_table_and_folds(report: Report) -> None:
     }
     assert counts["tr"] == len(report.probes) + 1
     frame = {"h2", "table", "thead", "tbody", "tr", "th", "td", "code", "br"}
-    assert set(counts) <= frame | {"details", "summary", "pre"}
+    assert set(counts) <= frame | {"details", "summary", "pre", "p"}
 
 
 def test_every_fold_is_closed() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -96,3 +97,8 @@ def test_nothing() -> None:
     page = Page(render(NOTHING))
     assert page.of("h1") == ["nothing was tested"]
     assert not [tag for tag, _ in page.tags if tag == "table"]
+
+
+def test_notes_are_read_without_unfolding_anything() -> None:
+    noted = replace(probe("debian-sid", check(Outcome.PASS)), notes=("it can go",))
+    assert '<p class="note">debian-sid: it can go</p>' in render(Report(probes=(noted,)))

@@ -53,6 +53,7 @@ def test_golden() -> None:
                 "outcome": "fail",
                 "reason": "",
                 "hint": "",
+                "notes": [],
                 "steps": [
                     {
                         "name": "install",
@@ -98,6 +99,7 @@ def test_a_probe_that_did_not_begin() -> None:
         "outcome": "error",
         "reason": "no guest",
         "hint": "try again",
+        "notes": [],
         "steps": [],
         "guest": "",
         "timings": {},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -41,7 +42,8 @@ def words(report: Report) -> list[str]:
 
 @pytest.mark.parametrize("report", [SAMPLE, ODD])
 def test_python_finds_every_outcome_again(report: Report) -> None:
-    version, plan, *points = Parser().parse_text(render(report))
+    lines = Parser().parse_text(render(report))
+    version, plan, *points = (line for line in lines if line.category != "diagnostic")
     assert version.version == 13
     assert plan.expected_tests == len(points)
     assert [point.category for point in points] == ["test"] * len(points)
@@ -82,6 +84,14 @@ def test_the_text() -> None:
         '  evidence: "listens: 127.0.0.1:6379"\n'
         "  ...\n"
     ) in text
+
+
+def test_a_note_is_a_comment() -> None:
+    (line,) = [line for line in render(ODD).splitlines() if line.startswith("# ")]
+    assert render(ODD).splitlines()[-1] == line
+    (probe,) = [probe for probe in SAMPLE.probes if probe.image == "debian-sid"]
+    noted = replace(probe, notes=("it can go",))
+    assert render(Report(probes=(noted,))).endswith("\n# debian-sid: it can go")
 
 
 def test_no_package_can_call_its_failure_skipped() -> None:

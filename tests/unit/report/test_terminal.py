@@ -57,6 +57,14 @@ def told(result: ProbeResult, *, colour: bool = False, width: int = 20) -> list[
     return lines
 
 
+def test_notes() -> None:
+    lines = told(probe(check(), notes=("it can go", HOSTILE)))
+    assert lines[-3:-1] == [
+        "          note: it can go",
+        "          note: red\\x08\\x9b31m\\x7f\\u202e",
+    ]
+
+
 def test_all_passed() -> None:
     url = "tcp://127.0.0.1:6379"
     network = check(kind=CheckKind.NETWORK, subject=url, reason="connected after 0.1 s", seconds=0)

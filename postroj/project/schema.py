@@ -1,0 +1,63 @@
+"""The JSON schema of the file, for editors: made of the same keys that read it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from postroj.project.keys import EXPECT, EXPECT_KEYS, KEYS, Form
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from postroj.project.keys import Key
+
+DIALECT = "http://json-schema.org/draft-07/schema#"
+"""The one that editors know best."""
+
+
+def document() -> dict[str, Any]:
+    """Return the schema of `postroj.toml`."""
+    schema = _table(KEYS)
+    schema["properties"][EXPECT] = {
+        "description": "What is known to fail, or not worth a try, and until when.",
+        "type": "array",
+        "items": _table(EXPECT_KEYS),
+    }
+    return {"$schema": DIALECT, "title": "postroj.toml", **schema}
+
+
+def _table(keys: Sequence[Key]) -> dict[str, Any]:
+    table: dict[str, Any] = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {key.name: {"description": key.text, **_value(key)} for key in keys},
+    }
+    if needed := [key.name for key in keys if key.needed]:
+        table["required"] = needed
+    return table
+
+
+def _value(key: Key) -> dict[str, Any]:
+    match key.form:
+        case Form.TEXT:
+            return _text(key)
+        case Form.TEXTS:
+            texts = {"type": "array", "items": _text(key), "minItems": 1}
+            return {"anyOf": [_text(key), texts]}
+        case Form.SECONDS if key.least is None:
+            return {"type": "number", "exclusiveMinimum": 0}
+        case Form.SECONDS:
+            return {"type": "number", "minimum": key.least}
+        case Form.NUMBER:
+            least = {} if key.least is None else {"minimum": key.least}
+            return {"type": "integer", **least}
+        case Form.FLAG:
+            return {"type": "boolean"}
+        case Form.DATE:
+            return {"type": "string", "format": "date"}
+
+
+def _text(key: Key) -> dict[str, Any]:
+    if key.choices:
+        return {"enum": [str(choice) for choice in key.choices]}
+    return {"type": "string", "minLength": 1}

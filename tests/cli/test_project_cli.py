@@ -1,0 +1,212 @@
+"""The file of a project behind `postroj pkgprobe`: what it fills in, and how it is refused."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from postroj import matrix
+from postroj.cli.probe import pkgprobe
+from postroj.container import guest
+from postroj.errors import UsageError
+from postroj.matrix import Findings
+from postroj.model import CheckKind, NetworkMode, Outcome, ProbeResult, Report, StepName
+from tests.support.cli import postroj
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from postroj.probe.probe import Plan
+
+FILE = """\
+package = "dist/*.deb"
+image = ["debian-sid", "debian-trixie"]
+check-unit = "x"
+check-network = ["tcp://127.0.0.1:80", "http://127.0.0.1/"]
+check-command = ["true"]
+expect-status = 404
+discover = false
+steps = ["install", "reboot"]
+settle = 0
+timeout = 7
+network = "none"
+jobs = 2
+fail-fast = true
+report = "json=report.json"
+
+[[expect]]
+image = "debian-sid"
+outcome = "fail"
+reason = "bug 7"
+until = 2999-01-01
+"""
+
+
+class Recorder:
+    """Stands in for `matrix.probe_all`."""
+
+    images: tuple[str, ...]
+    packages: tuple[str, ...]
+    plan: Plan
+    how: dict[str, Any]
+
+    def __call__(
+        self, images: Any, packages: Any, digests: Any, plan: Plan, stage: Any, **how: Any
+    ) -> Findings:
+        self.images, self.packages, self.plan, self.how = images, packages, plan, how
+        probe = ProbeResult(image="debian-sid", package="x.deb", notes=("a note",))
+        return Findings(report=Report(probes=(probe,)), seconds=1)
+
+    def asked(self, kind: CheckKind) -> list[str]:
+        return [one.subject for one in self.plan.questions if one.kind is kind]
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Recorder:
+    recorder = Recorder()
+    monkeypatch.setattr(matrix, "probe_all", recorder)
+    monkeypatch.setattr(guest, "require_root", lambda: None)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dist").mkdir()
+    (tmp_path / "dist" / "x.deb").touch()
+    (tmp_path / "postroj.toml").write_text(FILE)
+    return recorder
+
+
+def run(*argv: str) -> int:
+    done = CliRunner().invoke(pkgprobe, argv, standalone_mode=False)
+    if done.exception:
+        raise done.exception
+    status: int = done.return_value
+    return status
+
+
+def test_all_comes_from_the_file(seen: Recorder, tmp_path: Path) -> None:
+    assert run() == 3
+    assert seen.packages == (f"{tmp_path}/dist/x.deb",)
+    assert seen.images == ("debian-sid", "debian-trixie")
+    assert seen.asked(CheckKind.UNIT) == ["x"]
+    assert seen.asked(CheckKind.NETWORK) == ["tcp://127.0.0.1:80", "http://127.0.0.1/"]
+    assert seen.asked(CheckKind.COMMAND) == ["true"]
+    plan = seen.plan
+    assert plan.manners.expected.status == 404
+    assert plan.steps == (StepName.INSTALL, StepName.REBOOT)
+    assert (plan.manners.settle, plan.timeout, plan.boot_timeout) == (0, 7, 60)
+    assert (plan.discover, plan.network) == (False, NetworkMode.NONE)
+    assert seen.how == {"jobs": 2, "fail_fast": True}
+    (known,) = plan.expected
+    assert (known.reason, known.until, known.outcome) == (
+        "bug 7",
+        date(2999, 1, 1),
+        Outcome.FAIL,
+    )
+    written = json.loads((tmp_path / "report.json").read_text())
+    assert written["probes"][0]["notes"] == ["a note"]
+
+
+def test_the_command_line_wins_option_by_option(seen: Recorder) -> None:
+    run(
+        *("--package", "y.deb", "--check-unit", "y", "--check-unit", "z", "--discover"),
+        *("--steps", "all", "--settle", "3", "--network", "private", "--keep-going"),
+    )
+    assert seen.packages == ("y.deb",)
+    assert seen.images == ("debian-sid", "debian-trixie")
+    assert seen.asked(CheckKind.UNIT) == ["y", "z"]
+    assert seen.asked(CheckKind.COMMAND) == ["true"]
+    assert (seen.plan.manners.settle, seen.plan.timeout) == (3, 7)
+    assert (seen.plan.discover, seen.plan.network) == (True, NetworkMode.PRIVATE)
+    assert StepName.PURGE in seen.plan.steps
+    assert seen.how == {"jobs": 2, "fail_fast": False}
+
+
+def test_a_pattern_that_matches_nothing_is_no_matter_where_it_is_not_used(
+    seen: Recorder, tmp_path: Path
+) -> None:
+    (tmp_path / "dist" / "x.deb").unlink()
+    run("--package", "y.deb")
+    with pytest.raises(UsageError, match=r"^postroj.toml:1: `package`: no file matches 'dist/"):
+        run()
+
+
+def test_another_file_and_none(seen: Recorder, tmp_path: Path) -> None:
+    (tmp_path / "other.toml").write_text("image = 'debian-bookworm'\npackage = 'dist/x.deb'\n")
+    run("--project", "other.toml")
+    assert seen.images == ("debian-bookworm",)
+    assert not seen.plan.expected
+    run("--no-project", "--package", "y.deb")
+    assert not seen.images
+    with pytest.raises(UsageError, match="exclude each other"):
+        run("--no-project", "--project", "other.toml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('"true"', "1", "5: `check-command`: takes a string"),
+        ("tcp://127.0.0.1:80", "ftp://x", "4: `check-network`: 'ftp://x'"),
+        ('check-unit = "x"', 'check-file = "x"', "3: `check-file`: `--check-file` takes an absol"),
+        ('"install", "reboot"', '"reboot"', "8: `steps`: `--steps reboot` cannot be done"),
+        ('"debian-trixie"', '"debian-tricksy"', "2: `image`: no image is named 'debian-tricksy'"),
+        ("json=report.json", "json=nowhere/x", "14: `report`: '"),
+        (
+            ', "http://127.0.0.1/"',
+            "",
+            "6: `expect-status`: `--expect-status` and `--expect-body` need",
+        ),
+    ],
+)
+def test_mistakes_are_told_with_file_line_and_key(
+    seen: Recorder, tmp_path: Path, old: str, new: str, words: str
+) -> None:
+    assert FILE.count(old) == 1
+    (tmp_path / "postroj.toml").write_text(FILE.replace(old, new))
+    with pytest.raises(UsageError) as caught:
+        run()
+    assert caught.value.message.startswith(f"postroj.toml:{words}")
+
+
+def test_a_key_without_an_option_is_refused(
+    seen: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = [param for param in pkgprobe.params if param.name != "jobs"]
+    monkeypatch.setattr(pkgprobe, "params", others)
+    with pytest.raises(UsageError, match=r"^postroj.toml:12: `jobs`: this postroj cannot do that"):
+        run()
+
+
+def test_what_was_typed_is_not_blamed_on_the_file(seen: Recorder) -> None:
+    with pytest.raises(UsageError, match=r"^no image is named 'debian-tricksy'"):
+        run("--image", "debian-tricksy")
+
+
+def test_no_package_at_all(seen: Recorder, tmp_path: Path) -> None:
+    (tmp_path / "postroj.toml").write_text("jobs = 1\n")
+    done = postroj("pkgprobe")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "error: 'postroj.toml' names no package\n" in done.stderr
+    done = postroj("pkgprobe", "--no-project")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "error: no package is given\n\n"
+        'hint: `--package FILE_OR_URL`, or a line `package = "dist/*.deb"` in a file postroj.toml\n'
+    )
+
+
+def test_a_mistake_as_users_see_it(seen: Recorder, tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "postroj.toml").write_text("package = 'x'\nimages = ['debian-sid']\n")
+    done = postroj("pkgprobe", cwd=tmp_path / "dist")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "error: ../postroj.toml:2: `images`: there is no such key\n\nhint: did you mean `image`?\n"
+    )
+
+
+def test_the_schema_is_printed() -> None:
+    done = postroj("pkgprobe", "--project-schema")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["properties"]["jobs"]["minimum"] == 1

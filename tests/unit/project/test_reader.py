@@ -1,0 +1,260 @@
+"""The file of a project: what is read, and how every mistake is told."""
+
+from __future__ import annotations
+
+import os
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from postroj.errors import UsageError
+from postroj.model import Outcome, StepName
+from postroj.project import source
+from postroj.project.reader import Project, read
+
+TODAY = date(2026, 11, 21)
+
+WHOLE = """\
+# what is probed
+package = ["dist/*.deb", "https://mirror.example/y.rpm"]
+image = "debian-*"
+steps = [
+    "install",
+    "reboot",
+]
+settle = 0
+timeout = 1.5
+discover = false
+report = ["json=out/report.json", "github"]
+upgrade-from = "repo"
+
+[[expect]]
+image = ["debian-sid", "debian-1?"]
+outcome = "fail"
+reason = "bug 7"
+until = 2026-11-21
+step = "reboot"
+check = "x.service"
+
+[[expect]]
+image = "debian-sid"
+outcome = "skip"
+reason = '''too
+new'''
+until = 2026-11-20
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("POSTROJ_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def written(text: str, name: str = "postroj.toml") -> Project:
+    Path(name).write_text(text)
+    return read(source.named(Path(name)), TODAY)
+
+
+def error_of(text: str, name: str = "postroj.toml") -> UsageError:
+    with pytest.raises(UsageError) as caught:
+        written(text, name)
+    return caught.value
+
+
+def test_all_is_read(folder: Path) -> None:
+    project = written(WHOLE)
+    assert project.values == {
+        "package": ("dist/*.deb", "https://mirror.example/y.rpm"),
+        "image": ("debian-*",),
+        "steps": ("install", "reboot"),
+        "settle": 0,
+        "timeout": 1.5,
+        "discover": False,
+        "report": ("json=out/report.json", "github"),
+        "upgrade-from": ("repo",),
+    }
+    known, old = project.expectations
+    assert {"debian-sid", "debian-trixie", "debian-bullseye"} <= known.images
+    assert "ubuntu-noble" not in known.images
+    assert (known.outcome, known.step, known.checks) == (
+        Outcome.FAIL,
+        StepName.REBOOT,
+        ("x.service",),
+    )
+    assert (known.until, known.expired) == (TODAY, False)
+    assert (old.images, old.outcome, old.expired, old.reason) == (
+        frozenset({"debian-sid"}),
+        Outcome.SKIP,
+        True,
+        "too new",
+    )
+
+
+def test_the_same_in_pyproject(folder: Path) -> None:
+    inner = WHOLE.replace("[[expect]]", "[[tool.postroj.expect]]")
+    text = f"[project]\nname = 'x'\n[tool.postroj]\n{inner}\n[tool.ruff]\n"
+    assert written(text, "pyproject.toml").values == written(WHOLE).values
+    bad = text.replace('"skip"', '"slip"')
+    assert error_of(bad, "pyproject.toml").message == (
+        "pyproject.toml:27: `expect.outcome`: takes 'fail' or 'skip', not 'slip'"
+    )
+
+
+EXPECT = '[[expect]]\nimage = "debian-sid"\noutcome = "fail"\nreason = "x"\nuntil = 2027-01-01\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ('a = """\nb\n"""\n\npackage = 1', 1, "`a`: there is no such key"),
+        ("package = 1", 1, "`package`: takes a string, or a list of strings, not a whole number"),
+        ("\n\npackage = []", 3, "`package`: is empty"),
+        ("package = [\n'a',\n1]", 1, "`package`: takes a string, or a list of strings, and has"),
+        ("package = ''", 1, "`package`: is empty"),
+        ("package = 'a\\u0000'".replace("'", '"'), 1, "`package`: holds a character NUL"),
+        ("settle = '3'", 1, "`settle`: takes a number, not a string"),
+        ("settle = -1", 1, "`settle`: takes a number of 0 or more, not -1"),
+        ("timeout = 0", 1, "`timeout`: takes a number above 0, not 0"),
+        ("timeout = inf", 1, "`timeout`: takes a number, not inf"),
+        ("timeout = nan", 1, "`timeout`: takes a number, not nan"),
+        ("jobs = true", 1, "`jobs`: takes a whole number, not true or false"),
+        ("jobs = 1.5", 1, "`jobs`: takes a whole number, not a number"),
+        ("jobs = 0", 1, "`jobs`: takes a whole number of 1 or more, not 0"),
+        ("discover = 1", 1, "`discover`: takes true or false, not a whole number"),
+        ("discover = 07:32:00", 1, "`discover`: takes true or false, not a time"),
+        ("network = 'public'", 1, "`network`: takes 'private' or 'host' or 'none', not 'public'"),
+        ("jobs = 1\nsteps = ['install',\n'x']", 2, "`steps`: takes 'all' or 'install' or"),
+        ("jobs = 1\n[expect]\n", 2, "`expect`: takes tables"),
+        ("expect = [1]", 1, "`expect`: takes tables"),
+        (EXPECT + "[[expect]]\n", 6, "`expect.image`: is missing"),
+        (EXPECT + "\n" + EXPECT.replace('reason = "x"', ""), 7, "`expect.reason`: is missing"),
+        (EXPECT.replace("2027-01-01", "'x'"), 5, "`expect.until`: takes a date without quotes"),
+        (EXPECT.replace("01-01", "01-01T00:00:00"), 5, "`expect.until`: takes a date without"),
+        (EXPECT + "untill = 1", 6, "`expect.untill`: there is no such key"),
+        (EXPECT.replace("-sid", "-std"), 2, "`expect.image`: no image is named 'debian-std'"),
+        (EXPECT.replace("-sid", "-x*"), 2, "`expect.image`: no image matches 'debian-x*'"),
+        (EXPECT.replace("fail", "skip") + "check='x'", 6, "`expect.check`: goes with the outcome"),
+        ("a = 1\nb = \n", 2, "this is not TOML: Invalid value"),
+        ("a = 1\na = 2\n", 2, "this is not TOML: Cannot overwrite a value"),
+        ("a = 1\nb = [", 2, "this is not TOML: "),
+    ],
+)
+def test_mistakes_are_named(folder: Path, text: str, line: int, words: str) -> None:
+    error = error_of(text)
+    assert error.message.startswith(f"postroj.toml:{line}: {words}")
+    assert error.exit_status == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("check_unit", "did you mean `check-unit`?"),
+        ("packages", "did you mean `package`?"),
+        ("expects", "did you mean `expect`?"),
+        ("qqq", "there are package, image"),
+    ],
+)
+def test_the_nearest_key_is_the_hint(folder: Path, key: str, hint: str) -> None:
+    assert error_of(f"{key} = 1").hint.startswith(hint)
+
+
+def test_lines_are_those_of_an_editor(folder: Path) -> None:
+    text = 'setup = """\n[image]\nimage = 1\n\x0b\n"""\r\n\r\n# image = 2\r\nimage = 3\r\n'
+    Path("postroj.toml").write_bytes(text.replace("\x0b", "\u2028").encode())
+    with pytest.raises(UsageError, match=r"^postroj.toml:8: `image`"):
+        read(source.named(Path("postroj.toml")), TODAY)
+
+
+def test_a_large_file_is_told_of_soon(folder: Path) -> None:
+    text = "".join(f"[tool.x{number}]\na = [\n1,\n]\n" for number in range(1000))
+    error = error_of(f"{text}[tool.postroj]\njobs = 0\n", "pyproject.toml")
+    assert error.message.startswith("pyproject.toml:4002: `jobs`")
+
+
+def test_paths_start_at_the_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("b_1.deb", "a_1.deb", "c.rpm", "odd[1].deb"):
+        (folder / name).touch()
+    (folder / "d.deb").mkdir()
+    patterns = ["*.deb", "a_?.deb", str(folder / "c*"), "odd[1].deb", "https://x.example/y*"]
+    Path("postroj.toml").write_text(f"package = {patterns}\nreport = 'tap=out.tap'\nsteps = 'all'")
+    (folder / "sub").mkdir()
+    monkeypatch.chdir("sub")
+    project = read(source.named(Path("../postroj.toml")), TODAY)
+    files = [f"{folder}/{name}" for name in ("a_1.deb", "b_1.deb", "odd[1].deb", "c.rpm")]
+    assert project.option("package") == (*files, "https://x.example/y*")
+    assert project.option("report") == (f"tap={folder}/out.tap",)
+    assert project.option("steps") == "all"
+
+
+def test_a_pattern_that_matches_nothing(folder: Path) -> None:
+    project = written("jobs = 1\nupgrade-from = ['repo', 'dist/*']")
+    with pytest.raises(UsageError) as caught:
+        project.option("upgrade-from")
+    assert caught.value.message == "postroj.toml:2: `upgrade-from`: no file matches 'dist/*'"
+    assert caught.value.hint.startswith("build the package first")
+
+
+def test_the_nearest_file_wins(folder: Path) -> None:
+    deep = folder / "a" / "b"
+    deep.mkdir(parents=True)
+    (folder / "postroj.toml").write_text("jobs = 1")
+    assert source.find(deep) is None  # no checkout: what is above is not ours
+    (folder / ".git").touch()
+    found = source.find(deep)
+    assert found
+    assert found.file == folder / "postroj.toml"
+    (folder / "a" / "pyproject.toml").write_text("[tool.other]\nname = 'postroj'")
+    again = source.find(deep)
+    assert again
+    assert again.file == folder / "postroj.toml"
+    (folder / "a" / "pyproject.toml").write_text("[tool.postroj]\njobs = 2")
+    nearer = source.find(deep)
+    assert nearer
+    assert nearer.file == folder / "a" / "pyproject.toml"
+    (folder / "a" / "postroj.toml").write_text("jobs = 3")
+    own = source.find(deep)
+    assert own
+    assert own.table == {"jobs": 3}
+
+
+def test_what_lies_above_the_checkout_is_not_ours(folder: Path) -> None:
+    (folder / "postroj.toml").write_text("jobs = 1")
+    (folder / "a" / ".git").mkdir(parents=True)
+    assert source.find(folder / "a") is None
+
+
+def test_a_broken_file_of_other_tools_does_not_matter(folder: Path) -> None:
+    (folder / "pyproject.toml").write_text("[tool.")
+    assert source.find(folder) is None
+
+
+def test_a_named_file_must_be_of_use(folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"^'nowhere' cannot be read$"):
+        source.named(Path("nowhere"))
+    (folder / "pyproject.toml").write_text("[tool.other]")
+    with pytest.raises(UsageError, match=r"^'pyproject.toml' has no table `tool.postroj`$"):
+        source.named(Path("pyproject.toml"))
+    (folder / "x.toml").write_bytes(b"\xff")
+    with pytest.raises(UsageError, match=r"^'x.toml' cannot be read$"):
+        source.named(Path("x.toml"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to others")
+def test_a_file_of_a_stranger_where_everybody_may_write(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SUDO_UID", raising=False)
+    file = folder / "postroj.toml"
+    file.write_text("jobs = 1")
+    os.chown(file, 12345, 12345)
+    assert source.find(folder)  # whoever owns the folder has put it there
+    folder.chmod(0o1777)
+    with pytest.raises(UsageError, match="another user's") as caught:
+        source.find(folder)
+    assert "`--project postroj.toml`" in caught.value.hint
+    assert source.named(file)
+    monkeypatch.setenv("SUDO_UID", "12345")
+    assert source.find(folder)
