@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import re
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from postroj import paths
 from postroj.container import lifeline
 from postroj.errors import PackageError, PostrojError, UsageError
+from postroj.handover import Handover
 from postroj.image import choice
 from postroj.locking import Claim, sweep
 from postroj.model import Manager, Outcome, ProbeResult, Report, StepName, StepResult
@@ -32,6 +34,7 @@ from postroj.probe.probe import Audience, probe
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
+    from postroj.container.guest import Guest
     from postroj.model import Image
     from postroj.probe.package import PackageFile
     from postroj.probe.probe import Plan
@@ -40,8 +43,6 @@ GUESTS_PER_CORE = 2
 """A guest mostly waits: for its boot, for the mirror, for a unit to settle."""
 GUEST_MEMORY = 1 << 30
 """Bytes that a guest may take; all that it writes is in memory."""
-HEARING = 0.2
-"""Seconds after which a signal is heard at the latest."""
 LOOK_AGAIN = 0.02
 """Seconds between two looks whether all guests have ended."""
 
@@ -90,6 +91,7 @@ def probe_all(
         found = package.fetch(packages, digests, claim.path)
         if plan.upgrade_from:
             plan = replace(plan, older=_older(plan.upgrade_from, claim.path / "older"))
+        plan = plan.pinned(found)
         began = time.monotonic()
         files: list[PackageFile] = []
         refusal: PackageError | None = None
@@ -100,7 +102,9 @@ def probe_all(
         names = choice.choose(images, _managers(files))
         jobs = min(len(names), jobs or jobs_for(*_host()))
         label = " ".join(path.name for path in found)
-        empty = [ProbeResult(image=name, package=label) for name in names]
+        empty = [
+            ProbeResult(image=name, package=label, reproduce=plan.command(name)) for name in names
+        ]
         run = _Run(empty, plan, stage.open(names, jobs), fail_fast=fail_fast)
         interruption = run.judge(refusal or files, jobs)
         report = Report(probes=tuple(run.results))
@@ -155,7 +159,8 @@ class _Run:
     ) -> None:
         self.results = list(results)
         """Empty ones, until they are replaced."""
-        self.plan = plan
+        self.plan = replace(plan, visit=self._visit) if plan.visit else plan
+        self.visit = plan.visit
         self.audiences = audiences
         self.fail_fast = fail_fast
         self.open = set(range(len(results)))
@@ -167,8 +172,8 @@ class _Run:
         """Set when nobody waits for verdicts any more."""
         self.enough = ""
         """Why that is so, if a verdict made it so."""
-        self.ended: SimpleQueue[BaseException | None] = SimpleQueue()
-        """One for each probe that a thread is done with: a mistake of ours, if there was one."""
+        self.handover = Handover(self.over)
+        """What threads are done with, and what they ask of the main one."""
 
     def judge(
         self, files: Sequence[PackageFile] | PackageError, jobs: int
@@ -225,7 +230,7 @@ class _Run:
             for thread in threads:
                 thread.start()
             for _ in images:
-                if mistake := self._next_end():
+                if mistake := self.handover.next_end():
                     raise mistake
                 if self.enough:
                     raise _Enough(self.enough)
@@ -234,15 +239,6 @@ class _Run:
             while any(thread.is_alive() for thread in threads):
                 lifeline.let_go_of_all()  # again and again, as one may just have begun
                 time.sleep(LOOK_AGAIN)
-
-    def _next_end(self) -> BaseException | None:
-        """Wait until a thread is done with a probe; what it left in `ended`.
-
-        A signal that comes just before a wait is heard after it only, so no wait is long.
-        """
-        while True:
-            with suppress(Empty):
-                return self.ended.get(timeout=HEARING)
 
     def _work(self, waiting: SimpleQueue[tuple[int, Image]], files: Sequence[PackageFile]) -> None:
         """Probe on one image after the other, in a thread of its own."""
@@ -258,10 +254,15 @@ class _Run:
                 result = replace(self.results[place], reason=error.reason, hint=error.hint)
                 self._tell_end(place, audience, result)
             except BaseException as error:  # it is raised again, in the main thread
-                self.ended.put(error)
+                self.handover.end(error)
                 return
             self._hear(place, result)
-            self.ended.put(None)
+            self.handover.end()
+
+    def _visit(self, guest: Guest, sentence: str) -> None:
+        """Have a guest visited in the main thread, which has our terminal."""
+        assert self.visit
+        self.handover.ask(partial(self.visit, guest, sentence))
 
     def _hear(self, place: int, result: ProbeResult) -> None:
         """Keep the verdict of a probe; of one that was given up, the steps that passed before."""

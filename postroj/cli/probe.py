@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,15 +12,18 @@ from postroj import console
 from postroj.cli import options
 from postroj.cli.completion import complete_image
 from postroj.cli.reports import METAVAR, outlets
-from postroj.errors import ExitStatus, UsageError
+from postroj.errors import ExitStatus, GuestError, UsageError
 from postroj.model import CheckKind, NetworkMode, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import TextIO
 
     from postroj.cli.options import F
+    from postroj.container.guest import Guest
     from postroj.probe.probe import Plan
     from postroj.probe.question import Question
+    from postroj.probe.recipe import Recipe
     from postroj.report.terminal import Screen
 
 STATUS = {
@@ -114,6 +118,16 @@ def _check(kind: CheckKind, metavar: str, text: str) -> Callable[[F], F]:
     metavar=METAVAR,
     help="Write the report to a file, as json, junit, tap or html; or tell GitHub. Repeatable.",
 )
+@click.option(
+    "--artifacts",
+    metavar="DIR",
+    help="Keep what a guest says after a failure as files: journals, logs, sockets, core dumps.",
+)
+@click.option(
+    "--shell-on-failure",
+    is_flag=True,
+    help="Open a shell in a guest in which something went wrong; one guest runs at a time.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON report on stdout.")
 def pkgprobe(**given: Any) -> int:
     """Install a package in a fresh guest, and say whether it works there.
@@ -121,17 +135,22 @@ def pkgprobe(**given: Any) -> int:
     Exit status: 0 all passed, 1 the package is to blame, 2 wrong usage, 3 nothing was tested,
     4 host, image or guest failed, 130 interrupted.
     """
-    return _pkgprobe(**given)
+    from postroj.cli.recipe import recipe
+
+    return _pkgprobe(recipe=recipe(click.get_current_context(), given), **given)
 
 
 def _pkgprobe(
     *,
+    recipe: Recipe,
     packages: tuple[str, ...],
     digests: tuple[str, ...],
     image_names: tuple[str, ...],
     jobs: int | None,
     fail_fast: bool,
     reports: tuple[str, ...],
+    artifacts: str | None,
+    shell_on_failure: bool,
     as_json: bool,
     **given: Any,
 ) -> int:
@@ -141,10 +160,14 @@ def _pkgprobe(
     from postroj.report import json
 
     stream = sys.stderr if as_json else sys.stdout
-    places = outlets(reports, stream)
-    plan = _plan(given)
+    places = outlets(reports, stream, artifacts)
+    plan = replace(_plan(given), recipe=recipe)
+    if shell_on_failure:
+        plan = replace(plan, visit=_visitor(stream, jobs))
+        jobs = 1
     choice.check(image_names)
     require_root()
+    places.prepare()
     screen = _screen(stream, plan)
     with places.guarded():
         findings = matrix.probe_all(
@@ -158,6 +181,34 @@ def _pkgprobe(
     if findings.interruption:
         raise findings.interruption
     return STATUS[report.outcome]
+
+
+def _visitor(stream: TextIO, jobs: int | None) -> Callable[[Guest, str], None]:
+    """Return what opens a shell in a guest.
+
+    :raises UsageError: if nobody could type into it.
+    """
+    from postroj.container import terminal
+    from postroj.container.execute import LOGIN_SHELL, Command
+    from postroj.report.text import visible
+
+    if not terminal.is_interactive():
+        message = "`--shell-on-failure` needs a terminal on stdin and stdout"
+        raise UsageError(message)
+    if jobs is not None and jobs > 1:
+        message = "`--shell-on-failure` takes one guest at a time, not `--jobs`"
+        raise UsageError(message)
+
+    def visit(guest: Guest, sentence: str) -> None:
+        console.busy()
+        line = f"{visible(sentence)}; this is a shell in that guest, `exit` goes on"
+        click.echo(line, file=stream)
+        try:
+            guest.attach(Command(argv=LOGIN_SHELL))
+        except GuestError as error:
+            click.echo(error.message, file=stream)
+
+    return visit
 
 
 def _plan(given: dict[str, Any]) -> Plan:

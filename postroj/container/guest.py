@@ -59,7 +59,11 @@ class Guest:
         require_root()
         with ExitStack() as stack:
             stack.callback(self._forget)
-            self._start(stack)
+            try:
+                self._start(stack)
+            except GuestError as error:
+                error.console = self.console(process.KEPT)
+                raise
             self._stack = stack.pop_all()
         return self
 
@@ -307,6 +311,10 @@ class Guest:
     def console_tail(self) -> str:
         """The last lines of its console."""
         return process.file_tail(self._claim.path / "console")
+
+    def console(self, limit: int) -> str:
+        """The last bytes of its console, as text."""
+        return process.file_end(self._claim.path / "console", limit)
 
 
 def require_root() -> None:

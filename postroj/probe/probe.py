@@ -9,22 +9,27 @@ from typing import TYPE_CHECKING, Protocol
 
 from postroj.container.guest import Guest
 from postroj.container.nspawn import Bind, GuestSpec
-from postroj.errors import PostrojError
+from postroj.errors import GuestError, PostrojError
 from postroj.model import CheckKind, Outcome, ProbeResult, StepName, StepResult
 from postroj.probe import checks, continuity, gone, residue, snapshot
 from postroj.probe.course import LEAVING
+from postroj.probe.evidence import of_console
 from postroj.probe.look import Look
 from postroj.probe.managers import manager_of
-from postroj.probe.package import unfit
+from postroj.probe.package import sha256, unfit
 from postroj.probe.steps import Bench, Journey
 from postroj.probe.unitstate import unit_name
+from postroj.probe.witness import Witness
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
 
-    from postroj.model import CheckResult, Image, NetworkMode
+    from postroj.model import CheckResult, Evidence, Image, NetworkMode
     from postroj.probe.checks import Manners, Question
     from postroj.probe.package import PackageFile
+    from postroj.probe.recipe import Recipe
+    from postroj.probe.witness import Visit
 
 NOT_INSTALLED = "the package was not installed"
 
@@ -49,6 +54,20 @@ class Plan:
     """The same, once they are here."""
     from_repository: bool = False
     """Whether to upgrade from what the guest's repositories have."""
+    recipe: Recipe | None = None
+    """What to type to have the same once more."""
+    visit: Visit | None = None
+    """Who is let in where something goes wrong."""
+
+    def command(self, image: str) -> str:
+        """Return the command line that repeats the probe on an image; '' if nobody knows."""
+        return self.recipe.command(image) if self.recipe else ""
+
+    def pinned(self, paths: Sequence[Path]) -> Plan:
+        """Return it with the digests of the packages, if any was fetched: here it came to lie."""
+        if self.recipe is None or not self.recipe.fetches:
+            return self
+        return replace(self, recipe=replace(self.recipe, digests=tuple(map(sha256, paths))))
 
 
 class Audience(Protocol):
@@ -79,6 +98,7 @@ def probe(
     timings: dict[str, float] = {}
     done: list[StepResult] = []
     reason = hint = ""
+    last_words: tuple[Evidence, ...] = ()
     audience.begin_probe(image.name, package)
     try:
         if foreign := unfit([*packages, *plan.older], image.manager):
@@ -88,12 +108,19 @@ def probe(
             audience.begin_part("boot")
             with Guest(_guest_spec(image, packages, plan)) as guest:
                 timings["boot"] = time.monotonic() - began
-                walk = _Walk(guest, image, packages, plan, audience, timings)
-                for name in plan.steps:
-                    done.append(walk.take(name))
+                witness = Witness(guest, image, plan.visit, audience.begin_part, timings)
+                try:
+                    walk = _Walk(guest, image, packages, plan, audience, timings, witness.note)
+                    for name in plan.steps:
+                        done.append(witness.watch(partial(walk.take, name), walk.subjects))
+                except PostrojError as error:
+                    last_words = witness.hear(error)
+                    raise
     except PostrojError as error:
         reason = error.reason
         hint = error.hint
+        if isinstance(error, GuestError):
+            last_words = last_words or of_console(error.console)
     timings["total"] = time.monotonic() - began
     result = ProbeResult(
         image=image.name,
@@ -102,6 +129,8 @@ def probe(
         reason=reason,
         hint=hint,
         timings=timings,
+        evidence=last_words,
+        reproduce=plan.command(image.name),
     )
     audience.end_probe(result)
     return result
@@ -129,6 +158,7 @@ class _Walk:
         plan: Plan,
         audience: Audience,
         timings: dict[str, float],
+        hear: Callable[[Sequence[str], str], None],
     ) -> None:
         self._guest = guest
         self._plan = plan
@@ -141,6 +171,7 @@ class _Walk:
             manager=self._manager,
             timeout=plan.timeout,
             begin_part=audience.begin_part,
+            hear=hear,
         )
         self._journey = Journey(bench, packages, plan.older, repository=plan.from_repository)
         self._failed = self._at_first = guest.failed_units()
@@ -161,7 +192,7 @@ class _Walk:
         units: continuity.Units = {}
         if name is not self._plan.steps[0]:
             self._failed = sorted({*self._at_first, *self._guest.failed_units()})
-            units = continuity.remember(self._guest, self._subjects())
+            units = continuity.remember(self._guest, self.subjects())
         if name in LEAVING and not self._own.paths:
             self._own = gone.belongings(self._guest, self._manager, self._journey.names)
         began = time.monotonic()
@@ -237,7 +268,7 @@ class _Walk:
         elif not self._manager.purges_later:
             yield checks.timed(residue.LINKS, left.ask_links)
 
-    def _subjects(self) -> list[str]:
+    def subjects(self) -> list[str]:
         """Names of the units that are judged."""
         questions = (q for q in self._asked if q.kind is CheckKind.UNIT)
         return [unit_name(question.subject) for question in questions]

@@ -39,6 +39,7 @@ PARTS = {
     "remove": "the package is removed",
     "purge": "the package is purged",
     "checks": "checks are under way",
+    "evidence": "evidence is collected",
 }
 INDENT = " " * 10
 """Below the column of what was checked: evidence and hints."""
@@ -86,10 +87,14 @@ class Terminal:
         self._line(check.outcome, check.kind, check.subject, check.seconds, check.reason)
 
     def end_probe(self, probe: ProbeResult) -> None:
-        """Tell what kept the probe from its steps, if anything did."""
+        """Tell what kept the probe from its steps, if anything did, and how to repeat it."""
         if probe.reason:
             self._line(Outcome.ERROR, "probe", "", probe.timings.get("total", 0), probe.reason)
             self._hint(probe.hint)
+        if probe.outcome.is_bad and probe.reproduce:
+            # typed by who reads it: a word that has lines keeps them
+            lines = map(visible, probe.reproduce.split("\n"))
+            self.write("\n".join(["  reproduce: " + next(lines), *lines]))
 
     def end_report(self, report: Report, seconds: float | None = None) -> None:
         """Tell the verdict; `seconds` are those of all, where probes went on at once."""

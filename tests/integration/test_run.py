@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pty
 import re
-import select
 import shutil
 import signal
 import subprocess
@@ -17,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import POSTROJ, all_argv, eventually, postroj, start
+from tests.support.terminal import converse
 
 pytestmark = pytest.mark.usefixtures("image")
 
@@ -192,27 +191,6 @@ def is_left(name: str) -> bool:
     groups = [*Path("/sys/fs/cgroup").glob(name), *Path("/sys/fs/cgroup").glob(f"*/{name}")]
     processes = [argv for argv in all_argv() if name.encode() in argv]
     return bool(groups or processes or Path("/run/postroj", name).exists())
-
-
-def converse(argv: list[str], keys: list[tuple[bytes, bytes]]) -> tuple[bytes, int]:
-    """Run a program on a terminal: wait for a text, type keys; its screen and status."""
-    pid, master = pty.fork()
-    if pid == 0:
-        os.execvp(argv[0], argv)
-    screen = b""
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        ready, _, _ = select.select([master], [], [], 0.1)
-        if ready:
-            try:
-                screen += os.read(master, 65536)
-            except OSError:
-                break
-        if keys and keys[0][0] in screen:
-            os.write(master, keys.pop(0)[1])
-    _, status = os.waitpid(pid, 0)
-    os.close(master)
-    return screen, os.waitstatus_to_exitcode(status)
 
 
 def test_with_a_terminal_the_command_gets_one_of_the_guest() -> None:

@@ -1,0 +1,29 @@
+"""A program on a terminal of its own."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import time
+
+
+def converse(argv: list[str], keys: list[tuple[bytes, bytes]]) -> tuple[bytes, int]:
+    """Run a program on a terminal: wait for a text, type keys; its screen and status."""
+    pid, master = pty.fork()
+    if pid == 0:
+        os.execvp(argv[0], argv)
+    screen = b""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        ready, _, _ = select.select([master], [], [], 0.1)
+        if ready:
+            try:
+                screen += os.read(master, 65536)
+            except OSError:
+                break
+        if keys and keys[0][0] in screen:
+            os.write(master, keys.pop(0)[1])
+    _, status = os.waitpid(pid, 0)
+    os.close(master)
+    return screen, os.waitstatus_to_exitcode(status)
