@@ -13,7 +13,7 @@ from collections import Counter
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
-from postroj.cli.files import writable, write_file
+from postroj.cli.files import put_file, writable
 from postroj.report import json
 from postroj.report.cases import NOT_BEGUN
 from postroj.report.text import visible_lines
@@ -46,7 +46,7 @@ def keep(report: Report, folder: Path) -> None:
         met[probe.image] += 1
         again = f"-{met[probe.image]}" if met[probe.image] > 1 else ""
         _keep_probe(probe, folder / f"{probe.image}{again}")
-    write_file(folder / "report.json", json.render(report) + "\n")
+    put_file(folder / "report.json", json.render(report) + "\n")
 
 
 def _keep_probe(probe: ProbeResult, folder: Path) -> None:
@@ -54,12 +54,12 @@ def _keep_probe(probe: ProbeResult, folder: Path) -> None:
         target = folder / step
         with writable(target):
             target.mkdir(parents=True, exist_ok=True)
-        write_file(target / f"{evidence.name}.txt", visible_lines(evidence.text) + "\n")
+        put_file(target / f"{evidence.name}.txt", visible_lines(evidence.text) + "\n")
     if probe.outcome.is_bad and probe.reproduce:
         script = folder / "reproduce.sh"
         with writable(script):
             folder.mkdir(exist_ok=True)
-            write_file(script, f"#!/bin/sh\nexec {probe.reproduce}\n")
+            put_file(script, f'#!/bin/sh\nexec {probe.reproduce} "$@"\n')
             script.chmod(0o755)
 
 

@@ -14,20 +14,29 @@ if TYPE_CHECKING:
 
 
 def write_file(path: Path, text: str) -> None:
-    """Write a file: it is whole under its name, or as it was.
+    """Write a file: it is whole under its name, or as it was. A pipe or a device stays one.
+
+    :raises UsageError: if it cannot be written.
+    :raises ImageError: if the disk is full.
+    """
+    if is_special(path):
+        with writable(path), path.open("w", encoding="utf-8") as file:
+            file.write(text)
+        return
+    # the file that a link leads to is replaced, not the link
+    put_file(path.resolve(), text)
+
+
+def put_file(path: Path, text: str) -> None:
+    """Write a file in the place of whatever has its name, and is no folder.
 
     :raises UsageError: if it cannot be written.
     :raises ImageError: if the disk is full.
     """
     from postroj.image.outfile import placed
 
-    if is_special(path):
-        with writable(path), path.open("w", encoding="utf-8") as file:
-            file.write(text)
-        return
-    # the file that a link leads to is replaced, not the link
     with (
-        placed(path.resolve(), replace=True) as descriptor,
+        placed(path, replace=True) as descriptor,
         os.fdopen(descriptor, "w", encoding="utf-8", closefd=False) as file,
     ):
         file.write(text)

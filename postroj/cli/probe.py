@@ -205,8 +205,8 @@ def _visitor(stream: TextIO, jobs: int | None) -> Callable[[Guest, str], None]:
         click.echo(line, file=stream)
         try:
             guest.attach(Command(argv=LOGIN_SHELL))
-        except GuestError as error:
-            click.echo(error.message, file=stream)
+        except GuestError:  # the next step will say so
+            click.echo(file=stream)
 
     return visit
 

@@ -25,6 +25,8 @@ LIMIT = 256 << 10
 """Bytes of one text."""
 ROOM = 2 << 20
 """Bytes of all texts of a probe: many probes may be kept at once."""
+LEAST = 1 << 10
+"""Bytes of a text that are worth keeping."""
 LINES = 5000
 """Lines of a journal that are looked at: a guest that floods it would keep us busy."""
 UNITS = 20
@@ -120,13 +122,13 @@ class Collector:
         kept = []
         for name, ask in questions:
             text = self._answer(ask, deadline).rstrip()
-            found = Evidence(name=name, text=text).within(max(0, min(LIMIT, self._room)))
+            found = Evidence(name=name, text=text).within(max(LEAST, min(LIMIT, self._room)))
             self._room -= len(found.text.encode(errors="replace"))
             kept.append(found)
         return tuple(kept)
 
     def _answer(self, ask: Callable[[float], str], deadline: Deadline) -> str:
-        if self._room <= 0:
+        if self._room < LEAST:
             return f"left out: the evidence of this probe has {ROOM >> 10} KiB already"
         if not deadline.left:
             return f"left out: all before took {PATIENCE_IN_ALL:g} s"

@@ -9,11 +9,12 @@ import time
 
 
 def converse(argv: list[str], keys: list[tuple[bytes, bytes]]) -> tuple[bytes, int]:
-    """Run a program on a terminal: wait for a text, type keys; its screen and status."""
+    """Run a program on a terminal: wait for a text, type keys, and so on; its screen and status."""
     pid, master = pty.fork()
     if pid == 0:
         os.execvp(argv[0], argv)
     screen = b""
+    typed = 0
     end = time.monotonic() + 60
     while time.monotonic() < end:
         ready, _, _ = select.select([master], [], [], 0.1)
@@ -22,7 +23,8 @@ def converse(argv: list[str], keys: list[tuple[bytes, bytes]]) -> tuple[bytes, i
                 screen += os.read(master, 65536)
             except OSError:
                 break
-        if keys and keys[0][0] in screen:
+        if keys and keys[0][0] in screen[typed:]:
+            typed = len(screen)
             os.write(master, keys.pop(0)[1])
     _, status = os.waitpid(pid, 0)
     os.close(master)

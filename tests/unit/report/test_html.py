@@ -96,3 +96,13 @@ def test_nothing() -> None:
     page = Page(render(NOTHING))
     assert page.of("h1") == ["nothing was tested"]
     assert not [tag for tag, _ in page.tags if tag == "table"]
+
+
+def test_what_the_guest_said_is_folded_below_what_failed() -> None:
+    page = Page(render(SAMPLE))
+    assert "No jobs running." in page.of("pre")
+    assert "nothing" in page.of("pre")
+    assert page.of("code").count("postroj pkgprobe --image debian-trixie") == 1
+    assert "postroj pkgprobe --image debian-sid" not in page.of("code")
+    folds = [attrs["class"] for tag, attrs in page.tags if tag == "details"]
+    assert folds[folds.index("fail") + 1 :][:2] == ["said", "said"]
