@@ -10,8 +10,8 @@ from click.testing import CliRunner, Result
 
 from postroj import matrix
 from postroj.cli.probe import pkgprobe
-from postroj.container import guest
-from postroj.errors import DownloadError, Interrupted
+from postroj.container import guest, terminal
+from postroj.errors import DownloadError, Interrupted, UsageError
 from postroj.matrix import Findings
 from postroj.model import (
     CheckKind,
@@ -287,3 +287,20 @@ def test_discovery_can_be_switched_off(seen: Recorder) -> None:
     run()
     run("--no-discover")
     assert [plan.discover for *_, plan in seen.calls] == [True, False]
+
+
+def test_a_shell_takes_one_guest_at_a_time(seen: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal, "is_interactive", lambda: True)
+    run("--shell-on-failure")
+    run("--shell-on-failure", "--jobs", "1")
+    assert [how["jobs"] for how in seen.how] == [1, 1]
+    assert all(plan.visit for *_, plan in seen.calls)
+    with pytest.raises(UsageError, match="one guest at a time"):
+        run("--shell-on-failure", "--jobs", "2")
+
+
+def test_what_repeats_the_probe_is_known_to_it(seen: Recorder, tmp_path: Path) -> None:
+    run("--settle", "1")
+    ((*_, plan),) = seen.calls
+    assert plan.visit is None
+    assert plan.command("debian-sid").endswith("/x.deb --image debian-sid --settle 1")

@@ -6,15 +6,24 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from postroj.cli import artifacts
+from postroj.model import NetworkMode, Report
+from postroj.prepare import obtain
+from postroj.probe.checks import Manners
+from postroj.probe.package import recognise
+from postroj.probe.probe import Plan, probe
 from tests.support import debs
-from tests.support.cli import POSTROJ, postroj
+from tests.support.cli import POSTROJ, host_state, postroj
+from tests.support.listener import Nobody
 from tests.support.terminal import converse
 
 UNITS = "/lib/systemd/system"
@@ -152,19 +161,40 @@ def test_the_command_repeats_the_probe(kept: Path, image: str) -> None:
     assert verdicts(done.stdout) == verdicts((kept / "report.json").read_text())
 
 
+STUCK = """\
+[Unit]
+Before=multi-user.target
+[Service]
+Type=oneshot
+ExecStart=/bin/sleep infinity
+"""
+
+
 def test_a_guest_that_is_never_ready_leaves_its_console(
     image: str, deb: Path, tmp_path: Path
 ) -> None:
-    done = postroj(
-        *("pkgprobe", "-p", deb, "--image", image, "--boot-timeout", "0.2"),
-        *("--artifacts", tmp_path),
+    wants = tmp_path / "tree/etc/systemd/system/multi-user.target.wants"
+    wants.mkdir(parents=True)
+    (wants.parent / "stuck.service").write_text(STUCK)
+    (wants / "stuck.service").symlink_to("../stuck.service")
+    layer = tmp_path / "stuck.squashfs"
+    subprocess.run(["mksquashfs", tmp_path / "tree", layer, "-quiet", "-all-root"], check=True)
+    plan = Plan(
+        questions=(),
+        manners=Manners(),
+        network=NetworkMode.NONE,
+        timeout=60,
+        boot_timeout=4,
     )
-    assert done.returncode == 4, done.stdout
-    (probe,) = json.loads((tmp_path / "report.json").read_text())["probes"]
-    console = tmp_path / image / "probe" / "console.txt"
-    assert list(probe["evidence"]) == ["console"]
-    assert console.read_text().splitlines()[-1].strip() in done.stdout
-    assert (tmp_path / image / "reproduce.sh").exists()
+    with obtain(image) as stored:
+        stuck = replace(stored, layers=(*stored.layers, layer))
+        result = probe(stuck, [recognise(deb)], plan, Nobody())
+    assert result.reason.startswith("the guest was not ready within 4 s\n")
+    assert "stuck.service" in result.reason
+    artifacts.keep(Report(probes=(result,)), tmp_path / "kept")
+    console = (tmp_path / "kept" / image / "probe" / "console.txt").read_text()
+    assert "Reached target" in console
+    assert len(console.splitlines()) > 20
 
 
 FLOOD = """#!/usr/bin/perl
@@ -196,7 +226,10 @@ def test_a_shell_opens_in_the_very_guest(image: str, deb: Path) -> None:
     """After the first step somebody looks, after the second one somebody ends the guest."""
     argv = ["pkgprobe", "-p", str(deb), "--image", image, *QUICK, "--shell-on-failure"]
     more = ("--steps", "install,reinstall,remove", "--no-discover", "--check-unit", "evident")
-    keys = [(b"# ", b"systemctl is-failed evident; exit 3\n"), (b"# ", b"poweroff -ff\n")]
+    keys: list[tuple[bytes, bytes | signal.Signals]] = [
+        (b"# ", b"systemctl is-failed evident; exit 3\n"),
+        (b"# ", b"poweroff -ff\n"),
+    ]
     screen, status = converse([*POSTROJ, *argv, *more], keys)
     text = screen.decode()
     sentence = "unit evident: failed (result 'core-dump')"
@@ -209,3 +242,14 @@ def test_a_shell_opens_in_the_very_guest(image: str, deb: Path) -> None:
     assert "ERROR: the package was not judged" in ended.splitlines()[-1], text
     assert status == 4
     assert keys == []
+
+
+def test_a_signal_ends_the_shell_too(image: str, deb: Path) -> None:
+    argv = ["pkgprobe", "-p", str(deb), "--image", image, *QUICK, "--shell-on-failure"]
+    more = ("--no-discover", "--check-unit", "evident")
+    before = host_state()
+    screen, status = converse([*POSTROJ, *argv, *more], [(b"# ", signal.SIGTERM)])
+    assert status == 128 + signal.SIGTERM
+    text = screen.decode()
+    assert "ERROR: the package was not judged" in text, text
+    assert not {what for what in host_state() - before if what.startswith("process")}

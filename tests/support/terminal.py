@@ -6,10 +6,19 @@ import os
 import pty
 import select
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import signal
 
 
-def converse(argv: list[str], keys: list[tuple[bytes, bytes]]) -> tuple[bytes, int]:
-    """Run a program on a terminal: wait for a text, type keys, and so on; its screen and status."""
+def converse(
+    argv: list[str], keys: list[tuple[bytes, bytes | signal.Signals]]
+) -> tuple[bytes, int]:
+    """Run a program on a terminal: wait for a text, type keys, and so on; its screen and status.
+
+    A signal in the place of keys is sent.
+    """
     pid, master = pty.fork()
     if pid == 0:
         os.execvp(argv[0], argv)
@@ -25,7 +34,11 @@ def converse(argv: list[str], keys: list[tuple[bytes, bytes]]) -> tuple[bytes, i
                 break
         if keys and keys[0][0] in screen[typed:]:
             typed = len(screen)
-            os.write(master, keys.pop(0)[1])
+            _, what = keys.pop(0)
+            if isinstance(what, bytes):
+                os.write(master, what)
+            else:
+                os.kill(pid, what)
     _, status = os.waitpid(pid, 0)
     os.close(master)
     return screen, os.waitstatus_to_exitcode(status)
