@@ -13,7 +13,7 @@ from postroj.errors import CommandError, PostrojError
 from postroj.model import CheckKind, Evidence, EvidenceName
 from postroj.probe import sockets
 from postroj.probe.deadline import Deadline
-from postroj.probe.unitstate import unit_name
+from postroj.probe.unitstate import is_template, unit_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -103,7 +103,8 @@ class Collector:
             failed = self._guest.failed_units()
         except PostrojError:
             failed = []
-        return list(dict.fromkeys([*units, *failed]))[:UNITS]
+        named = (unit for unit in [*units, *failed] if not is_template(unit))
+        return list(dict.fromkeys(named))[:UNITS]
 
     def _questions(self, units: Sequence[str], since: int) -> Iterator[Ask]:
         if units:
@@ -151,7 +152,7 @@ class Collector:
 
     def _console(self, timeout: float) -> str:
         del timeout
-        return self._guest.console(LIMIT)
+        return self._guest.console(LIMIT).replace("\r", "")
 
 
 def of_console(text: str) -> tuple[Evidence, ...]:

@@ -36,7 +36,7 @@ def collect(guest: FakeGuest, *units: str, output: str = "") -> dict[str, str]:
 
 def test_what_is_asked() -> None:
     guest = FakeGuest(echo, failed=["b.service", "a.service"])
-    found = collect(guest, "a.service", output="Setting up a\n")
+    found = collect(guest, "t@.service", "a.service", output="Setting up a\n")
     assert list(found) == [
         *("output", "status", "unit-journal", "journal", "failed", "jobs", "sockets"),
         *("packages", "cores", "console"),
