@@ -109,6 +109,9 @@ class VerificationError(ImageError):
 class GuestError(PostrojError):
     """A guest did not start, or ended before its time."""
 
+    console = ""
+    """What its console showed, where it is gone with the guest."""
+
 
 class PackageError(PostrojError):
     """The package under test is to blame."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -19,6 +20,7 @@ from postroj import paths
 from postroj.capacity import jobs_here
 from postroj.container import lifeline, roster
 from postroj.errors import PackageError, PostrojError
+from postroj.handover import Handover
 from postroj.image import choice
 from postroj.locking import Claim, sweep
 from postroj.model import Manager, Outcome, ProbeResult, Report, StepName, StepResult
@@ -32,6 +34,7 @@ from postroj.warm import warmed
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
+    from postroj.container.guest import Guest
     from postroj.model import Image
     from postroj.probe.audience import Audience
     from postroj.probe.package import PackageFile
@@ -91,6 +94,7 @@ def probe_all(
             plan = replace(plan, older=package.fetch_older(plan.upgrade_from, claim.path))
         if plan.keep:  # who fetched the packages deletes them, but not under a guest
             plan = replace(plan, holds=(claim.descriptor,))
+        plan = plan.pinned(found)
         began = time.monotonic()
         files: list[PackageFile] = []
         refusal: PackageError | None = None
@@ -101,7 +105,9 @@ def probe_all(
         names = choice.choose(images, managers(files))
         jobs = min(len(names), jobs or jobs_here())
         label = " ".join(path.name for path in found)
-        empty = [ProbeResult(image=name, package=label) for name in names]
+        empty = [
+            ProbeResult(image=name, package=label, reproduce=plan.command(name)) for name in names
+        ]
         run = _Run(empty, plan, stage.open(names, jobs), fail_fast=fail_fast)
         interruption = run.judge(refusal or files, jobs)
         report = Report(probes=tuple(run.results))
@@ -132,7 +138,8 @@ class _Run:
     ) -> None:
         self.results = list(results)
         """Empty ones, until they are replaced."""
-        self.plan = plan
+        self.plan = replace(plan, visit=self._visit) if plan.visit else plan
+        self.visit = plan.visit
         self.audiences = audiences
         self.fail_fast = fail_fast
         self.open = set(range(len(results)))
@@ -144,8 +151,8 @@ class _Run:
         """Set when nobody waits for verdicts any more."""
         self.enough = ""
         """Why that is so, if a verdict made it so."""
-        self.ended: SimpleQueue[BaseException | None] = SimpleQueue()
-        """One for each probe that a thread is done with: a mistake of ours, if there was one."""
+        self.handover = Handover(self.over)
+        """What threads are done with, and what they ask of the main one."""
 
     def judge(
         self, files: Sequence[PackageFile] | PackageError, jobs: int
@@ -212,7 +219,7 @@ class _Run:
             for thread in threads:
                 thread.start()
             for _ in images:
-                if mistake := self._next_end():
+                if mistake := self.handover.next_end():
                     raise mistake
                 if self.enough:
                     raise _Enough(self.enough)
@@ -221,15 +228,6 @@ class _Run:
             while any(thread.is_alive() for thread in threads):
                 lifeline.let_go_of_all()  # again and again, as one may just have begun
                 time.sleep(LOOK_AGAIN)
-
-    def _next_end(self) -> BaseException | None:
-        """Wait until a thread is done with a probe; what it left in `ended`.
-
-        A signal that comes just before a wait is heard after it only, so no wait is long.
-        """
-        while True:
-            with suppress(Empty):
-                return self.ended.get(timeout=HEARING)
 
     def _work(self, waiting: SimpleQueue[tuple[int, Image]], files: Sequence[PackageFile]) -> None:
         """Probe on one image after the other, in a thread of its own."""
@@ -247,10 +245,15 @@ class _Run:
                 result = replace(self.results[place], reason=error.reason, hint=error.hint)
                 self._tell_end(place, audience, result)
             except BaseException as error:  # it is raised again, in the main thread
-                self.ended.put(error)
+                self.handover.end(error)
                 return
             self._hear(place, result)
-            self.ended.put(None)
+            self.handover.end()
+
+    def _visit(self, guest: Guest, sentence: str) -> None:
+        """Have a guest visited in the main thread, which has our terminal."""
+        assert self.visit
+        self.handover.ask(partial(self.visit, guest, sentence))
 
     def _hear(self, place: int, result: ProbeResult) -> None:
         """Keep the verdict of a probe; of one that was given up, the steps that passed before."""

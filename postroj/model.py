@@ -25,6 +25,11 @@ class Outcome(StrEnum):
     SKIP = "skip"
     """Not asked, for a reason that is given."""
 
+    @property
+    def is_bad(self) -> bool:
+        """Whether something went wrong, whoever is to blame."""
+        return self in (Outcome.FAIL, Outcome.ERROR)
+
 
 WORST_FIRST = (Outcome.ERROR, Outcome.FAIL, Outcome.PASS, Outcome.SKIP)
 
@@ -103,6 +108,31 @@ class StepName(StrEnum):
     """Remove with configuration, as far as the package manager can."""
 
 
+class EvidenceName(StrEnum):
+    """What a guest is asked for after a failure; also the names of files."""
+
+    STATUS = "status"
+    """Of the units that are judged, and of those that have failed."""
+    UNIT_JOURNAL = "unit-journal"
+    """Of the same units, since the step began."""
+    JOURNAL = "journal"
+    """Of all, since the step began."""
+    FAILED = "failed"
+    """The units that have failed."""
+    JOBS = "jobs"
+    """What the guest's manager has still to do."""
+    SOCKETS = "sockets"
+    """What listens, and whose it is."""
+    OUTPUT = "output"
+    """What the package manager has printed in the step."""
+    PACKAGES = "packages"
+    """The logs of the package manager."""
+    CORES = "cores"
+    """Core dumps, listed."""
+    CONSOLE = "console"
+    """What the guest's manager and kernel log have said as it booted."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Image:
     """A stored image: what `image` hands to `container`."""
@@ -166,6 +196,23 @@ class Discovery:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What a guest said after a failure."""
+
+    name: EvidenceName
+    text: str
+    """The last lines where it is long; why it could not be had, where it could not."""
+
+    def within(self, limit: int) -> Evidence:
+        """Return it with the last lines that fit into so many bytes, and a line that says so."""
+        raw = self.text.encode(errors="replace")
+        if len(raw) <= limit:
+            return self
+        lines = raw[-limit:].decode(errors="ignore").partition("\n")[2]
+        return Evidence(name=self.name, text=f"... the last {limit >> 10} KiB ...\n{lines}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class StepResult:
     """What a step did, and the answers to the questions asked after it."""
 
@@ -180,6 +227,8 @@ class StepResult:
     checks: tuple[CheckResult, ...] = ()
     discovered: Discovery | None = None
     """None where nobody looked."""
+    evidence: tuple[Evidence, ...] = ()
+    """Where the step or a check of it did not pass."""
 
     @property
     def outcome(self) -> Outcome:
@@ -199,7 +248,12 @@ class ProbeResult:
     """What of ours ended it before its last step, as one sentence and its evidence; or ''."""
     hint: str = ""
     timings: dict[str, float] = field(default_factory=dict)
-    """Seconds of each part: `boot`, `refresh`, the steps, `discovery`, `checks`, `total`."""
+    """Seconds of each part: `boot`, `refresh`, the steps, `discovery`, `checks`, `evidence`,
+    `total`."""
+    evidence: tuple[Evidence, ...] = ()
+    """Where something of ours ended it."""
+    reproduce: str = ""
+    """The command line that repeats it; '' if nobody knows."""
     guest: str = ""
     """Name of the guest if it was kept, and runs on."""
     notes: tuple[str, ...] = ()

@@ -262,9 +262,14 @@ def last_lines(text: str, count: int = 20) -> str:
     return "\n".join(text.rstrip().splitlines()[-count:])
 
 
+def file_end(path: Path, limit: int = KEPT) -> str:
+    """The last `limit` bytes of a log file, '' if there is none."""
+    with suppress(FileNotFoundError), path.open("rb") as stream:
+        stream.seek(max(0, stream.seek(0, os.SEEK_END) - limit))
+        return stream.read(limit).decode(errors="replace")
+    return ""
+
+
 def file_tail(path: Path, count: int = 20) -> str:
     """The last lines of a log file, '' if there is none."""
-    with suppress(FileNotFoundError), path.open("rb") as stream:
-        stream.seek(max(0, stream.seek(0, os.SEEK_END) - KEPT))
-        return last_lines(stream.read().decode(errors="replace"), count)
-    return ""
+    return last_lines(file_end(path), count)

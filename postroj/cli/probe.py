@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,16 +12,19 @@ from postroj import console
 from postroj.cli import options, project
 from postroj.cli.completion import complete_image
 from postroj.cli.reports import METAVAR, outlets
-from postroj.errors import ExitStatus, UsageError
+from postroj.errors import ExitStatus, GuestError, UsageError
 from postroj.model import CheckKind, NetworkMode, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import TextIO
 
     from postroj.cli.options import F
     from postroj.cli.project import Origin
+    from postroj.container.guest import Guest
     from postroj.probe.probe import Plan
     from postroj.probe.question import Question
+    from postroj.probe.recipe import Recipe
     from postroj.report.terminal import Screen
 
 STATUS = {
@@ -128,6 +132,16 @@ def _check(kind: CheckKind, metavar: str, text: str) -> Callable[[F], F]:
     help="Write the report to a file, as json, junit, tap or html; or tell GitHub. Repeatable.",
 )
 @click.option("--keep", is_flag=True, help="Let the guest of each image run on after the verdict.")
+@click.option(
+    "--artifacts",
+    metavar="DIR",
+    help="Keep what a guest says after a failure as files: journals, logs, sockets, core dumps.",
+)
+@click.option(
+    "--shell-on-failure",
+    is_flag=True,
+    help="Open a shell in a guest in which something went wrong; one guest runs at a time.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON report on stdout.")
 @project.options
 @click.pass_context
@@ -139,19 +153,25 @@ def pkgprobe(
     Exit status: 0 all passed, 1 the package is to blame, 2 wrong usage, 3 nothing was tested,
     4 host, image or guest failed, 130 interrupted.
     """
+    from postroj.cli.recipe import recipe
+
     origin = project.settled(ctx, given, project_file=project_file, no_project=no_project)
-    return _pkgprobe(origin, **given)
+    all_given = given | {"project_file": origin.file, "no_project": no_project}
+    return _pkgprobe(origin, recipe=recipe(ctx, all_given), **given)
 
 
 def _pkgprobe(
     origin: Origin,
     *,
+    recipe: Recipe,
     packages: tuple[str, ...],
     digests: tuple[str, ...],
     image_names: tuple[str, ...],
     jobs: int | None,
     fail_fast: bool,
     reports: tuple[str, ...],
+    artifacts: str | None,
+    shell_on_failure: bool,
     as_json: bool,
     **given: Any,
 ) -> int:
@@ -162,11 +182,15 @@ def _pkgprobe(
 
     stream = sys.stderr if as_json else sys.stdout
     with origin.of("report"):
-        places = outlets(reports, stream)
-    plan = _plan(given, origin)
+        places = outlets(reports, stream, artifacts)
+    plan = replace(_plan(given, origin), recipe=recipe)
+    if shell_on_failure:
+        plan = replace(plan, visit=_visitor(stream, jobs))
+        jobs = 1
     with origin.of("image"):
         choice.check(image_names)
     require_root()
+    places.prepare()
     screen = _screen(stream, plan)
     with places.guarded():
         findings = matrix.probe_all(
@@ -180,6 +204,34 @@ def _pkgprobe(
     if findings.interruption:
         raise findings.interruption
     return STATUS[report.outcome]
+
+
+def _visitor(stream: TextIO, jobs: int | None) -> Callable[[Guest, str], None]:
+    """Return what opens a shell in a guest.
+
+    :raises UsageError: if nobody could type into it.
+    """
+    from postroj.container import terminal
+    from postroj.container.execute import LOGIN_SHELL, Command
+    from postroj.report.text import visible
+
+    if not terminal.is_interactive():
+        message = "`--shell-on-failure` needs a terminal on stdin and stdout"
+        raise UsageError(message)
+    if jobs is not None and jobs > 1:
+        message = "`--shell-on-failure` takes one guest at a time, not `--jobs`"
+        raise UsageError(message)
+
+    def visit(guest: Guest, sentence: str) -> None:
+        console.busy()
+        line = f"{visible(sentence)}; this is a shell in that guest, `exit` goes on"
+        click.echo(line, file=stream)
+        try:
+            guest.attach(Command(argv=LOGIN_SHELL))
+        except GuestError:  # the next step will say so
+            click.echo(file=stream)
+
+    return visit
 
 
 def _plan(given: dict[str, Any], origin: Origin) -> Plan:

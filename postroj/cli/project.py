@@ -36,6 +36,11 @@ class Origin:
         """What is known to fail."""
         return self.project.expectations if self.project else ()
 
+    @property
+    def file(self) -> str | None:
+        """Its path, from every folder."""
+        return str(self.project.source.file.absolute()) if self.project else None
+
     @contextmanager
     def of(self, *keys: str) -> Iterator[None]:
         """Let an error tell the file, the line and the key, if the value comes from there."""

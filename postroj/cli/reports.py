@@ -1,4 +1,4 @@
-"""`--report`: what is asked for, and the one place where reports are written."""
+"""`--report` and `--artifacts`: what is asked for, and the one place where reports are written."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from postroj.cli.files import is_special, writable, write_file
 from postroj.errors import PostrojError, UsageError
 
 if TYPE_CHECKING:
@@ -35,8 +36,20 @@ class Outlets:
     files: tuple[tuple[str, Path], ...]
     """Kind and place."""
     github: bool
+    artifacts: Path | None
+    """A folder."""
     stream: TextIO
     """Takes the lines for people; the commands for GitHub too, so that JSON stays alone."""
+
+    def prepare(self) -> None:
+        """Make the folder for artifacts.
+
+        :raises UsageError: if it cannot be written.
+        """
+        from postroj.cli import artifacts
+
+        if self.artifacts:
+            artifacts.prepare(self.artifacts)
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
@@ -63,13 +76,24 @@ class Outlets:
         errors = []
         for kind, path in self.files:
             try:
-                _write_file(path, _render(kind, report) + "\n")
+                write_file(path, _render(kind, report) + "\n")
+            except PostrojError as error:
+                errors.append(error)
+        if self.artifacts:
+            try:
+                self._keep(report, self.artifacts)
             except PostrojError as error:
                 errors.append(error)
         if self.github:
             self._tell_github(report)
         if errors:
             raise errors[0]
+
+    def _keep(self, report: Report, folder: Path) -> None:
+        from postroj.cli import artifacts
+
+        artifacts.keep(report, folder)
+        log.info("artifacts are in '%s'", folder)
 
     def _tell_github(self, report: Report) -> None:
         from postroj.report import github
@@ -82,18 +106,19 @@ class Outlets:
             log.info("no job summary: 'GITHUB_STEP_SUMMARY' is not in the environment")
 
 
-def outlets(asked: Sequence[str], stream: TextIO) -> Outlets:
-    """Read what `--report` was given.
+def outlets(asked: Sequence[str], stream: TextIO, artifacts: str | None = None) -> Outlets:
+    """Read what `--report` and `--artifacts` were given.
 
     :raises UsageError: if it is of no known kind, its folder does not exist, or two go to one file.
     """
     files = [_file(text) for text in asked if text != GITHUB]
     places = [path.absolute() for _, path in files]
     for path in places:
-        if places.count(path) > 1 and not _is_special(path):
+        if places.count(path) > 1 and not is_special(path):
             message = f"two reports go to '{path}'"
             raise UsageError(message)
-    return Outlets(files=tuple(files), github=GITHUB in asked, stream=stream)
+    folder = Path(artifacts) if artifacts is not None else None
+    return Outlets(files=tuple(files), github=GITHUB in asked, artifacts=folder, stream=stream)
 
 
 def _file(text: str) -> tuple[str, Path]:
@@ -115,37 +140,8 @@ def _render(kind: str, report: Report) -> str:
     return text
 
 
-def _write_file(path: Path, text: str) -> None:
-    from postroj.image.outfile import placed
-
-    if _is_special(path):
-        with _writable(path), path.open("w", encoding="utf-8") as file:
-            file.write(text)
-        return
-    # the file that a link leads to is replaced, not the link
-    with (
-        placed(path.resolve(), replace=True) as descriptor,
-        os.fdopen(descriptor, "w", encoding="utf-8", closefd=False) as file,
-    ):
-        file.write(text)
-
-
 def _append_summary(path: Path, report: Report) -> None:
     from postroj.report import github
 
-    with _writable(path), path.open("a", encoding="utf-8") as file:
+    with writable(path), path.open("a", encoding="utf-8") as file:
         file.write(github.summary(report, room=github.LIMIT - file.tell()))
-
-
-def _is_special(path: Path) -> bool:
-    """Whether it is a pipe or a device, which must not be replaced by a file."""
-    return path.exists() and not path.is_file()
-
-
-@contextmanager
-def _writable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        message = f"'{path}' cannot be written"
-        raise UsageError(message, evidence=str(error)) from None

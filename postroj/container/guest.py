@@ -59,7 +59,11 @@ class Guest(Running):
         require_root()
         with ExitStack() as stack:
             stack.callback(self.forget)
-            self._start(stack)
+            try:
+                self._start(stack)
+            except GuestError as error:
+                error.console = self.console(process.KEPT)
+                raise
             self._stack = stack.pop_all()
         return self
 
@@ -199,6 +203,10 @@ class Guest(Running):
     def written(self) -> Path:
         """Its writable layer, on the way that leads into its mount namespace."""
         return Path(f"/proc/{self._process.pid}/root{self.run_dir}/mnt/upper")
+
+    def console(self, limit: int) -> str:
+        """The last bytes of its console, as text."""
+        return process.file_end(self.run_dir / "console", limit)
 
 
 def require_root() -> None:

@@ -12,7 +12,7 @@ from postroj.model import Outcome
 from postroj.probe.managers.base import Blame
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from postroj.container.guest import Guest
     from postroj.probe.managers.base import PackageFacts, PackageManager, Query
@@ -36,15 +36,18 @@ def perform(
     argv: Sequence[str],
     names: Sequence[str],
     timeout: float,
+    hear: Callable[[Sequence[str], str], None] = lambda argv, output: None,
 ) -> Blame | None:
     """Run a command of the package manager; whom to blame if it fails.
 
-    `names` are the packages under test, `timeout` is in seconds.
+    `names` are the packages under test, `timeout` is in seconds, `hear` is told what was printed.
     """
     try:
         done = guest.run(argv, ok=STATUSES, timeout=timeout, env=dict(manager.environment))
     except CommandTimeout as error:
+        hear(argv, f"{error.output}\n{error.message}")
         return manager.blame_timeout(error.output, names, timeout)
+    hear(argv, done.output)
     return manager.blame(done.status, done.output, names)
 
 

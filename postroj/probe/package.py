@@ -118,14 +118,19 @@ def _fetch(text: str, pin: str | None, folder: Path, option: str) -> Path:
         message = f"'{text}' is no file"
         raise UsageError(message, hint=f"`{option}` takes a path or an http(s) URL")
     if pin is not None:
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        digest = sha256(path)
         if digest != pin.lower():
             message = f"'{text}' is not the file that was pinned"
             raise DownloadError(
                 message, evidence=f"expected SHA-256 {pin}\nreceived SHA-256 {digest}"
             )
     return path
+
+
+def sha256(path: Path) -> str:
+    """Return the digest of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def recognise(path: Path, folder: str = GUEST_DIR) -> PackageFile:

@@ -9,24 +9,29 @@ from typing import TYPE_CHECKING
 
 from postroj.container.guest import Guest
 from postroj.container.nspawn import GuestSpec
-from postroj.errors import PostrojError
+from postroj.errors import GuestError, PostrojError
 from postroj.model import CheckKind, Outcome, ProbeResult, StepName, StepResult
 from postroj.probe import checks, continuity, expectations, gone, residue, snapshot
 from postroj.probe.course import LEAVING
+from postroj.probe.evidence import of_console
 from postroj.probe.look import Look
 from postroj.probe.managers import manager_of
-from postroj.probe.package import binds, fitting, unfit
+from postroj.probe.package import binds, fitting, sha256, unfit
 from postroj.probe.steps import Bench, Journey
 from postroj.probe.unitstate import unit_name
+from postroj.probe.witness import Witness
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
 
-    from postroj.model import CheckResult, Image, NetworkMode
+    from postroj.model import CheckResult, Evidence, Image, NetworkMode
     from postroj.probe.audience import Audience
     from postroj.probe.checks import Manners, Question
     from postroj.probe.expectations import Expectations
     from postroj.probe.package import PackageFile
+    from postroj.probe.recipe import Recipe
+    from postroj.probe.witness import Visit
 
 NOT_INSTALLED = "the package was not installed"
 
@@ -63,6 +68,20 @@ class Plan:
     """Whether to do with what is kept, and fetch nothing."""
     expected: Expectations = ()
     """What is known to fail, and where."""
+    recipe: Recipe | None = None
+    """What to type to have the same once more."""
+    visit: Visit | None = None
+    """Who is let in where something goes wrong."""
+
+    def command(self, image: str) -> str:
+        """Return the command line that repeats the probe on an image; '' if nobody knows."""
+        return self.recipe.command(image) if self.recipe else ""
+
+    def pinned(self, paths: Sequence[Path]) -> Plan:
+        """Return it with the digests of the packages, if any was fetched: here it came to lie."""
+        if self.recipe is None or not self.recipe.fetches:
+            return self
+        return replace(self, recipe=replace(self.recipe, digests=tuple(map(sha256, paths))))
 
 
 def probe(
@@ -82,6 +101,7 @@ def probe(
     done: list[StepResult] = []
     reason = hint = ""
     ours: Guest | None = None
+    last_words: tuple[Evidence, ...] = ()
     audience.begin_probe(image.name, package)
     try:
         if foreign := unfit([*packages, *plan.older], image.manager):
@@ -92,12 +112,19 @@ def probe(
             with Guest(_guest_spec(image, packages, plan)) as guest:
                 ours = guest
                 timings["boot"] = time.monotonic() - began
-                walk = _Walk(guest, image, packages, plan, audience, timings)
-                for name in plan.steps:
-                    done.append(walk.take(name))
+                witness = Witness(guest, image, plan.visit, audience.begin_part, timings)
+                try:
+                    walk = _Walk(guest, image, packages, plan, audience, timings, witness.note)
+                    for name in plan.steps:
+                        done.append(witness.watch(partial(walk.take, name), walk.subjects))
+                except PostrojError as error:
+                    last_words = witness.hear(error)
+                    raise
     except PostrojError as error:
         reason = error.reason
         hint = error.hint
+        if isinstance(error, GuestError):
+            last_words = last_words or of_console(error.console)
     timings["total"] = time.monotonic() - began
     result = ProbeResult(
         image=image.name,
@@ -107,6 +134,8 @@ def probe(
         hint=hint,
         timings=timings,
         guest=ours.name if ours and ours.kept else "",
+        evidence=last_words,
+        reproduce=plan.command(image.name),
     )
     result = expectations.excused(result, expected)
     audience.end_probe(result)
@@ -137,6 +166,7 @@ class _Walk:
         plan: Plan,
         audience: Audience,
         timings: dict[str, float],
+        hear: Callable[[Sequence[str], str], None],
     ) -> None:
         self._guest = guest
         self._plan = plan
@@ -150,6 +180,7 @@ class _Walk:
             timeout=plan.timeout,
             begin_part=audience.begin_part,
             has_lists=image.has_lists,
+            hear=hear,
         )
         self._journey = Journey(bench, packages, plan.older, repository=plan.from_repository)
         self._failed = self._at_first = guest.failed_units()
@@ -170,7 +201,7 @@ class _Walk:
         units: continuity.Units = {}
         if name is not self._plan.steps[0]:
             self._failed = sorted({*self._at_first, *self._guest.failed_units()})
-            units = continuity.remember(self._guest, self._subjects())
+            units = continuity.remember(self._guest, self.subjects())
         if name in LEAVING and not self._own.paths:
             self._own = gone.belongings(self._guest, self._manager, self._journey.names)
         began = time.monotonic()
@@ -246,7 +277,7 @@ class _Walk:
         elif not self._manager.purges_later:
             yield checks.timed(residue.LINKS, left.ask_links)
 
-    def _subjects(self) -> list[str]:
+    def subjects(self) -> list[str]:
         """Names of the units that are judged."""
         questions = (q for q in self._asked if q.kind is CheckKind.UNIT)
         return [unit_name(question.subject) for question in questions]

@@ -70,10 +70,12 @@ class Bench:
     """Hears what takes a while now."""
     has_lists: bool = False
     """Whether the guest has package lists that will do."""
+    hear: Callable[[Sequence[str], str], None] = lambda argv, output: None
+    """Hears what a command of the package manager has printed."""
 
     def perform(self, argv: Sequence[str], names: Sequence[str]) -> Blame | None:
         """Run a command of the package manager; whom to blame if it fails."""
-        return operations.perform(self.guest, self.manager, argv, names, self.timeout)
+        return operations.perform(self.guest, self.manager, argv, names, self.timeout, self.hear)
 
 
 class Journey:

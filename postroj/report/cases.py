@@ -6,16 +6,16 @@ All text of a case is made visible, so that what a package says cannot break a f
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from postroj.model import Outcome
-from postroj.report.text import visible
+from postroj.report.text import visible, visible_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from postroj.model import CheckResult, Discovery, ProbeResult, Report, StepResult
+    from postroj.model import CheckResult, Discovery, Evidence, ProbeResult, Report, StepResult
 
 NOT_BEGUN = "probe"
 """Stands in the place of a step when none could begin."""
@@ -34,6 +34,10 @@ class Case:
     """Lines."""
     hint: str
     seconds: float
+    kept: tuple[Evidence, ...] = ()
+    """What the guest said, in the first case of a step that went wrong; not made visible."""
+    reproduce: str = ""
+    """In the same case."""
 
     @property
     def name(self) -> str:
@@ -45,6 +49,11 @@ class Case:
         """The lines that explain the outcome: sentence, evidence, hint."""
         hint = (f"hint: {self.hint}",) if self.hint else ()
         return (self.sentence, *self.evidence, *hint)
+
+    def said(self, limit: int) -> Iterator[tuple[str, str]]:
+        """Yield what the guest said as names and texts, each with its last so many bytes."""
+        for evidence in self.kept:
+            yield evidence.name, visible_lines(evidence.within(limit).text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,11 +102,15 @@ def _suite(probe: ProbeResult, *, alone: bool) -> Suite:
 def _cases(probe: ProbeResult) -> Iterator[Case]:
     if probe.reason:
         seconds = probe.timings.get("total", 0)
-        yield _case(NOT_BEGUN, "", Outcome.ERROR, probe.reason, probe.hint, seconds)
+        case = _case(NOT_BEGUN, "", Outcome.ERROR, probe.reason, probe.hint, seconds)
+        yield replace(case, kept=probe.evidence, reproduce=visible(probe.reproduce))
     for step in probe.steps:
-        yield _of_step(step)
-        for check in step.checks:
-            yield _of_check(step, check)
+        cases = [_of_step(step), *(_of_check(step, check) for check in step.checks)]
+        worst = next((case for case in cases if case.outcome.is_bad), None)
+        for case in cases:
+            if case is worst:
+                case = replace(case, kept=step.evidence, reproduce=visible(probe.reproduce))
+            yield case
 
 
 def _of_step(step: StepResult) -> Case:

@@ -28,6 +28,8 @@ MEANING = {
     Outcome.SKIP: "not asked, for a reason",
 }
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+ROOM = 32 << 10
+"""Bytes of each text of a guest: the page has those of all images."""
 STYLE = Path(__file__).with_name("page.css")
 
 
@@ -131,6 +133,12 @@ def _add_case(cell: Element, case: Case) -> None:
         add(fold, "pre", "\n".join(case.evidence))
     if case.hint:
         add(fold, "p", f"hint: {case.hint}", class_="hint")
+    for name, text in case.said(ROOM):
+        said = add(fold, "details", class_="said")
+        add(add(said, "summary"), "span", name, class_="time")
+        add(said, "pre", text or "nothing")
+    if case.reproduce:
+        add(add(fold, "p", "reproduce: ", class_="hint"), "code", case.reproduce)
 
 
 def _add_images(body: Element, found: Sequence[Suite]) -> None:

@@ -7,7 +7,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from postroj.model import CheckResult, ProbeResult, Report, StepResult
+    from collections.abc import Sequence
+
+    from postroj.model import CheckResult, Evidence, ProbeResult, Report, StepResult
 
 SCHEMA = 1
 
@@ -32,6 +34,8 @@ def _probe(probe: ProbeResult) -> dict[str, Any]:
         "notes": list(probe.notes),
         "steps": [_step(step) for step in probe.steps],
         "guest": probe.guest,
+        "evidence": _evidence(probe.evidence),
+        "reproduce": probe.reproduce,
         "timings": {part: _seconds(seconds) for part, seconds in probe.timings.items()},
     }
 
@@ -46,7 +50,12 @@ def _step(step: StepResult) -> dict[str, Any]:
         "seconds": _seconds(step.seconds),
         "checks": [_check(check) for check in step.checks],
         "discovered": asdict(step.discovered) if step.discovered else None,
+        "evidence": _evidence(step.evidence),
     }
+
+
+def _evidence(found: Sequence[Evidence]) -> dict[str, str]:
+    return {evidence.name: evidence.text for evidence in found}
 
 
 def _check(check: CheckResult) -> dict[str, Any]:

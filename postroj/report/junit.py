@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 ELEMENT = {Outcome.FAIL: "failure", Outcome.ERROR: "error", Outcome.SKIP: "skipped"}
 
+ROOM = 8 << 10
+"""Bytes of each text of a guest: consumers keep such files for long."""
+
 
 def render(report: Report) -> str:
     """Return the report as an XML document, to be written as UTF-8."""
@@ -55,8 +58,9 @@ def _add_case(parent: Element, suite: Suite, case: Case) -> None:
     if case.outcome is not Outcome.SKIP:
         bad.set("type", case.outcome)
         bad.text = "\n".join(case.told)
-    elif case.evidence:
-        add(element, "system-out", "\n".join(case.told))
+    if case.kept:
+        said = [f"== {name} ==\n{text}\n" for name, text in case.said(ROOM)]
+        add(element, "system-out", "\n".join(said))
 
 
 def _numbers(found: Iterable[Suite]) -> dict[str, str]:

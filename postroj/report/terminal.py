@@ -39,6 +39,7 @@ PARTS = {
     "remove": "the package is removed",
     "purge": "the package is purged",
     "checks": "checks are under way",
+    "evidence": "evidence is collected",
 }
 INDENT = " " * 10
 """Below the column of what was checked: evidence and hints."""
@@ -90,6 +91,10 @@ class Terminal:
         if probe.reason:
             self._line(Outcome.ERROR, "probe", "", probe.timings.get("total", 0), probe.reason)
             self._hint(probe.hint)
+        if probe.outcome.is_bad and probe.reproduce:
+            # typed by who reads it: a word that has lines keeps them
+            lines = map(visible, probe.reproduce.split("\n"))
+            self.write("\n".join(["  reproduce: " + next(lines), *lines]))
         if probe.guest:
             self.write(f"  kept: postroj exec {probe.guest} · postroj stop {probe.guest}")
         for note in probe.notes:

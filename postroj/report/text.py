@@ -16,3 +16,8 @@ def visible(text: str) -> str:
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in bare
     )
+
+
+def visible_lines(text: str) -> str:
+    """Return a text whose lines are visible."""
+    return "\n".join(map(visible, text.splitlines()))

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from postroj import matrix, paths
 from postroj.cli.probe import pkgprobe
-from postroj.container import guest
+from postroj.container import guest, terminal
 from postroj.errors import DownloadError, Interrupted, UsageError
 from postroj.matrix import Findings
 from postroj.model import (
@@ -321,3 +321,20 @@ def test_offline_pulls_no_image() -> None:
     assert done.returncode == 4
     assert "the image 'debian-trixie' is not cached, and `--offline` fetches none" in done.stdout
     assert "hint: `postroj pull debian-trixie` fetches it" in done.stdout
+
+
+def test_a_shell_takes_one_guest_at_a_time(seen: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal, "is_interactive", lambda: True)
+    run("--shell-on-failure")
+    run("--shell-on-failure", "--jobs", "1")
+    assert [how["jobs"] for how in seen.how] == [1, 1]
+    assert all(plan.visit for *_, plan in seen.calls)
+    with pytest.raises(UsageError, match="one guest at a time"):
+        run("--shell-on-failure", "--jobs", "2")
+
+
+def test_what_repeats_the_probe_is_known_to_it(seen: Recorder, tmp_path: Path) -> None:
+    run("--settle", "1")
+    ((*_, plan),) = seen.calls
+    assert plan.visit is None
+    assert plan.command("debian-sid").endswith("/x.deb --image debian-sid --settle 1")

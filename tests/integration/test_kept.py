@@ -23,7 +23,7 @@ from postroj.container import cgroup, roster
 from postroj.probe.package import GUEST_DIR
 from tests.support import debs
 from tests.support.cli import POSTROJ, all_argv, eventually, postroj, start
-from tests.support.screen import converse
+from tests.support.terminal import converse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

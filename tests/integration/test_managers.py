@@ -26,12 +26,12 @@ from postroj.probe.managers.zypper import Zypper
 from postroj.probe.package import GUEST_DIR, PackageFile, recognise
 from postroj.probe.probe import Plan, probe
 from tests.support import debs, pacman, rpms, toolbox
+from tests.support.listener import Nobody
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from postroj.model import CheckResult, ProbeResult, StepResult
     from postroj.probe.managers.base import PackageFacts, PackageManager
 
 FAIL, ERROR = Outcome.FAIL, Outcome.ERROR
@@ -410,20 +410,6 @@ def test_a_repository_out_of_reach(bench: Bench) -> None:
     assert blame and blame.outcome is ERROR
     assert blame.sentence == "the guest could not reach its package repositories"
     assert blame.hint
-
-
-class Nobody:
-    """An audience that does not listen."""
-
-    def begin_probe(self, image: str, package: str) -> None: ...
-
-    def begin_part(self, part: str) -> None: ...
-
-    def end_step(self, step: StepResult) -> None: ...
-
-    def end_check(self, check: CheckResult) -> None: ...
-
-    def end_probe(self, probe: ProbeResult) -> None: ...
 
 
 @pytest.mark.parametrize("command", ["/bin/sleep 1000", "/bin/false"])

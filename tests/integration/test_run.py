@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import POSTROJ, all_argv, eventually, postroj, start
-from tests.support.screen import converse
+from tests.support.terminal import converse
 
 pytestmark = pytest.mark.usefixtures("image")
 

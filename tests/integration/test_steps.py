@@ -17,13 +17,14 @@ from postroj.probe.package import OLDER_DIR, recognise
 from postroj.probe.probe import Plan, probe
 from postroj.probe.question import Question
 from tests.support import debs
+from tests.support.listener import Nobody
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from postroj.container.guest import Guest
-    from postroj.model import Image, ProbeResult, StepResult
+    from postroj.model import Image, ProbeResult
 
 PASS, FAIL, SKIP = Outcome.PASS, Outcome.FAIL, Outcome.SKIP
 INSTALL, REINSTALL, UPGRADE = StepName.INSTALL, StepName.REINSTALL, StepName.UPGRADE
@@ -82,20 +83,6 @@ def bare(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image
     subprocess.run(["mksquashfs", folder / "tree", layer, "-quiet", "-all-root"], check=True)
     with obtain(image) as stored:
         yield replace(stored, layers=(*stored.layers, layer))
-
-
-class Nobody:
-    """An audience that does not listen."""
-
-    def begin_probe(self, image: str, package: str) -> None: ...
-
-    def begin_part(self, part: str) -> None: ...
-
-    def end_step(self, step: StepResult) -> None: ...
-
-    def end_check(self, check: object) -> None: ...
-
-    def end_probe(self, probe: ProbeResult) -> None: ...
 
 
 def lifer(folder: Path, version: str, **scripts: str) -> Path:

@@ -52,6 +52,12 @@ class FakeGuest:
             raise CommandError(words, status, text)
         return Completed(argv=words, status=status, stdout=text.encode(), stderr=b"")
 
+    def has_ended(self, patience: float = 0) -> bool:
+        return False
+
+    def console(self, limit: int) -> str:
+        return "what its console shows"
+
     def failed_units(self) -> list[str]:
         with self.lock:
             self.ran.append(("failed_units",))

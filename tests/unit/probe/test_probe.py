@@ -213,7 +213,7 @@ def test_a_guest_that_ends_meanwhile(
         assert result.outcome is Outcome.ERROR
         assert (result.reason, result.hint) == ("the guest ended meanwhile\npanic", "try again")
         assert result.steps == ()
-        assert set(result.timings) == {"boot", "total"}
+        assert set(result.timings) == {"boot", "evidence", "total"}
     assert ear.told[-1] is result
 
 

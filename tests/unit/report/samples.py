@@ -6,6 +6,8 @@ from postroj.model import (
     CheckKind,
     CheckResult,
     Discovery,
+    Evidence,
+    EvidenceName,
     Listener,
     Outcome,
     ProbeResult,
@@ -24,6 +26,9 @@ LINES = (HOSTILE, "", "...", "  ...", "---", "not ok 99 - x", "ok 98", "1..0", "
          "::stop-commands::x", "</details>", "```", "# head", " - x", "| a | b |")  # fmt: skip
 
 
+SAID = Evidence(name=EvidenceName.JOURNAL, text="\n".join(LINES))
+
+
 def check(
     outcome: Outcome,
     subject: str = "redis-server.service",
@@ -33,7 +38,12 @@ def check(
     return CheckResult(kind=kind, subject=subject, outcome=outcome, reason=reason, seconds=2.3456)
 
 
-def probe(image: str, *checks: CheckResult, package: str = "redis_7.0_amd64.deb") -> ProbeResult:
+def probe(
+    image: str,
+    *checks: CheckResult,
+    package: str = "redis_7.0_amd64.deb",
+    evidence: tuple[Evidence, ...] = (),
+) -> ProbeResult:
     found = Discovery(
         units=("redis-server.service", "redis-server@.service"),
         users=("redis",),
@@ -53,8 +63,15 @@ def probe(image: str, *checks: CheckResult, package: str = "redis_7.0_amd64.deb"
         seconds=5.5,
         checks=checks,
         discovered=found,
+        evidence=evidence,
     )
-    return ProbeResult(image=image, package=package, steps=(step,), timings={"total": 12.75})
+    return ProbeResult(
+        image=image,
+        package=package,
+        steps=(step,),
+        timings={"total": 12.75},
+        reproduce=f"postroj pkgprobe --image {image}",
+    )
 
 
 SAMPLE = Report(
@@ -68,6 +85,10 @@ SAMPLE = Report(
                 "tcp://127.0.0.1:6380",
                 "connection refused for 5 s\nlistens: 127.0.0.1:6379",
                 CheckKind.NETWORK,
+            ),
+            evidence=(
+                Evidence(name=EvidenceName.JOBS, text="No jobs running."),
+                Evidence(name=EvidenceName.CORES, text=""),
             ),
         ),
         probe("debian-sid", check(Outcome.PASS)),
@@ -89,12 +110,15 @@ ODD = Report(
             reason="\n".join(LINES),
             hint=HOSTILE,
             notes=(HOSTILE,),
+            evidence=(SAID,),
+            reproduce=HOSTILE,
         ),
         probe(
             "debian-sid",
             *(check(outcome, HOSTILE, "\n".join(LINES)) for outcome in Outcome),
             check(Outcome.FAIL, reason=""),
             check(Outcome.FAIL, "x # SKIP", "x # SKIP"),
+            evidence=(SAID,),
         ),
     )
 )

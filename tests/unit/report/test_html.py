@@ -102,3 +102,13 @@ def test_nothing() -> None:
 def test_notes_are_read_without_unfolding_anything() -> None:
     noted = replace(probe("debian-sid", check(Outcome.PASS)), notes=("it can go",))
     assert '<p class="note">debian-sid: it can go</p>' in render(Report(probes=(noted,)))
+
+
+def test_what_the_guest_said_is_folded_below_what_failed() -> None:
+    page = Page(render(SAMPLE))
+    assert "No jobs running." in page.of("pre")
+    assert "nothing" in page.of("pre")
+    assert page.of("code").count("postroj pkgprobe --image debian-trixie") == 1
+    assert "postroj pkgprobe --image debian-sid" not in page.of("code")
+    folds = [attrs["class"] for tag, attrs in page.tags if tag == "details"]
+    assert folds[folds.index("fail") + 1 :][:2] == ["said", "said"]

@@ -9,6 +9,8 @@ from postroj.model import (
     CheckKind,
     CheckResult,
     Discovery,
+    Evidence,
+    EvidenceName,
     Listener,
     Outcome,
     ProbeResult,
@@ -33,11 +35,13 @@ STEP = StepResult(
     reason="web 1.0 (all)",
     seconds=7.00049,
     checks=(CHECK,),
+    evidence=(Evidence(name=EvidenceName.JOURNAL, text="it said\nthis"),),
 )
 PROBE = ProbeResult(
     image="debian-trixie",
     package="web_1.0_all.deb",
     steps=(STEP,),
+    reproduce="postroj pkgprobe",
     timings={"boot": 0.5, "total": 12.98765},
 )
 
@@ -74,9 +78,12 @@ def test_golden() -> None:
                             }
                         ],
                         "discovered": None,
+                        "evidence": {"journal": "it said\nthis"},
                     }
                 ],
                 "guest": "",
+                "evidence": {},
+                "reproduce": "postroj pkgprobe",
                 "timings": {"boot": 0.5, "total": 12.988},
             }
         ],
@@ -91,7 +98,14 @@ def test_the_order_of_keys_is_that_of_the_document() -> None:
 
 
 def test_a_probe_that_did_not_begin() -> None:
-    probe = ProbeResult(image="debian-sid", package="x.deb", reason="no guest", hint="try again")
+    said = Evidence(name=EvidenceName.CONSOLE, text="panic")
+    probe = ProbeResult(
+        image="debian-sid",
+        package="x.deb",
+        reason="no guest",
+        hint="try again",
+        evidence=(said,),
+    )
     (shown,) = json.loads(render(Report(probes=(probe,))))["probes"]
     assert shown == {
         "image": "debian-sid",
@@ -102,6 +116,8 @@ def test_a_probe_that_did_not_begin() -> None:
         "notes": [],
         "steps": [],
         "guest": "",
+        "evidence": {"console": "panic"},
+        "reproduce": "",
         "timings": {},
     }
 

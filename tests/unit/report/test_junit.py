@@ -8,9 +8,9 @@ from xml.etree import ElementTree
 import pytest
 from junitparser import Error, Failure, JUnitXml, Skipped
 
-from postroj.model import Outcome, Report
+from postroj.model import Evidence, EvidenceName, Outcome, Report
 from postroj.report.junit import render
-from tests.unit.report.samples import NOTHING, ODD, SAMPLE, probe
+from tests.unit.report.samples import NOTHING, ODD, SAMPLE, check, probe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,6 +88,8 @@ def test_what_a_consumer_reads() -> None:
     assert (unit.name, unit.time) == ("install: unit redis-server.service", 2.346)
     assert template.result[0].message == "a template"
     assert network.name == "install: network tcp://127.0.0.1:6380"
+    assert network.system_out == "== jobs ==\nNo jobs running.\n\n== cores ==\n\n"
+    assert [case.system_out for case in (template, *fedora)] == [None, None]
     (failure,) = network.result
     assert (failure.type, failure.message) == ("fail", "connection refused for 5 s")
     assert failure.text == "connection refused for 5 s\nlistens: 127.0.0.1:6379"
@@ -110,3 +112,15 @@ def test_what_xml_cannot_hold_is_spelled_out() -> None:
     assert r"\ufffe" in text
     assert "日本 🎉" in text
     assert all(char.isprintable() or char == "\n" for char in text)
+
+
+def test_what_a_guest_says_is_cut_to_size() -> None:
+    text = "".join(f"line {number}\n" for number in range(100_000))
+    said = Evidence(name=EvidenceName.JOURNAL, text=text)
+    (suite,) = JUnitXml.fromstring(
+        render(Report(probes=(probe("sid", check(Outcome.FAIL), evidence=(said,)),))).encode()
+    )
+    (shown,) = [case.system_out for case in suite if case.system_out and "==" in case.system_out]
+    assert shown.startswith("== journal ==\n... the last 8 KiB ...\nline 99")
+    assert shown.endswith("\nline 99999\n")
+    assert 7000 < len(shown) < 8400

@@ -303,3 +303,16 @@ def test_lines_of_threads_never_mix(live: bool) -> None:
 )
 def test_visible(text: str, shown: str) -> None:
     assert visible(text) == shown
+
+
+def test_how_to_repeat_what_did_not_pass() -> None:
+    command = "postroj pkgprobe --check-command 'a\n  b\tc'"
+    assert not any("reproduce" in line for line in told(probe(check(), reproduce=command)))
+    for result in (
+        probe(check(Outcome.FAIL), reproduce=command),
+        probe(reason="no guest", reproduce=command),
+    ):
+        *_, line, _ = told(result)
+        assert line == "  reproduce: postroj pkgprobe --check-command 'a\n  b\\tc'".replace(
+            "\\t", " " * 5
+        )

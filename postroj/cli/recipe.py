@@ -1,0 +1,76 @@
+"""From what was typed to the command line that repeats one probe of it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from postroj import paths
+from postroj.probe.course import REPOSITORY
+from postroj.probe.recipe import Recipe, option
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+OWN = ("packages", "digests", "image_names")
+"""Parameters that a recipe spells itself."""
+OF_A_RUN = ("jobs", "fail_fast", "reports", "as_json", "artifacts", "shell_on_failure", "keep")
+"""Parameters that change nothing in a probe."""
+FILES = ("upgrade_from", "project_file")
+"""Parameters that are paths, or URLs."""
+
+
+def recipe(ctx: click.Context, given: Mapping[str, Any]) -> Recipe:
+    """Return the recipe of the command line that `ctx` has parsed to `given`."""
+    return Recipe(
+        program=("postroj", *_of_group(), str(ctx.info_name)),
+        packages=tuple(_absolute(text) for text in given["packages"]),
+        digests=tuple(given["digests"]),
+        options=tuple(_options(ctx, given)),
+    )
+
+
+def _options(ctx: click.Context, given: Mapping[str, Any]) -> Iterator[str]:
+    """Spell the options that were given, or are not what they are by default."""
+    defaults = ctx.command.make_context(ctx.info_name, [], resilient_parsing=True).params
+    for param in ctx.command.params:
+        name = str(param.name)
+        if not isinstance(param, click.Option) or name in (*OWN, *OF_A_RUN) or name not in given:
+            continue
+        typed = ctx.get_parameter_source(name) is not ParameterSource.DEFAULT
+        if typed or given[name] != defaults[name]:
+            yield from _words(param, given[name])
+
+
+def _words(param: click.Option, value: Any) -> Iterator[str]:
+    """Spell an option."""
+    if param.is_flag:
+        yield _longest(param.opts if value else param.secondary_opts)
+        return
+    for one in value if param.multiple else (value,):
+        text = str(one).removesuffix(".0") if isinstance(one, float) else str(one)
+        is_path = isinstance(param.type, click.Path) or param.name in FILES
+        yield from option(_longest(param.opts), _absolute(text) if is_path else text)
+
+
+def _longest(names: list[str]) -> str:
+    return max(names, key=len)
+
+
+def _absolute(text: str) -> str:
+    """Return a path that is the same from every folder; a URL stays what it is."""
+    return text if "://" in text or text == REPOSITORY else str(Path(text).absolute())
+
+
+def _of_group() -> Iterator[str]:
+    """Spell where images are from, however that was said."""
+    if catalog := os.environ.get("POSTROJ_CATALOG"):
+        yield from option("--catalog", _absolute(catalog))
+    if lock := paths.lock_file():
+        yield from option("--lock", str(lock))
+    elif "POSTROJ_LOCK" in os.environ:
+        yield "--ignore-lock"
