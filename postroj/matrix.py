@@ -101,6 +101,7 @@ def probe_all(
         jobs = min(len(names), jobs or jobs_for(*_host()))
         label = " ".join(path.name for path in found)
         empty = [ProbeResult(image=name, package=label) for name in names]
+        plan = replace(plan, guests=jobs)
         run = _Run(empty, plan, stage.open(names, jobs), fail_fast=fail_fast)
         interruption = run.judge(refusal or files, jobs)
         report = Report(probes=tuple(run.results))

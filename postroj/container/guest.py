@@ -15,11 +15,20 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from postroj import paths, process
-from postroj.container import cgroup, execute, garbage, network, nspawn, readiness, seed, terminal
+from postroj import process
+from postroj.container import (
+    cgroup,
+    ending,
+    execute,
+    network,
+    nspawn,
+    readiness,
+    rundir,
+    seed,
+    terminal,
+)
 from postroj.container.lifeline import keep, let_go
-from postroj.errors import CommandError, GuestError, HostError, PostrojError
-from postroj.locking import Claim
+from postroj.errors import CommandError, GuestError, GuestLost, HostError, PostrojError
 from postroj.model import NetworkMode
 from postroj.streams import STDERR, STDIN, STDOUT, write_all
 
@@ -32,10 +41,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PREFIX = "postroj"
 LEADER = "X_NSPAWN_LEADER_PID"
-SOCKET_PATH = 108
-"""Bytes of the path of a socket with its NUL, unix(7)."""
 STOP_TIMEOUT = 10.0
 """Seconds for the kernel to end what is in a guest's namespace."""
 
@@ -68,12 +74,12 @@ class Guest:
 
     def _start(self, stack: ExitStack) -> None:
         deadline = time.monotonic() + self.spec.boot_timeout
-        self._claim = stack.enter_context(_claim())
+        self._claim = stack.enter_context(rundir.claim())
         self.name = self._claim.path.name
         resolv_conf = network.guest_resolv_conf(self.spec.network)
         seed.write_seed(self._claim.path, self.name, resolv_conf)
         try:
-            group = cgroup.Group(self.name)
+            group = cgroup.Group(self.name, self.spec.limits)
         except OSError as error:
             raise HostError(nspawn.CGROUP.failure, evidence=str(error)) from None
         stack.callback(group.remove)
@@ -85,12 +91,18 @@ class Guest:
     def reboot(self) -> None:
         """Restart it with all that was written to its files; it has another leader then.
 
-        :raises GuestError: if it does not become ready again.
+        :raises GuestLost: if it does not become ready again.
         """
         deadline = time.monotonic() + self.spec.boot_timeout
-        with suppress(GuestError):  # who asks for the end may not live to hear the answer
-            self.run(["systemctl", "reboot"], ok=range(256), timeout=self.spec.boot_timeout)
-        self._await_ready({"READY", LEADER}, deadline)
+        argv = self._enter_argv(execute.Command(argv=("systemctl", "reboot")))
+        # who asks for the end may not live to hear the answer
+        env, patience = execute.ENVIRONMENT, self.spec.boot_timeout
+        process.run(argv, ok=range(256), timeout=patience, env=env)
+        try:
+            self._await_ready({"READY", LEADER}, deadline)
+        except GuestError as error:
+            message = f"after a restart {error.message}"
+            raise GuestLost(message, evidence=error.evidence, hint=error.hint) from None
 
     def _launch(self, stack: ExitStack, group: cgroup.Group, pasta: list[str]) -> None:
         """Start the launch script with a lifeline, the locks, and the console log."""
@@ -183,14 +195,17 @@ class Guest:
         self._groups = cgroup.members(self._proc("cgroup"), self.name)
 
     def _ask_state(self) -> str:
-        done = self.run(["systemctl", "show", "--property=SystemState"], timeout=10)
-        state = done.text.removeprefix("SystemState=")
+        state = self._state()
         if state in ("maintenance", "stopping"):
             message = f"the guest booted into the state '{state}'"
             raise GuestError(message, evidence=self.console_tail())
         if state == "degraded":
             log.info("guest '%s' is degraded: %s", self.name, " ".join(self.failed_units()))
         return state
+
+    def _state(self) -> str:
+        done = self.run(["systemctl", "show", "--property=SystemState"], timeout=10)
+        return done.text.removeprefix("SystemState=")
 
     def failed_units(self) -> list[str]:
         """Names of the units that are in the state `failed` now, sorted."""
@@ -211,7 +226,8 @@ class Guest:
 
         :raises CommandError: if it ended with a status that is not in `ok`.
         :raises CommandTimeout: if it did not end within `timeout` seconds.
-        :raises GuestError: if the guest ended meanwhile.
+        :raises GuestLost: if the guest ended meanwhile, by what went on in it.
+        :raises GuestError: if somebody else has ended it.
         """
         command = execute.Command(argv=tuple(argv), env=env or {})
         try:
@@ -224,13 +240,13 @@ class Guest:
             )
         except CommandError as error:
             if self._took(error.status):
-                raise self._gone() from error
+                raise self._gone(error.output) from error
             # the command is what the caller knows, not the way we ran it
             error.argv = command.argv
             error.message = error.message.replace("'sh'", f"'{command.argv[0]}'", 1)
             raise
         if self._took(done.status):
-            raise self._gone()
+            raise self._gone(done.output)
         return done
 
     def attach(self, command: Command) -> int:
@@ -301,8 +317,18 @@ class Guest:
         killed = status == 128 + signal.SIGKILL
         return status != 0 and self.has_ended(0.2 if killed else 0)
 
-    def _gone(self) -> GuestError:
-        return GuestError("the guest ended meanwhile", evidence=self.console_tail())
+    def is_stopping(self) -> bool:
+        """Whether it shuts down.
+
+        :raises GuestError: if it has already.
+        """
+        try:
+            return self._state() == "stopping"
+        except CommandError:  # its manager is not there any more
+            return self.has_ended(STOP_TIMEOUT)
+
+    def _gone(self, output: str = "") -> GuestError:
+        return ending.tell(self._process, self.spec, self.console_tail(), output)
 
     def console_tail(self) -> str:
         """The last lines of its console."""
@@ -317,21 +343,3 @@ def require_root() -> None:
     if os.geteuid() != 0:
         message = "guests need root"
         raise HostError(message, hint="run the same command with `sudo`")
-
-
-def _claim() -> Claim:
-    """Make the run directory.
-
-    :raises HostError: if there is no way to.
-    """
-    state_dir = paths.state_dir()
-    longest = state_dir / f"{PREFIX}-12345678" / "notify"
-    message = f"the state directory '{state_dir}' cannot be used"
-    hint = "`POSTROJ_STATE_DIR` names another one"
-    if len(os.fsencode(longest)) >= SOCKET_PATH:
-        raise HostError(message, evidence="its path is too long for a socket", hint=hint)
-    try:
-        garbage.sweep()
-        return Claim.make(state_dir, PREFIX)
-    except OSError as error:
-        raise HostError(message, evidence=str(error), hint=hint) from None

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from postroj.errors import CommandTimeout, PostrojError
+from postroj.errors import CommandError, CommandTimeout, GuestLost, PostrojError
 from postroj.model import CheckKind, CheckResult, Outcome
 from postroj.probe import ports, sockets, units, unitstate
 from postroj.probe.connect import connect
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 AT_ONCE = 16
 NEW_FAILURES = "no newly failed unit"
+BROKEN = "the package has broken the guest"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,10 +105,17 @@ def side_by_side(
 
 
 def timed(question: Question, ask: Callable[[], Answer]) -> CheckResult:
-    """Ask; whatever keeps us from asking is an error, not the package's failure."""
+    """Ask; what keeps us from asking is an error, unless the package has broken the guest.
+
+    What the guest could before the package came, and cannot now, is the package's failure.
+    """
     began = time.monotonic()
     try:
         outcome, reason = ask()
+    except (GuestLost, CommandError) as error:
+        slow = isinstance(error, CommandTimeout)  # which may be the host
+        outcome = Outcome.ERROR if slow else Outcome.FAIL
+        reason = error.reason if slow else f"{BROKEN}: {error.reason}"
     except PostrojError as error:
         outcome = Outcome.ERROR
         reason = error.reason

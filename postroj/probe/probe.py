@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Protocol
 
 from postroj.container.guest import Guest
 from postroj.container.nspawn import Bind, GuestSpec
-from postroj.errors import PostrojError
+from postroj.errors import CommandError, CommandTimeout, GuestLost, PostrojError
 from postroj.model import CheckKind, Outcome, ProbeResult, StepName, StepResult
 from postroj.probe import checks, continuity, gone, residue, snapshot
 from postroj.probe.course import LEAVING
 from postroj.probe.look import Look
 from postroj.probe.managers import manager_of
+from postroj.probe.managers.base import Blame
 from postroj.probe.package import unfit
-from postroj.probe.steps import Bench, Journey
+from postroj.probe.steps import Bench, Done, Journey
 from postroj.probe.unitstate import unit_name
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class Plan:
     """The same, once they are here."""
     from_repository: bool = False
     """Whether to upgrade from what the guest's repositories have."""
+    guests: int = 1
+    """How many share what this host can give."""
 
 
 class Audience(Protocol):
@@ -115,6 +118,7 @@ def _guest_spec(image: Image, packages: Sequence[PackageFile], plan: Plan) -> Gu
         network=plan.network,
         binds=tuple(binds),
         boot_timeout=plan.boot_timeout,
+        guests=plan.guests,
     )
 
 
@@ -165,7 +169,7 @@ class _Walk:
         if name in LEAVING and not self._own.paths:
             self._own = gone.belongings(self._guest, self._manager, self._journey.names)
         began = time.monotonic()
-        done = self._journey.take(name)
+        done = self._take(name)
         for part, seconds in done.timings.items():
             self._count(part, seconds)
         step = StepResult(
@@ -184,6 +188,17 @@ class _Walk:
         if name in LEAVING:
             return self._judge_absence(step)
         return self._judge_presence(step, units)
+
+    def _take(self, name: StepName) -> Done:
+        """Take a step; a guest that does not come through it was sound when it began."""
+        try:
+            return self._journey.take(name)
+        except (GuestLost, CommandError) as error:
+            if isinstance(error, CommandTimeout):  # which may be the host
+                raise
+            sentence, evidence = f"{checks.BROKEN}: {error.message}", error.evidence
+            blame = Blame(outcome=Outcome.FAIL, sentence=sentence, evidence=evidence)
+            return Done(blame=blame)
 
     def _judge_presence(self, step: StepResult, units: continuity.Units) -> StepResult:
         """Ask what the user asks, and what there is to ask about what the packages brought."""

@@ -50,6 +50,9 @@ class FakeGuest:
             raise CommandError(words, status, text)
         return Completed(argv=words, status=status, stdout=text.encode(), stderr=b"")
 
+    def is_stopping(self) -> bool:
+        return False
+
     def failed_units(self) -> list[str]:
         with self.lock:
             self.ran.append(("failed_units",))
