@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from postroj.container.guest import Guest
 
 AT_ONCE = 16
+SHOWN = 20
+"""So many failed units are named, each with its journal: a package may bring thousands."""
 NEW_FAILURES = "no newly failed unit"
 BROKEN = "the package has broken the guest"
 
@@ -221,5 +223,10 @@ def _ask_failures(
     new = [unit for unit in guest.failed_units() if unit not in before]
     if not new:
         return Outcome.PASS, "none"
-    evidence = "\n".join(units.journal(guest, unit) for unit in new if unit not in asked)
-    return Outcome.FAIL, f"failed since the installation: {', '.join(new)}\n{evidence}".rstrip()
+    shown = new[:SHOWN]
+    evidence = "\n".join(units.journal(guest, unit) for unit in shown if unit not in asked)
+    more = f" and {len(new) - SHOWN} more" if len(new) > SHOWN else ""
+    return (
+        Outcome.FAIL,
+        f"failed since the installation: {', '.join(shown)}{more}\n{evidence}".rstrip(),
+    )

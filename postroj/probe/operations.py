@@ -52,7 +52,8 @@ def perform(
     try:
         done = guest.run(argv, ok=STATUSES, timeout=timeout, env=dict(manager.environment))
     except CommandTimeout as error:
-        output, blame = error.output, manager.blame_timeout(error.output, names, timeout)
+        output = error.output
+        blame: Blame | None = manager.blame_timeout(output, names, timeout)
     except GuestLost as error:
         moment = manager.blame_timeout(error.output, names, 0)
         return _broken_off(moment, f"{error.message} while {{}} was {{}}", error.evidence)
