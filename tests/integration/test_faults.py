@@ -37,6 +37,7 @@ __all__ = ["bare"]
 PASS, FAIL = Outcome.PASS, Outcome.FAIL
 INSTALL, REINSTALL, UPGRADE = StepName.INSTALL, StepName.REINSTALL, StepName.UPGRADE
 REBOOT, REMOVE, PURGE = StepName.REBOOT, StepName.REMOVE, StepName.PURGE
+LONG_AGO = 1_700_000_000
 LIFE = (INSTALL, UPGRADE, REBOOT, REMOVE, PURGE)
 
 UNIT = """\
@@ -175,6 +176,7 @@ class Fault:
                 parts["other"]: "a file\n",
             },
             scripts={key: parts[key] for key in ("postinst", "prerm", "postrm")},
+            latest=None if newer else LONG_AGO,
         )
 
 
@@ -196,7 +198,7 @@ def at_install(*spoilt: str, more: Lines = (), subject: str = "NAME.service") ->
 UNITS = [
     at_install(  # unit files of other distributions
         *("path", "unit", "ExecStart=/usr/bin/NAME", "ExecStart=/usr/local/bin/NAME"),
-        *("ended with status 203 (EXEC)", "/usr/local/bin/NAME"),
+        *("ended with status 203 (EXEC)", "status=203/EXEC"),
     ),
     at_install(  # bindplane-op#1020
         *("user", "unit", "User=daemon", "User=nobody-made-me"),
