@@ -28,7 +28,12 @@ def share(memory: int, guests: int) -> Limits:
     Three quarters are theirs, and of these two thirds can be written: half of the host, which is
     what a tmpfs takes by default.
     """
-    return Limits(memory=memory * 3 // 4 // guests, disk=memory // 2 // guests)
+    return Limits(memory=memory * 3 // 4 // guests, disk=_whole(memory // 2 // guests))
+
+
+def _whole(size: int) -> int:
+    """Round down to MiB: a tmpfs rounds up to pages."""
+    return size >> 20 << 20
 
 
 def of_host(guests: int) -> Limits:
