@@ -12,6 +12,7 @@ a hint. Nothing here prints or exits; only `postroj.cli` does.
     ├── ImageError          4  an image could not be built, or is not to be had
     │   └── VerificationError 4 what was fetched is not what somebody vouched for
     ├── GuestError          4  a guest did not start, or ended
+    │   └── GuestLost       4  it ended by what went on in it; 1 where a package did that
     └── PackageError        1  the package is to blame
     Interrupted       128 + N  a signal asked us to stop (130 for Ctrl-C)
 """
@@ -111,6 +112,19 @@ class GuestError(PostrojError):
 
     console = ""
     """What its console showed, where it is gone with the guest."""
+
+
+class GuestLost(GuestError):
+    """A guest that was ready ended by what went on in it: who was at work there did it.
+
+    `output` is what the command had said that ended with it.
+    """
+
+    def __init__(
+        self, message: str, *, evidence: str = "", hint: str = "", output: str = ""
+    ) -> None:
+        super().__init__(message, evidence=evidence, hint=hint)
+        self.output = output
 
 
 class PackageError(PostrojError):

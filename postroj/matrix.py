@@ -108,6 +108,7 @@ def probe_all(
         empty = [
             ProbeResult(image=name, package=label, reproduce=plan.command(name)) for name in names
         ]
+        plan = replace(plan, guests=jobs)
         run = _Run(empty, plan, stage.open(names, jobs), fail_fast=fail_fast)
         interruption = run.judge(refusal or files, jobs)
         report = Report(probes=tuple(run.results))

@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING
 
 from postroj.errors import CommandError, CommandTimeout, HostError
 from postroj.streams import CHUNK as CHUNK
+from postroj.streams import HEAD as HEAD
 from postroj.streams import KEPT as KEPT
 from postroj.streams import Feed as Feed
 from postroj.streams import Loop
@@ -136,7 +137,7 @@ def run(
     """
     env = environment() if env is None else env
     process = spawn(argv, stdio=STDIO, env=env, pass_fds=pass_fds)
-    out, err = Tail(), Tail()
+    out, err = Tail(first=HEAD), Tail(first=HEAD)
     try:
         status = relay(process, stdin=Feed(stdin), stdout=out, stderr=err, timeout=timeout)
     except TimeoutError:

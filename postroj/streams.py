@@ -19,23 +19,31 @@ STDIN, STDOUT, STDERR = 0, 1, 2
 
 KEPT = 1 << 20
 """Bytes that a `Tail` keeps: the last ones, where errors are."""
+HEAD = 1 << 16
+"""Bytes that it keeps of the beginning: a flood must not wash away what it began in."""
 
 
 @dataclass
 class Tail:
-    """A sink that keeps the last `limit` bytes of what it is given."""
+    """A sink that keeps the last `limit` bytes of what it is given, and the first `first`."""
 
     limit: int = KEPT
+    first: int = 0
     data: bytearray = field(default_factory=bytearray)
+    head: bytes = b""
+    """What came first, once that is forgotten."""
 
     def __call__(self, chunk: bytes) -> None:
         """Take a chunk, and forget what is older than the limit."""
         self.data += chunk
         if len(self.data) > 2 * self.limit:
+            self.head = self.head or bytes(self.data[: self.first])
             del self.data[: -self.limit]
 
     def __bytes__(self) -> bytes:
-        return bytes(self.data[-self.limit :])
+        tail = bytes(self.data[-self.limit :])
+        head = self.head or bytes(self.data[: -self.limit][: self.first])
+        return head + b"\n...\n" + tail if head else tail
 
 
 class Feed:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import re
 import time
@@ -21,6 +22,10 @@ from postroj.locking import try_lock
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from postroj.container.limits import Limits
+
+log = logging.getLogger(__name__)
+
 NAME = re.compile(r"postroj-[0-9a-f]{8}")
 
 PATIENCE = 2.0
@@ -29,9 +34,12 @@ PATIENCE = 2.0
 PAYLOAD = "/payload"
 """The group that nspawn makes for a guest beside its own, `supervisor`."""
 
+V1 = ("name=systemd", "memory", "pids")
+"""Hierarchies of cgroup v1 in which a guest has a group: one to be tracked, two to be limited."""
+
 
 def hierarchies(mounts: str) -> dict[str, Path]:
-    """Mount points of the hierarchies in which systemd tracks processes, by `/proc/PID/cgroup` id.
+    """Mount points of the hierarchies in which guests have groups, by `/proc/PID/cgroup` id.
 
     `mounts` is the text of `/proc/self/mounts`. '' is cgroup v2, 'name=systemd' its v1 twin.
     """
@@ -40,8 +48,8 @@ def hierarchies(mounts: str) -> dict[str, Path]:
         _, target, kind, options, *_ = line.split(" ")
         if kind == "cgroup2":
             found[""] = Path(target)
-        elif kind == "cgroup" and "name=systemd" in options.split(","):
-            found["name=systemd"] = Path(target)
+        elif kind == "cgroup":
+            found |= {name: Path(target) for name in V1 if name in options.split(",")}
     return found
 
 
@@ -53,7 +61,7 @@ def mounted() -> dict[str, Path]:
 class Group:
     """The groups of one guest, one in each hierarchy, as long as somebody holds their locks."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, limits: Limits) -> None:
         """Make the groups `name`.
 
         :raises OSError: if this host does not let us.
@@ -69,6 +77,7 @@ class Group:
             for root in mounted().values():
                 self.descriptors.append(_make(root / name))
                 self.joins.append(root / name / "cgroup.procs")
+                _limit(root / name, limits)
         except OSError:
             self.remove()
             raise
@@ -99,6 +108,21 @@ def _make(folder: Path) -> int:
         if folder.exists():
             return descriptor
         os.close(descriptor)
+
+
+def _limit(folder: Path, limits: Limits) -> None:
+    """Limit a group as far as its hierarchy can: cgroup v2 may have no controllers for it."""
+    settings = {
+        "memory.max": limits.memory,
+        "memory.limit_in_bytes": limits.memory,  # cgroup v1
+        "pids.max": limits.processes,
+    }
+    for name, value in settings.items():
+        try:
+            with (folder / name).open("r+") as file:  # which creates none
+                file.write(str(value))
+        except OSError as error:
+            log.debug("no limit: %s", error)
 
 
 def sweep(*, dry_run: bool = False) -> set[str]:

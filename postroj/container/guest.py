@@ -14,13 +14,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from postroj import paths, process
-from postroj.container import cgroup, garbage, network, nspawn, readiness, seed
+from postroj import process
+from postroj.container import (
+    cgroup,
+    ending,
+    execute,
+    network,
+    nspawn,
+    readiness,
+    rundir,
+    seed,
+)
 from postroj.container.facts import Facts, write_facts
 from postroj.container.lifeline import hand_over, keep, let_go
 from postroj.container.running import Running
-from postroj.errors import GuestError, HostError, PostrojError
-from postroj.locking import Claim
+from postroj.errors import CommandError, GuestError, GuestLost, HostError, PostrojError
 from postroj.model import NetworkMode
 
 if TYPE_CHECKING:
@@ -31,10 +39,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PREFIX = "postroj"
 LEADER = "X_NSPAWN_LEADER_PID"
-SOCKET_PATH = 108
-"""Bytes of the path of a socket with its NUL, unix(7)."""
 STOP_TIMEOUT = 10.0
 """Seconds for the kernel to end what is in a guest's namespace."""
 
@@ -88,14 +93,14 @@ class Guest(Running):
 
     def _start(self, stack: ExitStack) -> None:
         deadline = time.monotonic() + self.spec.boot_timeout
-        self._claim = stack.enter_context(_claim())
+        self._claim = stack.enter_context(rundir.claim())
         self.run_dir = self._claim.path
         self._facts = Facts(image=self.spec.image, purpose=self.spec.purpose)
         write_facts(self.run_dir, self._facts)
         resolv_conf = network.guest_resolv_conf(self.spec.network)
         seed.write_seed(self.run_dir, self.name, resolv_conf)
         try:
-            self._group = cgroup.Group(self.name)
+            self._group = cgroup.Group(self.name, self.spec.limits)
         except OSError as error:
             raise HostError(nspawn.CGROUP.failure, evidence=str(error)) from None
         stack.callback(self._group.remove)
@@ -107,12 +112,18 @@ class Guest(Running):
     def reboot(self) -> None:
         """Restart it with all that was written to its files; it has another leader then.
 
-        :raises GuestError: if it does not become ready again.
+        :raises GuestLost: if it does not become ready again.
         """
         deadline = time.monotonic() + self.spec.boot_timeout
-        with suppress(GuestError):  # who asks for the end may not live to hear the answer
-            self.run(nspawn.REBOOT, ok=range(256), timeout=self.spec.boot_timeout)
-        self._await_ready({"READY", LEADER}, deadline)
+        argv = self._enter_argv(execute.Command(argv=nspawn.REBOOT))
+        # who asks for the end may not live to hear the answer
+        env, patience = execute.ENVIRONMENT, self.spec.boot_timeout
+        process.run(argv, ok=range(256), timeout=patience, env=env)
+        try:
+            self._await_ready({"READY", LEADER}, deadline)
+        except GuestError as error:
+            message = f"after a restart {error.message}"
+            raise GuestLost(message, evidence=error.evidence, hint=error.hint) from None
 
     def _launch(self, stack: ExitStack, pasta: list[str]) -> None:
         """Start the launch script with a lifeline, the locks, and the console log."""
@@ -190,14 +201,30 @@ class Guest(Running):
         return GuestError(message, evidence=evidence, hint=hint)
 
     def _ask_state(self) -> str:
-        done = self.run(["systemctl", "show", "--property=SystemState"], timeout=10)
-        state = done.text.removeprefix("SystemState=")
+        state = self._state()
         if state in ("maintenance", "stopping"):
             message = f"the guest booted into the state '{state}'"
             raise GuestError(message, evidence=self.console_tail())
         if state == "degraded":
             log.info("guest '%s' is degraded: %s", self.name, " ".join(self.failed_units()))
         return state
+
+    def _state(self) -> str:
+        done = self.run(["systemctl", "show", "--property=SystemState"], timeout=10)
+        return done.text.removeprefix("SystemState=")
+
+    def is_stopping(self) -> bool:
+        """Whether it shuts down.
+
+        :raises GuestError: if it has already.
+        """
+        try:
+            return self._state() == "stopping"
+        except CommandError:  # its manager is not there any more
+            return self.has_ended(STOP_TIMEOUT)
+
+    def _gone(self, output: str = "") -> GuestError:
+        return ending.tell(self._process, self.spec, self.console_tail(), output)
 
     @property
     def written(self) -> Path:
@@ -217,21 +244,3 @@ def require_root() -> None:
     if os.geteuid() != 0:
         message = "guests need root"
         raise HostError(message, hint="run the same command with `sudo`")
-
-
-def _claim() -> Claim:
-    """Make the run directory.
-
-    :raises HostError: if there is no way to.
-    """
-    state_dir = paths.state_dir()
-    longest = state_dir / f"{PREFIX}-12345678" / "notify"
-    message = f"the state directory '{state_dir}' cannot be used"
-    hint = "`POSTROJ_STATE_DIR` names another one"
-    if len(os.fsencode(longest)) >= SOCKET_PATH:
-        raise HostError(message, evidence="its path is too long for a socket", hint=hint)
-    try:
-        garbage.sweep()
-        return Claim.make(state_dir, PREFIX)
-    except OSError as error:
-        raise HostError(message, evidence=str(error), hint=hint) from None

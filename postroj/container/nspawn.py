@@ -9,6 +9,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from postroj.container import limits
 from postroj.container.lifeline import KEEP
 from postroj.model import NetworkMode
 
@@ -109,6 +110,13 @@ class GuestSpec:
     """Name of the image, for those who list guests."""
     purpose: str = ""
     """What the guest is for, for them too."""
+    guests: int = 1
+    """How many share what this host can give."""
+
+    @property
+    def limits(self) -> limits.Limits:
+        """The most that it takes."""
+        return limits.of_host(self.guests)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,11 +180,12 @@ def launch_script(
     # relative to mnt, since a colon or a comma in a path would need escapes
     stacked = ":".join(["../seed", *reversed(lowers)])
     overlay = f"lowerdir={stacked},upperdir=upper,workdir=work,redirect_dir=on,metacopy=off"
+    size = f"size={spec.limits.disk}"
     steps = [
         *(_step(CGROUP, f"echo 0 > {shlex.quote(str(group))}") for group in cgroups),
-        # All of the guest's writable state lies in memory of this mount namespace. Half of the
-        # host's memory is tmpfs's own default; inodes have no limit, as on a disk.
-        _mount(MOUNT_OVERLAY, "tmpfs", "mode=0755,nr_inodes=0", "tmpfs", str(mnt)),
+        # All of the guest's writable state lies in memory of this mount namespace; inodes have no
+        # limit, as on a disk.
+        _mount(MOUNT_OVERLAY, "tmpfs", f"{size},mode=0755,nr_inodes=0", "tmpfs", str(mnt)),
         shlex.join(["cd", str(mnt)]),
         *(_network_steps(mnt, pasta) if private else []),
         # nspawn leaves empty directories here when it is killed

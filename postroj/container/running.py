@@ -67,7 +67,8 @@ class Running:
 
         :raises CommandError: if it ended with a status that is not in `ok`.
         :raises CommandTimeout: if it did not end within `timeout` seconds.
-        :raises GuestError: if the guest ended meanwhile.
+        :raises GuestError: if the guest ended meanwhile; `GuestLost` if that is known to be the
+            work of what went on in it.
         """
         command = execute.Command(argv=tuple(argv), env=env or {})
         try:
@@ -80,13 +81,13 @@ class Running:
             )
         except CommandError as error:
             if self._took(error.status):
-                raise self._gone() from error
+                raise self._gone(error.output) from error
             # the command is what the caller knows, not the way we ran it
             error.argv = command.argv
             error.message = error.message.replace("'sh'", f"'{command.argv[0]}'", 1)
             raise
         if self._took(done.status):
-            raise self._gone()
+            raise self._gone(done.output)
         return done
 
     def attach(self, command: Command) -> int:
@@ -152,7 +153,8 @@ class Running:
         killed = status == 128 + signal.SIGKILL
         return status != 0 and self.has_ended(0.2 if killed else 0)
 
-    def _gone(self) -> GuestError:
+    def _gone(self, output: str = "") -> GuestError:
+        """Return what is to be raised now that it has ended; `output` is of what ended with it."""
         return GuestError("the guest ended meanwhile", evidence=self.console_tail())
 
     def console_tail(self) -> str:

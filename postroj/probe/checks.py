@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from postroj.errors import CommandTimeout, PostrojError
+from postroj.errors import CommandError, CommandTimeout, GuestLost, PostrojError
 from postroj.model import CheckKind, CheckResult, Outcome
 from postroj.probe import ports, sockets, units, unitstate
 from postroj.probe.connect import connect
@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from postroj.container.guest import Guest
 
 AT_ONCE = 16
+SHOWN = 20
+"""So many failed units are named, each with its journal: a package may bring thousands."""
 NEW_FAILURES = "no newly failed unit"
+BROKEN = "the package has broken the guest"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,10 +107,17 @@ def side_by_side(
 
 
 def timed(question: Question, ask: Callable[[], Answer]) -> CheckResult:
-    """Ask; whatever keeps us from asking is an error, not the package's failure."""
+    """Ask; what keeps us from asking is an error, unless the package has broken the guest.
+
+    What the guest could before the package came, and cannot now, is the package's failure.
+    """
     began = time.monotonic()
     try:
         outcome, reason = ask()
+    except (GuestLost, CommandError) as error:
+        slow = isinstance(error, CommandTimeout)  # which may be the host
+        outcome = Outcome.ERROR if slow else Outcome.FAIL
+        reason = error.reason if slow else f"{BROKEN}: {error.reason}"
     except PostrojError as error:
         outcome = Outcome.ERROR
         reason = error.reason
@@ -213,5 +223,10 @@ def _ask_failures(
     new = [unit for unit in guest.failed_units() if unit not in before]
     if not new:
         return Outcome.PASS, "none"
-    evidence = "\n".join(units.journal(guest, unit) for unit in new if unit not in asked)
-    return Outcome.FAIL, f"failed since the installation: {', '.join(new)}\n{evidence}".rstrip()
+    shown = new[:SHOWN]
+    evidence = "\n".join(units.journal(guest, unit) for unit in shown if unit not in asked)
+    more = f" and {len(new) - SHOWN} more" if len(new) > SHOWN else ""
+    return (
+        Outcome.FAIL,
+        f"failed since the installation: {', '.join(shown)}{more}\n{evidence}".rstrip(),
+    )

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from postroj.errors import PostrojError
-from postroj.model import CheckKind, CheckResult, Outcome
+from postroj.model import CheckKind, Outcome
 from postroj.probe import discover
+from postroj.probe.checks import timed
+from postroj.probe.question import Question
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from postroj.container.guest import Guest
-    from postroj.model import Discovery
+    from postroj.model import CheckResult, Discovery
+    from postroj.probe.checks import Answer
     from postroj.probe.discover import Found
     from postroj.probe.managers.base import PackageManager
-    from postroj.probe.question import Question
     from postroj.probe.snapshot import Snapshot
     from postroj.probe.sockets import Socket
 
@@ -32,19 +34,13 @@ class Look:
         self._found: Found | None = None
         self._heard: list[Socket] = []
         if before:
-            try:
-                self._found = discover.discover(guest, manager, names, before)
-            except PostrojError as error:
-                self.trouble.append(
-                    CheckResult(
-                        kind=CheckKind.UNIT,
-                        subject="discovery",
-                        outcome=Outcome.ERROR,
-                        reason=error.reason,
-                        seconds=0,
-                        discovered=True,
-                    )
-                )
+            question = Question(kind=CheckKind.UNIT, subject="discovery", is_found=True)
+            answer = timed(question, partial(self._discover, manager, names, before))
+            self.trouble += [] if answer.outcome is Outcome.PASS else [answer]
+
+    def _discover(self, manager: PackageManager, names: Sequence[str], before: Snapshot) -> Answer:
+        self._found = discover.discover(self._guest, manager, names, before)
+        return Outcome.PASS, ""
 
     @property
     def sentence(self) -> str:

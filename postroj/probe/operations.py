@@ -5,11 +5,14 @@ Every step of a probe is made of these.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from postroj.errors import CommandTimeout
+from postroj.container import limits
+from postroj.errors import CommandTimeout, GuestLost
 from postroj.model import Outcome
 from postroj.probe.managers.base import Blame
+from postroj.probe.managers.causes import KILLED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,6 +24,10 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 STATUSES = range(256)
+HUNG = " hung for 0 s while "
+"""Between a tool and what it was doing, as `blame_timeout` says it."""
+ANSWERS = range(100)
+"""What a package manager ends with that works: rpm counts what is not installed."""
 PATIENCE = 30.0
 """Seconds for a question, which needs no network."""
 
@@ -42,13 +49,44 @@ def perform(
 
     `names` are the packages under test, `timeout` is in seconds, `hear` is told what was printed.
     """
+    starved = limits.oom_kills()
     try:
         done = guest.run(argv, ok=STATUSES, timeout=timeout, env=dict(manager.environment))
     except CommandTimeout as error:
+        output = error.output
+        hear(argv, f"{output}\n{error.message}")
+        blame: Blame | None = manager.blame_timeout(output, names, timeout)
+    except GuestLost as error:
         hear(argv, f"{error.output}\n{error.message}")
-        return manager.blame_timeout(error.output, names, timeout)
-    hear(argv, done.output)
-    return manager.blame(done.status, done.output, names)
+        moment = manager.blame_timeout(error.output, names, 0)
+        return _broken_off(moment, f"{error.message} while {{}} was {{}}", error.evidence)
+    else:
+        hear(argv, done.output)
+        if done.status == 0:
+            return manager.blame(0, done.output, names)
+        output, blame = done.output, manager.blame(done.status, done.output, names)
+        if done.status == KILLED and limits.oom_kills() == starved:
+            blame = _broken_off(manager.blame_timeout(output, names, 0), "{} was killed while {}")
+    if how := _interruption(guest):
+        moment = manager.blame_timeout(output, names, 0)
+        return _broken_off(moment, f"{how} while {{}} was {{}}", guest.console_tail())
+    return blame
+
+
+def _interruption(guest: Guest) -> str:
+    """Say what has become of a guest in which a command failed; '' if it goes on."""
+    try:
+        return "the guest was shutting down" if guest.is_stopping() else ""
+    except GuestLost as error:
+        return error.message
+
+
+def _broken_off(moment: Blame, sentence: str, console: str = "") -> Blame:
+    """Blame whom a time-out at the same moment would be blamed on, for something else."""
+    tool, _, doing = moment.sentence.partition(HUNG)
+    said = sentence.format(tool, doing) if doing else sentence.partition(" while ")[0].format(tool)
+    evidence = "\n".join(part for part in (moment.evidence, console) if part)
+    return replace(moment, sentence=said, evidence=evidence, hint="")
 
 
 def look(
@@ -78,7 +116,8 @@ def missing(guest: Guest, manager: PackageManager, wanted: Sequence[PackageFacts
 
     dnf and zypper end well, too, where they have found nothing to do.
     """
-    there = {fact.name: fact for fact in ask(guest, manager.installed(_names(wanted)))}
+    query = manager.installed(_names(wanted))
+    there = {fact.name: fact for fact in query.read(_answer(guest, query.argv))}
     for fact in wanted:
         found = there.get(fact.name)
         if found is None or found.version != fact.version:
@@ -88,11 +127,20 @@ def missing(guest: Guest, manager: PackageManager, wanted: Sequence[PackageFacts
     return None
 
 
+def _answer(guest: Guest, argv: Sequence[str]) -> str:
+    """Ask what was answered before.
+
+    :raises CommandError: if the package manager is broken by now.
+    """
+    return guest.run(argv, ok=ANSWERS, timeout=PATIENCE).text
+
+
 def remaining(
     guest: Guest, manager: PackageManager, unwanted: Sequence[PackageFacts]
 ) -> Blame | None:
     """Say what is installed although it was removed."""
-    for fact in ask(guest, manager.installed(_names(unwanted))):
+    query = manager.installed(_names(unwanted))
+    for fact in query.read(_answer(guest, query.argv)):
         sentence = f"'{fact.name}' {fact.version} is still installed"
         return Blame(outcome=Outcome.ERROR, sentence=sentence, evidence="")
     return None

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 
 from postroj.container.guest import Guest
 from postroj.container.nspawn import GuestSpec
-from postroj.errors import GuestError, PostrojError
+from postroj.errors import CommandError, CommandTimeout, GuestError, GuestLost, PostrojError
 from postroj.model import CheckKind, Outcome, ProbeResult, StepName, StepResult
 from postroj.probe import checks, continuity, expectations, gone, residue, snapshot
 from postroj.probe.course import LEAVING
 from postroj.probe.evidence import of_console
 from postroj.probe.look import Look
 from postroj.probe.managers import manager_of
+from postroj.probe.managers.base import Blame
 from postroj.probe.package import binds, fitting, sha256, unfit
-from postroj.probe.steps import Bench, Journey
+from postroj.probe.steps import Bench, Done, Journey
 from postroj.probe.unitstate import unit_name
 from postroj.probe.witness import Witness
 
@@ -72,6 +73,8 @@ class Plan:
     """What to type to have the same once more."""
     visit: Visit | None = None
     """Who is let in where something goes wrong."""
+    guests: int = 1
+    """How many share what this host can give."""
 
     def command(self, image: str) -> str:
         """Return the command line that repeats the probe on an image; '' if nobody knows."""
@@ -152,6 +155,7 @@ def _guest_spec(image: Image, packages: Sequence[PackageFile], plan: Plan) -> Gu
         holds=plan.holds,
         image=image.name,
         purpose=" ".join(("pkgprobe", *(file.name for file in packages))),
+        guests=plan.guests,
     )
 
 
@@ -205,7 +209,7 @@ class _Walk:
         if name in LEAVING and not self._own.paths:
             self._own = gone.belongings(self._guest, self._manager, self._journey.names)
         began = time.monotonic()
-        done = self._journey.take(name)
+        done = self._take(name)
         for part, seconds in done.timings.items():
             self._count(part, seconds)
         step = StepResult(
@@ -224,6 +228,17 @@ class _Walk:
         if name in LEAVING:
             return self._judge_absence(step)
         return self._judge_presence(step, units)
+
+    def _take(self, name: StepName) -> Done:
+        """Take a step; a guest that does not come through it was sound when it began."""
+        try:
+            return self._journey.take(name)
+        except (GuestLost, CommandError) as error:
+            if isinstance(error, CommandTimeout):  # which may be the host
+                raise
+            sentence, evidence = f"{checks.BROKEN}: {error.message}", error.evidence
+            blame = Blame(outcome=Outcome.FAIL, sentence=sentence, evidence=evidence)
+            return Done(blame=blame)
 
     def _judge_presence(self, step: StepResult, units: continuity.Units) -> StepResult:
         """Ask what the user asks, and what there is to ask about what the packages brought."""

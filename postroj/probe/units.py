@@ -35,6 +35,8 @@ def _look_behind(
     guest: Guest, state: UnitState, answer: Verdict, settle: float, deadline: Deadline
 ) -> Verdict:
     """See whether what is active can do what it is for, and say where it listens."""
+    if state.is_stale:
+        return failed(f"{answer.sentence}, but its file has changed, with no daemon-reload since")
     if state.is_sysv and state.sub == "exited" and (trouble := ask_script(guest, state.source)):
         return failed(f"{answer.sentence}, but {trouble}")
     if state.triggers and not state.accept:

@@ -31,6 +31,7 @@ PROPERTIES = (
     "MainPID",
     "NAccepted",
     "NRestarts",
+    "NeedDaemonReload",
     "Names",
     "RequiredBy",
     "Result",
@@ -48,6 +49,19 @@ UNIT_TYPES = (
 )
 KILLED = {"2": "killed by signal", "3": "dumped core by signal"}
 """Values of ExecMainCode besides 1, `exited` (wait(2), si_code)."""
+BEFORE_START = {
+    "200": "CHDIR",
+    "203": "EXEC",
+    "216": "GROUP",
+    "217": "USER",
+    "226": "NAMESPACE",
+    "233": "RUNTIME_DIRECTORY",
+    "238": "STATE_DIRECTORY",
+    "239": "CACHE_DIRECTORY",
+    "240": "LOGS_DIRECTORY",
+    "241": "CONFIGURATION_DIRECTORY",
+}
+"""Statuses of the manager itself, where it could not start a program: systemd.exec(5)."""
 NEVER = ("", "0", "n/a", "infinity")
 """How a timer says that there is no such moment."""
 LISTEN = re.compile(r"(?P<address>.+) \((?P<kind>\w+)\)")
@@ -75,6 +89,8 @@ class UnitState:
     exit: str = ""
     """How its main process ended, in words; '' if it has not."""
     exit_status: int = 0
+    is_stale: bool = False
+    """Whether its file is another one than the manager has read."""
     unmet_condition: bool = False
     unmet_assertion: bool = False
     names: tuple[str, ...] = ()
@@ -148,8 +164,9 @@ def parse(text: str) -> UnitState:
         since=seconds("ActiveEnterTimestampMonotonic"),
         started=seconds("InactiveExitTimestampMonotonic"),
         has_job=values.get("Job", "") not in ("", "0"),
-        exit="" if code == "0" else f"{KILLED.get(code, 'ended with status')} {status}",
+        exit=_exit(code, status),
         exit_status=int(status or 0),
+        is_stale=values.get("NeedDaemonReload") == "yes",
         # what was never tested says "no" as well
         unmet_condition=values.get("ConditionResult") == "no" and seconds(tested) > 0,
         unmet_assertion=values.get("AssertResult") == "no" and seconds(asserted) > 0,
@@ -164,6 +181,15 @@ def parse(text: str) -> UnitState:
         accepted=int(values.get("NAccepted") or 0),
         elapsed=values.get("LastTriggerUSec", "") not in NEVER,
     )
+
+
+def _exit(code: str, status: str) -> str:
+    if code == "0":
+        return ""
+    if code in KILLED:
+        return f"{KILLED[code]} {status}"
+    stage = f" ({BEFORE_START[status]})" if status in BEFORE_START else ""
+    return f"ended with status {status}{stage}"
 
 
 def _listens(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ import pytest
 
 from postroj.container.guest import Guest
 from postroj.container.nspawn import GuestSpec
-from postroj.errors import CommandTimeout, GuestError
+from postroj.errors import CommandTimeout, GuestError, GuestLost
 from postroj.prepare import obtain
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def test_a_guest_that_powers_off_is_noticed(image: str) -> None:
     with (
         obtain(image) as stored,
         Guest(GuestSpec(layers=stored.layers)) as guest,
-        pytest.raises(GuestError, match="ended meanwhile"),
+        pytest.raises(GuestLost, match="the guest shut down"),
     ):
         guest.run(["sh", "-c", script], timeout=50)
 

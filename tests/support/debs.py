@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -38,8 +39,12 @@ def build(
     depends: str = "",
     files: Mapping[str, str] | None = None,
     scripts: Mapping[str, str] | None = None,
+    latest: int | None = None,
 ) -> Path:
-    """Build NAME_VERSION_ARCHITECTURE.deb in `folder`; what lies in a `bin` is executable."""
+    """Build NAME_VERSION_ARCHITECTURE.deb in `folder`; what lies in a `bin` is executable.
+
+    No file is newer than `latest`, in seconds since the epoch.
+    """
     tree = folder / f"{name}-{version}-tree"
     control = {
         "Package": name,
@@ -61,7 +66,8 @@ def build(
         target.chmod(0o755)
     deb = folder / f"{name}_{version}_{architecture}.deb"
     argv = ["dpkg-deb", "--build", "--root-owner-group", str(tree), str(deb)]
-    subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
+    env = os.environ | ({} if latest is None else {"SOURCE_DATE_EPOCH": str(latest)})
+    subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, env=env)
     return deb
 
 

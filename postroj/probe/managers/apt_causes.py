@@ -6,6 +6,7 @@ Each pattern is of a recorded output: `tests/data/apt`.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from postroj.model import Outcome
@@ -82,7 +83,7 @@ def blame(status: int, output: str, names: Sequence[str]) -> Blame | None:
         return None
     text = plain(output)
     return (
-        _blame_disk(text)
+        _blame_disk(text, names)
         or _blame_script(text, names)
         or _blame_files(text)
         or _blame_us(text)
@@ -130,11 +131,15 @@ def _is_ours(last: re.Match[str], text: str, names: Sequence[str]) -> bool:
     return last["phase"].startswith("Processing") or last["what"].partition(":")[0] in names
 
 
-def _blame_disk(text: str) -> Blame | None:
-    if NO_SPACE.search(text):
-        hint = "a guest writes to memory: at most half of this host's"
-        return _because(text, "the guest's disk is full", hint)
-    return None
+def _blame_disk(text: str, names: Sequence[str]) -> Blame | None:
+    """Say that the disk is full; a script under test that fills it has done so itself."""
+    if not NO_SPACE.search(text):
+        return None
+    hint = "a guest writes to memory: at most half of this host's, shared by those of `--jobs`"
+    script = _blame_script(text, names)
+    if script and script.outcome is Outcome.FAIL:
+        return replace(script, sentence=f"{script.sentence}: the guest's disk is full", hint=hint)
+    return _because(text, "the guest's disk is full", hint)
 
 
 def _blame_us(text: str) -> Blame | None:

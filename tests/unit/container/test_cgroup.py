@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from postroj.container import cgroup
+from postroj.container.limits import share
 
 PURE_V2 = """\
 proc /proc proc rw,nosuid,nodev,noexec,relatime 0 0
@@ -34,7 +35,7 @@ SYSTEMD = Path("/sys/fs/cgroup/systemd")
     [
         (PURE_V2, {"": V2}),
         (HYBRID, {"": UNIFIED, "name=systemd": SYSTEMD}),
-        (V1_ONLY, {"name=systemd": SYSTEMD}),
+        (V1_ONLY, {"name=systemd": SYSTEMD, "memory": Path("/sys/fs/cgroup/memory")}),
         ("", {}),
         ("proc /proc proc rw 0 0\n", {}),
     ],
@@ -72,6 +73,7 @@ def test_members(
 
 
 DEAD = "postroj-0000dead"
+LIMITS = share(8 << 30, 2)
 
 
 @pytest.fixture
@@ -90,7 +92,7 @@ def names(roots: list[Path]) -> set[str]:
 
 
 def test_make_and_remove(roots: list[Path]) -> None:
-    group = cgroup.Group(DEAD)
+    group = cgroup.Group(DEAD, LIMITS)
     assert group.joins == [root / DEAD / "cgroup.procs" for root in roots]
     assert len(group.descriptors) == len(roots)
     (roots[0] / DEAD / "payload/system.slice").mkdir(parents=True)
@@ -101,7 +103,7 @@ def test_make_and_remove(roots: list[Path]) -> None:
 
 
 def test_sweep_removes_the_groups_whose_lock_is_free(roots: list[Path]) -> None:
-    alive = cgroup.Group("postroj-0a11fe00")
+    alive = cgroup.Group("postroj-0a11fe00", LIMITS)
     for root in roots:
         (root / DEAD / "payload/system.slice").mkdir(parents=True)
     assert cgroup.sweep(dry_run=True) == {DEAD}
@@ -127,7 +129,7 @@ def test_a_host_that_does_not_let_us_make_all_groups_keeps_none(roots: list[Path
     (roots[1] / "file").touch()
     roots[1] = roots[1] / "file"
     with pytest.raises(OSError, match=DEAD):
-        cgroup.Group(DEAD)
+        cgroup.Group(DEAD, LIMITS)
     assert names(roots[:1]) == {"postroj-other"}
 
 

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from postroj.container import nspawn
+from postroj.container import limits, nspawn
 from postroj.container.nspawn import HOLDER, KERNEL_COMMAND_LINE, Bind, GuestSpec
 from postroj.model import NetworkMode
 
 RUN_DIR = Path("/run/postroj/postroj-ab12")
 IMAGE = Path("/cache/debian.squashfs")
 PASTA = ["pasta", "--quiet"]
+SIZE = limits.of_host(1).disk
 HEAD = [
     *("systemd-nspawn", "--quiet", "--machine=postroj-ab12"),
     "--directory=/run/postroj/postroj-ab12/mnt/root",
@@ -91,7 +92,7 @@ def test_the_script_of_a_booted_guest_with_a_private_network() -> None:
         "set -eu",
         "umask 022",
         "echo 0 > /sys/fs/cgroup/postroj-ab12/x || exit 64",
-        "mount -t tmpfs -o mode=0755,nr_inodes=0 tmpfs /run/postroj/postroj-ab12/mnt || exit 62",
+        f"mount -t tmpfs -o size={SIZE},mode=0755,nr_inodes=0 tmpfs {RUN_DIR}/mnt || exit 62",
         "cd /run/postroj/postroj-ab12/mnt",
         ": > netns",
         "unshare --net=/run/postroj/postroj-ab12/mnt/netns true || exit 63",

@@ -58,6 +58,9 @@ class FakeGuest:
     def console(self, limit: int) -> str:
         return "what its console shows"
 
+    def is_stopping(self) -> bool:
+        return False
+
     def failed_units(self) -> list[str]:
         with self.lock:
             self.ran.append(("failed_units",))

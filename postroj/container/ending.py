@@ -1,0 +1,31 @@
+"""How a guest that was ready has ended: by what went on in it, or by somebody's hand."""
+
+from __future__ import annotations
+
+import select
+from typing import TYPE_CHECKING
+
+from postroj import process
+from postroj.errors import GuestError, GuestLost
+
+if TYPE_CHECKING:
+    from postroj.container.nspawn import GuestSpec
+
+AFTERMATH = 2.0
+"""Seconds for nspawn to end after its guest."""
+KILLED = "terminated by signal KILL"
+"""What nspawn says when its guest was killed, which nobody within the guest can do."""
+
+
+def tell(script: process.Child, spec: GuestSpec, console: str, output: str) -> GuestError:
+    """Say how a guest ended; `output` is of the command that ended with it.
+
+    The launch script outlives a guest that ends by itself, and starts one again that restarts.
+    """
+    assert script.stdout
+    ended, _, _ = select.select([script.stdout], [], [], AFTERMATH if spec.boot else 0)
+    # without init it only waits, and ends by nobody's work
+    if not spec.boot or process.wait(script, 0) is not None or KILLED in console:
+        return GuestError("the guest was ended", evidence=console)
+    how = "shut down" if ended else "restarted"
+    return GuestLost(f"the guest {how}", evidence=console, output=output)
