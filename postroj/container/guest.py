@@ -88,6 +88,7 @@ class Guest:
         :raises GuestError: if it does not become ready again.
         """
         deadline = time.monotonic() + self.spec.boot_timeout
+        self._listener.open()
         with suppress(GuestError):  # who asks for the end may not live to hear the answer
             self.run(["systemctl", "reboot"], ok=range(256), timeout=self.spec.boot_timeout)
         self._await_ready({"READY", LEADER}, deadline)
@@ -134,6 +135,7 @@ class Guest:
                     self._follow(readiness.leader_of(notification.pid, int(inner_pid)))
                     missing.add("READY")  # one of before was of a reload, systemd >= 253
                 missing -= notification.fields.keys()
+            self._listener.close()
             self._learn()
         except TimeoutError:
             raise self._late() from None

@@ -42,12 +42,26 @@ def parse(payload: bytes, pid: int, uid: int) -> Notification:
 
 
 class Listener:
-    """The socket that nspawn notifies."""
+    """The socket that nspawn notifies, open only while somebody reads it.
+
+    systemd >= 253 notifies of each reload, and where the kernel holds ten datagrams for a socket
+    (net.unix.max_dgram_qlen) the guest's manager waits for ever that one of them is read.
+    """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
+        self.open()
+
+    def open(self) -> None:
+        """Listen, perhaps anew; what was told meanwhile is lost."""
+        self._path.unlink(missing_ok=True)
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self.socket.bind(str(path))
+        self.socket.bind(str(self._path))
+
+    def close(self) -> None:
+        """Refuse what comes, so that nobody waits."""
+        self.socket.close()
 
     def __enter__(self) -> Self:
         return self
@@ -58,7 +72,7 @@ class Listener:
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        self.socket.close()
+        self.close()
 
     def next(self, script: IO[bytes], deadline: float) -> Notification | None:
         """Wait for the next notification, of root or of the launch script; None when that ends.
