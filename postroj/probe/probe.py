@@ -11,7 +11,7 @@ from postroj.container.guest import Guest
 from postroj.container.nspawn import Bind, GuestSpec
 from postroj.errors import PostrojError
 from postroj.model import CheckKind, Outcome, ProbeResult, StepName, StepResult
-from postroj.probe import checks, continuity, gone, residue, snapshot
+from postroj.probe import administrator, checks, continuity, gone, residue, snapshot
 from postroj.probe.course import LEAVING
 from postroj.probe.look import Look
 from postroj.probe.managers import manager_of
@@ -149,6 +149,9 @@ class _Walk:
         self._inventory = residue.take(guest) if leaves else None
         self._asked: list[Question] = []
         self._own = gone.Belongings(units=frozenset(), paths=frozenset())
+        again = [name for name in (StepName.UPGRADE, StepName.REINSTALL) if name in plan.steps]
+        self._played = next(iter(again), None)
+        """The step that is taken once more, as an administrator may meet it."""
         self._lost = ""
         """The step that went wrong, after which none can be taken."""
 
@@ -183,7 +186,10 @@ class _Walk:
             return _unasked(step, self._plan, self._audience, reason)
         if name in LEAVING:
             return self._judge_absence(step)
-        return self._judge_presence(step, units)
+        step = self._judge_presence(step, units)
+        if self._plan.discover and name is self._played:
+            step = replace(step, checks=(*step.checks, *self._play_administrator(name)))
+        return step
 
     def _judge_presence(self, step: StepResult, units: continuity.Units) -> StepResult:
         """Ask what the user asks, and what there is to ask about what the packages brought."""
@@ -213,6 +219,20 @@ class _Walk:
         self._asked = [*asked, *later]
         self._count("checks", time.monotonic() - began)
         return step
+
+    def _play_administrator(self, name: StepName) -> tuple[CheckResult, ...]:
+        """Ask whether a step leaves alone what is disabled, if anything can be."""
+        began = time.monotonic()
+        own = gone.belongings(self._guest, self._manager, self._journey.names)
+        active = administrator.running(self._guest, own)
+        if not administrator.unwanted(active):
+            return ()
+        ask = partial(administrator.ask, self._guest, self._journey, name, active)
+        told = _tell([checks.timed(administrator.QUESTION, ask)], self._audience)
+        if self._journey.is_broken:
+            self._lost = name
+        self._count("checks", time.monotonic() - began)
+        return told
 
     def _judge_absence(self, step: StepResult) -> StepResult:
         """Ask whether all that was asked about is gone."""

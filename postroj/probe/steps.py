@@ -97,6 +97,8 @@ class Journey:
         self._there: Batch | None = None
         """What is installed now, or was at last."""
         self._removed = False
+        self.is_broken = False
+        """Whether what was done last has failed."""
         self._timings: dict[str, float] = {}
 
     @property
@@ -105,7 +107,10 @@ class Journey:
         return self._there.names if self._there else []
 
     def take(self, step: StepName) -> Done:
-        """Take a step; the ones before it have succeeded, the first one is `install`."""
+        """Take a step; the first one is `install`.
+
+        Those before it have succeeded, but that an `upgrade` mends a `downgrade` that has not.
+        """
         self._timings = {}
         if step is StepName.INSTALL:
             blame = self._install()
@@ -199,6 +204,7 @@ class Journey:
 
     def _done(self, blame: Blame | None, note: str = "") -> Done:
         facts = self._there.facts if self._there else ()
+        self.is_broken = blame is not None and blame.outcome is not Outcome.SKIP
         return Done(blame=blame, facts=facts, note=note, timings=self._timings)
 
     def _idle(self, reason: str) -> Done:

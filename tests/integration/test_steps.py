@@ -170,6 +170,8 @@ def test_a_good_package_lives_well(bare: Image, tmp_path: Path) -> None:
     assert versions == [one, two, rebooted, two, one, one, one]
     assert "; restarted, its main PID was " in life.reason(REBOOT, "lifer.service")
     assert "; restarted, its main PID was " in life.reason(UPGRADE, "lifer.service")
+    stays = "pass: lifer.service stays disabled and stopped"
+    assert life.reason(UPGRADE, "no disabled unit comes back") == stays
     assert life.reason(REMOVE, "lifer.service").startswith("pass: does not run, ")
     assert life.reason(PURGE, "lifer.service") == "pass: does not run, gone"
     assert life.reason(REMOVE, "tcp://127.0.0.1:8080") == "pass: closed: connection refused"
@@ -221,6 +223,45 @@ def test_an_upgrade_that_disables_the_unit(bare: Image, tmp_path: Path) -> None:
     assert life.reason(UPGRADE, "lifer.service").startswith(
         "fail: was enabled before the upgrade, and is disabled after it; now active (running)"
     )
+
+
+COMES_BACK = "no disabled unit comes back"
+ENABLES_AGAIN = POSTINST + '[ -z "$2" ] || systemctl enable --quiet --now lifer.service\n'
+STARTS_FROM_OLD = POSTINST + '[ "$2" != 1.0 ] || systemctl start lifer.service\n'
+
+
+@pytest.mark.parametrize(
+    ("script", "state"),
+    [(ENABLES_AGAIN, "enabled, active (running)"), (STARTS_FROM_OLD, "active (running)")],
+)
+def test_an_upgrade_that_knows_better(bare: Image, tmp_path: Path, script: str, state: str) -> None:
+    newer = lifer(tmp_path, "2.0", postinst=script)
+    life = live(bare, newer, INSTALL, UPGRADE, REMOVE, older=lifer(tmp_path, "1.0"))
+    assert life.outcomes == {INSTALL: PASS, UPGRADE: FAIL, REMOVE: PASS}
+    assert life.reason(UPGRADE, COMES_BACK) == (
+        f"fail: lifer.service was disabled and stopped before the upgrade, and is {state} after it"
+    )
+
+
+def test_a_reinstallation_that_knows_better(bare: Image, tmp_path: Path) -> None:
+    life = live(bare, lifer(tmp_path, "1.0", postinst=ENABLES_AGAIN), INSTALL, REINSTALL)
+    assert life.outcomes == {INSTALL: PASS, REINSTALL: FAIL}
+    assert life.reason(REINSTALL, COMES_BACK).startswith("fail: lifer.service was disabled and")
+
+
+NO_WAY_BACK = """\
+#!/bin/sh
+[ "$1" != upgrade ] || dpkg --compare-versions "$2" lt 2.0
+"""
+
+
+def test_a_package_that_cannot_go_back(bare: Image, tmp_path: Path) -> None:
+    older = lifer(tmp_path, "1.0", preinst=NO_WAY_BACK)
+    life = live(bare, lifer(tmp_path, "2.0"), INSTALL, UPGRADE, PURGE, older=older)
+    assert life.result.outcome is PASS, life.bad()
+    told = life.reason(UPGRADE, COMES_BACK)
+    assert told.startswith("skip: cannot go back to the older version: ")
+    assert "preinst" in told
 
 
 NOT_ENABLED = """\
