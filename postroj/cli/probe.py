@@ -93,7 +93,8 @@ def _check(kind: CheckKind, metavar: str, text: str) -> Callable[[F], F]:
     "--upgrade-from",
     multiple=True,
     metavar="FILE_OR_URL|repo",
-    help="An older package, or the repositories' own, which is installed before the upgrade.",
+    help="An older package, or the repositories' own, which is installed before the upgrade. "
+    "Without it a newer version is made of a .deb or pacman package for that step.",
 )
 @click.option(
     "--expect-status",

@@ -149,8 +149,8 @@ class _Walk:
         self._inventory = residue.take(guest) if leaves else None
         self._asked: list[Question] = []
         self._own = gone.Belongings(units=frozenset(), paths=frozenset())
-        again = [name for name in (StepName.UPGRADE, StepName.REINSTALL) if name in plan.steps]
-        self._played = next(iter(again), None)
+        upgrades = StepName.UPGRADE in plan.steps and self._journey.has_upgrade
+        self._played = StepName.UPGRADE if upgrades else StepName.REINSTALL
         """The step that is taken once more, as an administrator may meet it."""
         self._lost = ""
         """The step that went wrong, after which none can be taken."""

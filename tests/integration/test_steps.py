@@ -143,10 +143,17 @@ class Life:
         ]
 
 
-def live(image: Image, package: Path, *steps: StepName, older: Path | None = None) -> Life:
-    """Probe a package through steps, with a question about its port."""
+def live(
+    image: Image,
+    package: Path,
+    *steps: StepName,
+    older: Path | None = None,
+    beside: Path | None = None,
+) -> Life:
+    """Probe a package through steps, with a question about its port if it is alone."""
+    port = Question(kind=CheckKind.NETWORK, subject="tcp://127.0.0.1:8080")
     plan = Plan(
-        questions=(Question(kind=CheckKind.NETWORK, subject="tcp://127.0.0.1:8080"),),
+        questions=() if beside else (port,),
         manners=Manners(timeout=5, settle=0.3),
         network=NetworkMode.NONE,
         timeout=60,
@@ -154,7 +161,8 @@ def live(image: Image, package: Path, *steps: StepName, older: Path | None = Non
         steps=steps,
         older=(recognise(older, OLDER_DIR),) if older else (),
     )
-    result = probe(image, [recognise(package)], plan, Nobody())
+    packages = [recognise(path) for path in (package, beside) if path]
+    result = probe(image, packages, plan, Nobody())
     assert not result.reason
     return Life(result)
 
@@ -225,6 +233,29 @@ def test_an_upgrade_that_disables_the_unit(bare: Image, tmp_path: Path) -> None:
     )
 
 
+def test_an_upgrade_to_a_version_that_is_made(bare: Image, tmp_path: Path) -> None:
+    life = live(bare, lifer(tmp_path, "1.0"), INSTALL, UPGRADE, DOWNGRADE, PURGE)
+    assert life.result.outcome is PASS, life.bad()
+    versions = [step.reason.splitlines()[0] for step in life.result.steps]
+    one, made = "lifer 1.0 (all)", "lifer 1.0+postroj1 (all)"
+    assert versions == [one, made, one, one]
+    assert "; restarted, its main PID was " in life.reason(UPGRADE, "lifer.service")
+    assert life.reason(UPGRADE, COMES_BACK).startswith("pass: ")
+    assert life.reason(PURGE, "no file left behind") == "pass: none"
+
+
+def test_packages_that_need_each_other_exactly(bare: Image, tmp_path: Path) -> None:
+    lib = debs.build(tmp_path, "libpair++", version="2:1.0~a-1", files={"/usr/lib/pair": "x"})
+    exact = "libpair++ (= 2:1.0~a-1), dpkg | libpair++:any (=2:1.0~a-1)"
+    tool = debs.build(tmp_path, "pair-tool", version="1", depends=exact)
+    alone = live(bare, tool, INSTALL, UPGRADE, beside=lib)
+    assert alone.outcomes == {INSTALL: PASS, UPGRADE: PASS}
+    (step,) = alone.result.steps[1:]
+    assert step.reason.splitlines()[0] == (
+        "pair-tool 1+postroj1 (all), libpair++ 2:1.0~a-1+postroj1 (all)"
+    )
+
+
 COMES_BACK = "no disabled unit comes back"
 ENABLES_AGAIN = POSTINST + '[ -z "$2" ] || systemctl enable --quiet --now lifer.service\n'
 STARTS_FROM_OLD = POSTINST + '[ "$2" != 1.0 ] || systemctl start lifer.service\n'
@@ -261,7 +292,7 @@ def test_a_package_that_cannot_go_back(bare: Image, tmp_path: Path) -> None:
     assert life.result.outcome is PASS, life.bad()
     told = life.reason(UPGRADE, COMES_BACK)
     assert told.startswith("skip: cannot go back to the older version: ")
-    assert "preinst" in told
+    assert "pre-installation script of 'lifer'" in told
 
 
 NOT_ENABLED = """\

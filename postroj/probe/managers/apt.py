@@ -25,6 +25,30 @@ ARCHITECTURES = "dpkg --print-architecture; dpkg --print-foreign-architectures; 
 DOWNLOAD = 'cd "$1" && shift && exec "$@"'
 
 
+# Packages are raised together, so that those which need each other in an exact version still do.
+NEWER = r"""
+folder=$1; shift
+rm -rf "$folder"; mkdir -p "$folder"
+raise='s/^Version: *\(.*[^ ]\) *$/Version: \1+postroj1/'
+for path; do
+    name=$(dpkg-deb --field "$path" Package) version=$(dpkg-deb --field "$path" Version)
+    exact="\(^\|[ ,|]\)\($name\(:any\)\?\) *(= *\($version\))"
+    raise="$raise;s/$(echo "$exact" | sed 's/[.]/[.]/g')/\1\2 (= \4+postroj1)/g"
+done
+number=0
+for path; do
+    number=$((number + 1))
+    tree=$folder/$number
+    dpkg-deb --raw-extract "$path" "$tree"
+    sed -i "$raise" "$tree/DEBIAN/control"
+    dpkg-deb -Znone --nocheck --build "$tree" "$tree.deb" >&2
+    rm -r "$tree"
+done
+apt-get --quiet --simulate --no-remove install "$folder"/*.deb >&2
+ls "$folder"/*.deb
+"""
+
+
 class Apt:
     """The commands and the failures of apt-get and dpkg, as `base.PackageManager` asks."""
 
@@ -72,6 +96,10 @@ class Apt:
         """Fetch a package; as root, since the folder is not of apt's own user."""
         argv = ["apt-get", "--quiet", "--option=APT::Sandbox::User=root", "download", name]
         return ["sh", "-c", DOWNLOAD, "sh", folder, *argv]
+
+    def newer(self, paths: Sequence[str], folder: str) -> Query[tuple[str, ...]] | None:
+        """Make packages of newer versions, which depend on nothing but what the old ones do."""
+        return Query(argv=("sh", "-ec", NEWER, "sh", folder, *paths), read=words)
 
     def describe(self, path: str) -> Query[PackageFacts]:
         """Ask what a package file says of itself."""

@@ -30,6 +30,7 @@ class Dnf:
     purges_later = False
     kept: tuple[str, ...] = rpm.KEPT
 
+    newer = staticmethod(rpm.newer)
     describe = staticmethod(rpm.describe)
     installed = staticmethod(rpm.installed)
     files = staticmethod(rpm.files)

@@ -32,6 +32,7 @@ class Zypper:
     purges_later = False
     kept: tuple[str, ...] = rpm.KEPT
 
+    newer = staticmethod(rpm.newer)
     describe = staticmethod(rpm.describe)
     installed = staticmethod(rpm.installed)
     files = staticmethod(rpm.files)
