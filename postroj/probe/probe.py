@@ -12,6 +12,7 @@ from postroj.container.nspawn import Bind, GuestSpec
 from postroj.errors import PostrojError
 from postroj.model import CheckKind, Outcome, ProbeResult, StepName, StepResult
 from postroj.probe import administrator, checks, continuity, gone, residue, snapshot
+from postroj.probe.bystanders import Bystanders
 from postroj.probe.course import LEAVING
 from postroj.probe.look import Look
 from postroj.probe.managers import manager_of
@@ -144,7 +145,7 @@ class _Walk:
         )
         self._journey = Journey(bench, packages, plan.older, repository=plan.from_repository)
         self._failed = self._at_first = guest.failed_units()
-        self._before = snapshot.take(guest) if plan.discover else None
+        self._before = snapshot.take(guest)
         leaves = any(name in LEAVING for name in plan.steps)
         self._inventory = residue.take(guest) if leaves else None
         self._asked: list[Question] = []
@@ -194,7 +195,10 @@ class _Walk:
     def _judge_presence(self, step: StepResult, units: continuity.Units) -> StepResult:
         """Ask what the user asks, and what there is to ask about what the packages brought."""
         began = time.monotonic()
-        look = Look(self._guest, self._manager, self._journey.names, self._before)
+        names = self._journey.names
+        before = self._before if self._plan.discover else None
+        look = Look(self._guest, self._manager, names, before)
+        others = Bystanders(self._guest, self._manager, names, self._before.unit_files)
         self._count("discovery", time.monotonic() - began)
         if look.sentence:
             step = replace(step, reason=f"{step.reason}\n{look.sentence}")
@@ -208,7 +212,9 @@ class _Walk:
             later.extend(look.then(asked))
             return later
 
-        answers = checks.ask_all(self._guest, asked, self._plan.manners, self._failed, then)
+        answers = checks.ask_all(
+            self._guest, asked, self._plan.manners, self._failed, then, others.owner
+        )
         if units:
             answers = continuity.compare(self._guest, answers, units, step.name)
         step = replace(

@@ -10,7 +10,7 @@ import pytest
 
 from postroj.model import CheckKind, Manager, NetworkMode, Outcome, StepName
 from postroj.prepare import obtain
-from postroj.probe import residue
+from postroj.probe import checks, residue
 from postroj.probe.checks import Manners
 from postroj.probe.gone import Belongings
 from postroj.probe.package import OLDER_DIR, recognise
@@ -112,6 +112,22 @@ def lifer(folder: Path, version: str, **scripts: str) -> Path:
     )
 
 
+def helper_image(image: Image, folder: Path, deb: Path) -> Image:
+    """Make an image whose repository has a package."""
+    repo = folder / "tree/srv/repo"
+    repo.mkdir(parents=True)
+    (repo / deb.name).write_bytes(deb.read_bytes())
+    argv = ["apt-ftparchive", "packages", "."]
+    done = subprocess.run(argv, cwd=repo, check=True, capture_output=True)
+    (repo / "Packages").write_bytes(done.stdout)
+    (folder / "tree/etc/apt").mkdir(parents=True)
+    (folder / "tree/etc/apt/sources.list").write_text("deb [trusted=yes] file:///srv/repo ./\n")
+    layer = folder / "helper.squashfs"
+    argv = ["mksquashfs", f"{folder}/tree", str(layer), "-quiet", "-all-root", "-no-progress"]
+    subprocess.run(argv, check=True)
+    return replace(image, layers=(*image.layers, layer))
+
+
 @dataclass(frozen=True)
 class Life:
     """What a probe found, step by step."""
@@ -149,11 +165,12 @@ def live(
     *steps: StepName,
     older: Path | None = None,
     beside: Path | None = None,
+    quiet: bool = False,
 ) -> Life:
     """Probe a package through steps, with a question about its port if it is alone."""
     port = Question(kind=CheckKind.NETWORK, subject="tcp://127.0.0.1:8080")
     plan = Plan(
-        questions=() if beside else (port,),
+        questions=() if beside or quiet else (port,),
         manners=Manners(timeout=5, settle=0.3),
         network=NetworkMode.NONE,
         timeout=60,
@@ -373,3 +390,43 @@ def test_what_a_dependency_makes_is_its_own(guest: Guest, tmp_path: Path) -> Non
     found = left.ask_files(["toolbox-own"], ())
     assert found == (FAIL, "left behind: 1 file\n/var/lib/toolbox-own")
     assert left.ask_users() == (FAIL, "left behind: toolbox-own")
+
+
+FAILING = "[Service]\nType=oneshot\nExecStart=/bin/false\n[Install]\nWantedBy=multi-user.target\n"
+
+
+@pytest.mark.parametrize(("needed", "outcome"), [(False, PASS), (True, FAIL)])
+def test_a_dependency_whose_unit_fails(
+    bare: Image, tmp_path: Path, outcome: Outcome, *, needed: bool
+) -> None:
+    name = f"helper{int(needed)}"
+    starts = "#!/bin/sh\nsystemctl daemon-reload; systemctl enable --now {0}.service || :\n"
+    helper = debs.build(
+        tmp_path,
+        name,
+        files={f"/lib/systemd/system/{name}.service": FAILING},
+        scripts={"postinst": starts.format(name)},
+    )
+    wants = f"[Unit]\nWants={name}.service\n" if needed else ""
+    unit = f"{wants}[Service]\nExecStart=/bin/sleep 1000\n[Install]\nWantedBy=multi-user.target\n"
+    user = debs.build(
+        tmp_path,
+        f"needs-{name}",
+        depends=name,
+        files={f"/lib/systemd/system/needs-{name}.service": unit},
+        scripts={"postinst": starts.format(f"needs-{name}")},
+    )
+    with_helper = helper_image(bare, tmp_path, helper)
+    life = live(with_helper, user, INSTALL, quiet=True)
+    told = life.reason(INSTALL, checks.NEW_FAILURES)
+    answer = life.reason(INSTALL, f"{name}.service")
+    assert life.outcomes == {INSTALL: outcome}
+    if needed:
+        assert told.startswith(f"fail: failed since the installation: {name}.service")
+        assert answer.startswith("fail: failed (result 'exit-code')")
+    else:
+        there = f"{name}.service of '{name}', a dependency, failed"
+        assert told == f"pass: none of the package; {there}"
+        assert answer.splitlines()[0].endswith(
+            f"; it is of '{name}', a dependency, and not held against the package"
+        )

@@ -22,6 +22,8 @@ FILES = (
     " dpkg-query --show --showformat='${Conffiles}\n' \"$1\""
 )
 ARCHITECTURES = "dpkg --print-architecture; dpkg --print-foreign-architectures; echo all"
+# Where /lib is a link into /usr, dpkg knows a path as its package has it.
+OWNER = 'for path in "$1" "/usr$1" "${1#/usr}"; do dpkg-query --search "$path" && break; done'
 DOWNLOAD = 'cd "$1" && shift && exec "$@"'
 
 
@@ -115,6 +117,10 @@ class Apt:
         """Ask what files an installed package has."""
         return Query(argv=("sh", "-c", FILES, "sh", name), read=_read_files)
 
+    def owner(self, path: str) -> Query[str]:
+        """Ask for the package that has a file."""
+        return Query(argv=("sh", "-c", OWNER, "sh", path), read=_read_owner)
+
     def architectures(self) -> Query[tuple[str, ...]]:
         """Ask which architectures can be installed."""
         return Query(argv=("sh", "-c", ARCHITECTURES), read=words)
@@ -147,6 +153,12 @@ def _read_installed(text: str) -> tuple[PackageFacts, ...]:
     """Read rows whose first word is the state: a removed package has configuration left."""
     rows = (line.partition("\t") for line in text.splitlines())
     return table("\n".join(row for state, _, row in rows if state == "installed"))
+
+
+def _read_owner(text: str) -> str:
+    """Read `NAME: PATH`, or `NAME:ARCHITECTURE, NAME: PATH`; lines of diversions are others."""
+    lines = [line for line in text.splitlines() if not line.startswith("diversion by ")]
+    return next(iter(lines), "").partition(": ")[0].partition(",")[0].partition(":")[0]
 
 
 def _read_files(text: str) -> PackageFiles:

@@ -111,6 +111,9 @@ class PackageManager(Protocol):
     def files(self, name: str) -> Query[PackageFiles]:
         """Ask what files an installed package has."""
 
+    def owner(self, path: str) -> Query[str]:
+        """Ask for the name of the installed package that has a file, '' if none has."""
+
     def architectures(self) -> Query[tuple[str, ...]]:
         """Ask which architectures can be installed, the guest's own first."""
 

@@ -34,6 +34,7 @@ class Dnf:
     describe = staticmethod(rpm.describe)
     installed = staticmethod(rpm.installed)
     files = staticmethod(rpm.files)
+    owner = staticmethod(rpm.owner)
     architectures = staticmethod(rpm.architectures)
 
     def refresh(self) -> list[str]:

@@ -97,6 +97,10 @@ class Pacman:
         script = 'cat "/var/lib/pacman/local/$(pacman --query -- "$1" | tr " " -)/files"'
         return Query(argv=("sh", "-c", script, "sh", name), read=_read_files)
 
+    def owner(self, path: str) -> Query[str]:
+        """Ask for the package that has a file."""
+        return Query(argv=("pacman", "--query", "--owns", "--quiet", "--", path), read=str.strip)
+
     def architectures(self) -> Query[tuple[str, ...]]:
         """Ask which architectures can be installed."""
         argv = ("sh", "-c", "pacman-conf Architecture; echo any")

@@ -36,6 +36,7 @@ class Zypper:
     describe = staticmethod(rpm.describe)
     installed = staticmethod(rpm.installed)
     files = staticmethod(rpm.files)
+    owner = staticmethod(rpm.owner)
     architectures = staticmethod(rpm.architectures)
 
     def refresh(self) -> list[str]:
