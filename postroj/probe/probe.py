@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from postroj.container.guest import Guest
 from postroj.container.nspawn import Bind, GuestSpec
 from postroj.errors import PostrojError
-from postroj.model import CheckKind, Outcome, ProbeResult, StepName, StepResult
+from postroj.model import CheckKind, Manager, Outcome, ProbeResult, StepName, StepResult
 from postroj.probe import administrator, checks, continuity, gone, residue, snapshot
 from postroj.probe.bystanders import Bystanders
 from postroj.probe.course import LEAVING
@@ -260,6 +260,8 @@ class _Walk:
             kept = self._manager.kept
             yield checks.timed(residue.FILES, partial(left.ask_files, names, kept))
             yield checks.timed(residue.USERS, left.ask_users)
+            if self._image.manager is Manager.APT:
+                yield checks.timed(residue.DIVERSIONS, partial(left.ask_diversions, names))
         elif not self._manager.purges_later:
             yield checks.timed(residue.LINKS, left.ask_links)
 
