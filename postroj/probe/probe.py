@@ -11,7 +11,7 @@ from postroj.container.guest import Guest
 from postroj.container.nspawn import Bind, GuestSpec
 from postroj.errors import PostrojError
 from postroj.model import CheckKind, Manager, Outcome, ProbeResult, StepName, StepResult
-from postroj.probe import administrator, checks, continuity, gone, residue, snapshot
+from postroj.probe import administrator, checks, complaints, continuity, gone, residue, snapshot
 from postroj.probe.bystanders import Bystanders
 from postroj.probe.course import LEAVING
 from postroj.probe.look import Look
@@ -153,6 +153,8 @@ class _Walk:
         upgrades = StepName.UPGRADE in plan.steps and self._journey.has_upgrade
         self._played = StepName.UPGRADE if upgrades else StepName.REINSTALL
         """The step that is taken once more, as an administrator may meet it."""
+        self._since = 0.0
+        """When the last step began, by the clock on the wall."""
         self._lost = ""
         """The step that went wrong, after which none can be taken."""
 
@@ -168,7 +170,7 @@ class _Walk:
             units = continuity.remember(self._guest, self._subjects())
         if name in LEAVING and not self._own.paths:
             self._own = gone.belongings(self._guest, self._manager, self._journey.names)
-        began = time.monotonic()
+        began, self._since = time.monotonic(), time.time()
         done = self._journey.take(name)
         for part, seconds in done.timings.items():
             self._count(part, seconds)
@@ -219,7 +221,7 @@ class _Walk:
             answers = continuity.compare(self._guest, answers, units, step.name)
         step = replace(
             step,
-            checks=(*_tell(look.trouble, self._audience), *_tell(answers, self._audience)),
+            checks=(*_tell(look.trouble, self._audience), *self._tell_all(answers)),
             discovered=look.told,
         )
         self._asked = [*asked, *later]
@@ -246,10 +248,16 @@ class _Walk:
         self._audience.begin_part("checks")
         began = time.monotonic()
         answers = gone.ask_all(self._guest, self._asked, self._own, self._failed)
-        told = _tell(answers, self._audience)
+        told = self._tell_all(answers)
         step = replace(step, checks=(*told, *_tell(self._left(step.name), self._audience)))
         self._count("checks", time.monotonic() - began)
         return step
+
+    def _tell_all(self, answers: Iterable[CheckResult]) -> tuple[CheckResult, ...]:
+        """Tell answers, and of the journal if postroj is to ask on its own."""
+        if self._plan.discover:
+            answers = complaints.tell(self._guest, answers, self._since)
+        return _tell(answers, self._audience)
 
     def _left(self, step: StepName) -> Iterator[CheckResult]:
         """Ask what was left behind, as soon as nothing more will clean up."""

@@ -98,7 +98,7 @@ class Nobody:
     def end_probe(self, probe: ProbeResult) -> None: ...
 
 
-def lifer(folder: Path, version: str, **scripts: str) -> Path:
+def lifer(folder: Path, version: str, server: str = SERVER, **scripts: str) -> Path:
     """Build a version of the package of these tests, with some scripts other than the good ones."""
     unit = debs.SERVICE.format(
         name="lifer", kind="simple", command="/usr/bin/lifer-server", more=""
@@ -107,7 +107,7 @@ def lifer(folder: Path, version: str, **scripts: str) -> Path:
         folder,
         "lifer",
         version=version,
-        files={"/lib/systemd/system/lifer.service": unit, "/usr/bin/lifer-server": SERVER},
+        files={"/lib/systemd/system/lifer.service": unit, "/usr/bin/lifer-server": server},
         scripts=GOOD | scripts,
     )
 
@@ -344,6 +344,20 @@ def test_the_same_version_is_no_upgrade(bare: Image, tmp_path: Path) -> None:
     package = lifer(tmp_path, "1.0")
     life = live(bare, package, INSTALL, UPGRADE, REMOVE, older=package)
     assert life.outcomes == {INSTALL: PASS, UPGRADE: SKIP, REMOVE: PASS}
+
+
+COMPLAINS = SERVER.replace("my $server", 'print STDERR "<3>out of frobnicators\\n";\nmy $server', 1)
+
+
+def test_a_daemon_that_complains_is_told_of(bare: Image, tmp_path: Path) -> None:
+    package = lifer(tmp_path, "1.0", server=COMPLAINS)
+    life = live(bare, package, INSTALL, REINSTALL, REMOVE)
+    assert life.result.outcome is PASS, life.bad()
+    for step in (INSTALL, REINSTALL):
+        sentence, evidence = life.reason(step, "errors in the journal").splitlines()
+        assert sentence == "pass: 1 line, which is no failure"
+        assert evidence.endswith(": out of frobnicators")
+    assert not [c for c in life.result.steps[2].checks if c.subject == "errors in the journal"]
 
 
 FORGETS = """\
