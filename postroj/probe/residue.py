@@ -148,13 +148,16 @@ class Residue:
         left = self._unowned(new)
         has_company = len(left) < len(new)
         left = {p for p in left if not EXCUSED.fullmatch(p) and not p.endswith(tuple(kept))}
+        claimed = self._claimed(outermost(left))
+        left = {p for p in left if not any(f"{p}/".startswith(f"{top}/") for top in claimed)}
         words = {*packages, *(unit.partition(".")[0].rstrip("@") for unit in self._own.units)}
         users = snapshot.take(self._guest).users - self._before.users
         words |= users - self._claimed(users)
         if has_company:
             left = {path for path in left if self._is_own(path, words) or self._is_lost(path)}
-        claimed = self._claimed(outermost(left))
-        tops = [path for path in outermost(left) if path not in claimed]
+        tops = outermost(left)
+        claimed = self._claimed(tops) if has_company else set()
+        tops = [path for path in tops if path not in claimed]
         if not tops:
             return Outcome.PASS, "none"
         lines = [self._described(path, left) for path in tops[:SHOWN]]
@@ -204,7 +207,7 @@ class Residue:
         text = "".join(f"{name}\n" for name in sorted(names) if "\n" not in name)
         argv = ["sh", "-c", CLAIMED % SCRIPTS[self._manager]]
         said = self._guest.run(argv, stdin=os.fsencode(text), ok=range(256), timeout=60).stdout
-        return {os.fsdecode(line) for line in said.split(b"\n")}
+        return {os.fsdecode(line) for line in said.split(b"\n") if line}
 
     def _is_own(self, path: str, words: Iterable[str]) -> bool:
         below = any(f"{path}/".startswith(f"{parent}/") for parent in self._new_own())
