@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from postroj.model import Image
     from postroj.probe.audience import Audience
     from postroj.probe.package import PackageFile
-    from postroj.probe.probe import Plan
+    from postroj.probe.plan import Plan
 
 HEARING = 0.2
 """Seconds after which a signal is heard at the latest."""

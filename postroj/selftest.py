@@ -15,8 +15,9 @@ from postroj.model import CheckKind, NetworkMode, Outcome, worst
 from postroj.prepare import obtain
 from postroj.probe import package
 from postroj.probe.checks import Manners
+from postroj.probe.plan import Plan
 from postroj.probe.ports import Expectation
-from postroj.probe.probe import Plan, probe
+from postroj.probe.probe import probe
 from postroj.probe.question import Question
 
 if TYPE_CHECKING:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from postroj.model import Image
     from postroj.probe.managers.base import PackageManager
     from postroj.probe.package import PackageFile
-    from postroj.probe.probe import Plan
+    from postroj.probe.plan import Plan
 
 MAX_AGE = 24 * 3600.0
 """Seconds after which package lists are fetched anew."""

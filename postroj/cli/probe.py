@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from postroj.cli.options import F
     from postroj.cli.project import Origin
     from postroj.container.guest import Guest
-    from postroj.probe.probe import Plan
+    from postroj.probe.plan import Plan
     from postroj.probe.question import Question
     from postroj.probe.recipe import Recipe
     from postroj.report.terminal import Screen
@@ -98,7 +98,8 @@ def _check(kind: CheckKind, metavar: str, text: str) -> Callable[[F], F]:
     "--upgrade-from",
     multiple=True,
     metavar="FILE_OR_URL|repo",
-    help="An older package, or the repositories' own, which is installed before the upgrade.",
+    help="An older package, or the repositories' own, which is installed before the upgrade. "
+    "Without it a newer version is made of a .deb or pacman package for that step.",
 )
 @click.option(
     "--setup",
@@ -237,8 +238,8 @@ def _visitor(stream: TextIO, jobs: int | None) -> Callable[[Guest, str], None]:
 def _plan(given: dict[str, Any], origin: Origin) -> Plan:
     from postroj.probe.checks import Manners
     from postroj.probe.course import REPOSITORY, course
+    from postroj.probe.plan import Plan
     from postroj.probe.ports import Expectation
-    from postroj.probe.probe import Plan
 
     questions = tuple(_questions(given, origin))
     expects = given["expect_status"] is not None or given["expect_body"] is not None

@@ -115,6 +115,7 @@ class Guest(Running):
         :raises GuestLost: if it does not become ready again.
         """
         deadline = time.monotonic() + self.spec.boot_timeout
+        self._listener.open()
         argv = self._enter_argv(execute.Command(argv=nspawn.REBOOT))
         # who asks for the end may not live to hear the answer
         env, patience = execute.ENVIRONMENT, self.spec.boot_timeout
@@ -167,6 +168,7 @@ class Guest(Running):
                     self.follow(readiness.leader_of(notification.pid, int(inner_pid)))
                     missing.add("READY")  # one of before was of a reload, systemd >= 253
                 missing -= notification.fields.keys()
+            self._listener.close()
             self.learn()
         except TimeoutError:
             raise self._late() from None

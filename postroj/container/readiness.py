@@ -11,11 +11,8 @@ import select
 import socket
 import struct
 import time
-from collections import deque
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING
 
 from postroj.container.nspawn import NETWORK_UP
@@ -25,8 +22,6 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import IO, Self
 
-KEPT = 1000
-"""Notifications that wait for who asks; a guest may send many."""
 CREDENTIALS = struct.Struct("=iII")  # struct ucred, unix(7)
 
 
@@ -47,20 +42,26 @@ def parse(payload: bytes, pid: int, uid: int) -> Notification:
 
 
 class Listener:
-    """The socket that nspawn notifies, read all the time by a thread.
+    """The socket that nspawn notifies, open only while somebody reads it.
 
-    A manager tells of each `daemon-reload`. The kernel keeps ten datagrams that nobody reads; then
-    nspawn waits, and with it the guest's PID 1: whatever is asked of that hangs.
+    systemd >= 253 notifies of each reload, and where the kernel holds ten datagrams for a socket
+    (net.unix.max_dgram_qlen) the guest's manager waits for ever that one of them is read.
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
+        self.open()
+
+    def open(self) -> None:
+        """Listen, perhaps anew; what was told meanwhile is lost."""
+        self._path.unlink(missing_ok=True)
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self.socket.bind(str(path))
-        self._told: deque[Notification] = deque(maxlen=KEPT)
-        self._count = os.eventfd(0, os.EFD_SEMAPHORE | os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._thread = Thread(target=self._read, name="notifications", daemon=True)
-        self._thread.start()
+        self.socket.bind(str(self._path))
+
+    def close(self) -> None:
+        """Refuse what comes, so that nobody waits."""
+        self.socket.close()
 
     def __enter__(self) -> Self:
         return self
@@ -71,35 +72,22 @@ class Listener:
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        self.socket.shutdown(socket.SHUT_RDWR)
-        self._thread.join()
-        self.socket.close()
-        os.close(self._count)
-
-    def _read(self) -> None:
-        """Take note of what root says, until the socket is shut down."""
-        while True:
-            payload, control, _, _ = self.socket.recvmsg(8192, socket.CMSG_SPACE(12))
-            if not control:  # which every datagram has, also an empty one
-                return
-            for _, _, data in control:
-                pid, uid, _ = CREDENTIALS.unpack(data)
-                if uid == 0:
-                    self._told.append(parse(payload, pid, uid))
-                    os.eventfd_write(self._count, 1)
+        self.close()
 
     def next(self, script: IO[bytes], deadline: float) -> Notification | None:
         """Wait for the next notification, of root or of the launch script; None when that ends.
 
         :raises TimeoutError: when `deadline` (of `time.monotonic`) passes.
         """
-        sources = [self._count, script.fileno()]
+        sources = [self.socket.fileno(), script.fileno()]
         while True:
             ready, _, _ = select.select(sources, [], [], max(0, deadline - time.monotonic()))
-            if self._count in ready:
-                os.eventfd_read(self._count)
-                with suppress(IndexError):  # older ones have made place
-                    return self._told.popleft()
+            if sources[0] in ready:
+                payload, control, _, _ = self.socket.recvmsg(8192, socket.CMSG_SPACE(12))
+                for _, _, data in control:
+                    pid, uid, _ = CREDENTIALS.unpack(data)
+                    if uid == 0:
+                        return parse(payload, pid, uid)
             elif ready:
                 said = os.read(sources[1], CHUNK).decode()
                 up = said == f"{NETWORK_UP}\n"

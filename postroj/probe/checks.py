@@ -48,29 +48,37 @@ class Manners:
 Answer = tuple[Outcome, str]
 
 
+def nobody(unit: str) -> str:
+    """Say that no dependency has a unit."""
+    return ""
+
+
 def ask_all(
     guest: Guest,
     questions: Sequence[Question],
     manners: Manners,
     before: Sequence[str],
     then: Callable[[], Sequence[Question]] = tuple,
+    owner: Callable[[str], str] = nobody,
 ) -> Iterator[CheckResult]:
     """Ask everything and yield each answer as it comes.
 
     `before` are the units that had failed before the step; `then` tells what else to ask
-    once the units are up.
+    once the units are up; `owner` names the dependency that alone is to blame for a unit, or ''.
     """
     began = time.monotonic()
     commands = [question for question in questions if question.kind is CheckKind.COMMAND]
     waiting = [question for question in questions if question.kind is not CheckKind.COMMAND]
-    ask = partial(_ask, guest, manners)
+    ask = partial(_ask, guest, manners, owner)
     yield from side_by_side(waiting, ask)
     yield from side_by_side(then(), ask)
     for question in commands:
         yield timed(question, partial(_ask_command, guest, question.subject, manners.timeout))
     asked = [unitstate.unit_name(q.subject) for q in questions if q.kind is CheckKind.UNIT]
     question = Question(kind=CheckKind.UNIT, subject=NEW_FAILURES)
-    yield timed(question, partial(_ask_failures, guest, before, asked, began + manners.settle))
+    yield timed(
+        question, partial(_ask_failures, guest, before, asked, began + manners.settle, owner)
+    )
 
 
 def unasked(questions: Sequence[Question], reason: str) -> tuple[CheckResult, ...]:
@@ -133,13 +141,19 @@ def timed(question: Question, ask: Callable[[], Answer]) -> CheckResult:
     )
 
 
-def _ask(guest: Guest, manners: Manners, question: Question, over: threading.Event) -> Answer:
+def _ask(
+    guest: Guest,
+    manners: Manners,
+    owner: Callable[[str], str],
+    question: Question,
+    over: threading.Event,
+) -> Answer:
     deadline = Deadline(manners.timeout, over)
     if question.skip:
         return Outcome.SKIP, question.skip
     match question.kind:
         case CheckKind.UNIT:
-            return _ask_unit(guest, question, manners, deadline)
+            return _ask_unit(guest, question, manners, owner, deadline)
         case CheckKind.NETWORK if question.unix:
             return _ask_unix(guest.leader, question, deadline)
         case CheckKind.NETWORK:
@@ -153,15 +167,25 @@ def _ask(guest: Guest, manners: Manners, question: Question, over: threading.Eve
             return _ask_command(guest, question.subject, manners.timeout)
 
 
-def _ask_unit(guest: Guest, question: Question, manners: Manners, deadline: Deadline) -> Answer:
+def _ask_unit(
+    guest: Guest,
+    question: Question,
+    manners: Manners,
+    owner: Callable[[str], str],
+    deadline: Deadline,
+) -> Answer:
     """Judge a unit; one that somebody asked for must be up, whatever its conditions."""
     outcome, reason = units.check(guest, question.subject, settle=manners.settle, deadline=deadline)
     if outcome is Outcome.SKIP and not question.is_found:
         outcome = Outcome.FAIL
-    if outcome is Outcome.FAIL and question.note:
-        sentence, *evidence = reason.splitlines()
-        reason = "\n".join([f"{sentence}; {question.note}", *evidence])
-    return outcome, reason
+    if outcome is not Outcome.FAIL or not question.note:
+        return outcome, reason
+    sentence, *evidence = reason.splitlines()
+    note = question.note
+    if name := question.is_found and owner(unitstate.unit_name(question.subject)):
+        outcome = Outcome.SKIP
+        note = f"it is of '{name}', a dependency, and not held against the package"
+    return outcome, "\n".join([f"{sentence}; {note}", *evidence])
 
 
 def _ask_unix(leader: int, question: Question, deadline: Deadline) -> Answer:
@@ -216,17 +240,23 @@ def _ask_command(guest: Guest, command: str, timeout: float) -> Answer:
 
 
 def _ask_failures(
-    guest: Guest, before: Sequence[str], asked: Sequence[str], not_before: float
+    guest: Guest,
+    before: Sequence[str],
+    asked: Sequence[str],
+    not_before: float,
+    owner: Callable[[str], str],
 ) -> Answer:
     """Look for failed units once they had the time to fail; the journal of `asked` was shown."""
     time.sleep(max(0.0, not_before - time.monotonic()))
     new = [unit for unit in guest.failed_units() if unit not in before]
-    if not new:
-        return Outcome.PASS, "none"
-    shown = new[:SHOWN]
+    owners = {unit: owner(unit) for unit in new[:SHOWN]}
+    own = [unit for unit in new if not owners.get(unit)]
+    others = [f"{unit} of '{name}', a dependency," for unit, name in owners.items() if name]
+    told = f"{' and '.join(others)} failed" if others else ""
+    if not own:
+        return Outcome.PASS, f"none of the package; {told}" if told else "none"
+    shown = own[:SHOWN]
+    more = f" and {len(own) - SHOWN} more" if len(own) > SHOWN else ""
+    sentence = f"failed since the installation: {', '.join(shown)}{more}{told and f'; {told}'}"
     evidence = "\n".join(units.journal(guest, unit) for unit in shown if unit not in asked)
-    more = f" and {len(new) - SHOWN} more" if len(new) > SHOWN else ""
-    return (
-        Outcome.FAIL,
-        f"failed since the installation: {', '.join(shown)}{more}\n{evidence}".rstrip(),
-    )
+    return Outcome.FAIL, f"{sentence}\n{evidence}".rstrip()

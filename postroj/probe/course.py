@@ -25,7 +25,7 @@ def course(text: str, *, upgrades: bool) -> tuple[StepName, ...]:
     if not text:
         return (StepName.INSTALL, StepName.UPGRADE) if upgrades else (StepName.INSTALL,)
     if text == "all":
-        return tuple(name for name in ALL if upgrades or name is not StepName.UPGRADE)
+        return ALL
     steps = tuple(_step(word) for word in text.split(","))
     if trouble := _trouble(steps, upgrades=upgrades):
         message = f"`--steps {text}` cannot be done: {trouble}"
@@ -50,11 +50,7 @@ def _trouble(steps: Sequence[StepName], *, upgrades: bool) -> str:
     leaving = [name for name in LEAVING if name in steps]
     if leaving and list(steps[-len(leaving) :]) != leaving:
         return "`remove` and `purge` are the last steps, in this order"
-    if not upgrades:
-        wanting = [name for name in (StepName.UPGRADE, StepName.DOWNGRADE) if name in steps]
-        return f"`{wanting[0]}` needs an older package, `--upgrade-from`" if wanting else ""
-    if StepName.UPGRADE not in steps:
+    if upgrades and StepName.UPGRADE not in steps:
         return "`--upgrade-from` is for the step `upgrade`"
-    if StepName.DOWNGRADE in steps[: steps.index(StepName.UPGRADE)]:
-        return "`downgrade` comes after `upgrade`"
-    return ""
+    before = steps[: steps.index(StepName.UPGRADE)] if StepName.UPGRADE in steps else steps
+    return "`downgrade` comes after `upgrade`" if StepName.DOWNGRADE in before else ""

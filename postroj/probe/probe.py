@@ -3,88 +3,45 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from postroj.container.guest import Guest
 from postroj.container.nspawn import GuestSpec
 from postroj.errors import CommandError, CommandTimeout, GuestError, GuestLost, PostrojError
-from postroj.model import CheckKind, Outcome, ProbeResult, StepName, StepResult
-from postroj.probe import checks, continuity, expectations, gone, residue, snapshot
+from postroj.model import CheckKind, Manager, Outcome, ProbeResult, StepName, StepResult
+from postroj.probe import (
+    administrator,
+    checks,
+    complaints,
+    continuity,
+    expectations,
+    gone,
+    residue,
+    snapshot,
+)
+from postroj.probe.bystanders import Bystanders
 from postroj.probe.course import LEAVING
 from postroj.probe.evidence import of_console
 from postroj.probe.look import Look
 from postroj.probe.managers import manager_of
 from postroj.probe.managers.base import Blame
-from postroj.probe.package import binds, fitting, sha256, unfit
+from postroj.probe.package import binds, fitting, unfit
 from postroj.probe.steps import Bench, Done, Journey
 from postroj.probe.unitstate import unit_name
 from postroj.probe.witness import Witness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from pathlib import Path
 
-    from postroj.model import CheckResult, Evidence, Image, NetworkMode
+    from postroj.model import CheckResult, Evidence, Image
     from postroj.probe.audience import Audience
-    from postroj.probe.checks import Manners, Question
-    from postroj.probe.expectations import Expectations
+    from postroj.probe.checks import Question
     from postroj.probe.package import PackageFile
-    from postroj.probe.recipe import Recipe
-    from postroj.probe.witness import Visit
+    from postroj.probe.plan import Plan
 
 NOT_INSTALLED = "the package was not installed"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """How to probe, whatever the package and the image."""
-
-    questions: tuple[Question, ...]
-    manners: Manners
-    network: NetworkMode
-    timeout: float
-    """Seconds that a command of the package manager may take."""
-    boot_timeout: float
-    discover: bool = True
-    """Whether to find out what the package brings, and to ask about that too."""
-    steps: tuple[StepName, ...] = (StepName.INSTALL,)
-    """In an order that `course.course` allows."""
-    upgrade_from: tuple[str, ...] = ()
-    """Paths or URLs of the packages to upgrade from."""
-    older: tuple[PackageFile, ...] = ()
-    """The same, once they are here."""
-    from_repository: bool = False
-    """Whether to upgrade from what the guest's repositories have."""
-    keep: bool = False
-    """Whether the guest lives on after the verdict."""
-    holds: tuple[int, ...] = ()
-    """Descriptors of locks on what was fetched, for a guest that lives on."""
-    setup: tuple[str, ...] = ()
-    """Shell commands by which an image is changed beforehand."""
-    refresh: bool = False
-    """Whether to make anew what is kept between runs."""
-    offline: bool = False
-    """Whether to do with what is kept, and fetch nothing."""
-    expected: Expectations = ()
-    """What is known to fail, and where."""
-    recipe: Recipe | None = None
-    """What to type to have the same once more."""
-    visit: Visit | None = None
-    """Who is let in where something goes wrong."""
-    guests: int = 1
-    """How many share what this host can give."""
-
-    def command(self, image: str) -> str:
-        """Return the command line that repeats the probe on an image; '' if nobody knows."""
-        return self.recipe.command(image) if self.recipe else ""
-
-    def pinned(self, paths: Sequence[Path]) -> Plan:
-        """Return it with the digests of the packages, if any was fetched: here it came to lie."""
-        if self.recipe is None or not self.recipe.fetches:
-            return self
-        return replace(self, recipe=replace(self.recipe, digests=tuple(map(sha256, paths))))
 
 
 def probe(
@@ -188,11 +145,16 @@ class _Walk:
         )
         self._journey = Journey(bench, packages, plan.older, repository=plan.from_repository)
         self._failed = self._at_first = guest.failed_units()
-        self._before = snapshot.take(guest) if plan.discover else None
+        self._before = snapshot.take(guest)
         leaves = any(name in LEAVING for name in plan.steps)
         self._inventory = residue.take(guest) if leaves else None
         self._asked: list[Question] = []
         self._own = gone.Belongings(units=frozenset(), paths=frozenset())
+        upgrades = StepName.UPGRADE in plan.steps and self._journey.has_upgrade
+        self._played = StepName.UPGRADE if upgrades else StepName.REINSTALL
+        """The step that is taken once more, as an administrator may meet it."""
+        self._since = 0.0
+        """When the last step began, by the clock on the wall."""
         self._lost = ""
         """The step that went wrong, after which none can be taken."""
 
@@ -208,7 +170,7 @@ class _Walk:
             units = continuity.remember(self._guest, self.subjects())
         if name in LEAVING and not self._own.paths:
             self._own = gone.belongings(self._guest, self._manager, self._journey.names)
-        began = time.monotonic()
+        began, self._since = time.monotonic(), time.time()
         done = self._take(name)
         for part, seconds in done.timings.items():
             self._count(part, seconds)
@@ -227,7 +189,10 @@ class _Walk:
             return _unasked(step, self._plan, self._audience, reason)
         if name in LEAVING:
             return self._judge_absence(step)
-        return self._judge_presence(step, units)
+        step = self._judge_presence(step, units)
+        if self._plan.discover and name is self._played:
+            step = replace(step, checks=(*step.checks, *self._play_administrator(name)))
+        return step
 
     def _take(self, name: StepName) -> Done:
         """Take a step; a guest that does not come through it was sound when it began."""
@@ -243,7 +208,10 @@ class _Walk:
     def _judge_presence(self, step: StepResult, units: continuity.Units) -> StepResult:
         """Ask what the user asks, and what there is to ask about what the packages brought."""
         began = time.monotonic()
-        look = Look(self._guest, self._manager, self._journey.names, self._before)
+        names = self._journey.names
+        before = self._before if self._plan.discover else None
+        look = Look(self._guest, self._manager, names, before)
+        others = Bystanders(self._guest, self._manager, names, self._before.unit_files)
         self._count("discovery", time.monotonic() - began)
         if look.sentence:
             step = replace(step, reason=f"{step.reason}\n{look.sentence}")
@@ -257,17 +225,33 @@ class _Walk:
             later.extend(look.then(asked))
             return later
 
-        answers = checks.ask_all(self._guest, asked, self._plan.manners, self._failed, then)
+        answers = checks.ask_all(
+            self._guest, asked, self._plan.manners, self._failed, then, others.owner
+        )
         if units:
             answers = continuity.compare(self._guest, answers, units, step.name)
         step = replace(
             step,
-            checks=(*_tell(look.trouble, self._audience), *_tell(answers, self._audience)),
+            checks=(*_tell(look.trouble, self._audience), *self._tell_all(answers)),
             discovered=look.told,
         )
         self._asked = [*asked, *later]
         self._count("checks", time.monotonic() - began)
         return step
+
+    def _play_administrator(self, name: StepName) -> tuple[CheckResult, ...]:
+        """Ask whether a step leaves alone what is disabled, if anything can be."""
+        began = time.monotonic()
+        own = gone.belongings(self._guest, self._manager, self._journey.names)
+        active = administrator.running(self._guest, own)
+        if not administrator.unwanted(active):
+            return ()
+        ask = partial(administrator.ask, self._guest, self._journey, name, active)
+        told = _tell([checks.timed(administrator.QUESTION, ask)], self._audience)
+        if self._journey.is_broken:
+            self._lost = name
+        self._count("checks", time.monotonic() - began)
+        return told
 
     def _judge_absence(self, step: StepResult) -> StepResult:
         """Ask whether all that was asked about is gone."""
@@ -275,10 +259,16 @@ class _Walk:
         self._audience.begin_part("checks")
         began = time.monotonic()
         answers = gone.ask_all(self._guest, self._asked, self._own, self._failed)
-        told = _tell(answers, self._audience)
+        told = self._tell_all(answers)
         step = replace(step, checks=(*told, *_tell(self._left(step.name), self._audience)))
         self._count("checks", time.monotonic() - began)
         return step
+
+    def _tell_all(self, answers: Iterable[CheckResult]) -> tuple[CheckResult, ...]:
+        """Tell answers, and of the journal if postroj is to ask on its own."""
+        if self._plan.discover:
+            answers = complaints.tell(self._guest, answers, self._since)
+        return _tell(answers, self._audience)
 
     def _left(self, step: StepName) -> Iterator[CheckResult]:
         """Ask what was left behind, as soon as nothing more will clean up."""
@@ -289,6 +279,8 @@ class _Walk:
             kept = self._manager.kept
             yield checks.timed(residue.FILES, partial(left.ask_files, names, kept))
             yield checks.timed(residue.USERS, left.ask_users)
+            if self._image.manager is Manager.APT:
+                yield checks.timed(residue.DIVERSIONS, partial(left.ask_diversions, names))
         elif not self._manager.purges_later:
             yield checks.timed(residue.LINKS, left.ask_links)
 

@@ -1,4 +1,4 @@
-"""What a purged package leaves behind: files, folders and users that the guest had not before.
+"""What a purged package leaves behind: files, users and diversions that the guest had not before.
 
 Names are read from the host, without following a link of the guest. What another package owns by
 now, or its scripts make, is not left behind, nor is what no package can help (`EXCUSED`).
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 FILES = Question(kind=CheckKind.FILE, subject="no file left behind")
 USERS = Question(kind=CheckKind.FILE, subject="no user left behind")
+DIVERSIONS = Question(kind=CheckKind.FILE, subject="no diversion left behind")
 LINKS = Question(kind=CheckKind.FILE, subject="no dangling unit link")
 
 SHOWN = 20
@@ -98,11 +99,21 @@ class Inventory:
 
     names: frozenset[str]
     users: frozenset[str]
+    diversions: frozenset[str]
+    """As dpkg-divert(1) lists them: `diversion of PATH to PATH by PACKAGE`."""
 
 
 def take(guest: Guest) -> Inventory:
     """Make an inventory."""
-    return Inventory(names=names(guest.leader), users=snapshot.take(guest).users)
+    users = snapshot.take(guest).users
+    return Inventory(names=names(guest.leader), users=users, diversions=diversions(guest))
+
+
+def diversions(guest: Guest) -> frozenset[str]:
+    """Files that dpkg puts elsewhere; none, where there is no dpkg."""
+    script = "command -v dpkg-divert >/dev/null || exit 0; dpkg-divert --list"
+    done = guest.run(["sh", "-c", script], ok=range(256), env={"LC_ALL": "C.UTF-8"}, timeout=60)
+    return frozenset(done.text.splitlines())
 
 
 def names(leader: int) -> frozenset[str]:
@@ -137,12 +148,16 @@ class Residue:
         left = self._unowned(new)
         has_company = len(left) < len(new)
         left = {p for p in left if not EXCUSED.fullmatch(p) and not p.endswith(tuple(kept))}
-        words = {*packages, *(unit.partition(".")[0].rstrip("@") for unit in self._own.units)}
-        words |= snapshot.take(self._guest).users - self._before.users
-        if has_company:
-            left = {path for path in left if self._is_own(path, words)}
         claimed = self._claimed(outermost(left))
-        tops = [path for path in outermost(left) if path not in claimed]
+        left = {p for p in left if not any(f"{p}/".startswith(f"{top}/") for top in claimed)}
+        words = {*packages, *(unit.partition(".")[0].rstrip("@") for unit in self._own.units)}
+        users = snapshot.take(self._guest).users - self._before.users
+        words |= users - self._claimed(users)
+        if has_company:
+            left = {path for path in left if self._is_own(path, words) or self._is_lost(path)}
+        tops = outermost(left)
+        claimed = self._claimed(tops) if has_company else set()
+        tops = [path for path in tops if path not in claimed]
         if not tops:
             return Outcome.PASS, "none"
         lines = [self._described(path, left) for path in tops[:SHOWN]]
@@ -150,18 +165,22 @@ class Residue:
         return Outcome.FAIL, "\n".join([f"left behind: {count(len(tops))}", *lines, *more])
 
     def ask_users(self) -> Answer:
-        """Name the users that were left, which is a failure only where a purge is to remove them.
+        """Name the users that were left, which is no failure.
 
-        By the rules of the other distributions a user stays, since files of it may.
+        Files of theirs may be left, too, and must not become another user's. Each distribution
+        leaves it to its packages, or wants them to stay.
         """
         users = snapshot.take(self._guest).users - self._before.users
         new = sorted(users - self._claimed(users))
-        if not new:
+        return Outcome.PASS, f"left behind, as packages may: {', '.join(new)}" if new else "none"
+
+    def ask_diversions(self, packages: Collection[str]) -> Answer:
+        """Name the diversions that were left, other than those of packages that are still there."""
+        new = diversions(self._guest) - self._before.diversions
+        own = sorted(line for line in new if _diverter(line) in {*packages, ""})
+        if not own:
             return Outcome.PASS, "none"
-        left = ", ".join(new)
-        if self._manager is not Manager.APT:
-            return Outcome.PASS, f"{left} left behind, as the rules of this distribution have it"
-        return Outcome.FAIL, f"left behind: {left}"
+        return Outcome.FAIL, "\n".join(["left behind", *own[:SHOWN]])
 
     def ask_links(self) -> Answer:
         """Name links of enabled units that lead nowhere any more."""
@@ -188,11 +207,15 @@ class Residue:
         text = "".join(f"{name}\n" for name in sorted(names) if "\n" not in name)
         argv = ["sh", "-c", CLAIMED % SCRIPTS[self._manager]]
         said = self._guest.run(argv, stdin=os.fsencode(text), ok=range(256), timeout=60).stdout
-        return {os.fsdecode(line) for line in said.split(b"\n")}
+        return {os.fsdecode(line) for line in said.split(b"\n") if line}
 
     def _is_own(self, path: str, words: Iterable[str]) -> bool:
         below = any(f"{path}/".startswith(f"{parent}/") for parent in self._new_own())
         return below or any(word in path for word in words)
+
+    def _is_lost(self, path: str) -> bool:
+        """Whether it is an alternative whose program is gone, whatever its name is."""
+        return path.startswith("/etc/alternatives/") and self._dangles(path)
 
     def _new_own(self) -> Iterable[str]:
         return self._own.paths - self._before.names - {"/"}
@@ -220,6 +243,11 @@ def outermost(paths: Collection[str]) -> list[str]:
         if not tops or not path.startswith(f"{tops[-1]}/"):
             tops.append(path)
     return tops
+
+
+def _diverter(line: str) -> str:
+    """Return who has made a diversion; '' if that was not said (a local one)."""
+    return line.rpartition(" by ")[2] if line.startswith("diversion of ") else ""
 
 
 def count(number: int) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, assert_never
 from postroj.model import Outcome, StepName
 from postroj.probe import operations
 from postroj.probe.managers.base import Blame
+from postroj.process import last_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 BROUGHT = "/var/tmp/postroj-older"  # noqa: S108 a folder of the guest
 """Where the repositories' versions come to lie in the guest."""
+MADE = "/var/tmp/postroj-newer"  # noqa: S108 a folder of the guest
+"""Where those come to lie that are made there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +84,8 @@ class Bench:
 class Journey:
     """The packages under test on their way through a guest's package manager.
 
-    `older` are those to upgrade from, or None: nothing is, or `repository` is to have them.
+    `older` are those to upgrade from, unless `repository` is to have them. Without both, packages
+    are upgraded to versions that are made of them.
     """
 
     def __init__(
@@ -101,6 +105,8 @@ class Journey:
         self._there: Batch | None = None
         """What is installed now, or was at last."""
         self._removed = False
+        self.is_broken = False
+        """Whether what was done last has failed."""
         self._timings: dict[str, float] = {}
 
     @property
@@ -108,8 +114,17 @@ class Journey:
         """Names of the packages that are installed, or were at last."""
         return self._there.names if self._there else []
 
+    @property
+    def has_upgrade(self) -> bool:
+        """Whether there is a way to an upgrade."""
+        given = self._repository or bool(self._older)
+        return given or self._bench.manager.newer((), MADE) is not None
+
     def take(self, step: StepName) -> Done:
-        """Take a step; the ones before it have succeeded, the first one is `install`."""
+        """Take a step; the first one is `install`.
+
+        Those before it have succeeded, but that an `upgrade` mends a `downgrade` that has not.
+        """
         self._timings = {}
         if step is StepName.INSTALL:
             blame = self._install()
@@ -120,11 +135,14 @@ class Journey:
             case StepName.REINSTALL:
                 blame = self._bring(step, manager.reinstall(self._there.paths), self._there)
             case StepName.UPGRADE:
+                if not self._old and (reason := self._make_newer()):
+                    return self._idle(reason)
                 if self._there.facts == self._new.facts:
                     return self._idle("what to upgrade from is the same version")
                 blame = self._bring(step, manager.upgrade(self._new.paths), self._new)
             case StepName.DOWNGRADE:
-                assert self._old
+                if not self._old:
+                    return self._idle("there is no older version to go back to")
                 blame = self._bring(step, manager.downgrade(self._old.paths), self._old)
             case StepName.REBOOT:
                 return self._reboot()
@@ -178,6 +196,23 @@ class Journey:
         facts = (operations.ask(bench.guest, bench.manager.describe(path)) for path in paths)
         return Batch(paths=tuple(paths), facts=tuple(facts))
 
+    def _make_newer(self) -> str:
+        """Have newer versions of the packages, with the same content; why not, or ''."""
+        bench = self._bench
+        assert self._new
+        query = bench.manager.newer(self._new.paths, MADE)
+        if not query:
+            return "needs an older package, `--upgrade-from`: a newer rpm cannot be made of it"
+        environment = dict(bench.manager.environment)
+        statuses = operations.STATUSES
+        made = bench.guest.run(query.argv, ok=statuses, timeout=bench.timeout, env=environment)
+        if made.status:
+            return f"no newer version can be made that installs\n{last_lines(made.output)}"
+        paths = query.read(made.text)
+        facts = [operations.ask(bench.guest, bench.manager.describe(path)) for path in paths]
+        self._old, self._new = self._new, Batch(paths=paths, facts=tuple(facts))
+        return ""
+
     def _bring(self, step: StepName, argv: Sequence[str], wanted: Batch) -> Blame | None:
         self._there = wanted
         blame = self._timed(step, argv, wanted.names)
@@ -206,6 +241,7 @@ class Journey:
 
     def _done(self, blame: Blame | None, note: str = "") -> Done:
         facts = self._there.facts if self._there else ()
+        self.is_broken = blame is not None and blame.outcome is not Outcome.SKIP
         return Done(blame=blame, facts=facts, note=note, timings=self._timings)
 
     def _idle(self, reason: str) -> Done:

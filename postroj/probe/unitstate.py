@@ -22,6 +22,7 @@ PROPERTIES = (
     "ConditionTimestampMonotonic",
     "ExecMainCode",
     "ExecMainStatus",
+    "FragmentPath",
     "Id",
     "InactiveExitTimestampMonotonic",
     "Job",
@@ -99,6 +100,8 @@ class UnitState:
     """As `systemctl is-enabled` has it."""
     wanted_by: tuple[str, ...] = ()
     """What starts it: targets, mostly."""
+    file: str = ""
+    """Where its manager has read it."""
     source: str = ""
     """The SysV script, or other file, that it was generated from."""
     triggers: tuple[str, ...] = ()
@@ -173,6 +176,7 @@ def parse(text: str) -> UnitState:
         names=names("Names"),
         file_state=values.get("UnitFileState", ""),
         wanted_by=names("WantedBy", "RequiredBy"),
+        file=values.get("FragmentPath", ""),
         source=values.get("SourcePath", ""),
         triggers=names("Triggers"),
         triggered_by=names("TriggeredBy"),

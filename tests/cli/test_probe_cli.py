@@ -222,8 +222,8 @@ def test_how_many_at_once_and_for_how_long(seen: Recorder) -> None:
         ),
         (["--steps", "install,update"], "'update' is no step"),
         (
-            ["--steps", "install,upgrade"],
-            "`--steps install,upgrade` cannot be done",
+            ["--steps", "install,downgrade"],
+            "`--steps install,downgrade` cannot be done",
         ),
         (["--report", "xml=x"], "'xml=x' is no report"),
         (["--report", "json"], "'json' is no report"),
@@ -266,6 +266,7 @@ def test_wrong_usage(argv: list[str]) -> None:
         (["--steps", "install,reinstall,purge"], "install reinstall purge", (), False),
         (["--upgrade-from", "old.deb"], "install upgrade", ("old.deb",), False),
         (["--upgrade-from", "repo"], "install upgrade", (), True),
+        (["--steps", "install,upgrade"], "install upgrade", (), False),
         (
             ["--upgrade-from", "a.deb", "--upgrade-from", "b.deb", "--steps", "install,upgrade"],
             "install upgrade",

@@ -20,7 +20,7 @@ from tests.support.cli import postroj
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from postroj.probe.probe import Plan
+    from postroj.probe.plan import Plan
 
 FILE = """\
 package = "dist/*.deb"

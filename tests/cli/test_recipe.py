@@ -12,7 +12,7 @@ import pytest
 from postroj.cli.probe import pkgprobe
 from postroj.cli.recipe import OF_A_RUN, recipe
 from postroj.probe.package import sha256
-from postroj.probe.probe import Plan
+from postroj.probe.plan import Plan
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,7 +20,8 @@ from postroj.model import NetworkMode, Report
 from postroj.prepare import obtain
 from postroj.probe.checks import Manners
 from postroj.probe.package import recognise
-from postroj.probe.probe import Plan, probe
+from postroj.probe.plan import Plan
+from postroj.probe.probe import probe
 from tests.support import debs
 from tests.support.cli import POSTROJ, host_state, postroj
 from tests.support.listener import Nobody

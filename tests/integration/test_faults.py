@@ -19,7 +19,8 @@ from postroj.model import CheckKind, NetworkMode, Outcome, StepName
 from postroj.probe import residue
 from postroj.probe.checks import Manners
 from postroj.probe.package import OLDER_DIR, recognise
-from postroj.probe.probe import Plan, probe
+from postroj.probe.plan import Plan
+from postroj.probe.probe import probe
 from postroj.probe.question import Question
 from tests.integration.test_steps import bare
 from tests.support import debs

@@ -98,3 +98,13 @@ def test_a_command_that_takes_too_long_is_ended(image: str) -> None:
         with pytest.raises(CommandTimeout, match="'sh' did not end within 1 s") as caught:
             guest.run(["sh", "-c", "echo before; sleep 60"], timeout=1)
         assert caught.value.output == "before"
+
+
+def test_a_guest_that_reloads_often_does_not_hang(image: str) -> None:
+    """Its manager tells us of each reload: nobody must have to read that."""
+    reload = "for n in 1 2 3 4 5 6 7 8 9 10 11 12; do systemctl daemon-reload; done"
+    with obtain(image) as stored, Guest(GuestSpec(layers=stored.layers)) as guest:
+        guest.run(["sh", "-c", reload], timeout=60)
+        guest.reboot()
+        guest.run(["sh", "-c", reload], timeout=60)
+        assert guest.run(["systemctl", "is-system-running"], timeout=20).text == "running"

@@ -25,7 +25,8 @@ from postroj.model import NetworkMode, Outcome, StepName
 from postroj.prepare import obtain
 from postroj.probe.checks import Manners
 from postroj.probe.package import recognise
-from postroj.probe.probe import Plan, probe
+from postroj.probe.plan import Plan
+from postroj.probe.probe import probe
 from tests.integration.test_run import is_left
 from tests.integration.test_steps import bare
 from tests.support import debs

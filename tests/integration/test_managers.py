@@ -24,7 +24,8 @@ from postroj.probe.managers.dnf import Dnf
 from postroj.probe.managers.pacman import Pacman
 from postroj.probe.managers.zypper import Zypper
 from postroj.probe.package import GUEST_DIR, PackageFile, recognise
-from postroj.probe.probe import Plan, probe
+from postroj.probe.plan import Plan
+from postroj.probe.probe import probe
 from tests.support import debs, pacman, rpms, toolbox
 from tests.support.listener import Nobody
 

@@ -10,11 +10,12 @@ import pytest
 
 from postroj.model import CheckKind, Manager, NetworkMode, Outcome, StepName
 from postroj.prepare import obtain
-from postroj.probe import residue
+from postroj.probe import checks, residue
 from postroj.probe.checks import Manners
 from postroj.probe.gone import Belongings
 from postroj.probe.package import OLDER_DIR, recognise
-from postroj.probe.probe import Plan, probe
+from postroj.probe.plan import Plan
+from postroj.probe.probe import probe
 from postroj.probe.question import Question
 from tests.support import debs
 from tests.support.listener import Nobody
@@ -85,7 +86,7 @@ def bare(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image
         yield replace(stored, layers=(*stored.layers, layer))
 
 
-def lifer(folder: Path, version: str, **scripts: str) -> Path:
+def lifer(folder: Path, version: str, server: str = SERVER, **scripts: str) -> Path:
     """Build a version of the package of these tests, with some scripts other than the good ones."""
     unit = debs.SERVICE.format(
         name="lifer", kind="simple", command="/usr/bin/lifer-server", more=""
@@ -94,9 +95,25 @@ def lifer(folder: Path, version: str, **scripts: str) -> Path:
         folder,
         "lifer",
         version=version,
-        files={"/lib/systemd/system/lifer.service": unit, "/usr/bin/lifer-server": SERVER},
+        files={"/lib/systemd/system/lifer.service": unit, "/usr/bin/lifer-server": server},
         scripts=GOOD | scripts,
     )
+
+
+def helper_image(image: Image, folder: Path, deb: Path) -> Image:
+    """Make an image whose repository has a package."""
+    repo = folder / "tree/srv/repo"
+    repo.mkdir(parents=True)
+    (repo / deb.name).write_bytes(deb.read_bytes())
+    argv = ["apt-ftparchive", "packages", "."]
+    done = subprocess.run(argv, cwd=repo, check=True, capture_output=True)
+    (repo / "Packages").write_bytes(done.stdout)
+    (folder / "tree/etc/apt").mkdir(parents=True)
+    (folder / "tree/etc/apt/sources.list").write_text("deb [trusted=yes] file:///srv/repo ./\n")
+    layer = folder / "helper.squashfs"
+    argv = ["mksquashfs", f"{folder}/tree", str(layer), "-quiet", "-all-root", "-no-progress"]
+    subprocess.run(argv, check=True)
+    return replace(image, layers=(*image.layers, layer))
 
 
 @dataclass(frozen=True)
@@ -130,10 +147,18 @@ class Life:
         ]
 
 
-def live(image: Image, package: Path, *steps: StepName, older: Path | None = None) -> Life:
-    """Probe a package through steps, with a question about its port."""
+def live(
+    image: Image,
+    package: Path,
+    *steps: StepName,
+    older: Path | None = None,
+    beside: Path | None = None,
+    quiet: bool = False,
+) -> Life:
+    """Probe a package through steps, with a question about its port if it is alone."""
+    port = Question(kind=CheckKind.NETWORK, subject="tcp://127.0.0.1:8080")
     plan = Plan(
-        questions=(Question(kind=CheckKind.NETWORK, subject="tcp://127.0.0.1:8080"),),
+        questions=() if beside or quiet else (port,),
         manners=Manners(timeout=5, settle=0.3),
         network=NetworkMode.NONE,
         timeout=60,
@@ -141,7 +166,8 @@ def live(image: Image, package: Path, *steps: StepName, older: Path | None = Non
         steps=steps,
         older=(recognise(older, OLDER_DIR),) if older else (),
     )
-    result = probe(image, [recognise(package)], plan, Nobody())
+    packages = [recognise(path) for path in (package, beside) if path]
+    result = probe(image, packages, plan, Nobody())
     assert not result.reason
     return Life(result)
 
@@ -157,6 +183,8 @@ def test_a_good_package_lives_well(bare: Image, tmp_path: Path) -> None:
     assert versions == [one, two, rebooted, two, one, one, one]
     assert "; restarted, its main PID was " in life.reason(REBOOT, "lifer.service")
     assert "; restarted, its main PID was " in life.reason(UPGRADE, "lifer.service")
+    stays = "pass: lifer.service stays disabled and stopped"
+    assert life.reason(UPGRADE, "no disabled unit comes back") == stays
     assert life.reason(REMOVE, "lifer.service").startswith("pass: does not run, ")
     assert life.reason(PURGE, "lifer.service") == "pass: does not run, gone"
     assert life.reason(REMOVE, "tcp://127.0.0.1:8080") == "pass: closed: connection refused"
@@ -210,6 +238,68 @@ def test_an_upgrade_that_disables_the_unit(bare: Image, tmp_path: Path) -> None:
     )
 
 
+def test_an_upgrade_to_a_version_that_is_made(bare: Image, tmp_path: Path) -> None:
+    life = live(bare, lifer(tmp_path, "1.0"), INSTALL, UPGRADE, DOWNGRADE, PURGE)
+    assert life.result.outcome is PASS, life.bad()
+    versions = [step.reason.splitlines()[0] for step in life.result.steps]
+    one, made = "lifer 1.0 (all)", "lifer 1.0+postroj1 (all)"
+    assert versions == [one, made, one, one]
+    assert "; restarted, its main PID was " in life.reason(UPGRADE, "lifer.service")
+    assert life.reason(UPGRADE, COMES_BACK).startswith("pass: ")
+    assert life.reason(PURGE, "no file left behind") == "pass: none"
+
+
+def test_packages_that_need_each_other_exactly(bare: Image, tmp_path: Path) -> None:
+    lib = debs.build(tmp_path, "libpair++", version="2:1.0~a-1", files={"/usr/lib/pair": "x"})
+    exact = "libpair++ (= 2:1.0~a-1), dpkg | libpair++:any (=2:1.0~a-1)"
+    tool = debs.build(tmp_path, "pair-tool", version="1", depends=exact)
+    alone = live(bare, tool, INSTALL, UPGRADE, beside=lib)
+    assert alone.outcomes == {INSTALL: PASS, UPGRADE: PASS}
+    (step,) = alone.result.steps[1:]
+    assert step.reason.splitlines()[0] == (
+        "pair-tool 1+postroj1 (all), libpair++ 2:1.0~a-1+postroj1 (all)"
+    )
+
+
+COMES_BACK = "no disabled unit comes back"
+ENABLES_AGAIN = POSTINST + '[ -z "$2" ] || systemctl enable --quiet --now lifer.service\n'
+STARTS_FROM_OLD = POSTINST + '[ "$2" != 1.0 ] || systemctl start lifer.service\n'
+
+
+@pytest.mark.parametrize(
+    ("script", "state"),
+    [(ENABLES_AGAIN, "enabled, active (running)"), (STARTS_FROM_OLD, "active (running)")],
+)
+def test_an_upgrade_that_knows_better(bare: Image, tmp_path: Path, script: str, state: str) -> None:
+    newer = lifer(tmp_path, "2.0", postinst=script)
+    life = live(bare, newer, INSTALL, UPGRADE, REMOVE, older=lifer(tmp_path, "1.0"))
+    assert life.outcomes == {INSTALL: PASS, UPGRADE: FAIL, REMOVE: PASS}
+    assert life.reason(UPGRADE, COMES_BACK) == (
+        f"fail: lifer.service was disabled and stopped before the upgrade, and is {state} after it"
+    )
+
+
+def test_a_reinstallation_that_knows_better(bare: Image, tmp_path: Path) -> None:
+    life = live(bare, lifer(tmp_path, "1.0", postinst=ENABLES_AGAIN), INSTALL, REINSTALL)
+    assert life.outcomes == {INSTALL: PASS, REINSTALL: FAIL}
+    assert life.reason(REINSTALL, COMES_BACK).startswith("fail: lifer.service was disabled and")
+
+
+NO_WAY_BACK = """\
+#!/bin/sh
+[ "$1" != upgrade ] || dpkg --compare-versions "$2" lt 2.0
+"""
+
+
+def test_a_package_that_cannot_go_back(bare: Image, tmp_path: Path) -> None:
+    older = lifer(tmp_path, "1.0", preinst=NO_WAY_BACK)
+    life = live(bare, lifer(tmp_path, "2.0"), INSTALL, UPGRADE, PURGE, older=older)
+    assert life.result.outcome is PASS, life.bad()
+    told = life.reason(UPGRADE, COMES_BACK)
+    assert told.startswith("skip: cannot go back to the older version: ")
+    assert "pre-installation script of 'lifer'" in told
+
+
 NOT_ENABLED = """\
 #!/bin/sh
 set -e
@@ -244,10 +334,27 @@ def test_the_same_version_is_no_upgrade(bare: Image, tmp_path: Path) -> None:
     assert life.outcomes == {INSTALL: PASS, UPGRADE: SKIP, REMOVE: PASS}
 
 
+COMPLAINS = SERVER.replace("my $server", 'print STDERR "<3>out of frobnicators\\n";\nmy $server', 1)
+
+
+def test_a_daemon_that_complains_is_told_of(bare: Image, tmp_path: Path) -> None:
+    package = lifer(tmp_path, "1.0", server=COMPLAINS)
+    life = live(bare, package, INSTALL, REINSTALL, REMOVE)
+    assert life.result.outcome is PASS, life.bad()
+    for step in (INSTALL, REINSTALL):
+        sentence, evidence = life.reason(step, "errors in the journal").splitlines()
+        assert sentence == "pass: 1 line, which is no failure"
+        assert evidence.endswith(": out of frobnicators")
+    assert not [c for c in life.result.steps[2].checks if c.subject == "errors in the journal"]
+
+
 FORGETS = """\
 #!/bin/sh
 set -e
 systemctl daemon-reload
+dpkg-divert --quiet --no-rename --package lifer --divert /usr/bin/lifer-other.real \
+    --add /usr/bin/lifer-other
+dpkg-divert --quiet --no-rename --local --add /usr/bin/lifer-local
 if [ "$1" = purge ]; then
     deb-systemd-helper unmask lifer.service >/dev/null
     ln -s nowhere /etc/lifer-link
@@ -260,7 +367,13 @@ fi
 def test_a_purge_that_leaves_its_traces(bare: Image, tmp_path: Path) -> None:
     life = live(bare, lifer(tmp_path, "1.0", postrm=FORGETS), INSTALL, PURGE)
     assert life.outcomes == {INSTALL: PASS, PURGE: FAIL}
-    assert life.reason(PURGE, "no user left behind") == "fail: left behind: lifer"
+    stays = "pass: left behind, as packages may: lifer"
+    assert life.reason(PURGE, "no user left behind") == stays
+    assert life.reason(PURGE, "no diversion left behind").splitlines() == [
+        "fail: left behind",
+        "diversion of /usr/bin/lifer-other to /usr/bin/lifer-other.real by lifer",
+        "local diversion of /usr/bin/lifer-local to /usr/bin/lifer-local.distrib",
+    ]
     files = life.reason(PURGE, "no file left behind").splitlines()
     assert files[0].startswith("fail: left behind: ")
     assert {
@@ -277,7 +390,9 @@ def test_what_a_dependency_makes_is_its_own(guest: Guest, tmp_path: Path) -> Non
     makes = "#!/bin/sh\nset -e\nmkdir -p /var/lib/toolbox/x\nuseradd --system toolbox\n"
     tools = debs.build(tmp_path, "toolbox", files={"/etc/tb": ""}, scripts={"postinst": makes})
     leaves = "#!/bin/sh\nmkdir /var/lib/toolbox-own\nuseradd --system toolbox-own\n"
-    own = debs.build(tmp_path, "toolbox-own", scripts={"postinst": leaves})
+    leaves += "update-alternatives --quiet --install /usr/bin/spanner spanner /usr/bin/tb-own 1\n"
+    files = {"/usr/bin/tb-own": "#!/bin/sh\n"}
+    own = debs.build(tmp_path, "toolbox-own", files=files, scripts={"postinst": leaves})
     before = residue.take(guest)
     for deb in (tools, own):
         script = "cat > /run/x.deb && dpkg --install /run/x.deb"
@@ -286,5 +401,46 @@ def test_what_a_dependency_makes_is_its_own(guest: Guest, tmp_path: Path) -> Non
     left = residue.Residue(guest, Manager.APT, before, nothing)
     guest.run(["dpkg", "--purge", "toolbox-own"])
     found = left.ask_files(["toolbox-own"], ())
-    assert found == (FAIL, "left behind: 1 file\n/var/lib/toolbox-own")
-    assert left.ask_users() == (FAIL, "left behind: toolbox-own")
+    link = "/etc/alternatives/spanner (a link that leads nowhere)"
+    assert found == (FAIL, f"left behind: 2 files\n{link}\n/var/lib/toolbox-own")
+    assert left.ask_users() == (PASS, "left behind, as packages may: toolbox-own")
+
+
+FAILING = "[Service]\nType=oneshot\nExecStart=/bin/false\n[Install]\nWantedBy=multi-user.target\n"
+
+
+@pytest.mark.parametrize(("needed", "outcome"), [(False, PASS), (True, FAIL)])
+def test_a_dependency_whose_unit_fails(
+    bare: Image, tmp_path: Path, outcome: Outcome, *, needed: bool
+) -> None:
+    name = f"helper{int(needed)}"
+    starts = "#!/bin/sh\nsystemctl daemon-reload; systemctl enable --now {0}.service || :\n"
+    helper = debs.build(
+        tmp_path,
+        name,
+        files={f"/lib/systemd/system/{name}.service": FAILING},
+        scripts={"postinst": starts.format(name)},
+    )
+    wants = f"[Unit]\nWants={name}.service\n" if needed else ""
+    unit = f"{wants}[Service]\nExecStart=/bin/sleep 1000\n[Install]\nWantedBy=multi-user.target\n"
+    user = debs.build(
+        tmp_path,
+        f"needs-{name}",
+        depends=name,
+        files={f"/lib/systemd/system/needs-{name}.service": unit},
+        scripts={"postinst": starts.format(f"needs-{name}")},
+    )
+    with_helper = helper_image(bare, tmp_path, helper)
+    life = live(with_helper, user, INSTALL, quiet=True)
+    told = life.reason(INSTALL, checks.NEW_FAILURES)
+    answer = life.reason(INSTALL, f"{name}.service")
+    assert life.outcomes == {INSTALL: outcome}
+    if needed:
+        assert told.startswith(f"fail: failed since the installation: {name}.service")
+        assert answer.startswith("fail: failed (result 'exit-code')")
+    else:
+        there = f"{name}.service of '{name}', a dependency, failed"
+        assert told == f"pass: none of the package; {there}"
+        assert answer.splitlines()[0].endswith(
+            f"; it is of '{name}', a dependency, and not held against the package"
+        )

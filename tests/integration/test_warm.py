@@ -27,7 +27,7 @@ from postroj.prepare import obtain
 from postroj.probe.checks import Manners
 from postroj.probe.managers import manager_of
 from postroj.probe.package import binds, recognise
-from postroj.probe.probe import Plan
+from postroj.probe.plan import Plan
 from postroj.warm import warmed
 from tests.integration.test_managers import KINDS, Made
 from tests.support import toolbox

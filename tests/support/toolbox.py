@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from postroj.model import Image
 
-TOOLS = ("rpm", "dnf", "zypper", "pacman-package-manager")
+TOOLS = ("rpm", "dnf", "zypper", "pacman-package-manager", "libarchive-tools")
 
 SET_UP = r"""
 export DEBIAN_FRONTEND=noninteractive

@@ -30,7 +30,7 @@ from postroj.model import (
 )
 from postroj.probe.checks import Manners, Question
 from postroj.probe.expectations import Expectation
-from postroj.probe.probe import Plan
+from postroj.probe.plan import Plan
 from tests.support import debs
 
 if TYPE_CHECKING:

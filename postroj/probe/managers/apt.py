@@ -22,7 +22,33 @@ FILES = (
     " dpkg-query --show --showformat='${Conffiles}\n' \"$1\""
 )
 ARCHITECTURES = "dpkg --print-architecture; dpkg --print-foreign-architectures; echo all"
+# Where /lib is a link into /usr, dpkg knows a path as its package has it.
+OWNER = 'for path in "$1" "/usr$1" "${1#/usr}"; do dpkg-query --search "$path" && break; done'
 DOWNLOAD = 'cd "$1" && shift && exec "$@"'
+
+
+# Packages are raised together, so that those which need each other in an exact version still do.
+NEWER = r"""
+folder=$1; shift
+rm -rf "$folder"; mkdir -p "$folder"
+raise='s/^Version: *\(.*[^ ]\) *$/Version: \1+postroj1/'
+for path; do
+    name=$(dpkg-deb --field "$path" Package) version=$(dpkg-deb --field "$path" Version)
+    exact="\(^\|[ ,|]\)\($name\(:any\)\?\) *(= *\($version\))"
+    raise="$raise;s/$(echo "$exact" | sed 's/[.]/[.]/g')/\1\2 (= \4+postroj1)/g"
+done
+number=0
+for path; do
+    number=$((number + 1))
+    tree=$folder/$number
+    dpkg-deb --raw-extract "$path" "$tree"
+    sed -i "$raise" "$tree/DEBIAN/control"
+    dpkg-deb -Znone --nocheck --build "$tree" "$tree.deb" >&2
+    rm -r "$tree"
+done
+apt-get --quiet --simulate --no-remove install "$folder"/*.deb >&2
+ls "$folder"/*.deb
+"""
 
 
 class Apt:
@@ -78,6 +104,10 @@ class Apt:
         argv = ["apt-get", "--quiet", "--option=APT::Sandbox::User=root", "download", name]
         return ["sh", "-c", DOWNLOAD, "sh", folder, *argv]
 
+    def newer(self, paths: Sequence[str], folder: str) -> Query[tuple[str, ...]] | None:
+        """Make packages of newer versions, which depend on nothing but what the old ones do."""
+        return Query(argv=("sh", "-ec", NEWER, "sh", folder, *paths), read=words)
+
     def describe(self, path: str) -> Query[PackageFacts]:
         """Ask what a package file says of itself."""
         argv = ("dpkg-deb", "--field", path, "Package", "Version", "Architecture")
@@ -91,6 +121,10 @@ class Apt:
     def files(self, name: str) -> Query[PackageFiles]:
         """Ask what files an installed package has."""
         return Query(argv=("sh", "-c", FILES, "sh", name), read=_read_files)
+
+    def owner(self, path: str) -> Query[str]:
+        """Ask for the package that has a file."""
+        return Query(argv=("sh", "-c", OWNER, "sh", path), read=_read_owner)
 
     def architectures(self) -> Query[tuple[str, ...]]:
         """Ask which architectures can be installed."""
@@ -124,6 +158,12 @@ def _read_installed(text: str) -> tuple[PackageFacts, ...]:
     """Read rows whose first word is the state: a removed package has configuration left."""
     rows = (line.partition("\t") for line in text.splitlines())
     return table("\n".join(row for state, _, row in rows if state == "installed"))
+
+
+def _read_owner(text: str) -> str:
+    """Read `NAME: PATH`, or `NAME:ARCHITECTURE, NAME: PATH`; lines of diversions are others."""
+    lines = [line for line in text.splitlines() if not line.startswith("diversion by ")]
+    return next(iter(lines), "").partition(": ")[0].partition(",")[0].partition(":")[0]
 
 
 def _read_files(text: str) -> PackageFiles:

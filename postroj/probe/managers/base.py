@@ -101,6 +101,12 @@ class PackageManager(Protocol):
     def download(self, name: str, folder: str) -> list[str]:
         """Fetch what `install NAME` would into a folder; dependencies may come along."""
 
+    def newer(self, paths: Sequence[str], folder: str) -> Query[tuple[str, ...]] | None:
+        """Make packages of newer versions, with the same content, in a folder; read their paths.
+
+        The command fails if they could not be installed. None if there is no way to make such.
+        """
+
     def describe(self, path: str) -> Query[PackageFacts]:
         """Ask what a package file says of itself; the command fails if it is none."""
 
@@ -109,6 +115,9 @@ class PackageManager(Protocol):
 
     def files(self, name: str) -> Query[PackageFiles]:
         """Ask what files an installed package has."""
+
+    def owner(self, path: str) -> Query[str]:
+        """Ask for the name of the installed package that has a file, '' if none has."""
 
     def architectures(self) -> Query[tuple[str, ...]]:
         """Ask which architectures can be installed, the guest's own first."""

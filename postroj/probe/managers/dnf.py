@@ -31,9 +31,11 @@ class Dnf:
     kept: tuple[str, ...] = rpm.KEPT
     cache: tuple[str, ...] = ("/var/cache/dnf", "/var/cache/libdnf5", "/var/cache/yum")
 
+    newer = staticmethod(rpm.newer)
     describe = staticmethod(rpm.describe)
     installed = staticmethod(rpm.installed)
     files = staticmethod(rpm.files)
+    owner = staticmethod(rpm.owner)
     architectures = staticmethod(rpm.architectures)
 
     def refresh(self) -> list[str]:

@@ -17,6 +17,23 @@ QUIET = ("--noconfirm", "--noprogressbar", "--color=never")
 IN_ORDER = ("sh", "-c", 'exec pacman "$@" 2>&1', "sh")
 """pacman complains of a script on stderr, and only what stands above it tells of which."""
 
+# The release is raised. What an archive holds is copied into another one, and never unpacked.
+NEWER = r"""
+folder=$1; shift
+rm -rf "$folder"; mkdir -p "$folder"
+cd "$folder"
+number=0
+for path; do
+    number=$((number + 1))
+    bsdtar -xOf "$path" .PKGINFO | sed 's/^pkgver = .*/&.1/' >.PKGINFO
+    bsdtar -cf rest --exclude '^.PKGINFO' "@$path"
+    bsdtar -cf "$number.pkg.tar" --uid 0 --gid 0 .PKGINFO @rest
+done
+rm rest .PKGINFO
+pacman --upgrade --print --noconfirm "$folder"/*.pkg.tar >&2
+ls "$folder"/*.pkg.tar
+"""
+
 
 class Pacman:
     """The commands and the failures of pacman, as `base.PackageManager` asks."""
@@ -66,6 +83,10 @@ class Pacman:
         options = ["--downloadonly", "--nodeps", "--nodeps", f"--cachedir={folder}"]
         return [*IN_ORDER, "--sync", *options, *QUIET, "--", name]
 
+    def newer(self, paths: Sequence[str], folder: str) -> Query[tuple[str, ...]] | None:
+        """Make packages of newer versions; bsdtar is there, as pacman depends on libarchive."""
+        return Query(argv=("sh", "-ec", NEWER, "sh", folder, *paths), read=words)
+
     def describe(self, path: str) -> Query[PackageFacts]:
         """Ask what a package file says of itself."""
         argv = ("pacman", "--query", "--info", "--color=never", "--file", path)
@@ -80,6 +101,10 @@ class Pacman:
         """Ask what files an installed package has, in the record that pacman keeps."""
         script = 'cat "/var/lib/pacman/local/$(pacman --query -- "$1" | tr " " -)/files"'
         return Query(argv=("sh", "-c", script, "sh", name), read=_read_files)
+
+    def owner(self, path: str) -> Query[str]:
+        """Ask for the package that has a file."""
+        return Query(argv=("pacman", "--query", "--owns", "--quiet", "--", path), read=str.strip)
 
     def architectures(self) -> Query[tuple[str, ...]]:
         """Ask which architectures can be installed."""

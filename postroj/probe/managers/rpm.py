@@ -20,6 +20,16 @@ FILES = f'rpm --query --list -- "$1"; echo {BETWEEN}; rpm --query --configfiles 
 ARCHITECTURES = "rpm --eval %_arch; rpm --showrc | sed -n 's/^compatible archs *://p'; echo noarch"
 
 
+def newer(paths: Sequence[str], folder: str) -> None:
+    """Nothing: the digests of an rpm cover its version, and rpmbuild wants its spec."""
+
+
+def owner(path: str) -> Query[str]:
+    """Ask for the package that has a file; rpm says on stdout that none has, too."""
+    script = 'name=$(rpm --query --queryformat="%{NAME}\\n" --file -- "$1") && echo "$name"'
+    return Query(argv=("sh", "-c", script, "sh", path), read=lambda text: text.partition("\n")[0])
+
+
 def describe(path: str) -> Query[PackageFacts]:
     """Ask what a package file says of itself; who has signed it is not the question."""
     argv = ("rpm", "--query", "--nosignature", "--queryformat", ROW, "--package", path)

@@ -33,9 +33,11 @@ class Zypper:
     kept: tuple[str, ...] = rpm.KEPT
     cache: tuple[str, ...] = ("/var/cache/zypp/packages",)
 
+    newer = staticmethod(rpm.newer)
     describe = staticmethod(rpm.describe)
     installed = staticmethod(rpm.installed)
     files = staticmethod(rpm.files)
+    owner = staticmethod(rpm.owner)
     architectures = staticmethod(rpm.architectures)
 
     def refresh(self) -> list[str]:

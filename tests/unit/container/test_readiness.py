@@ -136,14 +136,6 @@ def test_the_deadline_holds_against_a_flood(
         listener.next(end[0], time.monotonic() + 0.05)
 
 
-def test_nobody_waits_for_notifications_to_be_read(tmp_path: Path, listener: Listener) -> None:
-    """The kernel keeps ten of them; a manager that tells of the next would hang."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-        sender.settimeout(10)
-        for _ in range(5000):
-            sender.sendto(b"RELOADING=1", str(tmp_path / "notify"))
-
-
 class TestLeader:
     def test_of_a_real_tree(self) -> None:
         script = "sleep 100 & echo $!; sleep 100 & echo $!; wait"

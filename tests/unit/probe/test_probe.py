@@ -28,7 +28,7 @@ from postroj.probe.expectations import Expectation
 from postroj.probe.formats import Format
 from postroj.probe.managers.apt import FILES, Apt
 from postroj.probe.package import PackageFile
-from postroj.probe.probe import Plan
+from postroj.probe.plan import Plan
 from tests.unit.probe.fake_guest import Answer, FakeGuest, as_guest
 
 if TYPE_CHECKING:

@@ -1,0 +1,71 @@
+"""How packages are to be probed, as it was asked for; the same on every image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from postroj.model import StepName
+from postroj.probe.package import sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from postroj.model import NetworkMode
+    from postroj.probe.checks import Manners
+    from postroj.probe.expectations import Expectations
+    from postroj.probe.package import PackageFile
+    from postroj.probe.question import Question
+    from postroj.probe.recipe import Recipe
+    from postroj.probe.witness import Visit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How to probe, whatever the package and the image."""
+
+    questions: tuple[Question, ...]
+    manners: Manners
+    network: NetworkMode
+    timeout: float
+    """Seconds that a command of the package manager may take."""
+    boot_timeout: float
+    discover: bool = True
+    """Whether to find out what the package brings, and to ask about that too."""
+    steps: tuple[StepName, ...] = (StepName.INSTALL,)
+    """In an order that `course.course` allows."""
+    upgrade_from: tuple[str, ...] = ()
+    """Paths or URLs of the packages to upgrade from."""
+    older: tuple[PackageFile, ...] = ()
+    """The same, once they are here."""
+    from_repository: bool = False
+    """Whether to upgrade from what the guest's repositories have."""
+    keep: bool = False
+    """Whether the guest lives on after the verdict."""
+    holds: tuple[int, ...] = ()
+    """Descriptors of locks on what was fetched, for a guest that lives on."""
+    setup: tuple[str, ...] = ()
+    """Shell commands by which an image is changed beforehand."""
+    refresh: bool = False
+    """Whether to make anew what is kept between runs."""
+    offline: bool = False
+    """Whether to do with what is kept, and fetch nothing."""
+    expected: Expectations = ()
+    """What is known to fail, and where."""
+    recipe: Recipe | None = None
+    """What to type to have the same once more."""
+    visit: Visit | None = None
+    """Who is let in where something goes wrong."""
+    guests: int = 1
+    """How many share what this host can give."""
+
+    def command(self, image: str) -> str:
+        """Return the command line that repeats the probe on an image; '' if nobody knows."""
+        return self.recipe.command(image) if self.recipe else ""
+
+    def pinned(self, paths: Sequence[Path]) -> Plan:
+        """Return it with the digests of the packages, if any was fetched: here it came to lie."""
+        if self.recipe is None or not self.recipe.fetches:
+            return self
+        return replace(self, recipe=replace(self.recipe, digests=tuple(map(sha256, paths))))
