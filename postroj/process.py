@@ -37,6 +37,13 @@ PIPE = subprocess.PIPE
 DEVNULL = subprocess.DEVNULL
 Child = subprocess.Popen[bytes]
 STDIO = (PIPE, PIPE, PIPE)
+CONTAINED = (
+    *("unshare", "--mount", "--propagation", "slave"),
+    *("--pid", "--fork", "--kill-child", "--mount-proc"),
+)
+"""Runs a command in mount and process namespaces of its own: nothing that it started or mounted
+outlives it, however it ends. unshare(1) passes a death of its own on to what it started."""
+
 PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
 TOOL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

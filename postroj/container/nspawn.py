@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from postroj.container import limits
 from postroj.container.lifeline import KEEP
 from postroj.model import NetworkMode
+from postroj.process import CONTAINED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -158,8 +159,7 @@ def namespace_argv(script: str) -> list[str]:
     nspawn otherwise (the guest's own PID 1 does); mounts and loop devices go with the last process.
     """
     return [
-        *("unshare", "--mount", "--propagation", "slave"),
-        *("--pid", "--fork", "--kill-child", "--mount-proc"),
+        *CONTAINED,
         *("sh", "-c", script),
     ]
 
@@ -197,12 +197,22 @@ def launch_script(
             for path, lower in zip(spec.layers, lowers, strict=True)
         ),
         _mount(MOUNT_OVERLAY, "overlay", overlay, "overlay", "root"),
-        f"{{ {_again(shlex.join(nspawn_argv(spec, run_dir)))} echo ended; }} &",
+        f"{{ {{ {_again(shlex.join(nspawn_argv(spec, run_dir)))} }} 2>&1 | {CONSOLE};"
+        " echo ended; } 3>&2 &",
         *(["guest=$!"] if spec.keep else []),
         *([_step(NETWORK, "wait $pasta"), f"echo {NETWORK_UP}"] if private else []),
         *(["read -r _ || :"] if not spec.keep else LIVE_ON),
     ]
     return "\n".join(["set -eu", "umask 022", *steps])
+
+
+CONSOLE_SIZE = 16 << 20
+"""Bytes of its console that are kept; a guest may print for ever."""
+CONSOLE = (
+    f"{{ (trap '' XFSZ; ulimit -f {CONSOLE_SIZE >> 9}; exec cat >&3 2>/dev/null) || :;"
+    " exec cat >/dev/null; }"
+)
+"""What takes a guest's console, and writes at once what comes."""
 
 
 def _again(command: str) -> str:

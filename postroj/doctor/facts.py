@@ -20,7 +20,7 @@ from postroj import paths, process
 from postroj.errors import CommandError, HostError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 TRIAL_TIMEOUT = 30.0
 EMPTY_TAR = bytes(10240)
@@ -28,8 +28,6 @@ VERSION = re.compile(r"(?<![\w.])v?(\d+(?!\d*-bit)[\w.~+-]*)")
 
 CGROUPS = Path("/sys/fs/cgroup")
 KEYRINGS = (Path("/usr/share/keyrings/debian-archive-keyring.gpg"),)
-PRIVATE_MOUNTS = ("unshare", "--mount", "--propagation", "slave")
-PRIVATE_PROCESSES = ("--pid", "--fork", "--kill-child", "--mount-proc")
 MOUNT_SQUASHFS = 'mount -t squashfs -o loop,ro "$1/image" "$1/mounted"'
 MOUNT_OVERLAY = """
 mount -t tmpfs tmpfs "$1/mounted"
@@ -145,7 +143,7 @@ def pasta() -> Finding:
     if found.status is not Status.OK or os.geteuid() != 0:
         return found
     with TemporaryDirectory(prefix="postroj-doctor-") as folder:
-        trial = _mount_trial(SERVE_NETWORK, Path(folder), PRIVATE_PROCESSES)
+        trial = _mount_trial(SERVE_NETWORK, Path(folder))
     if trial.status is not Status.MISSING:
         return found
     # its profile names the namespaces that it may enter
@@ -159,10 +157,9 @@ def overlay() -> Finding:
         return _mount_trial(MOUNT_OVERLAY, Path(folder))
 
 
-def _mount_trial(script: str, folder: Path, namespaces: Sequence[str] = ()) -> Finding:
+def _mount_trial(script: str, folder: Path) -> Finding:
     (folder / "mounted").mkdir()
-    unshare = [*PRIVATE_MOUNTS, *namespaces, "--"]
-    return _trial([*unshare, "sh", "-euc", script, "sh", str(folder)], "was mounted")
+    return _trial([*process.CONTAINED, "sh", "-euc", script, "sh", str(folder)], "was mounted")
 
 
 def _trial(argv: list[str], success: str) -> Finding:

@@ -172,8 +172,7 @@ def merge_argv(layers: Sequence[Path], folder: Path) -> list[str]:
     ]
     return [
         *("setpriv", "--pdeathsig", "KILL", "--"),
-        *("unshare", "--mount", "--propagation", "slave"),
-        *("--pid", "--fork", "--kill-child", "--mount-proc"),
+        *process.CONTAINED,
         *("sh", "-euc", "\n".join(map(shlex.join, steps))),
     ]
 

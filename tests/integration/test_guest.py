@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from postroj.container.guest import Guest
-from postroj.container.nspawn import GuestSpec
+from postroj.container.nspawn import CONSOLE_SIZE, GuestSpec
 from postroj.errors import CommandTimeout, GuestError, GuestLost
 from postroj.prepare import obtain
+from tests.support.cli import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,3 +109,14 @@ def test_a_guest_that_reloads_often_does_not_hang(image: str) -> None:
         guest.reboot()
         guest.run(["sh", "-c", reload], timeout=60)
         assert guest.run(["systemctl", "is-system-running"], timeout=20).text == "running"
+
+
+def test_the_console_is_kept_up_to_a_limit_and_never_stops_the_guest(image: str) -> None:
+    flood = f"echo first > /dev/console; yes | head -c {CONSOLE_SIZE + 9_000_000} > /dev/console"
+    with obtain(image) as stored, Guest(GuestSpec(layers=stored.layers)) as guest:
+        guest.run(["sh", "-c", flood], timeout=60)
+        console = guest.run_dir / "console"
+        assert eventually(lambda: console.stat().st_size >= CONSOLE_SIZE)
+        assert guest.run(["echo", "alive"], timeout=10).text == "alive"
+        assert b"first" in console.read_bytes()
+        assert console.stat().st_size < CONSOLE_SIZE + 10_000

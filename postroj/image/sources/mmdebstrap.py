@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from postroj.image import mirror
 from postroj.image.entry import DEBIAN_ARCHITECTURES
+from postroj.process import CONTAINED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -102,7 +103,7 @@ class Plan:
             *TIED,
             tools["unshare"],
             *(() if root else AS_ROOT),
-            *CONTAINED,
+            *CONTAINED[1:],
             *("sh", "-euc", AT_WORK, str(scratch)),
             tools["mmdebstrap"],
             "--mode=root",
@@ -137,12 +138,6 @@ class Plan:
 TIED = ("setpriv", "--pdeathsig", "KILL", "--")
 # Without root, the user and the subordinate ids of the user stand in for those of the image.
 AS_ROOT = ("--user", "--map-auto", "--map-root-user")
-# With process and mount namespaces of its own nothing that mmdebstrap started or mounted outlives
-# it, however it ends; unshare passes a death of its own on to what it started.
-CONTAINED = (
-    *("--mount", "--propagation", "slave", "--pid", "--fork", "--kill-child"),
-    "--mount-proc",
-)
 # What is made must not depend on where the cache is: apt gives its folders to other users of the
 # image where its own has no way to them. Only in these namespaces the folder has this name.
 WORK = "/var/tmp"  # noqa: S108

@@ -109,15 +109,16 @@ def test_the_script_of_a_booted_guest_with_a_private_network() -> None:
         "echo network",
         "read -r _ || :",
     ]
-    assert lines[-4].startswith("{ while status=0; systemd-nspawn --quiet ")
+    assert lines[-4].startswith("{ { while status=0; systemd-nspawn --quiet ")
     assert lines[-4].endswith(
-        " </dev/null >&2 || status=$?; [ $status = 133 ]; do :; done; echo ended; } &"
+        " </dev/null >&2 || status=$?; [ $status = 133 ]; do :; done; } 2>&1"
+        f" | {nspawn.CONSOLE}; echo ended; }} 3>&2 &"
     )
 
 
 def test_a_guest_that_is_handed_over_lives_as_long_as_nspawn(tmp_path: Path) -> None:
     lines = script(GuestSpec(layers=(IMAGE,), keep=True)).splitlines()
-    ended = next(number for number, line in enumerate(lines) if line.endswith("echo ended; } &"))
+    ended = next(number for number, line in enumerate(lines) if line.endswith("echo ended; } 3>&2 &"))
     assert lines[ended + 1] == "guest=$!"
     for word, status in (("keep", 5), ("", 0), ("other", 0)):
         text = f"set -eu; (exit 5) & guest=$!; {lines[-1].replace('|| :', '|| exit 5')}"
@@ -151,7 +152,7 @@ def test_odd_names_survive_the_shell(odd: str, tmp_path: Path) -> None:
     subprocess.run(["sh", "-n"], input=text, text=True, check=True)
     assert words(text, "mount -t squashfs")[0][5:7] == [str(layer), "lower0"]
     assert words(text, "cd") == [["cd", str(run_dir / "mnt")]]
-    argv = words(text, "{ while status=0; systemd-nspawn")[0][3:]
+    argv = words(text, "{ { while status=0; systemd-nspawn")[0][4:]
     assert argv[: argv.index("</dev/null")] == nspawn.nspawn_argv(spec, run_dir)
     assert words(text, "pasta")[0][2:4] == ["--netns", str(run_dir / "mnt/netns")]
 
