@@ -5,10 +5,10 @@ from __future__ import annotations
 import select
 from typing import TYPE_CHECKING
 
-from postroj import process
 from postroj.errors import GuestError, GuestLost
 
 if TYPE_CHECKING:
+    from postroj import process
     from postroj.container.nspawn import GuestSpec
 
 AFTERMATH = 2.0
@@ -23,9 +23,12 @@ def tell(script: process.Child, spec: GuestSpec, console: str, output: str) -> G
     The launch script outlives a guest that ends by itself, and starts one again that restarts.
     """
     assert script.stdout
-    ended, _, _ = select.select([script.stdout], [], [], AFTERMATH if spec.boot else 0)
+    poll = select.poll()
+    poll.register(script.stdout, select.POLLIN)
+    events = [event for _, event in poll.poll(AFTERMATH * 1000 if spec.boot else 0)]
+    told = any(event & select.POLLIN for event in events)  # else it can tell nothing any more
     # without init it only waits, and ends by nobody's work
-    if not spec.boot or process.wait(script, 0) is not None or KILLED in console:
+    if not spec.boot or (events and not told) or KILLED in console:
         return GuestError("the guest was ended", evidence=console)
-    how = "shut down" if ended else "restarted"
+    how = "shut down" if told else "restarted"
     return GuestLost(f"the guest {how}", evidence=console, output=output)

@@ -203,7 +203,7 @@ class Guest(Running):
         return GuestError(message, evidence=evidence, hint=hint)
 
     def _ask_state(self) -> str:
-        state = self._state()
+        state = self.system_state()
         if state in ("maintenance", "stopping"):
             message = f"the guest booted into the state '{state}'"
             raise GuestError(message, evidence=self.console_tail())
@@ -211,17 +211,13 @@ class Guest(Running):
             log.info("guest '%s' is degraded: %s", self.name, " ".join(self.failed_units()))
         return state
 
-    def _state(self) -> str:
-        done = self.run(["systemctl", "show", "--property=SystemState"], timeout=10)
-        return done.text.removeprefix("SystemState=")
-
     def is_stopping(self) -> bool:
         """Whether it shuts down.
 
         :raises GuestError: if it has already.
         """
         try:
-            return self._state() == "stopping"
+            return self.system_state() == "stopping"
         except CommandError:  # its manager is not there any more
             return self.has_ended(STOP_TIMEOUT)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,11 +43,22 @@ class Running:
         """Let go of its PID 1, when nothing more is asked of it."""
         if self.leader:
             os.close(self._pidfd)
+        self.leader = 0
+
+    def kill(self) -> None:
+        """Kill its PID 1, and with that all that runs in it."""
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def learn(self) -> None:
         """Read what commands in the guest need to know of its leader."""
         self._bounds = execute.bounding_set(self._proc("status"))
         self._groups = cgroup.members(self._proc("cgroup"), self.name)
+
+    def system_state(self) -> str:
+        """State of its manager, as `systemctl is-system-running` has it, systemctl(1)."""
+        done = self.run(["systemctl", "show", "--property=SystemState"], timeout=10)
+        return done.text.removeprefix("SystemState=")
 
     def failed_units(self) -> list[str]:
         """Names of the units that are in the state `failed` now, sorted."""

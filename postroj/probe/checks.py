@@ -248,6 +248,8 @@ def _ask_failures(
 ) -> Answer:
     """Look for failed units once they had the time to fail; the journal of `asked` was shown."""
     time.sleep(max(0.0, not_before - time.monotonic()))
+    if guest.system_state() == "maintenance":
+        return Outcome.FAIL, "the guest is in maintenance: its rescue or emergency target is active"
     new = [unit for unit in guest.failed_units() if unit not in before]
     owners = {unit: owner(unit) for unit in new[:SHOWN]}
     own = [unit for unit in new if not owners.get(unit)]

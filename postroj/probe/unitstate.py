@@ -148,7 +148,7 @@ def parse(text: str) -> UnitState:
     values = dict(pairs)
 
     def seconds(name: str) -> float:
-        return int(values.get(name) or 0) / 1e6
+        return _number(values.get(name, "")) / 1e6
 
     def names(*keys: str) -> tuple[str, ...]:
         return tuple(word for key in keys for word in values.get(key, "").split())
@@ -162,13 +162,13 @@ def parse(text: str) -> UnitState:
         sub=values.get("SubState", ""),
         result=values.get("Result", ""),
         kind=values.get("Type", ""),
-        main_pid=int(values.get("MainPID") or 0),
-        restarts=int(values.get("NRestarts") or 0),
+        main_pid=_number(values.get("MainPID", "")),
+        restarts=_number(values.get("NRestarts", "")),
         since=seconds("ActiveEnterTimestampMonotonic"),
         started=seconds("InactiveExitTimestampMonotonic"),
         has_job=values.get("Job", "") not in ("", "0"),
         exit=_exit(code, status),
-        exit_status=int(status or 0),
+        exit_status=_number(status),
         is_stale=values.get("NeedDaemonReload") == "yes",
         # what was never tested says "no" as well
         unmet_condition=values.get("ConditionResult") == "no" and seconds(tested) > 0,
@@ -182,9 +182,14 @@ def parse(text: str) -> UnitState:
         triggered_by=names("TriggeredBy"),
         listens=tuple(_listens(pairs)),
         accept=values.get("Accept") == "yes",
-        accepted=int(values.get("NAccepted") or 0),
+        accepted=_number(values.get("NAccepted", "")),
         elapsed=values.get("LastTriggerUSec", "") not in NEVER,
     )
+
+
+def _number(text: str) -> int:
+    """Read a number; a package may have put something else in the place of systemctl."""
+    return int(text) if text.isascii() and text.isdigit() else 0
 
 
 def _exit(code: str, status: str) -> str:
@@ -251,11 +256,11 @@ def parse_unmet(text: str) -> list[str]:
         return []
     rows = [words[i : i + 5] for i in range(0, len(words) - 4, 5)]
     alternatives = [row for row in rows if row[1] == "true"]
-    none = all(int(row[4]) < 0 for row in alternatives)
+    none = all(row[4].startswith("-") for row in alternatives)
     return [
         f"{name}={'|' if trigger == 'true' else ''}{'!' if negated == 'true' else ''}{parameter}"
         for name, trigger, negated, parameter, result in reversed(rows)
-        if int(result) < 0 and (trigger == "false" or none)
+        if result.startswith("-") and (trigger == "false" or none)
     ]
 
 

@@ -288,7 +288,7 @@ def test_stop_ends_the_guest_of_a_command_which_says_so(image: str, state_dir: P
     assert not is_left(name, state_dir)
     _, said = process.communicate(timeout=20)
     assert process.returncode == 125
-    assert b"the guest ended meanwhile" in said
+    assert b"the guest was ended" in said
 
 
 def test_interrupted_before_the_verdict_nothing_is_kept(

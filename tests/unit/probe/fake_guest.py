@@ -24,6 +24,7 @@ class FakeGuest:
 
     answer: Callable[[tuple[str, ...]], Answer]
     failed: list[str] = field(default_factory=list)
+    state: str = "running"
     leader: int = 1
     kept: bool = False
     name: str = "postroj-0a1b2c3d"
@@ -60,6 +61,9 @@ class FakeGuest:
 
     def is_stopping(self) -> bool:
         return False
+
+    def system_state(self) -> str:
+        return self.state
 
     def failed_units(self) -> list[str]:
         with self.lock:
