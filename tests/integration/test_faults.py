@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["bare"]
 
+pytestmark = pytest.mark.xdist_group("faults")  # what they share is made once
+
 PASS, FAIL = Outcome.PASS, Outcome.FAIL
 INSTALL, REINSTALL, UPGRADE = StepName.INSTALL, StepName.REINSTALL, StepName.UPGRADE
 REBOOT, REMOVE, PURGE = StepName.REBOOT, StepName.REMOVE, StepName.PURGE
@@ -61,6 +63,7 @@ mkdir -p /var/lib/NAME
 systemd-tmpfiles --create NAME.conf
 deb-systemd-helper enable NAME.service >/dev/null
 systemctl daemon-reload
+systemctl is-enabled --quiet NAME.service || exit 0
 systemctl --no-block restart NAME.service || :
 """
 PRERM = """\
@@ -323,16 +326,6 @@ LIVES = [
         step=PURGE,
         subject=residue.FILES.subject,
         words=["/var/lib/NAME/"],
-    ),
-    Fault(
-        name="account",
-        part="postrm",
-        line="userdel NAME",
-        instead=":",
-        step=PURGE,
-        subject=residue.USERS.subject,
-        words=["left behind: NAME"],
-        more=ACCOUNT,
     ),
     Fault(  # fluent-package-builder: its own test of links of units
         name="link",

@@ -6,18 +6,18 @@ What a package did is held against it: exit status 1, in words that say what it 
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 import pytest
 
+from postroj.container import limits
 from postroj.container.guest import Guest
 from postroj.container.nspawn import GuestSpec
 from postroj.errors import CommandError, GuestError
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 __all__ = ["bare"]
 
+pytestmark = pytest.mark.xdist_group("hostile")  # what they share is made once
+
 MEMORY = 200 << 10
 """KiB that postroj itself may take."""
 TIMEOUT = 15
@@ -50,6 +52,14 @@ LONGEST = 75
 REPLACE = "chmod 755 /tmp/x; mv /tmp/x"
 ESCAPES = r"\033]0;owned\007\033[2J\033[31mred\377\376\000nul ::error::no ]]> <script>x</script>"
 
+MEASURE = """
+import resource, subprocess, sys
+status = subprocess.call(sys.argv[2:])
+open(sys.argv[1], "w").write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
+sys.exit(status)
+"""
+"""A process is charged with the memory of who forks it, so a small one does."""
+MAINTENANCE = "the guest is in maintenance"
 BROKEN = "the package has broken the guest"
 
 
@@ -96,6 +106,10 @@ PACKAGES = {
         "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do systemctl daemon-reload; done",
         status=0,
     ),
+    "rescue": Hostile(postinst="systemctl --no-block isolate rescue.target", words=(MAINTENANCE,)),
+    "emergency": Hostile(
+        postinst="systemctl --no-block isolate emergency.target; sleep 1", words=(MAINTENANCE,)
+    ),
     "noproc": Hostile(postinst="umount -l /proc", words=(BROKEN, "/proc/self/status")),
     "noshell": Hostile(
         postinst=f"echo no > /tmp/x; {REPLACE} /usr/bin/dash", words=(BROKEN, "'sh'")
@@ -109,10 +123,6 @@ PACKAGES = {
         postinst="printf '#!/bin/sh\\nyes MainPID=x | head -c 3000000\\n' > /tmp/x; "
         f"{REPLACE} /usr/bin/systemctl",
         words=("failed since the installation|broken",),
-    ),
-    "bomb": Hostile(
-        postinst="bomb() { bomb | bomb & }; bomb; sleep 99",
-        words=("setting up NAME|dpkg refused the package",),
     ),
     "option": Hostile(
         postinst="systemctl daemon-reload; systemctl start --no-block -- --force.service",
@@ -174,16 +184,13 @@ def run(image: str, folder: Path, name: str) -> Ended:
     argv += ["--timeout", str(TIMEOUT), "--settle", "1", "--check-timeout", "5"]
     argv += ["--report", f"junit={junit}", "--report", f"html={page}"]
     said, stderr = folder / f"{name}.out", folder / f"{name}.err"
+    peak = folder / f"{name}.peak"
     began = time.monotonic()
     with said.open("wb") as out, stderr.open("wb") as err:
-        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
-        timer = began + LONGEST
-        # wait4 tells of this one process alone, and not of what the guest took
-        while not (found := os.wait4(process.pid, os.WNOHANG))[0]:
-            if time.monotonic() > timer:
-                process.send_signal(signal.SIGKILL)
-            time.sleep(0.1)
-    process.returncode = os.waitstatus_to_exitcode(found[1])
+        measured = [sys.executable, "-c", MEASURE, str(peak), *argv]
+        process = subprocess.run(
+            measured, stdin=subprocess.DEVNULL, stdout=out, stderr=err, timeout=LONGEST, check=False
+        )
     text = stderr.read_text(errors="replace")
     guests = re.findall(r"--machine=(postroj-[0-9a-f]{8})", text)
     return Ended(
@@ -193,7 +200,7 @@ def run(image: str, folder: Path, name: str) -> Ended:
         junit=junit.read_text() if junit.exists() else "",
         page=page.read_text() if page.exists() else "",
         seconds=time.monotonic() - began,
-        peak=found[2].ru_maxrss,
+        peak=int(peak.read_text()),
         guest=guests[0] if guests else "",
     )
 
@@ -242,7 +249,7 @@ def harm(image: Image, folder: Path, name: str, postinst: str) -> tuple[Outcome,
         questions=(),
         manners=Manners(timeout=5, settle=0),
         network=NetworkMode.NONE,
-        timeout=60,
+        timeout=TIMEOUT,
         boot_timeout=60,
         guests=16,
     )
@@ -261,6 +268,15 @@ def test_memory_that_the_package_eats(bare: Image, tmp_path: Path) -> None:
     postinst = "perl -e 'my @all; push @all, q(x) x 1e7 while 1'"
     outcome, reason = harm(bare, tmp_path, "eater", postinst)
     assert (outcome, "'eater'" in reason) == (Outcome.FAIL, True), reason
+
+
+def test_a_fork_bomb(bare: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = replace(limits.of_host(16), processes=256)  # others want to run here, too
+    monkeypatch.setattr(limits, "of_host", lambda guests: few)
+    postinst = "bomb() { bomb | bomb & }; bomb; sleep 99"
+    outcome, reason = harm(bare, tmp_path, "bomber", postinst)
+    assert outcome is Outcome.FAIL, reason
+    assert re.search("setting up bomber|dpkg refused the package", reason), reason
 
 
 def test_what_a_guest_may_take(image: str) -> None:

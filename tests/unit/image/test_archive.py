@@ -10,7 +10,9 @@ import pytest
 
 from postroj.errors import ImageError, VerificationError
 from postroj.image import archive
-from postroj.image.archive import flatten_archive, is_container_archive
+from postroj.image.archive import Archive, is_container_archive
+from postroj.image.flatten import flatten
+from postroj.image.plain import Plain
 from postroj.image.pull import architecture
 from tests.support.oci import HERE, Layout, digest, platform
 from tests.support.tars import COMPRESSIONS, Member, tar
@@ -56,7 +58,10 @@ def docker_save(
 def content(data: bytes, directory: Path, machine: str = "") -> dict[str, bytes]:
     """Files of `etc` in the root file system of an archive."""
     out = io.BytesIO()
-    flatten_archive(io.BytesIO(data), directory, machine or architecture(), out)
+    archive = Archive(directory)
+    with Plain(archive.store) as plain:
+        plain.write(data)
+    flatten(archive.layers(machine or architecture()), out)
     with tarfile.open(fileobj=io.BytesIO(out.getvalue())) as flat:
         streams = {member.name: flat.extractfile(member) for member in flat}
     return {name: stream.read() for name, stream in streams.items() if stream and "etc" in name}
