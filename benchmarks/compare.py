@@ -252,10 +252,10 @@ def matrix(runs: int) -> Measured:
         return _on_four(pair, Path(work), deb, "redis-server.service", options)
 
 
-def lifecycle(runs: int) -> Measured:
+def life(runs: int) -> Measured:
     """The life of a daemon of the mirror on four releases: at once, and in turn by a script."""
     pair = Pair(
-        name="lifecycle",
+        name="life",
         ours="postroj pkgprobe --steps=install,upgrade,reboot,remove,purge, four guests at once",
         limit="the same steps with apt-get, by a script, in turn",
         target=1.3,
@@ -321,7 +321,7 @@ BENCHMARKS = {
     "import": (importing, 5),
     "streams": (streaming, 9),
     "matrix": (matrix, 3),
-    "lifecycle": (lifecycle, 3),
+    "life": (life, 3),
     "warm": (warm, 5),
 }
 

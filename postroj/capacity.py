@@ -9,7 +9,7 @@ from pathlib import Path
 GUESTS_PER_CORE = 2
 """A guest mostly waits: for its boot, for the mirror, for a unit to settle."""
 GUEST_MEMORY = 1 << 30
-"""Bytes that a guest may take; all that it writes is in memory."""
+"""Bytes of free memory that are reckoned for each; what it may take is in `container.limits`."""
 
 
 def jobs_for(cores: int, memory: int) -> int:

@@ -16,13 +16,11 @@ from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from postroj import paths
 from postroj.capacity import jobs_here
 from postroj.container import lifeline, roster
 from postroj.errors import PackageError, PostrojError
 from postroj.handover import Handover
 from postroj.image import choice
-from postroj.locking import Claim, sweep
 from postroj.model import Manager, Outcome, ProbeResult, Report, StepName, StepResult
 from postroj.prepare import at_hand, obtain
 from postroj.probe import expectations, package
@@ -40,8 +38,6 @@ if TYPE_CHECKING:
     from postroj.probe.package import PackageFile
     from postroj.probe.plan import Plan
 
-HEARING = 0.2
-"""Seconds after which a signal is heard at the latest."""
 LOOK_AGAIN = 0.02
 """Seconds between two looks whether all guests have ended."""
 
@@ -86,9 +82,7 @@ def probe_all(
     """
     if plan.offline:
         package.refuse_urls([*packages, *plan.upgrade_from])
-    downloads = paths.cache_dir() / "downloads"
-    sweep(downloads)
-    with Claim.make(downloads, "download") as claim:
+    with package.downloads("download") as claim:
         found = package.fetch(packages, digests, claim.path)
         if plan.upgrade_from:
             plan = replace(plan, older=package.fetch_older(plan.upgrade_from, claim.path))

@@ -6,11 +6,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from postroj import paths
 from postroj.container.guest import Guest
 from postroj.container.nspawn import GuestSpec
 from postroj.errors import PostrojError
-from postroj.locking import Claim, sweep
 from postroj.model import CheckKind, NetworkMode, Outcome, worst
 from postroj.prepare import obtain
 from postroj.probe import package
@@ -128,9 +126,7 @@ def prove(names: list[str]) -> Iterator[Proof]:
 
 
 def _prove_guest(image: Image) -> Iterator[Proof]:
-    downloads = paths.cache_dir() / "downloads"
-    sweep(downloads)
-    with Claim.make(downloads, "selftest") as claim:
+    with package.downloads("selftest") as claim:
         deb = claim.path / f"{NAME}_1.0_all.deb"
         yield from _prove_boot(image, deb)
         yield from _prove_probe(image, deb)

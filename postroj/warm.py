@@ -25,7 +25,7 @@ from postroj.model import NetworkMode, Outcome
 from postroj.probe import operations
 from postroj.probe.managers import manager_of
 from postroj.probe.managers.base import Blame
-from postroj.probe.package import binds, unfit
+from postroj.probe.package import binds, sha256, unfit
 from postroj.probe.steps import BROUGHT
 
 if TYPE_CHECKING:
@@ -109,11 +109,8 @@ class _Batch:
     @cached_property
     def digest(self) -> str:
         """It stands for their content."""
-        digests = []
-        for package in self.packages:
-            with package.path.open("rb") as stream:
-                digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
-        words = " ".join([*sorted(digests), *(["repository"] if self.after_repository else [])])
+        digests = sorted(sha256(package.path) for package in self.packages)
+        words = " ".join([*digests, *(["repository"] if self.after_repository else [])])
         return hashlib.sha256(words.encode()).hexdigest()
 
 
@@ -221,7 +218,8 @@ class _Larder:
             if old is None:
                 file = _pack(guest, directory, folders)
                 return layers.add(self._stack, recipe, file, complete)
-            complete = (*(set(old.complete) - set(complete)), *complete)[-MOST_COMPLETE:]
+            others = (digest for digest in old.complete if digest not in complete)
+            complete = (*others, *complete)[-MOST_COMPLETE:]
             if _list(guest, folders) == before:
                 layers.use(self._stack, old)
                 return layers.amend(old, complete, directory)
@@ -268,6 +266,9 @@ class _Larder:
                 network=network,
                 binds=binds([*self._packages, *self._plan.older]),
                 boot_timeout=self._plan.boot_timeout,
+                guests=self._plan.guests,
+                image=image.name,
+                purpose="fetch",
             )
         )
 

@@ -34,8 +34,9 @@ PATIENCE = 2.0
 PAYLOAD = "/payload"
 """The group that nspawn makes for a guest beside its own, `supervisor`."""
 
-V1 = ("name=systemd", "memory", "pids")
-"""Hierarchies of cgroup v1 in which a guest has a group: one to be tracked, two to be limited."""
+TRACKING = "name=systemd"
+LIMITING = ("memory", "pids")
+"""Hierarchies of cgroup v1 in which a guest has a group: to be tracked, and to be limited."""
 
 
 def hierarchies(mounts: str) -> dict[str, Path]:
@@ -49,7 +50,8 @@ def hierarchies(mounts: str) -> dict[str, Path]:
         if kind == "cgroup2":
             found[""] = Path(target)
         elif kind == "cgroup":
-            found |= {name: Path(target) for name in V1 if name in options.split(",")}
+            names = [name for name in (TRACKING, *LIMITING) if name in options.split(",")]
+            found |= {name: Path(target) for name in names[:1]}  # it may be there for several
     return found
 
 
@@ -73,14 +75,17 @@ class Group:
         """What to write "0" into in order to join it."""
         self.stays = False
         """Whether they are left to those who have their locks from us."""
-        try:
-            for root in mounted().values():
+        for kind, root in mounted().items():
+            try:
                 self.descriptors.append(_make(root / name))
-                self.joins.append(root / name / "cgroup.procs")
-                _limit(root / name, limits)
-        except OSError:
-            self.remove()
-            raise
+            except OSError as error:
+                if kind in LIMITING:
+                    log.debug("no limit: %s", error)
+                    continue
+                self.remove()
+                raise
+            self.joins.append(root / name / "cgroup.procs")
+            _limit(root / name, limits)
 
     def remove(self) -> None:
         """Remove them, unless they stay, once the guest's last processes are gone."""

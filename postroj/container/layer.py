@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from contextlib import suppress
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -32,8 +29,7 @@ def settled(guest: Guest) -> Path:
 
     :raises GuestError: if it does not end.
     """
-    with suppress(ProcessLookupError):
-        os.kill(guest.leader, signal.SIGKILL)
+    guest.kill()
     if not guest.has_ended(STOP_TIMEOUT):
         message = "the guest does not end, so what it has written may still change"
         raise GuestError(message)

@@ -107,11 +107,12 @@ def _number_one(name: str, depth: int, *, in_payload: bool) -> int:
 def memory(name: str) -> int:
     """Bytes that a guest takes: what is charged to its group, or else to its processes.
 
-    With cgroup v1, and where the controller is off, what it has written is not in it.
+    Where the host's groups do not count memory, what it has written is not in it.
     """
     for folder in cgroup.folders(name):
-        with suppress(OSError):
-            return int((folder / "memory.current").read_text())
+        for file in ("memory.current", "memory.usage_in_bytes"):  # cgroup v2, v1
+            with suppress(OSError):
+                return int((folder / file).read_text())
     return sum(map(_share, cgroup.population(name)))
 
 

@@ -18,21 +18,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from postroj.errors import ImageError, VerificationError
 from postroj.image import manifest
-from postroj.image.flatten import flatten
 from postroj.image.pack import MOST_UNPACKED
-from postroj.image.plain import CHUNK, Plain
+from postroj.image.plain import CHUNK
 from postroj.image.tarstream import FILE, LINK, SYMLINK, Reader, opened, show
 from postroj.image.tree import split
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from postroj.image.flatten import Sink
     from postroj.image.manifest import Descriptor, Json
     from postroj.image.plain import Readable
     from postroj.image.tarstream import Member
 
-INDEX, LAYOUT, IMAGES = "index.json", "oci-layout", "manifest.json"
+INDEX, IMAGES = "index.json", "manifest.json"
 FIRST = re.compile(
     r"[0-9a-f]{64}(?:/.*|\.tar|\.json)?|blobs(?:/.*)?"
     r"|index\.json|oci-layout|manifest\.json|repositories"
@@ -55,21 +53,6 @@ def is_container_archive(head: bytes) -> bool:
             if name != ".":
                 return bool(FIRST.fullmatch(name))
     return False
-
-
-def flatten_archive(stream: Readable, directory: Path, architecture: str, sink: Sink) -> None:
-    """Write the root file system of the image in an archive, which may be compressed, as one tar.
-
-    `directory` takes the files of the archive; it is ours alone and somebody else removes it.
-
-    :raises ImageError: if the archive is damaged, or has no image for the architecture.
-    :raises VerificationError: if a part of it has another digest than it should have.
-    """
-    archive = Archive(directory)
-    with Plain(archive.store) as plain:
-        while chunk := stream.read(CHUNK):
-            plain.write(chunk)
-    flatten(archive.layers(architecture), sink)
 
 
 class Stored(NamedTuple):

@@ -135,7 +135,7 @@ def use(stack: ExitStack, kept: Kept) -> bool:
         if not store.share(stack, [kept.path]):
             return False
     with suppress(OSError):  # a cache that cannot be written serves, too
-        os.utime(kept.record_path)
+        os.utime(kept.record_path, follow_symlinks=False)
     return True
 
 
@@ -188,12 +188,7 @@ def amend(kept: Kept, complete: tuple[str, ...], directory: Path) -> Kept:
 def _write(kept: Kept, directory: Path) -> None:
     """Replace a record by one that is drafted in `directory`."""
     store.sync_folder(layers_dir())  # the file's name before the record's
-    draft = directory / "record.json"
-    with draft.open("w", encoding="utf-8") as stream:
-        stream.write(json.dumps(asdict(kept), indent=2) + "\n")
-        stream.flush()
-        os.fchmod(stream.fileno(), 0o644)
-        os.fsync(stream.fileno())
+    draft = store.draft(directory, json.dumps(asdict(kept), indent=2) + "\n")
     draft.replace(kept.record_path)
 
 

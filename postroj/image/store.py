@@ -215,19 +215,25 @@ def seal(file: Path, sha256: str = "") -> Layer:
     return Layer(sha256=digest, size=size)
 
 
-def _put_in_place(record: Record, added: Mapping[Layer, Path], directory: Path) -> None:
-    """Rename files to their names, then the record, drafted in `directory`, to its own."""
-    draft = directory / "record.json"
-    with draft.open("w", encoding="utf-8") as stream:
-        stream.write(record.to_json())
+def draft(directory: Path, text: str) -> Path:
+    """Write a record, permanent already, to the file from which it takes its place."""
+    path = directory / "record.json"
+    with path.open("x", encoding="utf-8") as stream:
+        stream.write(text)
         stream.flush()
         os.fchmod(stream.fileno(), 0o644)
         os.fsync(stream.fileno())
+    return path
+
+
+def _put_in_place(record: Record, added: Mapping[Layer, Path], directory: Path) -> None:
+    """Rename files to their names, then the record, drafted in `directory`, to its own."""
+    drafted = draft(directory, record.to_json())
     with putting_in_place():
         for layer, file in added.items():
             file.rename(record.path_of(layer))
         sync_folder(images_dir())  # the files' names before the record's
-        draft.replace(record_path(record.name, record.architecture))
+        drafted.replace(record_path(record.name, record.architecture))
         sync_folder(images_dir())
 
 

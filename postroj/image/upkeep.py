@@ -163,8 +163,7 @@ def prune(*, everything: bool, dry_run: bool) -> Pruned:
         except UsageError:  # somebody else removed it
             continue
     files = store.collect_each(dry_run=dry_run) if images_dir().is_dir() else []
-    unused = 0.0 if everything else layers.UNUSED
-    kept = layers.collect_each(unused=unused, dry_run=dry_run)
+    kept = layers.collect_each(unused=0.0 if everything else layers.UNUSED, dry_run=dry_run)
     return Pruned(
         files=tuple(name for name, size in files if size is not None),
         leftovers=tuple(leftovers),

@@ -268,8 +268,3 @@ def complaint(found: Sequence[Signature]) -> str:
 def _content(file: IO[bytes]) -> str:
     file.seek(0)
     return file.read().decode(errors="replace")
-
-
-def _close(pipe: IO[bytes]) -> None:
-    with suppress(BrokenPipeError):
-        pipe.close()

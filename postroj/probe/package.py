@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from postroj import console, net
+from postroj import console, net, paths
 from postroj.container.nspawn import Bind
 from postroj.errors import DownloadError, PackageError, UsageError
+from postroj.locking import Claim, sweep
 from postroj.probe.formats import INSTALLERS, SUFFIX, Format, format_of
 
 if TYPE_CHECKING:
@@ -49,6 +50,16 @@ class PackageFile:
         suffix = SUFFIX[self.format]
         fine = name.endswith(suffix) or f"{suffix}." in name
         return f"{self.folder}/{name if fine else f'{name}{suffix}'}"
+
+
+def downloads(prefix: str) -> Claim:
+    """Make a folder to fetch packages into; what dead ones have left is removed."""
+    folder = paths.cache_dir() / "downloads"
+    try:
+        sweep(folder)
+        return Claim.make(folder, prefix)
+    except OSError:  # a cache that cannot be written serves, too
+        return Claim.make(paths.state_dir(), prefix)
 
 
 def refuse_urls(packages: Sequence[str]) -> None:
