@@ -118,7 +118,9 @@ def test_the_script_of_a_booted_guest_with_a_private_network() -> None:
 
 def test_a_guest_that_is_handed_over_lives_as_long_as_nspawn(tmp_path: Path) -> None:
     lines = script(GuestSpec(layers=(IMAGE,), keep=True)).splitlines()
-    ended = next(number for number, line in enumerate(lines) if line.endswith("echo ended; } 3>&2 &"))
+    ended = next(
+        number for number, line in enumerate(lines) if line.endswith("echo ended; } 3>&2 &")
+    )
     assert lines[ended + 1] == "guest=$!"
     for word, status in (("keep", 5), ("", 0), ("other", 0)):
         text = f"set -eu; (exit 5) & guest=$!; {lines[-1].replace('|| :', '|| exit 5')}"
