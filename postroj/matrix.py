@@ -231,19 +231,23 @@ class _Run:
                 place, image = waiting.get_nowait()
             except Empty:
                 return
-            audience = cast("Audience", _UntilOver(self, place))
             try:
-                with ExitStack() as stack:
-                    warm = warmed(image, package.fitting(files, image.manager), self.plan, stack)
-                    result = probe(warm, files, self.plan, audience)
-            except PostrojError as error:
-                result = replace(self.results[place], reason=error.reason, hint=error.hint)
-                self._tell_end(place, audience, result)
+                self._hear(place, self._probe(place, image, files))
             except BaseException as error:  # it is raised again, in the main thread
                 self.handover.end(error)
                 return
-            self._hear(place, result)
             self.handover.end()
+
+    def _probe(self, place: int, image: Image, files: Sequence[PackageFile]) -> ProbeResult:
+        audience = cast("Audience", _UntilOver(self, place))
+        try:
+            with ExitStack() as stack:
+                warm = warmed(image, package.fitting(files, image.manager), self.plan, stack)
+                return probe(warm, files, self.plan, audience)
+        except PostrojError as error:
+            result = replace(self.results[place], reason=error.reason, hint=error.hint)
+            self._tell_end(place, audience, result)
+            return result
 
     def _visit(self, guest: Guest, sentence: str) -> None:
         """Have a guest visited in the main thread, which has our terminal."""
@@ -276,7 +280,7 @@ class _Run:
 
     def _enough(self, result: ProbeResult) -> str:
         """Say why the others are given up after this verdict; '' if they are not."""
-        if self.fail_fast and result.outcome in (Outcome.FAIL, Outcome.ERROR):
+        if self.fail_fast and result.outcome.is_bad:
             return f"given up, as '{result.image}' did not pass and `--fail-fast` was given"
         return ""
 

@@ -208,7 +208,8 @@ class Evidence:
         raw = self.text.encode(errors="replace")
         if len(raw) <= limit:
             return self
-        lines = raw[-limit:].decode(errors="ignore").partition("\n")[2]
+        cut = raw[-limit:].decode(errors="ignore")
+        lines = cut.partition("\n")[2] or cut
         return Evidence(name=self.name, text=f"... the last {limit >> 10} KiB ...\n{lines}")
 
 

@@ -36,6 +36,7 @@ def put_file(path: Path, text: str) -> None:
     from postroj.image.outfile import placed
 
     with (
+        writable(path),
         placed(path, replace=True) as descriptor,
         os.fdopen(descriptor, "w", encoding="utf-8", closefd=False) as file,
     ):

@@ -216,6 +216,8 @@ class Guest(Running):
 
         :raises GuestError: if it has already.
         """
+        if not self.spec.boot:
+            return False
         try:
             return self.system_state() == "stopping"
         except CommandError:  # its manager is not there any more

@@ -139,8 +139,7 @@ class Running:
             os.close(master)
 
     def _enter_argv(self, command: Command, *, terminal: bool = False) -> list[str]:
-        if self.has_ended():  # its number may be somebody else's by now
-            raise self._gone()
+        self.require()  # its number may be somebody else's by now
         return execute.enter_argv(
             command,
             leader=self.leader,
@@ -156,6 +155,14 @@ class Running:
         """Whether the guest is gone, or within `patience` seconds: powered off, crashed, killed."""
         ended, _, _ = select.select([self._pidfd], [], [], patience)
         return bool(ended)
+
+    def require(self) -> None:
+        """Refuse to go on with a guest that has ended.
+
+        :raises GuestError: if it has.
+        """
+        if self.has_ended():
+            raise self._gone()
 
     def _took(self, status: int) -> bool:
         """Whether a command ended as it did since the guest ended.

@@ -76,9 +76,8 @@ def ask_all(
         yield timed(question, partial(_ask_command, guest, question.subject, manners.timeout))
     asked = [unitstate.unit_name(q.subject) for q in questions if q.kind is CheckKind.UNIT]
     question = Question(kind=CheckKind.UNIT, subject=NEW_FAILURES)
-    yield timed(
-        question, partial(_ask_failures, guest, before, asked, began + manners.settle, owner)
-    )
+    ask = partial(ask_failures, guest, before, asked, owner=owner)
+    yield timed(question, partial(ask, not_before=began + manners.settle))
 
 
 def unasked(questions: Sequence[Question], reason: str) -> tuple[CheckResult, ...]:
@@ -239,14 +238,20 @@ def _ask_command(guest: Guest, command: str, timeout: float) -> Answer:
     return Outcome.PASS, "status 0"
 
 
-def _ask_failures(
+def ask_failures(
     guest: Guest,
     before: Sequence[str],
-    asked: Sequence[str],
-    not_before: float,
-    owner: Callable[[str], str],
+    asked: Sequence[str] = (),
+    *,
+    not_before: float = 0.0,
+    owner: Callable[[str], str] = lambda unit: "",
+    since: str = "the installation",
 ) -> Answer:
-    """Look for failed units once they had the time to fail; the journal of `asked` was shown."""
+    """Look for units that have failed `since`, once they had the time to fail.
+
+    The journal of `asked` was shown. `owner` names the package of a unit that is not held against
+    the packages under test, else ''.
+    """
     time.sleep(max(0.0, not_before - time.monotonic()))
     if guest.system_state() == "maintenance":
         return Outcome.FAIL, "the guest is in maintenance: its rescue or emergency target is active"
@@ -259,6 +264,6 @@ def _ask_failures(
         return Outcome.PASS, f"none of the package; {told}" if told else "none"
     shown = own[:SHOWN]
     more = f" and {len(own) - SHOWN} more" if len(own) > SHOWN else ""
-    sentence = f"failed since the installation: {', '.join(shown)}{more}{told and f'; {told}'}"
+    sentence = f"failed since {since}: {', '.join(shown)}{more}{told and f'; {told}'}"
     evidence = "\n".join(units.journal(guest, unit) for unit in shown if unit not in asked)
     return Outcome.FAIL, f"{sentence}\n{evidence}".rstrip()

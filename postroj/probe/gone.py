@@ -14,7 +14,7 @@ from postroj.model import CheckKind, Outcome
 from postroj.probe import checks, operations, payload, ports, sockets, units
 from postroj.probe.deadline import Deadline
 from postroj.probe.question import Question
-from postroj.probe.unitstate import look, template_of, unit_name
+from postroj.probe.unitstate import is_template, look, template_of, unit_name
 
 if TYPE_CHECKING:
     import threading
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from postroj.probe.checks import Answer
     from postroj.probe.managers.base import PackageManager
 
+REMOVAL = "the removal began"
 PATIENCE = 5.0
 """Seconds for what was told to stop: a removal waits for that, a socket's last moment aside."""
 INTERVAL = 0.2
@@ -61,11 +62,11 @@ def ask_all(
     rest = [
         Question(kind=CheckKind.UNIT, subject=name, is_found=True)
         for name in sorted(own.units - named)
-        if not name.partition(".")[0].endswith("@")
+        if not is_template(name)
     ]
     yield from checks.side_by_side([*asked, *rest], partial(_ask, guest, own))
     question = Question(kind=CheckKind.UNIT, subject=checks.NEW_FAILURES)
-    yield checks.timed(question, partial(_ask_failures, guest, failed))
+    yield checks.timed(question, partial(checks.ask_failures, guest, failed, since=REMOVAL))
 
 
 def _ask(guest: Guest, own: Belongings, question: Question, over: threading.Event) -> Answer:
@@ -128,11 +129,3 @@ def _still(own: Belongings, holders: Sequence[sockets.Socket]) -> Answer:
     if holders and all(socket.unit and not own.owns(socket.unit) for socket in holders):
         return Outcome.SKIP, f"{names} listens there, which is not of the package"
     return Outcome.FAIL, f"still open after the removal: {names or 'nobody known'} listens there"
-
-
-def _ask_failures(guest: Guest, before: Sequence[str]) -> Answer:
-    new = [unit for unit in guest.failed_units() if unit not in before]
-    if not new:
-        return Outcome.PASS, "none"
-    evidence = "\n".join(units.journal(guest, unit) for unit in new)
-    return Outcome.FAIL, f"failed since the removal began: {', '.join(new)}\n{evidence}".rstrip()

@@ -84,7 +84,9 @@ def _interruption(guest: Guest) -> str:
 def _broken_off(moment: Blame, sentence: str, console: str = "") -> Blame:
     """Blame whom a time-out at the same moment would be blamed on, for something else."""
     tool, _, doing = moment.sentence.partition(HUNG)
-    said = sentence.format(tool, doing) if doing else sentence.partition(" while ")[0].format(tool)
+    if not doing:  # nothing was going on that is known
+        sentence, tool = sentence.partition(" while ")[0], tool.partition(" did not end")[0]
+    said = sentence.format(tool, doing)
     evidence = "\n".join(part for part in (moment.evidence, console) if part)
     return replace(moment, sentence=said, evidence=evidence, hint="")
 

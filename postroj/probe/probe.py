@@ -26,9 +26,9 @@ from postroj.probe.course import LEAVING
 from postroj.probe.evidence import of_console
 from postroj.probe.look import Look
 from postroj.probe.managers import manager_of
-from postroj.probe.managers.base import Blame
 from postroj.probe.package import binds, fitting, unfit
-from postroj.probe.steps import Bench, Done, Journey
+from postroj.probe.question import Question
+from postroj.probe.steps import Bench, Journey
 from postroj.probe.unitstate import unit_name
 from postroj.probe.witness import Witness
 
@@ -37,10 +37,11 @@ if TYPE_CHECKING:
 
     from postroj.model import CheckResult, Evidence, Image
     from postroj.probe.audience import Audience
-    from postroj.probe.checks import Question
     from postroj.probe.package import PackageFile
     from postroj.probe.plan import Plan
 
+GUEST = Question(kind=CheckKind.UNIT, subject="the guest goes on", is_found=True)
+NOT_JUDGED = "the {} did not succeed"
 NOT_INSTALLED = "the package was not installed"
 
 
@@ -155,15 +156,46 @@ class _Walk:
         """The step that is taken once more, as an administrator may meet it."""
         self._since = 0.0
         """When the last step began, by the clock on the wall."""
+        self._step: StepResult | None = None
+        """The present step, once it has gone through."""
+        self._told: list[CheckResult] = []
+        """Answers after the present step."""
         self._lost = ""
         """The step that went wrong, after which none can be taken."""
 
     def take(self, name: StepName) -> StepResult:
-        """Take a step; one that fails is not judged, and the later ones are passed over."""
+        """Take a step; one that fails is not judged, and the later ones are passed over.
+
+        A guest that does not come through it was sound when it began.
+        """
         if self._lost:
             reason = f"the step '{self._lost}' before it did not succeed"
             step = StepResult(name=name, done=Outcome.SKIP, reason=reason, seconds=0)
             return _unasked(step, self._plan, self._audience, "the step was not taken")
+        self._step, self._told = None, []
+        try:
+            step = self._take(name)
+            if self._plan.discover and name is self._played and not self._lost:
+                self._play_administrator(name)
+                step = replace(step, checks=tuple(self._told))
+            self._guest.require()
+        except (GuestLost, CommandError) as error:
+            if isinstance(error, CommandTimeout):  # which may be the host
+                raise
+            return self._broken(name, f"{checks.BROKEN}: {error.message}\n{error.evidence}")
+        return step
+
+    def _broken(self, name: StepName, reason: str) -> StepResult:
+        """Tell that a guest was broken by a step: by the step itself, or after it by what runs."""
+        self._lost = name
+        if self._step is None:
+            step = StepResult(name=name, done=Outcome.FAIL, reason=reason, seconds=0)
+            return _unasked(step, self._plan, self._audience, NOT_JUDGED.format(name))
+        if not any(answer.outcome.is_bad for answer in self._told):
+            self._tell([checks.timed(GUEST, lambda: (Outcome.FAIL, reason))])
+        return replace(self._step, checks=tuple(self._told))
+
+    def _take(self, name: StepName) -> StepResult:
         units: continuity.Units = {}
         if name is not self._plan.steps[0]:
             self._failed = sorted({*self._at_first, *self._guest.failed_units()})
@@ -171,7 +203,7 @@ class _Walk:
         if name in LEAVING and not self._own.paths:
             self._own = gone.belongings(self._guest, self._manager, self._journey.names)
         began, self._since = time.monotonic(), time.time()
-        done = self._take(name)
+        done = self._journey.take(name)
         for part, seconds in done.timings.items():
             self._count(part, seconds)
         step = StepResult(
@@ -185,25 +217,10 @@ class _Walk:
             return _unasked(step, self._plan, self._audience, "the step was not taken")
         if done.outcome is not Outcome.PASS:
             self._lost = name
-            reason = NOT_INSTALLED if name is StepName.INSTALL else f"the {name} did not succeed"
-            return _unasked(step, self._plan, self._audience, reason)
+            return _unasked(step, self._plan, self._audience, NOT_JUDGED.format(name))
         if name in LEAVING:
             return self._judge_absence(step)
-        step = self._judge_presence(step, units)
-        if self._plan.discover and name is self._played:
-            step = replace(step, checks=(*step.checks, *self._play_administrator(name)))
-        return step
-
-    def _take(self, name: StepName) -> Done:
-        """Take a step; a guest that does not come through it was sound when it began."""
-        try:
-            return self._journey.take(name)
-        except (GuestLost, CommandError) as error:
-            if isinstance(error, CommandTimeout):  # which may be the host
-                raise
-            sentence, evidence = f"{checks.BROKEN}: {error.message}", error.evidence
-            blame = Blame(outcome=Outcome.FAIL, sentence=sentence, evidence=evidence)
-            return Done(blame=blame)
+        return self._judge_presence(step, units)
 
     def _judge_presence(self, step: StepResult, units: continuity.Units) -> StepResult:
         """Ask what the user asks, and what there is to ask about what the packages brought."""
@@ -215,8 +232,7 @@ class _Walk:
         self._count("discovery", time.monotonic() - began)
         if look.sentence:
             step = replace(step, reason=f"{step.reason}\n{look.sentence}")
-        self._audience.end_step(step)
-        self._audience.begin_part("checks")
+        self._begin_checks(step)
         began = time.monotonic()
         asked = [*self._plan.questions, *look.questions(self._plan.questions)]
         later: list[Question] = []
@@ -230,45 +246,54 @@ class _Walk:
         )
         if units:
             answers = continuity.compare(self._guest, answers, units, step.name)
-        step = replace(
-            step,
-            checks=(*_tell(look.trouble, self._audience), *self._tell_all(answers)),
-            discovered=look.told,
-        )
+        self._tell(look.trouble)
+        self._tell_all(answers)
+        step = replace(step, checks=tuple(self._told), discovered=look.told)
         self._asked = [*asked, *later]
         self._count("checks", time.monotonic() - began)
         return step
 
-    def _play_administrator(self, name: StepName) -> tuple[CheckResult, ...]:
+    def _play_administrator(self, name: StepName) -> None:
         """Ask whether a step leaves alone what is disabled, if anything can be."""
         began = time.monotonic()
         own = gone.belongings(self._guest, self._manager, self._journey.names)
         active = administrator.running(self._guest, own)
         if not administrator.unwanted(active):
-            return ()
+            return
         ask = partial(administrator.ask, self._guest, self._journey, name, active)
-        told = _tell([checks.timed(administrator.QUESTION, ask)], self._audience)
-        if self._journey.is_broken:
+        answer = checks.timed(administrator.QUESTION, ask)
+        self._tell([answer])
+        # what was disabled may still be so
+        if self._journey.is_broken or answer.outcome is Outcome.ERROR:
             self._lost = name
         self._count("checks", time.monotonic() - began)
-        return told
 
     def _judge_absence(self, step: StepResult) -> StepResult:
         """Ask whether all that was asked about is gone."""
+        self._begin_checks(step)
+        began = time.monotonic()
+        self._tell_all(gone.ask_all(self._guest, self._asked, self._own, self._failed))
+        self._tell(self._left(step.name))
+        self._count("checks", time.monotonic() - began)
+        return replace(step, checks=tuple(self._told))
+
+    def _begin_checks(self, step: StepResult) -> None:
+        """Tell of a step that went through, after which there is something to ask."""
+        self._step = step
         self._audience.end_step(step)
         self._audience.begin_part("checks")
-        began = time.monotonic()
-        answers = gone.ask_all(self._guest, self._asked, self._own, self._failed)
-        told = self._tell_all(answers)
-        step = replace(step, checks=(*told, *_tell(self._left(step.name), self._audience)))
-        self._count("checks", time.monotonic() - began)
-        return step
 
-    def _tell_all(self, answers: Iterable[CheckResult]) -> tuple[CheckResult, ...]:
+    def _tell_all(self, answers: Iterable[CheckResult]) -> None:
         """Tell answers, and of the journal if postroj is to ask on its own."""
         if self._plan.discover:
             answers = complaints.tell(self._guest, answers, self._since)
-        return _tell(answers, self._audience)
+        self._tell(answers)
+
+    def _tell(self, answers: Iterable[CheckResult]) -> None:
+        """Tell each answer as it comes, and keep it."""
+        for answer in answers:
+            self._told.append(answer)
+            self._audience.end_check(answer)
 
     def _left(self, step: StepName) -> Iterator[CheckResult]:
         """Ask what was left behind, as soon as nothing more will clean up."""
@@ -297,14 +322,6 @@ def _unasked(step: StepResult, plan: Plan, audience: Audience, reason: str) -> S
     """Tell of a step after which there is nothing to ask."""
     step = replace(step, checks=checks.unasked(plan.questions, reason))
     audience.end_step(step)
-    _tell(step.checks, audience)
-    return step
-
-
-def _tell(answers: Iterable[CheckResult], audience: Audience) -> tuple[CheckResult, ...]:
-    """Tell each answer as it comes, and keep it."""
-    kept = []
-    for answer in answers:
-        kept.append(answer)
+    for answer in step.checks:
         audience.end_check(answer)
-    return tuple(kept)
+    return step

@@ -31,6 +31,8 @@ LINKS = Question(kind=CheckKind.FILE, subject="no dangling unit link")
 SHOWN = 20
 """So many of what was left are named."""
 
+DEEPEST = 64
+"""Folders within folders, below which nobody looks: a package may have made them without end."""
 UNSEEN = {"proc", "sys", "dev", "run", "tmp"}
 """Folders at the top which do not outlive the guest."""
 
@@ -106,7 +108,7 @@ class Inventory:
 def take(guest: Guest) -> Inventory:
     """Make an inventory."""
     users = snapshot.take(guest).users
-    return Inventory(names=names(guest.leader), users=users, diversions=diversions(guest))
+    return Inventory(names=names(guest), users=users, diversions=diversions(guest))
 
 
 def diversions(guest: Guest) -> frozenset[str]:
@@ -116,15 +118,24 @@ def diversions(guest: Guest) -> frozenset[str]:
     return frozenset(done.text.splitlines())
 
 
-def names(leader: int) -> frozenset[str]:
-    """Paths of all files and folders of a guest, but those at the top that do not last."""
+def names(guest: Guest) -> frozenset[str]:
+    """Paths of all files and folders of a guest, but those at the top that do not last.
+
+    :raises GuestError: if it has ended.
+    """
     found = []
-    top = f"/proc/{leader}/root/."
-    for folder, folders, files, _ in os.fwalk(top):
-        inner = folder.removeprefix(top)
-        if not inner:
-            folders[:] = [name for name in folders if name not in UNSEEN]
-        found += [f"{inner}/{name}" for name in (*folders, *files)]
+    top = f"/proc/{guest.leader}/root/."
+    try:
+        for folder, folders, files, _ in os.fwalk(top):
+            inner = folder.removeprefix(top)
+            if not inner:
+                folders[:] = [name for name in folders if name not in UNSEEN]
+            found += [f"{inner}/{name}" for name in (*folders, *files)]
+            if inner.count("/") >= DEEPEST:
+                folders.clear()
+    except OSError:
+        guest.require()
+        raise
     return frozenset(found)
 
 
@@ -144,7 +155,7 @@ class Residue:
 
         Where dependencies came along, and stay, only what bears a name of the package's is its.
         """
-        new = names(self._guest.leader) - self._before.names
+        new = names(self._guest) - self._before.names
         left = self._unowned(new)
         has_company = len(left) < len(new)
         left = {p for p in left if not EXCUSED.fullmatch(p) and not p.endswith(tuple(kept))}
@@ -184,7 +195,7 @@ class Residue:
 
     def ask_links(self) -> Answer:
         """Name links of enabled units that lead nowhere any more."""
-        new = names(self._guest.leader) - self._before.names
+        new = names(self._guest) - self._before.names
         left = sorted(path for path in new if UNIT_LINK.fullmatch(path) and self._dangles(path))
         if not left:
             return Outcome.PASS, "none"

@@ -206,5 +206,5 @@ def _holders(pids: Iterable[int]) -> dict[int, list[int]]:
 
 def _name(pid: int) -> str:
     with suppress(OSError):
-        return Path(f"/proc/{pid}/comm").read_text().strip()
+        return Path(f"/proc/{pid}/comm").read_bytes().decode(errors="replace").strip()
     return ""

@@ -77,7 +77,7 @@ class Suite:
     @property
     def bad(self) -> tuple[Case, ...]:
         """What failed, and what could not be judged."""
-        return tuple(c for c in self.cases if c.outcome in (Outcome.FAIL, Outcome.ERROR))
+        return tuple(c for c in self.cases if c.outcome.is_bad)
 
 
 def suites(report: Report) -> tuple[Suite, ...]:

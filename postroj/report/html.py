@@ -123,7 +123,7 @@ def _add_cell(row: Element, image: str, cases: Sequence[Case]) -> None:
 
 
 def _add_case(cell: Element, case: Case) -> None:
-    bad = case.outcome in (Outcome.FAIL, Outcome.ERROR)
+    bad = case.outcome.is_bad
     fold = add(cell, "details", class_=case.outcome)
     summary = add(fold, "summary")
     add(summary, "span", case.outcome, class_="badge")

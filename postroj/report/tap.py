@@ -32,7 +32,7 @@ def render(report: Report) -> str:
 
 
 def _point(number: int, image: str, case: Case) -> Iterator[str]:
-    bad = case.outcome in (Outcome.FAIL, Outcome.ERROR)
+    bad = case.outcome.is_bad
     skip = f" # SKIP {_plain(case.sentence)}" if case.outcome is Outcome.SKIP else ""
     yield f"{'not ok' if bad else 'ok'} {number} - {_plain(f'{image}: {case.name}')}{skip}".rstrip()
     yield "  ---"

@@ -53,6 +53,8 @@ class FakeGuest:
             raise CommandError(words, status, text)
         return Completed(argv=words, status=status, stdout=text.encode(), stderr=b"")
 
+    def require(self) -> None: ...
+
     def has_ended(self, patience: float = 0) -> bool:
         return False
 

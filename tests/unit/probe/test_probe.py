@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from postroj.errors import CommandTimeout, GuestError, HostError
+from postroj.errors import CommandTimeout, GuestError, GuestLost, HostError
 from postroj.model import (
     CheckKind,
     CheckResult,
@@ -214,6 +214,21 @@ def test_a_guest_that_ends_meanwhile(
         assert (result.reason, result.hint) == ("the guest ended meanwhile\npanic", "try again")
         assert result.steps == ()
         assert set(result.timings) == {"boot", "evidence", "total"}
+    assert ear.told[-1] is result
+
+
+def test_a_guest_that_is_lost_once_the_package_is_in_is_its_failure(
+    run: Callable[..., tuple[ProbeResult, Ear]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def require(self: FakeGuest) -> None:
+        message = "the guest shut down"
+        raise GuestLost(message, evidence="panic")
+
+    monkeypatch.setattr(FakeGuest, "require", require)
+    result, ear = run(fine)
+    (step,) = result.steps
+    assert (result.outcome, step.done) == (Outcome.FAIL, Outcome.PASS)
+    assert [c.outcome for c in step.checks].count(Outcome.FAIL) == 1
     assert ear.told[-1] is result
 
 

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.probe.residue import EXCUSED, count, names, outermost
+from postroj.errors import GuestLost
+from postroj.probe.residue import DEEPEST, EXCUSED, count, names, outermost
+from tests.unit.probe.fake_guest import FakeGuest, as_guest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize(
@@ -60,6 +66,25 @@ def test_a_count() -> None:
 
 
 def test_names_are_absolute_and_do_not_leave_the_file_system() -> None:
-    found = names(os.getpid())
+    found = names(as_guest(FakeGuest(lambda words: (0, ""), leader=os.getpid())))
     assert "/etc/passwd" in found
     assert not [path for path in found if path.startswith(("/proc/", "/tmp/", "//"))]
+
+
+def test_a_chain_of_folders_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = tmp_path / "/".join(["x"] * (DEEPEST + 20))
+    deep.mkdir(parents=True)
+    walk = os.fwalk
+    monkeypatch.setattr(os, "fwalk", lambda top: walk(f"{tmp_path}/."))
+    found = names(as_guest(FakeGuest(lambda words: (0, ""), leader=os.getpid())))
+    assert max(path.count("/") for path in found) == DEEPEST + 1
+
+
+def test_a_guest_that_has_ended_is_said() -> None:
+    class Ended(FakeGuest):
+        def require(self) -> None:
+            message = "the guest shut down"
+            raise GuestLost(message)
+
+    with pytest.raises(GuestLost):
+        names(as_guest(Ended(lambda words: (0, ""), leader=1 << 30)))
