@@ -36,7 +36,7 @@ class ExitStatus(IntEnum):
     NOTHING_TESTED = 3
     ERROR = 4
     RUN_FAILED = 125
-    """`postroj run` and `postroj shell`: postroj failed, not the command (as docker has it)."""
+    """`postroj run`, `shell` and `exec`: postroj failed, not the command (as docker has it)."""
 
 
 class PostrojError(Exception):
