@@ -45,6 +45,8 @@ CONTAINED = (
 outlives it, however it ends. unshare(1) passes a death of its own on to what it started."""
 
 PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
+LONGEST = 2000
+"""Characters of a line that are kept as evidence."""
 TOOL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -266,8 +268,8 @@ def exit_status(returncode: int) -> int:
 
 
 def last_lines(text: str, count: int = 20) -> str:
-    """The last lines of a tool's output, as evidence."""
-    return "\n".join(text.rstrip().splitlines()[-count:])
+    """The last lines of a tool's output, as evidence; long ones are cut."""
+    return "\n".join(line[:LONGEST] for line in text.rstrip().splitlines()[-count:])
 
 
 def file_end(path: Path, limit: int = KEPT) -> str:

@@ -13,6 +13,7 @@ from postroj.errors import CommandTimeout, GuestLost
 from postroj.model import Outcome
 from postroj.probe.managers.base import Blame
 from postroj.probe.managers.causes import KILLED
+from postroj.process import last_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -103,7 +104,7 @@ def look(
         fact = query.read(done.text)
         if done.status or not fact.name:
             sentence = f"'{package.name}' is no complete package"
-            return Blame(outcome=Outcome.FAIL, sentence=sentence, evidence=done.output)
+            return Blame(outcome=Outcome.FAIL, sentence=sentence, evidence=last_lines(done.output))
         if fact.architecture not in possible:
             sentence = f"'{package.name}' is for {fact.architecture}, the guest is {possible[0]}"
             return Blame(outcome=Outcome.FAIL, sentence=sentence, evidence="")

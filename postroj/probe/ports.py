@@ -22,7 +22,7 @@ from postroj.model import Outcome
 from postroj.probe import sockets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from postroj.probe.deadline import Deadline
 
@@ -34,6 +34,9 @@ SCHEMES = {"tcp": None, "udp": None, "http": 80, "https": 443}
 """Schemes of `--check-network`, with their default ports."""
 
 BODY_LIMIT = 1 << 20
+
+SHOWN = 20
+"""So many sockets are named."""
 
 PRINTED = "/?&=%:@+,;~!$'()*"
 """What of a path and a query is sent as it is."""
@@ -185,10 +188,14 @@ def _instead(leader: int, where: Endpoint) -> str:
     kind = "udp" if where.scheme == "udp" else "tcp"
     holders = {socket.entry: socket for socket in sockets.listening(leader)}
     found = [entry for entry in sorted(sockets.tables(leader)) if entry.protocol == kind]
-    shown = ", ".join(_whose(entry, holders) for entry in found)
-    evidence = f"{kind} sockets that listen in the guest: {shown or 'none'}"
-    beside = ", ".join(_whose(entry, holders) for entry in found if entry.port == where.port)
+    evidence = f"{kind} sockets that listen in the guest: {_listed(found, holders) or 'none'}"
+    beside = _listed([entry for entry in found if entry.port == where.port], holders)
     return f"on that port listens {beside}\n{evidence}" if beside else evidence
+
+
+def _listed(found: Sequence[sockets.Entry], holders: dict[sockets.Entry, sockets.Socket]) -> str:
+    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return ", ".join(_whose(entry, holders) for entry in found[:SHOWN]) + more
 
 
 def _whose(entry: sockets.Entry, holders: dict[sockets.Entry, sockets.Socket]) -> str:

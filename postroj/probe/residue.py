@@ -161,8 +161,8 @@ class Residue:
         if not tops:
             return Outcome.PASS, "none"
         lines = [self._described(path, left) for path in tops[:SHOWN]]
-        more = [f"and {len(tops) - SHOWN} more"] if len(tops) > SHOWN else []
-        return Outcome.FAIL, "\n".join([f"left behind: {count(len(tops))}", *lines, *more])
+        sentence = f"left behind: {count(len(tops))}"
+        return Outcome.FAIL, "\n".join([sentence, *lines, *more(tops)])
 
     def ask_users(self) -> Answer:
         """Name the users that were left, which is no failure.
@@ -180,7 +180,7 @@ class Residue:
         own = sorted(line for line in new if _diverter(line) in {*packages, ""})
         if not own:
             return Outcome.PASS, "none"
-        return Outcome.FAIL, "\n".join(["left behind", *own[:SHOWN]])
+        return Outcome.FAIL, "\n".join(["left behind", *own[:SHOWN], *more(own)])
 
     def ask_links(self) -> Answer:
         """Name links of enabled units that lead nowhere any more."""
@@ -188,7 +188,8 @@ class Residue:
         left = sorted(path for path in new if UNIT_LINK.fullmatch(path) and self._dangles(path))
         if not left:
             return Outcome.PASS, "none"
-        return Outcome.FAIL, "\n".join(["links to units that are gone", *left])
+        lines = ["links to units that are gone", *left[:SHOWN], *more(left)]
+        return Outcome.FAIL, "\n".join(lines)
 
     def _unowned(self, paths: Collection[str]) -> set[str]:
         """Those that no installed package has."""
@@ -248,6 +249,11 @@ def outermost(paths: Collection[str]) -> list[str]:
 def _diverter(line: str) -> str:
     """Return who has made a diversion; '' if that was not said (a local one)."""
     return line.rpartition(" by ")[2] if line.startswith("diversion of ") else ""
+
+
+def more(texts: Sequence[str]) -> list[str]:
+    """Say how many of the texts are not shown; nothing if all are."""
+    return [f"and {len(texts) - SHOWN} more"] if len(texts) > SHOWN else []
 
 
 def count(number: int) -> str:

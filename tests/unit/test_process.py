@@ -400,6 +400,11 @@ def test_last_lines() -> None:
     assert process.last_lines("") == ""
 
 
+def test_last_lines_are_cut_where_they_are_too_long() -> None:
+    text = "\n".join("x" * 50_000 for _ in range(40))
+    assert process.last_lines(text).splitlines() == ["x" * process.LONGEST] * 20
+
+
 def test_file_tail(tmp_path: Path) -> None:
     log = tmp_path / "log"
     assert process.file_tail(log) == ""
