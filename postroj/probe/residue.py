@@ -17,7 +17,7 @@ from postroj.probe import snapshot
 from postroj.probe.question import Question
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from postroj.container.guest import Guest
     from postroj.probe.checks import Answer
@@ -154,7 +154,8 @@ class Residue:
         users = snapshot.take(self._guest).users - self._before.users
         words |= users - self._claimed(users)
         if has_company:
-            left = {path for path in left if self._is_own(path, words) or self._is_lost(path)}
+            own = self._own.paths - self._before.names - {"/"}
+            left = attributed(left, own, words) | {path for path in left if self._is_lost(path)}
         tops = outermost(left)
         claimed = self._claimed(tops) if has_company else set()
         tops = [path for path in tops if path not in claimed]
@@ -210,16 +211,9 @@ class Residue:
         said = self._guest.run(argv, stdin=os.fsencode(text), ok=range(256), timeout=60).stdout
         return {os.fsdecode(line) for line in said.split(b"\n") if line}
 
-    def _is_own(self, path: str, words: Iterable[str]) -> bool:
-        below = any(f"{path}/".startswith(f"{parent}/") for parent in self._new_own())
-        return below or any(word in path for word in words)
-
     def _is_lost(self, path: str) -> bool:
         """Whether it is an alternative whose program is gone, whatever its name is."""
         return path.startswith("/etc/alternatives/") and self._dangles(path)
-
-    def _new_own(self) -> Iterable[str]:
-        return self._own.paths - self._before.names - {"/"}
 
     def _described(self, path: str, left: Collection[str]) -> str:
         inner = sum(other.startswith(f"{path}/") for other in left)
@@ -235,6 +229,24 @@ class Residue:
         except OSError:
             return False
         return False
+
+
+def attributed(paths: Iterable[str], own: Collection[str], words: Iterable[str]) -> set[str]:
+    """Those that lie in one of `own`, or bear one of the words: `at` is in `at.log`, not `data`."""
+    known = "|".join(re.escape(word) for word in words if word)
+    bearing = re.compile(rf"(?<![A-Za-z0-9])(?:{known})(?![A-Za-z0-9])")
+    return {
+        path
+        for path in paths
+        if any(place in own for place in _way(path)) or (known and bearing.search(path))
+    }
+
+
+def _way(path: str) -> Iterator[str]:
+    """A path, and the folders in which it lies, but `/`."""
+    while path:
+        yield path
+        path = path.rpartition("/")[0]
 
 
 def outermost(paths: Collection[str]) -> list[str]:
