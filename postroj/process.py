@@ -58,6 +58,8 @@ class Completed:
     status: int
     stdout: bytes
     stderr: bytes
+    is_cut: bool = False
+    """Whether it has printed more to stdout than was kept."""
 
     @property
     def text(self) -> str:
@@ -135,10 +137,11 @@ def run(
     stdin: bytes = b"",
     env: Mapping[str, str] | None = None,
     pass_fds: Collection[int] = (),
+    keep: int = KEPT,
 ) -> Completed:
     """Run a program to its end and keep the tail of what it says.
 
-    `ok` are the statuses that are answers; `timeout` is in seconds.
+    `ok` are the statuses that are answers; `timeout` is in seconds, `keep` in bytes of stdout.
 
     :raises CommandError: if it ended with another status.
     :raises CommandTimeout: if it did not end in time; its process group was killed.
@@ -146,12 +149,18 @@ def run(
     """
     env = environment() if env is None else env
     process = spawn(argv, stdio=STDIO, env=env, pass_fds=pass_fds)
-    out, err = Tail(first=HEAD), Tail(first=HEAD)
+    out, err = Tail(limit=keep, first=HEAD), Tail(first=HEAD)
     try:
         status = relay(process, stdin=Feed(stdin), stdout=out, stderr=err, timeout=timeout)
     except TimeoutError:
         raise CommandTimeout(argv, timeout or 0, both(bytes(out), bytes(err))) from None
-    done = Completed(argv=tuple(argv), status=status, stdout=bytes(out), stderr=bytes(err))
+    done = Completed(
+        argv=tuple(argv),
+        status=status,
+        stdout=bytes(out),
+        stderr=bytes(err),
+        is_cut=out.is_cut,
+    )
     if status not in ok:
         raise CommandError(argv, status, done.output)
     return done

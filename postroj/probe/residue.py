@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from postroj.container import inside
 from postroj.model import CheckKind, Manager, Outcome
-from postroj.probe import snapshot
+from postroj.probe import operations, snapshot
 from postroj.probe.question import Question
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ class Residue:
         plain = sorted(path for path in paths if "\n" not in path)
         text = b"".join(os.fsencode(path) + b"\n" for path in plain)
         argv = ["sh", "-c", UNOWNED % LISTS[self._manager]]
-        said = self._guest.run(argv, stdin=text, timeout=60).stdout
+        said = operations.whole(self._guest, argv, stdin=text, timeout=60).stdout
         return {os.fsdecode(line) for line in said.split(b"\n") if line}
 
     def _claimed(self, names: Collection[str]) -> set[str]:
@@ -208,8 +208,10 @@ class Residue:
             return set()
         text = "".join(f"{name}\n" for name in sorted(names) if "\n" not in name)
         argv = ["sh", "-c", CLAIMED % SCRIPTS[self._manager]]
-        said = self._guest.run(argv, stdin=os.fsencode(text), ok=range(256), timeout=60).stdout
-        return {os.fsdecode(line) for line in said.split(b"\n") if line}
+        said = operations.whole(
+            self._guest, argv, stdin=os.fsencode(text), ok=range(256), timeout=60
+        )
+        return {os.fsdecode(line) for line in said.stdout.split(b"\n") if line}
 
     def _is_lost(self, path: str) -> bool:
         """Whether it is an alternative whose program is gone, whatever its name is."""

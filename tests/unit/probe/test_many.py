@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
+from postroj.errors import GuestError
 from postroj.model import CheckKind, CheckResult, Outcome
-from postroj.probe import complaints, discover
+from postroj.probe import complaints, discover, operations
+from postroj.probe.managers.base import Query
 from postroj.probe.payload import Payload
 from postroj.probe.unitstate import look_all
 from tests.unit.probe.fake_guest import Answer, FakeGuest, as_guest
@@ -56,6 +60,21 @@ def test_errors_in_the_journal_of_many_units() -> None:
     assert same == passed
     assert max(map(room_of, guest.ran)) < ROOM
     assert told.reason.startswith("5 lines, which is no failure\n")
+
+
+def test_all_files_of_a_large_package_are_known() -> None:
+    paths = [f"/usr/share/x/{number:0100}" for number in range(50_000)]
+    listing = "".join(f"{path}\n" for path in paths)
+    guest = FakeGuest(lambda argv: (0, listing))
+    query = Query(argv=("list",), read=str.split)
+    assert operations.ask(as_guest(guest), query) == paths
+
+
+def test_half_an_answer_is_none() -> None:
+    guest = FakeGuest(lambda argv: (0, "x\n" * operations.WHOLE))
+    query = Query(argv=("list", "x"), read=str.split)
+    with pytest.raises(GuestError, match="'list' printed more than 16 MiB in the guest"):
+        operations.ask(as_guest(guest), query)
 
 
 def test_accounts_that_many_files_declare() -> None:
