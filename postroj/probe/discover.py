@@ -168,11 +168,14 @@ def questions(
                 note="" if is_own else "it came with a dependency",
             )
             found.append(question)
+    made: dict[str, list[str]] = {}
+    for state in states:
+        made.setdefault(template_of(state.name), []).append(state.name)
     for name in brought.units:
         if not is_template(name) or after.unit_files.get(name) == "alias":
             continue
-        made = [state.name for state in states if template_of(state.name) == name]
-        reason = f"a template, of which it has made {', '.join(made)}" if made else "a template"
+        instances = ", ".join(made.get(name, []))
+        reason = f"a template, of which it has made {instances}" if instances else "a template"
         found.append(Question(kind=CheckKind.UNIT, subject=name, is_found=True, skip=reason))
     return sorted(found, key=lambda question: (bool(question.skip), question.subject))
 

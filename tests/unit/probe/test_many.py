@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from postroj.errors import GuestError
-from postroj.model import CheckKind, CheckResult, Outcome
-from postroj.probe import complaints, discover, operations
+from postroj.model import CheckKind, CheckResult, Outcome, StepName
+from postroj.probe import complaints, continuity, discover, operations
 from postroj.probe.managers.base import Query
 from postroj.probe.payload import Payload
 from postroj.probe.unitstate import look_all
@@ -75,6 +77,25 @@ def test_half_an_answer_is_none() -> None:
     query = Query(argv=("list", "x"), read=str.split)
     with pytest.raises(GuestError, match="'list' printed more than 16 MiB in the guest"):
         operations.ask(as_guest(guest), query)
+
+
+def test_idle_units_are_compared_together() -> None:
+    def unit(number: int) -> CheckResult:
+        outcome = Outcome.PASS if number in (7, 4000) else Outcome.SKIP
+        return CheckResult(
+            kind=CheckKind.UNIT, subject=f"{number}.service", outcome=outcome, reason="", seconds=0
+        )
+
+    answers = [unit(number) for number in range(COUNT)]
+    guest = FakeGuest(show)
+    before = continuity.remember(as_guest(guest), [answer.subject for answer in answers])
+    # what ran before, and does not now, is a failure, skip or not
+    states = {name: replace(state, active="active", main_pid=7) for name, state in before.items()}
+    guest.ran.clear()
+    found = list(continuity.compare(as_guest(guest), answers, states, StepName.REINSTALL))
+    assert [answer.subject for answer in found] == [answer.subject for answer in answers]
+    assert {answer.outcome for answer in found} == {Outcome.FAIL}
+    assert len(guest.ran) < 30
 
 
 def test_accounts_that_many_files_declare() -> None:
