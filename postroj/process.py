@@ -45,6 +45,8 @@ CONTAINED = (
 outlives it, however it ends. unshare(1) passes a death of its own on to what it started."""
 
 PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
+LONGEST = 2000
+"""Characters of a line that are kept as evidence."""
 TOOL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -56,6 +58,8 @@ class Completed:
     status: int
     stdout: bytes
     stderr: bytes
+    is_cut: bool = False
+    """Whether it has printed more to stdout than was kept."""
 
     @property
     def text(self) -> str:
@@ -133,10 +137,11 @@ def run(
     stdin: bytes = b"",
     env: Mapping[str, str] | None = None,
     pass_fds: Collection[int] = (),
+    keep: int = KEPT,
 ) -> Completed:
     """Run a program to its end and keep the tail of what it says.
 
-    `ok` are the statuses that are answers; `timeout` is in seconds.
+    `ok` are the statuses that are answers; `timeout` is in seconds, `keep` in bytes of stdout.
 
     :raises CommandError: if it ended with another status.
     :raises CommandTimeout: if it did not end in time; its process group was killed.
@@ -144,12 +149,18 @@ def run(
     """
     env = environment() if env is None else env
     process = spawn(argv, stdio=STDIO, env=env, pass_fds=pass_fds)
-    out, err = Tail(first=HEAD), Tail(first=HEAD)
+    out, err = Tail(limit=keep, first=HEAD), Tail(first=HEAD)
     try:
         status = relay(process, stdin=Feed(stdin), stdout=out, stderr=err, timeout=timeout)
     except TimeoutError:
         raise CommandTimeout(argv, timeout or 0, both(bytes(out), bytes(err))) from None
-    done = Completed(argv=tuple(argv), status=status, stdout=bytes(out), stderr=bytes(err))
+    done = Completed(
+        argv=tuple(argv),
+        status=status,
+        stdout=bytes(out),
+        stderr=bytes(err),
+        is_cut=out.is_cut,
+    )
     if status not in ok:
         raise CommandError(argv, status, done.output)
     return done
@@ -266,8 +277,8 @@ def exit_status(returncode: int) -> int:
 
 
 def last_lines(text: str, count: int = 20) -> str:
-    """The last lines of a tool's output, as evidence."""
-    return "\n".join(text.rstrip().splitlines()[-count:])
+    """The last lines of a tool's output, as evidence; long ones are cut."""
+    return "\n".join(line[:LONGEST] for line in text.rstrip().splitlines()[-count:])
 
 
 def file_end(path: Path, limit: int = KEPT) -> str:

@@ -32,13 +32,21 @@ class Tail:
     data: bytearray = field(default_factory=bytearray)
     head: bytes = b""
     """What came first, once that is forgotten."""
+    given: int = 0
+    """Bytes that it was given so far."""
 
     def __call__(self, chunk: bytes) -> None:
         """Take a chunk, and forget what is older than the limit."""
+        self.given += len(chunk)
         self.data += chunk
         if len(self.data) > 2 * self.limit:
             self.head = self.head or bytes(self.data[: self.first])
             del self.data[: -self.limit]
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether its bytes are not all that it was given."""
+        return self.given > self.limit
 
     def __bytes__(self) -> bytes:
         tail = bytes(self.data[-self.limit :])

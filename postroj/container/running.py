@@ -74,8 +74,11 @@ class Running:
         timeout: float | None = None,
         stdin: bytes = b"",
         env: dict[str, str] | None = None,
+        keep: int = process.KEPT,
     ) -> process.Completed:
         """Run a command in the guest to its end and keep the tail of what it says.
+
+        `keep` are the bytes of its stdout that are kept.
 
         :raises CommandError: if it ended with a status that is not in `ok`.
         :raises CommandTimeout: if it did not end within `timeout` seconds.
@@ -90,6 +93,7 @@ class Running:
                 timeout=timeout,
                 stdin=stdin,
                 env=execute.ENVIRONMENT,
+                keep=keep,
             )
         except CommandError as error:
             if self._took(error.status):

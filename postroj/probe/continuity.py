@@ -36,13 +36,16 @@ def compare(
 ) -> Iterator[CheckResult]:
     """Complete answers about units as they come; then blame units that nobody asked about."""
     compared: set[str] = set()
-    for answer in answers:
-        name = unit_name(answer.subject)
-        if answer.kind is not CheckKind.UNIT or name not in before:
-            yield answer
-            continue
-        compared |= {name, *before[name].names}
-        yield completed(answer, before[name], look(guest, name), step)
+    for bunch in _bunches(answers):
+        known = {unit_name(a.subject) for a in bunch if a.kind is CheckKind.UNIT} & before.keys()
+        present = remember(guest, sorted(known))
+        for answer in bunch:
+            name = unit_name(answer.subject)
+            if answer.kind is not CheckKind.UNIT or name not in known:
+                yield answer
+                continue
+            compared |= {name, *before[name].names}
+            yield completed(answer, before[name], present.get(name) or look(guest, name), step)
     rest = {state.name: state for name, state in before.items() if name not in compared}
     for now in look_all(guest, sorted(rest)):
         if now.name in rest and (trouble := change(rest[now.name], now, step)):
@@ -54,6 +57,17 @@ def compare(
                 seconds=0,
                 discovered=True,
             )
+
+
+def _bunches(answers: Iterable[CheckResult]) -> Iterator[list[CheckResult]]:
+    """Keep skips until another answer comes: a package may have thousands of idle units."""
+    bunch = []
+    for answer in answers:
+        bunch.append(answer)
+        if answer.outcome is not Outcome.SKIP:
+            yield bunch
+            bunch = []
+    yield bunch
 
 
 def completed(

@@ -11,7 +11,7 @@ from postroj.model import CheckKind, Discovery, Listener
 from postroj.probe import operations, payload, snapshot, sockets
 from postroj.probe.connect import destination
 from postroj.probe.question import Question
-from postroj.probe.unitstate import is_template, look_all, template_of, unit_name
+from postroj.probe.unitstate import is_template, look_all, slices, template_of, unit_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -117,10 +117,11 @@ def discover(
 
 
 def _declared(guest: Guest, brought: Payload) -> set[str]:
-    if not brought.sysusers:
-        return set()
-    text = guest.run(["cat", "--", *brought.sysusers], ok=range(256), timeout=30).text
-    return payload.declared(text)
+    found = set()
+    for paths in slices(brought.sysusers):
+        text = guest.run(["cat", "--", *paths], ok=range(256), timeout=30).text
+        found |= payload.declared(text)
+    return found
 
 
 def candidates(brought: Payload, before: Snapshot, after: Snapshot) -> list[str]:
@@ -167,11 +168,14 @@ def questions(
                 note="" if is_own else "it came with a dependency",
             )
             found.append(question)
+    made: dict[str, list[str]] = {}
+    for state in states:
+        made.setdefault(template_of(state.name), []).append(state.name)
     for name in brought.units:
         if not is_template(name) or after.unit_files.get(name) == "alias":
             continue
-        made = [state.name for state in states if template_of(state.name) == name]
-        reason = f"a template, of which it has made {', '.join(made)}" if made else "a template"
+        instances = ", ".join(made.get(name, []))
+        reason = f"a template, of which it has made {instances}" if instances else "a template"
         found.append(Question(kind=CheckKind.UNIT, subject=name, is_found=True, skip=reason))
     return sorted(found, key=lambda question: (bool(question.skip), question.subject))
 

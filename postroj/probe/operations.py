@@ -9,17 +9,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from postroj.container import limits
-from postroj.errors import CommandTimeout, GuestLost
+from postroj.errors import CommandTimeout, GuestError, GuestLost
 from postroj.model import Outcome
 from postroj.probe.managers.base import Blame
 from postroj.probe.managers.causes import KILLED
+from postroj.process import last_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from postroj.container.guest import Guest
     from postroj.probe.managers.base import PackageFacts, PackageManager, Query
     from postroj.probe.package import PackageFile
+    from postroj.process import Completed
 
 Answer = TypeVar("Answer")
 
@@ -31,10 +33,32 @@ ANSWERS = range(100)
 PATIENCE = 30.0
 """Seconds for a question, which needs no network."""
 
+WHOLE = 16 << 20
+"""Bytes of an answer that is of no use in parts: the files of a package, 100000 of them."""
+
 
 def ask(guest: Guest, query: Query[Answer]) -> Answer:
     """Ask the package manager a question; what it cannot answer reads as nothing."""
-    return query.read(guest.run(query.argv, ok=STATUSES, timeout=PATIENCE).text)
+    return query.read(whole(guest, query.argv, ok=STATUSES, timeout=PATIENCE).text)
+
+
+def whole(
+    guest: Guest,
+    argv: Sequence[str],
+    *,
+    ok: Collection[int] = (0,),
+    timeout: float,
+    stdin: bytes = b"",
+) -> Completed:
+    """Run a command whose output is of use as a whole only; the largest packages have long lists.
+
+    :raises GuestError: if it prints more than `WHOLE`.
+    """
+    done = guest.run(argv, ok=ok, timeout=timeout, stdin=stdin, keep=WHOLE)
+    if done.is_cut:
+        message = f"'{argv[0]}' printed more than {WHOLE >> 20} MiB in the guest"
+        raise GuestError(message)
+    return done
 
 
 def perform(
@@ -105,7 +129,7 @@ def look(
         fact = query.read(done.text)
         if done.status or not fact.name:
             sentence = f"'{package.name}' is no complete package"
-            return Blame(outcome=Outcome.FAIL, sentence=sentence, evidence=done.output)
+            return Blame(outcome=Outcome.FAIL, sentence=sentence, evidence=last_lines(done.output))
         if fact.architecture not in possible:
             sentence = f"'{package.name}' is for {fact.architecture}, the guest is {possible[0]}"
             return Blame(outcome=Outcome.FAIL, sentence=sentence, evidence="")

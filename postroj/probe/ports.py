@@ -9,7 +9,9 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
+import threading
 import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -22,7 +24,7 @@ from postroj.model import Outcome
 from postroj.probe import sockets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from postroj.probe.deadline import Deadline
 
@@ -34,6 +36,9 @@ SCHEMES = {"tcp": None, "udp": None, "http": 80, "https": 443}
 """Schemes of `--check-network`, with their default ports."""
 
 BODY_LIMIT = 1 << 20
+
+SHOWN = 20
+"""So many sockets are named."""
 
 PRINTED = "/?&=%:@+,;~!$'()*"
 """What of a path and a query is sent as it is."""
@@ -140,8 +145,12 @@ def _ask_http(expected: Expectation, where: Endpoint, timeout: float) -> str:
     else:
         connection = http.client.HTTPConnection(where.host, where.port, timeout=timeout)
     try:
-        connection.request("GET", where.path, headers={"User-Agent": f"postroj/{__version__}"})
-        with connection.getresponse() as reply:
+        connection.connect()
+        line: socket.socket = connection.sock
+        with _at_most(timeout, line):
+            connection.request("GET", where.path, headers={"User-Agent": f"postroj/{__version__}"})
+            reply = connection.getresponse()
+        with reply, _at_most(2 * timeout, line):  # a body that never ends is cut before
             status, body = reply.status, _read(reply, timeout).decode(errors="replace")
     finally:
         connection.close()
@@ -153,6 +162,35 @@ def _ask_http(expected: Expectation, where: Endpoint, timeout: float) -> str:
         message = f"status {status}, but '{expected.body}' is not in the body {body[:80]!r}"
         raise NoAnswer(message)
     return f"status {status}"
+
+
+@contextmanager
+def _at_most(seconds: float, line: socket.socket) -> Iterator[None]:
+    """Hang up after so many seconds: a socket's own time-out begins anew with each byte.
+
+    :raises TimeoutError: if that was necessary.
+    """
+    late = threading.Event()
+
+    def hang_up() -> None:
+        late.set()
+        with suppress(OSError):  # the other side was faster
+            socket.socket.shutdown(line, socket.SHUT_RDWR)  # that of TLS disturbs a reader
+
+    timer = threading.Timer(seconds, hang_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except (OSError, http.client.HTTPException):
+        if not late.is_set():
+            raise
+    finally:
+        timer.cancel()
+        timer.join()
+    if late.is_set():
+        message = "timed out"
+        raise TimeoutError(message)
 
 
 def _read(reply: http.client.HTTPResponse, timeout: float) -> bytes:
@@ -185,10 +223,14 @@ def _instead(leader: int, where: Endpoint) -> str:
     kind = "udp" if where.scheme == "udp" else "tcp"
     holders = {socket.entry: socket for socket in sockets.listening(leader)}
     found = [entry for entry in sorted(sockets.tables(leader)) if entry.protocol == kind]
-    shown = ", ".join(_whose(entry, holders) for entry in found)
-    evidence = f"{kind} sockets that listen in the guest: {shown or 'none'}"
-    beside = ", ".join(_whose(entry, holders) for entry in found if entry.port == where.port)
+    evidence = f"{kind} sockets that listen in the guest: {_listed(found, holders) or 'none'}"
+    beside = _listed([entry for entry in found if entry.port == where.port], holders)
     return f"on that port listens {beside}\n{evidence}" if beside else evidence
+
+
+def _listed(found: Sequence[sockets.Entry], holders: dict[sockets.Entry, sockets.Socket]) -> str:
+    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return ", ".join(_whose(entry, holders) for entry in found[:SHOWN]) + more
 
 
 def _whose(entry: sockets.Entry, holders: dict[sockets.Entry, sockets.Socket]) -> str:

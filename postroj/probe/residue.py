@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from postroj.container import inside
 from postroj.model import CheckKind, Manager, Outcome
-from postroj.probe import snapshot
+from postroj.probe import operations, snapshot
 from postroj.probe.question import Question
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from postroj.container.guest import Guest
     from postroj.probe.checks import Answer
@@ -165,15 +165,16 @@ class Residue:
         users = snapshot.take(self._guest).users - self._before.users
         words |= users - self._claimed(users)
         if has_company:
-            left = {path for path in left if self._is_own(path, words) or self._is_lost(path)}
+            own = self._own.paths - self._before.names - {"/"}
+            left = attributed(left, own, words) | {path for path in left if self._is_lost(path)}
         tops = outermost(left)
         claimed = self._claimed(tops) if has_company else set()
         tops = [path for path in tops if path not in claimed]
         if not tops:
             return Outcome.PASS, "none"
         lines = [self._described(path, left) for path in tops[:SHOWN]]
-        more = [f"and {len(tops) - SHOWN} more"] if len(tops) > SHOWN else []
-        return Outcome.FAIL, "\n".join([f"left behind: {count(len(tops))}", *lines, *more])
+        sentence = f"left behind: {count(len(tops))}"
+        return Outcome.FAIL, "\n".join([sentence, *lines, *more(tops)])
 
     def ask_users(self) -> Answer:
         """Name the users that were left, which is no failure.
@@ -191,7 +192,7 @@ class Residue:
         own = sorted(line for line in new if _diverter(line) in {*packages, ""})
         if not own:
             return Outcome.PASS, "none"
-        return Outcome.FAIL, "\n".join(["left behind", *own[:SHOWN]])
+        return Outcome.FAIL, "\n".join(["left behind", *own[:SHOWN], *more(own)])
 
     def ask_links(self) -> Answer:
         """Name links of enabled units that lead nowhere any more."""
@@ -199,7 +200,8 @@ class Residue:
         left = sorted(path for path in new if UNIT_LINK.fullmatch(path) and self._dangles(path))
         if not left:
             return Outcome.PASS, "none"
-        return Outcome.FAIL, "\n".join(["links to units that are gone", *left])
+        lines = ["links to units that are gone", *left[:SHOWN], *more(left)]
+        return Outcome.FAIL, "\n".join(lines)
 
     def _unowned(self, paths: Collection[str]) -> set[str]:
         """Those that no installed package has."""
@@ -208,7 +210,7 @@ class Residue:
         plain = sorted(path for path in paths if "\n" not in path)
         text = b"".join(os.fsencode(path) + b"\n" for path in plain)
         argv = ["sh", "-c", UNOWNED % LISTS[self._manager]]
-        said = self._guest.run(argv, stdin=text, timeout=60).stdout
+        said = operations.whole(self._guest, argv, stdin=text, timeout=60).stdout
         return {os.fsdecode(line) for line in said.split(b"\n") if line}
 
     def _claimed(self, names: Collection[str]) -> set[str]:
@@ -217,19 +219,14 @@ class Residue:
             return set()
         text = "".join(f"{name}\n" for name in sorted(names) if "\n" not in name)
         argv = ["sh", "-c", CLAIMED % SCRIPTS[self._manager]]
-        said = self._guest.run(argv, stdin=os.fsencode(text), ok=range(256), timeout=60).stdout
-        return {os.fsdecode(line) for line in said.split(b"\n") if line}
-
-    def _is_own(self, path: str, words: Iterable[str]) -> bool:
-        below = any(f"{path}/".startswith(f"{parent}/") for parent in self._new_own())
-        return below or any(word in path for word in words)
+        said = operations.whole(
+            self._guest, argv, stdin=os.fsencode(text), ok=range(256), timeout=60
+        )
+        return {os.fsdecode(line) for line in said.stdout.split(b"\n") if line}
 
     def _is_lost(self, path: str) -> bool:
         """Whether it is an alternative whose program is gone, whatever its name is."""
         return path.startswith("/etc/alternatives/") and self._dangles(path)
-
-    def _new_own(self) -> Iterable[str]:
-        return self._own.paths - self._before.names - {"/"}
 
     def _described(self, path: str, left: Collection[str]) -> str:
         inner = sum(other.startswith(f"{path}/") for other in left)
@@ -247,6 +244,24 @@ class Residue:
         return False
 
 
+def attributed(paths: Iterable[str], own: Collection[str], words: Iterable[str]) -> set[str]:
+    """Those that lie in one of `own`, or bear one of the words: `at` is in `at.log`, not `data`."""
+    known = "|".join(re.escape(word) for word in words if word)
+    bearing = re.compile(rf"(?<![A-Za-z0-9])(?:{known})(?![A-Za-z0-9])")
+    return {
+        path
+        for path in paths
+        if any(place in own for place in _way(path)) or (known and bearing.search(path))
+    }
+
+
+def _way(path: str) -> Iterator[str]:
+    """A path, and the folders in which it lies, but `/`."""
+    while path:
+        yield path
+        path = path.rpartition("/")[0]
+
+
 def outermost(paths: Collection[str]) -> list[str]:
     """Those of the paths that lie in no other one, sorted."""
     tops: list[str] = []
@@ -259,6 +274,11 @@ def outermost(paths: Collection[str]) -> list[str]:
 def _diverter(line: str) -> str:
     """Return who has made a diversion; '' if that was not said (a local one)."""
     return line.rpartition(" by ")[2] if line.startswith("diversion of ") else ""
+
+
+def more(texts: Sequence[str]) -> list[str]:
+    """Say how many of the texts are not shown; nothing if all are."""
+    return [f"and {len(texts) - SHOWN} more"] if len(texts) > SHOWN else []
 
 
 def count(number: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from postroj.probe import sockets
+from postroj.probe import operations, sockets
 
 if TYPE_CHECKING:
     from postroj.container.guest import Guest
@@ -40,7 +40,7 @@ def take(guest: Guest) -> Snapshot:
 
     :raises CommandError: if it is broken.
     """
-    text = guest.run(["sh", "-c", SCRIPT], timeout=60).stdout.decode(errors="replace")
+    text = operations.whole(guest, ["sh", "-c", SCRIPT], timeout=60).stdout.decode(errors="replace")
     return read(text, tuple(sockets.listening(guest.leader)))
 
 

@@ -8,6 +8,7 @@ from postroj.model import Outcome
 from postroj.probe import knock, sockets
 from postroj.probe.judge import Verdict, failed, passed, unloaded, watch
 from postroj.probe.unitstate import look_all, unit_name, unmet
+from postroj.process import last_lines
 
 if TYPE_CHECKING:
     from postroj.container.guest import Guest
@@ -75,6 +76,7 @@ def ask_script(guest: Guest, path: str) -> str:
 
 
 def journal(guest: Guest, name: str) -> str:
-    """Return the last lines of a unit's journal."""
+    """Return the last lines of a unit's journal; an entry may have many lines, and long ones."""
     argv = ["journalctl", f"--unit={name}", f"--lines={JOURNAL_LINES}", "--no-pager", "--quiet"]
-    return guest.run([*argv, "--output=short"], ok=(0, 1), timeout=30).text
+    text = guest.run([*argv, "--output=short"], ok=(0, 1), timeout=30).text
+    return last_lines(text, 5 * JOURNAL_LINES)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from postroj.container.guest import Guest
 
@@ -65,6 +65,8 @@ BEFORE_START = {
 """Statuses of the manager itself, where it could not start a program: systemd.exec(5)."""
 NEVER = ("", "0", "n/a", "infinity")
 """How a timer says that there is no such moment."""
+SLICE = 200
+"""So many names a command gets: a package may bring thousands, and argv and output have limits."""
 LISTEN = re.compile(r"(?P<address>.+) \((?P<kind>\w+)\)")
 
 
@@ -219,10 +221,13 @@ def look(guest: Guest, name: str) -> UnitState:
 
 def look_all(guest: Guest, names: Sequence[str]) -> list[UnitState]:
     """Ask about many units at once, in their order; templates cannot be asked about."""
-    if not names:
-        return []
-    blocks = guest.run(_argv(names), timeout=60).text.split("\n\n")
-    return [parse(block) for block in blocks if block.strip()]
+    texts = [guest.run(_argv(some), timeout=60).text for some in slices(names)]
+    return [parse(block) for text in texts for block in text.split("\n\n") if block.strip()]
+
+
+def slices(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Cut names into as many as one command gets."""
+    return (names[start : start + SLICE] for start in range(0, len(names), SLICE))
 
 
 def _argv(names: Sequence[str]) -> list[str]:

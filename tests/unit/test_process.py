@@ -395,9 +395,22 @@ def test_exit_status() -> None:
     assert [process.exit_status(code) for code in (0, 5, -9, -15)] == [0, 5, 137, 143]
 
 
+def test_what_was_printed_is_whole_or_said_to_be_cut() -> None:
+    argv = ["head", "-c", "2000000", "/dev/zero"]
+    assert process.run(argv).is_cut
+    done = process.run(argv, keep=2_000_000)
+    assert (len(done.stdout), done.is_cut) == (2_000_000, False)
+    assert process.run(argv, keep=1_999_999).is_cut
+
+
 def test_last_lines() -> None:
     assert process.last_lines("1\n2\n3\n\n", 2) == "2\n3"
     assert process.last_lines("") == ""
+
+
+def test_last_lines_are_cut_where_they_are_too_long() -> None:
+    text = "\n".join("x" * 50_000 for _ in range(40))
+    assert process.last_lines(text).splitlines() == ["x" * process.LONGEST] * 20
 
 
 def test_file_tail(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from postroj.model import Outcome
 from postroj.probe.managers.base import Blame
-from postroj.process import last_lines
+from postroj.process import LONGEST, last_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -27,9 +27,6 @@ LATER = "it may be in the middle of an update: try again later"
 SEVERAL = "several packages that need each other: give each with a `--package` of its own"
 SLOW = "is the mirror slow? `--timeout` gives it more time"
 MORE_TIME = "`--timeout` gives it more time"
-
-LONGEST = 2000
-"""Characters of a line; the time that patterns take grows faster than lines do."""
 
 MEMORY = r"MemoryError|Cannot allocate memory|bad_alloc|failed to map segment|Out of memory"
 UNREACHABLE = (
@@ -143,7 +140,10 @@ def unknown(text: str, sentence: str, hint: str = "") -> Blame:
 
 
 def plain(output: str) -> str:
-    """Return an output without what its progress lines had overwritten, and long lines cut."""
+    """Return an output without what its progress lines had overwritten, and long lines cut.
+
+    The time that patterns take grows faster than lines do.
+    """
     lines = (line.rstrip("\r").rpartition("\r")[2] for line in output.split("\n"))
     return "\n".join(line[:LONGEST] for line in lines)
 

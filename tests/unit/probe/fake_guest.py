@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from postroj.errors import CommandError
-from postroj.process import Completed
+from postroj.process import KEPT, Completed, Tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -40,6 +40,7 @@ class FakeGuest:
         timeout: float | None = None,
         stdin: bytes = b"",
         env: dict[str, str] | None = None,
+        keep: int = KEPT,
     ) -> Completed:
         words = tuple(argv)
         with self.lock:
@@ -51,7 +52,11 @@ class FakeGuest:
         status, text = found
         if status not in ok:
             raise CommandError(words, status, text)
-        return Completed(argv=words, status=status, stdout=text.encode(), stderr=b"")
+        tail = Tail(limit=keep)
+        tail(text.encode())
+        return Completed(
+            argv=words, status=status, stdout=bytes(tail), stderr=b"", is_cut=tail.is_cut
+        )
 
     def require(self) -> None: ...
 

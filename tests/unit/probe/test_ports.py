@@ -8,6 +8,7 @@ import re
 import socket
 import threading
 import time
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -141,6 +142,50 @@ class TestHttp:
     def test_no_proxy_is_asked(self, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
         assert ask(f"{server}/text", Expectation()) == "status 200"
+
+
+def drip(listener: socket.socket, beginning: bytes, end: bytes) -> None:
+    """Answer one request a byte at a time, and after some seconds at once."""
+    peer, _ = listener.accept()
+    with peer, suppress(OSError):
+        peer.recv(1000)
+        peer.sendall(beginning)
+        for _ in range(100):
+            time.sleep(0.05)
+            peer.sendall(b"x")
+        peer.sendall(end)
+
+
+class TestDrips:
+    """A byte within each time-out of the socket keeps it waiting; all of it has a time-out, too."""
+
+    @pytest.mark.parametrize(
+        ("beginning", "end"),
+        [
+            (b"HTTP/1.1 200 ", b"\r\n\r\n"),
+            (b"HTTP/1.1 200 OK\r\nName: ", b"\r\n\r\n"),
+            (
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;",
+                b"\r\na\r\n0\r\n\r\n",
+            ),
+        ],
+    )
+    def test_it_is_not_waited_for(self, beginning: bytes, end: bytes) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            thread = threading.Thread(target=drip, args=(listener, beginning, end))
+            thread.start()
+            with pytest.raises(TimeoutError, match="timed out"):
+                ask(f"http://127.0.0.1:{listener.getsockname()[1]}/", Expectation(), timeout=0.3)
+            thread.join()
+
+    def test_a_body_that_never_ends_is_judged_by_what_came(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            head = b"HTTP/1.1 200 OK\r\n\r\nwelcome"
+            thread = threading.Thread(target=drip, args=(listener, head, b""))
+            thread.start()
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+            assert ask(url, Expectation(body="welcome"), timeout=0.3) == "status 200"
+            thread.join()
 
 
 def talk(reply: bytes) -> Callable[[socket.socket], None]:

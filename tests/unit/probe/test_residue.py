@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from postroj.errors import GuestLost
-from postroj.probe.residue import DEEPEST, EXCUSED, count, names, outermost
+from postroj.probe.residue import DEEPEST, EXCUSED, attributed, count, names, outermost
 from tests.unit.probe.fake_guest import FakeGuest, as_guest
 
 if TYPE_CHECKING:
@@ -59,6 +59,41 @@ def test_excused(path: str) -> None:
 def test_what_lies_in_a_folder_that_is_left_is_not_named() -> None:
     left = {"/a/b", "/a", "/a-b", "/a/b/c", "/ab", "/c/d/e"}
     assert outermost(left) == ["/a", "/a-b", "/ab", "/c/d/e"]
+
+
+@pytest.mark.parametrize(
+    ("word", "path"),
+    [
+        ("at", "/var/spool/at"),
+        ("at", "/var/log/at.log"),
+        ("bc", "/etc/default/bc-2"),
+        ("redis-server", "/etc/redis-server"),
+        ("g++", "/etc/g++.conf"),
+        ("jq", "/srv/old_jq_state"),
+    ],
+)
+def test_it_bears_a_name_of_the_package(word: str, path: str) -> None:
+    assert attributed({path}, (), [word, "other"]) == {path}
+
+
+@pytest.mark.parametrize(
+    ("word", "path"),
+    [
+        ("at", "/var/lib/data/x"),
+        ("bc", "/etc/abcd"),
+        ("jq", "/usr/share/jquery"),
+        ("x.y", "/etc/x-y"),
+        ("", "/var/lib/other"),
+    ],
+)
+def test_it_bears_none(word: str, path: str) -> None:
+    assert attributed({path}, (), [word]) == set()
+    assert attributed({path}, (), []) == set()
+
+
+def test_it_lies_in_a_folder_of_the_package() -> None:
+    left = {"/opt/x", "/opt/x/y/z", "/opt/x-2/y", "/opt"}
+    assert attributed(left, {"/opt/x", "/srv"}, []) == {"/opt/x", "/opt/x/y/z"}
 
 
 def test_a_count() -> None:

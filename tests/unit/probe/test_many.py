@@ -1,0 +1,109 @@
+"""What a package brings by the thousands: no command gets more of it than fits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from postroj.errors import GuestError
+from postroj.model import CheckKind, CheckResult, Outcome, StepName
+from postroj.probe import complaints, continuity, discover, operations
+from postroj.probe.managers.base import Query
+from postroj.probe.payload import Payload
+from postroj.probe.unitstate import look_all
+from tests.unit.probe.fake_guest import Answer, FakeGuest, as_guest
+
+COUNT = 5001
+ROOM = 64 << 10
+"""Bytes of argv; each command takes less."""
+
+
+def room_of(argv: tuple[str, ...]) -> int:
+    return sum(len(word) + 1 for word in argv)
+
+
+def show(argv: tuple[str, ...]) -> Answer:
+    names = argv[argv.index("--") + 1 :]
+    return 0, "\n\n".join(f"Id={name}\nLoadState=loaded" for name in names)
+
+
+def test_states_of_units_come_whole_and_in_their_order() -> None:
+    names = [f"{number:0240}.service" for number in range(COUNT)]
+    guest = FakeGuest(show)
+    assert [state.name for state in look_all(as_guest(guest), names)] == names
+    assert max(map(room_of, guest.ran)) < ROOM
+    assert len(guest.ran) == 26
+
+
+def test_nothing_is_asked_about_no_unit() -> None:
+    guest = FakeGuest(show)
+    assert look_all(as_guest(guest), []) == []
+    assert guest.ran == []
+
+
+def test_errors_in_the_journal_of_many_units() -> None:
+    def said(argv: tuple[str, ...]) -> Answer:
+        units = [word for word in argv if word.startswith("--unit=")]
+        return 0, f"{units[0]}: no\n" if units[0].endswith("200.service") else ""
+
+    passed = [
+        CheckResult(
+            kind=CheckKind.UNIT,
+            subject=f"{number:0240}.service",
+            outcome=Outcome.PASS,
+            reason="",
+            seconds=0,
+        )
+        for number in range(COUNT)
+    ]
+    guest = FakeGuest(said)
+    *same, told = complaints.tell(as_guest(guest), passed, 0)
+    assert same == passed
+    assert max(map(room_of, guest.ran)) < ROOM
+    assert told.reason.startswith("5 lines, which is no failure\n")
+
+
+def test_all_files_of_a_large_package_are_known() -> None:
+    paths = [f"/usr/share/x/{number:0100}" for number in range(50_000)]
+    listing = "".join(f"{path}\n" for path in paths)
+    guest = FakeGuest(lambda argv: (0, listing))
+    query = Query(argv=("list",), read=str.split)
+    assert operations.ask(as_guest(guest), query) == paths
+
+
+def test_half_an_answer_is_none() -> None:
+    guest = FakeGuest(lambda argv: (0, "x\n" * operations.WHOLE))
+    query = Query(argv=("list", "x"), read=str.split)
+    with pytest.raises(GuestError, match="'list' printed more than 16 MiB in the guest"):
+        operations.ask(as_guest(guest), query)
+
+
+def test_idle_units_are_compared_together() -> None:
+    def unit(number: int) -> CheckResult:
+        outcome = Outcome.PASS if number in (7, 4000) else Outcome.SKIP
+        return CheckResult(
+            kind=CheckKind.UNIT, subject=f"{number}.service", outcome=outcome, reason="", seconds=0
+        )
+
+    answers = [unit(number) for number in range(COUNT)]
+    guest = FakeGuest(show)
+    before = continuity.remember(as_guest(guest), [answer.subject for answer in answers])
+    # what ran before, and does not now, is a failure, skip or not
+    states = {name: replace(state, active="active", main_pid=7) for name, state in before.items()}
+    guest.ran.clear()
+    found = list(continuity.compare(as_guest(guest), answers, states, StepName.REINSTALL))
+    assert [answer.subject for answer in found] == [answer.subject for answer in answers]
+    assert {answer.outcome for answer in found} == {Outcome.FAIL}
+    assert len(guest.ran) < 30
+
+
+def test_accounts_that_many_files_declare() -> None:
+    def cat(argv: tuple[str, ...]) -> Answer:
+        return 0, "".join(f"u {path[-9:-5]} -\n" for path in argv[2:])
+
+    files = tuple(f"/usr/lib/sysusers.d/{number:0200}.conf" for number in range(COUNT))
+    guest = FakeGuest(cat)
+    found = discover._declared(as_guest(guest), Payload(sysusers=files))
+    assert found == {f"{number:04}" for number in range(COUNT)}
+    assert max(map(room_of, guest.ran)) < ROOM

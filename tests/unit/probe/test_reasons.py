@@ -1,0 +1,62 @@
+"""How long a reason may get, whatever a guest has to say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from postroj.model import Manager, Outcome
+from postroj.probe import operations, ports, residue, sockets, units
+from postroj.probe.formats import Format
+from postroj.probe.gone import Belongings
+from postroj.probe.managers import manager_of
+from postroj.probe.managers.base import Blame
+from postroj.probe.package import PackageFile
+from postroj.process import LONGEST
+from tests.unit.probe.fake_guest import FakeGuest, as_guest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+FLOOD = "\n".join("x" * 5000 for _ in range(200))
+NOTHING = frozenset[str]()
+
+
+def test_a_package_that_cannot_be_read(tmp_path: Path) -> None:
+    guest = FakeGuest(lambda argv: (2 if "dpkg-deb" in argv else 0, FLOOD))
+    file = PackageFile(path=tmp_path / "x.deb", format=Format.DEB)
+    found = operations.look(as_guest(guest), manager_of(Manager.APT), [file])
+    assert isinstance(found, Blame)
+    assert found.evidence.splitlines() == ["x" * LONGEST] * 20
+
+
+def test_the_journal_of_a_unit() -> None:
+    told = units.journal(as_guest(FakeGuest(lambda argv: (0, FLOOD))), "x.service")
+    assert told.splitlines() == ["x" * LONGEST] * 100
+
+
+def test_sockets_beside_the_one_that_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = {sockets.Entry(protocol="tcp", address="[::]", port=port) for port in range(1, 3001)}
+    monkeypatch.setattr(sockets, "tables", lambda leader: entries)
+    monkeypatch.setattr(sockets, "listening", lambda leader: [])
+    beside, evidence = ports._instead(1, ports.endpoint("tcp://localhost:3000")).splitlines()
+    assert beside == "on that port listens [::]:3000"
+    assert evidence.startswith("tcp sockets that listen in the guest: [::]:1, [::]:2, ")
+    assert evidence.endswith(", [::]:20 and 2980 more")
+
+
+def test_links_that_lead_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    links = {f"/etc/systemd/system/a.wants/{number:04}.service" for number in range(3000)}
+    monkeypatch.setattr(residue, "names", lambda leader: frozenset(links))
+    monkeypatch.setattr(residue.Residue, "_dangles", lambda self, path: True)
+    before = residue.Inventory(names=NOTHING, users=NOTHING, diversions=NOTHING)
+    guest = as_guest(FakeGuest(lambda argv: (0, "")))
+    left = residue.Residue(guest, None, before, Belongings(units=NOTHING, paths=NOTHING))
+    outcome, reason = left.ask_links()
+    assert outcome is Outcome.FAIL
+    assert reason.splitlines() == [
+        "links to units that are gone",
+        *sorted(links)[:20],
+        "and 2980 more",
+    ]
