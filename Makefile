@@ -33,7 +33,7 @@ selftest: $(VENV)/ready host
 	$(AS_ROOT) $(BIN)/postroj selftest
 
 test: test-packages lint docs host
-	$(AS_ROOT) $(BIN)/pytest -p no:cacheprovider -n $(workers) --dist loadgroup tests/unit tests/cli tests/integration
+	$(AS_ROOT) $(BIN)/pytest -p no:cacheprovider -n $(workers) --dist loadfile tests/unit tests/cli tests/integration
 	$(AS_ROOT) $(BIN)/pytest -p no:cacheprovider tests/leftovers
 
 lint: $(VENV)/ready-for-tests

@@ -178,7 +178,8 @@ class _Walk:
             if self._plan.discover and name is self._played and not self._lost:
                 self._play_administrator(name)
                 step = replace(step, checks=tuple(self._told))
-            self._guest.require()
+            if not self._lost:
+                self._guest.require()
         except (GuestLost, CommandError) as error:
             if isinstance(error, CommandTimeout):  # which may be the host
                 raise

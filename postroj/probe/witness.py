@@ -8,13 +8,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from postroj.errors import GuestError, PostrojError
 from postroj.probe.evidence import Collector, ending, units_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from postroj.container.guest import Guest
-    from postroj.errors import PostrojError
     from postroj.model import Evidence, Image, StepResult
 
 Visit = Callable[["Guest", str], None]
@@ -76,6 +76,9 @@ class Witness:
     def _let_in(self, sentence: str) -> None:
         if self._visit and not self._guest.has_ended():
             self._visit(self._guest, f"{self._image.name}: {sentence}")
+            if self._guest.has_ended():
+                message = "the guest ended while the shell was open"
+                raise GuestError(message)
 
 
 def culprit(step: StepResult) -> str:

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from postroj.model import CheckResult, Discovery
 
-pytestmark = pytest.mark.xdist_group("discover")  # what they share is made once
-
 PASS, FAIL, SKIP = Outcome.PASS, Outcome.FAIL, Outcome.SKIP
 
 SERVER = (

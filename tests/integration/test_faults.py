@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["bare"]
 
-pytestmark = pytest.mark.xdist_group("faults")  # what they share is made once
-
 PASS, FAIL = Outcome.PASS, Outcome.FAIL
 INSTALL, REINSTALL, UPGRADE = StepName.INSTALL, StepName.REINSTALL, StepName.UPGRADE
 REBOOT, REMOVE, PURGE = StepName.REBOOT, StepName.REMOVE, StepName.PURGE
@@ -63,7 +61,7 @@ mkdir -p /var/lib/NAME
 systemd-tmpfiles --create NAME.conf
 deb-systemd-helper enable NAME.service >/dev/null
 systemctl daemon-reload
-systemctl is-enabled --quiet NAME.service || exit 0
+[ -z "$2" ] || systemctl is-enabled --quiet NAME.service || exit 0
 systemctl --no-block restart NAME.service || :
 """
 PRERM = """\

@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 
 __all__ = ["bare"]
 
-pytestmark = pytest.mark.xdist_group("hostile")  # what they share is made once
-
 MEMORY = 200 << 10
 """KiB that postroj itself may take."""
 TIMEOUT = 15

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
     from postroj.probe.managers.base import PackageFacts, PackageManager
 
-pytestmark = pytest.mark.xdist_group("managers")  # what they share is made once
-
 FAIL, ERROR = Outcome.FAIL, Outcome.ERROR
 TIMEOUT = 60
 LOCAL, GONE = f"file://{GUEST_DIR}/{{0}}/repo", "http://mirror.example/{0}"

@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 
     Once = Callable[[str, Callable[[Path], object]], Path]
 
-pytestmark = pytest.mark.xdist_group("prepare")  # what they share is made once
-
+pytestmark = pytest.mark.integration
 SUPPORT = Path(__file__).parents[1] / "support"
 STATE = ("sh", "-c", "systemctl is-system-running --wait")
 SOMEBODY = 65534

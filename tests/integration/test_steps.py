@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from postroj.container.guest import Guest
     from postroj.model import Image, ProbeResult
 
-pytestmark = pytest.mark.xdist_group("steps")  # what they share is made once
-
 PASS, FAIL, SKIP = Outcome.PASS, Outcome.FAIL, Outcome.SKIP
 INSTALL, REINSTALL, UPGRADE = StepName.INSTALL, StepName.REINSTALL, StepName.UPGRADE
 DOWNGRADE, REBOOT = StepName.DOWNGRADE, StepName.REBOOT

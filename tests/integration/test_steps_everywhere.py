@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from postroj.model import ProbeResult
 
-pytestmark = pytest.mark.xdist_group("steps_everywhere")  # what they share is made once
-
 PASS, FAIL, SKIP = Outcome.PASS, Outcome.FAIL, Outcome.SKIP
 INSTALL, REINSTALL, UPGRADE = StepName.INSTALL, StepName.REINSTALL, StepName.UPGRADE
 DOWNGRADE, REMOVE = StepName.DOWNGRADE, StepName.REMOVE
