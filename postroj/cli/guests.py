@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,12 +16,11 @@ from postroj.errors import ExitStatus, PostrojError, UsageError
 from postroj.model import NetworkMode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
+    from postroj.cli.options import F
     from postroj.container.execute import Command
     from postroj.container.nspawn import Bind
-
-F = TypeVar("F", bound="Callable[..., Any]")
 
 
 class PassingThrough(click.Command):

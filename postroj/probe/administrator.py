@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from postroj.model import CheckKind, Outcome, StepName
-from postroj.probe.continuity import ENABLED
 from postroj.probe.question import Question
-from postroj.probe.unitstate import is_template, look_all
+from postroj.probe.unitstate import ENABLED, is_template, look_all
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from postroj.model import CheckKind, CheckResult, Outcome
-from postroj.probe.unitstate import is_template, look, look_all, unit_name
+from postroj.probe.unitstate import ENABLED, is_template, look, look_all, unit_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from postroj.model import StepName
     from postroj.probe.unitstate import UnitState
 
-ENABLED = ("enabled", "enabled-runtime")
 NOT_ENABLED = ("disabled", "masked", "masked-runtime", "bad")
 
 Units = dict[str, "UnitState"]

@@ -11,7 +11,7 @@ from postroj.model import CheckKind, Discovery, Listener
 from postroj.probe import operations, payload, snapshot, sockets
 from postroj.probe.connect import destination
 from postroj.probe.question import Question
-from postroj.probe.unitstate import is_template, look_all, slices, template_of, unit_name
+from postroj.probe.unitstate import ENABLED, is_template, look_all, slices, template_of, unit_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 APPEARING = (".service", ".socket", ".timer", ".path", ".mount", ".automount", ".swap")
 """Kinds of units that matter, wherever they come from; others must be the package's own."""
 RUNNING = ("active", "activating", "reloading", "deactivating", "failed")
-ENABLED = ("enabled", "enabled-runtime")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -63,6 +63,9 @@ BEFORE_START = {
     "241": "CONFIGURATION_DIRECTORY",
 }
 """Statuses of the manager itself, where it could not start a program: systemd.exec(5)."""
+ENABLED = ("enabled", "enabled-runtime")
+"""States of a unit's file with which it starts by itself."""
+
 NEVER = ("", "0", "n/a", "infinity")
 """How a timer says that there is no such moment."""
 SLICE = 200
