@@ -42,6 +42,11 @@ log = logging.getLogger(__name__)
 LEADER = "X_NSPAWN_LEADER_PID"
 STOP_TIMEOUT = 10.0
 """Seconds for the kernel to end what is in a guest's namespace."""
+SHUTDOWN = "systemd-shutdow"
+"""systemd-shutdown(8), which takes the place of the manager; the kernel keeps 15 bytes of a name.
+
+It waits 90 s for processes that do not heed SIGTERM, as apt-get now and then.
+"""
 
 
 class Guest(Running):
@@ -221,7 +226,7 @@ class Guest(Running):
         try:
             return self.system_state() == "stopping"
         except CommandError:  # its manager is not there any more
-            return self.has_ended(STOP_TIMEOUT)
+            return self.init() == SHUTDOWN or self.has_ended(STOP_TIMEOUT)
 
     def _gone(self, output: str = "") -> GuestError:
         return ending.tell(self._process, self.spec, self.console_tail(), output)

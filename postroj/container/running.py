@@ -155,6 +155,13 @@ class Running:
     def _proc(self, name: str) -> str:
         return Path(f"/proc/{self.leader}/{name}").read_text()
 
+    def init(self) -> str:
+        """Name of what runs as its PID 1, proc_pid_comm(5); '' if it has ended."""
+        try:
+            return self._proc("comm").rstrip("\n")
+        except (FileNotFoundError, ProcessLookupError):
+            return ""
+
     def has_ended(self, patience: float = 0) -> bool:
         """Whether the guest is gone, or within `patience` seconds: powered off, crashed, killed."""
         ended, _, _ = select.select([self._pidfd], [], [], patience)

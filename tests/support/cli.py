@@ -16,6 +16,14 @@ POSTROJ = [sys.executable, "-m", "postroj"]
 
 DEFAULT_IMAGE = "debian-trixie"
 
+MEASURE = """
+import resource, subprocess, sys
+status = subprocess.call(sys.argv[2:])
+open(sys.argv[1], "w").write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
+sys.exit(status)
+"""
+"""A process is charged with the memory of who forks it, getrusage(2): so a small one does."""
+
 TOOLS = (b"systemd-nspawn", b"pasta", b"pasta.avx2", b"passt.avx2", b"mmdebstrap", b"tar2sqfs")
 
 
@@ -25,6 +33,11 @@ def postroj(*argv: object, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*POSTROJ, *map(str, argv)], check=False, capture_output=True, text=True, **options
     )
+
+
+def measured(peak: Path, *argv: object) -> list[str]:
+    """Return a command that runs postroj, and writes its peak of memory in KiB to a file."""
+    return [sys.executable, "-c", MEASURE, str(peak), *POSTROJ, *map(str, argv)]
 
 
 def start(*argv: object, **options: Any) -> subprocess.Popen[bytes]:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LONG_AGO = "--faked-system-time=20200101T000000"
+LONG_AGO = "--faked-system-time=20200101T000000!"
+"""The `!` lets this clock stand still: a key is not made after what it signs."""
 
 
 @dataclass(frozen=True)
