@@ -47,15 +47,17 @@ def ask(guest: Guest, journey: Journey, step: StepName, active: Sequence[UnitSta
     names = unwanted(active)
     _disable(guest, names)
     if step is StepName.UPGRADE:
-        back = journey.take(StepName.DOWNGRADE)
+        back = journey.take_again(StepName.DOWNGRADE)
         if back.blame:
             mended = journey.take(step)
             _restore(guest, names, [state.name for state in active])
             outcome = Outcome.ERROR if mended.blame else Outcome.SKIP
             return outcome, f"cannot go back to the older version: {back.blame.reason}"
-        _disable(guest, names)  # what the older package does is not under test
     before = look_all(guest, names)
-    done = journey.take(step)
+    if not all(map(is_off, before)):  # what the older package does is not under test
+        _disable(guest, names)
+        before = look_all(guest, names)
+    done = journey.take_again(step)
     if done.blame:
         sentence = f"the {step} does not succeed with {', '.join(names)} disabled"
         return done.outcome, f"{sentence}: {done.blame.reason}"

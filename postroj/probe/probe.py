@@ -152,7 +152,8 @@ class _Walk:
         self._asked: list[Question] = []
         self._own = gone.Belongings(units=frozenset(), paths=frozenset())
         upgrades = StepName.UPGRADE in plan.steps and self._journey.has_upgrade
-        self._played = StepName.UPGRADE if upgrades else StepName.REINSTALL
+        played = StepName.UPGRADE if upgrades else StepName.REINSTALL
+        self._played = played if plan.discover else None
         """The step that is taken once more, as an administrator may meet it."""
         self._since = 0.0
         """When the last step began, by the clock on the wall."""
@@ -175,7 +176,7 @@ class _Walk:
         self._step, self._told = None, []
         try:
             step = self._take(name)
-            if self._plan.discover and name is self._played and not self._lost:
+            if name is self._played and step.done is Outcome.PASS and not self._lost:
                 self._play_administrator(name)
                 step = replace(step, checks=tuple(self._told))
             if not self._lost:

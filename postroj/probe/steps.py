@@ -156,6 +156,22 @@ class Journey:
                 assert_never(step)
         return self._done(blame)
 
+    def take_again(self, step: StepName) -> Done:
+        """Take `reinstall`, `upgrade` or `downgrade`, whose dependencies are there, quickly.
+
+        What does not succeed in that way is taken as if it were for the first time.
+        """
+        there = self._there
+        ways = {StepName.UPGRADE: self._new, StepName.DOWNGRADE: self._old}
+        batch = ways.get(step, there)
+        assert batch
+        quickly = self._bench.manager.exchange(batch.paths)
+        self._timings = {}
+        if quickly and not self._bring(step, quickly, batch):
+            return self._done(None)
+        self._there = there
+        return self.take(step)
+
     def _install(self) -> Blame | None:
         """Install all in one go, with dependencies from the repositories."""
         bench = self._bench

@@ -92,6 +92,12 @@ class PackageManager(Protocol):
     def downgrade(self, paths: Sequence[str]) -> list[str]:
         """Install package files of older versions than are installed."""
 
+    def exchange(self, paths: Sequence[str]) -> list[str] | None:
+        """Install other versions, or the same, of what is installed; dependencies are there.
+
+        None if that is no quicker than `upgrade`, `downgrade` and `reinstall`.
+        """
+
     def remove(self, names: Sequence[str]) -> list[str]:
         """Remove packages, and those that depend on them; never what they depended on."""
 

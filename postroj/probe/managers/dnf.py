@@ -66,6 +66,9 @@ class Dnf:
         """Install older versions."""
         return self._do("downgrade", *paths)
 
+    def exchange(self, paths: Sequence[str]) -> None:
+        """Leave it to the other commands."""
+
     def remove(self, names: Sequence[str]) -> list[str]:
         """Remove; what was a dependency stays, as with the other managers."""
         return self._do("--setopt=clean_requirements_on_remove=0", "remove", *names)

@@ -70,6 +70,9 @@ class Pacman:
         """Install older versions."""
         return self.install(paths)
 
+    def exchange(self, paths: Sequence[str]) -> None:
+        """Leave it to the other commands."""
+
     def remove(self, names: Sequence[str]) -> list[str]:
         """Remove with what depends on it; what was a dependency stays."""
         return [*IN_ORDER, "--remove", "--cascade", *QUIET, "--", *names]

@@ -67,6 +67,9 @@ class Zypper:
         """Install older versions."""
         return self._install("--oldpackage", *paths)
 
+    def exchange(self, paths: Sequence[str]) -> None:
+        """Leave it to the other commands."""
+
     def remove(self, names: Sequence[str]) -> list[str]:
         """Remove; what was a dependency stays."""
         return ["zypper", "--non-interactive", "--no-refresh", "remove", *names]

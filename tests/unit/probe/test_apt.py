@@ -391,6 +391,12 @@ class TestCommands:
         assert argv[:3] == ["apt-get", "--quiet", "--yes"]
         assert "--option=Dpkg::Options::=--force-confold" in argv
 
+    def test_versions_change_places_by_dpkg_alone(self) -> None:
+        argv = Apt().exchange(["/a"])
+        assert argv is not None
+        assert (argv[0], argv[-2:]) == ("dpkg", ["--install", "/a"])
+        assert {"--force-confold", "--force-downgrade"} <= set(argv)
+
     def test_facts(self) -> None:
         query = Apt().describe("/a.deb")
         assert query.argv[-4:] == ("/a.deb", "Package", "Version", "Architecture")

@@ -358,3 +358,20 @@ class TestDiscovery:
         assert (step.checks[0].subject, step.checks[0].discovered) == ("x.service", True)
         assert step.discovered and step.discovered.programs == ("/usr/bin/x",)
         assert ear.told[1].reason == step.reason
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_dpkg_alone_cannot_do_is_left_to_apt(fails: bool) -> None:
+    def answer(argv: tuple[str, ...]) -> Answer:
+        return (1, "dpkg: error") if fails and "--install" in argv else fine(argv)
+
+    guest = FakeGuest(answer)
+    bench = steps.Bench(
+        guest=as_guest(guest), manager=Apt(), timeout=60, begin_part=lambda part: None
+    )
+    journey = steps.Journey(bench, [PACKAGE])
+    journey.take(StepName.INSTALL)
+    del guest.ran[:]
+    assert journey.take_again(StepName.REINSTALL).outcome is Outcome.PASS
+    tools = [words[0] for words in guest.ran if words[0] in ("apt-get", "dpkg")]
+    assert tools == (["dpkg", "apt-get"] if fails else ["dpkg"])
