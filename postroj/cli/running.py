@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -85,7 +86,8 @@ def stop(names: tuple[str, ...], everything: bool) -> None:
             roster.stop(name)
         except PostrojError as error:
             failed.append(error)
-    locking.sweep(paths.cache_dir() / "downloads")  # packages that the guests were shown
+    with suppress(OSError):  # a cache that is only read has none of that
+        locking.sweep(paths.cache_dir() / "downloads")  # packages that the guests were shown
     if failed:
         raise failed[0]
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from postroj.locking import try_lock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from postroj.container.limits import Limits
 
@@ -34,6 +34,11 @@ PATIENCE = 2.0
 PAYLOAD = "/payload"
 """The group that nspawn makes for a guest beside its own, `supervisor`."""
 
+SLICE = "machine.slice"
+"""Where systemd keeps guests, each in a scope of its name, systemd.special(7)."""
+
+V2 = ""
+"""Of the hierarchies in `/proc/PID/cgroup` the one that all controllers share, cgroups(7)."""
 TRACKING = "name=systemd"
 LIMITING = ("memory", "pids")
 """Hierarchies of cgroup v1 in which a guest has a group: to be tracked, and to be limited."""
@@ -42,13 +47,13 @@ LIMITING = ("memory", "pids")
 def hierarchies(mounts: str) -> dict[str, Path]:
     """Mount points of the hierarchies in which guests have groups, by `/proc/PID/cgroup` id.
 
-    `mounts` is the text of `/proc/self/mounts`. '' is cgroup v2, 'name=systemd' its v1 twin.
+    `mounts` is the text of `/proc/self/mounts`. 'name=systemd' is the twin of `V2` in v1.
     """
     found = {}
     for line in mounts.splitlines():
         _, target, kind, options, *_ = line.split(" ")
         if kind == "cgroup2":
-            found[""] = Path(target)
+            found[V2] = Path(target)
         elif kind == "cgroup":
             names = [name for name in (TRACKING, *LIMITING) if name in options.split(",")]
             found |= {name: Path(target) for name in names[:1]}  # it may be there for several
@@ -63,8 +68,8 @@ def mounted() -> dict[str, Path]:
 class Group:
     """The groups of one guest, one in each hierarchy, as long as somebody holds their locks."""
 
-    def __init__(self, name: str, limits: Limits) -> None:
-        """Make the groups `name`.
+    def __init__(self, name: str, limits: Limits, roots: Mapping[str, Path]) -> None:
+        """Make the groups `name` in hierarchies of this host; none where systemd does.
 
         :raises OSError: if this host does not let us.
         """
@@ -75,7 +80,7 @@ class Group:
         """What to write "0" into in order to join it."""
         self.stays = False
         """Whether they are left to those who have their locks from us."""
-        for kind, root in mounted().items():
+        for kind, root in roots.items():
             try:
                 self.descriptors.append(_make(root / name))
             except OSError as error:
@@ -88,17 +93,21 @@ class Group:
             _limit(root / name, limits)
 
     def remove(self) -> None:
-        """Remove them, unless they stay, once the guest's last processes are gone."""
+        """Remove them, unless they stay, once the guest's last processes are gone.
+
+        A scope's is left to systemd, which would wait for ever to hear that it is empty.
+        """
         deadline = time.monotonic() + PATIENCE
-        for folder in () if self.stays else folders(self.name):
-            _remove(folder, deadline)
+        for joined in () if self.stays else self.joins:
+            _remove(joined.parent, deadline)
         while self.descriptors:
             os.close(self.descriptors.pop())
 
 
 def folders(name: str) -> list[Path]:
-    """Return where the groups of a guest are, or would be."""
-    return [root / name for root in mounted().values()]
+    """Return where the groups of a guest are, or would be: made by us, or by systemd."""
+    places = (name, f"{SLICE}/{name}.scope")
+    return [root / place for root in mounted().values() for place in places]
 
 
 def _make(folder: Path) -> int:
@@ -192,7 +201,7 @@ def members(cgroup: str, name: str) -> list[Path]:
     joins = []
     for line in cgroup.splitlines():
         _, controllers, path = line.split(":", 2)
-        if controllers in roots and name in path.split("/"):
+        if controllers in roots and not {name, f"{name}.scope"}.isdisjoint(path.split("/")):
             joins.append(roots[controllers] / path.lstrip("/") / "cgroup.procs")
     return joins
 

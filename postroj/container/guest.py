@@ -23,6 +23,7 @@ from postroj.container import (
     nspawn,
     readiness,
     rundir,
+    scope,
     seed,
 )
 from postroj.container.facts import Facts, write_facts
@@ -104,8 +105,10 @@ class Guest(Running):
         write_facts(self.run_dir, self._facts)
         resolv_conf = network.guest_resolv_conf(self.spec.network)
         seed.write_seed(self.run_dir, self.name, resolv_conf)
+        self._scoped = scope.is_usable()
         try:
-            self._group = cgroup.Group(self.name, self.spec.limits)
+            roots = {} if self._scoped else cgroup.mounted()
+            self._group = cgroup.Group(self.name, self.spec.limits, roots)
         except OSError as error:
             raise HostError(nspawn.CGROUP.failure, evidence=str(error)) from None
         stack.callback(self._group.remove)
@@ -140,11 +143,12 @@ class Guest(Running):
             process.tool(name)
         if self.spec.network is NetworkMode.PRIVATE:
             process.tool("pasta")
+        scope_argv = scope.argv(self.name, self.spec.limits) if self._scoped else []
         layers = [seed.hold(stack, layer) for layer in self.spec.layers]
         env = process.environment(nspawn.ENVIRONMENT | {"NOTIFY_SOCKET": str(run_dir / "notify")})
         with (run_dir / "console").open("wb") as console:
             self._process = process.spawn(
-                nspawn.namespace_argv(script),
+                [*scope_argv, *nspawn.namespace_argv(script)],
                 stdio=(process.PIPE, process.PIPE, console),
                 env=env,
                 pass_fds=[self._claim.descriptor, *group.descriptors, *layers, *self.spec.holds],
@@ -170,7 +174,7 @@ class Guest(Running):
                 if notification is None:
                     raise self._stillborn()
                 if inner_pid := notification.fields.get(LEADER):
-                    self.follow(readiness.leader_of(notification.pid, int(inner_pid)))
+                    self._follow(readiness.leader_of(notification.pid, int(inner_pid)))
                     missing.add("READY")  # one of before was of a reload, systemd >= 253
                 missing -= notification.fields.keys()
             self._listener.close()
@@ -181,6 +185,12 @@ class Guest(Running):
             raise self._stillborn() from None
         if self.spec.boot:
             self.state = self._ask_state()
+
+    def _follow(self, leader: int) -> None:
+        """Take note of its PID 1, and have others take note, while it boots."""
+        if self._scoped:
+            scope.register(self.name, leader, again=bool(self.leader))
+        self.follow(leader)
 
     def _stillborn(self) -> GuestError:
         """Why the guest ended before it was ready."""

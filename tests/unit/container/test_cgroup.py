@@ -92,7 +92,7 @@ def names(roots: list[Path]) -> set[str]:
 
 
 def test_make_and_remove(roots: list[Path]) -> None:
-    group = cgroup.Group(DEAD, LIMITS)
+    group = cgroup.Group(DEAD, LIMITS, cgroup.mounted())
     assert group.joins == [root / DEAD / "cgroup.procs" for root in roots]
     assert len(group.descriptors) == len(roots)
     (roots[0] / DEAD / "payload/system.slice").mkdir(parents=True)
@@ -103,7 +103,7 @@ def test_make_and_remove(roots: list[Path]) -> None:
 
 
 def test_sweep_removes_the_groups_whose_lock_is_free(roots: list[Path]) -> None:
-    alive = cgroup.Group("postroj-0a11fe00", LIMITS)
+    alive = cgroup.Group("postroj-0a11fe00", LIMITS, cgroup.mounted())
     for root in roots:
         (root / DEAD / "payload/system.slice").mkdir(parents=True)
     assert cgroup.sweep(dry_run=True) == {DEAD}
@@ -129,7 +129,7 @@ def test_a_host_that_does_not_let_us_make_all_groups_keeps_none(roots: list[Path
     (roots[1] / "file").touch()
     roots[1] = roots[1] / "file"
     with pytest.raises(OSError, match=DEAD):
-        cgroup.Group(DEAD, LIMITS)
+        cgroup.Group(DEAD, LIMITS, cgroup.mounted())
     assert names(roots[:1]) == {"postroj-other"}
 
 
