@@ -48,15 +48,6 @@ KERNEL_COMMAND_LINE = (
     *(f"systemd.mask={unit}" for unit in MASKED),
 )
 
-ENVIRONMENT = {
-    # The filter of an older host fails system calls that a newer guest's libc relies on
-    # (systemd#16739, #31469): a false verdict on a package. mock turns it off for the same reason.
-    "SYSTEMD_SECCOMP": "0",
-    # A guest with systemd >= 258 refuses the legacy hierarchy that nspawn < 258 would choose for
-    # it on a host with cgroup v1 or the hybrid (systemd#23961); every Debian since 9 takes v2.
-    "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
-}
-
 NETWORK_UP = "network"
 
 REBOOT = (
@@ -65,6 +56,9 @@ REBOOT = (
 )
 """What `systemctl reboot` does once it has asked logind, which may keep it waiting for 25 seconds
 where D-Bus or logind are restarting too. systemctl(1)"""
+
+STATUS = "status"
+"""File of the run directory with the status of nspawn, which is that of the guest's init."""
 
 REBOOTED = 133
 """Status of nspawn whose guest reboots, made for a service's `RestartForceExitStatus=`."""
@@ -109,6 +103,8 @@ class GuestSpec:
     """Descriptors of locks that it holds for as long as it lives."""
     image: str = ""
     """Name of the image, for those who list guests."""
+    systemd: int | None = None
+    """Its major version in the image, where it is known."""
     purpose: str = ""
     """What the guest is for, for them too."""
     guests: int = 1
@@ -216,9 +212,12 @@ CONSOLE = (
 
 
 def _again(command: str) -> str:
-    """Start nspawn as often as it asks for: with `--keep-unit` it ends when its guest reboots."""
+    """Start nspawn as often as it asks for: with `--keep-unit` it ends when its guest reboots.
+
+    The status that it ends with is left in the run directory.
+    """
     run = f"status=0; {command} </dev/null >&2 || status=$?"
-    return f"while {run}; [ $status = {REBOOTED} ]; do :; done;"
+    return f"while {run}; [ $status = {REBOOTED} ]; do :; done; echo $status >../{STATUS};"
 
 
 def nspawn_argv(spec: GuestSpec, run_dir: Path) -> list[str]:

@@ -111,7 +111,8 @@ def test_the_script_of_a_booted_guest_with_a_private_network() -> None:
     ]
     assert lines[-4].startswith("{ { while status=0; systemd-nspawn --quiet ")
     assert lines[-4].endswith(
-        " </dev/null >&2 || status=$?; [ $status = 133 ]; do :; done; } 2>&1"
+        " </dev/null >&2 || status=$?; [ $status = 133 ]; do :; done;"
+        " echo $status >../status; } 2>&1"
         f" | {nspawn.CONSOLE}; echo ended; }} 3>&2 &"
     )
 
