@@ -76,10 +76,10 @@ CAUSES = (
     ),
     # The image, as mount(8) and nspawn meet it.
     Cause(
-        shows=r"^mount: .*(?:failed to setup loop device|find any free loop device)",
+        shows=r"^mount: .*(?:failed to set ?up loop device|mount failed: Operation not permitted)",
         clause="this host gives us no loop device",
         cure="`modprobe loop` loads the driver; a container needs `--privileged -v /dev:/dev`",
-        source="util-linux, sys-utils/mount.c and libmount/src/context.c",
+        source="mount(8) of util-linux 2.38 where there is no /dev/loop-control: it asks no kernel",
     ),
     Cause(
         shows=r"^mount: .*unknown filesystem type",

@@ -29,7 +29,8 @@ CONSOLES = {
     " No space left on device": "no inotify watch",
     "unshare: unshare failed: No space left on device": "no more namespaces",
     "unshare: unshare failed: Operation not permitted": "make no namespaces",
-    # util-linux 2.38
+    # util-linux 2.38, where there is none; others say it so
+    "mount: lower0: mount failed: Operation not permitted.": "no loop device",
     f"{MOUNT}failed to setup loop device for /cache/image.squashfs.": "no loop device",
     "mount: failed to set up loop device; could not find any free loop device": "no loop device",
     f"{MOUNT}unknown filesystem type 'squashfs'.": "does not have that file system",
