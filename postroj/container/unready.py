@@ -106,7 +106,8 @@ def _ask(guest: Running) -> tuple[str, str]:
     """Return what the guest's manager waits for, as a clause, and what it says of that."""
     guest.learn()
     table = guest.run(["systemctl", "list-jobs", "--no-pager"], timeout=PATIENCE).text
-    lines = [line for line in table.splitlines() if not line.endswith(" waiting")]
+    # those that wait for other jobs explain nothing, and are many
+    lines = [line for line in table.splitlines() if line.endswith((" STATE", " running"))]
     why = ""
     if jobs := running(table):
         properties = ("--property=Id", "--property=InactiveExitTimestampMonotonic")
