@@ -28,6 +28,12 @@ class Cause:
     """Where the fact is from."""
 
 
+KILLED = Cause(
+    shows=r"^Container \S+ terminated by signal KILL",
+    clause="its init or systemd-nspawn was killed, as the kernel does where memory is used up",
+    cure=FEWER,
+    source="systemd, src/nspawn/nspawn.c; nobody within a guest can kill its PID 1",
+)
 CAUSES = (
     # Control groups.
     Cause(
@@ -149,6 +155,7 @@ CAUSES = (
         cure="an older release of that distribution, or a host with a newer kernel",
         source="glibc, sysdeps/unix/sysv/linux/dl-sysdep.c",
     ),
+    KILLED,
     Cause(
         shows=r"Cannot allocate memory|Out of memory",
         clause="its memory is used up",

@@ -7,6 +7,7 @@ on its console or when it is asked, explains the error and decides nothing.
 from __future__ import annotations
 
 import re
+import signal
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -60,7 +61,8 @@ def ended(stage: Stage | None, status: int | None, console: str) -> GuestError:
     guest's init, or None if it has none.
     """
     message, hint = "the guest ended before it was ready", ENTER
-    cause = causes.find(ESCAPE.sub("", console))
+    killed = status == 128 + signal.SIGKILL
+    cause = causes.KILLED if killed else causes.find(ESCAPE.sub("", console))
     if stage:
         message, hint = stage.failure, stage.hint
     elif status == 0:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.container import host
+from postroj.container import host, limits
 from postroj.container.guest import Guest
 from postroj.container.nspawn import GuestSpec
 from postroj.errors import GuestError, HostError
@@ -183,6 +183,16 @@ def test_what_cannot_boot_is_refused_before_anything_starts(
     assert not list(state_dir.iterdir())
     with Guest(replace(spec, boot=False)) as guest:
         assert guest.run(["echo", "entered"]).text == "entered"
+
+
+def test_a_guest_with_too_little_memory(stored: Image) -> None:
+    """So many share this host's that 8 MB are left for each."""
+    crowd = limits.of_host(1).memory // 8_000_000
+    error = unready(GuestSpec(layers=stored.layers, guests=crowd))
+    assert error.message.startswith(
+        "the guest ended before it was ready: its init or systemd-nspawn"
+    )
+    assert "--jobs" in error.hint
 
 
 HIDDEN = """

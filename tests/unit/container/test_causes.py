@@ -54,6 +54,7 @@ CONSOLES = {
     "Failed to mount tmpfs (type tmpfs) on /run/host (MS_NOSUID|MS_NODEV|MS_STRICTATIME "
     '"mode=0755"): Permission denied': "forbids a mount",
     "FATAL: kernel too old": "C library needs a newer kernel",
+    "Container postroj-4c2ecf4c terminated by signal KILL.": "was killed",
     "Failed to fork: Cannot allocate memory": "memory is used up",
     "Failed to populate /etc with preset unit settings: No space left on device": "layer is full",
     # systemd 257

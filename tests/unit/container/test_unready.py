@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from postroj.container import nspawn, unready
+from postroj.container import causes, nspawn, unready
 from postroj.container.unready import Job
 
 JOBS = """\
@@ -58,6 +58,7 @@ def test_the_tail_of_a_console() -> None:
         (None, "", "the guest ended before it was ready"),
         (0, "No space left on device", "the guest shut down before it was ready"),
         (3, CONSOLE, "the guest ended before it was ready, with status 3"),
+        (137, "", f"the guest ended before it was ready: {causes.KILLED.clause}"),
         (
             255,
             "\x1b[1mFailed to allocate manager object: Too many open files\x1b[0m",
