@@ -119,6 +119,9 @@ class Guest(Running):
         self._launch(stack, network.pasta_argv(resolv_conf))
         private = self.spec.network is NetworkMode.PRIVATE
         self._await_ready({"READY", nspawn.NETWORK_UP} if private else {"READY"}, deadline)
+        if (self.run_dir / nspawn.UNPACKED).exists():
+            text = "no squashfs can be mounted on this host: guest '%s' has its image in memory"
+            log.warning(text, self.name)
 
     def reboot(self) -> None:
         """Restart it with all that was written to its files; it has another leader then.

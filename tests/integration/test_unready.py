@@ -203,11 +203,40 @@ exec "$@"
 """
 
 
-def test_a_host_without_loop_devices(image: str) -> None:
-    """They are hidden in a mount namespace, as a container without `--device` has it."""
-    run = [*POSTROJ, "run", "--image", image, "--network", "none", "--", "true"]
-    argv = ["unshare", "--mount", "sh", "-euc", HIDDEN, "sh", *run]
-    done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=60)
+def without_loop_devices(*argv: str) -> subprocess.CompletedProcess[str]:
+    """Run postroj where they are hidden in a mount namespace, as a container may have none."""
+    words = ["unshare", "--mount", "sh", "-euc", HIDDEN, "sh", *POSTROJ, *argv]
+    return subprocess.run(words, check=False, capture_output=True, text=True, timeout=120)
+
+
+MODES = "stat --format '%a %u %g %n' /usr/bin/su /var/mail; systemctl is-system-running"
+
+
+def test_a_host_without_loop_devices_unpacks(image: str) -> None:
+    run = ("run", "--image", image, "--network", "none", "--", "sh", "-c", MODES)
+    usual = subprocess.run([*POSTROJ, *run], check=False, capture_output=True, text=True)
+    assert usual.stdout.endswith("running\n"), usual.stderr
+    assert "4755 0 0 /usr/bin/su" in usual.stdout
+    assert "in memory" not in usual.stderr
+    done = without_loop_devices(*run)
+    assert (done.returncode, done.stdout) == (usual.returncode, usual.stdout), done.stderr
+    (line,) = done.stderr.splitlines()
+    assert "no squashfs can be mounted on this host" in line
+    assert "in memory" in line
+
+
+def test_what_can_be_neither_mounted_nor_unpacked_is_told(image: str) -> None:
+    """Where loop devices are hidden and `tar` as well."""
+    run = ("run", "--image", image, "--network", "none", "--", "true")
+    words = [
+        "unshare",
+        "--mount",
+        "sh",
+        "-euc",
+        f"mount --bind /bin/false /bin/tar; {HIDDEN}",
+        "sh",
+    ]
+    done = subprocess.run([*words, *POSTROJ, *run], check=False, capture_output=True, text=True)
     assert done.returncode == 125
     said = done.stderr
     assert "the image could not be mounted: this host gives us no loop device" in said, said
