@@ -44,11 +44,6 @@ log = logging.getLogger(__name__)
 LEADER = "X_NSPAWN_LEADER_PID"
 STOP_TIMEOUT = 10.0
 """Seconds for the kernel to end what is in a guest's namespace."""
-SHUTDOWN = "systemd-shutdow"
-"""systemd-shutdown(8), which takes the place of the manager; the kernel keeps 15 bytes of a name.
-
-It waits 90 s for processes that do not heed SIGTERM, as apt-get now and then.
-"""
 
 
 class Guest(Running):
@@ -199,11 +194,17 @@ class Guest(Running):
 
     def _stillborn(self) -> GuestError:
         """Why the guest ended before it was ready."""
-        stage = nspawn.STAGES.get(process.wait(self._process, 0.2) or 0)
+        stage, status = None, self._status()
+        if status is None:  # a step of the script has failed, or nspawn is about to end
+            stage = nspawn.STAGES.get(process.wait(self._process, ending.AFTERMATH) or 0)
+            status = self._status()
+        return unready.ended(stage, status, self.console(process.KEPT))
+
+    def _status(self) -> int | None:
+        """Return the status of nspawn, None while there is none."""
         with suppress(OSError, ValueError):
-            status = int((self.run_dir / nspawn.STATUS).read_text())
-            return unready.ended(stage, status, self.console(process.KEPT))
-        return unready.ended(stage, None, self.console(process.KEPT))
+            return int((self.run_dir / nspawn.STATUS).read_text())
+        return None
 
     def _ask_state(self) -> str:
         state = self.system_state()
@@ -224,7 +225,7 @@ class Guest(Running):
         try:
             return self.system_state() == "stopping"
         except CommandError:  # its manager is not there any more
-            return self.init() == SHUTDOWN or self.has_ended(STOP_TIMEOUT)
+            return self.init() == unready.SHUTDOWN or self.has_ended(STOP_TIMEOUT)
 
     def _gone(self, output: str = "") -> GuestError:
         return ending.tell(self._process, self.spec, self.console_tail(), output)

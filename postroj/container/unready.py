@@ -29,6 +29,11 @@ RESTARTS = 3
 """Restarts while it boots that are borne: some relabel their files, or grow, and begin anew."""
 MANAGER = "systemd"
 """Name of the process that notifies; systemd gives it to itself, whatever its file is called."""
+SHUTDOWN = "systemd-shutdow"
+"""systemd-shutdown(8), which takes the place of the manager; the kernel keeps 15 bytes of a name.
+
+It waits 90 s for processes that do not heed SIGTERM, as apt-get now and then.
+"""
 PATIENCE = 5.0
 """Seconds for each answer of a guest that is late."""
 NAMED = 3
@@ -91,6 +96,8 @@ def late(guest: Running, seconds: float, missing: Collection[str], console: str)
         why = "its private network is not up"
     elif not guest.leader:
         why = "systemd-nspawn has not started its init"
+    elif guest.init() == SHUTDOWN:
+        why = "it still shuts down"
     elif guest.init() not in ("", MANAGER):
         why = f"its init is '{guest.init()}', and only systemd tells when it is ready"
         hint = ENTER
@@ -141,14 +148,15 @@ def begun(shown: str) -> dict[str, float]:
         values = dict(line.partition("=")[::2] for line in block.splitlines())
         with suppress(KeyError, ValueError):
             found[values["Id"]] = int(values["InactiveExitTimestampMonotonic"]) / 1e6
-    return {unit: seconds for unit, seconds in found.items() if seconds}
+    return found
 
 
 def waiting(jobs: Sequence[Job], since: Mapping[str, float], now: float) -> str:
     """Name what blocks, as a clause: `it waits for 'a.service' (start, for 7 s)`."""
     named = []
     for job in jobs[:NAMED]:
-        lasts = f", for {now - since[job.unit]:.0f} s" if job.unit in since else ""
+        began = since.get(job.unit) if job.kind == "start" else None
+        lasts = f", for {now - began:.0f} s" if began else ""
         named.append(f"'{job.unit}' ({job.kind}{lasts})")
     more = f" and {len(jobs) - NAMED} more" if len(jobs) > NAMED else ""
     return f"it waits for {', '.join(named)}{more}"

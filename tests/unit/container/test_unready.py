@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from postroj.container import causes, nspawn, unready
+from postroj.container.running import Running
 from postroj.container.unready import Job
+
+
+class Stub(Running):
+    """A guest whose PID 1 has a name; whatever it is asked, it has just ended."""
+
+    def __init__(self, init: str, leader: int = 1) -> None:
+        super().__init__(Path("/run/postroj/postroj-ab12"))
+        self.leader = leader
+        self._init = init
+
+    def init(self) -> str:
+        return self._init
+
+    def learn(self) -> None:
+        raise ProcessLookupError
+
 
 JOBS = """\
 JOB UNIT                                 TYPE  STATE
@@ -33,13 +52,17 @@ def test_since_when() -> None:
         "InactiveExitTimestampMonotonic=2500000\nId=x.service\n\n"
         "Id=dev-vdb.device\nInactiveExitTimestampMonotonic=0\n\nId=odd\n\njunk"
     )
-    assert unready.begun(shown) == {"x.service": 2.5}
+    assert unready.begun(shown) == {
+        "x.service": 2.5,
+        "dev-vdb.device": 0,
+    }
 
 
 def test_what_blocks_is_named() -> None:
     jobs = unready.running(JOBS)
     assert unready.waiting(jobs[:1], {}, 0) == "it waits for 'x.service' (start)"
-    assert unready.waiting(jobs, {"x.service": 2.5}, 9.7) == (
+    since = {"x.service": 2.5, "dev-vdb.device": 0, "old.service": 1}
+    assert unready.waiting(jobs, since, 9.7) == (
         "it waits for 'x.service' (start, for 7 s), 'dev-vdb.device' (start), 'old.service' (stop)"
     )
     assert unready.waiting([*jobs, *jobs], {}, 0).endswith("'old.service' (stop) and 3 more")
@@ -82,3 +105,31 @@ def test_a_stage_that_failed() -> None:
     assert error.message == "the image could not be mounted: this host gives us no loop device"
     assert "modprobe loop" in error.hint
     assert error.evidence == text
+
+
+@pytest.mark.parametrize(
+    ("guest", "missing", "why"),
+    [
+        (Stub("systemd"), {nspawn.NETWORK_UP}, ": its private network is not up"),
+        (Stub("", leader=0), {"READY"}, ": systemd-nspawn has not started its init"),
+        (Stub("systemd-shutdow"), {"READY"}, ": it still shuts down"),
+        (Stub("busybox"), {"READY"}, ": its init is 'busybox', and only systemd tells when"),
+        (Stub("systemd"), {"READY"}, ": its systemd has given up"),
+        (Stub(""), {"READY"}, ": its systemd has given up"),
+    ],
+)
+def test_a_guest_that_is_late(guest: Running, missing: set[str], why: str) -> None:
+    error = unready.late(guest, 60, missing, "Freezing execution.\n")
+    assert error.message.startswith(f"the guest was not ready within 60 s{why}")
+    assert error.evidence == "Freezing execution."
+    assert error.hint
+
+
+def test_nothing_may_be_known() -> None:
+    error = unready.late(Stub("systemd"), 60, {"READY"}, "")
+    assert error.message == "the guest was not ready within 60 s"
+
+
+def test_a_guest_that_stops_as_it_has_booted() -> None:
+    error = unready.astray(Stub("systemd"), "stopping", "Powering off.")
+    assert error.message == "the guest shuts down as soon as it has booted"
