@@ -44,7 +44,7 @@ CAUSES = (
     ),
     Cause(
         shows=r"^Detected host uses legacy cgroup v1 hierarchy, refusing",
-        clause="systemd-nspawn of this host needs version 2 of control groups, and it is not alone",
+        clause="systemd-nspawn of this host takes version 2 of control groups alone",
         cure=UNIFIED,
         source="systemd 258, src/nspawn/nspawn.c",
     ),

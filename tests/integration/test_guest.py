@@ -77,6 +77,7 @@ def test_a_degraded_guest_is_ready_and_its_failed_units_are_known(
     with obtain(image) as stored, Guest(GuestSpec(layers=(*stored.layers, degraded))) as guest:
         assert guest.state == "degraded"
         assert guest.failed_units() == ["fails.service"]
+        assert guest.failed_at_boot == ("fails.service",)
 
 
 def test_a_file_that_is_no_squashfs_is_told(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ CONSOLES = {
     "Detected cgroup v1 hierarchy at /sys/fs/cgroup/, which is no longer supported by current"
     " version of systemd.\n[!!!!!!] Detected unsupported legacy cgroup hierarchy, refusing"
     " execution.\nExiting PID 1...": "refuses version 1",
-    "Detected host uses legacy cgroup v1 hierarchy, refusing.": "needs version 2",
+    "Detected host uses legacy cgroup v1 hierarchy, refusing.": "takes version 2",
     # systemd issue 4008: systemd 229 on version 2
     "Cannot determine cgroup we are running in: No data available\n"
     "Failed to allocate manager object: No data available\nFreezing execution.": "older than 230",
