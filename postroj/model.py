@@ -145,6 +145,8 @@ class Image:
     """Squashfs files, immutable; the base first, each later one on top."""
     manager: Manager | None
     """None if it is one that postroj does not know."""
+    systemd: int | None = None
+    """Major version of its systemd, where the catalog knows it."""
     has_lists: bool = False
     """Whether package lists that will do are in its layers."""
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,7 +92,7 @@ def obtain(name: str, *, boot: bool = True) -> Iterator[Image]:
     """
     record = pull.obtain(name)
     with store.hold((prepared(record) if boot else record).as_image()) as image:
-        yield image
+        yield _described(image)
 
 
 @contextmanager
@@ -107,7 +108,14 @@ def at_hand(name: str) -> Iterator[Image]:
         hint = f"`postroj run --image {record.name} -- true` prepares it"
         raise ImageError(message, hint=hint)
     with store.hold(record.as_image()) as image:
-        yield image
+        yield _described(image)
+
+
+def _described(image: Image) -> Image:
+    """Add what the catalog knows of an image, if it is in the catalog."""
+    with suppress(UsageError):
+        return replace(image, systemd=catalog.find(image.name).systemd)
+    return image
 
 
 def possible() -> bool:

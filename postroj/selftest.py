@@ -134,7 +134,7 @@ def _prove_guest(image: Image) -> Iterator[Proof]:
 
 def _prove_boot(image: Image, deb: Path) -> Iterator[Proof]:
     began = time.monotonic()
-    with Guest(GuestSpec(layers=image.layers)) as guest:
+    with Guest(GuestSpec(layers=image.layers, systemd=image.systemd)) as guest:
         yield _of(image, "guest boots, and says so", guest.state, time.monotonic() - began)
         began = time.monotonic()
         lines = guest.run(["hostnamectl"], timeout=30).text.splitlines()

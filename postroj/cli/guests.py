@@ -137,6 +137,7 @@ def _run(
             binds=tuple(shown),
             boot_timeout=boot_timeout,
             image=image.name,
+            systemd=image.systemd,
             purpose=shlex.join(("run", *argv)),
         )
         with Guest(spec) as guest:

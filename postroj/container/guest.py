@@ -19,12 +19,14 @@ from postroj.container import (
     cgroup,
     ending,
     execute,
+    host,
     network,
     nspawn,
     readiness,
     rundir,
     scope,
     seed,
+    unready,
 )
 from postroj.container.facts import Facts, write_facts
 from postroj.container.lifeline import hand_over, keep, let_go
@@ -43,11 +45,6 @@ log = logging.getLogger(__name__)
 LEADER = "X_NSPAWN_LEADER_PID"
 STOP_TIMEOUT = 10.0
 """Seconds for the kernel to end what is in a guest's namespace."""
-SHUTDOWN = "systemd-shutdow"
-"""systemd-shutdown(8), which takes the place of the manager; the kernel keeps 15 bytes of a name.
-
-It waits 90 s for processes that do not heed SIGTERM, as apt-get now and then.
-"""
 
 
 class Guest(Running):
@@ -62,12 +59,16 @@ class Guest(Running):
         self.spec = spec
         self.state = ""
         """Of its manager once ready: `running` or `degraded`; '' without init."""
+        self.failed_at_boot: tuple[str, ...] = ()
+        """Names of the units for which it is `degraded`."""
         self.kept = False
         """Whether it runs on without us."""
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         require_root()
+        self._host = host.look()
+        host.require(self._host, self.spec.systemd if self.spec.boot else None)
         with ExitStack() as stack:
             stack.callback(self.forget)
             try:
@@ -116,6 +117,9 @@ class Guest(Running):
         self._launch(stack, network.pasta_argv(resolv_conf))
         private = self.spec.network is NetworkMode.PRIVATE
         self._await_ready({"READY", nspawn.NETWORK_UP} if private else {"READY"}, deadline)
+        if (self.run_dir / nspawn.UNPACKED).exists():
+            text = "no squashfs can be mounted on this host: guest '%s' has its image in memory"
+            log.warning(text, self.name)
 
     def reboot(self) -> None:
         """Restart it with all that was written to its files; it has another leader then.
@@ -139,13 +143,14 @@ class Guest(Running):
         run_dir, group = self.run_dir, self._group
         (run_dir / "mnt").mkdir()
         script = nspawn.launch_script(self.spec, run_dir, group.joins, pasta)
-        for name in ("systemd-nspawn", "nsenter", "setpriv"):
+        for name in ("nsenter", "setpriv"):
             process.tool(name)
         if self.spec.network is NetworkMode.PRIVATE:
             process.tool("pasta")
         scope_argv = scope.argv(self.name, self.spec.limits) if self._scoped else []
         layers = [seed.hold(stack, layer) for layer in self.spec.layers]
-        env = process.environment(nspawn.ENVIRONMENT | {"NOTIFY_SOCKET": str(run_dir / "notify")})
+        variables = host.environment(self._host, self.spec.systemd)
+        env = process.environment(variables | {"NOTIFY_SOCKET": str(run_dir / "notify")})
         with (run_dir / "console").open("wb") as console:
             self._process = process.spawn(
                 [*scope_argv, *nspawn.namespace_argv(script)],
@@ -168,19 +173,24 @@ class Guest(Running):
     def _await_ready(self, missing: set[str], deadline: float) -> None:
         """Wait for these notifications; then it can be asked."""
         assert self._process.stdout
+        boots = 0
         try:
             while missing:
                 notification = self._listener.next(self._process.stdout, deadline)
                 if notification is None:
                     raise self._stillborn()
                 if inner_pid := notification.fields.get(LEADER):
+                    boots += 1
+                    if boots > unready.RESTARTS:
+                        raise unready.restarting(self.console(process.KEPT))
                     self._follow(readiness.leader_of(notification.pid, int(inner_pid)))
                     missing.add("READY")  # one of before was of a reload, systemd >= 253
                 missing -= notification.fields.keys()
             self._listener.close()
             self.learn()
         except TimeoutError:
-            raise self._late() from None
+            patience, console = self.spec.boot_timeout, self.console(process.KEPT)
+            raise unready.late(self, patience, missing, console) from None
         except OSError:  # the leader is gone already
             raise self._stillborn() from None
         if self.spec.boot:
@@ -194,36 +204,25 @@ class Guest(Running):
 
     def _stillborn(self) -> GuestError:
         """Why the guest ended before it was ready."""
-        evidence = self.console_tail()
-        stage = nspawn.STAGES.get(process.wait(self._process, 0.2) or 0)
-        if stage:
-            return GuestError(stage.failure, evidence=evidence, hint=stage.hint)
-        return GuestError(
-            "the guest ended before it was ready",
-            evidence=evidence,
-            hint="`postroj -v run --no-boot -- /bin/sh` enters the image without its init",
-        )
+        stage, status = None, self._status()
+        if status is None:  # a step of the script has failed, or nspawn is about to end
+            stage = nspawn.STAGES.get(process.wait(self._process, ending.AFTERMATH) or 0)
+            status = self._status()
+        return unready.ended(stage, status, self.console(process.KEPT))
 
-    def _late(self) -> GuestError:
-        """What the guest is waiting for."""
-        message = f"the guest was not ready within {self.spec.boot_timeout:g} s"
-        evidence = self.console_tail()
-        hint = "`--boot-timeout` gives it more time"
-        with suppress(OSError, PostrojError):  # it has ended, or does not answer
-            if not self.leader:
-                return GuestError(message, evidence=evidence, hint=hint)
-            self.learn()
-            jobs = self.run(["systemctl", "list-jobs", "--no-pager"], timeout=5).text
-            evidence = f"{jobs}\n{evidence}"
-        return GuestError(message, evidence=evidence, hint=hint)
+    def _status(self) -> int | None:
+        """Return the status of nspawn, None while there is none."""
+        with suppress(OSError, ValueError):
+            return int((self.run_dir / nspawn.STATUS).read_text())
+        return None
 
     def _ask_state(self) -> str:
         state = self.system_state()
         if state in ("maintenance", "stopping"):
-            message = f"the guest booted into the state '{state}'"
-            raise GuestError(message, evidence=self.console_tail())
+            raise unready.astray(self, state, self.console(process.KEPT))
         if state == "degraded":
-            log.info("guest '%s' is degraded: %s", self.name, " ".join(self.failed_units()))
+            self.failed_at_boot = tuple(self.failed_units())
+            log.info("guest '%s' is degraded: %s", self.name, " ".join(self.failed_at_boot))
         return state
 
     def is_stopping(self) -> bool:
@@ -236,7 +235,7 @@ class Guest(Running):
         try:
             return self.system_state() == "stopping"
         except CommandError:  # its manager is not there any more
-            return self.init() == SHUTDOWN or self.has_ended(STOP_TIMEOUT)
+            return self.init() == unready.SHUTDOWN or self.has_ended(STOP_TIMEOUT)
 
     def _gone(self, output: str = "") -> GuestError:
         return ending.tell(self._process, self.spec, self.console_tail(), output)

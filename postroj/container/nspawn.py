@@ -48,15 +48,6 @@ KERNEL_COMMAND_LINE = (
     *(f"systemd.mask={unit}" for unit in MASKED),
 )
 
-ENVIRONMENT = {
-    # The filter of an older host fails system calls that a newer guest's libc relies on
-    # (systemd#16739, #31469): a false verdict on a package. mock turns it off for the same reason.
-    "SYSTEMD_SECCOMP": "0",
-    # A guest with systemd >= 258 refuses the legacy hierarchy that nspawn < 258 would choose for
-    # it on a host with cgroup v1 or the hybrid (systemd#23961); every Debian since 9 takes v2.
-    "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
-}
-
 NETWORK_UP = "network"
 
 REBOOT = (
@@ -65,6 +56,19 @@ REBOOT = (
 )
 """What `systemctl reboot` does once it has asked logind, which may keep it waiting for 25 seconds
 where D-Bus or logind are restarting too. systemctl(1)"""
+
+STATUS = "status"
+"""File of the run directory with the status of nspawn, which is that of the guest's init."""
+
+UNPACKED = "unpacked"
+"""File of the run directory that says that a layer could not be mounted, and was unpacked."""
+
+NOBODY = (
+    *("setpriv", "--no-new-privs", "--reuid=65534", "--regid=65534", "--clear-groups"),
+    *("--bounding-set=-all", "--inh-caps=-all", "--"),
+)
+TAR = ("--numeric-owner", "--same-owner", "--same-permissions", "--xattrs", "--xattrs-include=*")
+"""What keeps owners, modes and file capabilities as they are in a layer, tar(1)."""
 
 REBOOTED = 133
 """Status of nspawn whose guest reboots, made for a service's `RestartForceExitStatus=`."""
@@ -109,6 +113,8 @@ class GuestSpec:
     """Descriptors of locks that it holds for as long as it lives."""
     image: str = ""
     """Name of the image, for those who list guests."""
+    systemd: int | None = None
+    """Its major version in the image, where it is known."""
     purpose: str = ""
     """What the guest is for, for them too."""
     guests: int = 1
@@ -192,10 +198,7 @@ def launch_script(
         "[ -d /run/systemd/nspawn ] || mkdir -p /run/systemd/nspawn",
         _mount(MOUNT_OVERLAY, "tmpfs", "mode=0755", "tmpfs", "/run/systemd/nspawn"),
         shlex.join(["mkdir", "upper", "work", "root", *lowers]),
-        *(
-            _mount(MOUNT_IMAGE, "squashfs", "loop,ro,nodev", str(path), lower)
-            for path, lower in zip(spec.layers, lowers, strict=True)
-        ),
+        *(_mount_layer(path, lower) for path, lower in zip(spec.layers, lowers, strict=True)),
         _mount(MOUNT_OVERLAY, "overlay", overlay, "overlay", "root"),
         f"{{ {{ {_again(shlex.join(nspawn_argv(spec, run_dir)))} }} 2>&1 | {CONSOLE};"
         " echo ended; } 3>&2 &",
@@ -216,9 +219,12 @@ CONSOLE = (
 
 
 def _again(command: str) -> str:
-    """Start nspawn as often as it asks for: with `--keep-unit` it ends when its guest reboots."""
+    """Start nspawn as often as it asks for: with `--keep-unit` it ends when its guest reboots.
+
+    The status that it ends with is left in the run directory.
+    """
     run = f"status=0; {command} </dev/null >&2 || status=$?"
-    return f"while {run}; [ $status = {REBOOTED} ]; do :; done;"
+    return f"while {run}; [ $status = {REBOOTED} ]; do :; done; echo $status >../{STATUS};"
 
 
 def nspawn_argv(spec: GuestSpec, run_dir: Path) -> list[str]:
@@ -253,6 +259,19 @@ def _network_steps(mnt: Path, pasta: Sequence[str]) -> list[str]:
         f"{shlex.join([*pasta, '--netns', str(mnt / 'netns')])} >&2 &",
         "pasta=$!",
     ]
+
+
+def _mount_layer(path: Path, lower: str) -> str:
+    """Mount a layer; where it cannot be, unpack it into the guest's tmpfs, and leave `UNPACKED`.
+
+    What it says is shown where both fail. The tool that reads it has no right of ours.
+    """
+    mount = ["mount", "-t", "squashfs", "-o", "loop,ro,nodev", str(path), lower]
+    read = shlex.join([*NOBODY, "sqfs2tar", "/proc/self/fd/3"])
+    write = shlex.join(["tar", "--extract", *TAR, "--directory", lower])
+    unpack = f"{read} 3<{shlex.quote(str(path))} | {write} && : >../{UNPACKED}"
+    failed = f"cat ../mount >&2; exit {MOUNT_IMAGE.status}"
+    return f"{shlex.join(mount)} 2>../mount || {{ {unpack}; }} || {{ {failed}; }}"
 
 
 def _mount(stage: Stage, kind: str, options: str, source: str, target: str) -> str:

@@ -153,7 +153,7 @@ class Running:
         )
 
     def _proc(self, name: str) -> str:
-        return Path(f"/proc/{self.leader}/{name}").read_text()
+        return Path(f"/proc/{self.leader}/{name}").read_text(errors="replace")
 
     def init(self) -> str:
         """Name of what runs as its PID 1, proc_pid_comm(5); '' if it has ended."""

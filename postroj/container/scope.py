@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from postroj import process
 from postroj.container import cgroup
+from postroj.container.host import BUS
 from postroj.errors import CommandError
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ log = logging.getLogger(__name__)
 
 BOOTED = Path("/run/systemd/system")
 """It is there where systemd is PID 1, sd_booted(3)."""
-BUS = Path("/run/dbus/system_bus_socket")
 MACHINED = "org.freedesktop.machine1"
 PATIENCE = 10.0
 """Seconds for machined, which may have to be started."""

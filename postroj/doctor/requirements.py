@@ -105,7 +105,12 @@ REQUIREMENTS = (
         packages=UTIL_LINUX,
     ),
     Requirement(name="namespaces", why="separate a guest from the host", look=facts.namespaces),
-    Requirement(name="loop, squashfs", why="an image is one compressed file", look=facts.squashfs),
+    Requirement(
+        name="loop, squashfs",
+        why="an image is one compressed file",
+        look=facts.squashfs,
+        only_for="images that take no memory",
+    ),
     Requirement(name="overlay", why="changes of a guest are thrown away", look=facts.overlay),
     Requirement(name="cgroups", why="systemd in a guest needs its own", look=facts.cgroups),
     Requirement(

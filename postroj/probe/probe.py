@@ -97,10 +97,17 @@ def probe(
         guest=ours.name if ours and ours.kept else "",
         evidence=last_words,
         reproduce=plan.command(image.name),
+        notes=tuple(_of_boot(ours)) if ours else (),
     )
     result = expectations.excused(result, expected)
     audience.end_probe(result)
     return result
+
+
+def _of_boot(guest: Guest) -> Iterator[str]:
+    """Tell what had failed before anything was done to the packages."""
+    if guest.failed_at_boot:
+        yield f"units had failed as the guest booted: {', '.join(guest.failed_at_boot)}"
 
 
 def _guest_spec(image: Image, packages: Sequence[PackageFile], plan: Plan) -> GuestSpec:
@@ -112,6 +119,7 @@ def _guest_spec(image: Image, packages: Sequence[PackageFile], plan: Plan) -> Gu
         keep=plan.keep,
         holds=plan.holds,
         image=image.name,
+        systemd=image.systemd,
         purpose=" ".join(("pkgprobe", *(file.name for file in packages))),
         guests=plan.guests,
     )

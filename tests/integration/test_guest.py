@@ -55,8 +55,11 @@ def test_a_job_that_blocks_is_named(image: str, tmp_path: Path) -> None:
     }
     blocked = layer(tmp_path / "blocked.squashfs", files)
     with obtain(image) as stored:
-        spec = GuestSpec(layers=(*stored.layers, blocked), boot_timeout=5)
-        with pytest.raises(GuestError, match="not ready within 5 s") as caught, Guest(spec):
+        spec = GuestSpec(layers=(*stored.layers, blocked), boot_timeout=9)
+        with (
+            pytest.raises(GuestError, match="not ready within 9 s: it waits for") as caught,
+            Guest(spec),
+        ):
             pass
     assert "blocks.service" in caught.value.evidence
 
@@ -74,6 +77,7 @@ def test_a_degraded_guest_is_ready_and_its_failed_units_are_known(
     with obtain(image) as stored, Guest(GuestSpec(layers=(*stored.layers, degraded))) as guest:
         assert guest.state == "degraded"
         assert guest.failed_units() == ["fails.service"]
+        assert guest.failed_at_boot == ("fails.service",)
 
 
 def test_a_file_that_is_no_squashfs_is_told(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 from postroj import paths
-from postroj.container import nspawn
+from postroj.container import host, nspawn
 from postroj.container.guest import Guest
 from postroj.container.nspawn import Bind, GuestSpec
 from postroj.model import NetworkMode
@@ -101,7 +101,8 @@ def booted(release: str, *, unified: bool = True) -> Iterator[Outer]:
     with ExitStack() as stack:
         image = warmed(stack.enter_context(obtain(release)), [], plan, stack)
         stack.enter_context(patch.object(nspawn, "nspawn_argv", _beyond(nspawn.nspawn_argv)))
-        stack.enter_context(patch.dict(nspawn.ENVIRONMENT, hierarchy))
+        environment = host.environment(host.look(), None) | hierarchy
+        stack.enter_context(patch.object(host, "environment", lambda *_: environment))
         guest = stack.enter_context(Guest(GuestSpec(layers=image.layers, binds=tuple(binds))))
         guest.run(["sh", "-c", LOOPS], timeout=10)
         yield Outer(guest)

@@ -27,6 +27,10 @@ NETWORKS = {
     NetworkMode.HOST: [],
     NetworkMode.NONE: ["--private-network"],
 }
+UNPRIVILEGED = (
+    "setpriv --no-new-privs --reuid=65534 --regid=65534 --clear-groups --bounding-set=-all"
+    " --inh-caps=-all --"
+)
 ODD = ("with space", "quote'single", 'quote"double', "comma,colon:", "back\\slash", "$(touch x)`;&")
 
 
@@ -101,8 +105,17 @@ def test_the_script_of_a_booted_guest_with_a_private_network() -> None:
         "[ -d /run/systemd/nspawn ] || mkdir -p /run/systemd/nspawn",
         "mount -t tmpfs -o mode=0755 tmpfs /run/systemd/nspawn || exit 62",
         "mkdir upper work root lower0 lower1",
-        "mount -t squashfs -o loop,ro,nodev /cache/debian.squashfs lower0 || exit 61",
-        "mount -t squashfs -o loop,ro,nodev /cache/second.squashfs lower1 || exit 61",
+        *(
+            f"mount -t squashfs -o loop,ro,nodev {path} {lower} 2>../mount"
+            f" || {{ {UNPRIVILEGED} sqfs2tar /proc/self/fd/3 3<{path} |"
+            " tar --extract --numeric-owner --same-owner --same-permissions --xattrs"
+            f" '--xattrs-include=*' --directory {lower} && : >../unpacked; }}"
+            " || { cat ../mount >&2; exit 61; }"
+            for path, lower in (
+                ("/cache/debian.squashfs", "lower0"),
+                ("/cache/second.squashfs", "lower1"),
+            )
+        ),
         f"mount -t overlay -o {overlay} overlay root || exit 62",
         lines[-4],
         "wait $pasta || exit 63",
@@ -111,7 +124,8 @@ def test_the_script_of_a_booted_guest_with_a_private_network() -> None:
     ]
     assert lines[-4].startswith("{ { while status=0; systemd-nspawn --quiet ")
     assert lines[-4].endswith(
-        " </dev/null >&2 || status=$?; [ $status = 133 ]; do :; done; } 2>&1"
+        " </dev/null >&2 || status=$?; [ $status = 133 ]; do :; done;"
+        " echo $status >../status; } 2>&1"
         f" | {nspawn.CONSOLE}; echo ended; }} 3>&2 &"
     )
 

@@ -25,6 +25,7 @@ class FakeGuest:
     answer: Callable[[tuple[str, ...]], Answer]
     failed: list[str] = field(default_factory=list)
     state: str = "running"
+    failed_at_boot: tuple[str, ...] = ()
     leader: int = 1
     kept: bool = False
     name: str = "postroj-0a1b2c3d"

@@ -273,8 +273,9 @@ def test_a_package_for_another_manager_is_not_tested(monkeypatch: pytest.MonkeyP
 def test_a_failed_unit_of_before_is_not_held_against_it(
     run: Callable[..., tuple[ProbeResult, Ear]],
 ) -> None:
-    result, _ = run(fine, failed=["old.service"])
+    result, _ = run(fine, failed=["old.service"], failed_at_boot=("old.service",))
     assert result.outcome is Outcome.PASS
+    assert result.notes == ("units had failed as the guest booted: old.service",)
 
 
 class TestLookingAtPackages:

@@ -1,0 +1,201 @@
+"""What is known to keep guests from booting: how it shows on the console, in words, and the cure.
+
+The console is the guest's and nspawn's: what is found there explains an error, and decides nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+UNIFIED = "boot this host with `systemd.unified_cgroup_hierarchy=1` on its kernel command line"
+OUTER = "in a container: start that one with `--privileged`, or with nesting allowed"
+VERIFY = "`postroj verify NAME` compares it with its digest, `postroj pull --force NAME` mends it"
+FEWER = "run fewer guests at once (`--jobs`), or more memory for this host: guests share it"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cause:
+    """Something that is known to keep guests from booting."""
+
+    shows: str
+    """A pattern of a line of the console."""
+    clause: str
+    """What goes on, as it stands behind a colon."""
+    cure: str
+    """What to do, as a hint."""
+    source: str
+    """Where the fact is from."""
+
+
+KILLED = Cause(
+    shows=r"^Container \S+ terminated by signal KILL",
+    clause="its init or systemd-nspawn was killed, as the kernel does where memory is used up",
+    cure=FEWER,
+    source="systemd, src/nspawn/nspawn.c; nobody within a guest can kill its PID 1",
+)
+CAUSES = (
+    # Control groups.
+    Cause(
+        shows=r"Detected cgroup v1 hierarchy|unsupported legacy cgroup hierarchy, refusing",
+        clause="its systemd is 258 or newer and refuses version 1 of control groups",
+        cure=UNIFIED,
+        source="systemd 258, src/core/main.c; NEWS of 258",
+    ),
+    Cause(
+        shows=r"^Detected host uses legacy cgroup v1 hierarchy, refusing",
+        clause="systemd-nspawn of this host takes version 2 of control groups alone",
+        cure=UNIFIED,
+        source="systemd 258, src/nspawn/nspawn.c",
+    ),
+    Cause(
+        shows=r"Cannot determine cgroup we are running in|manager object: No data available",
+        clause="its systemd is older than 230 and knows only version 1 of control groups",
+        cure="images of the catalog get that, where systemd-nspawn is 257 or older",
+        source="systemd issue 4008",
+    ),
+    # Limits of the host. A failed inotify_init() says "open files", and means instances.
+    Cause(
+        shows=r"inotify.*Too many open files|manager object: Too many open files"
+        r"|directory watch: Too many open files",
+        clause="this host has no inotify instance left, which all of its containers share",
+        cure="`sysctl fs.inotify.max_user_instances=1024` allows more",
+        source="inotify(7), inotify_init(2); systemd issue 17992",
+    ),
+    Cause(
+        shows=r"(?:inotify|watch).*No space left on device",
+        clause="this host has no inotify watch left, which all of its containers share",
+        cure="`sysctl fs.inotify.max_user_watches=524288` allows more",
+        source="inotify_add_watch(2)",
+    ),
+    Cause(
+        shows=r"^unshare: .*No space left on device|^Failed to (?:clone|fork).*No space left",
+        clause="this host allows no more namespaces",
+        cure="`sysctl user.max_mnt_namespaces user.max_pid_namespaces` shows how many it allows",
+        source="unshare(2), namespaces(7)",
+    ),
+    Cause(
+        shows=r"^unshare: .*Operation not permitted|^Failed to (?:clone|fork).*not permitted",
+        clause="this host lets us make no namespaces, perhaps by a filter of system calls",
+        cure=OUTER,
+        source="unshare(2); the seccomp profile of Docker",
+    ),
+    # The image, as mount(8) and nspawn meet it.
+    Cause(
+        shows=r"^mount: .*(?:failed to set ?up loop device|mount failed: Operation not permitted)",
+        clause="this host gives us no loop device",
+        cure="`modprobe loop` loads the driver; a container needs `--privileged -v /dev:/dev`",
+        source="mount(8) of util-linux 2.38 where there is no /dev/loop-control: it asks no kernel",
+    ),
+    Cause(
+        shows=r"^mount: .*unknown filesystem type",
+        clause="this host's kernel does not have that file system",
+        cure="`modprobe squashfs overlay` loads both; in a container its host has to",
+        source="mount(8); ENODEV of mount(2)",
+    ),
+    Cause(
+        shows=r"^mount: .*(?:bad superblock|can't read superblock)",
+        clause="it is no squashfs file, is damaged, or compressed as this kernel cannot read",
+        cure=VERIFY,
+        source="mount(8); EINVAL and EIO of mount(2)",
+    ),
+    Cause(
+        shows=r"^mount: .*(?:permission denied|must be superuser)",
+        clause="this host does not let us mount",
+        cure=OUTER,
+        source="mount(8); EPERM and EACCES of mount(2)",
+    ),
+    Cause(
+        shows=r"^execv\(.*failed: Input/output error|SQUASHFS error",
+        clause="the image is damaged",
+        cure=VERIFY,
+        source="EIO of execve(2), which squashfs gives for a block that cannot be unpacked",
+    ),
+    Cause(
+        shows=r"^execv\(.*failed: Exec format error",
+        clause="its init is no program for this host's processor",
+        cure="`qemu-user-binfmt` runs programs for others; `--arch` chooses an image for this one",
+        source="ENOEXEC of execve(2); systemd-nspawn(1), `--boot`",
+    ),
+    Cause(
+        shows=r"^execv\(.*failed: No such file or directory",
+        clause="there is no init in the image that can be run",
+        cure="`--no-boot` runs commands in an image without init",
+        source="ENOENT of execve(2), also of a program whose loader is missing",
+    ),
+    Cause(
+        shows=r"^execv\(.*failed: Permission denied",
+        clause="its init is not executable",
+        cure="`--no-boot` runs commands in an image without init",
+        source="EACCES of execve(2)",
+    ),
+    Cause(
+        shows=r"^Directory .* doesn't look like (?:it has )?an OS",
+        clause="there is no distribution in the image: no /usr, or no os-release",
+        cure="os-release(5) says what that file has; `postroj import` looks at an image first",
+        source="systemd, src/nspawn/nspawn.c; os-release(5)",
+    ),
+    # What nspawn mounts: it names file system and place, PID 1 of a guest does not.
+    Cause(
+        shows=r"^Failed to mount \S+ \(type (?:proc|sysfs)\) on .*(?:not permitted|No such file)",
+        clause="parts of /proc or /sys are hidden from us, so the kernel allows no new ones",
+        cure=OUTER,
+        source="systemd issue 27994; incus issue 1321",
+    ),
+    Cause(
+        shows=r"^Failed to mount \S+ \(type .*: (?:Permission denied|Operation not permitted)",
+        clause="this host forbids a mount, perhaps by AppArmor or SELinux",
+        cure="`dmesg` shows what they deny; " + OUTER,
+        source="systemd issues 28157 and 34836",
+    ),
+    # What the guest itself meets.
+    Cause(
+        shows=r"FATAL: kernel too old",
+        clause="its C library needs a newer kernel than this host's",
+        cure="an older release of that distribution, or a host with a newer kernel",
+        source="glibc, sysdeps/unix/sysv/linux/dl-sysdep.c",
+    ),
+    KILLED,
+    Cause(
+        shows=r"Cannot allocate memory|Out of memory",
+        clause="its memory is used up",
+        cure=FEWER,
+        source="ENOMEM, errno(3)",
+    ),
+    Cause(
+        shows=r"No space left on device",
+        clause="its writable layer is full",
+        cure=FEWER,
+        source="ENOSPC of a tmpfs, tmpfs(5)",
+    ),
+    Cause(
+        shows=r"Failed to (?:isolate|load|start) default target",
+        clause="its systemd cannot start `multi-user.target`: units contradict each other, or lack",
+        cure="`systemd-analyze verify multi-user.target` in `postroj run --no-boot` names them",
+        source="systemd, src/core/main.c",
+    ),
+    Cause(
+        shows=r"Caught <(?:SEGV|ABRT|ILL|FPE|BUS|QUIT)>",
+        clause="its systemd crashed",
+        cure="`postroj -v run --no-boot -- /bin/sh` enters the image without its init",
+        source="systemd, src/core/crash-handler.c",
+    ),
+    Cause(
+        shows=r"Exiting PID 1\.\.\.|Freezing execution",
+        clause="its systemd has given up",
+        cure="`postroj -v run --no-boot -- /bin/sh` enters the image without its init",
+        source="systemd, src/core/main.c",
+    ),
+    Cause(
+        shows=r"Reported kernel version .* is older than systemd's required baseline",
+        clause="its systemd needs a newer kernel than this host's",
+        cure="an older release of that distribution, or a host with a newer kernel",
+        source="systemd 256, src/core/main.c: a warning, which explains what else fails",
+    ),
+)
+"""The first that shows counts: what explains most stands before what follows from it."""
+
+
+def find(console: str) -> Cause | None:
+    """Return what is known to be the cause, if anything on a console shows it."""
+    return next((cause for cause in CAUSES if re.search(cause.shows, console, re.MULTILINE)), None)

@@ -1,0 +1,138 @@
+"""What follows from the version of nspawn, for each that is about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from postroj.container import host, nspawn
+from postroj.container.host import OLDEST, Host
+from postroj.container.nspawn import Bind, GuestSpec
+from postroj.doctor.requirements import REQUIREMENTS
+from postroj.errors import HostError
+from postroj.model import NetworkMode
+
+SAID = {
+    "systemd 247 (247.3-7+deb11u7)": (247, 3),
+    "systemd 249 (249.11-0ubuntu3.16)": (249, 11),
+    "systemd 252 (252.39-1~deb12u2)\n+PAM +AUDIT": (252, 39),
+    "systemd 255 (255.4-1ubuntu8.10)": (255, 4),
+    "systemd 257 (257.13-1~deb13u1)": (257, 13),
+    "systemd 258 (258-1-arch)": (258, 0),
+    "systemd 258 (258~rc3-1)": (258, 0),
+    "systemd 258 (258.1-1.fc43)": (258, 1),
+    "systemd 259 (259-1)": (259, 0),
+    "systemd 262 (262.1-1)": (262, 1),
+}
+VERSIONS = sorted({*SAID.values()})
+
+SINCE = {
+    "--quiet": 209,
+    "--machine": 202,
+    "--directory": 1,
+    "--register": 209,
+    "--keep-unit": 209,
+    "--settings": 226,
+    "--link-journal": 187,
+    "--resolv-conf": 239,
+    "--timezone": 239,
+    "--network-namespace-path": 236,
+    "--private-network": 188,
+    "--bind": 198,
+    "--bind-ro": 198,
+    "--boot": 1,
+    "--notify-ready": 231,
+    "--as-pid2": 229,
+}
+"""Which version of systemd-nspawn has which option, as its manual page says; 1 is "always"."""
+
+
+@pytest.mark.parametrize(("said", "version"), SAID.items())
+def test_versions(said: str, version: tuple[int, int]) -> None:
+    assert host.version(said) == version
+
+
+def test_what_is_no_version() -> None:
+    with pytest.raises(HostError, match="tells no version") as caught:
+        host.version("busybox v1.36")
+    assert caught.value.evidence == "busybox v1.36"
+
+
+def a_host(nspawn: tuple[int, int], *, unified: bool = True, bus: bool = True) -> Host:
+    return Host(nspawn=nspawn, unified=unified, bus=bus)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("systemd", [None, 230, 247, 258, 262])
+def test_the_usual_host_boots_the_usual_guest(
+    version: tuple[int, int], systemd: int | None
+) -> None:
+    host.require(a_host(version), systemd)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_hybrid_hierarchy_will_do_before_258(version: tuple[int, int]) -> None:
+    hybrid = a_host(version, unified=False)
+    if version[0] < 258:
+        host.require(hybrid, 262)
+        return
+    with pytest.raises(HostError, match=f"systemd-nspawn {version[0]} needs version 2") as caught:
+        host.require(hybrid, None)
+    assert "systemd.unified_cgroup_hierarchy=1" in caught.value.hint
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_guest_before_230_boots_before_258(version: tuple[int, int]) -> None:
+    if version[0] < 258:
+        host.require(a_host(version), 219)
+        return
+    with pytest.raises(HostError, match="systemd 219 of the image cannot boot here") as caught:
+        host.require(a_host(version), 219)
+    assert "--no-boot" in caught.value.hint
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_only_258_0_needs_a_bus(version: tuple[int, int]) -> None:
+    alone = a_host(version, bus=False)
+    if version != (258, 0):
+        host.require(alone, None)
+        return
+    with pytest.raises(HostError, match=r"258\.0 starts no guest") as caught:
+        host.require(alone, None)
+    assert "258.1" in caught.value.hint
+
+
+def test_nspawn_that_is_too_old() -> None:
+    with pytest.raises(HostError, match="systemd-nspawn 245 of this host is too old, 247 or newer"):
+        host.require(a_host((245, 4)), None)
+
+
+def test_doctor_asks_for_the_same_version() -> None:
+    (look,) = [one.look for one in REQUIREMENTS if one.name == "systemd-nspawn"]
+    assert getattr(look, "keywords", {}) == {"oldest": OLDEST}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_variables(version: tuple[int, int]) -> None:
+    """Since 258 nspawn knows no other hierarchy, and no variable for it."""
+    unified = "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY"
+    for systemd, value in ((None, "1"), (219, "0"), (229, "0"), (230, "1"), (262, "1")):
+        variables = {"SYSTEMD_SECCOMP": "0"}
+        if version[0] < 258:
+            variables[unified] = value
+        assert host.environment(a_host(version), systemd) == variables
+
+
+@pytest.mark.parametrize("boot", [True, False])
+@pytest.mark.parametrize("mode", NetworkMode)
+def test_the_oldest_nspawn_has_every_option(mode: NetworkMode, boot: bool) -> None:
+    """So there is one command line for all: 247, 249, 252, 255, 257, 258, 259, 262."""
+    binds = tuple(
+        Bind(source=Path("/a"), target="/b", read_only=read_only) for read_only in (True, False)
+    )
+    spec = GuestSpec(layers=(Path("/i"),), network=mode, boot=boot, binds=binds)
+    argv = nspawn.nspawn_argv(spec, Path("/run/postroj/postroj-ab12"))
+    options = [word.partition("=")[0] for word in argv if word.startswith("--") and word != "--"]
+    assert options
+    assert not [option for option in options if SINCE[option] > OLDEST]
