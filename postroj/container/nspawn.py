@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from postroj.container.publish import Published
+
 MASKED = (
     # Only what costs time in a guest that lives for seconds, and only units that come with every
     # image: a unit that a package under test may bring must never be masked.
@@ -99,6 +101,8 @@ class GuestSpec:
     layers: tuple[Path, ...]
     """squashfs files, the image first, each later one on top."""
     network: NetworkMode = NetworkMode.PRIVATE
+    published: tuple[Published, ...] = ()
+    """Ports of the host that lead into a private network."""
     boot: bool = True
     binds: tuple[Bind, ...] = ()
     boot_timeout: float = 60.0
