@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +72,7 @@ def guest_options(function: F) -> F:
             help="Lead a port of the host, or a range, to one of the guest; on 127.0.0.1 unless "
             "an ADDRESS is given. Repeatable.",
         ),
+        options.proxy,
         click.option(
             "--bind",
             "binds",
@@ -123,20 +125,23 @@ def _run(
     image_name: str,
     network: str,
     published: tuple[str, ...],
+    proxy: str | None,
     binds: tuple[str, ...],
     read_only_binds: tuple[str, ...],
     variables: tuple[str, ...],
     chdir: str | None,
     boot_timeout: float,
 ) -> int:
-    from postroj.container import publish
+    from postroj.container import proxies, publish
     from postroj.container.guest import Guest, require_root
     from postroj.container.nspawn import GuestSpec
     from postroj.prepare import obtain
 
     mode = NetworkMode(network)
     ports = publish.read(published, mode)
-    command = in_guest(argv, variables, chdir)
+    ways = proxies.read(proxy, os.environ)
+    proxies.require_reachable(ways, mode)
+    command = replace(in_guest(argv, variables, chdir), secrets=ways)
     shown = [
         *(_bind(text, read_only=False) for text in binds),
         *(_bind(text, read_only=True) for text in read_only_binds),
@@ -148,6 +153,7 @@ def _run(
             layers=image.layers,
             network=mode,
             published=ports,
+            proxies=ways,
             boot=boot,
             binds=tuple(shown),
             boot_timeout=boot_timeout,

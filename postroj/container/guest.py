@@ -21,6 +21,7 @@ from postroj.container import (
     execute,
     network,
     nspawn,
+    proxies,
     readiness,
     rundir,
     seed,
@@ -110,7 +111,8 @@ class Guest(Running):
             raise HostError(nspawn.CGROUP.failure, evidence=str(error)) from None
         stack.callback(self._group.remove)
         self._listener = stack.enter_context(readiness.Listener(self.run_dir / "notify"))
-        self._launch(stack, network.pasta_argv(resolv_conf, self.spec.published))
+        shown = proxies.ports_of_loopback(self.spec.proxies)
+        self._launch(stack, network.pasta_argv(resolv_conf, self.spec.published, shown))
         private = self.spec.network is NetworkMode.PRIVATE
         self._await_ready({"READY", nspawn.NETWORK_UP} if private else {"READY"}, deadline)
 

@@ -34,15 +34,17 @@ UPLINK = Path("/run/systemd/resolve/resolv.conf")
 CLONE_NEWNET = 0x40000000
 
 
-def pasta_argv(resolv_conf: str, published: Sequence[Published] = ()) -> list[str]:
+def pasta_argv(
+    resolv_conf: str, published: Sequence[Published] = (), shown: Sequence[int] = ()
+) -> list[str]:
     """pasta, which returns when it has set the namespace up and serves it in the background.
 
-    `resolv_conf` is the guest's.
+    `resolv_conf` is the guest's, `shown` are ports of the host's loopback that the guest's has too.
     """
     # Not otherwise: in Debian 12's pasta the answers of the host's server then come from
     # FORWARDER, also to those who asked the server itself.
     forwarder = next((name for name in (FORWARDER, FORWARDER_6) if name in resolv_conf), None)
-    # no other port of the guest on the host, no port of the host's loopback in the guest
+    # no other port of the guest on the host, no other port of the host's loopback in the guest
     closed = {"--tcp-ports", "--udp-ports"} - {one.options[0] for one in published}
     return [
         *("pasta", "--quiet", "--config-net", "--no-map-gw"),
@@ -50,7 +52,7 @@ def pasta_argv(resolv_conf: str, published: Sequence[Published] = ()) -> list[st
         *("--runas", "0"),
         *(word for option in sorted(closed) for word in (option, "none")),
         *(word for one in published for word in one.options),
-        *("--tcp-ns", "none", "--udp-ns", "none"),
+        *("--tcp-ns", ",".join(map(str, shown)) or "none", "--udp-ns", "none"),
         *(("--dns-forward", forwarder) if forwarder else ()),
     ]
 

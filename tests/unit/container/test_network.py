@@ -91,6 +91,8 @@ def test_pasta_opens_what_was_asked_for_and_nothing_else() -> None:
     opened = ["--tcp-ports", "127.0.0.1/8080-8080:80-80", "--tcp-ports", "::1/7000-7009:7100-7109"]
     argv = [*PASTA, "--udp-ports", "none", *opened, *APART]
     assert network.pasta_argv(UPLINK, [one, two]) == argv
+    shown = [*PASTA, *CLOSED, "--tcp-ns", "3128,8118", "--udp-ns", "none"]
+    assert network.pasta_argv(UPLINK, shown=(3128, 8118)) == shown
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="entering a network namespace takes root")
