@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LEADER = "X_NSPAWN_LEADER_PID"
+NO_INOTIFY = "inotify object: Too many open files"
+"""What systemd says where the user root has as many as the kernel allows, inotify(7): 128 of them
+on many hosts, and guests share them."""
 STOP_TIMEOUT = 10.0
 """Seconds for the kernel to end what is in a guest's namespace."""
 SHUTDOWN = "systemd-shutdow"
@@ -190,6 +193,10 @@ class Guest(Running):
         stage = nspawn.STAGES.get(process.wait(self._process, 0.2) or 0)
         if stage:
             return GuestError(stage.failure, evidence=evidence, hint=stage.hint)
+        if NO_INOTIFY in evidence:
+            message = "this host has no inotify instances left for another guest"
+            hint = "`sudo sysctl fs.inotify.max_user_instances=1024`; a guest takes about eight"
+            return GuestError(message, evidence=evidence, hint=hint)
         return GuestError(
             "the guest ended before it was ready",
             evidence=evidence,
