@@ -264,6 +264,7 @@ class _Larder:
                 layers=image.layers,
                 boot=False,
                 network=network,
+                proxies=self._plan.proxies,
                 binds=binds([*self._packages, *self._plan.older]),
                 boot_timeout=self._plan.boot_timeout,
                 guests=self._plan.guests,
@@ -289,7 +290,8 @@ def _run(guest: Guest, image: Image, command: str, timeout: float) -> None:
     :raises ImageError: if it fails.
     """
     try:
-        guest.run(["/bin/sh", "-ec", command], env=ENVIRONMENT, timeout=timeout)
+        argv = ["/bin/sh", "-ec", command]
+        guest.run(argv, env=ENVIRONMENT, secrets=guest.spec.proxies, timeout=timeout)
     except CommandError as error:
         late = isinstance(error, CommandTimeout)
         how = f"did not end within {timeout:g} s" if late else f"ended with status {error.status}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,16 @@ def guest_options(function: F) -> F:
         ),
         options.network,
         click.option(
+            "-p",
+            "--publish",
+            "published",
+            multiple=True,
+            metavar="[ADDRESS:]HOST:GUEST[/tcp|/udp]",
+            help="Lead a port of the host, or a range, to one of the guest; on 127.0.0.1 unless "
+            "an ADDRESS is given. Repeatable.",
+        ),
+        options.proxy,
+        click.option(
             "--bind",
             "binds",
             multiple=True,
@@ -113,26 +124,36 @@ def _run(
     boot: bool,
     image_name: str,
     network: str,
+    published: tuple[str, ...],
+    proxy: str | None,
     binds: tuple[str, ...],
     read_only_binds: tuple[str, ...],
     variables: tuple[str, ...],
     chdir: str | None,
     boot_timeout: float,
 ) -> int:
+    from postroj.container import proxies, publish
     from postroj.container.guest import Guest, require_root
     from postroj.container.nspawn import GuestSpec
     from postroj.prepare import obtain
 
-    command = in_guest(argv, variables, chdir)
+    mode = NetworkMode(network)
+    ports = publish.read(published, mode)
+    ways = proxies.read(proxy, os.environ)
+    proxies.require_reachable(ways, mode)
+    command = replace(in_guest(argv, variables, chdir), secrets=ways)
     shown = [
         *(_bind(text, read_only=False) for text in binds),
         *(_bind(text, read_only=True) for text in read_only_binds),
     ]
     require_root()
+    publish.require_free(ports)
     with obtain(image_name, boot=boot) as image:
         spec = GuestSpec(
             layers=image.layers,
-            network=NetworkMode(network),
+            network=mode,
+            published=ports,
+            proxies=ways,
             boot=boot,
             binds=tuple(shown),
             boot_timeout=boot_timeout,

@@ -23,6 +23,12 @@ def network(function: F) -> F:
     )(function)
 
 
+def proxy(function: F) -> F:
+    """Add `--proxy`."""
+    text = "A proxy for what fetches in the guest; `host` takes those of the environment here."
+    return click.option("--proxy", metavar="URL|host", help=text)(function)
+
+
 def variables(function: F) -> F:
     """Add `--setenv`."""
     text = "Set a variable; without a value take it over from here."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -125,6 +126,7 @@ def _check(kind: CheckKind, metavar: str, text: str) -> Callable[[F], F]:
 @options.seconds("--timeout", 600, "How long each command of the package manager may take.")
 @options.boot_timeout
 @options.network
+@options.proxy
 @click.option(
     "--report",
     "reports",
@@ -236,6 +238,7 @@ def _visitor(stream: TextIO, jobs: int | None) -> Callable[[Guest, str], None]:
 
 
 def _plan(given: dict[str, Any], origin: Origin) -> Plan:
+    from postroj.container import proxies
     from postroj.probe.checks import Manners
     from postroj.probe.course import REPOSITORY, course
     from postroj.probe.plan import Plan
@@ -252,6 +255,13 @@ def _plan(given: dict[str, Any], origin: Origin) -> Plan:
         raise UsageError(message, hint="leave one of them out")
     with origin.of("steps", "upgrade-from"):
         steps = course(given["steps"], upgrades=bool(given["upgrade_from"]))
+    with origin.of("proxy"):
+        ways = proxies.read(given["proxy"], os.environ)
+        # what is fetched beforehand needs it without a network in the probe, too
+        mode = NetworkMode(given["network"])
+        if mode is NetworkMode.NONE:
+            mode = NetworkMode.PRIVATE
+        proxies.require_reachable(ways, mode)
     older: tuple[str, ...] = given["upgrade_from"]
     from_repository = older == (REPOSITORY,)
     return Plan(
@@ -264,6 +274,7 @@ def _plan(given: dict[str, Any], origin: Origin) -> Plan:
         network=NetworkMode(given["network"]),
         timeout=given["timeout"],
         boot_timeout=given["boot_timeout"],
+        proxies=ways,
         discover=given["discover"],
         steps=steps,
         upgrade_from=() if from_repository else older,

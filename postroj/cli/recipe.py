@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from postroj import paths
+from postroj.answers import redacted
 from postroj.probe.course import REPOSITORY
 from postroj.probe.recipe import Recipe, option
 
@@ -22,6 +23,8 @@ OF_A_RUN = ("jobs", "fail_fast", "reports", "as_json", "artifacts", "shell_on_fa
 """Parameters that change nothing in a probe."""
 FILES = ("upgrade_from", "project_file")
 """Parameters that are paths, or URLs."""
+URLS = ("proxy",)
+"""Parameters whose passwords a report does not tell."""
 
 
 def recipe(ctx: click.Context, given: Mapping[str, Any]) -> Recipe:
@@ -54,7 +57,8 @@ def _words(param: click.Option, value: Any) -> Iterator[str]:
     for one in value if param.multiple else (value,):
         text = str(one).removesuffix(".0") if isinstance(one, float) else str(one)
         is_path = isinstance(param.type, click.Path) or param.name in FILES
-        yield from option(_longest(param.opts), _absolute(text) if is_path else text)
+        text = _absolute(text) if is_path else text
+        yield from option(_longest(param.opts), redacted(text) if param.name in URLS else text)
 
 
 def _longest(names: list[str]) -> str:

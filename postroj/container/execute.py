@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 ENVIRONMENT = {
@@ -40,6 +40,8 @@ class Command:
     argv: tuple[str, ...]
     env: dict[str, str] = field(default_factory=dict)
     """On top of `ENVIRONMENT`."""
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """Variables that no list of processes and no log shows: for the guest, and no tool of ours."""
     chdir: str | None = None
     """An absolute path in the guest; None is its root directory."""
 
@@ -75,6 +77,12 @@ def _in_directory(command: Command) -> tuple[str, ...]:
     if command.chdir is None:
         return command.argv
     return ("/bin/sh", "-c", 'cd -- "$1" && shift && exec "$@"', "sh", command.chdir, *command.argv)
+
+
+def environment(command: Command, terminal: str | None = None) -> dict[str, str]:
+    """What `enter_argv` is started with; `terminal` is the kind of the guest's."""
+    kind = {} if terminal is None else {"TERM": terminal}
+    return {**ENVIRONMENT, **kind, **command.secrets}
 
 
 def bounding_set(status: str) -> list[int]:

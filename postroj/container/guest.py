@@ -22,6 +22,7 @@ from postroj.container import (
     host,
     network,
     nspawn,
+    proxies,
     readiness,
     rundir,
     scope,
@@ -114,7 +115,8 @@ class Guest(Running):
             raise HostError(nspawn.CGROUP.failure, evidence=str(error)) from None
         stack.callback(self._group.remove)
         self._listener = stack.enter_context(readiness.Listener(self.run_dir / "notify"))
-        self._launch(stack, network.pasta_argv(resolv_conf))
+        shown = proxies.ports_of_loopback(self.spec.proxies)
+        self._launch(stack, network.pasta_argv(resolv_conf, self.spec.published, shown))
         private = self.spec.network is NetworkMode.PRIVATE
         self._await_ready({"READY", nspawn.NETWORK_UP} if private else {"READY"}, deadline)
         if (self.run_dir / nspawn.UNPACKED).exists():

@@ -7,6 +7,7 @@ The host's loopback is out of reach, and ports of guests and host never collide.
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -15,12 +16,16 @@ from postroj.errors import GuestError
 from postroj.model import NetworkMode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Sequence
+
+    from postroj.container.publish import Published
 
 T = TypeVar("T")
 
 FORWARDER = "169.254.1.1"
-"""Where the guest asks for names when the host's resolver listens on the host's loopback only."""
+"""Where the guest asks for names when the host's resolver can be asked on the host only."""
+FORWARDER_6 = "fd70:6f73:7472:6f6a::53"
+"""The same where that resolver has an address of IPv6 only: pasta keeps the families apart."""
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 UPLINK = Path("/run/systemd/resolve/resolv.conf")
@@ -29,49 +34,77 @@ UPLINK = Path("/run/systemd/resolve/resolv.conf")
 CLONE_NEWNET = 0x40000000
 
 
-def pasta_argv(resolv_conf: str) -> list[str]:
+def pasta_argv(
+    resolv_conf: str, published: Sequence[Published] = (), shown: Sequence[int] = ()
+) -> list[str]:
     """pasta, which returns when it has set the namespace up and serves it in the background.
 
-    `resolv_conf` is the guest's.
+    `resolv_conf` is the guest's, `shown` are ports of the host's loopback that the guest's has too.
     """
     # Not otherwise: in Debian 12's pasta the answers of the host's server then come from
     # FORWARDER, also to those who asked the server itself.
-    forward = ("--dns-forward", FORWARDER) if FORWARDER in resolv_conf else ()
+    forwarder = next((name for name in (FORWARDER, FORWARDER_6) if name in resolv_conf), None)
+    # no other port of the guest on the host, no other port of the host's loopback in the guest
+    closed = {"--tcp-ports", "--udp-ports"} - {one.options[0] for one in published}
     return [
         *("pasta", "--quiet", "--config-net", "--no-map-gw"),
         # it would become nobody, who may not enter a namespace that root has made
         *("--runas", "0"),
-        # no port of the guest on the host, no port of the host's loopback in the guest
-        *("--tcp-ports", "none", "--udp-ports", "none", "--tcp-ns", "none", "--udp-ns", "none"),
-        *forward,
+        *(word for option in sorted(closed) for word in (option, "none")),
+        *(word for one in published for word in one.options),
+        *("--tcp-ns", ",".join(map(str, shown)) or "none", "--udp-ns", "none"),
+        *(("--dns-forward", forwarder) if forwarder else ()),
     ]
 
 
 def guest_resolv_conf(mode: NetworkMode) -> str:
     """What `/etc/resolv.conf` says in a guest of this host."""
     texts = [path.read_text() for path in (RESOLV_CONF, UPLINK) if path.is_file()]
-    return resolv_conf(mode, texts)
+    return resolv_conf(mode, texts, {server for server in _servers(texts) if is_own(server)})
 
 
-def resolv_conf(mode: NetworkMode, texts: list[str]) -> str:
+def resolv_conf(mode: NetworkMode, texts: list[str], own: Collection[str] = ()) -> str:
     """The guest's resolv.conf out of the host's files, the one to prefer first.
 
     A guest on the host's network resolves as the host does. In a private network loopback
-    addresses mean the guest, so only other servers are taken over; with none left pasta forwards.
+    addresses and the host's `own` mean the guest, so only other servers are taken over; with none
+    left pasta forwards to the first one of `/etc/resolv.conf`.
     """
     if mode is NetworkMode.NONE:
         return "# this guest has no network\n"
     if mode is NetworkMode.HOST:
         return texts[0] if texts else ""
     lines = [line.split() for text in texts for line in text.splitlines()]
-    servers = [words[1] for words in lines if words[:1] == ["nameserver"] and len(words) > 1]
-    reachable = [server for server in dict.fromkeys(servers) if not _is_local(server)]
-    rest = [" ".join(words) for words in lines if words[:1] in (["search"], ["options"])]
-    servers = reachable or [FORWARDER]
+    servers = _servers(texts)
+    reachable = [server for server in servers if server not in own and not _is_local(server)]
+    kept = (["search"], ["domain"], ["options"])
+    rest = [" ".join(words) for words in lines if words[:1] in kept]
+    needs_6 = servers and all(":" in server for server in _servers(texts[:1]))
+    servers = reachable or [FORWARDER_6 if needs_6 else FORWARDER]
     return "".join(
         f"{line}\n"
         for line in (*(f"nameserver {server}" for server in servers[:3]), *dict.fromkeys(rest))
     )
+
+
+def _servers(texts: list[str]) -> list[str]:
+    """Addresses of name servers in files like resolv.conf(5), each once."""
+    lines = [line.split() for text in texts for line in text.splitlines()]
+    servers = [words[1] for words in lines if words[:1] == ["nameserver"] and len(words) > 1]
+    return list(dict.fromkeys(servers))
+
+
+def is_own(address: str) -> bool:
+    """Whether this host has an address, which a guest with a network of its own has then, too."""
+    try:
+        # a name is never looked up here
+        found = socket.getaddrinfo(address, 0, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)
+        family, kind, _, _, end = found[0]
+        with socket.socket(family, kind) as tried:
+            tried.bind(end)
+    except OSError:
+        return False
+    return True
 
 
 def _is_local(server: str) -> bool:

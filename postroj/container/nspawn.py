@@ -6,7 +6,7 @@ Nothing here runs anything. Facts and measurements: docs/explanation/guests.rst.
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from postroj.container import limits
@@ -15,8 +15,10 @@ from postroj.model import NetworkMode
 from postroj.process import CONTAINED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from postroj.container.publish import Published
 
 MASKED = (
     # Only what costs time in a guest that lives for seconds, and only units that come with every
@@ -103,6 +105,10 @@ class GuestSpec:
     layers: tuple[Path, ...]
     """squashfs files, the image first, each later one on top."""
     network: NetworkMode = NetworkMode.PRIVATE
+    published: tuple[Published, ...] = ()
+    """Ports of the host that lead into a private network."""
+    proxies: Mapping[str, str] = field(default_factory=dict)
+    """Variables for those who fetch something in it."""
     boot: bool = True
     binds: tuple[Bind, ...] = ()
     boot_timeout: float = 60.0

@@ -15,7 +15,7 @@ from postroj.errors import CommandError, GuestError
 from postroj.streams import STDERR, STDIN, STDOUT, write_all
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from postroj.container.execute import Command
 
@@ -74,6 +74,7 @@ class Running:
         timeout: float | None = None,
         stdin: bytes = b"",
         env: dict[str, str] | None = None,
+        secrets: Mapping[str, str] | None = None,
         keep: int = process.KEPT,
     ) -> process.Completed:
         """Run a command in the guest to its end and keep the tail of what it says.
@@ -85,14 +86,14 @@ class Running:
         :raises GuestError: if the guest ended meanwhile; `GuestLost` if that is known to be the
             work of what went on in it.
         """
-        command = execute.Command(argv=tuple(argv), env=env or {})
+        command = execute.Command(argv=tuple(argv), env=env or {}, secrets=secrets or {})
         try:
             done = process.run(
                 self._enter_argv(command),
                 ok=ok,
                 timeout=timeout,
                 stdin=stdin,
-                env=execute.ENVIRONMENT,
+                env=execute.environment(command),
                 keep=keep,
             )
         except CommandError as error:
@@ -120,7 +121,7 @@ class Running:
 
     def _relay(self, command: Command) -> int:
         child = process.spawn(
-            self._enter_argv(command), stdio=process.STDIO, env=execute.ENVIRONMENT
+            self._enter_argv(command), stdio=process.STDIO, env=execute.environment(command)
         )
         return process.relay(
             child,
@@ -130,7 +131,7 @@ class Running:
         )
 
     def _converse(self, command: Command) -> int:
-        env = execute.ENVIRONMENT | {"TERM": os.environ.get("TERM", "dumb")}
+        env = execute.environment(command, os.environ.get("TERM", "dumb"))
         master, slave = terminal.open_pty(self.leader)
         try:
             argv = self._enter_argv(command, terminal=True)

@@ -75,7 +75,8 @@ def perform(
     """
     starved = limits.oom_kills()
     try:
-        done = guest.run(argv, ok=STATUSES, timeout=timeout, env=dict(manager.environment))
+        env, secrets = dict(manager.environment), guest.spec.proxies
+        done = guest.run(argv, ok=STATUSES, timeout=timeout, env=env, secrets=secrets)
     except CommandTimeout as error:
         output = error.output
         hear(argv, f"{output}\n{error.message}")

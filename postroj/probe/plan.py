@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from postroj.model import StepName
 from postroj.probe.package import sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from postroj.model import NetworkMode
@@ -31,6 +31,8 @@ class Plan:
     timeout: float
     """Seconds that a command of the package manager may take."""
     boot_timeout: float
+    proxies: Mapping[str, str] = field(default_factory=dict)
+    """Variables for the package manager and the set-up."""
     discover: bool = True
     """Whether to find out what the package brings, and to ask about that too."""
     steps: tuple[StepName, ...] = (StepName.INSTALL,)

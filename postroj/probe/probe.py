@@ -114,6 +114,7 @@ def _guest_spec(image: Image, packages: Sequence[PackageFile], plan: Plan) -> Gu
     return GuestSpec(
         layers=image.layers,
         network=plan.network,
+        proxies=plan.proxies,
         binds=binds([*packages, *plan.older]),
         boot_timeout=plan.boot_timeout,
         keep=plan.keep,

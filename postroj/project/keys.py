@@ -99,6 +99,11 @@ KEYS = (
         choices=tuple(NetworkMode),
         text="A network of its own with outbound access, the host's, or none.",
     ),
+    Key(
+        name="proxy",
+        form=Form.TEXT,
+        text="A proxy for what fetches in the guest; `host` takes those of the environment.",
+    ),
     Key(name="jobs", form=Form.NUMBER, least=1, text="How many guests run at once."),
     Key(name="fail-fast", form=Form.FLAG, text="Stop at the first image that does not pass."),
     Key(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from postroj.cli import guests
 from postroj.container import guest as guest_module
 from postroj.container.execute import LOGIN_SHELL, Command
 from postroj.container.nspawn import GuestSpec
-from postroj.errors import ExitStatus, GuestError
+from postroj.errors import ExitStatus, GuestError, HostError
 from postroj.model import Image, Manager, NetworkMode
 from tests.support.cli import postroj
 
@@ -115,6 +116,32 @@ def test_options(seen: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert seen.images == ["debian-sid"]
 
 
+def test_a_network_with_ports_and_a_proxy(seen: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://u:secret@proxy.example:3128")
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("no_proxy", "lan.example")
+    run("--publish", "127.0.0.9:28080:80", "-p", "28053:28053/udp", "--proxy", "host", "true")
+    ways = {"https_proxy": "http://u:secret@proxy.example:3128", "no_proxy": "lan.example"}
+    (spec,) = seen.specs
+    assert [one.options for one in spec.published] == [
+        ("--tcp-ports", "127.0.0.9/28080-28080:80-80"),
+        ("--udp-ports", "127.0.0.1/28053-28053:28053-28053"),
+    ]
+    assert spec.proxies == ways
+    (command,) = seen.commands
+    assert (command.env, command.secrets) == ({}, ways)
+
+
+def test_a_port_that_is_taken_is_told_before_an_image_is_obtained(seen: Recorder) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(HostError, match=f"port {port}/tcp of 127.0.0.1 .* taken") as caught:
+            run("--publish", f"{port}:80", "true")
+    assert caught.value.exit_status == ExitStatus.RUN_FAILED
+    assert seen.images == []
+
+
 def test_a_relative_source_is_relative_to_here(
     seen: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +169,10 @@ def test_a_shell(seen: Recorder) -> None:
         (["--bind", "/:/a:ro", "true"], "'/:/a:ro' is not of the form"),
         (["--bind-ro", "/no/such/thing", "true"], "'/no/such/thing' does not exist"),
         (["--setenv", "=x", "true"], "`--setenv =x` names no variable"),
+        (["-p", "80", "true"], "`--publish 80` is not of the form [ADDRESS:]HOST:GUEST[/tcp|/udp]"),
+        (["-p", "1:1", "--network=none", "true"], "`--publish` goes with a network of the guest's"),
+        (["--proxy", "proxy:3128", "true"], "'proxy:3128' is no URL of a proxy"),
+        (["--proxy", "http://127.0.0.2:1", "true"], "the proxy 'http://127.0.0.2:1' listens on"),
         (["--image", "debian-trixy", "true"], "no image is named 'debian-trixy'"),
     ],
 )

@@ -220,6 +220,8 @@ def test_how_many_at_once_and_for_how_long(seen: Recorder) -> None:
             ["--check-file", "etc/x"],
             "`--check-file` takes an absolute path",
         ),
+        (["--proxy", "ftp://u:secret@p"], "'ftp://***@p' is no URL of a proxy"),
+        (["--proxy", "http://127.0.0.2", "--network=none"], "the proxy 'http://127.0.0.2' listens"),
         (["--steps", "install,update"], "'update' is no step"),
         (
             ["--steps", "install,downgrade"],

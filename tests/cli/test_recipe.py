@@ -70,6 +70,8 @@ ODD = [
         ["--settle", "0.25", "--check-timeout", "1e3", "--timeout", "12345678", "--settle", "7"],
         ["--settle", "3", "--discover", "--network", "private"],
         ["--network=none", "--boot-timeout", "5"],
+        ["--proxy", "host"],
+        ["--proxy=http://proxy.example:3128"],
     ],
 )
 def test_it_is_read_as_the_same(here: Path, words: list[str]) -> None:
@@ -102,6 +104,12 @@ def test_only_what_changes_the_probe(here: Path) -> None:
         *("--shell-on-failure", "--settle", "1"),
     )
     assert command(given) == (f"postroj pkgprobe --package {here}/x.deb --image {IMAGE} --settle 1")
+
+
+def test_a_password_of_a_proxy_is_not_spelled() -> None:
+    typed = command(parse("-p", "x.deb", "--proxy", "http://user:secret@proxy.example:3128"))
+    assert "secret" not in typed
+    assert "proxy.example:3128" in typed
 
 
 def test_older_packages_are_paths_too(here: Path) -> None:

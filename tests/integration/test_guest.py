@@ -46,6 +46,18 @@ def test_an_init_that_ends_is_told_at_once(image: str, tmp_path: Path) -> None:
     assert time.monotonic() - began < 30
 
 
+def test_a_host_without_inotify_instances_is_told(image: str, tmp_path: Path) -> None:
+    """In the words of a real systemd on such a host."""
+    said = "Failed to create control group inotify object: Too many open files"
+    broken = layer(tmp_path / "broken.squashfs", {INIT: f"#!/bin/sh\necho '{said}'\nexit 255\n"})
+    with obtain(image) as stored:
+        spec = GuestSpec(layers=(*stored.layers, broken))
+        with pytest.raises(GuestError, match="no inotify instance left") as caught, Guest(spec):
+            pass
+    assert "fs.inotify.max_user_instances" in caught.value.hint
+    assert said in caught.value.evidence
+
+
 def test_a_job_that_blocks_is_named(image: str, tmp_path: Path) -> None:
     unit = "[Service]\nType=oneshot\nExecStart=sleep 1000\n"
     folder = "etc/systemd/system"

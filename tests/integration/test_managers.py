@@ -7,11 +7,12 @@ installed, not in what the tools do.
 from __future__ import annotations
 
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from postroj.container import network, proxies
 from postroj.container.guest import Guest
 from postroj.container.nspawn import Bind, GuestSpec
 from postroj.model import CheckKind, Image, Manager, NetworkMode, Outcome
@@ -28,6 +29,7 @@ from postroj.probe.plan import Plan
 from postroj.probe.probe import probe
 from tests.support import debs, pacman, rpms, toolbox
 from tests.support.listener import Nobody
+from tests.support.proxy import proxied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -411,6 +413,23 @@ def test_a_repository_out_of_reach(bench: Bench) -> None:
     assert blame and blame.outcome is ERROR
     assert blame.sentence == "the guest could not reach its package repositories"
     assert blame.hint
+
+
+def test_a_repository_behind_a_proxy(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The guest has no network: there is nothing but the proxy on its loopback."""
+    folder, leader = bench.folder.parent, bench.guest.leader
+    with proxied(folder, lambda make: network.inside(leader, make)) as proxy:
+        spec = replace(bench.guest.spec, proxies=proxies.read(proxy.url, {}))
+        monkeypatch.setattr(bench.guest, "spec", spec)
+        bench.configure(f"{GONE}/repo")
+        try:
+            assert bench.run(bench.manager.refresh(), []) is None
+        finally:
+            monkeypatch.undo()
+            bench.configure(LOCAL)
+            assert bench.run(bench.manager.refresh(), []) is None
+    assert proxy.asked
+    assert all(asked.startswith(GONE.format(bench.name)) for asked in proxy.asked)
 
 
 @pytest.mark.parametrize("command", ["/bin/sleep 1000", "/bin/false"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import socket
 import subprocess
 import threading
@@ -9,7 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from postroj.model import Manager
+from postroj.prepare import obtain
+from tests.integration.test_warm import lay_in
+from tests.support import debs
 from tests.support.cli import POSTROJ, postroj, start
+from tests.support.proxy import proxied
 
 pytestmark = pytest.mark.usefixtures("image")
 
@@ -106,3 +113,54 @@ def forward(stub: socket.socket, upstream: str, asked: list[bytes]) -> None:
             out.settimeout(10)
             out.sendto(question, (upstream, 53))
             stub.sendto(out.recv(4096), peer)
+
+
+TUNNEL = (
+    "! /usr/lib/apt/apt-helper -o Acquire::Retries=0 download-file https://tunnel.example/x /tmp/x"
+    " >/dev/null 2>&1"
+)
+
+
+def test_a_proxy_on_the_loopback_of_the_host_and_no_other_port_of_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other, proxied() as proxy:
+        reach_other = CONNECT.format(host="127.0.0.1", port=other.getsockname()[1])
+        update = "apt-get --option=APT::Update::Error-Mode=any update >/dev/null"
+        argv = ["sh", "-ec", f'{update}; {TUNNEL}; perl -e "$1"', "sh", reach_other]
+        done = postroj("-v", "run", "--no-boot", "--proxy", proxy.url, "--", *argv)
+    assert (done.returncode, done.stdout) == (0, "refused"), done.stderr
+    assert any(asked.startswith(f"http://{mirror_host()}/") for asked in proxy.asked)
+    assert "tunnel.example:443" in proxy.asked
+    assert "secret" not in done.stderr
+
+
+def test_the_proxy_of_the_environment_is_for_who_asks_for_it() -> None:
+    environ = {**os.environ, "http_proxy": "http://127.0.0.1:9", "no_proxy": "lan.example"}
+    for name in ("HTTP_PROXY", "https_proxy", "HTTPS_PROXY"):
+        environ.pop(name, None)
+    show = ["--", "sh", "-c", "env | grep -i proxy | sort"]
+    for options, expected in (
+        ([], ""),
+        (["--proxy=host"], "http_proxy=http://127.0.0.1:9\nno_proxy=lan.example\n"),
+    ):
+        done = postroj("run", "--no-boot", *options, *show, env=environ)
+        assert done.stdout == expected, done.stderr
+
+
+def test_a_probe_fetches_through_a_proxy_and_does_not_tell_its_password(
+    image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with obtain(image) as stored:
+        files = stored.layers
+        monkeypatch.setenv("POSTROJ_CACHE_DIR", str(tmp_path / "cache"))
+        lay_in(files, "behind-proxy", Manager.APT)
+    package = debs.build(tmp_path, "proxied")
+    argv = ["pkgprobe", "-p", package, "-i", "behind-proxy", "--no-project", "--json"]
+    with proxied() as proxy:
+        argv += ["--settle=0", "--proxy", proxy.url.replace("127.0.0.1", "localhost")]
+        done = postroj(*argv, "--setup", TUNNEL, "--check-command", "! env | grep -i _proxy")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert any(asked.endswith("/InRelease") for asked in proxy.asked)
+    assert "tunnel.example:443" in proxy.asked
+    assert "secret" not in done.stdout + done.stderr
+    (probe,) = json.loads(done.stdout)["probes"]
+    assert f"***@localhost:{proxy.server_port}" in probe["reproduce"]

@@ -430,7 +430,12 @@ def test_a_mistake_of_ours_is_not_hidden(lab: Lab, deb: Path) -> None:
     ("cores", "gigabytes", "jobs"), [(1, 8, 2), (2, 24, 4), (16, 8, 8), (64, 512, 128), (4, 0.5, 1)]
 )
 def test_jobs_for(cores: int, gigabytes: float, jobs: int) -> None:
-    assert jobs_for(cores, int(gigabytes * 2**30)) == jobs
+    assert jobs_for(cores, int(gigabytes * 2**30), 8192) == jobs
+
+
+@pytest.mark.parametrize(("instances", "jobs"), [(128, 16), (127, 15), (7, 1), (1024, 64)])
+def test_jobs_where_the_kernel_allows_few_inotify_instances(instances: int, jobs: int) -> None:
+    assert jobs_for(32, 256 << 30, instances) == jobs
 
 
 def test_jobs_of_this_host(lab: Lab, deb: Path) -> None:

@@ -38,6 +38,14 @@ def test_without_groups_and_capabilities() -> None:
     assert argv[4:9] == ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all"]
 
 
+def test_a_secret_is_on_no_command_line() -> None:
+    command = Command(argv=("true",), secrets={"http_proxy": "http://u:secret@proxy.example"})
+    argv = enter_argv(command, leader=42, bounding_set=[], cgroups=[])
+    assert "secret" not in " ".join(argv)
+    assert execute.environment(command) == {**execute.ENVIRONMENT, **command.secrets}
+    assert execute.environment(command, "vt100")["TERM"] == "vt100"
+
+
 def test_in_a_directory() -> None:
     command = Command(argv=("ls", "-l"), chdir="/a b")
     argv = enter_argv(command, leader=42, bounding_set=[], cgroups=[])

@@ -8,13 +8,15 @@ import threading
 
 import pytest
 
-from postroj.container import network
+from postroj.container import network, publish
 from postroj.errors import GuestError
 from postroj.model import NetworkMode
 
 STUB = "# by systemd-resolved\nnameserver 127.0.0.53\noptions edns0 trust-ad\nsearch lan.example\n"
 UPLINK = "nameserver 192.0.2.1\nnameserver 2001:db8::1\nsearch lan.example\n"
+SEARCH = "search lan.example\n"
 FORWARDED = f"nameserver {network.FORWARDER}\n"
+FORWARDED_6 = f"nameserver {network.FORWARDER_6}\n"
 
 
 @pytest.mark.parametrize(
@@ -27,7 +29,9 @@ FORWARDED = f"nameserver {network.FORWARDER}\n"
             "options edns0 trust-ad\nsearch lan.example\n",
         ),
         ([UPLINK, UPLINK], UPLINK),
-        (["nameserver ::1\n"], FORWARDED),
+        (["nameserver ::1\n"], FORWARDED_6),
+        (["nameserver ::1\nnameserver 127.0.0.1\n"], FORWARDED),
+        ([f"domain lan.example\n{FORWARDED}"], f"{FORWARDED}domain lan.example\n"),
         (["nameserver fe80::1%eth0\nnameserver fe80::1\nnameserver 169.254.7.7\n"], FORWARDED),
         (
             ["".join(f"nameserver 192.0.2.{number}\n" for number in range(1, 6))],
@@ -49,15 +53,46 @@ def test_resolv_conf_of_the_other_networks() -> None:
     assert "nameserver" not in network.resolv_conf(NetworkMode.NONE, [STUB, UPLINK])
 
 
-PASTA = [
-    *("pasta", "--quiet", "--config-net", "--no-map-gw", "--runas", "0"),
-    *("--tcp-ports", "none", "--udp-ports", "none", "--tcp-ns", "none", "--udp-ns", "none"),
-]
+def test_a_server_on_an_address_that_the_guest_has_too_is_asked_by_pasta() -> None:
+    texts = [f"nameserver 192.0.2.7\n{SEARCH}"]
+    assert network.resolv_conf(NetworkMode.PRIVATE, texts, {"192.0.2.7"}) == FORWARDED + SEARCH
+    both = ["nameserver 192.0.2.7\nnameserver 192.0.2.8\n"]
+    found = network.resolv_conf(NetworkMode.PRIVATE, both, {"192.0.2.7"})
+    assert found == "nameserver 192.0.2.8\n"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.53", "0.0.0.0"])
+def test_addresses_of_this_host(address: str) -> None:
+    assert network.is_own(address)
+
+
+@pytest.mark.parametrize("address", ["192.0.2.250", "2001:db8::7", "localhost", "", "fe80::1%no"])
+def test_other_addresses(address: str) -> None:
+    assert not network.is_own(address)
+
+
+PASTA = ["pasta", "--quiet", "--config-net", "--no-map-gw", "--runas", "0"]
+CLOSED = ["--tcp-ports", "none", "--udp-ports", "none"]
+APART = ["--tcp-ns", "none", "--udp-ns", "none"]
 
 
 def test_pasta() -> None:
-    assert network.pasta_argv(UPLINK) == PASTA
-    assert network.pasta_argv(FORWARDED) == [*PASTA, "--dns-forward", network.FORWARDER]
+    assert network.pasta_argv(UPLINK) == [*PASTA, *CLOSED, *APART]
+    for text, forwarder in (
+        (FORWARDED, network.FORWARDER),
+        (FORWARDED_6, network.FORWARDER_6),
+    ):
+        argv = [*PASTA, *CLOSED, *APART, "--dns-forward", forwarder]
+        assert network.pasta_argv(text) == argv
+
+
+def test_pasta_opens_what_was_asked_for_and_nothing_else() -> None:
+    one, two = publish.read(["8080:80", "[::1]:7000-7009:7100-7109"], NetworkMode.PRIVATE)
+    opened = ["--tcp-ports", "127.0.0.1/8080-8080:80-80", "--tcp-ports", "::1/7000-7009:7100-7109"]
+    argv = [*PASTA, "--udp-ports", "none", *opened, *APART]
+    assert network.pasta_argv(UPLINK, [one, two]) == argv
+    shown = [*PASTA, *CLOSED, "--tcp-ns", "3128,8118", "--udp-ns", "none"]
+    assert network.pasta_argv(UPLINK, shown=(3128, 8118)) == shown
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="entering a network namespace takes root")

@@ -7,11 +7,12 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
+from postroj.container.nspawn import GuestSpec
 from postroj.errors import CommandError
 from postroj.process import KEPT, Completed, Tail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from postroj.container.guest import Guest
 
@@ -32,6 +33,7 @@ class FakeGuest:
     ran: list[tuple[str, ...]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
     delay: float = 0
+    spec: GuestSpec = field(default_factory=lambda: GuestSpec(layers=()))
 
     def run(
         self,
@@ -41,6 +43,7 @@ class FakeGuest:
         timeout: float | None = None,
         stdin: bytes = b"",
         env: dict[str, str] | None = None,
+        secrets: Mapping[str, str] | None = None,
         keep: int = KEPT,
     ) -> Completed:
         words = tuple(argv)
