@@ -1,8 +1,9 @@
 #!/bin/sh
 # The limit: mount, boot, wait for the notification, kill, with nothing around it.
 # Usage: bare.sh IMAGE WORKDIR [PACKAGE UNIT [OLDER]]. Runs in a mount namespace of its own
-# (compare.py sees to it). With a package, that is installed, and its unit looked at; with an older
-# one that comes first, then the upgrade, a restart of the guest, removal and purge.
+# (compare.py sees to it). IMAGE is a squashfs or an unpacked directory. With PASTA, a command line,
+# the guest has a network of its own. With a package, that is installed, and its unit looked at; with
+# an older one that comes first, then the upgrade, a restart of the guest, removal and purge.
 set -eu
 image=$1 work=$2
 mount -t tmpfs tmpfs "$work"
@@ -21,10 +22,17 @@ if [ $# -gt 4 ]; then
     INSIDE="$apt update && $apt install /older.deb && $active && $apt install /package.deb && $active"
     RESTARTED="$active && $apt remove ${4%.service} && $apt purge ${4%.service}"
 fi
-export INSIDE RESTARTED
-mount -t squashfs -o loop,ro "$image" lower
+[ -d "$image" ] && lower=$image || { lower=lower; mount -t squashfs -o loop,ro "$image" lower; }
+NETWORK= SERVER=
+if [ -n "${PASTA:-}" ]; then
+    : > netns
+    unshare --net="$work/netns" true
+    $PASTA --netns "$work/netns" > /dev/null 2>&1 &
+    NETWORK=--network-namespace-path=$work/netns SERVER=$!
+fi
+export INSIDE RESTARTED NETWORK SERVER
 tr -d - < /proc/sys/kernel/random/uuid > upper/etc/machine-id
-mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay root
+mount -t overlay -o lowerdir="$lower",upperdir=upper,workdir=work overlay root
 exec perl -e '
 use strict; use Socket;
 $ENV{NOTIFY_SOCKET} = "$ARGV[0]/notify";
@@ -38,7 +46,7 @@ sub boot {
         open STDIN, "<", "/dev/null"; open STDOUT, ">", "log"; open STDERR, ">&STDOUT";
         exec "systemd-nspawn", "--quiet", "--boot", "--machine=bare-$$", "-D", "root",
             "--register=no", "--keep-unit", "--notify-ready=yes", "--settings=no",
-            "--link-journal=no", "--resolv-conf=off", "--timezone=off",
+            "--link-journal=no", "--resolv-conf=off", "--timezone=off", $ENV{NETWORK} || (),
             split(" ", $ENV{KERNEL_COMMAND_LINE});
     }
     while (1) {
@@ -51,6 +59,8 @@ sub inside {
     return system("nsenter", "-t", $leader, "-m", "-u", "-i", "-n", "-p", "-r", "-w", "sh", "-c", @_);
 }
 boot();
+if ($ENV{SERVER}) { waitpid $ENV{SERVER}, 0; $? == 0 or die; }
+$| = 1; print "ready\n";
 inside($ENV{INSIDE}) == 0 or die;
 if ($ENV{RESTARTED}) {
     inside("systemctl --no-block start --job-mode=replace-irreversibly reboot.target");

@@ -2,26 +2,19 @@
 
     sudo .venv/bin/python benchmarks/compare.py [--runs N] [--json] [NAME...]
 
-Prints medians and, pair by pair, ratios: these hold while the speed of a machine drifts. Nothing
-here passes or fails.
+See `pairs` for what is printed.
 """
 
 from __future__ import annotations
 
-import argparse
-import compileall
-import json
 import os
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import material
+from pairs import POSTROJ, Measured, Pair, main, measure, run
 
 from postroj.container import nspawn
 from postroj.image import catalog, mirror, pack, pull, store
@@ -34,10 +27,9 @@ from tests.support.nginx import Nginx
 from tests.support.streams import Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 HERE = Path(__file__).parent
-POSTROJ = str(Path(sys.executable).with_name("postroj"))
 IMAGE = "debian-bookworm"
 FOUR = ("debian-bullseye", "debian-bookworm", "debian-trixie", "debian-sid")
 DAEMON = "beanstalkd"
@@ -46,69 +38,6 @@ UNSHARE = ("--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 """What the script starts ends with it, however that ends."""
 STREAMED = 300_000_000
 """Bytes of the image that is taken as it is."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pair:
-    """Two ways to do the same: ours, and the limit; `target` is the ratio we promise."""
-
-    name: str
-    ours: str
-    limit: str
-    target: float
-    runs: int
-    at_once: float = 1.0
-    """By how much the limit would be faster if it did things at once that it does in turn."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """Medians in seconds, and the ratios of each pair of runs."""
-
-    name: str
-    ours: float
-    limit: float
-    ratio: float
-    least: float
-    most: float
-    target: float
-    runs: int
-
-
-def measure(pair: Pair, ours: Callable[[], None], limit: Callable[[], None]) -> Measured:
-    """Run both in turn, once to warm up and then `runs` times."""
-    times: list[tuple[float, float]] = []
-    for _ in range(pair.runs + 1):
-        times.append((_seconds(ours), _seconds(limit) / pair.at_once))
-    times = times[1:]
-    ratios = [mine / bare for mine, bare in times]
-    return Measured(
-        name=pair.name,
-        ours=statistics.median(mine for mine, _ in times),
-        limit=statistics.median(bare for _, bare in times),
-        ratio=statistics.median(ratios),
-        least=min(ratios),
-        most=max(ratios),
-        target=pair.target,
-        runs=pair.runs,
-    )
-
-
-def _seconds(work: Callable[[], None]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
-
-
-def _run(argv: Sequence[str], **env: str) -> None:
-    subprocess.run(
-        argv,
-        check=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, **env},
-    )
 
 
 def cycle(runs: int) -> Measured:
@@ -127,8 +56,8 @@ def cycle(runs: int) -> Measured:
         options = " ".join(nspawn.KERNEL_COMMAND_LINE)
         return measure(
             pair,
-            lambda: _run([POSTROJ, "--quiet", "run", "--image", IMAGE, "--", "true"]),
-            lambda: _run(bare, KERNEL_COMMAND_LINE=options),
+            lambda: run([POSTROJ, "--quiet", "run", "--image", IMAGE, "--", "true"]),
+            lambda: run(bare, KERNEL_COMMAND_LINE=options),
         )
 
 
@@ -161,8 +90,8 @@ def making(runs: int) -> Measured:
         )
         return measure(
             pair,
-            lambda: _run([POSTROJ, "--quiet", "pull", "--force", IMAGE], POSTROJ_CACHE_DIR=work),
-            lambda: _run(["sh", "-c", script]),
+            lambda: run([POSTROJ, "--quiet", "pull", "--force", IMAGE], POSTROJ_CACHE_DIR=work),
+            lambda: run(["sh", "-c", script]),
         )
 
 
@@ -180,7 +109,7 @@ def streaming(runs: int) -> Measured:
         (folder / "usr").mkdir()
         (folder / "usr/blob").write_bytes(os.urandom(STREAMED))
         file = folder / "image.squashfs"
-        _run(["mksquashfs", str(folder / "usr"), str(file), "-keep-as-directory", "-noD"])
+        run(["mksquashfs", str(folder / "usr"), str(file), "-keep-as-directory", "-noD"])
         tree = Tree(site)
         tree.add("20260101_00:00", file.read_bytes())
         tree.publish()
@@ -190,8 +119,8 @@ def streaming(runs: int) -> Measured:
             fetch = [sys.executable, str(HERE / "fetch.py"), server.url]
             return measure(
                 pair,
-                lambda: _run(fetch, POSTROJ_CACHE_DIR=f"{work}/cache"),
-                lambda: _run(["sh", "-c", f"curl --silent {url} | sha256sum"]),
+                lambda: run(fetch, POSTROJ_CACHE_DIR=f"{work}/cache"),
+                lambda: run(["sh", "-c", f"curl --silent {url} | sha256sum"]),
             )
 
 
@@ -206,8 +135,8 @@ def start(runs: int) -> Measured:
     )
     return measure(
         pair,
-        lambda: _run([POSTROJ, "--help"]),
-        lambda: _run([sys.executable, "-c", "import click"]),
+        lambda: run([POSTROJ, "--help"]),
+        lambda: run([sys.executable, "-c", "import click"]),
     )
 
 
@@ -228,11 +157,11 @@ def importing(runs: int) -> Measured:
         )
         return measure(
             pair,
-            lambda: _run(
+            lambda: run(
                 [POSTROJ, "--quiet", "import", "--force", "bench", str(archive)],
                 POSTROJ_CACHE_DIR=f"{work}/cache",
             ),
-            lambda: _run(["sh", "-c", script]),
+            lambda: run(["sh", "-c", script]),
         )
 
 
@@ -284,9 +213,9 @@ def _on_four(
     def in_turn() -> None:
         for record in records:
             words = [str(word) for word in (record.path, mount, deb, unit, *more)]
-            _run([*bare, *words], KERNEL_COMMAND_LINE=" ".join(nspawn.KERNEL_COMMAND_LINE))
+            run([*bare, *words], KERNEL_COMMAND_LINE=" ".join(nspawn.KERNEL_COMMAND_LINE))
 
-    return measure(pair, lambda: _run([*probe, *images, *options]), in_turn)
+    return measure(pair, lambda: run([*probe, *images, *options]), in_turn)
 
 
 def warm(runs: int) -> Measured:
@@ -309,8 +238,8 @@ def warm(runs: int) -> Measured:
         bare = ["unshare", "--mount", "sh", str(HERE / "bare.sh"), str(record.path), str(mount)]
         return measure(
             pair,
-            lambda: _run(probe),
-            lambda: _run([*bare, str(deb), "redis-server"], **options),
+            lambda: run(probe),
+            lambda: run([*bare, str(deb), "redis-server"], **options),
         )
 
 
@@ -326,30 +255,5 @@ BENCHMARKS = {
 }
 
 
-def main() -> None:
-    """Measure what was asked for, and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[[], *BENCHMARKS], default=[])
-    parser.add_argument("--runs", type=int, help="instead of each benchmark's own number")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    # as pip does when it installs; a checkout that nobody imported yet has no byte-code
-    compileall.compile_dir(Path(nspawn.__file__).parents[1], quiet=1)
-    found = []
-    for name in options.names or BENCHMARKS:
-        benchmark, runs = BENCHMARKS[name]
-        found.append(benchmark(options.runs or runs))
-    if options.json:
-        print(json.dumps([asdict(measured) for measured in found], indent=2))
-        return
-    print(f"{'':9} {'ours':>9} {'limit':>9} {'ratio':>7} {'(least-most)':>14} {'target':>7}  runs")
-    for row in found:
-        spread = f"({row.least:.2f}-{row.most:.2f})"
-        print(
-            f"{row.name:9} {row.ours:7.3f} s {row.limit:7.3f} s {row.ratio:7.2f} {spread:>14} "
-            f"{row.target:7.2f}  {row.runs:4}"
-        )
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__, BENCHMARKS)
