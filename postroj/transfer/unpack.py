@@ -37,6 +37,8 @@ FRESH = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 PERMISSIONS = 0o777
 """What is kept of a file's mode: no program of a guest becomes one that runs as root here."""
 STICKY = 0o1000
+MOST_TOLD = 20
+"""As many names of what is passed over are kept."""
 NOBODYS = 2**32 - 1
 """What chown(2) takes for no change."""
 LATEST = 2**33
@@ -88,7 +90,7 @@ def about(member: Member) -> About:
 
 
 def unpack(source: Readable, into: Into) -> list[str]:
-    """Unpack a tar; names of the devices and pipes, which are passed over.
+    """Unpack a tar; names of the first devices and pipes, all of which are passed over.
 
     Files and links replace what has their names, folders join those that are there, and only those
     that are new get mode, owner and time.
@@ -109,7 +111,8 @@ def unpack(source: Readable, into: Into) -> list[str]:
                 raise GuestError(message, evidence=show(member.name))
             parts = [os.fsencode(into.alone)]
         if member.kind in DEVICES:
-            passed_over.append(show(member.name))
+            if len(passed_over) < MOST_TOLD:
+                passed_over.append(show(member.name))
         elif member.kind == DIRECTORY:
             if _make(folder, parts) if parts else into.is_fresh:
                 made.append((parts, about(member)))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from postroj.container import cgroup, roster
-from tests.support.cli import POSTROJ, eventually, postroj, start
+from tests.support.cli import POSTROJ, all_argv, eventually, postroj, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -349,6 +349,16 @@ def test_a_hostile_guest_writes_nowhere_else(web: str, image: str, tmp_path: Pat
     assert done.returncode == 4
     assert "the guest has no tar" in done.stderr
     ok("stop", "evil")
+
+
+def test_a_guest_that_powers_off_ends_with_commands_in_it(brief: str) -> None:
+    """All are stopped by systemd-shutdown, and the nsenter around this one stops with it."""
+    process = start("exec", "brief", "sleep", "98765", stderr=subprocess.PIPE)
+    assert eventually(lambda: b"sleep\x0098765\x00" in all_argv(), 30)
+    in_guest("brief", "systemctl poweroff --no-block")
+    process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert eventually(lambda: "brief" not in guests(), 60)
 
 
 def test_a_guest_restarts_with_what_was_written(web: str) -> None:
