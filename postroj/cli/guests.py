@@ -13,7 +13,7 @@ import click
 
 from postroj.cli import file_error, options, usage_error
 from postroj.cli.completion import complete_image
-from postroj.errors import ExitStatus, PostrojError, UsageError
+from postroj.errors import ExitStatus, GuestError, PostrojError, UsageError
 from postroj.model import NetworkMode
 
 if TYPE_CHECKING:
@@ -186,6 +186,9 @@ def _run(
                 return guest.attach(command)
             if argv:
                 guest.begin(command)
+    if not guest.kept:
+        message = "the guest ended before it could be left running"
+        raise GuestError(message)
     click.echo(given or guest.name)
     return 0
 

@@ -33,6 +33,7 @@ class Recorder:
         self.commands: list[Command] = []
         self.begun: list[Command] = []
         self.name = "postroj-00000001"
+        self.kept = True
         self.result: int | Exception = 0
 
     @contextmanager
@@ -172,6 +173,13 @@ def test_a_guest_that_stays(seen: Recorder) -> None:
     assert [(spec.keep, spec.given) for spec in seen.specs] == [(True, ""), (True, "web")]
     assert seen.begun == [Command(argv=("top",), env={"A": "b"}, chdir="/srv")]
     assert seen.commands == []
+
+
+def test_a_guest_that_ended_is_not_named(seen: Recorder) -> None:
+    seen.kept = False
+    with pytest.raises(GuestError, match="ended before it could be left running") as caught:
+        run("-d", "--name", "web")
+    assert caught.value.exit_status == ExitStatus.RUN_FAILED
 
 
 def test_a_name_is_no_reason_to_stay(seen: Recorder) -> None:
