@@ -101,13 +101,16 @@ def copy_out(guest: Running, source: Place, target: str) -> None:
         assert child.stdout
         with child.stdout as pipe:
             try:
-                passed_over = unpack(pipe, into)
+                unpacked = unpack(pipe, into)
             except ImageError:  # it was cut off, perhaps since the guest was
                 guest.require()
                 raise
             while pipe.read(CHUNK):
                 pass
-    for name in passed_over:
+    if not unpacked.members:
+        message = "the guest sent nothing"
+        raise GuestError(message)
+    for name in unpacked.passed_over:
         log.warning("%s is no file, and was not copied", name)
 
 

@@ -57,6 +57,15 @@ class Into:
     """Whether the folder is new, and gets mode, owner and time of the one in the archive."""
 
 
+@dataclass(frozen=True)
+class Unpacked:
+    """What became of a tar."""
+
+    members: int
+    passed_over: tuple[str, ...]
+    """Names of the first devices and pipes, none of which is made."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class About:
     """What a file is, apart from its content."""
@@ -89,8 +98,8 @@ def about(member: Member) -> About:
     )
 
 
-def unpack(source: Readable, into: Into) -> list[str]:
-    """Unpack a tar; names of the first devices and pipes, all of which are passed over.
+def unpack(source: Readable, into: Into) -> Unpacked:
+    """Unpack a tar.
 
     Files and links replace what has their names, folders join those that are there, and only those
     that are new get mode, owner and time.
@@ -103,10 +112,11 @@ def unpack(source: Readable, into: Into) -> list[str]:
     made: list[tuple[list[bytes], About]] = []
     folder = into.folder
     reader = Reader(source)
-    for count, member in enumerate(reader):
+    count = 0
+    for count, member in enumerate(reader, 1):
         parts = _parts(member.name)
         if into.alone:
-            if count or len(parts) != 1 or member.kind not in (FILE, SYMLINK, *DEVICES):
+            if count > 1 or len(parts) != 1 or member.kind not in (FILE, SYMLINK, *DEVICES):
                 message = "the guest sent something else than the file that was asked for"
                 raise GuestError(message, evidence=show(member.name))
             parts = [os.fsencode(into.alone)]
@@ -122,7 +132,7 @@ def unpack(source: Readable, into: Into) -> list[str]:
     for parts, of in reversed(made):  # at last, since what is put into a folder changes its time
         with _parent(folder, parts) as descriptor:
             _settle(descriptor, of, of.mode & (PERMISSIONS | STICKY))
-    return passed_over
+    return Unpacked(count, tuple(passed_over))
 
 
 def _parts(name: bytes) -> list[bytes]:

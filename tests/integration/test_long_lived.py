@@ -344,6 +344,10 @@ def test_a_hostile_guest_writes_nowhere_else(web: str, image: str, tmp_path: Pat
     done = postroj("cp", "evil:/srv/f", tmp_path / "file")
     assert done.returncode == 4
     assert "something else than the file that was asked for" in done.stderr
+    in_guest("evil", ": > /root/evil.tar")
+    done = postroj("cp", "evil:/srv/f", tmp_path / "file")
+    assert done.returncode == 4
+    assert "the guest sent nothing" in done.stderr
     in_guest("evil", "rm /usr/bin/tar")
     done = postroj("cp", "evil:/srv/f", tmp_path / "file")
     assert done.returncode == 4

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from postroj.errors import GuestError, ImageError, PostrojError
-from postroj.transfer.unpack import FOLDER, Into, unpack
+from postroj.transfer.unpack import FOLDER, Into, Unpacked, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +54,7 @@ def test_files_folders_and_links(top: Path, into: int) -> None:
         ("./", b"5", ""), ("./a", b"5", ""), ("./a/b", b"0", ""), ("l", b"2", "/etc"),
         ("h", b"1", "./a/b"), mode=0o750, mtime=1.25,
     )  # fmt: skip
-    assert unpack(archive, Into(into)) == []
+    assert unpack(archive, Into(into)) == Unpacked(5, ())
     assert (top / "a" / "b").read_bytes() == b"data"
     assert (top / "h").samefile(top / "a" / "b")
     assert str((top / "l").readlink()) == "/etc"
@@ -116,7 +116,7 @@ def test_what_lies_there_is_replaced_and_not_followed(top: Path, into: int) -> N
 
 def test_devices_are_passed_over(top: Path, into: int) -> None:
     said = unpack(tar(("null", b"3", ""), ("pipe", b"6", ""), ("f", b"0", "")), Into(into))
-    assert said == ["'null'", "'pipe'"]
+    assert said == Unpacked(3, ("'null'", "'pipe'"))
     assert [path.name for path in top.iterdir()] == ["f"]
 
 
@@ -156,6 +156,11 @@ def test_more_than_a_file_alone(
 def test_what_there_cannot_be(into: int, more: dict[str, Any]) -> None:
     with pytest.raises((GuestError, ImageError)):
         unpack(tar(("f", b"0", ""), **more), Into(into))
+
+
+def test_one_that_is_empty(top: Path, into: int) -> None:
+    assert unpack(tar(), Into(into, alone="x")) == Unpacked(0, ())
+    assert list(top.iterdir()) == []
 
 
 def test_one_that_is_cut_off(into: int) -> None:
