@@ -225,9 +225,8 @@ def processes(cgroup: str) -> dict[int, str]:
 
 def freezer(name: str) -> Path | None:
     """Return the group of all that runs in a guest, which can be frozen; None without cgroup v2."""
-    root = mounted().get("")
-    group = root / name / PAYLOAD.lstrip("/") if root else None
-    return group if group and (group / "cgroup.freeze").exists() else None
+    groups = (folder / PAYLOAD.lstrip("/") for folder in folders(name))
+    return next((group for group in groups if (group / "cgroup.freeze").exists()), None)
 
 
 def thaw(group: Path) -> None:

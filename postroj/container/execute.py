@@ -74,12 +74,14 @@ def unit_argv(command: Command) -> list[str]:
     """The command line in a guest that starts `command` as a unit, and does not wait for its end.
 
     A `$` is doubled since the manager would put its own variables there, systemd.service(5).
+    systemd-run takes secrets over from its own environment.
     """
     variables = ENVIRONMENT | command.env
     return [
         *("systemd-run", "--quiet", f"--unit={UNIT}", "--property=Type=exec"),
         f"--working-directory={command.chdir or '/'}",
         *(f"--setenv={name}={value}" for name, value in variables.items()),
+        *(f"--setenv={name}" for name in command.secrets),
         *("--", *(word.replace("$", "$$") for word in command.argv)),
     ]
 

@@ -105,7 +105,8 @@ class Guest(Running):
         :raises CommandError: if it cannot.
         """
         try:
-            self.run(execute.unit_argv(command), timeout=self.spec.boot_timeout)
+            argv = execute.unit_argv(command)
+            self.run(argv, secrets=command.secrets, timeout=self.spec.boot_timeout)
         except CommandError:
             self.kill()
             self.has_ended(STOP_TIMEOUT)

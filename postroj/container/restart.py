@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from postroj import locking
-from postroj.container import nspawn, readiness, roster
+from postroj.container import nspawn, readiness, roster, scope
 from postroj.container.guest import LEADER
 from postroj.errors import GuestError, PostrojError
 
@@ -43,9 +43,12 @@ def restart(name: str, patience: float, boot_timeout: float) -> None:
             if not told:
                 _force(guest)
                 told = _await(LEADER, listener, script, boot_timeout)
+            if told and scope.is_usable():
+                leader = readiness.leader_of(told.pid, int(told.fields[LEADER]))
+                scope.register(guest.name, leader, again=True)
             if told and READY not in told.fields:
                 told = _await(READY, listener, script, deadline - time.monotonic())
-        except EOFError:
+        except (EOFError, ProcessLookupError):
             raise _ended(guest) from None
         if not told:
             message = f"the guest '{name}' was not ready within {boot_timeout:g} s after a restart"

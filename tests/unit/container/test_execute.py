@@ -23,6 +23,9 @@ def test_as_a_unit() -> None:
     assert argv[argv.index("--") :] == ["--", "echo", "$$x", "50%"]
     assert {"--working-directory=/opt", "--setenv=A=$b", "--setenv=HOME=/srv"} <= set(argv)
     assert "--setenv=LANG=C.UTF-8" in argv
+    secret = execute.unit_argv(Command(argv=("true",), secrets={"http_proxy": "http://a:b@c"}))
+    assert "--setenv=http_proxy" in secret
+    assert not [word for word in secret if "a:b" in word]
     assert "--working-directory=/" in execute.unit_argv(Command(argv=("true",)))
 
 
