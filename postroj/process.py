@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 PIPE = subprocess.PIPE
 DEVNULL = subprocess.DEVNULL
 Child = subprocess.Popen[bytes]
+Stdio = tuple[int | IO[bytes], int | IO[bytes], int | IO[bytes]]
+"""stdin, stdout and stderr of a child: each `PIPE`, `DEVNULL`, a descriptor or a file."""
 STDIO = (PIPE, PIPE, PIPE)
 CONTAINED = (
     *("unshare", "--mount", "--propagation", "slave"),
@@ -107,7 +109,7 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 def spawn(
     argv: Sequence[str],
     *,
-    stdio: tuple[int | IO[bytes], int | IO[bytes], int | IO[bytes]],
+    stdio: Stdio,
     env: Mapping[str, str],
     pass_fds: Collection[int] = (),
 ) -> subprocess.Popen[bytes]:
@@ -186,8 +188,8 @@ def relay(
     pidfd = os.pidfd_open(process.pid)
     try:
         loop = Loop(process.stdin, {process.stdout: stdout, process.stderr: stderr}, stdin, pidfd)
-        while not loop.step(None if deadline is None else deadline - time.monotonic()):
-            pass
+        while not loop.step(deadline):
+            resume(process)
         loop.drain()
         return exit_status(process.wait())
     except BaseException:
@@ -198,6 +200,17 @@ def relay(
             with suppress(BrokenPipeError):
                 stream.close()
         os.close(pidfd)
+
+
+def resume(process: subprocess.Popen[bytes]) -> None:
+    """Have a child go on that stopped itself.
+
+    So nsenter does when the command is stopped that it started, as all are by a guest that shuts
+    down (systemd-shutdown(8)); it would never see their end, nor the kernel that of the guest.
+    """
+    with suppress(ChildProcessError):  # it has ended
+        if os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOHANG):
+            process.send_signal(signal.SIGCONT)
 
 
 def pipeline(

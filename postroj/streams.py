@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import selectors
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CHUNK = 1 << 20
+A_WHILE = 0.5
+"""Seconds after which a child is looked after that says nothing."""
 STDIN, STDOUT, STDERR = 0, 1, 2
 
 KEPT = 1 << 20
@@ -97,11 +100,15 @@ class Loop:
         """Of the feed: our end when it waits for bytes, the child's when it has some."""
         self._watch_feed()
 
-    def step(self, timeout: float | None) -> bool:
-        """Wait for the next events and serve them; whether the child has ended."""
-        if timeout is not None and timeout <= 0:
+    def step(self, deadline: float | None) -> bool:
+        """Wait a while for the next events and serve them; whether the child has ended.
+
+        :raises TimeoutError: when `deadline` (of `time.monotonic`) has passed.
+        """
+        left = A_WHILE if deadline is None else deadline - time.monotonic()
+        if left <= 0:
             raise TimeoutError
-        ready = {key.fileobj for key, _ in self.selector.select(timeout)}
+        ready = {key.fileobj for key, _ in self.selector.select(min(left, A_WHILE))}
         if self.watched in ready:
             self._serve_feed()
         for source in [source for source in self.sinks if source in ready]:

@@ -43,6 +43,22 @@ def complete_guest(
     """Complete the name of a guest that runs."""
     from click.shell_completion import CompletionItem
 
-    from postroj.container import roster
+    return [CompletionItem(name) for name in _guests() if name.startswith(incomplete)]
 
-    return [CompletionItem(name) for name in roster.names() if name.startswith(incomplete)]
+
+def complete_place(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Complete the name of a guest before a colon, or else a file of the host."""
+    from click.shell_completion import CompletionItem
+
+    found = [CompletionItem(f"{name}:") for name in _guests() if name.startswith(incomplete)]
+    return found or [CompletionItem(incomplete, type="file")]
+
+
+def _guests() -> list[str]:
+    """Names of the guests that run, those that users chose first."""
+    from postroj import paths
+    from postroj.container import roster, rundir
+
+    return [*rundir.by_given(paths.guests_dir()), *roster.names()]

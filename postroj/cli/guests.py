@@ -13,7 +13,7 @@ import click
 
 from postroj.cli import file_error, options, usage_error
 from postroj.cli.completion import complete_image
-from postroj.errors import ExitStatus, PostrojError, UsageError
+from postroj.errors import ExitStatus, GuestError, PostrojError, UsageError
 from postroj.model import NetworkMode
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ def guest_options(function: F) -> F:
         options.variables,
         options.directory,
         options.boot_timeout,
+        click.option("--name", "given", metavar="NAME", default="", help="Name the guest."),
     ]
     for decorate in reversed(decorators):
         function = decorate(function)
@@ -99,14 +100,26 @@ def guest_options(function: F) -> F:
 @click.command(cls=PassingThrough, context_settings={"allow_interspersed_args": False})
 @guest_options
 @click.option("--boot/--no-boot", default=True, help="With or without its init running.")
-@click.argument("argv", metavar="COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
-def run(argv: tuple[str, ...], boot: bool, **guest: Any) -> int:
+@click.option("-d", "--detach", is_flag=True, help="Leave the guest running, and print its name.")
+@click.argument("argv", metavar="COMMAND...", nargs=-1, type=click.UNPROCESSED)
+def run(argv: tuple[str, ...], boot: bool, detach: bool, **guest: Any) -> int:
     """Run one command in a fresh guest, which is gone afterwards.
 
     stdin, stdout, stderr and the exit status are the command's (128 + N when signal N killed it);
     125 says that postroj failed. With a terminal on stdin and stdout the command gets one, too.
+
+    With --detach the guest stays until `postroj stop`, and COMMAND may be left out; else it is
+    started as the unit command.service, and `postroj logs` shows what it prints.
     """
-    return _run(argv, boot=boot, **guest)
+    if not argv and not detach:
+        message = "missing argument 'COMMAND...'"
+        raise UsageError(message, hint="`postroj run --help` shows what can be typed")
+    if argv and detach and not boot:
+        message = (
+            "without its init a guest that stays can start no command: `--no-boot`, `--detach`"
+        )
+        raise UsageError(message, hint="`postroj exec` runs one in it")
+    return _run(argv, boot=boot, detach=detach, **guest)
 
 
 @click.command(cls=PassingThrough)
@@ -122,6 +135,8 @@ def _run(
     argv: Sequence[str],
     *,
     boot: bool,
+    detach: bool = False,
+    given: str,
     image_name: str,
     network: str,
     published: tuple[str, ...],
@@ -135,8 +150,11 @@ def _run(
     from postroj.container import proxies, publish
     from postroj.container.guest import Guest, require_root
     from postroj.container.nspawn import GuestSpec
+    from postroj.container.rundir import judge_given
     from postroj.prepare import obtain
 
+    if given:
+        judge_given(given)
     mode = NetworkMode(network)
     ports = publish.read(published, mode)
     ways = proxies.read(proxy, os.environ)
@@ -160,9 +178,19 @@ def _run(
             image=image.name,
             systemd=image.systemd,
             purpose=shlex.join(("run", *argv)),
+            given=given,
+            keep=detach,
         )
         with Guest(spec) as guest:
-            return guest.attach(command)
+            if not detach:
+                return guest.attach(command)
+            if argv:
+                guest.begin(command)
+    if not guest.kept:
+        message = "the guest ended before it could be left running"
+        raise GuestError(message)
+    click.echo(given or guest.name)
+    return 0
 
 
 def in_guest(argv: Sequence[str], variables: Sequence[str], chdir: str | None) -> Command:

@@ -67,10 +67,12 @@ def execute(name: str, argv: tuple[str, ...], variables: tuple[str, ...], chdir:
 @click.command()
 @click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_guest)
 @click.option("--all", "everything", is_flag=True, help="All that were kept.")
-def stop(names: tuple[str, ...], everything: bool) -> None:
+@options.seconds("--time", 10, "How long they may shut down; they are killed then.", zero=True)
+def stop(names: tuple[str, ...], everything: bool, time: float) -> None:
     """End guests, and wait until nothing is left of them.
 
-    A command whose guest is ended, as a probe, says so and fails.
+    The guest of a command that runs, as of a probe, is killed at once; that command says so and
+    fails.
     """
     from postroj.container import roster
     from postroj.container.guest import require_root
@@ -79,11 +81,13 @@ def stop(names: tuple[str, ...], everything: bool) -> None:
         message = "`postroj stop` takes names of guests, or `--all`"
         raise UsageError(message, hint="`postroj ps` shows the guests that run")
     require_root()
-    roster.require(names)
+    named = roster.require(names)
+    kept = [guest.name for guest in roster.listing() if guest.kept]
     failed: list[PostrojError] = []
-    for name in names or [guest.name for guest in roster.listing() if guest.kept]:
+    for name in kept if everything else dict.fromkeys(named):
         try:
-            roster.stop(name)
+            # what shuts down below a probe would be taken for the work of its package
+            roster.stop(name, time if name in kept else 0)
         except PostrojError as error:
             failed.append(error)
     with suppress(OSError):  # a cache that is only read has none of that
@@ -108,7 +112,7 @@ def _row(guest: Listing) -> tuple[str, ...]:
 
     purpose = visible(guest.purpose)
     return (
-        guest.name,
+        guest.given or guest.name,
         guest.image or "-",
         _age(time.time() - guest.began) if guest.began else "-",
         f"{guest.memory / 1e6:.0f} MB",

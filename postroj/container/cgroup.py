@@ -13,7 +13,7 @@ import logging
 import os
 import re
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -221,6 +221,18 @@ def processes(cgroup: str) -> dict[int, str]:
             continue
         _gather(roots[controllers] / f"{above}{payload}".lstrip("/"), found)
     return found
+
+
+def freezer(name: str) -> Path | None:
+    """Return the group of all that runs in a guest, which can be frozen; None without cgroup v2."""
+    groups = (folder / PAYLOAD.lstrip("/") for folder in folders(name))
+    return next((group for group in groups if (group / "cgroup.freeze").exists()), None)
+
+
+def thaw(group: Path) -> None:
+    """Let what was frozen go on."""
+    with suppress(OSError):  # it has ended
+        (group / "cgroup.freeze").write_text("0")
 
 
 def population(name: str) -> dict[int, str]:

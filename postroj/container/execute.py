@@ -25,6 +25,9 @@ ENVIRONMENT = {
     "container": "systemd-nspawn",
 }
 
+UNIT = "command.service"
+"""What a command is in a guest that nobody waits for."""
+
 # A session in the guest, without nsenter: it would die of a Ctrl-C that the command handles.
 IN_SESSION = (
     *("/bin/sh", "-c", 'command -v setsid >/dev/null && exec setsid -c "$@"; exec "$@"', "sh"),
@@ -64,6 +67,22 @@ def enter_argv(
         *("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd"),
         *("--", *_with_variables(command), *(IN_SESSION if terminal else ())),
         *_in_directory(command),
+    ]
+
+
+def unit_argv(command: Command) -> list[str]:
+    """The command line in a guest that starts `command` as a unit, and does not wait for its end.
+
+    A `$` is doubled since the manager would put its own variables there, systemd.service(5).
+    systemd-run takes secrets over from its own environment.
+    """
+    variables = ENVIRONMENT | command.env
+    return [
+        *("systemd-run", "--quiet", f"--unit={UNIT}", "--property=Type=exec"),
+        f"--working-directory={command.chdir or '/'}",
+        *(f"--setenv={name}={value}" for name, value in variables.items()),
+        *(f"--setenv={name}" for name in command.secrets),
+        *("--", *(word.replace("$", "$$") for word in command.argv)),
     ]
 
 

@@ -1,4 +1,7 @@
-"""What a run directory says of its guest. It is shown, and never acted on: see `roster`."""
+"""What a run directory says of its guest. It is shown, and names it to those who ask: see `roster`.
+
+No process is ever looked for by what it says.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,8 @@ class Facts:
     image: str = ""
     purpose: str = ""
     """As `pkgprobe hello_1.0_all.deb`."""
+    given: str = ""
+    """The name that the user chose; '' if none was."""
     kept: bool = False
     began: float = field(default_factory=time.time)
     """Seconds since the epoch."""
@@ -39,6 +44,6 @@ def read_facts(run_dir: Path) -> Facts | None:
         facts = Facts(**json.loads((run_dir / FILE).read_bytes()))
     except (OSError, ValueError, TypeError):
         return None
-    kinds = {"image": str, "purpose": str, "kept": bool, "began": float}
+    kinds = {"image": str, "purpose": str, "given": str, "kept": bool, "began": float}
     fine = all(isinstance(getattr(facts, name), kind) for name, kind in kinds.items())
     return facts if fine else None

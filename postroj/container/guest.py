@@ -99,12 +99,25 @@ class Guest(Running):
         if not self.has_ended() and hand_over(self._process.stdin):
             self.kept = self._claim.stays = self._group.stays = True
 
+    def begin(self, command: execute.Command) -> None:
+        """Start a command that goes on by itself; a guest in which it cannot start is not kept.
+
+        :raises CommandError: if it cannot.
+        """
+        try:
+            argv = execute.unit_argv(command)
+            self.run(argv, secrets=command.secrets, timeout=self.spec.boot_timeout)
+        except CommandError:
+            self.kill()
+            self.has_ended(STOP_TIMEOUT)
+            raise
+
     def _start(self, stack: ExitStack) -> None:
         deadline = time.monotonic() + self.spec.boot_timeout
-        self._claim = stack.enter_context(rundir.claim())
+        spec = self.spec
+        self._facts = Facts(image=spec.image, purpose=spec.purpose, given=spec.given)
+        self._claim = stack.enter_context(rundir.claim(self._facts))
         self.run_dir = self._claim.path
-        self._facts = Facts(image=self.spec.image, purpose=self.spec.purpose)
-        write_facts(self.run_dir, self._facts)
         resolv_conf = network.guest_resolv_conf(self.spec.network)
         seed.write_seed(self.run_dir, self.name, resolv_conf)
         self._scoped = scope.is_usable()

@@ -123,6 +123,8 @@ class GuestSpec:
     """Its major version in the image, where it is known."""
     purpose: str = ""
     """What the guest is for, for them too."""
+    given: str = ""
+    """The name that the user chose for it; '' if none was."""
     guests: int = 1
     """How many share what this host can give."""
 

@@ -83,11 +83,8 @@ class Listener:
         while True:
             ready, _, _ = select.select(sources, [], [], max(0, deadline - time.monotonic()))
             if sources[0] in ready:
-                payload, control, _, _ = self.socket.recvmsg(8192, socket.CMSG_SPACE(12))
-                for _, _, data in control:
-                    pid, uid, _ = CREDENTIALS.unpack(data)
-                    if uid == 0:
-                        return parse(payload, pid, uid)
+                if notification := self.receive():
+                    return notification
             elif ready:
                 said = os.read(sources[1], CHUNK).decode()
                 up = said == f"{NETWORK_UP}\n"
@@ -95,17 +92,30 @@ class Listener:
             else:
                 raise TimeoutError
 
+    def receive(self) -> Notification | None:
+        """Take the next datagram, which is there; None if root did not send it."""
+        payload, control, _, _ = self.socket.recvmsg(8192, socket.CMSG_SPACE(12))
+        for _, _, data in control:
+            pid, uid, _ = CREDENTIALS.unpack(data)
+            if uid == 0:
+                return parse(payload, pid, uid)
+        return None
+
 
 def leader_of(nspawn: int, inner_pid: int) -> int:
     """The guest's PID 1 as seen from here; nspawn knows it by the number in its own namespace.
 
     :raises ProcessLookupError: if it has ended already.
     """
-    children = Path(f"/proc/{nspawn}/task/{nspawn}/children").read_text().split()
-    for child in children:
-        if inner_pid in namespace_pids(int(child)):
-            return int(child)
+    for child in children(nspawn):
+        if inner_pid in namespace_pids(child):
+            return child
     raise ProcessLookupError
+
+
+def children(pid: int) -> list[int]:
+    """PIDs of the children of a process that has no threads, proc_tid_children(5)."""
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def namespace_pids(pid: int) -> list[int]:

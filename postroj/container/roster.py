@@ -11,22 +11,26 @@ import os
 import select
 import signal
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postroj import locking, paths
-from postroj.container import cgroup, garbage, readiness
+from postroj.container import cgroup, garbage, readiness, rundir
 from postroj.container.facts import Facts, read_facts
 from postroj.container.running import Running
 from postroj.errors import GuestError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 STOP_TIMEOUT = 10.0
 """Seconds until nothing may be left of a guest."""
+HALT = signal.SIGRTMIN + 3
+"""What systemd(1), and nspawn's init where there is no other, shut down for."""
+SOON = 2.0
+"""Seconds in which the kernel ends a guest, unless something outside keeps it from that."""
 LOOK_AGAIN = 0.01
 """Seconds between two looks whether all is gone."""
 SCRIPT_DEPTH, LEADER_DEPTH = 2, 3
@@ -38,6 +42,8 @@ class Listing:
     """A guest, as it is shown."""
 
     name: str
+    given: str
+    """The name that the user chose; '' if none was."""
     image: str
     purpose: str
     kept: bool
@@ -64,6 +70,7 @@ def _look(name: str) -> Listing:
     facts = read_facts(paths.guests_dir() / name) or Facts(began=0)
     return Listing(
         name=name,
+        given=facts.given,
         image=facts.image,
         purpose=facts.purpose,
         kept=facts.kept,
@@ -73,15 +80,16 @@ def _look(name: str) -> Listing:
     )
 
 
-def require(wanted: Sequence[str]) -> None:
-    """Refuse names of which no guest is there.
+def require(wanted: Sequence[str]) -> list[str]:
+    """Return the guests' own names for those that were typed, which may be the users'.
 
-    :raises UsageError: with those names.
+    :raises UsageError: with those of which no guest is there.
     """
-    there = names()
-    if lost := [name for name in wanted if name not in there]:
+    known = rundir.by_given(paths.guests_dir()) | {name: name for name in names()}
+    if lost := [name for name in wanted if name not in known]:
         message = f"no guest is named {', '.join(map(repr, lost))}"
         raise UsageError(message, hint="`postroj ps` shows the guests that run")
+    return [known[name] for name in wanted]
 
 
 def leader(name: str) -> int:
@@ -127,12 +135,12 @@ def _share(pid: int) -> int:
 
 @contextmanager
 def entered(name: str) -> Iterator[Running]:
-    """A guest that somebody else booted, to run commands in.
+    """A guest that somebody else booted, by either name, to run commands in.
 
     :raises UsageError: if there is no such guest.
     :raises GuestError: if it has no leader: it boots, or is about to be gone.
     """
-    require([name])
+    (name,) = require([name])
     guest = Running(paths.guests_dir() / name)
     try:
         with suppress(OSError):  # it ended meanwhile
@@ -147,11 +155,15 @@ def entered(name: str) -> Iterator[Running]:
         guest.forget()
 
 
-def stop(name: str) -> None:
+def stop(name: str, patience: float = 0) -> None:
     """End a guest, and wait until nothing is left of it.
 
-    :raises GuestError: if something is left after `STOP_TIMEOUT` seconds.
+    It may shut down for `patience` seconds first, and is killed then.
+
+    :raises GuestError: if something is left `STOP_TIMEOUT` seconds after that.
     """
+    if patience:
+        _halt(name, patience)
     deadline = time.monotonic() + STOP_TIMEOUT
     while True:
         _kill(name, deadline)
@@ -165,19 +177,79 @@ def stop(name: str) -> None:
         time.sleep(LOOK_AGAIN)
 
 
+def _halt(name: str, patience: float) -> None:
+    """Have a guest shut down, and wait for the end of all that is around it."""
+    deadline = time.monotonic() + patience
+    dismiss(name)
+    with held(name, leader) as (_, leader_fd), held(name, script) as (_, script_fd):
+        if leader_fd and script_fd:
+            signal.pidfd_send_signal(leader_fd, HALT)
+            select.select([script_fd], [], [], max(0, deadline - time.monotonic()))
+
+
+def dismiss(name: str) -> None:
+    """Kill the commands in a guest that were brought in from outside, by `execute`.
+
+    They are no children of the guest's: when it shuts down it does not hear of their end, and
+    looks for it every 10 s only (systemd-shutdown(8)).
+    """
+    for pid, group in cgroup.population(name).items():
+        with suppress(OSError):  # it has ended
+            if group.startswith(cgroup.PAYLOAD) and len(readiness.namespace_pids(pid)) == 1:
+                for child in readiness.children(pid):
+                    _kill_child(pid, child)
+
+
+def _kill_child(parent: int, child: int) -> None:
+    pidfd = os.pidfd_open(child)
+    try:
+        if child in readiness.children(parent):  # it was no stranger that we took hold of
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    finally:
+        os.close(pidfd)
+
+
 def _kill(name: str, deadline: float) -> None:
     """Kill the launch script, and wait for its end: the kernel ends all in its namespace first."""
-    with suppress(ProcessLookupError):  # it ended meanwhile
-        pid = script(name)
-        if not pid:
-            return
-        pidfd = os.pidfd_open(pid)
-        try:
-            if script(name) == pid:  # and so it was when we took hold of it
-                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-                select.select([pidfd], [], [], max(0, deadline - time.monotonic()))
-        finally:
-            os.close(pidfd)
+    with held(name, script) as (_, pidfd):
+        if pidfd:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            if select.select([pidfd], [], [], SOON)[0]:
+                return
+        _kill_all(name)
+        if pidfd:
+            select.select([pidfd], [], [], max(0, deadline - time.monotonic()))
+
+
+def _kill_all(name: str) -> None:
+    """Kill what is in a guest's groups: a namespace waits for those whose parents are outside.
+
+    The nsenter around a command in the guest may be stopped, and then reaps nobody.
+    """
+    with ExitStack() as stack:
+        found = {}
+        for pid in cgroup.population(name):
+            with suppress(ProcessLookupError):
+                found[pid] = os.pidfd_open(pid)
+                stack.callback(os.close, found[pid])
+        for pid in found.keys() & cgroup.population(name).keys():
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(found[pid], signal.SIGKILL)
+
+
+@contextmanager
+def held(name: str, which: Callable[[str], int]) -> Iterator[tuple[int, int]]:
+    """Take hold of the `leader` or the `script` of a guest: PID and pidfd, zeros if it has none."""
+    with ExitStack() as stack:
+        found = (0, 0)
+        with suppress(ProcessLookupError):  # it ended meanwhile
+            if pid := which(name):
+                pidfd = os.pidfd_open(pid)
+                stack.callback(os.close, pidfd)
+                if which(name) == pid:  # and so it was when we took hold of it
+                    found = (pid, pidfd)
+        with suppress(ProcessLookupError):
+            yield found
 
 
 def _traces(name: str) -> list[str]:

@@ -15,7 +15,7 @@ from postroj.errors import CommandError, GuestError
 from postroj.streams import STDERR, STDIN, STDOUT, write_all
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from postroj.container.execute import Command
 
@@ -107,14 +107,24 @@ class Running:
             raise self._gone(done.output)
         return done
 
-    def attach(self, command: Command) -> int:
+    def spawn(self, argv: Sequence[str], stdio: process.Stdio) -> process.Child:
+        """Start a command in the guest; the caller ends it.
+
+        :raises GuestError: if the guest has ended.
+        """
+        command = execute.Command(argv=tuple(argv))
+        return process.spawn(self._enter_argv(command), stdio=stdio, env=execute.ENVIRONMENT)
+
+    def attach(self, command: Command, *, with_terminal: bool = True) -> int:
         """Run a command with our stdin, stdout and stderr; its exit status.
 
-        With a terminal on our side it gets a pty of the guest, else three pipes, byte by byte.
+        With a terminal on our side it gets a pty of the guest, if it is to have one, else three
+        pipes, byte by byte.
 
         :raises GuestError: if the guest ended meanwhile.
         """
-        status = self._converse(command) if terminal.is_interactive() else self._relay(command)
+        converses = with_terminal and terminal.is_interactive()
+        status = self._converse(command) if converses else self._relay(command)
         if self._took(status):
             raise self._gone()
         return status

@@ -16,8 +16,8 @@ import tty
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from postroj.process import exit_status, kill_group
-from postroj.streams import CHUNK, STDIN, STDOUT, write_all
+from postroj.process import exit_status, kill_group, resume
+from postroj.streams import A_WHILE, CHUNK, STDIN, STDOUT, write_all
 
 if TYPE_CHECKING:
     import subprocess
@@ -67,6 +67,7 @@ def converse(process: subprocess.Popen[bytes], master: int) -> int:
             sources = [master, STDIN, pidfd]
             while sources[-1:] == [pidfd]:
                 sources = _carry(sources, master, pidfd)
+                resume(process)
         return exit_status(process.wait())
     except BaseException:
         kill_group(process)
@@ -77,7 +78,7 @@ def converse(process: subprocess.Popen[bytes], master: int) -> int:
 
 def _carry(sources: list[int], master: int, pidfd: int) -> list[int]:
     """Serve what is ready once; the sources that remain, without `pidfd` at the command's end."""
-    ready, _, _ = select.select(sources, [], [])
+    ready, _, _ = select.select(sources, [], [], A_WHILE)
     remaining = list(sources)
     if master in ready:
         screen = b""

@@ -31,6 +31,9 @@ class Recorder:
         self.images: list[str] = []
         self.specs: list[GuestSpec] = []
         self.commands: list[Command] = []
+        self.begun: list[Command] = []
+        self.name = "postroj-00000001"
+        self.kept = True
         self.result: int | Exception = 0
 
     @contextmanager
@@ -42,6 +45,9 @@ class Recorder:
     def boot(self, spec: GuestSpec) -> Iterator[Recorder]:
         self.specs.append(spec)
         yield self
+
+    def begin(self, command: Command) -> None:
+        self.begun.append(command)
 
     def attach(self, command: Command) -> int:
         self.commands.append(command)
@@ -159,9 +165,40 @@ def test_a_shell(seen: Recorder) -> None:
     assert seen.specs[0].boot
 
 
+def test_a_guest_that_stays(seen: Recorder) -> None:
+    for argv in (["-d"], ["--detach", "--name", "web", "-e", "A=b", "--chdir", "/srv", "top"]):
+        done = CliRunner().invoke(guests.run, argv, standalone_mode=False)
+        assert done.exception is None
+        assert done.output == ("web\n" if "web" in argv else "postroj-00000001\n")
+    assert [(spec.keep, spec.given) for spec in seen.specs] == [(True, ""), (True, "web")]
+    assert seen.begun == [Command(argv=("top",), env={"A": "b"}, chdir="/srv")]
+    assert seen.commands == []
+
+
+def test_a_guest_that_ended_is_not_named(seen: Recorder) -> None:
+    seen.kept = False
+    with pytest.raises(GuestError, match="ended before it could be left running") as caught:
+        run("-d", "--name", "web")
+    assert caught.value.exit_status == ExitStatus.RUN_FAILED
+
+
+def test_a_name_is_no_reason_to_stay(seen: Recorder) -> None:
+    run("--name", "web", "true")
+    run("--name", "db", command=guests.shell)
+    assert [(spec.keep, spec.given) for spec in seen.specs] == [(False, "web"), (False, "db")]
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
+        ([], "missing argument 'COMMAND...'"),
+        (["-d", "--no-boot", "true"], "without its init a guest that stays can start no command"),
+        (["--name", "Web", "true"], "'Web' cannot be the name of a guest"),
+        (["--name", "-web", "true"], "'-web' cannot be"),
+        (["--name", "a.b", "true"], "'a.b' cannot be"),
+        (["--name", "../web", "true"], "'../web' cannot be"),
+        (["--name", "a" * 64, "true"], f"'{'a' * 64}' cannot be"),
+        (["--name", "postroj-0123abcd", "true"], "'postroj-0123abcd' cannot be"),
         (["--chdir", "srv", "true"], "`--chdir` takes an absolute path of the guest, not 'srv'"),
         (["--bind", "", "true"], "'' is not of the form SOURCE[:TARGET]"),
         (["--bind", ":/srv", "true"], "':/srv' is not of the form"),

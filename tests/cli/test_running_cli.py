@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from postroj.cli import running
-from postroj.cli.completion import complete_guest
-from postroj.container import guest, roster
+from postroj.cli.completion import complete_guest, complete_place
+from postroj.container import guest, roster, rundir
 from postroj.container.execute import LOGIN_SHELL, Command
 from postroj.container.roster import Listing
 from postroj.errors import ExitStatus, GuestError, UsageError
@@ -20,9 +20,11 @@ from tests.support.cli import postroj
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 ONE = Listing(
     name="postroj-00000001",
+    given="",
     image="debian-trixie",
     purpose="pkgprobe web_1.0_all.deb",
     kept=True,
@@ -31,7 +33,14 @@ ONE = Listing(
     memory=44_200_000,
 )
 TWO = Listing(
-    name="postroj-00000002", image="", purpose="", kept=False, began=0, leader=0, memory=0
+    name="postroj-00000002",
+    given="web",
+    image="",
+    purpose="",
+    kept=False,
+    began=0,
+    leader=0,
+    memory=0,
 )
 
 
@@ -40,10 +49,16 @@ class House:
 
     def __init__(self) -> None:
         self.guests = [ONE, TWO]
-        self.stopped: list[str] = []
+        self.stopped: list[tuple[str, float]] = []
         self.commands: list[tuple[str, Command]] = []
         self.entered_name = ""
         self.result = 0
+
+    def stop(self, name: str, patience: float) -> None:
+        self.stopped.append((name, patience))
+
+    def by_given(self, folder: Path) -> dict[str, str]:
+        return {guest.given: guest.name for guest in self.guests if guest.given}
 
     def listing(self) -> list[Listing]:
         return self.guests
@@ -66,7 +81,8 @@ class House:
 def house(monkeypatch: pytest.MonkeyPatch) -> House:
     house = House()
     monkeypatch.setattr(guest, "require_root", lambda: None)
-    monkeypatch.setattr(roster, "stop", house.stopped.append)
+    monkeypatch.setattr(roster, "stop", house.stop)
+    monkeypatch.setattr(rundir, "by_given", house.by_given)
     for name in ("listing", "names", "entered"):
         monkeypatch.setattr(roster, name, getattr(house, name))
     monkeypatch.setattr(time, "time", lambda: ONE.began + 7200)
@@ -85,7 +101,7 @@ def test_ps(house: House) -> None:
     assert output.splitlines() == [
         "NAME              IMAGE          AGE  MEMORY  KEPT  FOR",
         "postroj-00000001  debian-trixie  2 h  44 MB   yes   pkgprobe web_1.0_all.deb",
-        "postroj-00000002  -              -    0 MB    no",
+        "web               -              -    0 MB    no",
     ]
 
 
@@ -94,6 +110,7 @@ def test_ps_as_json(house: House) -> None:
     one, two = json.loads(output)
     assert one == {
         "name": "postroj-00000001",
+        "given": "",
         "image": "debian-trixie",
         "purpose": "pkgprobe web_1.0_all.deb",
         "kept": True,
@@ -161,13 +178,24 @@ def test_exec_in_no_guest(house: House) -> None:
 
 
 def test_stop(house: House) -> None:
-    run(running.stop, TWO.name, ONE.name)
-    assert house.stopped == [TWO.name, ONE.name]
+    run(running.stop, "web", ONE.name)
+    assert house.stopped == [(TWO.name, 0), (ONE.name, 10)]  # that of a command is killed at once
+
+
+def test_stop_in_time(house: House) -> None:
+    run(running.stop, "--time", "0", ONE.name)
+    run(running.stop, "--time", "2.5", ONE.name)
+    assert house.stopped == [(ONE.name, 0), (ONE.name, 2.5)]
+
+
+def test_a_guest_with_two_names_is_stopped_once(house: House) -> None:
+    run(running.stop, TWO.name, "web")
+    assert house.stopped == [(TWO.name, 0)]
 
 
 def test_stop_those_that_were_kept(house: House) -> None:
     run(running.stop, "--all")
-    assert house.stopped == [ONE.name]
+    assert house.stopped == [(ONE.name, 10)]
 
 
 def test_stop_one_that_is_not_there_stops_none(house: House) -> None:
@@ -177,8 +205,8 @@ def test_stop_one_that_is_not_there_stops_none(house: House) -> None:
 
 
 def test_each_is_tried(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop(name: str) -> None:
-        house.stopped.append(name)
+    def stop(name: str, patience: float) -> None:
+        house.stop(name, patience)
         if name == ONE.name:
             message = "not gone"
             raise GuestError(message)
@@ -186,7 +214,7 @@ def test_each_is_tried(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(roster, "stop", stop)
     with pytest.raises(GuestError, match="not gone"):
         run(running.stop, ONE.name, TWO.name)
-    assert house.stopped == [ONE.name, TWO.name]
+    assert [name for name, _ in house.stopped] == [ONE.name, TWO.name]
 
 
 @pytest.mark.parametrize("argv", [[], ["--all", "postroj-00000001"]])
@@ -199,4 +227,13 @@ def test_what_is_wrong_is_said(argv: list[str]) -> None:
 def test_names_are_completed(house: House) -> None:
     found = complete_guest(None, None, "postroj-")  # type: ignore[arg-type]
     assert [item.value for item in found] == [ONE.name, TWO.name]
+    found = complete_guest(None, None, "w")  # type: ignore[arg-type]
+    assert [item.value for item in found] == ["web"]
     assert complete_guest(None, None, "x") == []  # type: ignore[arg-type]
+
+
+def test_places_are_completed(house: House) -> None:
+    found = complete_place(None, None, "we")  # type: ignore[arg-type]
+    assert [item.value for item in found] == ["web:"]
+    found = complete_place(None, None, "./w")  # type: ignore[arg-type]
+    assert [(item.value, item.type) for item in found] == [("./w", "file")]

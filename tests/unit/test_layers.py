@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "probe": PROBING,
     "capacity": GROUND,
     "prepare": GROUND | {"image", "container"},
+    "transfer": GROUND | {"image", "container"},
     "warm": PROBING,
     "handover": set(),
     "matrix": PROBING | {"prepare", "capacity", "handover", "warm"},
@@ -33,7 +34,9 @@ MAY_IMPORT = {
     "fleet": WORDS,
     "project": PROBING,
     "report": WORDS,
-    "cli": PROBING | {"prepare", "matrix", "selftest", "doctor", "fleet", "project", "report"},
+    "cli": PROBING
+    | {"prepare", "matrix", "selftest", "doctor", "fleet", "project", "report"}
+    | {"transfer"},
     "__main__": {"cli"},
 }
 """Which rooms of the house a room may import, beside itself and the version in `postroj`."""

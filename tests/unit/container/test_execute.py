@@ -16,6 +16,19 @@ ENTER = [
 ]
 
 
+def test_as_a_unit() -> None:
+    command = Command(argv=("echo", "$x", "50%"), env={"A": "$b", "HOME": "/srv"}, chdir="/opt")
+    argv = execute.unit_argv(command)
+    assert argv[:3] == ["systemd-run", "--quiet", "--unit=command.service"]
+    assert argv[argv.index("--") :] == ["--", "echo", "$$x", "50%"]
+    assert {"--working-directory=/opt", "--setenv=A=$b", "--setenv=HOME=/srv"} <= set(argv)
+    assert "--setenv=LANG=C.UTF-8" in argv
+    secret = execute.unit_argv(Command(argv=("true",), secrets={"http_proxy": "http://a:b@c"}))
+    assert "--setenv=http_proxy" in secret
+    assert not [word for word in secret if "a:b" in word]
+    assert "--working-directory=/" in execute.unit_argv(Command(argv=("true",)))
+
+
 def test_plainly() -> None:
     groups = [Path("/sys/fs/cgroup/a b/cgroup.procs"), Path("/c/cgroup.procs")]
     command = Command(argv=("echo", "a b", "$c"))

@@ -1,0 +1,1 @@
+"""What goes between guests that run and their host: files either way, and whole images."""

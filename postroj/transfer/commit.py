@@ -1,0 +1,120 @@
+"""A guest that runs becomes an image: all that it sees as its root, in one squashfs file.
+
+It is frozen while its files are read, so that the image is of one moment, as after a power cut with
+nothing left to be written. The overlay is read where its launch script mounted it: there none of
+the guest's own mounts are to be seen, which are /run, /tmp, /proc, /sys, /dev and what was bound.
+"""
+
+from __future__ import annotations
+
+import logging
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from postroj import console
+from postroj.container import cgroup, roster
+from postroj.container.facts import read_facts
+from postroj.container.layer import SEEDED
+from postroj.errors import GuestError, UsageError
+from postroj.image import pack, store
+from postroj.image.bring import judge_name
+from postroj.image.look import look
+from postroj.image.pull import architecture
+from postroj.image.record import Provenance
+from postroj.model import SourceKind, Verification
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from postroj.container.running import Running
+    from postroj.image.record import Record
+
+log = logging.getLogger(__name__)
+
+LEFT_OUT = (
+    *(f"./etc/{name}" for name in SEEDED),
+    # what two guests must not share: an identity, and where randomness begins
+    "./var/lib/dbus/machine-id",
+    "./var/lib/systemd/random-seed",
+    "./var/log/journal/*",
+)
+BLANK = "etc/machine-id"
+"""Empty in an image, so that who boots it gets one and no unit is preset anew, machine-id(5)."""
+
+FROZEN = """\
+thaw() { echo 0 > %(group)s/cgroup.freeze; }
+trap thaw EXIT
+echo 1 > %(group)s/cgroup.freeze
+tries=0
+until grep -qx 'frozen 1' %(group)s/cgroup.events; do
+    [ $((tries += 1)) -lt 1000 ] || { echo 'the guest cannot be frozen' >&2; exit 1; }
+    sleep 0.01
+done
+"""
+"""cgroup-v2.rst of the kernel. The shell outlives us, and tar ends when nobody reads on."""
+
+
+def commit(name: str, image: str, *, force: bool = False) -> Record:
+    """Make an image of what a guest sees now.
+
+    :raises UsageError: if there is no such guest, or an image of that name and no `force`.
+    :raises GuestError: if the guest ends meanwhile.
+    :raises ImageError: if its files cannot be read.
+    """
+    judge_name(image)
+    with roster.entered(name) as guest, roster.held(guest.name, roster.script) as (script, _):
+        guest.require()
+        if not script:
+            message = f"the guest '{name}' is ending"
+            raise GuestError(message)
+        root = Path(f"/proc/{script}/root{guest.run_dir}/mnt/root")
+        store.prepare()
+        with store.building(image, architecture()) as directory:
+            if not force and store.find(image, architecture()):
+                message = f"there is an image '{image}' already"
+                raise UsageError(message, hint="`--force` replaces it")
+            file = directory / "image.squashfs"
+            blank = directory / "blank"
+            (blank / BLANK).parent.mkdir(parents=True)
+            (blank / BLANK).touch()
+            (blank / BLANK).chmod(0o444)
+            with console.progress(f"commit {name}"):
+                _squash(guest, tar_argv(root, blank), file)
+            guest.require()
+            facts = read_facts(guest.run_dir)
+            of = Provenance(
+                source=SourceKind.IMPORT,
+                url=f"guest {guest.name} of {facts.image if facts and facts.image else '?'}",
+                build="",
+                artifact="",
+                compression=pack.COMPRESSION,
+                verification=Verification.NONE,
+            )
+            # what has booted need not be prepared
+            prepared = () if guest.init() == "systemd" else None
+            manager = look(file).manager
+            record = store.add(image, architecture(), manager, file, of, prepared=prepared)
+    store.collect()
+    return record
+
+
+def tar_argv(root: Path, blank: Path) -> list[str]:
+    """Return what writes the tar of a guest's root, with a blank identity, to stdout."""
+    tar, *options = pack.tar_argv(str(root))
+    left_out = (f"--exclude={path}" for path in LEFT_OUT)
+    return [tar, "--anchored", *left_out, *options, f"--directory={blank}", BLANK]
+
+
+def _squash(guest: Running, argv: Sequence[str], file: Path) -> None:
+    """Make a squashfs file of a tar that is written while the guest stands still."""
+    freezer = cgroup.freezer(guest.name)
+    if not freezer:
+        log.warning("this host has no cgroup v2 to freeze the guest: it runs on while it is read")
+        pack.squash_output(argv, file)
+        return
+    script = FROZEN % {"group": shlex.quote(str(freezer))} + shlex.join(argv)
+    try:
+        pack.squash_output(["sh", "-uc", script], file)
+    finally:
+        cgroup.thaw(freezer)  # the shell may have been killed

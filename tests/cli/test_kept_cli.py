@@ -1,0 +1,99 @@
+"""`postroj cp`, `logs`, `restart` and `commit`: what is refused before a guest is asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+
+from postroj import locking, paths
+from postroj.cli import kept
+from postroj.container import guest, rundir
+from postroj.container.facts import Facts, write_facts
+from postroj.errors import GuestError, UsageError
+from tests.support.cli import postroj
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The run directory of a guest that is there, and has neither leader nor console."""
+    monkeypatch.setattr(guest, "require_root", lambda: None)
+    with locking.Claim.make(paths.state_dir(), rundir.PREFIX) as claim:
+        write_facts(claim.path, Facts(given="web"))
+        yield claim.path
+
+
+def run(name: str, *argv: str) -> str:
+    done = CliRunner().invoke(getattr(kept, name), argv, standalone_mode=False)
+    if done.exception:
+        raise done.exception
+    return done.output
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["cp", "a", "b"], "one side of `postroj cp` is GUEST:PATH"),
+        (["cp", "web:a", "db:b"], "one side of `postroj cp` is GUEST:PATH"),
+        (["cp", "-", "-"], "one side of `postroj cp` is GUEST:PATH"),
+        (["cp", "web:a"], "missing argument 'TARGET'"),
+        (["logs", "--console", "-u", "x", "web"], "the console does not know units"),
+        (["logs", "-n", "-1", "web"], "invalid value for '-n' / '--lines'"),
+        (["restart"], "missing argument 'NAME...'"),
+        (["restart", "--time", "-1", "web"], "invalid value for '--time'"),
+        (["stop", "--time", "soon", "web"], "invalid value for '--time'"),
+        (["commit", "web"], "missing argument 'IMAGE'"),
+    ],
+)
+def test_what_is_wrong_is_said(argv: list[str], message: str) -> None:
+    done = postroj(*argv)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: {message}")
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["cp", "db:a", "b"],
+        ["cp", "b", "db:a"],
+        ["logs", "db"],
+        ["logs", "--console", "db"],
+        ["restart", "web", "db"],
+        ["commit", "db", "image"],
+    ],
+)
+def test_guests_that_are_not_there(web: Path, argv: list[str]) -> None:
+    with pytest.raises(UsageError, match="no guest is named 'db'"):
+        run(*argv)
+
+
+@pytest.mark.parametrize("name", ["Image", "../image", "debian-trixie"])
+def test_names_that_no_image_gets(web: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=f"'{name}' (cannot be|is) the name of an image"):
+        run("commit", "web", name)
+
+
+def test_a_guest_of_a_command_is_not_restarted(web: Path) -> None:
+    with pytest.raises(UsageError, match="'web' is the guest of a command that runs"):
+        run("restart", "web")
+
+
+@pytest.mark.parametrize(
+    "argv", [["cp", "web:a", "b"], ["logs", "web"], ["commit", "web", "image"]]
+)
+def test_a_guest_that_is_not_ready(web: Path, argv: list[str]) -> None:
+    with pytest.raises(GuestError, match="cannot be entered: it is not ready yet, or is ending"):
+        run(*argv)
+
+
+def test_a_console_as_text(web: Path) -> None:
+    (web / "console").write_bytes(b"one\r\n\x1b[31mtwo\x1b[0m\r\nthr\xffee\x07\r\n")
+    last = "thr\N{REPLACEMENT CHARACTER}ee\\x07\n"
+    assert run("logs", "--console", "web") == f"one\ntwo\n{last}"
+    assert run("logs", "--console", "-n", "2", "web") == f"two\n{last}"
+    assert run("logs", "--console", "-n", "0", web.name) == ""

@@ -1,0 +1,169 @@
+"""A tar of a stranger is unpacked below one folder, or refused."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from postroj.errors import GuestError, ImageError, PostrojError
+from postroj.transfer.unpack import FOLDER, Into, Unpacked, unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def top(tmp_path: Path) -> Path:
+    """A folder to unpack into, beside one that is nobody else's business."""
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "file").write_text("ours")
+    (tmp_path / "top").mkdir()
+    return tmp_path / "top"
+
+
+@pytest.fixture
+def into(top: Path) -> Iterator[int]:
+    descriptor = os.open(top, FOLDER)
+    yield descriptor
+    os.close(descriptor)
+
+
+def tar(*members: tuple[str, bytes, str], data: bytes = b"data", **more: Any) -> io.BytesIO:
+    """A tar whose members have a name, a kind, and where they lead; files have the data."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name, kind, link in members:
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, link
+            member.uid, member.gid = os.getuid(), os.getgid()
+            member.size = len(data) if kind == tarfile.REGTYPE else 0
+            for key, value in more.items():
+                setattr(member, key, value)
+            archive.addfile(member, io.BytesIO(data))
+    made.seek(0)
+    return made
+
+
+def test_files_folders_and_links(top: Path, into: int) -> None:
+    archive = tar(
+        ("./", b"5", ""), ("./a", b"5", ""), ("./a/b", b"0", ""), ("l", b"2", "/etc"),
+        ("h", b"1", "./a/b"), mode=0o750, mtime=1.25,
+    )  # fmt: skip
+    assert unpack(archive, Into(into)) == Unpacked(5, ())
+    assert (top / "a" / "b").read_bytes() == b"data"
+    assert (top / "h").samefile(top / "a" / "b")
+    assert str((top / "l").readlink()) == "/etc"
+    for path in (top / "a", top / "a" / "b", top / "l"):
+        assert path.lstat().st_mtime_ns == 1_250_000_000
+    assert [(top / name).stat().st_mode & 0o7777 for name in ("a", "h")] == [0o750, 0o750]
+
+
+def test_only_a_fresh_folder_becomes_as_in_the_archive(top: Path, into: int) -> None:
+    top.chmod(0o711)
+    unpack(tar(("./", b"5", ""), mode=0o3770), Into(into))
+    assert top.stat().st_mode & 0o7777 == 0o711
+    unpack(tar(("./", b"5", ""), mode=0o3770), Into(into, is_fresh=True))
+    assert top.stat().st_mode & 0o7777 == 0o1770
+
+
+def test_no_program_runs_as_somebody_else(top: Path, into: int) -> None:
+    unpack(tar(("p", b"0", ""), mode=0o7755), Into(into))
+    assert (top / "p").stat().st_mode & 0o7777 == 0o755
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [("../outside/file", b"0", "")],
+        [("a/../../outside/file", b"0", "")],
+        [("..", b"5", "")],
+        [("a", b"2", "../outside"), ("a/file", b"0", "")],
+        [("a", b"2", "../outside"), ("a", b"5", "")],
+        [("a", b"2", "../outside"), ("a/new/file", b"0", "")],
+        [("h", b"1", "../outside/file")],
+        [("a", b"2", "../outside"), ("h", b"1", "a/file"), ("h", b"0", "")],
+        [("there", b"2", "x"), ("there/file", b"0", "")],
+        [("folder", b"5", ""), ("folder", b"0", "")],
+        [(".", b"0", "")],
+    ],
+)
+def test_what_leads_out_is_refused(
+    top: Path, into: int, members: list[tuple[str, bytes, str]]
+) -> None:
+    (top / "there").symlink_to("../outside")
+    with pytest.raises((PostrojError, OSError)):
+        unpack(tar(*members), Into(into))
+    outside = top.parent / "outside"
+    assert [path.name for path in outside.iterdir()] == ["file"]
+    assert (outside / "file").read_text() == "ours"
+    assert (outside / "file").stat().st_nlink == 1
+
+
+def test_what_lies_there_is_replaced_and_not_followed(top: Path, into: int) -> None:
+    (top / "a").symlink_to("../outside/file")
+    unpack(tar(("a", b"0", "")), Into(into))
+    assert (top / "a").read_text() == "data"
+    assert not (top / "a").is_symlink()
+    unpack(tar(("/a", b"2", "../outside/file"), ("/a", b"0", "")), Into(into))
+    assert (top.parent / "outside" / "file").read_text() == "ours"
+    assert [path.name for path in top.iterdir()] == ["a"]
+
+
+def test_devices_are_passed_over(top: Path, into: int) -> None:
+    said = unpack(tar(("null", b"3", ""), ("pipe", b"6", ""), ("f", b"0", "")), Into(into))
+    assert said == Unpacked(3, ("'null'", "'pipe'"))
+    assert [path.name for path in top.iterdir()] == ["f"]
+
+
+def test_a_file_alone(top: Path, into: int) -> None:
+    unpack(tar(("./theirs", b"0", "")), Into(into, alone="ours"))
+    assert [path.name for path in top.iterdir()] == ["ours"]
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [("a", b"0", ""), ("b", b"0", "")],
+        [("a/b", b"0", "")],
+        [("a", b"5", "")],
+        [("./", b"5", "")],
+        [("a", b"1", "b")],
+    ],
+)
+def test_more_than_a_file_alone(
+    top: Path, into: int, members: list[tuple[str, bytes, str]]
+) -> None:
+    with pytest.raises(GuestError, match="something else than the file"):
+        unpack(tar(*members), Into(into, alone="ours"))
+    assert {path.name for path in top.iterdir()} <= {"ours"}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"uid": 2**32 - 1},
+        {"gid": 2**40},
+        {"mtime": 2**40},
+        {"pax_headers": {"GNU.sparse.map": "0,1"}},
+        {"pax_headers": {"uid": "nobody"}},
+    ],
+)
+def test_what_there_cannot_be(into: int, more: dict[str, Any]) -> None:
+    with pytest.raises((GuestError, ImageError)):
+        unpack(tar(("f", b"0", ""), **more), Into(into))
+
+
+def test_one_that_is_empty(top: Path, into: int) -> None:
+    assert unpack(tar(), Into(into, alone="x")) == Unpacked(0, ())
+    assert list(top.iterdir()) == []
+
+
+def test_one_that_is_cut_off(into: int) -> None:
+    whole = tar(("f", b"0", ""), data=bytes(5000)).getvalue()
+    with pytest.raises(ImageError, match="was cut off"):
+        unpack(io.BytesIO(whole[:3000]), Into(into))
