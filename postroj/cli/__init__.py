@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -112,7 +111,6 @@ def main() -> NoReturn:
         pass
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
-    signal.signal(signal.SIGCHLD, _continue_stopped)
     sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 for all our life
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
     boundary = Boundary()
@@ -141,17 +139,6 @@ def _trace(boundary: Boundary) -> None:
         import traceback
 
         traceback.print_exc()
-
-
-def _continue_stopped(_number: int, _frame: FrameType | None) -> None:
-    """Have our children go on that have stopped.
-
-    A guest that shuts down stops all its processes for a moment. nsenter(1) sees its own child
-    stop, stops itself, and nobody is there to reap that child, for which the guest waits 90 s.
-    """
-    with suppress(ChildProcessError):
-        while stopped := os.waitid(os.P_ALL, 0, os.WSTOPPED | os.WNOHANG):
-            os.kill(stopped.si_pid, signal.SIGCONT)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -155,6 +155,19 @@ def test_limits_are_those_of_the_scope(host: Host) -> None:
         assert set(shown.splitlines()) == {"TasksMax=4096", "Slice=machine.slice", "Delegate=yes"}
 
 
+def test_a_guest_that_stays_restarts_and_stops(host: Host) -> None:
+    name = host.postroj("run", "--detach", "--name", "stays").text
+    try:
+        assert host.guests() == [name]
+        host.outer.postroj("restart", "stays")
+        assert host.machines() == ([name] if host.kind.registers else [])
+        leader = host.outer.postroj("exec", "stays", "--", "cat", "/proc/1/comm").text
+        assert leader == "systemd"
+    finally:
+        host.outer.postroj("stop", "stays")
+    assert eventually(lambda: not host.machines() and not host.guests())
+
+
 def test_nothing_is_left_of_a_postroj_that_was_killed(host: Host) -> None:
     with host.sleeping() as (name, future):
         host.run("sh", "-c", KILL)
