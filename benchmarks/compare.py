@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import material
 
-from postroj.container import nspawn
+from postroj.container import masks, nspawn
 from postroj.image import catalog, mirror, pack, pull, store
 from postroj.image.entry import Bootstrap
 from postroj.image.pull import Request
@@ -124,7 +124,7 @@ def cycle(runs: int) -> Measured:
     )
     with tempfile.TemporaryDirectory() as work:
         bare = ["unshare", "--mount", "sh", str(HERE / "bare.sh"), str(record.path), work]
-        options = " ".join(nspawn.KERNEL_COMMAND_LINE)
+        options = " ".join(masks.KERNEL_COMMAND_LINE)
         return measure(
             pair,
             lambda: _run([POSTROJ, "--quiet", "run", "--image", IMAGE, "--", "true"]),
@@ -284,7 +284,7 @@ def _on_four(
     def in_turn() -> None:
         for record in records:
             words = [str(word) for word in (record.path, mount, deb, unit, *more)]
-            _run([*bare, *words], KERNEL_COMMAND_LINE=" ".join(nspawn.KERNEL_COMMAND_LINE))
+            _run([*bare, *words], KERNEL_COMMAND_LINE=" ".join(masks.KERNEL_COMMAND_LINE))
 
     return measure(pair, lambda: _run([*probe, *images, *options]), in_turn)
 
@@ -303,7 +303,7 @@ def warm(runs: int) -> Measured:
     with tempfile.TemporaryDirectory() as work:
         (mount := Path(work, "mount")).mkdir()
         deb = debs.build(Path(work), "bench", depends="redis-server")
-        options = {"KERNEL_COMMAND_LINE": " ".join(nspawn.KERNEL_COMMAND_LINE)}
+        options = {"KERNEL_COMMAND_LINE": " ".join(masks.KERNEL_COMMAND_LINE)}
         probe = [POSTROJ, "--quiet", "pkgprobe", "--package", str(deb), "--image", IMAGE]
         probe += ["--no-discover", "--settle", "0", "--check-unit", "redis-server"]
         bare = ["unshare", "--mount", "sh", str(HERE / "bare.sh"), str(record.path), str(mount)]
