@@ -174,7 +174,7 @@ class Guest(Running):
         namespaces = f"/proc/{self._process.pid}/ns"
         enter = ["nsenter", f"--mount={namespaces}/mnt", f"--pid={namespaces}/pid_for_children"]
         words = [str(self.run_dir / "mnt" / "netns"), str(inner_pid), *self._pasta]
-        argv = [*enter, "--", "sh", "-euc", nspawn.OWN_NETWORK, "sh", *words]
+        argv = [*enter, "--", "sh", "-euc", network.OWN_NETWORK, "sh", *words]
         try:
             process.run(argv, timeout=self.spec.boot_timeout)
         except CommandError as error:

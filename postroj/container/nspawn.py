@@ -150,19 +150,6 @@ LINKS = Stage(
     hint="no distribution has that: where is the image from?",
 )
 
-OWN_NETWORK = """
-netns=$1 leader=$2
-shift 2
-if [ -e "$netns" ]; then umount --lazy "$netns"; rm "$netns"; fi
-: > "$netns"
-mount --bind "/proc/$leader/ns/net" "$netns"
-exec "$@" --netns "$netns"
-"""
-"""Gives the network namespace of a leader a name, and a pasta; the one before a restart ends.
-
-pasta has not the right to open it in `/proc` before the leader has started its program.
-"""
-
 HIDE_OS_RELEASE = (
     "[ ! -e /etc/os-release ] || { cp /etc/os-release os-release"
     " && mount --bind os-release /etc/os-release; }"

@@ -56,7 +56,7 @@ def _group() -> cgroup.Group | Finding:
         return Finding(Status.WARNING, "not tried: only root may")
     every = replace(limits.of_host(1), cpus=1)
     try:
-        group = cgroup.Group(f"postroj-{secrets.token_hex(4)}", every)
+        group = cgroup.Group(f"postroj-{secrets.token_hex(4)}", every, cgroup.mounted())
     except OSError as error:
         return Finding(Status.WARNING, f"no control group: {error}")
     group.remove()
