@@ -114,7 +114,7 @@ class Group:
             self.limited |= _limit(root / name, limits)
             if kind == V2:
                 self.open_devices = _confine(self.descriptors[-1], (*devices.USUAL, *allowed))
-        limited = self.limited if roots else _of_systemd()
+        limited = self.limited if roots else of_systemd()
         if lacking := [name for name in limits.asked if name not in limited]:
             self.remove()
             raise _unlimited(lacking)
@@ -175,7 +175,7 @@ def _limit(folder: Path, limits: Limits) -> set[str]:
     return limited
 
 
-def _of_systemd() -> set[str]:
+def of_systemd() -> set[str]:
     """Return the controllers that systemd can use for a scope; it hands them down itself."""
     roots = mounted()
     offered = roots[V2] / "cgroup.controllers" if V2 in roots else Path()

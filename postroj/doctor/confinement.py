@@ -8,7 +8,7 @@ import shlex
 import sys
 from dataclasses import replace
 
-from postroj.container import cgroup, idmap, limits
+from postroj.container import cgroup, idmap, limits, scope
 from postroj.doctor.facts import MOUNT_SQUASHFS, Finding, Status, image_trial
 
 MAP_USERS = f"""
@@ -25,8 +25,9 @@ def limiting() -> Finding:
     group = _group()
     if isinstance(group, Finding):
         return group
-    usable = ", ".join(name for name in cgroup.LIMITING if name in group.limited)
-    lacking = ", ".join(name for name in cgroup.LIMITING if name not in group.limited)
+    limited = cgroup.of_systemd() if scope.is_usable() else group.limited
+    usable = ", ".join(name for name in cgroup.LIMITING if name in limited)
+    lacking = ", ".join(name for name in cgroup.LIMITING if name not in limited)
     if lacking:
         return Finding(Status.WARNING, f"{usable or 'nothing'}; not {lacking}")
     return Finding(Status.OK, usable)

@@ -100,7 +100,7 @@ def test_without_tar2sqfs_its_trial_is_not_made() -> None:
 def test_missing_unshare_breaks_nothing() -> None:
     done = doctor(without=("unshare",))
     assert done.returncode == 4
-    assert done.stdout.count("not tried: 'unshare' is missing") == 3
+    assert done.stdout.count("not tried: 'unshare' is missing") == 4
     assert "Traceback" not in done.stderr
 
 
