@@ -155,6 +155,17 @@ def test_limits_are_those_of_the_scope(host: Host) -> None:
         assert set(shown.splitlines()) == {"TasksMax=4096", "Slice=machine.slice", "Delegate=yes"}
 
 
+def test_bounds_that_this_host_has_and_has_not(host: Host) -> None:
+    """Its control groups have no controllers: they are those of the host around it."""
+    refused = host.postroj("run", "--cpus=1", "--", "true", ok=EVERY)
+    assert refused.status == 125
+    assert "cannot limit what was asked for: no cpu" in refused.output
+    if host.kind.registers:
+        script = "mknod /dev/it c 10 1; : < /dev/it"
+        done = host.postroj("run", "--", "sh", "-c", script, ok=EVERY)
+        assert "not permitted" in done.output
+
+
 def test_nothing_is_left_of_a_postroj_that_was_killed(host: Host) -> None:
     with host.sleeping() as (name, future):
         host.run("sh", "-c", KILL)
