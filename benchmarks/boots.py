@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from pairs import POSTROJ, Pair, main, measure, run
 
-from postroj.container import network, nspawn
+from postroj.container import masks, network
 from postroj.container.guest import Guest
 from postroj.container.nspawn import GuestSpec
 from postroj.image import catalog, pull, store
@@ -53,7 +53,7 @@ def unpacked() -> Iterator[Path]:
 def bare(image: Path, *, private: bool) -> subprocess.Popen[str]:
     """Start the bare script; it says when its guest is ready, and ends it then."""
     work = tempfile.mkdtemp()
-    env = {**os.environ, "KERNEL_COMMAND_LINE": " ".join(nspawn.KERNEL_COMMAND_LINE)}
+    env = {**os.environ, "KERNEL_COMMAND_LINE": " ".join(masks.KERNEL_COMMAND_LINE)}
     if private:
         env["PASTA"] = " ".join(network.pasta_argv(""))
     argv = [*UNSHARE, "sh", str(HERE / "bare.sh"), str(image), work]

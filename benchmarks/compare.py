@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import material
 from pairs import POSTROJ, Measured, Pair, main, measure, run
 
-from postroj.container import nspawn
+from postroj.container import masks
 from postroj.image import catalog, mirror, pack, pull, store
 from postroj.image.entry import Bootstrap
 from postroj.image.pull import Request
@@ -53,7 +53,7 @@ def cycle(runs: int) -> Measured:
     )
     with tempfile.TemporaryDirectory() as work:
         bare = ["unshare", "--mount", "sh", str(HERE / "bare.sh"), str(record.path), work]
-        options = " ".join(nspawn.KERNEL_COMMAND_LINE)
+        options = " ".join(masks.KERNEL_COMMAND_LINE)
         return measure(
             pair,
             lambda: run([POSTROJ, "--quiet", "run", "--image", IMAGE, "--", "true"]),
@@ -213,7 +213,7 @@ def _on_four(
     def in_turn() -> None:
         for record in records:
             words = [str(word) for word in (record.path, mount, deb, unit, *more)]
-            run([*bare, *words], KERNEL_COMMAND_LINE=" ".join(nspawn.KERNEL_COMMAND_LINE))
+            run([*bare, *words], KERNEL_COMMAND_LINE=" ".join(masks.KERNEL_COMMAND_LINE))
 
     return measure(pair, lambda: run([*probe, *images, *options]), in_turn)
 
@@ -232,7 +232,7 @@ def warm(runs: int) -> Measured:
     with tempfile.TemporaryDirectory() as work:
         (mount := Path(work, "mount")).mkdir()
         deb = debs.build(Path(work), "bench", depends="redis-server")
-        options = {"KERNEL_COMMAND_LINE": " ".join(nspawn.KERNEL_COMMAND_LINE)}
+        options = {"KERNEL_COMMAND_LINE": " ".join(masks.KERNEL_COMMAND_LINE)}
         probe = [POSTROJ, "--quiet", "pkgprobe", "--package", str(deb), "--image", IMAGE]
         probe += ["--no-discover", "--settle", "0", "--check-unit", "redis-server"]
         bare = ["unshare", "--mount", "sh", str(HERE / "bare.sh"), str(record.path), str(mount)]

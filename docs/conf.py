@@ -20,7 +20,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from postroj import __version__
 from postroj.cli import cli
-from postroj.container.nspawn import MASKED
+from postroj.container.masks import MASKED
 from postroj.doctor.requirements import REQUIREMENTS
 from postroj.image import catalog
 from postroj.image.keyring import KEYS

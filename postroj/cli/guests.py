@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from postroj.cli.options import F
     from postroj.container.execute import Command
+    from postroj.container.limits import Asked
     from postroj.container.nspawn import Bind
 
 
@@ -87,6 +88,13 @@ def guest_options(function: F) -> F:
             metavar="SOURCE[:TARGET]",
             help="The same, read-only.",
         ),
+        options.limits,
+        options.private_users,
+        click.option(
+            "--read-only",
+            is_flag=True,
+            help="Let nothing be written but what is below /run, /tmp and /var.",
+        ),
         options.variables,
         options.directory,
         options.boot_timeout,
@@ -146,6 +154,9 @@ def _run(
     variables: tuple[str, ...],
     chdir: str | None,
     boot_timeout: float,
+    private_users: bool,
+    read_only: bool,
+    **limits: Any,
 ) -> int:
     from postroj.container import proxies, publish
     from postroj.container.guest import Guest, require_root
@@ -164,6 +175,7 @@ def _run(
         *(_bind(text, read_only=False) for text in binds),
         *(_bind(text, read_only=True) for text in read_only_binds),
     ]
+    asked = guest_limits(network=network, private_users=private_users, **limits)
     require_root()
     publish.require_free(ports)
     with obtain(image_name, boot=boot) as image:
@@ -180,6 +192,9 @@ def _run(
             purpose=shlex.join(("run", *argv)),
             given=given,
             keep=detach,
+            asked=asked,
+            private_users=private_users,
+            read_only=read_only,
         )
         with Guest(spec) as guest:
             if not detach:
@@ -191,6 +206,21 @@ def _run(
         raise GuestError(message)
     click.echo(given or guest.name)
     return 0
+
+
+def guest_limits(
+    *, memory: str | None, cpus: float | None, pids: int | None, network: str, private_users: bool
+) -> Asked:
+    """Return the limits that were typed.
+
+    :raises UsageError: if one is none, or if the guest's users have no rights in its network.
+    """
+    from postroj.container.limits import Asked, size
+
+    if private_users and network == NetworkMode.HOST:
+        message = "`--private-users` needs a network of the guest's own, not `--network=host`"
+        raise UsageError(message)
+    return Asked(memory=size(memory) if memory else None, cpus=cpus, processes=pids)
 
 
 def in_guest(argv: Sequence[str], variables: Sequence[str], chdir: str | None) -> Command:

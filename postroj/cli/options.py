@@ -57,6 +57,40 @@ def boot_timeout(function: F) -> F:
     return seconds("--boot-timeout", 60, text)(function)
 
 
+def limits(function: F) -> F:
+    """Add `--memory`, `--cpus` and `--pids`."""
+    decorators = [
+        click.option(
+            "--memory",
+            metavar="SIZE",
+            help="The most memory that a guest takes, as 512M or 2G; two thirds of it can be "
+            "files. [default: its share of this host]",
+        ),
+        click.option(
+            "--cpus",
+            type=click.FloatRange(min=0, min_open=True),
+            metavar="N",
+            help="The most processors' worth of time that a guest takes, as 1.5. "
+            "[default: no limit]",
+        ),
+        click.option(
+            "--pids",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="The most processes and threads in a guest. [default: 4096]",
+        ),
+    ]
+    for decorate in reversed(decorators):
+        function = decorate(function)
+    return function
+
+
+def private_users(function: F) -> F:
+    """Add `--private-users`."""
+    text = "Give the guest users of its own: its root is nobody on this host."
+    return click.option("--private-users", is_flag=True, help=text)(function)
+
+
 def architecture(function: F) -> F:
     """Add `--arch`."""
     text = "Of this architecture, as `uname -m` has it, instead of this host's."

@@ -127,6 +127,8 @@ def _check(kind: CheckKind, metavar: str, text: str) -> Callable[[F], F]:
 @options.boot_timeout
 @options.network
 @options.proxy
+@options.limits
+@options.private_users
 @click.option(
     "--report",
     "reports",
@@ -238,6 +240,7 @@ def _visitor(stream: TextIO, jobs: int | None) -> Callable[[Guest, str], None]:
 
 
 def _plan(given: dict[str, Any], origin: Origin) -> Plan:
+    from postroj.cli.guests import guest_limits
     from postroj.container import proxies
     from postroj.probe.checks import Manners
     from postroj.probe.course import REPOSITORY, course
@@ -262,6 +265,9 @@ def _plan(given: dict[str, Any], origin: Origin) -> Plan:
         if mode is NetworkMode.NONE:
             mode = NetworkMode.PRIVATE
         proxies.require_reachable(ways, mode)
+    named = ("memory", "cpus", "pids", "network", "private_users")
+    with origin.of("memory", "network", "private-users"):
+        limits = guest_limits(**{name: given[name] for name in named})
     older: tuple[str, ...] = given["upgrade_from"]
     from_repository = older == (REPOSITORY,)
     return Plan(
@@ -283,6 +289,8 @@ def _plan(given: dict[str, Any], origin: Origin) -> Plan:
         setup=given["setup"],
         refresh=given["refresh"],
         offline=given["offline"],
+        limits=limits,
+        private_users=given["private_users"],
         expected=origin.expectations,
     )
 

@@ -17,11 +17,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from postroj.container import devices
+from postroj.errors import HostError
 from postroj.locking import try_lock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
+    from postroj.container.devices import Device
     from postroj.container.limits import Limits
 
 log = logging.getLogger(__name__)
@@ -30,6 +33,9 @@ NAME = re.compile(r"postroj-[0-9a-f]{8}")
 
 PATIENCE = 2.0
 """Seconds for the kernel to reap the last processes of a guest that was killed."""
+
+PERIOD = 100_000
+"""Microseconds within which a guest has its time of the processors, the kernel's own default."""
 
 PAYLOAD = "/payload"
 """The group that nspawn makes for a guest beside its own, `supervisor`."""
@@ -40,7 +46,7 @@ SLICE = "machine.slice"
 V2 = ""
 """Of the hierarchies in `/proc/PID/cgroup` the one that all controllers share, cgroups(7)."""
 TRACKING = "name=systemd"
-LIMITING = ("memory", "pids")
+LIMITING = ("memory", "pids", "cpu")
 """Hierarchies of cgroup v1 in which a guest has a group: to be tracked, and to be limited."""
 
 
@@ -68,10 +74,19 @@ def mounted() -> dict[str, Path]:
 class Group:
     """The groups of one guest, one in each hierarchy, as long as somebody holds their locks."""
 
-    def __init__(self, name: str, limits: Limits, roots: Mapping[str, Path]) -> None:
+    def __init__(
+        self,
+        name: str,
+        limits: Limits,
+        roots: Mapping[str, Path],
+        allowed: Iterable[Device] = (),
+    ) -> None:
         """Make the groups `name` in hierarchies of this host; none where systemd does.
 
+        Of devices, `allowed` can be opened beside the usual ones.
+
         :raises OSError: if this host does not let us.
+        :raises HostError: if it cannot limit what was asked for.
         """
         self.name = name
         self.descriptors: list[int] = []
@@ -80,7 +95,13 @@ class Group:
         """What to write "0" into in order to join it."""
         self.stays = False
         """Whether they are left to those who have their locks from us."""
+        self.limited: set[str] = set()
+        """Controllers that limit them."""
+        self.open_devices = "no cgroup v2"
+        """Why any device can be opened in them; '' if that is not so."""
         for kind, root in roots.items():
+            if kind == "cpu" and limits.cpus is None:  # it would have the time of one process
+                continue
             try:
                 self.descriptors.append(_make(root / name))
             except OSError as error:
@@ -90,7 +111,13 @@ class Group:
                 self.remove()
                 raise
             self.joins.append(root / name / "cgroup.procs")
-            _limit(root / name, limits)
+            self.limited |= _limit(root / name, limits)
+            if kind == V2:
+                self.open_devices = _confine(self.descriptors[-1], (*devices.USUAL, *allowed))
+        limited = self.limited if roots else of_systemd()
+        if lacking := [name for name in limits.asked if name not in limited]:
+            self.remove()
+            raise _unlimited(lacking)
 
     def remove(self) -> None:
         """Remove them, unless they stay, once the guest's last processes are gone.
@@ -124,19 +151,69 @@ def _make(folder: Path) -> int:
         os.close(descriptor)
 
 
-def _limit(folder: Path, limits: Limits) -> None:
-    """Limit a group as far as its hierarchy can: cgroup v2 may have no controllers for it."""
-    settings = {
+def _limit(folder: Path, limits: Limits) -> set[str]:
+    """Limit a group as far as its hierarchy can; the controllers that do it.
+
+    cgroup v2 has those for it that the group above hands down.
+    """
+    settings: dict[str, object] = {
         "memory.max": limits.memory,
         "memory.limit_in_bytes": limits.memory,  # cgroup v1
         "pids.max": limits.processes,
     }
+    if limits.cpus is not None:
+        quota = round(limits.cpus * PERIOD)
+        settings |= {"cpu.max": f"{quota} {PERIOD}", "cpu.cfs_quota_us": quota}
+    limited = set()
     for name, value in settings.items():
         try:
             with (folder / name).open("r+") as file:  # which creates none
                 file.write(str(value))
+            limited.add(name.partition(".")[0])
         except OSError as error:
             log.debug("no limit: %s", error)
+    return limited
+
+
+def of_systemd() -> set[str]:
+    """Return the controllers that systemd can use for a scope; it hands them down itself."""
+    roots = mounted()
+    offered = roots[V2] / "cgroup.controllers" if V2 in roots else Path()
+    return {*roots, *(offered.read_text().split() if offered.is_file() else ())}
+
+
+def confine_scope(name: str, allowed: Iterable[Device]) -> None:
+    """Limit the devices of a guest in a scope, which needs none of ours once it runs."""
+    folder = mounted()[V2] / SLICE / f"{name}.scope"
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        log.debug("devices are not limited: %s", error)
+        return
+    _confine(descriptor, (*devices.USUAL, *allowed))
+    os.close(descriptor)
+
+
+def _unlimited(lacking: list[str]) -> HostError:
+    """Return what is to be raised where these controllers cannot be used."""
+    root = mounted().get("", Path())
+    message = f"this host's control groups cannot limit what was asked for: no {', '.join(lacking)}"
+    offered = root / "cgroup.controllers"
+    hint = "`sudo postroj doctor` shows which limits work on this host"
+    if offered.is_file() and set(lacking) <= set(offered.read_text().split()):
+        enable = " ".join(f"+{name}" for name in lacking)
+        hint = f"`echo {enable} | sudo tee {root}/cgroup.subtree_control` hands them to guests"
+    return HostError(message, hint=hint)
+
+
+def _confine(group: int, allowed: Iterable[Device]) -> str:
+    """Limit the devices that a guest can open, where this host can; else why it cannot."""
+    try:
+        devices.confine(group, allowed)
+    except OSError as error:
+        log.debug("devices are not limited: %s", error)
+        return str(error)
+    return ""
 
 
 def sweep(*, dry_run: bool = False) -> set[str]:
@@ -201,8 +278,9 @@ def members(cgroup: str, name: str) -> list[Path]:
     joins = []
     for line in cgroup.splitlines():
         _, controllers, path = line.split(":", 2)
-        if controllers in roots and not {name, f"{name}.scope"}.isdisjoint(path.split("/")):
-            joins.append(roots[controllers] / path.lstrip("/") / "cgroup.procs")
+        kind = next((one for one in controllers.split(",") if one in roots), None)
+        if kind is not None and not {name, f"{name}.scope"}.isdisjoint(path.split("/")):
+            joins.append(roots[kind] / path.lstrip("/") / "cgroup.procs")
     return joins
 
 

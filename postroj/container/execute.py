@@ -55,15 +55,19 @@ def enter_argv(
     leader: int,
     bounding_set: Sequence[int],
     cgroups: Sequence[Path],
+    private_users: bool = False,
     terminal: bool = False,
 ) -> list[str]:
     """The command line on the host that runs `command` in the guest of `leader`."""
     joins = "".join(f"echo 0 > {shlex.quote(str(group))}\n" for group in cgroups)
     bounds = ",".join(["-all", *(f"+cap_{number}" for number in bounding_set)])
+    enter = ["nsenter", "--target", str(leader)]
     return [
         *("sh", "-c", f'umask 022\n{joins}exec "$@"', "sh"),
+        # who enters a user namespace has all capabilities there, and so is bounded after it
+        *([*enter, "--user", "--"] if private_users else []),
         *("setpriv", "--bounding-set", bounds, "--inh-caps", "-all"),
-        *("nsenter", "--target", str(leader)),
+        *enter,
         *("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd"),
         *("--", *_with_variables(command), *(IN_SESSION if terminal else ())),
         *_in_directory(command),

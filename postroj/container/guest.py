@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from postroj import process
 from postroj.container import (
     cgroup,
+    devices,
     ending,
     execute,
     host,
@@ -122,15 +123,17 @@ class Guest(Running):
         seed.write_seed(self.run_dir, self.name, resolv_conf)
         self._scoped = scope.is_usable()
         try:
+            self._bound = tuple(devices.devices_of(bind.source for bind in self.spec.binds))
             roots = {} if self._scoped else cgroup.mounted()
-            self._group = cgroup.Group(self.name, self.spec.limits, roots)
+            self._group = cgroup.Group(self.name, self.spec.limits, roots, self._bound)
         except OSError as error:
             raise HostError(nspawn.CGROUP.failure, evidence=str(error)) from None
         stack.callback(self._group.remove)
         self._listener = stack.enter_context(readiness.Listener(self.run_dir / "notify"))
         shown = proxies.ports_of_loopback(self.spec.proxies)
-        self._launch(stack, network.pasta_argv(resolv_conf, self.spec.published, shown))
-        private = self.spec.network is NetworkMode.PRIVATE
+        self._pasta = network.pasta_argv(resolv_conf, self.spec.published, shown)
+        self._launch(stack)
+        private = self.spec.network is NetworkMode.PRIVATE and not self.spec.private_users
         self._await_ready({"READY", nspawn.NETWORK_UP} if private else {"READY"}, deadline)
         if (self.run_dir / nspawn.UNPACKED).exists():
             text = "no squashfs can be mounted on this host: guest '%s' has its image in memory"
@@ -153,11 +156,11 @@ class Guest(Running):
             message = f"after a restart {error.message}"
             raise GuestLost(message, evidence=error.evidence, hint=error.hint) from None
 
-    def _launch(self, stack: ExitStack, pasta: list[str]) -> None:
+    def _launch(self, stack: ExitStack) -> None:
         """Start the launch script with a lifeline, the locks, and the console log."""
         run_dir, group = self.run_dir, self._group
         (run_dir / "mnt").mkdir()
-        script = nspawn.launch_script(self.spec, run_dir, group.joins, pasta)
+        script = nspawn.launch_script(self.spec, run_dir, group.joins, self._pasta)
         for name in ("nsenter", "setpriv"):
             process.tool(name)
         if self.spec.network is NetworkMode.PRIVATE:
@@ -176,6 +179,20 @@ class Guest(Running):
         stack.callback(self._stop)
         assert self._process.stdin
         keep(self._process.stdin)
+
+    def _serve_network(self, inner_pid: int) -> None:
+        """Set a network up that is the guest's own, and so not there before its leader."""
+        if not self.spec.private_users or self.spec.network is not NetworkMode.PRIVATE:
+            return
+        namespaces = f"/proc/{self._process.pid}/ns"
+        enter = ["nsenter", f"--mount={namespaces}/mnt", f"--pid={namespaces}/pid_for_children"]
+        words = [str(self.run_dir / "mnt" / "netns"), str(inner_pid), *self._pasta]
+        argv = [*enter, "--", "sh", "-euc", network.OWN_NETWORK, "sh", *words]
+        try:
+            process.run(argv, timeout=self.spec.boot_timeout)
+        except CommandError as error:
+            stage = nspawn.NETWORK
+            raise GuestError(stage.failure, evidence=error.evidence, hint=stage.hint) from None
 
     def _stop(self) -> None:
         """Let go of the lifeline; unless it is kept, the kernel ends all in its namespaces."""
@@ -199,6 +216,7 @@ class Guest(Running):
                     if boots > unready.RESTARTS:
                         raise unready.restarting(self.console(process.KEPT))
                     self._follow(readiness.leader_of(notification.pid, int(inner_pid)))
+                    self._serve_network(int(inner_pid))
                     missing.add("READY")  # one of before was of a reload, systemd >= 253
                 missing -= notification.fields.keys()
             self._listener.close()
@@ -214,6 +232,7 @@ class Guest(Running):
     def _follow(self, leader: int) -> None:
         """Take note of its PID 1, and have others take note, while it boots."""
         if self._scoped:
+            cgroup.confine_scope(self.name, self._bound)  # its layers are mounted by now
             scope.register(self.name, leader, again=bool(self.leader))
         self.follow(leader)
 

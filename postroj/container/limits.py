@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from postroj.errors import UsageError
 
 PROCESSES = 4096
 """Processes and threads; a host often has numbers for 32768."""
@@ -20,6 +22,48 @@ class Limits:
     disk: int
     """Bytes that it can write."""
     processes: int = PROCESSES
+    cpus: float | None = None
+    """Processors' worth of time; None is no limit."""
+    asked: tuple[str, ...] = ()
+    """Controllers of what was asked for, without which there is no guest."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What was asked for in place of a share of this host; None where nothing was."""
+
+    memory: int | None = None
+    """Bytes."""
+    cpus: float | None = None
+    processes: int | None = None
+
+    def instead_of(self, limits: Limits) -> Limits:
+        """Return limits with these in their place; of memory two thirds can be written."""
+        wanted = {"memory": self.memory, "cpu": self.cpus, "pids": self.processes}
+        return replace(
+            limits,
+            memory=self.memory or limits.memory,
+            disk=_whole(self.memory * 2 // 3) if self.memory else limits.disk,
+            processes=self.processes or limits.processes,
+            cpus=self.cpus,
+            asked=tuple(name for name, value in wanted.items() if value is not None),
+        )
+
+
+NOTHING = Asked()
+
+
+def size(text: str) -> int:
+    """Read a size, as 512M or 1.5G: bytes, with K, M or G as powers of 1024.
+
+    :raises UsageError: if it is none, or less than a MiB.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]?)(?:I?B)?", text.upper())
+    number = int(float(found[1]) * 1024 ** " KMG".index(found[2] or " ")) if found else 0
+    if number < 1 << 20:
+        message = f"'{text}' is no size of a MiB or more"
+        raise UsageError(message, hint="as `512M` or `2G`")
+    return number
 
 
 def share(memory: int, guests: int) -> Limits:

@@ -33,6 +33,19 @@ UPLINK = Path("/run/systemd/resolve/resolv.conf")
 
 CLONE_NEWNET = 0x40000000
 
+OWN_NETWORK = """
+netns=$1 leader=$2
+shift 2
+if [ -e "$netns" ]; then umount --lazy "$netns"; rm "$netns"; fi
+: > "$netns"
+mount --bind "/proc/$leader/ns/net" "$netns"
+exec "$@" --netns "$netns"
+"""
+"""Gives the network namespace of a leader a name, and a pasta; the one before a restart ends.
+
+pasta has not the right to open it in `/proc` before the leader has started its program.
+"""
+
 
 def pasta_argv(
     resolv_conf: str, published: Sequence[Published] = (), shown: Sequence[int] = ()

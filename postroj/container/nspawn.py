@@ -6,11 +6,13 @@ Nothing here runs anything. Facts and measurements: docs/explanation/guests.rst.
 from __future__ import annotations
 
 import shlex
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from postroj.container import limits
+from postroj.container import idmap, limits
 from postroj.container.lifeline import KEEP
+from postroj.container.masks import KERNEL_COMMAND_LINE
 from postroj.model import NetworkMode
 from postroj.process import CONTAINED
 
@@ -19,36 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from postroj.container.publish import Published
-
-MASKED = (
-    # Only what costs time in a guest that lives for seconds, and only units that come with every
-    # image: a unit that a package under test may bring must never be masked.
-    "apt-daily-upgrade.timer",
-    "apt-daily.timer",
-    "console-getty.service",
-    "dpkg-db-backup.timer",
-    "e2scrub_all.timer",
-    "e2scrub_reap.service",
-    "fstrim.timer",
-    "getty.target",
-    "ldconfig.service",
-    "systemd-firstboot.service",
-    "systemd-hwdb-update.service",
-    "systemd-journal-catalog-update.service",
-    "systemd-networkd-wait-online.service",
-    "dev-hugepages.mount",
-    "sys-fs-fuse-connections.mount",
-    "sys-kernel-debug.mount",
-    "sys-kernel-tracing.mount",
-)
-
-# PID 1 of a container reads its kernel command line from its arguments (systemd's proc_cmdline()).
-KERNEL_COMMAND_LINE = (
-    "systemd.unit=multi-user.target",
-    "systemd.firstboot=no",
-    "systemd.condition_needs_update=no",
-    *(f"systemd.mask={unit}" for unit in MASKED),
-)
 
 NETWORK_UP = "network"
 
@@ -127,11 +99,17 @@ class GuestSpec:
     """The name that the user chose for it; '' if none was."""
     guests: int = 1
     """How many share what this host can give."""
+    asked: limits.Asked = limits.NOTHING
+    """Limits in place of its share."""
+    private_users: bool = False
+    """Whether its users are others than those of the host, root too."""
+    read_only: bool = False
+    """Whether its root file system can be read only."""
 
     @property
     def limits(self) -> limits.Limits:
         """The most that it takes."""
-        return limits.of_host(self.guests)
+        return self.asked.instead_of(limits.of_host(self.guests))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +141,25 @@ CGROUP = Stage(
     failure="the guest's control group could not be joined",
     hint="`sudo postroj doctor` shows whether control groups are writable here",
 )
-STAGES = {stage.status: stage for stage in (MOUNT_IMAGE, MOUNT_OVERLAY, NETWORK, CGROUP)}
+USERS = Stage(
+    status=65,
+    failure="the files of the image could not be given to the guest's own users",
+    hint="`sudo postroj doctor` tries `--private-users` on this host; guests run without it, too",
+)
+LINKS = Stage(
+    status=66,
+    failure="the image has a link for /dev, /proc, /run or /sys, which would be followed here",
+    hint="no distribution has that: where is the image from?",
+)
+
+HIDE_OS_RELEASE = (
+    "[ ! -e /etc/os-release ] || { cp /etc/os-release os-release"
+    " && mount --bind os-release /etc/os-release; }"
+)
+
+STAGES = {
+    stage.status: stage for stage in (MOUNT_IMAGE, MOUNT_OVERLAY, NETWORK, CGROUP, USERS, LINKS)
+}
 
 
 def namespace_argv(script: str) -> list[str]:
@@ -189,25 +185,32 @@ def launch_script(
     console log.
     """
     mnt = run_dir / "mnt"
-    private = spec.network is NetworkMode.PRIVATE
+    private = spec.network is NetworkMode.PRIVATE and not spec.private_users
     lowers = [f"lower{number}" for number in range(len(spec.layers))]
     # relative to mnt, since a colon or a comma in a path would need escapes
     stacked = ":".join(["../seed", *reversed(lowers)])
     overlay = f"lowerdir={stacked},upperdir=upper,workdir=work,redirect_dir=on,metacopy=off"
     size = f"size={spec.limits.disk}"
     steps = [
-        *(_step(CGROUP, f"echo 0 > {shlex.quote(str(group))}") for group in cgroups),
         # All of the guest's writable state lies in memory of this mount namespace; inodes have no
         # limit, as on a disk.
         _mount(MOUNT_OVERLAY, "tmpfs", f"{size},mode=0755,nr_inodes=0", "tmpfs", str(mnt)),
         shlex.join(["cd", str(mnt)]),
-        *(_network_steps(mnt, pasta) if private else []),
         # nspawn leaves empty directories here when it is killed
         "[ -d /run/systemd/nspawn ] || mkdir -p /run/systemd/nspawn",
         _mount(MOUNT_OVERLAY, "tmpfs", "mode=0755", "tmpfs", "/run/systemd/nspawn"),
+        # nor is the host's own file shown, as nspawn does: root in the guest could write to it
+        _step(MOUNT_OVERLAY, f"{{ {HIDE_OS_RELEASE}; }}"),
         shlex.join(["mkdir", "upper", "work", "root", *lowers]),
         *(_mount_layer(path, lower) for path, lower in zip(spec.layers, lowers, strict=True)),
+        *(_owner_steps(run_dir.name, lowers) if spec.private_users else []),
+        # only now, as a guest may not open the loop devices of its layers
+        *(_step(CGROUP, f"echo 0 > {shlex.quote(str(group))}") for group in cgroups),
+        *(_network_steps(mnt, pasta) if private else []),
         _mount(MOUNT_OVERLAY, "overlay", overlay, "overlay", "root"),
+        # nspawn 252 writes files to `/run`, and follows it on the host
+        *(_step(LINKS, f"[ ! -L root/{name} ]") for name in ("dev", "proc", "run", "sys")),
+        *(_var_steps() if spec.read_only else []),
         f"{{ {{ {_again(shlex.join(nspawn_argv(spec, run_dir)))} }} 2>&1 | {CONSOLE};"
         " echo ended; } 3>&2 &",
         *(["guest=$!"] if spec.keep else []),
@@ -242,6 +245,13 @@ def nspawn_argv(spec: GuestSpec, run_dir: Path) -> list[str]:
         NetworkMode.NONE: ["--private-network"],
         NetworkMode.HOST: [],
     }[spec.network]
+    users: list[str] = []
+    if spec.private_users:
+        # the network namespace must belong to its user namespace, or ports below 1024 are closed;
+        # the capability is dropped as nspawn does it with a network namespace of ours
+        network = ["--private-network", "--drop-capability=CAP_NET_ADMIN"]
+        base = idmap.base(run_dir.name)
+        users = [f"--private-users={base}:{idmap.IDS}", "--private-users-ownership=off"]
     boot = ["--boot", "--notify-ready=yes"] if spec.boot else ["--as-pid2"]
     payload = KERNEL_COMMAND_LINE if spec.boot else ("--", *HOLDER)
     return [
@@ -250,7 +260,9 @@ def nspawn_argv(spec: GuestSpec, run_dir: Path) -> list[str]:
         *("--register=no", "--keep-unit", "--settings=no"),
         *("--link-journal=no", "--resolv-conf=off", "--timezone=off"),
         *network,
-        *(bind.option for bind in spec.binds),
+        *users,
+        *(["--read-only", f"--bind={run_dir / 'mnt' / 'var'}:/var"] if spec.read_only else []),
+        *(f"{bind.option}{':idmap' if spec.private_users else ''}" for bind in spec.binds),
         *boot,
         *payload,
     ]
@@ -280,6 +292,24 @@ def _mount_layer(path: Path, lower: str) -> str:
     unpack = f"{read} 3<{shlex.quote(str(path))} | {write} && : >../{UNPACKED}"
     failed = f"cat ../mount >&2; exit {MOUNT_IMAGE.status}"
     return f"{shlex.join(mount)} 2>../mount || {{ {unpack}; }} || {{ {failed}; }}"
+
+
+def _owner_steps(name: str, lowers: Sequence[str]) -> list[str]:
+    """Give all that the guest begins with to its own root."""
+    base = str(idmap.base(name))
+    return [
+        _step(USERS, shlex.join([sys.executable, "-IS", idmap.__file__, base, *lowers])),
+        _step(USERS, shlex.join(["chown", "-R", f"{base}:{base}", "upper", "work", "../seed"])),
+    ]
+
+
+def _var_steps() -> list[str]:
+    """Have a second way to `/var`, which stays open when nspawn closes the root file system."""
+    return [
+        _step(MOUNT_OVERLAY, "[ ! -L root/var ]"),  # else it leads to a folder of the host
+        "mkdir var",
+        _step(MOUNT_OVERLAY, "mount --bind root/var var"),
+    ]
 
 
 def _mount(stage: Stage, kind: str, options: str, source: str, target: str) -> str:

@@ -38,12 +38,14 @@ def is_usable() -> bool:
 
 def argv(name: str, limits: Limits) -> list[str]:
     """What runs a command as the scope of a guest: its own process, systemd-run(1) `--scope`."""
-    properties = {
+    properties: dict[str, object] = {
         "Delegate": "yes",  # nspawn divides it, and so does the guest
         "KillSignal": "SIGKILL",  # the launch script heeds no other; the rest ends with it
         "MemoryMax": limits.memory,
         "TasksMax": limits.processes,
     }
+    if limits.cpus is not None:
+        properties["CPUQuota"] = f"{limits.cpus:.0%}"
     return [
         *("systemd-run", "--scope", "--quiet", "--collect", "--no-ask-password"),
         *(f"--slice={cgroup.SLICE.removesuffix('.slice')}", f"--unit={name}"),

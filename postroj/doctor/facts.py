@@ -126,6 +126,11 @@ def namespaces() -> Finding:
 
 def squashfs() -> Finding:
     """Whether a squashfs with lz4 can be mounted from a file."""
+    return image_trial(MOUNT_SQUASHFS)
+
+
+def image_trial(script: str) -> Finding:
+    """Whether a script works that mounts a squashfs with lz4, `$1/image`, below `$1`."""
     with TemporaryDirectory(prefix="postroj-doctor-") as folder:
         make = ["tar2sqfs", "--quiet", "--compressor", "lz4", f"{folder}/image"]
         try:
@@ -134,7 +139,7 @@ def squashfs() -> Finding:
             return _not_tried("'tar2sqfs' is missing")
         except CommandError as error:
             return Finding(Status.MISSING, f"no lz4: {process.last_lines(error.evidence, 1)}")
-        return _mount_trial(MOUNT_SQUASHFS, Path(folder))
+        return _mount_trial(script, Path(folder))
 
 
 def pasta() -> Finding:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from postroj.doctor import facts
+from postroj.doctor import confinement, facts
 from postroj.doctor.facts import Status
 
 if TYPE_CHECKING:
@@ -113,6 +113,24 @@ REQUIREMENTS = (
     ),
     Requirement(name="overlay", why="changes of a guest are thrown away", look=facts.overlay),
     Requirement(name="cgroups", why="systemd in a guest needs its own", look=facts.cgroups),
+    Requirement(
+        name="limits",
+        why="bound what a guest takes",
+        look=confinement.limiting,
+        only_for="--memory, --cpus, --pids",
+    ),
+    Requirement(
+        name="devices",
+        why="keeps root in a guest from the host's disks",
+        look=confinement.devices,
+        only_for="safer guests",
+    ),
+    Requirement(
+        name="private users",
+        why="make root in a guest nobody on this host",
+        look=confinement.private_users,
+        only_for="--private-users",
+    ),
     Requirement(
         name="pasta",
         why="gives every guest a network of its own",

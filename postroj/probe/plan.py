@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from postroj.container.limits import NOTHING, Asked
 from postroj.model import StepName
 from postroj.probe.package import sha256
 
@@ -61,6 +62,10 @@ class Plan:
     """Who is let in where something goes wrong."""
     guests: int = 1
     """How many share what this host can give."""
+    limits: Asked = NOTHING
+    """What the guest may take in place of its share."""
+    private_users: bool = False
+    """Whether the guest's users are others than those of the host."""
 
     def command(self, image: str) -> str:
         """Return the command line that repeats the probe on an image; '' if nobody knows."""

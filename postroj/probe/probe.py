@@ -123,6 +123,8 @@ def _guest_spec(image: Image, packages: Sequence[PackageFile], plan: Plan) -> Gu
         systemd=image.systemd,
         purpose=" ".join(("pkgprobe", *(file.name for file in packages))),
         guests=plan.guests,
+        asked=plan.limits,
+        private_users=plan.private_users,
     )
 
 

@@ -104,6 +104,27 @@ KEYS = (
         form=Form.TEXT,
         text="A proxy for what fetches in the guest; `host` takes those of the environment.",
     ),
+    Key(
+        name="memory",
+        form=Form.TEXT,
+        text="The most memory that a guest takes, as 512M or 2G.",
+    ),
+    Key(
+        name="cpus",
+        form=Form.SECONDS,
+        text="The most processors' worth of time that a guest takes.",
+    ),
+    Key(
+        name="pids",
+        form=Form.NUMBER,
+        least=1,
+        text="The most processes and threads in a guest.",
+    ),
+    Key(
+        name="private-users",
+        form=Form.FLAG,
+        text="Whether the guest has users of its own, whose root is nobody on this host.",
+    ),
     Key(name="jobs", form=Form.NUMBER, least=1, text="How many guests run at once."),
     Key(name="fail-fast", form=Form.FLAG, text="Stop at the first image that does not pass."),
     Key(

@@ -15,6 +15,7 @@ from postroj import prepare
 from postroj.cli import guests
 from postroj.container import guest as guest_module
 from postroj.container.execute import LOGIN_SHELL, Command
+from postroj.container.limits import Asked
 from postroj.container.nspawn import GuestSpec
 from postroj.errors import ExitStatus, GuestError, HostError
 from postroj.model import Image, Manager, NetworkMode
@@ -148,6 +149,13 @@ def test_a_port_that_is_taken_is_told_before_an_image_is_obtained(seen: Recorder
     assert seen.images == []
 
 
+def test_bounds(seen: Recorder) -> None:
+    run("--memory", "1G", "--cpus", "1.5", "--pids", "9", "--private-users", "--read-only", "true")
+    (spec,) = seen.specs
+    assert spec.asked == Asked(memory=1 << 30, cpus=1.5, processes=9)
+    assert (spec.private_users, spec.read_only) == (True, True)
+
+
 def test_a_relative_source_is_relative_to_here(
     seen: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,6 +218,11 @@ def test_a_name_is_no_reason_to_stay(seen: Recorder) -> None:
         (["-p", "1:1", "--network=none", "true"], "`--publish` goes with a network of the guest's"),
         (["--proxy", "proxy:3128", "true"], "'proxy:3128' is no URL of a proxy"),
         (["--proxy", "http://127.0.0.2:1", "true"], "the proxy 'http://127.0.0.2:1' listens on"),
+        (["--memory", "much", "true"], "'much' is no size of a MiB or more"),
+        (
+            ["--private-users", "--network", "host", "true"],
+            "`--private-users` needs a network of the guest's own",
+        ),
         (["--image", "debian-trixy", "true"], "no image is named 'debian-trixy'"),
     ],
 )
@@ -227,6 +240,8 @@ def test_what_is_wrong_is_said(argv: list[str], message: str) -> None:
         ["run", "--bogus", "true"],
         ["run", "--network", "bogus", "true"],
         ["run", "--boot-timeout", "soon", "true"],
+        ["run", "--cpus", "0", "true"],
+        ["run", "--pids", "0", "true"],
         ["shell", "--bogus"],
         ["shell", "word"],
         ["shell", "--no-boot"],

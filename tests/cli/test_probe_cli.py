@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from postroj import matrix, paths
 from postroj.cli.probe import pkgprobe
 from postroj.container import guest, terminal
+from postroj.container.limits import Asked
 from postroj.errors import DownloadError, Interrupted, UsageError
 from postroj.matrix import Findings
 from postroj.model import (
@@ -148,6 +149,7 @@ def test_what_is_asked(seen: Recorder) -> None:
         *("--check-network", "http://127.0.0.1/", "--check-unit", "v"),
         *("--expect-status", "404", "--expect-body", "no", "--settle", "1", "--check-timeout", "2"),
         *("--timeout", "3", "--boot-timeout", "4", "--sha256", "00", "--sha256", "11"),
+        *("--memory", "2G", "--cpus", "0.5", "--pids", "8", "--private-users"),
     )
     ((names, packages, digests, plan),) = seen.calls
     assert names == ("debian-sid", "debian-13")
@@ -163,6 +165,8 @@ def test_what_is_asked(seen: Recorder) -> None:
     assert (plan.manners.settle, plan.manners.timeout) == (1, 2)
     assert plan.manners.expected == Expectation(status=404, body="no")
     assert (plan.timeout, plan.boot_timeout, plan.network) == (3, 4, NetworkMode.NONE)
+    assert plan.limits == Asked(memory=2 << 30, cpus=0.5, processes=8)
+    assert plan.private_users
 
 
 def test_unless_told_otherwise(seen: Recorder) -> None:

@@ -33,11 +33,14 @@ def doctor(
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+NEEDED = ("root", "systemd-nspawn", "namespaces", "loop, squashfs", "overlay", "cgroups")
+
+
 def test_this_host_has_all() -> None:
     results = survey()
     assert [result for result in results if result.lacking] == []
     named = {result.requirement.name: result for result in results}
-    for name in ("root", "systemd-nspawn", "namespaces", "loop, squashfs", "overlay", "cgroups"):
+    for name in (*NEEDED, "limits", "devices", "private users"):
         assert named[name].status is Status.OK, named[name]
 
 
@@ -97,7 +100,7 @@ def test_without_tar2sqfs_its_trial_is_not_made() -> None:
 def test_missing_unshare_breaks_nothing() -> None:
     done = doctor(without=("unshare",))
     assert done.returncode == 4
-    assert done.stdout.count("not tried: 'unshare' is missing") == 3
+    assert done.stdout.count("not tried: 'unshare' is missing") == 4
     assert "Traceback" not in done.stderr
 
 

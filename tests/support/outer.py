@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 from postroj import paths
-from postroj.container import host, nspawn
+from postroj.container import devices, host, nspawn
 from postroj.container.guest import Guest
 from postroj.container.nspawn import Bind, GuestSpec
 from postroj.model import NetworkMode
@@ -62,6 +62,7 @@ chmod 755 /usr/local/bin/python3
 SETUPS = {"debian-bullseye": OLD_SETUP}
 LOOPS = "for n in $(seq 0 63); do [ -e /dev/loop$n ] || mknod -m 660 /dev/loop$n b 7 $n; done"
 BEYOND = ("--capability=all", "--bind=/dev/loop-control")
+LOOP_DEVICES = ((devices.BLOCK, 7, None), (devices.CHARACTER, 10, 237))
 ENVIRONMENT = {"PYTHONPATH": "/opt/postroj:/opt/packages", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
@@ -101,6 +102,8 @@ def booted(release: str, *, unified: bool = True) -> Iterator[Outer]:
     with ExitStack() as stack:
         image = warmed(stack.enter_context(obtain(release)), [], plan, stack)
         stack.enter_context(patch.object(nspawn, "nspawn_argv", _beyond(nspawn.nspawn_argv)))
+        more = (*devices.USUAL, *LOOP_DEVICES)
+        stack.enter_context(patch.object(devices, "USUAL", more))
         environment = host.environment(host.look(), None) | hierarchy
         stack.enter_context(patch.object(host, "environment", lambda *_: environment))
         guest = stack.enter_context(Guest(GuestSpec(layers=image.layers, binds=tuple(binds))))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 Member = tuple[str, dict[str, Any]]
 
@@ -48,3 +49,10 @@ def tar(*members: Member, root: bool = True) -> bytes:
                     setattr(info, key, value)
             archive.addfile(info, io.BytesIO(data) if info.isreg() else None)
     return buffer.getvalue()
+
+
+def squashfs(path: Path, *members: Member) -> Path:
+    """A layer of these members alone."""
+    argv = ["tar2sqfs", "--quiet", "--compressor", "lz4", str(path)]
+    subprocess.run(argv, input=tar(*members, root=False), check=True, capture_output=True)
+    return path

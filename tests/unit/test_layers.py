@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "handover": set(),
     "matrix": PROBING | {"prepare", "capacity", "handover", "warm"},
     "selftest": PROBING | {"prepare", "matrix"},
-    "doctor": GROUND,
+    "doctor": GROUND | {"container"},
     "fleet": WORDS,
     "project": PROBING,
     "report": WORDS,

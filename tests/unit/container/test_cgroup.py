@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from postroj.container import cgroup
-from postroj.container.limits import share
+from postroj.container.limits import Asked, share
+from postroj.errors import HostError
 
 PURE_V2 = """\
 proc /proc proc rw,nosuid,nodev,noexec,relatime 0 0
@@ -34,7 +35,14 @@ SYSTEMD = Path("/sys/fs/cgroup/systemd")
     ("mounts", "found"),
     [
         (PURE_V2, {"": V2}),
-        (HYBRID, {"": UNIFIED, "name=systemd": SYSTEMD}),
+        (
+            HYBRID,
+            {
+                "": UNIFIED,
+                "name=systemd": SYSTEMD,
+                "cpu": Path("/sys/fs/cgroup/cpu,cpuacct"),
+            },
+        ),
         (V1_ONLY, {"name=systemd": SYSTEMD, "memory": Path("/sys/fs/cgroup/memory")}),
         ("", {}),
         ("proc /proc proc rw 0 0\n", {}),
@@ -55,7 +63,11 @@ def test_this_host_has_what_it_says() -> None:
         (
             HYBRID,
             "4:cpu,cpuacct:/postroj-1\n1:name=systemd:/postroj-1/payload\n0::/postroj-1\n",
-            [SYSTEMD / "postroj-1/payload", UNIFIED / "postroj-1"],
+            [
+                Path("/sys/fs/cgroup/cpu,cpuacct/postroj-1"),
+                SYSTEMD / "postroj-1/payload",
+                UNIFIED / "postroj-1",
+            ],
         ),
         (HYBRID, "1:name=systemd:/\n0::/postroj-1/payload\n", [UNIFIED / "postroj-1/payload"]),
         # another guest whose name begins alike, and a colon in a group's name
@@ -131,6 +143,62 @@ def test_a_host_that_does_not_let_us_make_all_groups_keeps_none(roots: list[Path
     with pytest.raises(OSError, match=DEAD):
         cgroup.Group(DEAD, LIMITS, cgroup.mounted())
     assert names(roots[:1]) == {"postroj-other"}
+
+
+ASKED = Asked(memory=1 << 30, cpus=1.5, processes=7).instead_of(LIMITS)
+
+
+def limited(folder: Path, *files: str) -> None:
+    """A group whose hierarchy has these."""
+    folder.mkdir(parents=True)
+    for file in files:
+        (folder / file).touch()
+
+
+def test_limits_on_v2(roots: list[Path]) -> None:
+    folder = roots[0] / DEAD
+    limited(folder, "memory.max", "cpu.max", "pids.max")
+    group = cgroup.Group(DEAD, ASKED, cgroup.mounted())
+    assert group.limited == {"memory", "cpu", "pids"}
+    texts = {file.name: file.read_text() for file in folder.iterdir()}
+    assert texts == {"memory.max": f"{1 << 30}", "cpu.max": "150000 100000", "pids.max": "7"}
+
+
+def test_limits_on_v1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    roots = {name: tmp_path / name for name in ("memory", "pids", "cpu")}
+    monkeypatch.setattr(cgroup, "mounted", lambda: roots)
+    limited(roots["memory"] / DEAD, "memory.limit_in_bytes")
+    limited(roots["pids"] / DEAD, "pids.max")
+    limited(roots["cpu"] / DEAD, "cpu.cfs_quota_us")
+    group = cgroup.Group(DEAD, ASKED, cgroup.mounted())
+    assert (roots["cpu"] / DEAD / "cpu.cfs_quota_us").read_text() == "150000"
+    assert (roots["memory"] / DEAD / "memory.limit_in_bytes").read_text() == f"{1 << 30}"
+    assert roots["cpu"] / DEAD / "cgroup.procs" in group.joins
+    assert group.open_devices == "no cgroup v2"
+
+
+def test_a_guest_without_a_limit_of_time_is_in_no_group_for_it(
+    roots: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There it would have to share what one process has otherwise."""
+    monkeypatch.setattr(cgroup, "mounted", lambda: {"": roots[0], "cpu": roots[1]})
+    group = cgroup.Group(DEAD, LIMITS, cgroup.mounted())
+    assert group.joins == [roots[0] / DEAD / "cgroup.procs"]
+    group.remove()
+
+
+@pytest.mark.parametrize(
+    ("offered", "hint"),
+    [("cpu memory pids", "`echo +cpu | sudo tee"), ("memory pids", "`sudo postroj doctor`")],
+)
+def test_what_was_asked_for_and_cannot_be_had_is_refused(
+    roots: list[Path], offered: str, hint: str
+) -> None:
+    (roots[0] / "cgroup.controllers").write_text(offered)
+    with pytest.raises(HostError, match="cannot limit what was asked for: no cpu") as caught:
+        cgroup.Group(DEAD, Asked(cpus=1).instead_of(LIMITS), cgroup.mounted())
+    assert caught.value.hint.startswith(hint)
+    assert DEAD not in names(roots)
 
 
 def test_processes_of_a_guest_and_their_groups(

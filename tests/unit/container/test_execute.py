@@ -45,6 +45,19 @@ def test_plainly() -> None:
     ]
 
 
+def test_with_users_of_its_own() -> None:
+    """Who enters a user namespace has every capability there: it is bounded afterwards."""
+    argv = enter_argv(
+        Command(argv=("true",)), leader=42, bounding_set=[0], cgroups=[], private_users=True
+    )
+    assert argv[4:] == [
+        *("nsenter", "--target", "42", "--user", "--"),
+        *("setpriv", "--bounding-set", "-all,+cap_0", "--inh-caps", "-all"),
+        *ENTER,
+        "true",
+    ]
+
+
 def test_without_groups_and_capabilities() -> None:
     argv = enter_argv(Command(argv=("true",)), leader=42, bounding_set=[], cgroups=[])
     assert argv[:3] == ["sh", "-c", 'umask 022\nexec "$@"']

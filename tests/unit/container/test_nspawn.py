@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from postroj.container import limits, nspawn
-from postroj.container.nspawn import HOLDER, KERNEL_COMMAND_LINE, Bind, GuestSpec
+from postroj.container import idmap, limits, nspawn
+from postroj.container.masks import KERNEL_COMMAND_LINE
+from postroj.container.nspawn import HOLDER, Bind, GuestSpec
 from postroj.model import NetworkMode
 
 RUN_DIR = Path("/run/postroj/postroj-ab12")
@@ -95,15 +97,11 @@ def test_the_script_of_a_booted_guest_with_a_private_network() -> None:
     assert lines == [
         "set -eu",
         "umask 022",
-        "echo 0 > /sys/fs/cgroup/postroj-ab12/x || exit 64",
         f"mount -t tmpfs -o size={SIZE},mode=0755,nr_inodes=0 tmpfs {RUN_DIR}/mnt || exit 62",
         "cd /run/postroj/postroj-ab12/mnt",
-        ": > netns",
-        "unshare --net=/run/postroj/postroj-ab12/mnt/netns true || exit 63",
-        "pasta --quiet --netns /run/postroj/postroj-ab12/mnt/netns >&2 &",
-        "pasta=$!",
         "[ -d /run/systemd/nspawn ] || mkdir -p /run/systemd/nspawn",
         "mount -t tmpfs -o mode=0755 tmpfs /run/systemd/nspawn || exit 62",
+        f"{{ {nspawn.HIDE_OS_RELEASE}; }} || exit 62",
         "mkdir upper work root lower0 lower1",
         *(
             f"mount -t squashfs -o loop,ro,nodev {path} {lower} 2>../mount"
@@ -116,7 +114,13 @@ def test_the_script_of_a_booted_guest_with_a_private_network() -> None:
                 ("/cache/second.squashfs", "lower1"),
             )
         ),
+        "echo 0 > /sys/fs/cgroup/postroj-ab12/x || exit 64",
+        ": > netns",
+        "unshare --net=/run/postroj/postroj-ab12/mnt/netns true || exit 63",
+        "pasta --quiet --netns /run/postroj/postroj-ab12/mnt/netns >&2 &",
+        "pasta=$!",
         f"mount -t overlay -o {overlay} overlay root || exit 62",
+        *(f"[ ! -L root/{name} ] || exit 66" for name in ("dev", "proc", "run", "sys")),
         lines[-4],
         "wait $pasta || exit 63",
         "echo network",
@@ -158,6 +162,40 @@ def test_only_a_private_network_takes_pasta(mode: NetworkMode) -> None:
     assert "wait" not in text.replace("wait-online", "")
 
 
+@pytest.mark.parametrize("mode", [NetworkMode.PRIVATE, NetworkMode.NONE])
+def test_a_guest_with_users_of_its_own(mode: NetworkMode) -> None:
+    bind = Bind(source=Path("/a"), target="/b", read_only=True)
+    spec = GuestSpec(layers=(IMAGE,), network=mode, binds=(bind,), private_users=True)
+    argv = nspawn.nspawn_argv(spec, RUN_DIR)
+    base = idmap.base("postroj-ab12")
+    start = argv.index("--private-network")
+    assert argv[start : argv.index("--boot")] == [
+        *("--private-network", "--drop-capability=CAP_NET_ADMIN"),
+        *(f"--private-users={base}:65536", "--private-users-ownership=off"),
+        "--bind-ro=/a:/b:idmap",
+    ]
+    text = script(spec)
+    assert words(text, sys.executable)[0][1:5] == ["-IS", idmap.__file__, str(base), "lower0"]
+    assert words(text, "chown")[0][:6] == [
+        *("chown", "-R", f"{base}:{base}"),
+        *("upper", "work", "../seed"),
+    ]
+    assert "netns" not in text  # it belongs to the guest's users, and is not there before it
+
+
+def test_a_read_only_guest() -> None:
+    spec = GuestSpec(layers=(IMAGE,), read_only=True)
+    lines = script(spec).splitlines()
+    start = lines.index("[ ! -L root/var ] || exit 62")
+    assert lines[start : start + 3] == [
+        "[ ! -L root/var ] || exit 62",
+        "mkdir var",
+        "mount --bind root/var var || exit 62",
+    ]
+    argv = nspawn.nspawn_argv(spec, RUN_DIR)
+    assert argv[argv.index("--read-only") + 1] == f"--bind={RUN_DIR}/mnt/var:/var"
+
+
 @pytest.mark.parametrize("odd", ODD)
 def test_odd_names_survive_the_shell(odd: str, tmp_path: Path) -> None:
     run_dir = tmp_path / odd / "postroj-1"
@@ -182,5 +220,5 @@ def test_the_namespaces_end_with_the_script() -> None:
 
 
 def test_each_stage_has_a_status_of_its_own() -> None:
-    assert sorted(nspawn.STAGES) == [61, 62, 63, 64]
+    assert sorted(nspawn.STAGES) == [61, 62, 63, 64, 65, 66]
     assert all(stage.failure and stage.hint for stage in nspawn.STAGES.values())

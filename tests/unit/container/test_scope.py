@@ -8,7 +8,7 @@ import pytest
 
 from postroj import process
 from postroj.container import cgroup, scope
-from postroj.container.limits import Limits
+from postroj.container.limits import Asked, Limits
 from postroj.errors import CommandError
 
 if TYPE_CHECKING:
@@ -45,6 +45,9 @@ def test_a_scope_is_the_command_itself_with_the_limits_of_the_guest() -> None:
     assert argv[-1] == "--"
     assert {"--slice=machine", f"--unit={NAME}", "--collect"} <= set(argv)
     assert {f"--property=MemoryMax={1 << 30}", "--property=TasksMax=99"} <= set(argv)
+    assert "CPUQuota" not in " ".join(argv)
+    asked = Asked(cpus=1.5).instead_of(LIMITS)
+    assert "--property=CPUQuota=150%" in scope.argv(NAME, asked)
 
 
 def test_a_guest_is_registered_by_its_leader() -> None:

@@ -1,0 +1,214 @@
+"""What a guest may take and write, and users of its own: as asked for, on every Debian."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tarfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from postroj.container import cgroup, idmap
+from postroj.container.guest import Guest
+from postroj.container.limits import Asked
+from postroj.container.nspawn import Bind, GuestSpec
+from postroj.errors import GuestError, HostError
+from postroj.model import NetworkMode
+from postroj.prepare import obtain
+from tests.integration.test_kept import KEEP
+from tests.support import debs, tars
+from tests.support.cli import postroj
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+MIB = 1 << 20
+ASKED = Asked(memory=256 * MIB, cpus=0.2, processes=100)
+RELEASES = ("debian-bullseye", "debian-bookworm", "debian-trixie", "debian-sid")
+
+
+@pytest.fixture(scope="module")
+def small(image: str) -> Iterator[Guest]:
+    """A guest that may take little of everything."""
+    with obtain(image) as stored:
+        spec = GuestSpec(layers=stored.layers, asked=ASKED, network=NetworkMode.NONE)
+        with Guest(spec) as guest:
+            yield guest
+
+
+def test_memory(small: Guest) -> None:
+    eat = ["perl", "-e", "my $x = 'x' x ({} << 20); print length $x"]
+    fits = small.run([*eat[:2], eat[2].format(100)])
+    assert int(fits.text) == 100 * MIB
+    assert small.run([*eat[:2], eat[2].format(600)], ok=range(256)).status != 0
+
+
+def test_two_thirds_of_it_can_be_written(small: Guest) -> None:
+    blocks, size = small.run(["stat", "--file-system", "--format=%b %S", "/"]).text.split()
+    assert int(blocks) * int(size) == 256 * MIB * 2 // 3 // MIB * MIB
+
+
+def test_processes(small: Guest) -> None:
+    many = "for i in $(seq 200); do sleep 20 & done; kill $(jobs -p)"
+    done = small.run(["bash", "-c", many], ok=range(256))
+    assert "fork" in done.output
+
+
+def test_time_of_the_processors(small: Guest) -> None:
+    """The kernel counts how often it had to hold the guest back."""
+    small.run(["perl", "-e", "1 for 1..2e7"])
+    files = [folder / "cpu.stat" for folder in cgroup.folders(small.name)]
+    lines = [line for file in files if file.exists() for line in file.read_text().splitlines()]
+    assert sum(int(line.split()[1]) for line in lines if line.startswith("nr_throttled ")) > 0
+
+
+def test_what_cannot_be_kept_to_is_refused(image: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {kind: root for kind, root in cgroup.mounted().items() if kind != "cpu"}
+    monkeypatch.setattr(cgroup, "mounted", lambda: found)
+    with obtain(image) as stored:
+        spec = GuestSpec(layers=stored.layers, asked=Asked(cpus=1))
+        with pytest.raises(HostError, match="cannot limit what was asked for: no cpu"), Guest(spec):
+            pass
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_read_only_guest_boots(pulled: Callable[[str], str], release: str) -> None:
+    with obtain(pulled(release)) as stored:
+        spec = GuestSpec(layers=stored.layers, read_only=True, network=NetworkMode.NONE)
+        with Guest(spec) as guest:
+            assert guest.state == "running"
+            for folder in ("/", "/etc", "/usr/bin", "/root", "/opt"):
+                done = guest.run(["touch", f"{folder}/written"], ok=range(256))
+                assert (done.status, "Read-only" in done.output) == (1, True), folder
+            for folder in ("/run", "/tmp", "/var/lib", "/var/tmp"):
+                guest.run(["touch", f"{folder}/written"])
+
+
+def test_a_var_that_leads_out_of_the_image_is_not_followed(image: str, tmp_path: Path) -> None:
+    """With `--read-only` it is mounted by us, on the host."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    with obtain(image) as stored, ExitStack() as stack:
+        link = {"type": tarfile.SYMTYPE, "linkname": str(outside)}
+        layer = tars.squashfs(tmp_path / "layer.squashfs", ("var", link))
+        spec = GuestSpec(layers=(*stored.layers, layer), read_only=True, network=NetworkMode.NONE)
+        with pytest.raises(GuestError, match="writable layer could not be mounted"):
+            stack.enter_context(Guest(spec))
+    assert list(outside.iterdir()) == []
+
+
+@pytest.fixture(scope="module", params=RELEASES)
+def own_users(
+    request: pytest.FixtureRequest,
+    pulled: Callable[[str], str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Guest]:
+    """A guest with users of its own, which is shown a folder of the host."""
+    shown = tmp_path_factory.mktemp("shown")
+    (shown / "secret").write_text("of root")
+    (shown / "secret").chmod(0o600)
+    with obtain(pulled(request.param)) as stored:
+        spec = GuestSpec(
+            layers=stored.layers,
+            private_users=True,
+            binds=(Bind(source=shown, target="/srv/shown", read_only=False),),
+        )
+        with Guest(spec) as guest:
+            yield guest
+
+
+def test_its_root_is_nobody_on_this_host(own_users: Guest) -> None:
+    guest, base = own_users, idmap.base(own_users.name)
+    assert guest.state == "running"
+    status = Path(f"/proc/{guest.leader}/status").read_text()
+    assert f"Uid:\t{base}\t{base}\t{base}\t{base}\n" in status
+    assert guest.run(["cat", "/proc/self/uid_map"]).text.split() == ["0", str(base), "65536"]
+    owners = guest.run(["stat", "--format=%u:%g", "/", "/etc/passwd", "/etc/hosts", "/var"]).text
+    assert set(owners.split()) == {"0:0"}
+
+
+def test_commands_have_the_capabilities_of_its_init(own_users: Guest) -> None:
+    bounds = own_users.run(["grep", "-h", "CapBnd", "/proc/1/status", "/proc/self/status"]).text
+    first, second = bounds.splitlines()
+    assert first == second
+
+
+def test_its_root_has_rights_in_its_network(own_users: Guest) -> None:
+    listen = "use IO::Socket::INET; IO::Socket::INET->new(LocalPort => 80, Listen => 1) or die $!"
+    own_users.run(["perl", "-e", listen])
+    own_users.run(["apt-get", "update"], timeout=120)
+
+
+def test_what_it_is_shown_is_its_own(own_users: Guest) -> None:
+    """Root there is root in what the host shows it, and what it writes there is the host's."""
+    assert own_users.run(["cat", "/srv/shown/secret"]).text == "of root"
+    own_users.run(["touch", "/srv/shown/written"])
+    (source,) = (bind.source for bind in own_users.spec.binds)
+    assert (source / "written").stat().st_uid == os.geteuid()
+
+
+HARM = {
+    "a disk": "mknod /dev/disk b 254 0",
+    "all devices": "mount -t devtmpfs none /mnt",
+    "the kernel's settings": "mount -t proc proc /mnt && : >> /mnt/sys/kernel/core_pattern",
+    "the host's os-release": ": >> /run/host/os-release",
+    "the host's groups": "mount -t cgroup -o cpuset none /mnt && : >> /mnt/cgroup.procs",
+    "the clock": "date --set=@$(date +%s)",
+}
+
+
+@pytest.mark.parametrize("what", HARM)
+def test_its_root_cannot_harm_the_host(own_users: Guest, what: str) -> None:
+    done = own_users.run(["sh", "-c", HARM[what]], ok=range(256))
+    assert done.status != 0
+    said = "denied|not permitted|Read-only"
+    assert re.search(said, done.output), done.output
+
+
+def test_a_kept_guest_with_users_of_its_own_is_entered(image: str, state_dir: Path) -> None:
+    script = KEEP.replace("keep=True", "keep=True, private_users=True")
+    argv = [sys.executable, "-c", script, image]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=120)
+    name = done.stdout.strip()
+    try:
+        entered = postroj("exec", name, "cat", "/proc/self/uid_map", "/proc/1/comm")
+        assert entered.stdout.split() == ["0", str(idmap.base(name)), "65536", "systemd"]
+    finally:
+        postroj("stop", name)
+
+
+SERVICE = """[Service]
+DynamicUser=yes
+AmbientCapabilities=CAP_NET_BIND_SERVICE
+ExecStart=/usr/bin/perl -MIO::Socket::INET -e \
+    'my $$s = IO::Socket::INET->new(LocalPort => 80, Listen => 9) or die; sleep 1000'
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def test_a_package_is_judged_as_without(image: str, tmp_path: Path) -> None:
+    """A file that only root of this host can read, a low port, a user of its own, a restart."""
+    unit = "/lib/systemd/system/bounded.service"
+    postinst = "#!/bin/sh\nsystemctl daemon-reload\nsystemctl enable --now bounded\n"
+    prerm = "#!/bin/sh\nsystemctl disable --now bounded\n"
+    deb = debs.build(
+        tmp_path,
+        "bounded",
+        files={unit: SERVICE},
+        scripts={"postinst": postinst, "prerm": prerm},
+    )
+    deb.chmod(0o600)
+    bounds = ("--private-users", "--memory=1G", "--cpus=2", "--pids=500")
+    argv = ("pkgprobe", "--image", image, "--package", deb, "--steps=install,reboot,purge")
+    done = postroj(*argv, *bounds, "--json", "--settle=1")
+    assert done.returncode == 0, done.stdout
+    (found,) = json.loads(done.stdout)["probes"]
+    subjects = {check["subject"] for step in found["steps"] for check in step["checks"]}
+    assert {"bounded.service", "tcp://127.0.0.1:80"} <= subjects

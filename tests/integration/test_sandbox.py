@@ -1,0 +1,272 @@
+"""What a guest without users of its own tries on its host, and does not get.
+
+What such a guest can do is said in docs/explanation/sandbox.rst. Tries are harmless: what is opened
+for writing is not written to.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import tarfile
+import uuid
+from pathlib import Path
+
+import pytest
+
+from postroj.container.guest import Guest
+from postroj.container.nspawn import Bind, GuestSpec
+from postroj.errors import GuestError
+from postroj.model import NetworkMode
+from postroj.prepare import obtain
+from tests.support import tars
+from tests.support.cli import postroj
+
+READ = "head -c 1 {} >/dev/null"
+
+
+def tried(guest: Guest, script: str) -> str:
+    """What is said of a try that has to fail."""
+    done = guest.run(["sh", "-c", script], ok=range(256), timeout=30)
+    assert done.status != 0, done.output
+    return done.output
+
+
+# devices
+
+
+@pytest.fixture(scope="module")
+def disk() -> tuple[int, int]:
+    """A disk of this host."""
+    numbers = [path.read_text() for path in Path("/sys/block").glob("*/dev")]
+    major, minor = map(int, sorted(numbers)[-1].split(":"))
+    return major, minor
+
+
+@pytest.mark.parametrize("kind", ["disk", "mem", "kmsg", "loop-control", "rtc"])
+def test_a_device_file_can_be_made_and_not_opened(
+    guest: Guest, disk: tuple[int, int], kind: str
+) -> None:
+    """Packages that make device files, for a chroot say, are not held up."""
+    major, minor = disk
+    numbers = {
+        "disk": f"b {major} {minor}",
+        "mem": "c 1 1",
+        "kmsg": "c 1 11",
+        "loop-control": "c 10 237",
+        "rtc": "c 254 0",
+    }
+    guest.run(["sh", "-c", f"rm -f /dev/it; mknod /dev/it {numbers[kind]}"])
+    assert "not permitted" in tried(guest, READ.format("/dev/it"))
+    assert "not permitted" in tried(guest, ": >> /dev/it")
+
+
+def test_a_disk_of_the_host_cannot_be_mounted(guest: Guest, disk: tuple[int, int]) -> None:
+    major, minor = disk
+    tried(guest, f"rm -f /dev/it; mknod /dev/it b {major} {minor}; mount -o ro /dev/it /mnt")
+
+
+def test_devices_of_the_host_that_the_guest_mounts_are_shut(guest: Guest) -> None:
+    script = "mkdir -p /all; mount -t devtmpfs none /all; ls /all | grep -c ."
+    assert int(guest.run(["sh", "-c", script]).text) > 5
+    assert "not permitted" in tried(guest, READ.format("/all/loop-control"))
+    guest.run(["sh", "-c", "head -c 1 /all/zero >/dev/null; umount /all"])
+
+
+def test_no_loop_device(guest: Guest) -> None:
+    tried(guest, "truncate -s 1M /tmp/file && losetup --find --show /tmp/file")
+
+
+def test_what_every_program_opens_is_open(guest: Guest) -> None:
+    for name in ("null", "zero", "full", "random", "urandom", "pts/ptmx"):
+        guest.run(["sh", "-c", f": < /dev/{name}; : > /dev/{name}"], timeout=30)
+
+
+def test_a_service_with_devices_of_its_own(guest: Guest) -> None:
+    """The guest's systemd has programs of this kind, too."""
+    argv = ["systemd-run", "--wait", "--pipe", "-p", "PrivateDevices=yes", "-p"]
+    done = guest.run([*argv, "DevicePolicy=closed", "--", "head", "-c", "3", "/dev/zero"])
+    assert len(done.output.rstrip("\n")) >= 3
+
+
+def test_a_device_that_the_user_shows_is_open(image: str) -> None:
+    """As `--bind /dev/kvm`; this one every host has."""
+    bind = Bind(source=Path("/dev/loop-control"), target="/dev/loop-control", read_only=False)
+    with obtain(image) as stored:
+        spec = GuestSpec(layers=stored.layers, boot=False, binds=(bind,), network=NetworkMode.NONE)
+        with Guest(spec) as guest:
+            guest.run(["sh", "-c", ": < /dev/loop-control"])
+
+
+# the kernel
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        ": >> /proc/sysrq-trigger",
+        ": >> /proc/sys/kernel/core_pattern",
+        ": >> /proc/sys/kernel/hostname",
+        ": >> /sys/power/state",
+        "mkdir /sys/kernel/debug/x",
+        "date --set=@$(date +%s)",
+        "hwclock --systohc",
+        "modprobe loop",
+        "perl -e 'exit(syscall(175, 0, 0, qq()) ? 1 : 0)'",  # init_module(2)
+        "dmesg --clear",
+        "swapon /dev/zero",
+        "head -c 1 /proc/kcore",
+        "mount -t bpf none /mnt && touch /mnt/x",
+        ": >> /run/host/os-release",
+    ],
+)
+def test_the_kernel_is_the_hosts(guest: Guest, script: str) -> None:
+    tried(guest, script)
+
+
+def test_the_os_release_of_the_host_is_out_of_reach(guest: Guest) -> None:
+    """nspawn shows the host's own file; root in the guest can take the read-only from it."""
+    (host,) = (Path("/etc/os-release").resolve(),)
+    before = host.stat()
+    shown = guest.run(["cat", "/run/host/os-release"]).text
+    assert shown.strip() == host.read_text().strip()
+    script = "mount -o remount,bind,rw /run/host/os-release; echo ID=owned >> /run/host/os-release"
+    guest.run(["sh", "-c", script], ok=range(256))
+    after = host.stat()
+    assert (after.st_mtime_ns, after.st_size) == (before.st_mtime_ns, before.st_size)
+    assert "ID=owned" not in host.read_text()
+
+
+# what the host has
+
+
+def test_nothing_of_our_environment_gets_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    word = f"ecret-{uuid.uuid4()}"
+    monkeypatch.setenv("POSTROJ_TEST_SECRET", f"s{word}")
+    # with brackets, as its own command line would be found otherwise
+    script = f"cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline | grep -a -c '[s]{word}'"
+    done = postroj("run", "--network=none", "--", "sh", "-c", script)
+    assert (done.returncode, done.stdout) == (1, "0\n"), done.stderr
+
+
+def test_nothing_of_the_host_is_seen(guest: Guest, tmp_path: Path) -> None:
+    assert "No such file" in tried(guest, f"ls {tmp_path}")
+    pids = {Path(f"/proc/{pid}").name for pid in guest.run(["ls", "/proc"]).text.split()}
+    assert str(os.getpid()) not in pids or os.getpid() < 1000
+    mounted = guest.run(["cat", "/proc/self/mountinfo"]).text
+    assert not re.search(r" - (ext4|xfs|btrfs|fuse\S*) ", mounted)
+
+
+@pytest.mark.parametrize("family", ["inet", "inet6", "gateway", "abstract"])
+def test_no_service_of_the_host_is_reached(image: str, family: str) -> None:
+    """On its loopback, by the address of its gateway, or by a name that is no file."""
+    name = f"postroj-test-{uuid.uuid4()}"
+    with socket.socket(socket.AF_UNIX if family == "abstract" else KINDS[family]) as server:
+        server.bind(f"\0{name}" if family == "abstract" else (ANY[family], 0))
+        server.listen()
+        port = "" if family == "abstract" else server.getsockname()[1]
+        script = CONNECT[family].format(port=port, name=name)
+        with obtain(image) as stored:
+            for mode, reached in ((NetworkMode.HOST, "yes"), (NetworkMode.PRIVATE, "no")):
+                spec = GuestSpec(layers=stored.layers, boot=False, network=mode)
+                if family == "gateway" and mode is NetworkMode.HOST:
+                    continue  # it is another machine's there
+                with Guest(spec) as guest:
+                    found = guest.run(["perl", "-e", script], timeout=30).text
+                    assert found == reached, mode
+
+
+KINDS = {"inet": socket.AF_INET, "inet6": socket.AF_INET6, "gateway": socket.AF_INET}
+ANY = {"inet": "127.0.0.1", "inet6": "::1", "gateway": "0.0.0.0"}
+INET = (
+    "use IO::Socket::IP; print IO::Socket::IP->new(PeerHost => '{host}', PeerPort => {{port}}, "
+    "Timeout => 3) ? 'yes' : 'no'"
+)
+CONNECT = {
+    "inet": INET.format(host="127.0.0.1"),
+    "inet6": INET.format(host="::1"),
+    "gateway": (
+        "use IO::Socket::IP; open my $f, '<', '/proc/net/route'; my ($gw) = "
+        "grep {{ hex }} map {{ (split)[2] }} <$f>; "
+        "my $host = join '.', reverse map hex, $gw =~ /../g; "
+        "print IO::Socket::IP->new(PeerHost => $host, PeerPort => {port}, Timeout => 3) "
+        "? 'yes' : 'no'"
+    ),
+    "abstract": (
+        "use Socket; socket my $s, AF_UNIX, SOCK_STREAM, 0; "
+        "print connect($s, pack_sockaddr_un(qq(\\0{name}))) ? 'yes' : 'no'"
+    ),
+}
+
+
+# images whose files lead out of them
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    """A folder of the host with a file that nobody is to read or write."""
+    folder = tmp_path / "outside"
+    folder.mkdir()
+    (folder / "file").write_text("ID=outside\n[Service]\nExecStart=/bin/true\n")
+    return folder
+
+
+FOLDERS = ("/dev", "/proc", "/run", "/sys", "/tmp", "/var/tmp", "/var/log", "/srv", "/root")
+FILES = (
+    *("/etc/os-release", "/usr/lib/os-release", "/etc/machine-id", "/etc/hostname", "/etc/hosts"),
+    *("/etc/resolv.conf", "/etc/localtime", "/etc/systemd/system/outside.service"),
+    *("/etc/passwd-", "/var/lib/outside"),
+)
+
+
+@pytest.mark.parametrize("private_users", [False, True])
+@pytest.mark.parametrize("paths", [FILES, *((folder,) for folder in FOLDERS)], ids=str)
+def test_links_of_an_image_are_followed_inside(
+    image: str, tmp_path: Path, outside: Path, paths: tuple[str, ...], private_users: bool
+) -> None:
+    """Whether such an image boots is its own matter."""
+    target = outside / "file" if paths is FILES else outside
+    before = target.stat()
+    link = {"type": tarfile.SYMTYPE, "linkname": str(target)}
+    layer = tars.squashfs(
+        tmp_path / "links.squashfs", *((path.lstrip("/"), link) for path in paths)
+    )
+    with obtain(image) as stored:
+        spec = GuestSpec(
+            layers=(*stored.layers, layer),
+            network=NetworkMode.NONE,
+            private_users=private_users,
+            boot_timeout=20,
+        )
+        try:
+            with Guest(spec) as guest:
+                for path in paths:
+                    done = guest.run(["cat", path], ok=range(256))
+                    assert "outside" not in done.text
+                    guest.run(["sh", "-c", f"mkdir -p {outside}; echo x >> {path}"], ok=range(256))
+        except GuestError:
+            pass
+    after = target.stat()
+    assert (after.st_mtime_ns, after.st_size, after.st_uid, after.st_mode) == (
+        *(before.st_mtime_ns, before.st_size, before.st_uid, before.st_mode),
+    )
+    assert [path.name for path in outside.iterdir()] == ["file"]
+
+
+def test_links_of_an_imported_image_are_followed_inside(
+    outside: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What postroj reads of an image to know what it is."""
+    monkeypatch.setenv("POSTROJ_CACHE_DIR", str(tmp_path / "cache"))
+    link = {"type": tarfile.SYMTYPE, "linkname": str(outside / "file")}
+    archive = tmp_path / "links.tar"
+    members = [member for member in tars.ROOT if "os-release" not in member[0]]
+    names = ("usr/lib/os-release", "etc/os-release", "etc/machine-id", "sbin/init")
+    archive.write_bytes(tars.tar(*members, *((name, link) for name in names), root=False))
+    done = postroj("import", "links", str(archive))
+    told = done.stdout + done.stderr + postroj("list-images", "--json").stdout
+    assert "ID=outside" not in told
+    assert "Traceback" not in told
+    records = (tmp_path / "cache").rglob("*.json")
+    assert not [path for path in records if "outside" in path.read_text()]
