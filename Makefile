@@ -7,7 +7,7 @@ workers ?= $(shell nproc)
 
 # What only tests need; of these, what is missing is installed where there is apt.
 TEST_PACKAGES := apt-utils bzip2 createrepo-c docker-registry dpkg-dev e2fsprogs gnupg nginx-light openssl perl \
-	python3-venv rpm shellcheck skopeo squashfs-tools sudo zstd
+	python3-venv qemu-user-static rpm shellcheck skopeo squashfs-tools sudo zstd
 
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo -E)
 # Files of root in somebody's checkout would be in the way.

@@ -96,7 +96,7 @@ def probe_all(
             files = [package.recognise(path) for path in found]
         except PackageError as error:
             refusal = error
-        names = choice.choose(images, managers(files))
+        names = choice.choose(images, managers(files), plan.architecture)
         jobs = min(len(names), jobs or jobs_here())
         label = " ".join(path.name for path in found)
         empty = [
@@ -191,7 +191,8 @@ class _Run:
             if place not in self.open:
                 continue
             try:
-                images.append((place, stack.enter_context(have(result.image))))
+                image = stack.enter_context(have(result.image, self.plan.architecture))
+                images.append((place, image))
             except PostrojError as error:
                 result = replace(result, reason=error.reason, hint=error.hint)
                 self._tell(place, result)

@@ -147,6 +147,8 @@ class Image:
     """None if it is one that postroj does not know."""
     systemd: int | None = None
     """Major version of its systemd, where the catalog knows it."""
+    emulated: bool = False
+    """Whether its programs run through qemu-user here."""
     has_lists: bool = False
     """Whether package lists that will do are in its layers."""
 

@@ -81,28 +81,29 @@ def script(
 
 
 @contextmanager
-def obtain(name: str, *, boot: bool = True) -> Iterator[Image]:
+def obtain(name: str, architecture: str = "", *, boot: bool = True) -> Iterator[Image]:
     """Have an image of that name or alias, pulled and prepared; kept while we use it.
 
-    What is not to `boot` is had as it is.
+    It is for an architecture that runs here, this host's if none is said. What is not to `boot` is
+    had as it is.
 
     :raises UsageError: if no image has that name.
     :raises HostError: if this host lacks something.
     :raises ImageError: if it could not be made.
     """
-    record = pull.obtain(name)
+    record = pull.obtain(name, architecture)
     with store.hold((prepared(record) if boot else record).as_image()) as image:
         yield _described(image)
 
 
 @contextmanager
-def at_hand(name: str) -> Iterator[Image]:
+def at_hand(name: str, architecture: str = "") -> Iterator[Image]:
     """Have an image as `obtain` does, if nothing need be fetched for it.
 
     :raises UsageError: if no image has that name.
     :raises ImageError: if it is not cached, or not prepared.
     """
-    record = pull.at_hand(name)
+    record = pull.at_hand(name, architecture)
     if record.prepared is None:
         message = f"the image '{record.name}' is not prepared yet, which `--offline` does not do"
         hint = f"`postroj run --image {record.name} -- true` prepares it"
@@ -165,6 +166,7 @@ def _prepare(record: Record, directory: Path) -> Record:
         boot=False,
         network=NetworkMode.PRIVATE if packages else NetworkMode.NONE,
         image=image.name,
+        emulated=image.emulated,
         purpose="prepare",
     )
     try:

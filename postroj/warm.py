@@ -269,6 +269,7 @@ class _Larder:
                 boot_timeout=self._plan.boot_timeout,
                 guests=self._plan.guests,
                 image=image.name,
+                emulated=image.emulated,
                 purpose="fetch",
             )
         )

@@ -63,6 +63,7 @@ def guest_options(function: F) -> F:
             shell_complete=complete_image,
             help="The image; pulled when it is not stored yet.",
         ),
+        options.architecture,
         options.network,
         click.option(
             "-p",
@@ -146,6 +147,7 @@ def _run(
     detach: bool = False,
     given: str,
     image_name: str,
+    architecture: str | None,
     network: str,
     published: tuple[str, ...],
     proxy: str | None,
@@ -178,7 +180,7 @@ def _run(
     asked = guest_limits(network=network, private_users=private_users, **limits)
     require_root()
     publish.require_free(ports)
-    with obtain(image_name, boot=boot) as image:
+    with obtain(image_name, architecture or "", boot=boot) as image:
         spec = GuestSpec(
             layers=image.layers,
             network=mode,
@@ -189,6 +191,7 @@ def _run(
             boot_timeout=boot_timeout,
             image=image.name,
             systemd=image.systemd,
+            emulated=image.emulated,
             purpose=shlex.join(("run", *argv)),
             given=given,
             keep=detach,

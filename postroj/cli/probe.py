@@ -67,6 +67,7 @@ def _check(kind: CheckKind, metavar: str, text: str) -> Callable[[F], F]:
     help="Where to install it: a name or a pattern ('debian-*'); may be repeated. "
     "[default: those that are cached and supported, else debian-stable]",
 )
+@options.architecture
 @click.option(
     "-j",
     "--jobs",
@@ -193,7 +194,7 @@ def _pkgprobe(
         plan = replace(plan, visit=_visitor(stream, jobs))
         jobs = 1
     with origin.of("image"):
-        choice.check(image_names)
+        choice.check(image_names, plan.architecture)
     require_root()
     places.prepare()
     screen = _screen(stream, plan)
@@ -292,6 +293,7 @@ def _plan(given: dict[str, Any], origin: Origin) -> Plan:
         limits=limits,
         private_users=given["private_users"],
         expected=origin.expectations,
+        architecture=given["architecture"] or "",
     )
 
 

@@ -150,6 +150,12 @@ CAUSES = (
     ),
     # What the guest itself meets.
     Cause(
+        shows=r"Failed to spawn executor: Invalid argument",
+        clause="qemu-user of this host is no match for its systemd, which starts no service",
+        cure="an older release of that distribution: qemu 7.2 runs systemd 252, and not 257",
+        source="measured with Debian 12 and 13; systemd issue 28901",
+    ),
+    Cause(
         shows=r"FATAL: kernel too old",
         clause="its C library needs a newer kernel than this host's",
         cure="an older release of that distribution, or a host with a newer kernel",

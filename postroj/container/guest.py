@@ -120,7 +120,7 @@ class Guest(Running):
         self._claim = stack.enter_context(rundir.claim(self._facts))
         self.run_dir = self._claim.path
         resolv_conf = network.guest_resolv_conf(self.spec.network)
-        seed.write_seed(self.run_dir, self.name, resolv_conf)
+        seed.write_seed(self.run_dir, self.name, resolv_conf, emulated=self.spec.emulated)
         self._scoped = scope.is_usable()
         try:
             self._bound = tuple(devices.devices_of(bind.source for bind in self.spec.binds))
@@ -255,6 +255,8 @@ class Guest(Running):
         if state in ("maintenance", "stopping"):
             raise unready.astray(self, state, self.console(process.KEPT))
         if state == "degraded":
+            if self.spec.emulated and not self.is_active("systemd-journald.service"):
+                raise unready.useless(self.console(process.KEPT))
             self.failed_at_boot = tuple(self.failed_units())
             log.info("guest '%s' is degraded: %s", self.name, " ".join(self.failed_at_boot))
         return state

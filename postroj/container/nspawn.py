@@ -93,6 +93,8 @@ class GuestSpec:
     """Name of the image, for those who list guests."""
     systemd: int | None = None
     """Its major version in the image, where it is known."""
+    emulated: bool = False
+    """Whether its programs run through qemu-user."""
     purpose: str = ""
     """What the guest is for, for them too."""
     given: str = ""

@@ -62,6 +62,11 @@ class Running:
         done = self.run(["systemctl", "show", "--property=SystemState"], timeout=10)
         return done.text.removeprefix("SystemState=")
 
+    def is_active(self, unit: str) -> bool:
+        """Whether a unit is up now."""
+        argv = ["systemctl", "is-active", "--quiet", unit]
+        return self.run(argv, ok=range(256), timeout=10).status == 0
+
     def failed_units(self) -> list[str]:
         """Names of the units that are in the state `failed` now, sorted."""
         argv = ["systemctl", "list-units", "--state=failed", "--all", "--plain", "--no-legend"]

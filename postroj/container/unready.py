@@ -169,10 +169,17 @@ def astray(guest: Running, state: str, console: str) -> GuestError:
         return GuestError(message, evidence=tail(console), hint=ENTER)
     mode, why = "rescue mode", "a unit of the image asks for it"
     with suppress(PostrojError):
-        argv = ["systemctl", "is-active", "--quiet", "emergency.target"]
-        if not guest.run(argv, ok=range(256), timeout=PATIENCE).status:
+        if guest.is_active("emergency.target"):
             mode = "emergency mode"
             if failed := guest.failed_units():  # which leads there, unlike to rescue mode
                 units = ", ".join(f"'{unit}'" for unit in failed[:NAMED])
                 why = f"{units} failed"
     return GuestError(f"the guest booted into {mode}: {why}", evidence=tail(console), hint=ENTER)
+
+
+def useless(console: str) -> GuestError:
+    """Say why a guest cannot be used in which services do not start."""
+    message, hint = "the guest booted, but its journal does not run", ENTER
+    if cause := causes.find(ESCAPE.sub("", console)):
+        message, hint = f"{message}: {cause.clause}", cause.cure
+    return GuestError(message, evidence=tail(console), hint=hint)

@@ -30,26 +30,29 @@ def is_pattern(text: str) -> bool:
     return bool(set(text) & set("*?["))
 
 
-def check(wanted: Iterable[str]) -> None:
+def check(wanted: Iterable[str], machine: str = "") -> None:
     """Make sure that every name and every pattern stands for something.
 
     :raises UsageError: if one does not.
     """
+    machine = machine or architecture()
     for text in wanted:
-        _names(text, tuple(Manager), architecture(), _imported())
+        _names(text, tuple(Manager), machine, _imported(machine))
 
 
-def choose(wanted: Sequence[str], managers: Collection[Manager]) -> list[str]:
+def choose(wanted: Sequence[str], managers: Collection[Manager], machine: str = "") -> list[str]:
     """Return the names of the images that are wanted, each once, in the order in which they are.
 
-    A pattern stands for those that get updates, boot on this host's architecture, and have one of
-    the package managers. Nothing at all stands for those of them that are cached, if any.
+    A pattern stands for those that get updates, are there for the architecture `machine`, or this
+    host's, and have one of the package managers. Nothing at all stands for those of them that are
+    cached, if any.
 
     :raises UsageError: if there is no such image.
     """
+    machine = machine or architecture()
     if not wanted:
-        return _cached(managers)
-    return _each_once(wanted, managers, architecture(), _imported())
+        return _cached(managers, machine)
+    return _each_once(wanted, managers, machine, _imported(machine))
 
 
 def elsewhere(wanted: Sequence[str], managers: Collection[Manager], architecture: str) -> list[str]:
@@ -79,7 +82,7 @@ def meant(text: str) -> list[str]:
     :raises UsageError: if there is none.
     """
     known = catalog.names()
-    imported = [record.name for record in _records() if record.name not in known]
+    imported = [r.name for r in _records(architecture()) if r.name not in known]
     own = [name for name in imported if fnmatchcase(name, text.lower())]
     try:
         entries = catalog.matching([text]) if is_pattern(text) else [catalog.find(text)]
@@ -90,9 +93,9 @@ def meant(text: str) -> list[str]:
     return [*own, *(entry.name for entry in entries)]
 
 
-def _cached(managers: Collection[Manager]) -> list[str]:
-    cached = {record.name for record in _records()}
-    fit = _fit(catalog.entries(), managers, architecture())
+def _cached(managers: Collection[Manager], machine: str) -> list[str]:
+    cached = {record.name for record in _records(machine)}
+    fit = _fit(catalog.entries(), managers, machine)
     names = [entry.name for entry in fit if entry.name in cached]
     if not names:
         return [catalog.find(DEFAULT).name]
@@ -132,12 +135,12 @@ def _fit(entries: Iterable[Entry], managers: Collection[Manager], architecture: 
     ]
 
 
-def _imported() -> list[Record]:
+def _imported(machine: str) -> list[Record]:
     """Return the records of what is cached under names that are not in the catalog."""
     known = catalog.names()
-    return [record for record in _records() if record.name not in known]
+    return [record for record in _records(machine) if record.name not in known]
 
 
-def _records() -> list[Record]:
-    """Return the records of what is cached for this host's architecture."""
-    return [record for record in store.records() if record.architecture == architecture()]
+def _records(machine: str) -> list[Record]:
+    """Return the records of what is cached for an architecture."""
+    return [record for record in store.records() if record.architecture == machine]

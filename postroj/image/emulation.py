@@ -19,14 +19,20 @@ QEMU = {"armv7l": "arm", "i686": "i386"}
 """Names of architectures in qemu, where these are not those of `uname -m`."""
 
 
+def is_needed(architecture: str) -> bool:
+    """Whether this host's processor cannot run programs of an architecture by itself."""
+    host = os.uname().machine
+    return architecture not in NATIVE.get(host, (host,))
+
+
 def require(architecture: str) -> None:
     """Make sure that programs of an architecture can be run.
 
     :raises HostError: if they cannot.
     """
-    host = os.uname().machine
-    if architecture in NATIVE.get(host, (host,)):
+    if not is_needed(architecture):
         return
+    host = os.uname().machine
     name = f"qemu-{QEMU.get(architecture, architecture)}"
     if lacking := _lacking(BINFMT / name):
         message = f"this host, of the architecture '{host}', cannot run programs of {architecture}"

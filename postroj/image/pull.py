@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from postroj import console
 from postroj.errors import DownloadError, HostError, ImageError, UsageError, VerificationError
-from postroj.image import catalog, layers, lockfile, store
+from postroj.image import catalog, emulation, layers, lockfile, store
 from postroj.image.entry import Bootstrap, Oci, Simplestreams, Tarball
 from postroj.image.sources import Order
 from postroj.model import SourceKind
@@ -191,15 +191,19 @@ def _locked_source(entry: Entry, request: Request, sources: list[Source]) -> Sou
     raise UsageError(message, evidence=evidence, hint=hint)
 
 
-def obtain(name: str) -> Record:
+def obtain(name: str, machine: str = "") -> Record:
     """Return the record of an image of that name or alias, pulled if it is not cached.
+
+    It is for the architecture `machine`, or this host's, and runs here.
 
     :raises UsageError: if no image has that name.
     :raises HostError: if this host lacks something.
     :raises ImageError: if it could not be made.
     """
-    name, record = _look(name)
-    if record and _is_wanted(record, lockfile.find(name, architecture())):
+    machine = machine or architecture()
+    emulation.require(machine)
+    name, record = _look(name, machine)
+    if record and _is_wanted(record, lockfile.find(name, machine)):
         return record
     if record and name not in catalog.names():
         message = f"the image '{name}', which was imported, is not the one in the lock file"
@@ -207,28 +211,31 @@ def obtain(name: str) -> Record:
         raise VerificationError(message, hint=hint)
     why = "is not as the lock file has it" if record else "is not cached yet"
     log.info("the image '%s' %s, it is pulled now", name, why)
-    return pull(catalog.find(name)).record
+    return pull(catalog.find(name), Request(architecture=machine)).record
 
 
-def at_hand(name: str) -> Record:
-    """Return the record of an image of that name or alias, which is not fetched if it is missing.
+def at_hand(name: str, machine: str = "") -> Record:
+    """Return the record of an image as `obtain` does, which is not fetched if it is missing.
 
     :raises UsageError: if no image has that name.
+    :raises HostError: if this host cannot run its programs.
     :raises ImageError: if it is not cached, or not as the lock file has it.
     """
-    name, record = _look(name)
-    if record and _is_wanted(record, lockfile.find(name, architecture())):
+    machine = machine or architecture()
+    emulation.require(machine)
+    name, record = _look(name, machine)
+    if record and _is_wanted(record, lockfile.find(name, machine)):
         return record
     why = "is not as the lock file has it" if record else "is not cached"
     message = f"the image '{name}' {why}, and `--offline` fetches none"
     raise ImageError(message, hint=f"`postroj pull {name}` fetches it")
 
 
-def _look(name: str) -> tuple[str, Record | None]:
+def _look(name: str, machine: str) -> tuple[str, Record | None]:
     """Return the full name of an image, and its record if it is cached."""
     # what is stored under this very name needs no catalog, which takes time to read
-    record = store.find(name, architecture())
+    record = store.find(name, machine)
     if record is None:
         name = catalog.find(name).name
-        record = store.find(name, architecture())
+        record = store.find(name, machine)
     return name, record

@@ -14,6 +14,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from postroj import paths
+from postroj.image import emulation
 from postroj.image.trouble import trouble
 from postroj.model import Image, Manager, SourceKind, Verification
 
@@ -114,6 +115,7 @@ class Record(Provenance):
             architecture=self.architecture,
             layers=self.paths,
             manager=self.manager,
+            emulated=emulation.is_needed(self.architecture),
         )
 
     def to_json(self) -> str:

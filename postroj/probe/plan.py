@@ -56,6 +56,8 @@ class Plan:
     """Whether to do with what is kept, and fetch nothing."""
     expected: Expectations = ()
     """What is known to fail, and where."""
+    architecture: str = ""
+    """Of the images, as `uname -m` has it; this host's, if nothing is said."""
     recipe: Recipe | None = None
     """What to type to have the same once more."""
     visit: Visit | None = None

@@ -16,6 +16,7 @@ from postroj.probe import (
     checks,
     complaints,
     continuity,
+    emulated,
     expectations,
     gone,
     residue,
@@ -55,6 +56,8 @@ def probe(
     began = time.monotonic()
     expected = expectations.of(plan.expected, image.name)
     audience = expectations.Excusing(audience, expected)
+    if image.emulated:
+        audience = emulated.Doubting(audience)
     packages = fitting(packages, image.manager)
     plan = replace(plan, older=tuple(fitting(plan.older, image.manager)))
     package = " ".join(file.name for file in packages)
@@ -99,6 +102,8 @@ def probe(
         reproduce=plan.command(image.name),
         notes=tuple(_of_boot(ours)) if ours else (),
     )
+    if image.emulated:
+        result = emulated.doubted(result)
     result = expectations.excused(result, expected)
     audience.end_probe(result)
     return result
@@ -121,6 +126,7 @@ def _guest_spec(image: Image, packages: Sequence[PackageFile], plan: Plan) -> Gu
         holds=plan.holds,
         image=image.name,
         systemd=image.systemd,
+        emulated=image.emulated,
         purpose=" ".join(("pkgprobe", *(file.name for file in packages))),
         guests=plan.guests,
         asked=plan.limits,

@@ -55,12 +55,14 @@ BEFORE_START = {
     "203": "EXEC",
     "216": "GROUP",
     "217": "USER",
+    "225": "NETWORK",
     "226": "NAMESPACE",
     "233": "RUNTIME_DIRECTORY",
     "238": "STATE_DIRECTORY",
     "239": "CACHE_DIRECTORY",
     "240": "LOGS_DIRECTORY",
     "241": "CONFIGURATION_DIRECTORY",
+    "243": "CREDENTIALS",
 }
 """Statuses of the manager itself, where it could not start a program: systemd.exec(5)."""
 ENABLED = ("enabled", "enabled-runtime")

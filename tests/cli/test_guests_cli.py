@@ -30,6 +30,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.images: list[str] = []
+        self.architectures: list[str] = []
         self.specs: list[GuestSpec] = []
         self.commands: list[Command] = []
         self.begun: list[Command] = []
@@ -38,8 +39,9 @@ class Recorder:
         self.result: int | Exception = 0
 
     @contextmanager
-    def obtain(self, name: str, *, boot: bool) -> Iterator[Image]:
+    def obtain(self, name: str, architecture: str, *, boot: bool) -> Iterator[Image]:
         self.images.append(name)
+        self.architectures.append(architecture)
         yield Image(name=name, architecture="x86_64", layers=(Path("/i"),), manager=Manager.APT)
 
     @contextmanager
@@ -78,6 +80,12 @@ def test_plainly(seen: Recorder) -> None:
     spec = GuestSpec(layers=(Path("/i"),), image="debian-stable", purpose="run true")
     assert seen.specs == [spec]
     assert seen.commands == [Command(argv=("true",))]
+
+
+def test_another_architecture(seen: Recorder) -> None:
+    assert run("true") == 0
+    assert run("--arch", "riscv64", "true") == 0
+    assert seen.architectures == ["", "riscv64"]
 
 
 @pytest.mark.parametrize("status", [0, 1, 2, 124, 137, 255])

@@ -100,12 +100,14 @@ class Lab:
         """Names of the images on which was probed."""
         self.doing: dict[str, Callable[[], object]] = {}
         self.outcomes: dict[str, Outcome] = {}
+        self.architectures: set[str] = set()
 
     @contextmanager
-    def obtain(self, name: str) -> Iterator[Image]:
+    def obtain(self, name: str, architecture: str) -> Iterator[Image]:
         if name == "ubuntu-noble":
             message = "there is no such image"
             raise ImageError(message, evidence="404", hint="pull it")
+        self.architectures.add(architecture)
         yield Image(name=name, architecture="x86_64", layers=(Path("/i"),), manager=Manager.APT)
 
     def probe(self, image: Image, files: Any, plan: Plan, audience: Ear) -> ProbeResult:
@@ -287,10 +289,10 @@ def test_pulls_and_preparations_are_done_in_the_main_thread(
     threads = []
 
     @contextmanager
-    def obtain(name: str) -> Iterator[Image]:
+    def obtain(name: str, architecture: str) -> Iterator[Image]:
         threads.append(threading.current_thread())
         assert not lab.probed
-        with lab.obtain(name) as image:
+        with lab.obtain(name, architecture) as image:
             yield image
 
     monkeypatch.setattr(matrix, "obtain", obtain)
@@ -404,7 +406,7 @@ def test_a_second_interruption_waits_for_nobody(
 def test_an_interruption_while_an_image_is_made(
     lab: Lab, deb: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def obtain(name: str) -> NoReturn:
+    def obtain(name: str, architecture: str) -> NoReturn:
         raise Interrupted(signal.SIGTERM)
 
     monkeypatch.setattr(matrix, "obtain", obtain)
@@ -442,3 +444,11 @@ def test_jobs_of_this_host(lab: Lab, deb: Path) -> None:
     ear = Ear()
     run([A, B, C], deb, jobs=None, ear=ear)
     assert 1 <= ear.jobs <= 3
+
+
+def test_images_of_the_architecture_that_was_asked_for(lab: Lab, deb: Path) -> None:
+    run([A, B], deb)
+    assert lab.architectures == {""}
+    lab.architectures.clear()
+    run([A, B], deb, plan=replace(PLAN, architecture="riscv64"))
+    assert lab.architectures == {"riscv64"}

@@ -54,6 +54,9 @@ CONSOLES = {
     "Failed to mount tmpfs (type tmpfs) on /run/host (MS_NOSUID|MS_NODEV|MS_STRICTATIME "
     '"mode=0755"): Permission denied': "forbids a mount",
     "FATAL: kernel too old": "C library needs a newer kernel",
+    # systemd 257, qemu 7.2
+    "dbus.service: Failed to spawn executor: Invalid argument\n"
+    "dbus.service: Failed to spawn 'start' task: Invalid argument": "no match for its systemd",
     "Container postroj-4c2ecf4c terminated by signal KILL.": "was killed",
     "Failed to fork: Cannot allocate memory": "memory is used up",
     "Failed to populate /etc with preset unit settings: No space left on device": "layer is full",

@@ -68,6 +68,17 @@ def test_nothing_stands_for_what_is_cached(caplog: pytest.LogCaptureFixture) -> 
     assert "are cached and fit: debian-bookworm, debian-trixie" in caplog.text
 
 
+def test_another_architecture() -> None:
+    other = "aarch64" if architecture() != "aarch64" else "x86_64"
+    put("debian-trixie", b"x", architecture())
+    put("debian-bookworm", b"y", other)
+    put("own-far", b"z", other)
+    assert choice.choose((), APT, other) == ["debian-bookworm"]
+    assert choice.choose(("own-*",), APT, other) == ["own-far"]
+    with pytest.raises(UsageError, match="no image"):
+        choose("own-far")
+
+
 def test_nothing_stands_for_the_default_where_nothing_is_cached() -> None:
     assert choose() == ["debian-trixie"]
     put("debian-bookworm", b"x", architecture())

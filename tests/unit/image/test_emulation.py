@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from postroj.errors import HostError
-from postroj.image import emulation
+from postroj.image import emulation, pull
+from tests.support.images import put
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,3 +71,19 @@ def test_names_of_qemu(binfmt: Path) -> None:
     with pytest.raises(HostError) as caught:
         emulation.require("armv7l")
     assert str(binfmt / "qemu-arm") in caught.value.evidence
+
+
+def test_what_is_stored_for_others_is_refused_before_it_is_booted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTROJ_CACHE_DIR", str(tmp_path / "cache"))
+    record = put("debian-trixie", b"x", FOREIGN)
+    assert record.as_image().emulated
+    assert not put("debian-trixie", b"x", HOST).as_image().emulated
+    for have in (pull.obtain, pull.at_hand):
+        assert have("debian-trixie").architecture == HOST
+        with pytest.raises(HostError, match=f"cannot run programs of {FOREIGN}$"):
+            have("debian-trixie", FOREIGN)
+    (tmp_path / f"qemu-{FOREIGN}").write_text(ENABLED)
+    assert pull.obtain("debian-trixie", FOREIGN) == record
+    assert pull.at_hand("debian-trixie", FOREIGN) == record
