@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from postroj.model import Outcome
 
 if TYPE_CHECKING:
+    from postroj.container.guest import Guest
     from postroj.model import CheckResult, ProbeResult, StepResult
     from postroj.probe.audience import Audience
 
@@ -27,6 +28,16 @@ BEFORE_START = re.compile(
 
 systemd.exec(5)
 """
+
+
+def refusals(guest: Guest, since: float) -> list[str]:
+    """Lines of the journal since a time of the wall clock that say so.
+
+    A script that starts a unit is told nothing but that it failed.
+    """
+    argv = ["journalctl", "--boot", "--quiet", "--no-pager", f"--since=@{int(since)}"]
+    lines = guest.run(argv, ok=range(256), timeout=30).text.splitlines()
+    return [line for line in lines if BEFORE_START.search(line)]
 
 
 def doubted_step(step: StepResult) -> StepResult:

@@ -232,6 +232,9 @@ class _Walk:
             hint=done.blame.hint if done.blame else "",
             seconds=time.monotonic() - began,
         )
+        if self._image.emulated and step.done is Outcome.FAIL:
+            lines = emulated.refusals(self._guest, self._since)
+            step = replace(step, reason="\n".join((step.reason, *lines)))
         if done.outcome is Outcome.SKIP:
             return _unasked(step, self._plan, self._audience, "the step was not taken")
         if done.outcome is not Outcome.PASS:

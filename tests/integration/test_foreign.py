@@ -100,6 +100,23 @@ def test_a_package_of_that_architecture_from_its_installation_to_a_restart_and_t
     assert name not in postroj("ps").stdout
 
 
+def test_a_script_that_starts_what_qemu_user_cannot_is_not_held_against_a_package(
+    tmp_path: Path,
+) -> None:
+    unit = debs.SERVICE.format(
+        name="strict", kind="oneshot", command="/bin/true", more="PrivateNetwork=yes"
+    )
+    files = {"/lib/systemd/system/strict.service": unit}
+    postinst = "#!/bin/sh\nset -e\nsystemctl daemon-reload\nsystemctl start strict.service\n"
+    deb = debs.build(tmp_path, "strict", files=files, scripts={"postinst": postinst})
+    status, probe = probed(deb)
+    assert status == 4
+    (step,) = probe["steps"]
+    assert step["done"] == "error"
+    assert "qemu-user may be to blame" in step["reason"]
+    assert "Failed at step NETWORK" in step["reason"]
+
+
 def test_what_qemu_user_cannot_do_is_not_held_against_a_package(tmp_path: Path) -> None:
     """What a package does wrong still is."""
     apart = debs.service(tmp_path, "apart", "/bin/sleep 1000", more="PrivateNetwork=yes")
