@@ -9,6 +9,7 @@ directory and the host's network. podman and lxc are measured where they are ins
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 import tempfile
@@ -172,8 +173,13 @@ def podman(runs: int) -> Measured:
     """The whole warm cycle beside podman's of the same files."""
     with unpacked() as tree:
         run(["sh", "-c", f"tar -c -C {tree} . | podman import - postroj-bench"])
+        # podman asks for more than a host may have
+        limits = {"nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC}
+        most = {name: resource.getrlimit(kind)[1] for name, kind in limits.items()}
+        options = " ".join(f"--ulimit={name}={number}:{number}" for name, number in most.items())
         script = (
-            "name=$(podman run --detach --rm --systemd=always postroj-bench /sbin/init) &&"
+            f"name=$(podman run --detach --rm {options} --systemd=always postroj-bench /sbin/init)"
+            " &&"
             f" podman exec $name {STATE}; podman exec $name true && podman kill $name"
         )
         pair = Pair(
