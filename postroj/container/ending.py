@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import select
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from postroj import process
+from postroj.container import nspawn
 from postroj.errors import GuestError, GuestLost
 
 if TYPE_CHECKING:
-    from postroj import process
+    from pathlib import Path
+
     from postroj.container.nspawn import GuestSpec
 
 AFTERMATH = 2.0
@@ -17,18 +21,30 @@ KILLED = "terminated by signal KILL"
 """What nspawn says when its guest was killed, which nobody within the guest can do."""
 
 
-def tell(script: process.Child, spec: GuestSpec, console: str, output: str) -> GuestError:
+def tell(script: process.Child, spec: GuestSpec, run_dir: Path, output: str) -> GuestError:
     """Say how a guest ended; `output` is of the command that ended with it.
 
-    The launch script outlives a guest that ends by itself, and starts one again that restarts.
+    The launch script outlives a guest that ends by itself, and starts one again that restarts. Both
+    are told by it; of what nobody tells, and of what was killed, nobody in the guest is guilty.
     """
     assert script.stdout
     poll = select.poll()
     poll.register(script.stdout, select.POLLIN)
     events = [event for _, event in poll.poll(AFTERMATH * 1000 if spec.boot else 0)]
     told = any(event & select.POLLIN for event in events)  # else it can tell nothing any more
+    console = process.file_tail(run_dir / "console")  # nspawn has written its last by now
     # without init it only waits, and ends by nobody's work
-    if not spec.boot or (events and not told) or KILLED in console:
-        return GuestError("the guest was ended", evidence=console)
-    how = "shut down" if told else "restarted"
-    return GuestLost(f"the guest {how}", evidence=console, output=output)
+    if spec.boot and told and KILLED not in console:
+        return GuestLost("the guest shut down", evidence=console, output=output)
+    if spec.boot and not events and status(run_dir) == nspawn.REBOOTED:
+        return GuestLost("the guest restarted", evidence=console, output=output)
+    lost = events and process.wait(script, AFTERMATH) == nspawn.NETWORK.status
+    why = "the guest was ended" + (", as pasta had ended, which is its network" if lost else "")
+    return GuestError(why, evidence=console)
+
+
+def status(run_dir: Path) -> int | None:
+    """Return the last status of nspawn, None while there is none."""
+    with suppress(OSError, ValueError):
+        return int((run_dir / nspawn.STATUS).read_text())
+    return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -220,6 +220,7 @@ class Guest(Running):
                     missing.add("READY")  # one of before was of a reload, systemd >= 253
                 missing -= notification.fields.keys()
             self._listener.close()
+            (self.run_dir / nspawn.STATUS).unlink(missing_ok=True)  # of a restart that we know of
             self.learn()
         except TimeoutError:
             patience, console = self.spec.boot_timeout, self.console(process.KEPT)
@@ -238,17 +239,11 @@ class Guest(Running):
 
     def _stillborn(self) -> GuestError:
         """Why the guest ended before it was ready."""
-        stage, status = None, self._status()
+        stage, status = None, ending.status(self.run_dir)
         if status is None:  # a step of the script has failed, or nspawn is about to end
             stage = nspawn.STAGES.get(process.wait(self._process, ending.AFTERMATH) or 0)
-            status = self._status()
+            status = ending.status(self.run_dir)
         return unready.ended(stage, status, self.console(process.KEPT))
-
-    def _status(self) -> int | None:
-        """Return the status of nspawn, None while there is none."""
-        with suppress(OSError, ValueError):
-            return int((self.run_dir / nspawn.STATUS).read_text())
-        return None
 
     def _ask_state(self) -> str:
         state = self.system_state()
@@ -274,7 +269,7 @@ class Guest(Running):
             return self.init() == unready.SHUTDOWN or self.has_ended(STOP_TIMEOUT)
 
     def _gone(self, output: str = "") -> GuestError:
-        return ending.tell(self._process, self.spec, self.console_tail(), output)
+        return ending.tell(self._process, self.spec, self.run_dir, output)
 
     @property
     def written(self) -> Path:

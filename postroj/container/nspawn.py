@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from postroj.container.publish import Published
 
 NETWORK_UP = "network"
+"""What a guest tells whose private network is up."""
 
 REBOOT = (
     *("systemctl", "start", "--no-block", "--job-mode=replace-irreversibly"),
@@ -46,6 +47,9 @@ TAR = ("--numeric-owner", "--same-owner", "--same-permissions", "--xattrs", "--x
 
 REBOOTED = 133
 """Status of nspawn whose guest reboots, made for a service's `RestartForceExitStatus=`."""
+
+SIGNALLED = 128
+"""The shell's status of a program that signal N has ended, without N."""
 
 LIVE_ON = (f'if read -r word && [ "$word" = {KEEP} ]; then wait $guest || :; fi',)
 """What the launch script waits for when its guest may be handed over."""
@@ -162,6 +166,8 @@ HIDE_OS_RELEASE = (
 STAGES = {
     stage.status: stage for stage in (MOUNT_IMAGE, MOUNT_OVERLAY, NETWORK, CGROUP, USERS, LINKS)
 }
+MAIMED = 67
+"""Status of the launch script when nspawn was killed, whose guest would live on without it."""
 
 
 def namespace_argv(script: str) -> list[str]:
@@ -183,8 +189,8 @@ def launch_script(
 
     stdin is the lifeline: its end comes when postroj lets go of it, however postroj ends. A guest
     that is handed over first (`lifeline.KEEP`) lives until nspawn ends, or this script. stdout
-    says `NETWORK_UP`, or something else when nspawn ended by itself. stderr is the guest's
-    console log.
+    says a number when the network is up, pasta's, and `ENDED` when nspawn ended with its guest. A
+    guest of which a part was killed ends as a whole, and says nothing. stderr is its console log.
     """
     mnt = run_dir / "mnt"
     private = spec.network is NetworkMode.PRIVATE and not spec.private_users
@@ -194,6 +200,7 @@ def launch_script(
     overlay = f"lowerdir={stacked},upperdir=upper,workdir=work,redirect_dir=on,metacopy=off"
     size = f"size={spec.limits.disk}"
     steps = [
+        f"trap 'exit {MAIMED}' USR1",
         # All of the guest's writable state lies in memory of this mount namespace; inodes have no
         # limit, as on a disk.
         _mount(MOUNT_OVERLAY, "tmpfs", f"{size},mode=0755,nr_inodes=0", "tmpfs", str(mnt)),
@@ -214,14 +221,19 @@ def launch_script(
         *(_step(LINKS, f"[ ! -L root/{name} ]") for name in ("dev", "proc", "run", "sys")),
         *(_var_steps() if spec.read_only else []),
         f"{{ {{ {_again(shlex.join(nspawn_argv(spec, run_dir)))} }} 2>&1 | {CONSOLE};"
-        " echo ended; } 3>&2 &",
+        f" {_END} }} 3>&2 &",
         *(["guest=$!"] if spec.keep else []),
-        *([_step(NETWORK, "wait $pasta"), f"echo {NETWORK_UP}"] if private else []),
         *(["read -r _ || :"] if not spec.keep else LIVE_ON),
     ]
     return "\n".join(["set -eu", "umask 022", *steps])
 
 
+ENDED = "ended"
+_END = (
+    f"read -r status <../{STATUS};"
+    f" if [ $status -lt {SIGNALLED} ]; then echo {ENDED}; else kill -USR1 $$; fi;"
+)
+"""nspawn that was killed leaves its guest running: there this ends it."""
 CONSOLE_SIZE = 16 << 20
 """Bytes of its console that are kept; a guest may print for ever."""
 CONSOLE = (
@@ -234,10 +246,10 @@ CONSOLE = (
 def _again(command: str) -> str:
     """Start nspawn as often as it asks for: with `--keep-unit` it ends when its guest reboots.
 
-    The status that it ends with is left in the run directory.
+    The status that it last ended with is left in the run directory.
     """
-    run = f"status=0; {command} </dev/null >&2 || status=$?"
-    return f"while {run}; [ $status = {REBOOTED} ]; do :; done; echo $status >../{STATUS};"
+    run = f"status=0; {command} </dev/null >&2 || status=$?; echo $status >../{STATUS}"
+    return f"while {run}; [ $status = {REBOOTED} ]; do :; done;"
 
 
 def nspawn_argv(spec: GuestSpec, run_dir: Path) -> list[str]:
@@ -259,7 +271,8 @@ def nspawn_argv(spec: GuestSpec, run_dir: Path) -> list[str]:
     return [
         *("systemd-nspawn", "--quiet", f"--machine={run_dir.name}"),
         f"--directory={run_dir / 'mnt' / 'root'}",
-        *("--register=no", "--keep-unit", "--settings=no"),
+        # a guest that somebody ends must not look like one that shut itself down
+        *("--register=no", "--keep-unit", "--settings=no", "--kill-signal=SIGKILL"),
         *("--link-journal=no", "--resolv-conf=off", "--timezone=off"),
         *network,
         *users,
@@ -270,16 +283,22 @@ def nspawn_argv(spec: GuestSpec, run_dir: Path) -> list[str]:
     ]
 
 
+ATTENDED = ("--foreground", "--pid", "/proc/self/fd/1")
+"""Has pasta stay a child of who starts it, and say its number when the network is up."""
+
+
 def _network_steps(mnt: Path, pasta: Sequence[str]) -> list[str]:
     """A network namespace that is a file of the private tmpfs, and pasta, which serves it.
 
-    pasta sets it up while the guest boots; a guest is not ready before it has.
+    pasta sets it up while the guest boots, and tells; a guest is not ready before it has. A guest
+    does not outlive it: what fails there for want of a network is nobody's fault in it.
     """
     return [
+        f"trap 'exit {NETWORK.status}' USR2",
         ": > netns",
         _step(NETWORK, shlex.join(["unshare", f"--net={mnt / 'netns'}", "true"])),
-        f"{shlex.join([*pasta, '--netns', str(mnt / 'netns')])} >&2 &",
-        "pasta=$!",
+        f"{{ {shlex.join([*pasta, *ATTENDED, '--netns', str(mnt / 'netns')])} || :;"
+        " kill -USR2 $$; } &",
     ]
 
 

@@ -87,7 +87,7 @@ class Listener:
                     return notification
             elif ready:
                 said = os.read(sources[1], CHUNK).decode()
-                up = said == f"{NETWORK_UP}\n"
+                up = said.removesuffix("\n").isdecimal()
                 return Notification(pid=0, uid=0, fields={NETWORK_UP: "1"}) if up else None
             else:
                 raise TimeoutError

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
     from postroj.container.execute import Command
 
+PF_EXITING = 0x4
+"""Flag of a process that the kernel is about to end, its include/linux/sched.h."""
+SIGKILL_PENDING = 1 << (signal.SIGKILL - 1)
+
 
 class Running:
     """A guest that runs; `run_dir` has its name."""
@@ -197,10 +201,19 @@ class Running:
     def _took(self, status: int) -> bool:
         """Whether a command ended as it did since the guest ended.
 
-        The kernel kills what is in a PID namespace before its PID 1 is seen to be dead.
+        The kernel takes namespaces from a PID 1, and kills what is in them, before it is seen to be
+        dead.
         """
         killed = status == 128 + signal.SIGKILL
-        return status != 0 and self.has_ended(0.2 if killed else 0)
+        return status != 0 and (self._is_doomed() or self.has_ended(0.2 if killed else 0))
+
+    def _is_doomed(self) -> bool:
+        """Whether its PID 1 was killed or exits, and so will have ended, proc_pid_stat(5)."""
+        try:
+            fields = self._proc("stat").rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        return bool(int(fields[6]) & PF_EXITING or int(fields[28]) & SIGKILL_PENDING)
 
     def _gone(self, output: str = "") -> GuestError:
         """Return what is to be raised now that it has ended; `output` is of what ended with it."""

@@ -34,6 +34,7 @@ SINCE = {
     "--register": 209,
     "--keep-unit": 209,
     "--settings": 226,
+    "--kill-signal": 220,
     "--link-journal": 187,
     "--resolv-conf": 239,
     "--timezone": 239,

@@ -21,7 +21,7 @@ SIZE = limits.of_host(1).disk
 HEAD = [
     *("systemd-nspawn", "--quiet", "--machine=postroj-ab12"),
     "--directory=/run/postroj/postroj-ab12/mnt/root",
-    *("--register=no", "--keep-unit", "--settings=no"),
+    *("--register=no", "--keep-unit", "--settings=no", "--kill-signal=SIGKILL"),
     *("--link-journal=no", "--resolv-conf=off", "--timezone=off"),
 ]
 NETWORKS = {
@@ -97,6 +97,7 @@ def test_the_script_of_a_booted_guest_with_a_private_network() -> None:
     assert lines == [
         "set -eu",
         "umask 022",
+        "trap 'exit 67' USR1",
         f"mount -t tmpfs -o size={SIZE},mode=0755,nr_inodes=0 tmpfs {RUN_DIR}/mnt || exit 62",
         "cd /run/postroj/postroj-ab12/mnt",
         "[ -d /run/systemd/nspawn ] || mkdir -p /run/systemd/nspawn",
@@ -115,30 +116,28 @@ def test_the_script_of_a_booted_guest_with_a_private_network() -> None:
             )
         ),
         "echo 0 > /sys/fs/cgroup/postroj-ab12/x || exit 64",
+        "trap 'exit 63' USR2",
         ": > netns",
         "unshare --net=/run/postroj/postroj-ab12/mnt/netns true || exit 63",
-        "pasta --quiet --netns /run/postroj/postroj-ab12/mnt/netns >&2 &",
-        "pasta=$!",
+        "{ pasta --quiet --foreground --pid /proc/self/fd/1"
+        " --netns /run/postroj/postroj-ab12/mnt/netns || :; kill -USR2 $$; } &",
         f"mount -t overlay -o {overlay} overlay root || exit 62",
         *(f"[ ! -L root/{name} ] || exit 66" for name in ("dev", "proc", "run", "sys")),
-        lines[-4],
-        "wait $pasta || exit 63",
-        "echo network",
+        lines[-2],
         "read -r _ || :",
     ]
-    assert lines[-4].startswith("{ { while status=0; systemd-nspawn --quiet ")
-    assert lines[-4].endswith(
-        " </dev/null >&2 || status=$?; [ $status = 133 ]; do :; done;"
-        " echo $status >../status; } 2>&1"
-        f" | {nspawn.CONSOLE}; echo ended; }} 3>&2 &"
+    assert lines[-2].startswith("{ { while status=0; systemd-nspawn --quiet ")
+    assert lines[-2].endswith(
+        " </dev/null >&2 || status=$?; echo $status >../status;"
+        " [ $status = 133 ]; do :; done; } 2>&1"
+        f" | {nspawn.CONSOLE}; read -r status <../status;"
+        " if [ $status -lt 128 ]; then echo ended; else kill -USR1 $$; fi; } 3>&2 &"
     )
 
 
 def test_a_guest_that_is_handed_over_lives_as_long_as_nspawn(tmp_path: Path) -> None:
     lines = script(GuestSpec(layers=(IMAGE,), keep=True)).splitlines()
-    ended = next(
-        number for number, line in enumerate(lines) if line.endswith("echo ended; } 3>&2 &")
-    )
+    ended = next(number for number, line in enumerate(lines) if line.endswith("; } 3>&2 &"))
     assert lines[ended + 1] == "guest=$!"
     for word, status in (("keep", 5), ("", 0), ("other", 0)):
         text = f"set -eu; (exit 5) & guest=$!; {lines[-1].replace('|| :', '|| exit 5')}"
@@ -208,7 +207,7 @@ def test_odd_names_survive_the_shell(odd: str, tmp_path: Path) -> None:
     assert words(text, "cd") == [["cd", str(run_dir / "mnt")]]
     argv = words(text, "{ { while status=0; systemd-nspawn")[0][4:]
     assert argv[: argv.index("</dev/null")] == nspawn.nspawn_argv(spec, run_dir)
-    assert words(text, "pasta")[0][2:4] == ["--netns", str(run_dir / "mnt/netns")]
+    assert words(text, "{ pasta")[0][6:8] == ["--netns", str(run_dir / "mnt/netns")]
 
 
 def test_the_namespaces_end_with_the_script() -> None:

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING
 import pytest
 
 from postroj.container import readiness
+from postroj.container.nspawn import NETWORK_UP
 from postroj.container.readiness import Listener, parse
 
 if TYPE_CHECKING:
@@ -99,9 +100,19 @@ def test_the_end_comes_as_none(listener: Listener, end: tuple[IO[bytes], IO[byte
 def test_a_word_on_the_end_pipe_is_the_end(
     listener: Listener, end: tuple[IO[bytes], IO[bytes]]
 ) -> None:
-    end[1].write(b"1\n")
+    end[1].write(b"ended\n")
     end[1].flush()
     assert listener.next(end[0], time.monotonic() + 10) is None
+
+
+@pytest.mark.parametrize(("said", "is_up"), [(b"17\n", True), (b"17\nended\n", False)])
+def test_a_number_on_it_is_that_of_pasta(
+    listener: Listener, end: tuple[IO[bytes], IO[bytes]], said: bytes, is_up: bool
+) -> None:
+    end[1].write(said)
+    end[1].flush()
+    found = listener.next(end[0], time.monotonic() + 10)
+    assert (found is not None and NETWORK_UP in found.fields) is is_up
 
 
 @as_root
