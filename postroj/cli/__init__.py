@@ -111,6 +111,8 @@ def main() -> NoReturn:
         pass
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 for all our life
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
     boundary = Boundary()
