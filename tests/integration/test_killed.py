@@ -1,0 +1,340 @@
+"""Nothing is left, whoever is killed at whatever moment; and no package is blamed for it.
+
+`POSTROJ_TEST_SEED` repeats a run as far as moments can be repeated, `POSTROJ_TEST_KILLS` makes it
+longer.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from queue import SimpleQueue
+from signal import SIGHUP, SIGINT, SIGKILL, SIGTERM, Signals
+from typing import TYPE_CHECKING
+
+import pytest
+
+import postroj
+from postroj import locking, paths
+from postroj.container import cgroup
+from tests.support import debs, victims
+from tests.support.cli import POSTROJ, eventually
+from tests.support.victims import LEADER, NSPAWN, PASTA, SCRIPT, UNSHARE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tests.support.victims import Process
+
+SEED = os.environ.get("POSTROJ_TEST_SEED") or str(random.randrange(1 << 32))
+KILLS = int(os.environ.get("POSTROJ_TEST_KILLS", "100"))
+AT_ONCE = 4
+DEADLINE = 30
+"""Seconds until postroj must have ended, whatever happened to its guest."""
+GONE = 5
+"""Seconds until nothing may be left."""
+OURS = str(Path(postroj.__file__).parent)
+SIGNALS = (SIGINT, SIGTERM, SIGHUP, SIGKILL)
+HEEDED = {
+    UNSHARE: (SIGHUP, SIGKILL),
+    SCRIPT: (SIGINT, SIGKILL),
+    NSPAWN: SIGNALS,
+    PASTA: (SIGTERM, SIGHUP, SIGKILL),
+    LEADER: (SIGINT, SIGKILL),
+}
+"""Signals that end a guest. What a shell starts in its background ignores SIGINT.
+
+The leader takes SIGINT for a wish to restart, SIGTERM and SIGHUP begin it anew, systemd(1).
+"""
+
+EIGHT = """
+import json, sys, threading
+from postroj.container.guest import Guest
+from postroj.container.nspawn import GuestSpec
+from postroj.errors import PostrojError
+from postroj.prepare import obtain
+
+def live():
+    guest = Guest(GuestSpec(layers=image.layers, guests=8))
+    told = {"outcome": "fine", "reason": ""}
+    try:
+        with guest:
+            name = guest.name
+            guest.run(["sleep", "1"])
+    except PostrojError as error:
+        told = {"outcome": type(error).__name__, "reason": error.message}
+    print(json.dumps({"name": guest.name, **told}) + "\\n", end="", flush=True)
+
+with obtain(sys.argv[1]) as image:
+    threads = [threading.Thread(target=live) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+"""
+
+
+@dataclass
+class Run:
+    """A postroj of its own cache and state, what was done to it, and what came of it."""
+
+    label: str
+    argv: Sequence[str]
+    folder: Path
+    logs: Path
+    hits: list[tuple[str, str, Signals]] = field(default_factory=list)
+    """Of which guest, who, and by what."""
+    names: set[str] = field(default_factory=set)
+    seen: set[Process] = field(default_factory=set)
+    status: int | None = None
+    out: str = ""
+    err: str = ""
+    trouble: list[str] = field(default_factory=list)
+
+    def start(self) -> None:
+        """Start it."""
+        env = os.environ | {
+            "POSTROJ_STATE_DIR": str(self.folder / "state"),
+            "POSTROJ_CACHE_DIR": str(self.folder / "cache"),
+        }
+        self.said = [self.logs / f"{self.folder.name}.{end}" for end in ("out", "err")]
+        with self.said[0].open("wb") as out, self.said[1].open("wb") as err:
+            self.child = subprocess.Popen(
+                self.argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=env
+            )
+
+    def watch(self, seconds: float) -> bool:
+        """Note which guests there are, until it ends or the time is up; whether it ended."""
+        end = time.monotonic() + seconds
+        while self.child.poll() is None and time.monotonic() < end:
+            self.names |= victims.run_directories(self.folder / "state")
+            time.sleep(min(0.01, max(0, end - time.monotonic())))
+        return self.child.poll() is not None
+
+    def cast(self) -> list[tuple[str, str, Process]]:
+        """Return who is there to be killed: of which guest, in which role."""
+        found = []
+        postroj = victims.look(self.child.pid)
+        if postroj and self.child.poll() is None:
+            found.append(("", victims.POSTROJ, postroj))
+        for guest in victims.victims(self.child.pid):
+            name = victims.guest_of(guest[UNSHARE])
+            found += [(name, role, process) for role, process in guest.items()]
+        self.seen.update(victims.descendants(self.child.pid))
+        return found
+
+    def strike(self, name: str, role: str, process: Process, number: Signals) -> None:
+        """Kill one, and note it."""
+        if victims.send(process, number):
+            self.hits.append((name, role, number))
+
+    def finish(self) -> None:
+        """Wait for its end, and see that nothing is left."""
+        if not self.watch(DEADLINE):
+            self.trouble.append(f"it hangs: {victims.descendants(self.child.pid)}")
+            self.child.kill()
+        self.status = self.child.wait()
+        state = self.folder / "state"
+        self.names |= victims.run_directories(state)
+        if not eventually(lambda: not self.traces(), GONE):
+            self.trouble += [f"left: {what}" for what in self.traces()]
+        if not any(role == victims.POSTROJ for _, role, _ in self.hits):
+            rest = [*victims.run_directories(state), *victims.groups(self.names)]
+            self.trouble += [f"not removed: {what}" for what in rest]
+        locking.sweep(state)
+        cgroup.sweep()
+        rest = [*victims.run_directories(state), *victims.groups(self.names)]
+        self.trouble += [f"not swept: {what}" for what in rest]
+        self.out, self.err = (log.read_text(errors="replace") for log in self.said)
+        if "Traceback" in self.err and OURS in self.err:  # Python's own start is not ours
+            self.trouble.append("a traceback")
+
+    def traces(self) -> list[str]:
+        return victims.traces(self.folder, self.names, self.seen)
+
+    def by(self, *roles: str) -> list[Signals]:
+        """Signals that these got."""
+        return [number for _, role, number in self.hits if role in roles]
+
+    def is_fatal(self, name: str = "") -> bool:
+        """Whether a guest, or any, was told to end."""
+        return any(
+            number in HEEDED.get(role, ()) and name in ("", guest)
+            for guest, role, number in self.hits
+        )
+
+    def expect(self, *, status: Sequence[int], why: str) -> None:
+        """Note a wrong exit status."""
+        if self.status not in status:
+            self.trouble.append(f"status {self.status}, and not one of {status}: {why}")
+
+    def __str__(self) -> str:
+        lines = [f"{self.label}: {self.hits}, status {self.status}", *self.trouble]
+        return "\n  ".join((*lines, *self.out.splitlines()[-40:], *self.err.splitlines()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """What all runs begin with: a package, and places with a filled cache, one for each at once.
+
+    Guests of one image share a loop device, so those that run at once have copies of it.
+    """
+
+    image: str
+    package: Path
+    logs: Path
+    places: SimpleQueue[Path]
+
+    @property
+    def programs(self) -> dict[str, list[str]]:
+        """What is run, by name."""
+        probe = ("pkgprobe", "-p", str(self.package), "-i", self.image, "--settle", "0", "--json")
+        waits = ("run", "-i", self.image, "--", "sh", "-c", "sleep 0.7; echo end")
+        return {"probe": [*POSTROJ, *probe], "run": [*POSTROJ, *waits]}
+
+    @contextmanager
+    def run(self, label: str, argv: Sequence[str]) -> Iterator[Run]:
+        """Start a program in a place that is its own meanwhile, and see that nothing is left."""
+        place = self.places.get()
+        try:
+            run = Run(label, argv, place, self.logs)
+            run.start()
+            yield run
+            run.finish()
+        finally:
+            self.places.put(place)
+
+
+@pytest.fixture(scope="module")
+def stage(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Places beside the system's cache, each with the image and package lists for it."""
+    store = paths.cache_dir()
+    logs = tmp_path_factory.mktemp("killed")
+    package = debs.build(logs, "tiny", files={"/srv/tiny": "x"})
+    with tempfile.TemporaryDirectory(prefix="k-", dir=store.parent) as parent:
+        first, *others = [Path(parent) / str(number) for number in range(AT_ONCE)]
+        (first / "cache" / "images").mkdir(parents=True)
+        for path in (store / "images").glob(f"{image}-*"):
+            shutil.copy2(path, first / "cache" / "images")
+        stage = Stage(image=image, package=package, logs=logs, places=SimpleQueue())
+        stage.places.put(first)
+        with stage.run("warm", stage.programs["probe"]) as run:
+            run.watch(120)
+        assert run.status == 0, run
+        for place in others:
+            shutil.copytree(first / "cache", place / "cache")
+            stage.places.put(place)
+        yield stage
+
+
+def length(stage: Stage, program: str, argv: Sequence[str]) -> float:
+    """Seconds that a program takes while others run, unharmed."""
+
+    def one(_: int) -> float:
+        began = time.monotonic()
+        with stage.run(program, argv) as run:
+            run.watch(DEADLINE)
+            seconds = time.monotonic() - began
+        assert run.status == 0 and not run.trouble, run
+        return seconds
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return max(pool.map(one, range(AT_ONCE)))
+
+
+def harm(stage: Stage, number: int, lengths: dict[str, float]) -> Run:
+    """Run a program, and kill some of its processes at once at some moment."""
+    dice = random.Random(f"{SEED}-{number}")
+    program = dice.choice(("probe", "run", "run"))
+    moment = dice.uniform(0, 1.1 * lengths[program])
+    label = f"{number} {program} after {moment:.3f} s"
+    with stage.run(label, stage.programs[program]) as run:
+        run.watch(moment)
+        there = run.cast()
+        for name, role, process in dice.sample(there, min(len(there), dice.choice((1, 1, 2, 3)))):
+            run.strike(name, role, process, dice.choice(SIGNALS))
+            if role == victims.POSTROJ and dice.random() < 0.3:  # an impatient Ctrl-C
+                time.sleep(dice.uniform(0, 0.1))
+                run.strike(name, role, process, SIGINT)
+    judge(run, program)
+    return run
+
+
+def judge(run: Run, program: str) -> None:
+    """See that the exit status tells what happened."""
+    if numbers := run.by(victims.POSTROJ):
+        told = {status for number in numbers for status in (128 + number, -number)}
+        run.expect(status=[0, 4, 125, *told], why="postroj was killed")
+    elif program == "run":
+        ended = "end\n" in run.out
+        lost = [0, 125] if run.is_fatal() else [0]
+        run.expect(status=[0] if ended else lost, why="its guest was killed")
+        if run.status == 125 and run.err.count("error: ") != 1:
+            run.trouble.append("not one sentence")
+        if run.status == 0 and not ended:
+            run.trouble.append("status 0 without an end")
+    else:
+        restarted = [1] if SIGINT in run.by(LEADER) else []
+        run.expect(status=[0, 4, *restarted] if run.is_fatal() else [0], why="of a probe")
+        outcome = json.loads(run.out)["outcome"] if run.out else ""
+        if {"pass": 0, "fail": 1, "error": 4}.get(outcome) != run.status:
+            run.trouble.append(f"the report says '{outcome}'")
+
+
+def test_nothing_is_left_whoever_is_killed(stage: Stage) -> None:
+    print(f"POSTROJ_TEST_SEED={SEED}")
+    lengths = {name: length(stage, name, argv) for name, argv in stage.programs.items()}
+    print(lengths)
+    killed: Counter[tuple[str, str]] = Counter()
+    troubled = []
+    numbers = count()
+
+    def work() -> None:
+        while killed.total() < KILLS * 0.7:
+            run = harm(stage, next(numbers), lengths)
+            killed.update((role, number.name) for _, role, number in run.hits)
+            if run.trouble:
+                troubled.append(run)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for done in [pool.submit(work) for _ in range(AT_ONCE)]:
+            done.result()
+    print(sorted(killed.items()))
+    assert not troubled, "\n\n".join(map(str, troubled))
+    assert {role for role, _ in killed} == set(victims.ROLES)
+
+
+def test_of_eight_guests_at_once_only_those_end_that_are_killed(stage: Stage) -> None:
+    print(f"POSTROJ_TEST_SEED={SEED}")
+    dice = random.Random(f"{SEED}-eight")
+    killed = 0
+    while killed < KILLS * 0.3:
+        with stage.run("eight", [sys.executable, "-c", EIGHT, stage.image]) as run:
+            while run.child.poll() is None and len(run.hits) < 8:
+                run.watch(dice.uniform(0, 0.6))
+                there = [one for one in run.cast() if one[1] != victims.POSTROJ]
+                for name, role, process in dice.sample(there, min(len(there), 2)):
+                    run.strike(name, role, process, dice.choice(SIGNALS))
+        killed += len(run.hits)
+        run.expect(status=[0], why="the program knows how to end")
+        told = {line["name"]: line for line in map(json.loads, run.out.splitlines())}
+        for name, line in told.items():
+            restarted = (name, LEADER, SIGINT) in run.hits
+            fine = {"fine", "GuestError"} if run.is_fatal(name) else {"fine"}
+            if line["outcome"] not in fine | ({"GuestLost"} if restarted else set()):
+                run.trouble.append(f"{line}")
+        if len(told) != 8:
+            run.trouble.append(f"{len(told)} guests have told")
+        assert not run.trouble, run
