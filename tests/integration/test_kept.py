@@ -194,7 +194,12 @@ def nspawn(name: str) -> int:
     return int(stat.rpartition(")")[2].split()[1])
 
 
-@pytest.mark.parametrize("victim", [around, roster.script, nspawn, roster.leader])
+def pasta(name: str) -> int:
+    names = {pid: Path(f"/proc/{pid}/comm").read_text() for pid in cgroup.population(name)}
+    return next(pid for pid, comm in names.items() if comm.startswith(("pasta", "passt")))
+
+
+@pytest.mark.parametrize("victim", [around, roster.script, nspawn, roster.leader, pasta])
 def test_whoever_is_killed_nothing_is_left(
     image: str, state_dir: Path, victim: Callable[[str], int]
 ) -> None:

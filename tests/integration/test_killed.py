@@ -21,7 +21,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
-from signal import SIGHUP, SIGINT, SIGKILL, SIGTERM, Signals
+from signal import SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGSTOP, SIGTERM, Signals
+from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 import pytest
@@ -337,4 +338,88 @@ def test_of_eight_guests_at_once_only_those_end_that_are_killed(stage: Stage) ->
                 run.trouble.append(f"{line}")
         if len(told) != 8:
             run.trouble.append(f"{len(told)} guests have told")
+        assert not run.trouble, run
+
+
+def begin(run: Run) -> dict[str, Process]:
+    """Wait until a guest runs a command; who is who in it."""
+    run.watch(0)
+    assert eventually(lambda: run.cast() and "begun" in run.said[0].read_text(), DEADLINE)
+    (guest,) = victims.victims(run.child.pid)
+    return guest
+
+
+@pytest.mark.parametrize(
+    ("role", "number", "sentence"),
+    [
+        (PASTA, SIGKILL, "the guest was ended, as pasta had ended, which is its network"),
+        (NSPAWN, SIGKILL, "the guest was ended"),
+        (NSPAWN, SIGTERM, "the guest was ended"),
+        (LEADER, SIGKILL, "the guest was ended"),
+        (SCRIPT, SIGKILL, "the guest was ended"),
+        (UNSHARE, SIGKILL, "the guest was ended"),
+    ],
+)
+def test_a_command_ends_with_each_part_of_its_guest(
+    stage: Stage, role: str, number: Signals, sentence: str
+) -> None:
+    argv = [*POSTROJ, "run", "-i", stage.image, "--", "sh", "-c", "echo begun; sleep 300"]
+    with stage.run(role, argv) as run:
+        guest = begin(run)
+        run.strike(victims.guest_of(guest[UNSHARE]), role, guest[role], number)
+    assert (run.status, run.err.splitlines()[0]) == (125, f"error: {sentence}"), run
+    assert not run.trouble, run
+
+
+@pytest.mark.parametrize("number", [SIGCONT, SIGKILL])
+def test_a_postroj_that_is_stopped_hears_later_what_became_of_its_guest(
+    stage: Stage, number: Signals
+) -> None:
+    argv = [*POSTROJ, "run", "-i", stage.image, "--", "sh", "-c", "echo begun; sleep 300"]
+    with stage.run("stopped", argv) as run:
+        guest = begin(run)
+        run.child.send_signal(SIGSTOP)
+        name = victims.guest_of(guest[UNSHARE])
+        run.strike(name, LEADER, guest[LEADER], SIGKILL)
+        if number is SIGKILL:
+            run.hits.append(("", victims.POSTROJ, number))
+        run.child.send_signal(number)
+    assert run.status == (125 if number is SIGCONT else -SIGKILL), run
+    assert not run.trouble, run
+
+
+def test_who_sweeps_takes_nothing_from_guests_that_boot(stage: Stage) -> None:
+    """Commands that share run directories, some of them killed, while others sweep."""
+    dice = random.Random(f"{SEED}-sweep")
+    over = Event()
+    place = stage.places.get()
+
+    def sweep() -> None:
+        while not over.wait(0.01):
+            locking.sweep(place / "state")
+            cgroup.sweep()
+
+    sweeper = Thread(target=sweep)
+    sweeper.start()
+    try:
+        runs = []
+        for number in range(8):
+            run = Run(f"{number}", stage.programs["run"], place, stage.logs / str(number))
+            run.logs.mkdir()
+            run.start()
+            runs.append(run)
+        for run in runs[::2]:
+            run.watch(dice.uniform(0, 1))
+            for _, _, process in run.cast()[:1]:
+                run.strike("", victims.POSTROJ, process, SIGKILL)
+        for run in runs:
+            run.watch(DEADLINE)
+    finally:
+        over.set()
+        sweeper.join()
+        stage.places.put(place)
+    for run in sorted(runs, key=lambda run: not run.hits):  # which removes what these have left
+        run.finish()
+        if not run.hits:
+            run.expect(status=[0], why="nobody has touched it")
         assert not run.trouble, run
