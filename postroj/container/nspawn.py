@@ -48,8 +48,9 @@ TAR = ("--numeric-owner", "--same-owner", "--same-permissions", "--xattrs", "--x
 REBOOTED = 133
 """Status of nspawn whose guest reboots, made for a service's `RestartForceExitStatus=`."""
 
-SIGNALLED = 128
-"""The shell's status of a program that signal N has ended, without N."""
+SIGNALLED = (128, 193)
+"""Between these is a shell's status of what a signal has ended; an init that crashed has 255,
+systemd's EXIT_EXCEPTION."""
 
 LIVE_ON = (f'if read -r word && [ "$word" = {KEEP} ]; then wait $guest || :; fi',)
 """What the launch script waits for when its guest may be handed over."""
@@ -231,7 +232,8 @@ def launch_script(
 ENDED = "ended"
 _END = (
     f"read -r status <../{STATUS};"
-    f" if [ $status -lt {SIGNALLED} ]; then echo {ENDED}; else kill -USR1 $$; fi;"
+    f" if [ $status -gt {SIGNALLED[0]} ] && [ $status -lt {SIGNALLED[1]} ];"
+    f" then kill -USR1 $$; else echo {ENDED}; fi;"
 )
 """nspawn that was killed leaves its guest running: there this ends it."""
 CONSOLE_SIZE = 16 << 20

@@ -63,6 +63,7 @@ def test_only_what_is_told_is_its_own_doing(
     if "sleep" not in script:
         assert process.wait(child, 60) is not None
     elif "echo" in script:
+        assert child.stdout
         assert select.select([child.stdout], [], [], 60)[0]
     error = ending.tell(child, SPEC, tmp_path, "its output")
     assert (type(error), error.message, error.evidence) == (kind, message, console)
