@@ -27,20 +27,28 @@ def tell(script: process.Child, spec: GuestSpec, run_dir: Path, output: str) -> 
     The launch script outlives a guest that ends by itself, and starts one again that restarts. Both
     are told by it; of what nobody tells, and of what was killed, nobody in the guest is guilty.
     """
-    assert script.stdout
-    poll = select.poll()
-    poll.register(script.stdout, select.POLLIN)
-    events = [event for _, event in poll.poll(AFTERMATH * 1000 if spec.boot else 0)]
-    told = any(event & select.POLLIN for event in events)  # else it can tell nothing any more
-    console = process.file_tail(run_dir / "console")  # nspawn has written its last by now
+    told = hear(script, AFTERMATH if spec.boot else 0)
+    console = process.file_tail(run_dir / "console")
     # without init it only waits, and ends by nobody's work
     if spec.boot and told and KILLED not in console:
         return GuestLost("the guest shut down", evidence=console, output=output)
-    if spec.boot and not events and status(run_dir) == nspawn.REBOOTED:
+    if spec.boot and told is None and status(run_dir) == nspawn.REBOOTED:
         return GuestLost("the guest restarted", evidence=console, output=output)
-    lost = events and process.wait(script, AFTERMATH) == nspawn.NETWORK.status
+    lost = told is False and process.wait(script, AFTERMATH) == nspawn.NETWORK.status
     why = "the guest was ended" + (", as pasta had ended, which is its network" if lost else "")
     return GuestError(why, evidence=console)
+
+
+def hear(script: process.Child, patience: float) -> bool | None:
+    """Wait for a word of the launch script; False if it has ended, None after `patience` seconds.
+
+    It comes when all is on the console that nspawn and its guest have said.
+    """
+    assert script.stdout
+    poll = select.poll()
+    poll.register(script.stdout, select.POLLIN)
+    events = [event for _, event in poll.poll(patience * 1000)]
+    return any(event & select.POLLIN for event in events) if events else None
 
 
 def status(run_dir: Path) -> int | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -215,8 +215,9 @@ class Guest(Running):
                     boots += 1
                     if boots > unready.RESTARTS:
                         raise unready.restarting(self.console(process.KEPT))
-                    self._follow(readiness.leader_of(notification.pid, int(inner_pid)))
-                    self._serve_network(int(inner_pid))
+                    with suppress(OSError):  # it is gone already, as will be told next
+                        self._follow(readiness.leader_of(notification.pid, int(inner_pid)))
+                        self._serve_network(int(inner_pid))
                     missing.add("READY")  # one of before was of a reload, systemd >= 253
                 missing -= notification.fields.keys()
             self._listener.close()
@@ -226,6 +227,7 @@ class Guest(Running):
             patience, console = self.spec.boot_timeout, self.console(process.KEPT)
             raise unready.late(self, patience, missing, console) from None
         except OSError:  # the leader is gone already
+            ending.hear(self._process, ending.AFTERMATH)
             raise self._stillborn() from None
         if self.spec.boot:
             self.state = self._ask_state()
