@@ -344,7 +344,7 @@ def test_of_eight_guests_at_once_only_those_end_that_are_killed(stage: Stage) ->
                 run.trouble.append(f"{line}")
         if len(told) != 8:
             run.trouble.append(f"{len(told)} guests have told")
-        assert not run.trouble, run
+        assert not run.trouble, str(run)
 
 
 def waiting(stage: Stage) -> list[str]:
@@ -377,7 +377,7 @@ def test_a_command_ends_with_each_part_of_its_guest(stage: Stage) -> None:
             guest = begin(run)
             run.strike(victims.guest_of(guest[UNSHARE]), role, guest[role], number)
         assert (run.status, run.err.splitlines()[0]) == (125, f"error: {sentence}"), run
-        assert not run.trouble, run
+        assert not run.trouble, str(run)
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(part, PARTS))
@@ -433,4 +433,4 @@ def test_who_sweeps_takes_nothing_from_guests_that_boot(stage: Stage) -> None:
         run.finish()
         if not run.hits:
             run.expect(status=[0], why="nobody has touched it")
-        assert not run.trouble, run
+        assert not run.trouble, str(run)
