@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import shlex
 import shutil
 import signal
@@ -277,11 +278,18 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def wait(process: subprocess.Popen[bytes], timeout: float) -> int | None:
-    """Wait for a child; its status, None if it runs on after `timeout` seconds."""
-    try:
-        return exit_status(process.wait(timeout))
-    except subprocess.TimeoutExpired:
-        return None
+    """Wait for a child; its status, None if it runs on after `timeout` seconds.
+
+    `Popen.wait` with a timeout looks again after sleeps of up to 50 ms.
+    """
+    if process.poll() is None:
+        pidfd = os.pidfd_open(process.pid)
+        try:
+            select.select([pidfd], [], [], timeout)
+        finally:
+            os.close(pidfd)
+    returncode = process.poll()
+    return None if returncode is None else exit_status(returncode)
 
 
 def exit_status(returncode: int) -> int:
