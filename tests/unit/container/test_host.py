@@ -137,3 +137,26 @@ def test_the_oldest_nspawn_has_every_option(mode: NetworkMode, boot: bool) -> No
     options = [word.partition("=")[0] for word in argv if word.startswith("--") and word != "--"]
     assert options
     assert not [option for option in options if SINCE[option] > OLDEST]
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["a/libsystemd-shared-252.so"], "systemd 252"),
+        (["a/libsystemd-shared-257.so", "b/libsystemd-shared-257.so"], "systemd 257"),
+        (["a/libsystemd-shared-259.1-1.fc44.so"], "systemd 259"),
+        (["a/libsystemd-shared-252.so", "a/libsystemd-shared-254.so"], ""),
+        (["a/libsystemd-shared-258.1-1.fc43.so"], ""),
+        (["a/libsystemd-shared-rc.so"], ""),
+        (["a/libsystemd-core-252.so"], ""),
+    ],
+)
+def test_the_library_has_the_version_in_its_name(
+    tmp_path: Path, names: list[str], said: str
+) -> None:
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert host.installed([tmp_path / "a", tmp_path / "b"]) == said
+    if said:
+        assert host.version(said)[0] == int(said.removeprefix("systemd "))
