@@ -58,7 +58,7 @@ class Running:
         """Read what commands in the guest need to know of its leader."""
         self._bounds = execute.bounding_set(self._proc("status"))
         users = (Path(f"/proc/{pid}/ns/user").stat().st_ino for pid in (self.leader, "self"))
-        self._private_users = len({*users}) > 1
+        self.private_users = len({*users}) > 1
         self._groups = cgroup.members(self._proc("cgroup"), self.name)
 
     def system_state(self) -> str:
@@ -171,7 +171,7 @@ class Running:
             leader=self.leader,
             bounding_set=self._bounds,
             cgroups=self._groups,
-            private_users=self._private_users,
+            private_users=self.private_users,
             terminal=terminal,
         )
 

@@ -58,7 +58,8 @@ done
 def commit(name: str, image: str, *, force: bool = False) -> Record:
     """Make an image of what a guest sees now.
 
-    :raises UsageError: if there is no such guest, or an image of that name and no `force`.
+    :raises UsageError: if there is no such guest, or an image of that name and no `force`, or if
+        its users are not those of the host.
     :raises GuestError: if the guest ends meanwhile.
     :raises ImageError: if its files cannot be read.
     """
@@ -68,6 +69,10 @@ def commit(name: str, image: str, *, force: bool = False) -> Record:
         if not script:
             message = f"the guest '{name}' is ending"
             raise GuestError(message)
+        if guest.private_users:
+            message = f"the files of the guest '{name}' have owners whom no other guest has"
+            hint = "a guest without `--private-users` can become an image"
+            raise UsageError(message, hint=hint)
         root = Path(f"/proc/{script}/root{guest.run_dir}/mnt/root")
         store.prepare()
         with store.building(image, architecture()) as directory:

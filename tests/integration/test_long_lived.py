@@ -472,3 +472,20 @@ def test_a_commit_that_is_killed_leaves_the_guest_running(counting: str) -> None
     process.communicate()
     assert eventually(lambda: "frozen 0" in events())
     assert in_guest(counting, "echo lives") == "lives\n"
+
+
+def test_a_guest_with_users_of_its_own(image: str, tmp_path: Path) -> None:
+    """Its files are copied with the owners that it sees, and make no image."""
+    assert ok("run", "-d", "--name", "own", "--private-users", "-i", image) == "own\n"
+    try:
+        in_guest("own", "echo text > /srv/file; chown 1234:4321 /srv/file")
+        ok("cp", "own:/srv/file", tmp_path / "file")
+        status = (tmp_path / "file").stat()
+        assert (status.st_uid, status.st_gid) == (1234, 4321)
+        ok("cp", tmp_path / "file", "own:/srv/back")
+        assert in_guest("own", "stat --format=%u:%g /srv/back") == "1234:4321\n"
+        refused = postroj("commit", "own", IMAGE)
+        assert refused.returncode == 2
+        assert "owners whom no other guest has" in refused.stderr
+    finally:
+        ok("stop", "own")
