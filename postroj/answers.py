@@ -9,7 +9,6 @@ import re
 import socket
 import time
 from contextlib import suppress
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -102,6 +101,8 @@ def retry_after(said: str) -> float:
     """Read how long a server asks to wait: seconds, or a date (RFC 9110, 10.2.3)."""
     if said.isascii() and said.isdigit():
         return float(said)
+    from email.utils import parsedate_to_datetime
+
     with suppress(ValueError):
         then = parsedate_to_datetime(said)
         return max(0.0, then.timestamp() - time.time())
