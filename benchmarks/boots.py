@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 IMAGE = "debian-bookworm"
 EIGHT = 8
+SETTLED = 3.0
+"""Seconds until the kernel has taken back what guests had that are gone."""
 UNSHARE = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 STATE = "systemctl is-system-running --wait"
 
@@ -52,11 +55,10 @@ def unpacked() -> Iterator[Path]:
 
 def bare(image: Path, *, private: bool) -> subprocess.Popen[str]:
     """Start the bare script; it says when its guest is ready, and ends it then."""
-    work = tempfile.mkdtemp()
     env = {**os.environ, "KERNEL_COMMAND_LINE": " ".join(masks.KERNEL_COMMAND_LINE)}
     if private:
         env["PASTA"] = " ".join(network.pasta_argv(""))
-    argv = [*UNSHARE, "sh", str(HERE / "bare.sh"), str(image), work]
+    argv = [*UNSHARE, "sh", str(HERE / "bare.sh"), str(image), "/mnt"]  # each has its own mounts
     return subprocess.Popen(
         argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env=env
     )
@@ -218,11 +220,15 @@ def idle() -> None:
     with obtain(IMAGE) as image, ExitStack() as stack:
         with Guest(GuestSpec(layers=image.layers)):  # what all share is in memory then
             pass
+        time.sleep(SETTLED)
         before = _available()
         for _ in range(EIGHT):
             stack.enter_context(Guest(GuestSpec(layers=image.layers)))
-        time.sleep(2)
-        print(f"idle: {(before - _available()) / EIGHT / 1e6:.0f} MB a guest, target 40")
+        time.sleep(SETTLED)
+        print(
+            f"idle: {(before - _available()) / EIGHT / 1e6:.0f} MB a guest, target 40",
+            file=sys.stderr,
+        )
 
 
 def _available() -> int:

@@ -53,7 +53,7 @@ KINDS = {
     "252": Kind("debian-bookworm", "252"),
     "252-cgroup-v1": Kind("debian-bookworm", "252", unified=False, registers=False),
     "257": Kind("debian-trixie", "257"),
-    # From 260 on it signals the process that has registered a guest, which is no more.
+    # Version 262 signals the process that has registered a guest, which is no more.
     "newest": Kind("debian-sid", "26", end="poweroff"),
 }
 
