@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from postroj.errors import CommandError, CommandTimeout, GuestLost, PostrojError
 from postroj.model import CheckKind, CheckResult, Outcome
-from postroj.probe import ports, sockets, units, unitstate
+from postroj.probe import journal, ports, sockets, units, unitstate
 from postroj.probe.connect import connect
 from postroj.probe.deadline import CalledOff, Deadline
 from postroj.probe.question import Question as Question
@@ -265,5 +265,5 @@ def ask_failures(
     shown = own[:SHOWN]
     more = f" and {len(own) - SHOWN} more" if len(own) > SHOWN else ""
     sentence = f"failed since {since}: {', '.join(shown)}{more}{told and f'; {told}'}"
-    evidence = "\n".join(units.journal(guest, unit) for unit in shown if unit not in asked)
+    evidence = "\n".join(journal.last(guest, unit) for unit in shown if unit not in asked)
     return Outcome.FAIL, f"{sentence}\n{evidence}".rstrip()

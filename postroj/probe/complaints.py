@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from postroj.model import CheckKind, CheckResult, Outcome
+from postroj.probe import journal
 from postroj.probe.unitstate import slices, unit_name
 from postroj.process import last_lines
 
@@ -48,6 +49,6 @@ def tell(guest: Guest, answers: Iterable[CheckResult], since: float) -> Iterator
 def _errors(guest: Guest, names: Sequence[str], since: float) -> str:
     argv = ["journalctl", "--quiet", "--no-pager", "--output=short", "--priority=err"]
     argv += [f"--since=@{since:.6f}"]
-    commands = ([*argv, *(f"--unit={name}" for name in some)] for some in slices(names))
+    commands = ([*argv, *journal.about(some)] for some in slices(names))
     texts = (guest.run(command, ok=range(256), timeout=60).text for command in commands)
     return "\n".join(filter(None, (text.strip() for text in texts)))

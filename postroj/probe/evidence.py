@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from postroj.errors import CommandError, PostrojError
 from postroj.model import CheckKind, Evidence, EvidenceName
-from postroj.probe import sockets
+from postroj.probe import journal, sockets
 from postroj.probe.deadline import Deadline
 from postroj.probe.unitstate import is_template, unit_name
 
@@ -184,10 +184,9 @@ def systemctl_argv(verb: str) -> list[str]:
 
 def journal_argv(since: int, units: Sequence[str] = ()) -> list[str]:
     """Return the command that shows the journal since a moment: of all, or of these units."""
-    of_units = [f"--unit={unit}" for unit in units]
     return [
         *("journalctl", "--no-pager", "--output=short-precise"),
-        *(f"--since=@{since}", f"--lines={LINES}", *of_units),
+        *(f"--since=@{since}", f"--lines={LINES}", *journal.about(units)),
     ]
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from postroj.model import CheckKind, Outcome
-from postroj.probe import checks, operations, payload, ports, sockets, units
+from postroj.probe import checks, journal, operations, payload, ports, sockets
 from postroj.probe.deadline import Deadline
 from postroj.probe.question import Question
 from postroj.probe.unitstate import is_template, look, template_of, unit_name
@@ -90,7 +90,7 @@ def _ask_unit(guest: Guest, own: Belongings, name: str, deadline: Deadline) -> A
             pid = f", main PID {state.main_pid}" if state.main_pid else ""
             file = "its file is gone" if state.load == "not-found" else "its file is there"
             sentence = f"still {state.text}{pid}, {file}, {deadline.seconds:g} s after the removal"
-            return Outcome.FAIL, f"{sentence}\n{units.journal(guest, name)}".rstrip()
+            return Outcome.FAIL, f"{sentence}\n{journal.last(guest, name)}".rstrip()
     there = {"not-found": "gone", "masked": "masked"}.get(state.load, "its file is there")
     return Outcome.PASS, f"does not run, {there}"
 

@@ -5,17 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from postroj.model import Outcome
-from postroj.probe import knock, sockets
+from postroj.probe import journal, knock, sockets
 from postroj.probe.judge import Verdict, failed, passed, unloaded, watch
 from postroj.probe.unitstate import look_all, unit_name, unmet
-from postroj.process import last_lines
 
 if TYPE_CHECKING:
     from postroj.container.guest import Guest
     from postroj.probe.deadline import Deadline
     from postroj.probe.unitstate import UnitState
-
-JOURNAL_LINES = 20
 
 
 def check(guest: Guest, subject: str, *, settle: float, deadline: Deadline) -> tuple[Outcome, str]:
@@ -28,7 +25,7 @@ def check(guest: Guest, subject: str, *, settle: float, deadline: Deadline) -> t
         answer = _name_unmet(guest, state, answer)
     if answer.outcome is not Outcome.FAIL:
         return answer.outcome, answer.sentence
-    evidence = journal(guest, name) if state.load == "loaded" else ""
+    evidence = journal.last(guest, name) if state.load == "loaded" else ""
     return answer.outcome, "\n".join(part for part in (answer.sentence, evidence) if part)
 
 
@@ -73,10 +70,3 @@ def ask_script(guest: Guest, path: str) -> str:
     if done.status in (1, 2, 3):
         return f"'{path} status' says that it does not run (status {done.status})"
     return ""
-
-
-def journal(guest: Guest, name: str) -> str:
-    """Return the last lines of a unit's journal; an entry may have many lines, and long ones."""
-    argv = ["journalctl", f"--unit={name}", f"--lines={JOURNAL_LINES}", "--no-pager", "--quiet"]
-    text = guest.run([*argv, "--output=short"], ok=(0, 1), timeout=30).text
-    return last_lines(text, 5 * JOURNAL_LINES)

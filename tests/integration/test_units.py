@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from postroj.model import CheckKind, Outcome
-from postroj.probe import units
+from postroj.probe import journal, units
 from postroj.probe.checks import Manners, ask_all
 from postroj.probe.deadline import Deadline
 from postroj.probe.question import Question
@@ -96,8 +96,19 @@ def test_the_reason_ends_with_the_journal(guest: Guest) -> None:
 def test_at_most_twenty_lines_of_it(guest: Guest) -> None:
     script = "systemd-run --quiet --wait --unit=chatty sh -c 'seq 1 500; exit 1'"
     guest.run(["sh", "-c", script], ok=range(256))
-    lines = units.journal(guest, "chatty.service").splitlines()
-    assert len(lines) == units.JOURNAL_LINES
+    lines = journal.last(guest, "chatty.service").splitlines()
+    assert len(lines) == journal.LINES
+
+
+def test_what_was_said_of_a_unit_from_outside_it_is_among_them(guest: Guest) -> None:
+    """As it is of a process that had ended before journald asked for its unit."""
+    script = (
+        'printf "MESSAGE=last words\\nUNIT=gone.service\\n" | logger --journald\n'
+        "systemd-run --quiet --wait --unit=gone true\n"
+        "journalctl --sync"
+    )
+    guest.run(["sh", "-c", script])
+    assert "last words" in journal.last(guest, "gone.service")
 
 
 def test_masked_and_missing_units_fail_at_once(guest: Guest) -> None:

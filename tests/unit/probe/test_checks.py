@@ -108,12 +108,12 @@ def test_an_error_at_last_is_an_answer_too() -> None:
 
 
 def test_new_failures_fail_and_old_ones_do_not() -> None:
-    guest = FakeGuest(lambda argv: (0, f"journal of {argv[1]}"), failed=["new.service"])
+    guest = FakeGuest(lambda argv: (0, f"journal of {argv[-1]}"), failed=["new.service"])
     (found,) = ask(guest)
     assert found.outcome is Outcome.FAIL
     assert found.reason.splitlines() == [
         "failed since the installation: new.service",
-        "journal of --unit=new.service",
+        "journal of COREDUMP_UNIT=new.service",
     ]
     (found,) = ask(FakeGuest(answer, failed=["old.service"]))
     assert (found.outcome, found.reason) == (Outcome.PASS, "none")

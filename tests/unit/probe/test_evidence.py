@@ -11,6 +11,7 @@ from postroj.errors import CommandTimeout, GuestError
 from postroj.model import CheckKind, CheckResult, Evidence, EvidenceName, Outcome
 from postroj.probe import evidence, sockets
 from postroj.probe.evidence import Collector, of_console, units_of
+from postroj.probe.journal import about
 from postroj.probe.sockets import Entry, Socket
 from tests.unit.probe.fake_guest import FakeGuest, as_guest
 
@@ -47,7 +48,7 @@ def test_what_is_asked() -> None:
     )
     journal = "journalctl --no-pager --output=short-precise --since=@12 --lines=5000"
     assert found["journal"] == journal
-    assert found["unit-journal"] == f"{journal} --unit=a.service --unit=b.service"
+    assert found["unit-journal"] == " ".join([journal, *about(["a.service", "b.service"])])
     assert found["failed"] == "systemctl --no-pager --failed"
     assert found["jobs"] == "systemctl --no-pager list-jobs"
     assert found["sockets"] == "none"

@@ -15,7 +15,7 @@ from postroj.probe.unitstate import look_all
 from tests.unit.probe.fake_guest import Answer, FakeGuest, as_guest
 
 COUNT = 5001
-ROOM = 64 << 10
+ROOM = 256 << 10
 """Bytes of argv; each command takes less."""
 
 
@@ -44,7 +44,7 @@ def test_nothing_is_asked_about_no_unit() -> None:
 
 def test_errors_in_the_journal_of_many_units() -> None:
     def said(argv: tuple[str, ...]) -> Answer:
-        units = [word for word in argv if word.startswith("--unit=")]
+        units = [word for word in argv if word.startswith("UNIT=")]
         return 0, f"{units[0]}: no\n" if units[0].endswith("200.service") else ""
 
     passed = [

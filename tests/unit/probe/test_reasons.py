@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from postroj.model import Manager, Outcome
-from postroj.probe import operations, ports, residue, sockets, units
+from postroj.probe import journal, operations, ports, residue, sockets
 from postroj.probe.formats import Format
 from postroj.probe.gone import Belongings
 from postroj.probe.managers import manager_of
@@ -32,7 +32,7 @@ def test_a_package_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_the_journal_of_a_unit() -> None:
-    told = units.journal(as_guest(FakeGuest(lambda argv: (0, FLOOD))), "x.service")
+    told = journal.last(as_guest(FakeGuest(lambda argv: (0, FLOOD))), "x.service")
     assert told.splitlines() == ["x" * LONGEST] * 100
 
 
