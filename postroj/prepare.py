@@ -10,8 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,7 +92,7 @@ def obtain(name: str, architecture: str = "", *, boot: bool = True) -> Iterator[
     """
     record = pull.obtain(name, architecture)
     with store.hold((prepared(record) if boot else record).as_image()) as image:
-        yield _described(image)
+        yield image
 
 
 @contextmanager
@@ -109,14 +108,7 @@ def at_hand(name: str, architecture: str = "") -> Iterator[Image]:
         hint = f"`postroj run --image {record.name} -- true` prepares it"
         raise ImageError(message, hint=hint)
     with store.hold(record.as_image()) as image:
-        yield _described(image)
-
-
-def _described(image: Image) -> Image:
-    """Add what the catalog knows of an image, if it is in the catalog."""
-    with suppress(UsageError):
-        return replace(image, systemd=catalog.find(image.name).systemd)
-    return image
+        yield image
 
 
 def possible() -> bool:

@@ -132,7 +132,14 @@ def _make_from(source: Source, entry: Entry, directory: Path, request: Request) 
         look.look(built.file)
         # what is bootstrapped is made to boot
         prepared = () if source.kind is SourceKind.BOOTSTRAP else None
-        return store.add(entry.name, request.architecture, entry.manager, *built, prepared=prepared)
+        return store.add(
+            entry.name,
+            request.architecture,
+            entry.manager,
+            *built,
+            prepared=prepared,
+            systemd=entry.systemd,
+        )
 
 
 def _build(source: Source, order: Order) -> Built:

@@ -83,6 +83,8 @@ class Record(Provenance):
     """What was done to it so that it boots, in `layers`; None while nobody has looked."""
     layers: tuple[Layer, ...] = ()
     """Stacked on it."""
+    systemd: int | None = None
+    """Major version, where the catalog knew it: it takes too long to read for each guest."""
     created: str
     """UTC, ISO 8601."""
     postroj: str
@@ -115,6 +117,7 @@ class Record(Provenance):
             architecture=self.architecture,
             layers=self.paths,
             manager=self.manager,
+            systemd=self.systemd,
             emulated=emulation.is_needed(self.architecture),
         )
 

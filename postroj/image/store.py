@@ -167,6 +167,7 @@ def add(
     sha256: str = "",
     *,
     prepared: tuple[str, ...] | None = None,
+    systemd: int | None = None,
 ) -> Record:
     """Put a file from `building` in place, then its record; only this makes it an image.
 
@@ -180,6 +181,7 @@ def add(
         sha256=layer.sha256,
         size=layer.size,
         prepared=prepared,
+        systemd=systemd,
         created=_now(),
         postroj=__version__,
         **{field.name: getattr(of, field.name) for field in fields(Provenance)},

@@ -66,7 +66,7 @@ def work(tmp_path: Path) -> Path:
 
 
 def wanted(url: str, key: object = "") -> Entry:
-    return entry(NAME, Simplestreams(server=url, product=PRODUCT, key=str(key)))
+    return entry(NAME, Simplestreams(server=url, product=PRODUCT, key=str(key)), systemd=257)
 
 
 def build(url: str, work: Path, progress: Progress | None = None) -> Built:
@@ -97,6 +97,7 @@ def test_pull_and_boot(
     assert record.verification is Verification.SIGNATURE
     assert record.fingerprints == (publisher.fingerprint,)
     with obtain(NAME) as stored, Guest(GuestSpec(layers=stored.layers)) as guest:
+        assert stored.systemd == 257
         assert guest.run(["cat", "/etc/debian_version"]).text.startswith("13")
 
 

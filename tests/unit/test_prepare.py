@@ -7,8 +7,8 @@ import subprocess
 import pytest
 
 from postroj.errors import CommandError, CommandTimeout
-from postroj.model import Image, Manager
-from postroj.prepare import FUNCTIONS, USUAL, _described, _failure, script
+from postroj.model import Manager
+from postroj.prepare import FUNCTIONS, USUAL, _failure, script
 
 ARGV = ("/bin/sh", "-s")
 
@@ -101,9 +101,3 @@ def test_each_failure_has_its_sentence(
     assert failure.message == sentence
     assert failure.evidence == error.output
     assert failure.hint == "`postroj run --no-boot --image some -- /bin/sh` enters it as it is"
-
-
-@pytest.mark.parametrize(("name", "systemd"), [("debian-bookworm", 252), ("mine", None)])
-def test_the_catalog_knows_versions_of_systemd(name: str, systemd: int | None) -> None:
-    image = Image(name=name, architecture="x86_64", layers=(), manager=None)
-    assert _described(image).systemd == systemd

@@ -44,7 +44,7 @@ def put(content: bytes = b"hsqs", name: str = NAME) -> Record:
     with store.building(name, ARCH) as directory:
         file = directory / "image.squashfs"
         file.write_bytes(content)
-        return store.add(name, ARCH, Manager.APT, file, ORIGIN)
+        return store.add(name, ARCH, Manager.APT, file, ORIGIN, systemd=252)
 
 
 def files(cache: Path) -> list[str]:
@@ -70,6 +70,7 @@ def test_an_image_comes_into_being(cache: Path) -> None:
     assert store.records() == [record]
     image = store.require(NAME, ARCH).as_image()
     assert (image.name, image.architecture, image.layers) == (NAME, ARCH, (record.path,))
+    assert (image.manager, image.systemd) == (Manager.APT, 252)
 
 
 def test_nothing_is_cached_in_the_beginning(cache: Path) -> None:
