@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,12 +23,13 @@ from postroj.errors import (
     ImageError,
     UsageError,
 )
-from postroj.image import catalog, pull, store
+from postroj.image import cached, store
 from postroj.model import Manager, NetworkMode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from postroj.image.entry import Entry
     from postroj.image.look import Look
     from postroj.image.record import Record
     from postroj.model import Image
@@ -90,7 +91,7 @@ def obtain(name: str, architecture: str = "", *, boot: bool = True) -> Iterator[
     :raises HostError: if this host lacks something.
     :raises ImageError: if it could not be made.
     """
-    record = pull.obtain(name, architecture)
+    record = cached.obtain(name, architecture)
     with store.hold((prepared(record) if boot else record).as_image()) as image:
         yield image
 
@@ -102,7 +103,7 @@ def at_hand(name: str, architecture: str = "") -> Iterator[Image]:
     :raises UsageError: if no image has that name.
     :raises ImageError: if it is not cached, or not prepared.
     """
-    record = pull.at_hand(name, architecture)
+    record = cached.at_hand(name, architecture)
     if record.prepared is None:
         message = f"the image '{record.name}' is not prepared yet, which `--offline` does not do"
         hint = f"`postroj run --image {record.name} -- true` prepares it"
@@ -148,10 +149,11 @@ def _prepare(record: Record, directory: Path) -> Record:
     from postroj.image.look import look
 
     seen = look(record.path)
-    packages = _lacking(record, seen)
+    known = _known(record.name)
+    packages = _lacking(record, seen, known)
     if not seen.has_shell:  # as in NixOS, which makes it when it boots
         return store.extend(record, None, (), directory)
-    text = script(record.manager, packages, _repositories(record.name))
+    text = script(record.manager, packages, known.repositories if known else ())
     image = record.as_image()
     spec = GuestSpec(
         layers=image.layers,
@@ -185,7 +187,7 @@ def _prepare(record: Record, directory: Path) -> Record:
     return store.extend(record, file, tuple(line.removeprefix(DID) for line in said), directory)
 
 
-def _lacking(record: Record, seen: Look) -> tuple[str, ...]:
+def _lacking(record: Record, seen: Look, known: Entry | None) -> tuple[str, ...]:
     """Return the packages that must be installed so that an image boots.
 
     :raises ImageError: if nothing can install them.
@@ -194,21 +196,19 @@ def _lacking(record: Record, seen: Look) -> tuple[str, ...]:
         return ()
     if record.manager is None or seen.manager is None or not seen.has_shell:
         message = f"the image '{record.name}' has no systemd, and nothing that can install it"
-        known = ", ".join(Manager)
-        hint = f"postroj knows {known}; {_enter(record.name)}"
+        managers = ", ".join(Manager)
+        hint = f"postroj knows {managers}; {_enter(record.name)}"
         raise ImageError(message, evidence=seen.title, hint=hint)
-    try:
-        wanted = catalog.find(record.name).packages
-    except UsageError:  # brought by the user
-        wanted = ()
-    return wanted or USUAL[record.manager]
+    return (known.packages if known else ()) or USUAL[record.manager]
 
 
-def _repositories(name: str) -> tuple[str, ...]:
-    try:
-        return catalog.find(name).repositories
-    except UsageError:
-        return ()
+def _known(name: str) -> Entry | None:
+    """Return what the catalog says of an image; None of one that the user has brought."""
+    from postroj.image import catalog
+
+    with suppress(UsageError):
+        return catalog.find(name)
+    return None
 
 
 def _failure(name: str, packages: tuple[str, ...], error: CommandError) -> ImageError:

@@ -107,8 +107,6 @@ class Boundary:
 
 def main() -> NoReturn:
     """Run the command line, and exit with the status that its documentation promises."""
-    # collecting what imports make takes a tenth of the time until a guest is started
-    gc.set_threshold(50_000)
     # a standard stream that is closed would be taken by the next file that is opened
     while os.open(os.devnull, os.O_RDWR) <= STDERR:
         pass
@@ -136,6 +134,7 @@ def main() -> NoReturn:
         sentence = file_error(error)
         show(sentence)
         status = sentence.exit_status
+    gc.freeze()  # the interpreter would look through all we have imported, twice, before it ends
     sys.exit(status or 0)
 
 

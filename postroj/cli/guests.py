@@ -160,7 +160,7 @@ def _run(
     read_only: bool,
     **limits: Any,
 ) -> int:
-    from postroj.container import proxies, publish
+    from postroj.container import publish
     from postroj.container.guest import Guest, require_root
     from postroj.container.nspawn import GuestSpec
     from postroj.container.rundir import judge_given
@@ -170,8 +170,7 @@ def _run(
         judge_given(given)
     mode = NetworkMode(network)
     ports = publish.read(published, mode)
-    ways = proxies.read(proxy, os.environ)
-    proxies.require_reachable(ways, mode)
+    ways = guest_proxies(proxy, mode)
     command = replace(in_guest(argv, variables, chdir), secrets=ways)
     shown = [
         *(_bind(text, read_only=False) for text in binds),
@@ -209,6 +208,20 @@ def _run(
         raise GuestError(message)
     click.echo(given or guest.name)
     return 0
+
+
+def guest_proxies(text: str | None, mode: NetworkMode) -> dict[str, str]:
+    """Return the variables that lead to the proxy that was typed, if any was.
+
+    :raises UsageError: if it is none, or a guest with such a network cannot talk to it.
+    """
+    if text is None:
+        return {}
+    from postroj.container import proxies
+
+    found = proxies.read(text, os.environ)
+    proxies.require_reachable(found, mode)
+    return found
 
 
 def guest_limits(

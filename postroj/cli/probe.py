@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -241,8 +240,7 @@ def _visitor(stream: TextIO, jobs: int | None) -> Callable[[Guest, str], None]:
 
 
 def _plan(given: dict[str, Any], origin: Origin) -> Plan:
-    from postroj.cli.guests import guest_limits
-    from postroj.container import proxies
+    from postroj.cli.guests import guest_limits, guest_proxies
     from postroj.probe.checks import Manners
     from postroj.probe.course import REPOSITORY, course
     from postroj.probe.plan import Plan
@@ -260,12 +258,10 @@ def _plan(given: dict[str, Any], origin: Origin) -> Plan:
     with origin.of("steps", "upgrade-from"):
         steps = course(given["steps"], upgrades=bool(given["upgrade_from"]))
     with origin.of("proxy"):
-        ways = proxies.read(given["proxy"], os.environ)
         # what is fetched beforehand needs it without a network in the probe, too
-        mode = NetworkMode(given["network"])
-        if mode is NetworkMode.NONE:
-            mode = NetworkMode.PRIVATE
-        proxies.require_reachable(ways, mode)
+        offline = given["network"] == NetworkMode.NONE
+        mode = NetworkMode.PRIVATE if offline else NetworkMode(given["network"])
+        ways = guest_proxies(given["proxy"], mode)
     named = ("memory", "cpus", "pids", "network", "private_users")
     with origin.of("memory", "network", "private-users"):
         limits = guest_limits(**{name: given[name] for name in named})

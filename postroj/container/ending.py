@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from postroj import process
-from postroj.container import nspawn
+from postroj.container import launch
 from postroj.errors import GuestError, GuestLost
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ def tell(script: process.Child, spec: GuestSpec, run_dir: Path, output: str) -> 
     # without init it only waits, and ends by nobody's work
     if spec.boot and told and KILLED not in console:
         return GuestLost("the guest shut down", evidence=console, output=output)
-    if spec.boot and told is None and status(run_dir) == nspawn.REBOOTED:
+    if spec.boot and told is None and status(run_dir) == launch.REBOOTED:
         return GuestLost("the guest restarted", evidence=console, output=output)
-    lost = told is False and process.wait(script, AFTERMATH) == nspawn.NETWORK.status
+    lost = told is False and process.wait(script, AFTERMATH) == launch.NETWORK.status
     why = "the guest was ended" + (", as pasta had ended, which is its network" if lost else "")
     return GuestError(why, evidence=console)
 
@@ -54,5 +54,5 @@ def hear(script: process.Child, patience: float) -> bool | None:
 def status(run_dir: Path) -> int | None:
     """Return the last status of nspawn, None while there is none."""
     with suppress(OSError, ValueError):
-        return int((run_dir / nspawn.STATUS).read_text())
+        return int((run_dir / launch.STATUS).read_text())
     return None

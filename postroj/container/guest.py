@@ -1,6 +1,6 @@
 """A guest: from a spec to a machine that is ready, commands in it, and its end.
 
-The guest lives as long as a pipe of ours is open (`nspawn.launch_script`): whatever ends postroj
+The guest lives as long as a pipe of ours is open (`launch.launch_script`): whatever ends postroj
 ends the guest too. One that is kept is told so through that pipe, and lives on by itself.
 """
 
@@ -21,9 +21,9 @@ from postroj.container import (
     ending,
     execute,
     host,
+    launch,
     network,
     nspawn,
-    proxies,
     readiness,
     rundir,
     scope,
@@ -127,17 +127,24 @@ class Guest(Running):
             roots = {} if self._scoped else cgroup.mounted()
             self._group = cgroup.Group(self.name, self.spec.limits, roots, self._bound)
         except OSError as error:
-            raise HostError(nspawn.CGROUP.failure, evidence=str(error)) from None
+            raise HostError(launch.CGROUP.failure, evidence=str(error)) from None
         stack.callback(self._group.remove)
         self._listener = stack.enter_context(readiness.Listener(self.run_dir / "notify"))
-        shown = proxies.ports_of_loopback(self.spec.proxies)
-        self._pasta = network.pasta_argv(resolv_conf, self.spec.published, shown)
+        self._pasta = network.pasta_argv(resolv_conf, self.spec.published, self._shown())
         self._launch(stack)
         private = self.spec.network is NetworkMode.PRIVATE and not self.spec.private_users
-        self._await_ready({"READY", nspawn.NETWORK_UP} if private else {"READY"}, deadline)
-        if (self.run_dir / nspawn.UNPACKED).exists():
+        self._await_ready({"READY", launch.NETWORK_UP} if private else {"READY"}, deadline)
+        if (self.run_dir / launch.UNPACKED).exists():
             text = "no squashfs can be mounted on this host: guest '%s' has its image in memory"
             log.warning(text, self.name)
+
+    def _shown(self) -> tuple[int, ...]:
+        """Which ports of the host's loopback it has, too."""
+        if not self.spec.proxies:
+            return ()
+        from postroj.container import proxies
+
+        return proxies.ports_of_loopback(self.spec.proxies)
 
     def reboot(self) -> None:
         """Restart it with all that was written to its files; it has another leader then.
@@ -160,7 +167,7 @@ class Guest(Running):
         """Start the launch script with a lifeline, the locks, and the console log."""
         run_dir, group = self.run_dir, self._group
         (run_dir / "mnt").mkdir()
-        script = nspawn.launch_script(self.spec, run_dir, group.joins, self._pasta)
+        script = launch.launch_script(self.spec, run_dir, group.joins, self._pasta)
         for name in ("nsenter", "setpriv"):
             process.tool(name)
         if self.spec.network is NetworkMode.PRIVATE:
@@ -171,7 +178,7 @@ class Guest(Running):
         env = process.environment(variables | {"NOTIFY_SOCKET": str(run_dir / "notify")})
         with (run_dir / "console").open("wb") as console:
             self._process = process.spawn(
-                [*scope_argv, *nspawn.namespace_argv(script)],
+                [*scope_argv, *launch.namespace_argv(script)],
                 stdio=(process.PIPE, process.PIPE, console),
                 env=env,
                 pass_fds=[self._claim.descriptor, *group.descriptors, *layers, *self.spec.holds],
@@ -191,7 +198,7 @@ class Guest(Running):
         try:
             process.run(argv, timeout=self.spec.boot_timeout)
         except CommandError as error:
-            stage = nspawn.NETWORK
+            stage = launch.NETWORK
             raise GuestError(stage.failure, evidence=error.evidence, hint=stage.hint) from None
 
     def _stop(self) -> None:
@@ -221,7 +228,7 @@ class Guest(Running):
                     missing.add("READY")  # one of before was of a reload, systemd >= 253
                 missing -= notification.fields.keys()
             self._listener.close()
-            (self.run_dir / nspawn.STATUS).unlink(missing_ok=True)  # of a restart that we know of
+            (self.run_dir / launch.STATUS).unlink(missing_ok=True)  # of a restart that we know of
             self.learn()
         except TimeoutError:
             patience, console = self.spec.boot_timeout, self.console(process.KEPT)
@@ -243,7 +250,7 @@ class Guest(Running):
         """Why the guest ended before it was ready."""
         stage, status = None, ending.status(self.run_dir)
         if status is None:  # a step of the script has failed, or nspawn is about to end
-            stage = nspawn.STAGES.get(process.wait(self._process, ending.AFTERMATH) or 0)
+            stage = launch.STAGES.get(process.wait(self._process, ending.AFTERMATH) or 0)
             status = ending.status(self.run_dir)
         return unready.ended(stage, status, self.console(process.KEPT))
 

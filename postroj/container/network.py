@@ -110,8 +110,9 @@ def _servers(texts: list[str]) -> list[str]:
 def is_own(address: str) -> bool:
     """Whether this host has an address, which a guest with a network of its own has then, too."""
     try:
-        # a name is never looked up here
-        found = socket.getaddrinfo(address, 0, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)
+        # a name is never looked up here; text would be taken for one of other letters, first
+        number = address.encode()
+        found = socket.getaddrinfo(number, 0, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)
         family, kind, _, _, end = found[0]
         with socket.socket(family, kind) as tried:
             tried.bind(end)

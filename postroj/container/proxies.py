@@ -23,13 +23,11 @@ LOOPBACK = ("127.0.0.1", "::1")
 LOCALHOST = "localhost"
 
 
-def read(text: str | None, environ: Mapping[str, str]) -> dict[str, str]:
+def read(text: str, environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that are meant by a URL, or by `host`, which means those of `environ`.
 
     :raises UsageError: if there is no proxy, or it has no URL that can be used.
     """
-    if text is None:
-        return {}
     found = dict.fromkeys(URLS, text)
     if text == FROM_HOST:
         names = (*URLS, EXCEPTIONS)

@@ -7,7 +7,6 @@ import re
 import socket
 from contextlib import ExitStack
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from postroj.errors import HostError, UsageError
@@ -87,8 +86,10 @@ def _read(text: str) -> Published:
 def _address(text: str, address: str | None) -> str:
     if address is None:
         return LOOPBACK
+    import ipaddress
+
     try:
-        return str(ip_address(address.strip("[]")))
+        return str(ipaddress.ip_address(address.strip("[]")))
     except ValueError:
         raise _refused(text, f"names '{address}', which is no address") from None
 

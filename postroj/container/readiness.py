@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from postroj.container.nspawn import NETWORK_UP
+from postroj.container.launch import NETWORK_UP
 from postroj.streams import CHUNK
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from postroj.process import last_lines
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from postroj.container.nspawn import Stage
+    from postroj.container.launch import Stage
     from postroj.container.running import Running
 
 ENTER = "`postroj -v run --no-boot -- /bin/sh` enters the image without its init"

@@ -104,6 +104,15 @@ def find(name: str, architecture: str) -> Locked | None:
     return None
 
 
+def allows(record: Record) -> bool:
+    """Whether a stored image is the one of the lock file, if that names it.
+
+    :raises UsageError: if the file cannot be read, or is not to be trusted.
+    """
+    locked = find(record.name, record.architecture)
+    return locked is None or locked.is_met_by(record.artifact, record.sha256)
+
+
 def _refuse_planted(path: Path) -> None:
     """Refuse a file that somebody else has put in a folder like `/tmp`.
 

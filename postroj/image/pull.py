@@ -1,4 +1,4 @@
-"""From a name to a stored image: catalog, source, store."""
+"""From an entry of the catalog to a stored image: source, store."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from postroj import console
-from postroj.errors import DownloadError, HostError, ImageError, UsageError, VerificationError
-from postroj.image import catalog, emulation, layers, lockfile, store
+from postroj.errors import DownloadError, HostError, UsageError
+from postroj.image import layers, lockfile, store
 from postroj.image.entry import Bootstrap, Oci, Simplestreams, Tarball
 from postroj.image.sources import Order
 from postroj.model import SourceKind
@@ -86,11 +86,7 @@ def pull(entry: Entry, request: Request | None = None) -> Pulled:
 
 def _cached(entry: Entry, request: Request) -> Record | None:
     record = None if request.force else store.find(entry.name, request.architecture)
-    return record if record and _is_wanted(record, request.locked) else None
-
-
-def _is_wanted(record: Record, locked: Locked | None) -> bool:
-    return locked is None or locked.is_met_by(record.artifact, record.sha256)
+    return record if record and lockfile.allows(record) else None
 
 
 def _make(entry: Entry, sources: Sequence[Source], directory: Path, request: Request) -> Record:
@@ -196,53 +192,3 @@ def _locked_source(entry: Entry, request: Request, sources: list[Source]) -> Sou
     evidence = f"asked for is '{request.kind}'" if request.kind else f"the catalog has {kinds}"
     hint = f"`postroj --ignore-lock pull {entry.name}` does without the lock file"
     raise UsageError(message, evidence=evidence, hint=hint)
-
-
-def obtain(name: str, machine: str = "") -> Record:
-    """Return the record of an image of that name or alias, pulled if it is not cached.
-
-    It is for the architecture `machine`, or this host's, and runs here.
-
-    :raises UsageError: if no image has that name.
-    :raises HostError: if this host lacks something.
-    :raises ImageError: if it could not be made.
-    """
-    machine = machine or architecture()
-    emulation.require(machine)
-    name, record = _look(name, machine)
-    if record and _is_wanted(record, lockfile.find(name, machine)):
-        return record
-    if record and name not in catalog.names():
-        message = f"the image '{name}', which was imported, is not the one in the lock file"
-        hint = "`postroj import --force` brings another, `postroj lock` writes down this one"
-        raise VerificationError(message, hint=hint)
-    why = "is not as the lock file has it" if record else "is not cached yet"
-    log.info("the image '%s' %s, it is pulled now", name, why)
-    return pull(catalog.find(name), Request(architecture=machine)).record
-
-
-def at_hand(name: str, machine: str = "") -> Record:
-    """Return the record of an image as `obtain` does, which is not fetched if it is missing.
-
-    :raises UsageError: if no image has that name.
-    :raises HostError: if this host cannot run its programs.
-    :raises ImageError: if it is not cached, or not as the lock file has it.
-    """
-    machine = machine or architecture()
-    emulation.require(machine)
-    name, record = _look(name, machine)
-    if record and _is_wanted(record, lockfile.find(name, machine)):
-        return record
-    why = "is not as the lock file has it" if record else "is not cached"
-    message = f"the image '{name}' {why}, and `--offline` fetches none"
-    raise ImageError(message, hint=f"`postroj pull {name}` fetches it")
-
-
-def _look(name: str, machine: str) -> tuple[str, Record | None]:
-    """Return the full name of an image, and its record if it is cached."""
-    # what is stored under this very name needs no catalog, which takes time to read
-    record = store.find(name, machine)
-    if record is None:
-        name = catalog.find(name).name
-        record = store.find(name, machine)
-    return name, record

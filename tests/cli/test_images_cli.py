@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from postroj.cli import completion, images
 from postroj.errors import UsageError
-from postroj.image import pull, store
+from postroj.image import cached, pull, store
 from postroj.image.record import Provenance
 from postroj.model import Manager, SourceKind, Verification
 
@@ -169,7 +169,7 @@ def test_what_cannot_be_booted_says_why(cache: Path) -> None:
     said = "the image 'alpine' cannot be had: it has no systemd: its init is BusyBox with OpenRC"
     assert said in done.stderr
     with pytest.raises(UsageError, match=said):  # as `run` and all others have images
-        pull.obtain("alpine")
+        cached.obtain("alpine")
     assert not cache.exists()
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from postroj import process
-from postroj.container import ending, nspawn
+from postroj.container import ending, launch
 from postroj.container.nspawn import GuestSpec
 from postroj.errors import GuestError, GuestLost
 
@@ -37,12 +37,12 @@ def children(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[process.Child]]:
     [
         ("echo ended; sleep 60", "", 0, GuestLost, "the guest shut down"),
         ("echo ended; sleep 60", ending.KILLED, 1, GuestError, "the guest was ended"),
-        ("sleep 60", "", nspawn.REBOOTED, GuestLost, "the guest restarted"),
+        ("sleep 60", "", launch.REBOOTED, GuestLost, "the guest restarted"),
         ("sleep 60", "", None, GuestError, "the guest was ended"),
         ("sleep 60", "", 0, GuestError, "the guest was ended"),
         ("exit 65", "", 137, GuestError, "the guest was ended"),
         ("exit 63", "", None, GuestError, PASTA),
-        ("kill -KILL $$", "", nspawn.REBOOTED, GuestError, "the guest was ended"),
+        ("kill -KILL $$", "", launch.REBOOTED, GuestError, "the guest was ended"),
     ],
 )
 def test_only_what_is_told_is_its_own_doing(
@@ -56,7 +56,7 @@ def test_only_what_is_told_is_its_own_doing(
 ) -> None:
     (tmp_path / "console").write_text(console)
     if status is not None:
-        (tmp_path / nspawn.STATUS).write_text(f"{status}\n")
+        (tmp_path / launch.STATUS).write_text(f"{status}\n")
     stdio = (process.DEVNULL, process.PIPE, process.DEVNULL)
     child = process.spawn(["sh", "-c", script], stdio=stdio, env=process.environment())
     children.append(child)

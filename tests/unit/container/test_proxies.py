@@ -12,10 +12,6 @@ URL = "http://user:secret@proxy.example:3128"
 PRIVATE, HOST, NONE = NetworkMode.PRIVATE, NetworkMode.HOST, NetworkMode.NONE
 
 
-def test_none_unless_asked_for() -> None:
-    assert proxies.read(None, {"http_proxy": URL}) == {}
-
-
 def test_a_url_is_for_both_protocols() -> None:
     assert proxies.read(URL, {"no_proxy": "other.example"}) == {
         "http_proxy": URL,

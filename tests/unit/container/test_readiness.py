@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 import pytest
 
 from postroj.container import readiness
-from postroj.container.nspawn import NETWORK_UP
+from postroj.container.launch import NETWORK_UP
 from postroj.container.readiness import Listener, parse
 
 if TYPE_CHECKING:

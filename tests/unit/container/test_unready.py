@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from postroj.container import causes, nspawn, unready
+from postroj.container import causes, launch, unready
 from postroj.container.running import Running
 from postroj.container.unready import Job
 
@@ -98,10 +98,10 @@ def test_a_guest_that_ended(status: int | None, console: str, message: str) -> N
 
 
 def test_a_stage_that_failed() -> None:
-    error = unready.ended(nspawn.MOUNT_IMAGE, None, "")
-    assert (error.message, error.hint) == (nspawn.MOUNT_IMAGE.failure, nspawn.MOUNT_IMAGE.hint)
+    error = unready.ended(launch.MOUNT_IMAGE, None, "")
+    assert (error.message, error.hint) == (launch.MOUNT_IMAGE.failure, launch.MOUNT_IMAGE.hint)
     text = "mount: /x/lower0: failed to setup loop device for /cache/i.squashfs."
-    error = unready.ended(nspawn.MOUNT_IMAGE, None, text)
+    error = unready.ended(launch.MOUNT_IMAGE, None, text)
     assert error.message == "the image could not be mounted: this host gives us no loop device"
     assert "modprobe loop" in error.hint
     assert error.evidence == text
@@ -110,7 +110,7 @@ def test_a_stage_that_failed() -> None:
 @pytest.mark.parametrize(
     ("guest", "missing", "why"),
     [
-        (Stub("systemd"), {nspawn.NETWORK_UP}, ": its private network is not up"),
+        (Stub("systemd"), {launch.NETWORK_UP}, ": its private network is not up"),
         (Stub("", leader=0), {"READY"}, ": systemd-nspawn has not started its init"),
         (Stub("systemd-shutdow"), {"READY"}, ": it still shuts down"),
         (Stub("busybox"), {"READY"}, ": its init is 'busybox', and only systemd tells when"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from postroj.errors import UsageError, VerificationError
-from postroj.image import catalog, lockfile, look, pull, store
+from postroj.image import cached, catalog, lockfile, look, pull, store
 from postroj.image.entry import Tarball
 from postroj.image.lockfile import Locked
 from postroj.image.pull import Request
@@ -200,7 +200,7 @@ def test_what_is_cached_and_not_what_is_locked_is_pulled_anew(here: Path, source
     first = pull.pull(trixie).record
     lock(here)
     put("debian-trixie", b"hsqs another")
-    assert pull.obtain("debian-13").sha256 == first.sha256
+    assert cached.obtain("debian-13").sha256 == first.sha256
     assert len(source.orders) == 2
 
 
@@ -231,10 +231,10 @@ def test_another_source_than_the_locked_one(here: Path, source: Source) -> None:
 def test_an_image_that_was_imported(here: Path) -> None:
     record = put("my-own", b"hsqs")
     lockfile.write(here / "postroj.lock", [Locked.of(record)])
-    assert pull.obtain("my-own") == record
+    assert cached.obtain("my-own") == record
     put("my-own", b"hsqs other")
     with pytest.raises(VerificationError, match="'my-own', which was imported, is not the one"):
-        pull.obtain("my-own")
+        cached.obtain("my-own")
 
 
 def test_an_archive_that_its_publisher_has_replaced(here: Path, tmp_path: Path) -> None:
