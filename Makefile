@@ -63,6 +63,7 @@ test-packages:
 
 $(VENV)/ready: pyproject.toml | $(BIN)/pip
 	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m compileall -q postroj  # as pip does what is not editable; root writes none here
 	touch $@
 
 $(VENV)/ready-for-tests: pyproject.toml | $(VENV)/ready

@@ -24,10 +24,18 @@ from postroj.container.masks import MASKED
 from postroj.doctor.requirements import REQUIREMENTS
 from postroj.image import catalog
 from postroj.image.keyring import KEYS
-from postroj.model import CheckKind, CheckResult, Outcome, ProbeResult, Report, StepName, StepResult
 from postroj.project.keys import EXPECT, EXPECT_KEYS
 from postroj.project.keys import KEYS as KEYS_OF_PROJECT
 from postroj.report import github, junit, tap
+from postroj.verdict import (
+    CheckKind,
+    CheckResult,
+    Outcome,
+    ProbeResult,
+    Report,
+    StepName,
+    StepResult,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -21,12 +21,13 @@ from postroj.container import lifeline, roster
 from postroj.errors import PackageError, PostrojError
 from postroj.handover import Handover
 from postroj.image import choice
-from postroj.model import Manager, Outcome, ProbeResult, Report, StepName, StepResult
+from postroj.model import Manager
 from postroj.prepare import at_hand, obtain
 from postroj.probe import expectations, package
 from postroj.probe.checks import unasked
 from postroj.probe.formats import INSTALLERS
 from postroj.probe.probe import probe
+from postroj.verdict import Outcome, ProbeResult, Report, StepName, StepResult
 from postroj.warm import warmed
 
 if TYPE_CHECKING:

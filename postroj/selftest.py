@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from postroj.container.guest import Guest
 from postroj.container.nspawn import GuestSpec
 from postroj.errors import PostrojError
-from postroj.model import CheckKind, NetworkMode, Outcome, worst
+from postroj.model import NetworkMode
 from postroj.prepare import obtain
 from postroj.probe import package
 from postroj.probe.checks import Manners
@@ -17,12 +17,14 @@ from postroj.probe.plan import Plan
 from postroj.probe.ports import Expectation
 from postroj.probe.probe import probe
 from postroj.probe.question import Question
+from postroj.verdict import CheckKind, Outcome, worst
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from postroj.model import CheckResult, Image, ProbeResult, StepResult
+    from postroj.model import Image
+    from postroj.verdict import CheckResult, ProbeResult, StepResult
 
 NAME = "postroj-selftest"
 PORT = 8421

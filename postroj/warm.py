@@ -21,12 +21,13 @@ from postroj.container.nspawn import GuestSpec
 from postroj.errors import CommandError, CommandTimeout, GuestError, ImageError, PostrojError
 from postroj.image import layers
 from postroj.image.layers import Kind
-from postroj.model import NetworkMode, Outcome
+from postroj.model import NetworkMode
 from postroj.probe import operations
 from postroj.probe.managers import manager_of
 from postroj.probe.managers.base import Blame
 from postroj.probe.package import binds, sha256, unfit
 from postroj.probe.steps import BROUGHT
+from postroj.verdict import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from postroj.model import Evidence, ProbeResult, Report
+    from postroj.verdict import Evidence, ProbeResult, Report
 
 
 def prepare(folder: Path) -> None:

@@ -13,7 +13,8 @@ from postroj.cli import options, project
 from postroj.cli.completion import complete_image
 from postroj.cli.reports import METAVAR, outlets
 from postroj.errors import ExitStatus, GuestError, UsageError
-from postroj.model import CheckKind, NetworkMode, Outcome
+from postroj.model import NetworkMode
+from postroj.verdict import CheckKind, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import TextIO
 
-    from postroj.model import Report
+    from postroj.verdict import Report
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ import click
 from postroj import console
 from postroj.cli.completion import complete_image
 from postroj.errors import ExitStatus
-from postroj.model import Outcome
 from postroj.report.text import visible
+from postroj.verdict import Outcome
 
 if TYPE_CHECKING:
     from postroj.selftest import Proof

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from postroj.model import CheckKind, Outcome, StepName
 from postroj.probe.question import Question
 from postroj.probe.unitstate import ENABLED, is_template, look_all
+from postroj.verdict import CheckKind, Outcome, StepName
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

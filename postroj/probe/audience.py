@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from postroj.model import CheckResult, ProbeResult, StepResult
+    from postroj.verdict import CheckResult, ProbeResult, StepResult
 
 
 class Audience(Protocol):

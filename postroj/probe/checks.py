@@ -15,12 +15,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from postroj.errors import CommandError, CommandTimeout, GuestLost, PostrojError
-from postroj.model import CheckKind, CheckResult, Outcome
 from postroj.probe import journal, ports, sockets, units, unitstate
 from postroj.probe.connect import connect
 from postroj.probe.deadline import CalledOff, Deadline
 from postroj.probe.question import Question as Question
 from postroj.process import last_lines
+from postroj.verdict import CheckKind, CheckResult, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -9,10 +9,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from postroj.model import CheckKind, CheckResult, Outcome
 from postroj.probe import journal
 from postroj.probe.unitstate import slices, unit_name
 from postroj.process import last_lines
+from postroj.verdict import CheckKind, CheckResult, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -8,15 +8,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from postroj.model import CheckKind, CheckResult, Outcome
 from postroj.probe.unitstate import ENABLED, is_template, look, look_all, unit_name
+from postroj.verdict import CheckKind, CheckResult, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from postroj.container.guest import Guest
-    from postroj.model import StepName
     from postroj.probe.unitstate import UnitState
+    from postroj.verdict import StepName
 
 NOT_ENABLED = ("disabled", "masked", "masked-runtime", "bad")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from postroj.errors import UsageError
-from postroj.model import StepName
+from postroj.verdict import StepName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from postroj.model import CheckKind, Discovery, Listener
 from postroj.probe import operations, payload, snapshot, sockets
 from postroj.probe.connect import destination
 from postroj.probe.question import Question
 from postroj.probe.unitstate import ENABLED, is_template, look_all, slices, template_of, unit_name
+from postroj.verdict import CheckKind, Discovery, Listener
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence

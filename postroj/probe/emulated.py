@@ -11,12 +11,12 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from postroj.model import Outcome
+from postroj.verdict import Outcome
 
 if TYPE_CHECKING:
     from postroj.container.guest import Guest
-    from postroj.model import CheckResult, ProbeResult, StepResult
     from postroj.probe.audience import Audience
+    from postroj.verdict import CheckResult, ProbeResult, StepResult
 
 NOTE = "its programs ran through qemu-user, which is slow, and does not do all that a kernel does"
 DOUBT = "qemu-user may be to blame, which does not give a unit all that systemd asks for"

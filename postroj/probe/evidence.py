@@ -10,16 +10,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from postroj.errors import CommandError, PostrojError
-from postroj.model import CheckKind, Evidence, EvidenceName
 from postroj.probe import journal, sockets
 from postroj.probe.deadline import Deadline
 from postroj.probe.unitstate import is_template, unit_name
+from postroj.verdict import CheckKind, Evidence, EvidenceName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from postroj.container.guest import Guest
-    from postroj.model import CheckResult
+    from postroj.verdict import CheckResult
 
 LIMIT = 256 << 10
 """Bytes of one text."""

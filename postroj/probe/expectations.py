@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from postroj.model import Outcome
+from postroj.verdict import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import date
 
-    from postroj.model import CheckResult, ProbeResult, StepName, StepResult
     from postroj.probe.audience import Audience
+    from postroj.verdict import CheckResult, ProbeResult, StepName, StepResult
 
 
 @dataclass(frozen=True, kw_only=True)

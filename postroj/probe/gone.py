@@ -10,20 +10,20 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from postroj.model import CheckKind, Outcome
 from postroj.probe import checks, journal, operations, payload, ports, sockets
 from postroj.probe.deadline import Deadline
 from postroj.probe.question import Question
 from postroj.probe.unitstate import is_template, look, template_of, unit_name
+from postroj.verdict import CheckKind, Outcome
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Iterator, Sequence
 
     from postroj.container.guest import Guest
-    from postroj.model import CheckResult
     from postroj.probe.checks import Answer
     from postroj.probe.managers.base import PackageManager
+    from postroj.verdict import CheckResult
 
 REMOVAL = "the removal began"
 PATIENCE = 5.0

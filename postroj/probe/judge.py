@@ -9,8 +9,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from postroj.model import Outcome
 from postroj.probe.unitstate import look
+from postroj.verdict import Outcome
 
 if TYPE_CHECKING:
     from postroj.container.guest import Guest

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from postroj.model import Outcome
 from postroj.probe.connect import can_connect, connect
 from postroj.probe.judge import INTERVAL, Verdict, failed, passed, watch
 from postroj.probe.unitstate import look, parse
+from postroj.verdict import Outcome
 
 if TYPE_CHECKING:
     from postroj.container.guest import Guest

@@ -5,21 +5,21 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from postroj.model import CheckKind, Outcome
 from postroj.probe import discover
 from postroj.probe.checks import timed
 from postroj.probe.question import Question
+from postroj.verdict import CheckKind, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from postroj.container.guest import Guest
-    from postroj.model import CheckResult, Discovery
     from postroj.probe.checks import Answer
     from postroj.probe.discover import Found
     from postroj.probe.managers.base import PackageManager
     from postroj.probe.snapshot import Snapshot
     from postroj.probe.sockets import Socket
+    from postroj.verdict import CheckResult, Discovery
 
 
 class Look:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from postroj.container import limits
 from postroj.errors import CommandTimeout, GuestError, GuestLost
-from postroj.model import Outcome
 from postroj.probe.managers.base import Blame
 from postroj.probe.managers.causes import KILLED
 from postroj.process import last_lines
+from postroj.verdict import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from postroj.container.limits import NOTHING, Asked
-from postroj.model import StepName
 from postroj.probe.package import sha256
+from postroj.verdict import StepName
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

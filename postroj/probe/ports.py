@@ -20,8 +20,8 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from postroj import __version__
 from postroj.container import network
 from postroj.errors import UsageError
-from postroj.model import Outcome
 from postroj.probe import sockets
+from postroj.verdict import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

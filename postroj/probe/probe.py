@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from postroj.container.guest import Guest
 from postroj.container.nspawn import GuestSpec
 from postroj.errors import CommandError, CommandTimeout, GuestError, GuestLost, PostrojError
-from postroj.model import CheckKind, Manager, Outcome, ProbeResult, StepName, StepResult
+from postroj.model import Manager
 from postroj.probe import (
     administrator,
     checks,
@@ -32,14 +32,16 @@ from postroj.probe.question import Question
 from postroj.probe.steps import Bench, Journey
 from postroj.probe.unitstate import unit_name
 from postroj.probe.witness import Witness
+from postroj.verdict import CheckKind, Outcome, ProbeResult, StepName, StepResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from postroj.model import CheckResult, Evidence, Image
+    from postroj.model import Image
     from postroj.probe.audience import Audience
     from postroj.probe.package import PackageFile
     from postroj.probe.plan import Plan
+    from postroj.verdict import CheckResult, Evidence
 
 GUEST = Question(kind=CheckKind.UNIT, subject="the guest goes on", is_found=True)
 NOT_JUDGED = "the {} did not succeed"

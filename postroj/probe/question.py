@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from postroj.model import CheckKind
     from postroj.probe.sockets import Socket
+    from postroj.verdict import CheckKind
 
 
 @dataclass(frozen=True, kw_only=True)

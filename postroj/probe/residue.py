@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from postroj.container import inside
-from postroj.model import CheckKind, Manager, Outcome
+from postroj.model import Manager
 from postroj.probe import operations, snapshot
 from postroj.probe.question import Question
+from postroj.verdict import CheckKind, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence

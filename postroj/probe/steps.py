@@ -6,10 +6,10 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, assert_never
 
-from postroj.model import Outcome, StepName
 from postroj.probe import operations
 from postroj.probe.managers.base import Blame
 from postroj.process import last_lines
+from postroj.verdict import Outcome, StepName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

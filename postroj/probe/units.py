@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from postroj.model import Outcome
 from postroj.probe import journal, knock, sockets
 from postroj.probe.judge import Verdict, failed, passed, unloaded, watch
 from postroj.probe.unitstate import look_all, unit_name, unmet
+from postroj.verdict import Outcome
 
 if TYPE_CHECKING:
     from postroj.container.guest import Guest

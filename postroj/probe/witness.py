@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from postroj.container.guest import Guest
-    from postroj.model import Evidence, Image, StepResult
+    from postroj.model import Image
+    from postroj.verdict import Evidence, StepResult
 
 Visit = Callable[["Guest", str], None]
 """Gets a guest in which something went wrong, and a line that says what; it may stay for long."""

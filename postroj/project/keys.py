@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from postroj.model import NetworkMode, StepName
+from postroj.model import NetworkMode
+from postroj.verdict import StepName
 
 
 class Form(StrEnum):

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from postroj.errors import UsageError
 from postroj.image import choice
-from postroj.model import Outcome, StepName
 from postroj.probe.course import REPOSITORY
 from postroj.probe.expectations import Expectation
 from postroj.project.keys import EXPECT, EXPECT_KEYS, KEYS, Form
+from postroj.verdict import Outcome, StepName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

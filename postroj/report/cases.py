@@ -9,13 +9,13 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from postroj.model import Outcome
 from postroj.report.text import visible, visible_lines
+from postroj.verdict import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from postroj.model import CheckResult, Discovery, Evidence, ProbeResult, Report, StepResult
+    from postroj.verdict import CheckResult, Discovery, Evidence, ProbeResult, Report, StepResult
 
 NOT_BEGUN = "probe"
 """Stands in the place of a step when none could begin."""

@@ -6,14 +6,14 @@ import re
 from html import escape
 from typing import TYPE_CHECKING
 
-from postroj.model import Outcome
 from postroj.report.cases import suites
+from postroj.verdict import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from postroj.model import Report
     from postroj.report.cases import Case, Suite
+    from postroj.verdict import Report
 
 LIMIT = 1024 * 1024
 """Bytes that a step may add to the summary; of more, GitHub shows nothing at all."""

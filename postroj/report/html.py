@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from postroj.model import WORST_FIRST, Outcome
 from postroj.report.cases import NOT_BEGUN, suites
 from postroj.report.markup import Element, add
 from postroj.report.text import visible
+from postroj.verdict import WORST_FIRST, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from postroj.model import Discovery, Report
     from postroj.report.cases import Case, Suite
+    from postroj.verdict import Discovery, Report
 
 MEANING = {
     Outcome.ERROR: "host, image or network is to blame, the package was not judged",

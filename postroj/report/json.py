@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from postroj.model import CheckResult, Evidence, ProbeResult, Report, StepResult
+    from postroj.verdict import CheckResult, Evidence, ProbeResult, Report, StepResult
 
 SCHEMA = 1
 

@@ -10,15 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from postroj.model import Outcome
 from postroj.report.cases import suites
 from postroj.report.markup import Element, add
+from postroj.verdict import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from postroj.model import Report
     from postroj.report.cases import Case, Suite
+    from postroj.verdict import Report
 
 ELEMENT = {Outcome.FAIL: "failure", Outcome.ERROR: "error", Outcome.SKIP: "skipped"}
 

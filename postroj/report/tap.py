@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from postroj.model import Outcome
 from postroj.report.cases import suites
+from postroj.verdict import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from postroj.model import Report
     from postroj.report.cases import Case
+    from postroj.verdict import Report
 
 
 def render(report: Report) -> str:

@@ -8,13 +8,13 @@ from __future__ import annotations
 from threading import RLock
 from typing import TYPE_CHECKING
 
-from postroj.model import Outcome
 from postroj.report.text import visible
+from postroj.verdict import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from postroj.model import CheckResult, ProbeResult, Report, StepResult
+    from postroj.verdict import CheckResult, ProbeResult, Report, StepResult
 
 COLOURS = {
     Outcome.PASS: "32",

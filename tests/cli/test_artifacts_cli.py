@@ -13,7 +13,7 @@ import pytest
 from postroj.cli import artifacts
 from postroj.cli.reports import outlets
 from postroj.errors import UsageError
-from postroj.model import Evidence, EvidenceName, Outcome, ProbeResult, Report
+from postroj.verdict import Evidence, EvidenceName, Outcome, ProbeResult, Report
 from tests.support.cli import postroj
 from tests.unit.report.samples import ODD, SAMPLE, check, probe
 

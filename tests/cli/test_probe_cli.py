@@ -14,18 +14,18 @@ from postroj.container import guest, terminal
 from postroj.container.limits import Asked
 from postroj.errors import DownloadError, Interrupted, UsageError
 from postroj.matrix import Findings
-from postroj.model import (
+from postroj.model import NetworkMode
+from postroj.probe.checks import Question
+from postroj.probe.ports import Expectation
+from postroj.verdict import (
     CheckKind,
     CheckResult,
-    NetworkMode,
     Outcome,
     ProbeResult,
     Report,
     StepName,
     StepResult,
 )
-from postroj.probe.checks import Question
-from postroj.probe.ports import Expectation
 from tests.support import debs
 from tests.support.cli import postroj
 

@@ -14,7 +14,8 @@ from postroj.cli.probe import pkgprobe
 from postroj.container import guest
 from postroj.errors import UsageError
 from postroj.matrix import Findings
-from postroj.model import CheckKind, NetworkMode, Outcome, ProbeResult, Report, StepName
+from postroj.model import NetworkMode
+from postroj.verdict import CheckKind, Outcome, ProbeResult, Report, StepName
 from tests.support.cli import postroj
 
 if TYPE_CHECKING:

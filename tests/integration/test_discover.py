@@ -12,20 +12,20 @@ import pytest
 
 from postroj.container.guest import Guest
 from postroj.container.nspawn import Bind, GuestSpec
-from postroj.model import CheckKind, Outcome
 from postroj.prepare import obtain
 from postroj.probe import snapshot
 from postroj.probe.checks import NEW_FAILURES, Manners, ask_all
 from postroj.probe.look import Look
 from postroj.probe.managers.apt import Apt
 from postroj.probe.question import Question
+from postroj.verdict import CheckKind, Outcome
 from tests.support import debs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from postroj.model import CheckResult, Discovery
+    from postroj.verdict import CheckResult, Discovery
 
 PASS, FAIL, SKIP = Outcome.PASS, Outcome.FAIL, Outcome.SKIP
 

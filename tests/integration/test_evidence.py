@@ -16,12 +16,13 @@ from typing import Any
 import pytest
 
 from postroj.cli import artifacts
-from postroj.model import NetworkMode, Report
+from postroj.model import NetworkMode
 from postroj.prepare import obtain
 from postroj.probe.checks import Manners
 from postroj.probe.package import recognise
 from postroj.probe.plan import Plan
 from postroj.probe.probe import probe
+from postroj.verdict import Report
 from tests.support import debs
 from tests.support.cli import POSTROJ, host_state, measured, postroj
 from tests.support.listener import Nobody

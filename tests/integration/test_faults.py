@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.model import CheckKind, NetworkMode, Outcome, StepName
+from postroj.model import NetworkMode
 from postroj.probe import residue
 from postroj.probe.checks import Manners
 from postroj.probe.package import OLDER_DIR, recognise
 from postroj.probe.plan import Plan
 from postroj.probe.probe import probe
 from postroj.probe.question import Question
+from postroj.verdict import CheckKind, Outcome, StepName
 from tests.integration.test_steps import bare
 from tests.support import debs
 from tests.support.listener import Nobody
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from postroj.model import Image, ProbeResult
+    from postroj.model import Image
+    from postroj.verdict import ProbeResult
 
     Lines = Sequence[tuple[str, str, str]]
 

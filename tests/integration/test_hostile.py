@@ -20,12 +20,13 @@ from postroj.container import limits
 from postroj.container.guest import Guest
 from postroj.container.nspawn import GuestSpec
 from postroj.errors import CommandError, GuestError
-from postroj.model import NetworkMode, Outcome, StepName
+from postroj.model import NetworkMode
 from postroj.prepare import obtain
 from postroj.probe.checks import Manners
 from postroj.probe.package import recognise
 from postroj.probe.plan import Plan
 from postroj.probe.probe import probe
+from postroj.verdict import Outcome, StepName
 from tests.integration.test_run import is_left
 from tests.integration.test_steps import bare
 from tests.support import debs

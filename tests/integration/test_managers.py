@@ -15,7 +15,7 @@ import pytest
 from postroj.container import network, proxies
 from postroj.container.guest import Guest
 from postroj.container.nspawn import Bind, GuestSpec
-from postroj.model import CheckKind, Image, Manager, NetworkMode, Outcome
+from postroj.model import Image, Manager, NetworkMode
 from postroj.prepare import obtain
 from postroj.probe import operations
 from postroj.probe.checks import Manners, Question
@@ -27,6 +27,7 @@ from postroj.probe.managers.zypper import Zypper
 from postroj.probe.package import GUEST_DIR, PackageFile, recognise
 from postroj.probe.plan import Plan
 from postroj.probe.probe import probe
+from postroj.verdict import CheckKind, Outcome
 from tests.support import debs, pacman, rpms, toolbox
 from tests.support.listener import Nobody
 from tests.support.proxy import proxied

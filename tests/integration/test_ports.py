@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.model import Outcome
 from postroj.probe import ports
 from postroj.probe.deadline import CalledOff, Deadline
 from postroj.probe.ports import Expectation
+from postroj.verdict import Outcome
 
 if TYPE_CHECKING:
     from postroj.container.guest import Guest

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.model import CheckKind, Manager, NetworkMode, Outcome, StepName
+from postroj.model import Manager, NetworkMode
 from postroj.prepare import obtain
 from postroj.probe import checks, residue
 from postroj.probe.checks import Manners
@@ -17,6 +17,7 @@ from postroj.probe.package import OLDER_DIR, recognise
 from postroj.probe.plan import Plan
 from postroj.probe.probe import probe
 from postroj.probe.question import Question
+from postroj.verdict import CheckKind, Outcome, StepName
 from tests.support import debs
 from tests.support.listener import Nobody
 
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from postroj.container.guest import Guest
-    from postroj.model import Image, ProbeResult
+    from postroj.model import Image
+    from postroj.verdict import ProbeResult
 
 PASS, FAIL, SKIP = Outcome.PASS, Outcome.FAIL, Outcome.SKIP
 INSTALL, REINSTALL, UPGRADE = StepName.INSTALL, StepName.REINSTALL, StepName.UPGRADE

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.model import Image, Manager, NetworkMode, Outcome, StepName
+from postroj.model import Image, Manager, NetworkMode
 from postroj.prepare import obtain
 from postroj.probe.checks import Manners
 from postroj.probe.package import OLDER_DIR, recognise
 from postroj.probe.plan import Plan
 from postroj.probe.probe import probe
+from postroj.verdict import Outcome, StepName
 from tests.integration.test_managers import PACMAN_CONF, REPO
 from tests.support import debs, pacman, rpms, toolbox
 from tests.support.listener import Nobody
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from postroj.model import ProbeResult
+    from postroj.verdict import ProbeResult
 
 PASS, FAIL, SKIP = Outcome.PASS, Outcome.FAIL, Outcome.SKIP
 INSTALL, REINSTALL, UPGRADE = StepName.INSTALL, StepName.REINSTALL, StepName.UPGRADE

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.model import CheckKind, Outcome
 from postroj.probe import journal, units
 from postroj.probe.checks import Manners, ask_all
 from postroj.probe.deadline import Deadline
 from postroj.probe.question import Question
+from postroj.verdict import CheckKind, Outcome
 
 if TYPE_CHECKING:
     from postroj.container.guest import Guest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from postroj.model import ProbeResult, StepResult
+    from postroj.verdict import ProbeResult, StepResult
 
 
 class Nobody:

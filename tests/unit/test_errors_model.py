@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from postroj import errors, model
+from postroj import errors, model, verdict
 from postroj.errors import ExitStatus
-from postroj.model import CheckKind, CheckResult, Outcome, ProbeResult, StepName, StepResult
+from postroj.verdict import CheckKind, CheckResult, Outcome, ProbeResult, StepName, StepResult
 
 
 def check(outcome: Outcome) -> CheckResult:
@@ -90,14 +90,14 @@ class TestWorst:
     def test_order(self) -> None:
         order = [Outcome.ERROR, Outcome.FAIL, Outcome.PASS, Outcome.SKIP]
         for (worse, first), (better, second) in itertools.product(enumerate(order), repeat=2):
-            assert model.worst([first, second]) == order[min(worse, better)]
+            assert verdict.worst([first, second]) == order[min(worse, better)]
 
     def test_every_outcome_has_a_place(self) -> None:
-        assert set(model.WORST_FIRST) == set(Outcome)
+        assert set(verdict.WORST_FIRST) == set(Outcome)
 
     def test_nothing_is_a_skip(self) -> None:
-        assert model.worst([]) is Outcome.SKIP
-        assert model.worst(iter(())) is Outcome.SKIP
+        assert verdict.worst([]) is Outcome.SKIP
+        assert verdict.worst(iter(())) is Outcome.SKIP
 
 
 class TestResults:
@@ -115,8 +115,8 @@ class TestResults:
 
     def test_report(self) -> None:
         good, bad = probe(step(Outcome.PASS)), probe(step(Outcome.FAIL))
-        assert model.Report(probes=()).outcome is Outcome.SKIP
-        assert model.Report(probes=(good, bad)).outcome is Outcome.FAIL
+        assert verdict.Report(probes=()).outcome is Outcome.SKIP
+        assert verdict.Report(probes=(good, bad)).outcome is Outcome.FAIL
 
     def test_records_are_frozen(self) -> None:
         image = model.Image(

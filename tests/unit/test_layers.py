@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LONGEST = 350
 
-WORDS = {"errors", "model"}
+WORDS = {"errors", "model", "verdict"}
 DOORS = {"process", "streams", "net", "answers", "paths", "locking", "console"}
 GROUND = WORDS | DOORS
 PROBING = GROUND | {"image", "container", "probe"}

@@ -9,10 +9,10 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from postroj.model import Outcome
 from postroj.probe.managers.base import Blame
 from postroj.probe.managers.causes import MEMORY, blame_status, plain
 from postroj.process import last_lines
+from postroj.verdict import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from postroj.model import Outcome
+    from postroj.verdict import Outcome
 
 Answer = TypeVar("Answer")
 

@@ -7,9 +7,9 @@ import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from postroj.model import Outcome
 from postroj.probe.managers.base import Blame
 from postroj.process import LONGEST, last_lines
+from postroj.verdict import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from postroj.model import Outcome, StepName
 from postroj.probe.administrator import trouble, unwanted, verdict
 from postroj.probe.unitstate import UnitState
+from postroj.verdict import Outcome, StepName
 
 ON = UnitState(
     name="x.service", load="loaded", active="active", sub="running", file_state="enabled"

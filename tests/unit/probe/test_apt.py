@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from postroj.model import Outcome
 from postroj.probe.managers.apt import Apt
 from postroj.probe.managers.base import Blame, PackageFacts, PackageFiles
 from postroj.probe.managers.causes import plain
+from postroj.verdict import Outcome
 from tests.data.apt.record import CASES, HERE
 
 FAIL, ERROR = Outcome.FAIL, Outcome.ERROR

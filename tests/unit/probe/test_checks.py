@@ -8,9 +8,9 @@ import time
 import pytest
 
 from postroj.errors import CommandTimeout, GuestError
-from postroj.model import CheckKind, CheckResult, Outcome
 from postroj.probe import checks, judge
 from postroj.probe.checks import Manners, Question, ask_all, unasked
+from postroj.verdict import CheckKind, CheckResult, Outcome
 from tests.unit.probe.fake_guest import Answer, FakeGuest, as_guest
 
 QUICK = Manners(timeout=0.3, settle=0)

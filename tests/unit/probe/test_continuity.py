@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from postroj.model import CheckKind, CheckResult, Outcome, StepName
 from postroj.probe.continuity import change, completed
 from postroj.probe.unitstate import UnitState
+from postroj.verdict import CheckKind, CheckResult, Outcome, StepName
 
 UP = UnitState(
     name="x.service",

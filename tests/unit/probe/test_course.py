@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from postroj.errors import UsageError
-from postroj.model import StepName
 from postroj.probe.course import course
+from postroj.verdict import StepName
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from postroj.model import CheckKind
 from postroj.probe.discover import Found, ask_sockets, candidates, questions, unasked_units, why_not
 from postroj.probe.payload import Payload
 from postroj.probe.question import Question
 from postroj.probe.snapshot import Snapshot, read
 from postroj.probe.sockets import Entry, Socket
 from postroj.probe.unitstate import UnitState
+from postroj.verdict import CheckKind
 
 
 def state(name: str = "x.service", **changes: object) -> UnitState:

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from postroj.model import CheckKind, CheckResult, Outcome, ProbeResult, StepName, StepResult
 from postroj.probe import emulated
+from postroj.verdict import CheckKind, CheckResult, Outcome, ProbeResult, StepName, StepResult
 from tests.support.listener import Nobody
 
 ENDED = "failed (result 'exit-code'), its main process ended with status"

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from postroj.errors import CommandTimeout, GuestError
-from postroj.model import CheckKind, CheckResult, Evidence, EvidenceName, Outcome
 from postroj.probe import evidence, sockets
 from postroj.probe.evidence import Collector, of_console, units_of
 from postroj.probe.journal import about
 from postroj.probe.sockets import Entry, Socket
+from postroj.verdict import CheckKind, CheckResult, Evidence, EvidenceName, Outcome
 from tests.unit.probe.fake_guest import FakeGuest, as_guest
 
 if TYPE_CHECKING:

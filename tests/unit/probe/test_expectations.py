@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from postroj.model import CheckKind, CheckResult, Outcome, ProbeResult, StepName, StepResult
 from postroj.probe import expectations
 from postroj.probe.expectations import Excusing, Expectation
+from postroj.verdict import CheckKind, CheckResult, Outcome, ProbeResult, StepName, StepResult
 
 KNOWN = Expectation(
     images=frozenset({"debian-sid"}),

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 
 from postroj.errors import GuestError
-from postroj.model import CheckKind, CheckResult, Outcome, StepName
 from postroj.probe import complaints, continuity, discover, operations
 from postroj.probe.managers.base import Query
 from postroj.probe.payload import Payload
 from postroj.probe.unitstate import look_all
+from postroj.verdict import CheckKind, CheckResult, Outcome, StepName
 from tests.unit.probe.fake_guest import Answer, FakeGuest, as_guest
 
 COUNT = 5001

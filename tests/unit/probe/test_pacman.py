@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.model import Outcome
 from postroj.probe.managers.base import PackageFacts, PackageFiles
 from postroj.probe.managers.pacman import Pacman
+from postroj.verdict import Outcome
 from tests.data.pacman.record import CASES, HERE, TOOLS
 from tests.data.recorder import read
 

@@ -16,10 +16,10 @@ import pytest
 
 from postroj import __version__
 from postroj.errors import UsageError
-from postroj.model import Outcome
 from postroj.probe import ports
 from postroj.probe.deadline import CalledOff, Deadline
 from postroj.probe.ports import Expectation, endpoint
+from postroj.verdict import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,17 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from postroj.errors import CommandTimeout, GuestError, GuestLost, HostError
-from postroj.model import (
-    CheckKind,
-    CheckResult,
-    Image,
-    Manager,
-    NetworkMode,
-    Outcome,
-    ProbeResult,
-    StepName,
-    StepResult,
-)
+from postroj.model import Image, Manager, NetworkMode
 from postroj.probe import probe, steps
 from postroj.probe.checks import Manners, Question
 from postroj.probe.expectations import Expectation
@@ -29,6 +19,7 @@ from postroj.probe.formats import Format
 from postroj.probe.managers.apt import FILES, Apt
 from postroj.probe.package import PackageFile
 from postroj.probe.plan import Plan
+from postroj.verdict import CheckKind, CheckResult, Outcome, ProbeResult, StepName, StepResult
 from tests.unit.probe.fake_guest import Answer, FakeGuest, as_guest
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from postroj.model import Manager, Outcome
+from postroj.model import Manager
 from postroj.probe import journal, operations, ports, residue, sockets
 from postroj.probe.formats import Format
 from postroj.probe.gone import Belongings
@@ -12,6 +12,7 @@ from postroj.probe.managers import manager_of
 from postroj.probe.managers.base import Blame
 from postroj.probe.package import PackageFile
 from postroj.process import LONGEST
+from postroj.verdict import Outcome
 from tests.unit.probe.fake_guest import FakeGuest, as_guest
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.model import Outcome
 from postroj.probe.managers.base import PackageFacts, PackageFiles
 from postroj.probe.managers.dnf import Dnf
 from postroj.probe.managers.rpm_causes import name_of
 from postroj.probe.managers.zypper import Zypper
+from postroj.verdict import Outcome
 from tests.data.recorder import read
 from tests.data.rpm.record import CASES, HERE, TOOLS
 

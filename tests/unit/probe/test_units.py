@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from postroj.model import Outcome
 from postroj.probe import judge as judging
 from postroj.probe.judge import Undecided, Verdict, judge
 from postroj.probe.unitstate import (
@@ -19,6 +18,7 @@ from postroj.probe.unitstate import (
     template_of,
     unit_name,
 )
+from postroj.verdict import Outcome
 
 RUNNING = """\
 ActiveEnterTimestampMonotonic=5000000

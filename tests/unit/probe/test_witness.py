@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from postroj.errors import GuestError
-from postroj.model import CheckKind, CheckResult, Image, Outcome, StepName, StepResult
+from postroj.model import Image
 from postroj.probe import sockets
 from postroj.probe.witness import Witness
+from postroj.verdict import CheckKind, CheckResult, Outcome, StepName, StepResult
 from tests.unit.probe.fake_guest import FakeGuest, as_guest
 
 if TYPE_CHECKING:

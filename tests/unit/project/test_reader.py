@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from postroj.errors import UsageError
-from postroj.model import Outcome, StepName
 from postroj.project import source
 from postroj.project.reader import Project, read
+from postroj.verdict import Outcome, StepName
 
 TODAY = date(2026, 11, 21)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from postroj.model import (
+from postroj.verdict import (
     CheckKind,
     CheckResult,
     Discovery,

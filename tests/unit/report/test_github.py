@@ -11,9 +11,9 @@ from html.parser import HTMLParser
 import pytest
 from markdown_it import MarkdownIt
 
-from postroj.model import Outcome, Report
 from postroj.report import github
 from postroj.report.cases import suites
+from postroj.verdict import Outcome, Report
 from tests.unit.report.samples import HOSTILE, NOTHING, ODD, SAMPLE, check, probe
 
 COMMAND = re.compile(r"::(?:error|notice) title=(?P<title>[^:,\r\n]+)::(?P<message>[^\r\n]*)")

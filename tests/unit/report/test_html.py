@@ -7,8 +7,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from postroj.model import Outcome, Report
 from postroj.report.html import POLICY, render
+from postroj.verdict import Outcome, Report
 from tests.unit.report.samples import HOSTILE, NOTHING, ODD, SAMPLE, check, probe
 
 VOID = {"meta"}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from postroj.model import (
+from postroj.report.json import render
+from postroj.verdict import (
     CheckKind,
     CheckResult,
     Discovery,
@@ -18,7 +19,6 @@ from postroj.model import (
     StepName,
     StepResult,
 )
-from postroj.report.json import render
 
 ODD = "\x1b[31m \x9b \"quoted\" 'x' \\ \u2028 日本 🎉 \x00 \udcff\ttab\nline"
 

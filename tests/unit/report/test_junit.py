@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 import pytest
 from junitparser import Error, Failure, JUnitXml, Skipped
 
-from postroj.model import Evidence, EvidenceName, Outcome, Report
 from postroj.report.junit import render
+from postroj.verdict import Evidence, EvidenceName, Outcome, Report
 from tests.unit.report.samples import NOTHING, ODD, SAMPLE, check, probe
 
 if TYPE_CHECKING:

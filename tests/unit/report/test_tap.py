@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 from tap.parser import Parser
 
-from postroj.model import Outcome, Report
 from postroj.report.cases import suites
 from postroj.report.tap import render
+from postroj.verdict import Outcome, Report
 from tests.unit.report.samples import NOTHING, ODD, SAMPLE
 
 if TYPE_CHECKING:

@@ -6,7 +6,9 @@ import threading
 
 import pytest
 
-from postroj.model import (
+from postroj.report.terminal import Screen, Terminal
+from postroj.report.text import visible
+from postroj.verdict import (
     CheckKind,
     CheckResult,
     Outcome,
@@ -15,8 +17,6 @@ from postroj.model import (
     StepName,
     StepResult,
 )
-from postroj.report.terminal import Screen, Terminal
-from postroj.report.text import visible
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\x1b[31mred\x1b[0m\x08\x9b31m\x7f\u202e"
 
