@@ -132,8 +132,8 @@ class Guest(Running):
         self._listener = stack.enter_context(readiness.Listener(self.run_dir / "notify"))
         self._pasta = network.pasta_argv(resolv_conf, self.spec.published, self._shown())
         self._launch(stack)
-        private = self.spec.network is NetworkMode.PRIVATE and not self.spec.private_users
-        self._await_ready({"READY", launch.NETWORK_UP} if private else {"READY"}, deadline)
+        told = {"READY", *([launch.NETWORK_UP] if self.spec.network_first else [])}
+        self._await_ready(told, deadline)
         if (self.run_dir / launch.UNPACKED).exists():
             text = "no squashfs can be mounted on this host: guest '%s' has its image in memory"
             log.warning(text, self.name)
@@ -167,7 +167,9 @@ class Guest(Running):
         """Start the launch script with a lifeline, the locks, and the console log."""
         run_dir, group = self.run_dir, self._group
         (run_dir / "mnt").mkdir()
-        script = launch.launch_script(self.spec, run_dir, group.joins, self._pasta)
+        script = launch.launch_script(
+            self.spec, run_dir, group.joins, self._pasta, self._host.os_release
+        )
         for name in ("nsenter", "setpriv"):
             process.tool(name)
         if self.spec.network is NetworkMode.PRIVATE:

@@ -29,6 +29,7 @@ WITH_V2 = 230
 LIBRARY = "libsystemd-shared-"
 LIBRARIES = (*Path("/usr/lib").glob("*-linux-gnu*/systemd"), Path("/usr/lib/systemd"))
 VERSION = re.compile(r"systemd (\d+)(?: \(\d+\.(\d+))?")
+OS_RELEASE = Path("/etc/os-release")
 BUS = Path("/run/dbus/system_bus_socket")
 
 
@@ -42,6 +43,8 @@ class Host:
     """Whether it has version 2 of control groups alone."""
     bus: bool
     """Whether D-Bus runs."""
+    os_release: str = ""
+    """What its file says, os-release(5); '' if it has none."""
 
 
 @cache
@@ -57,6 +60,7 @@ def look() -> Host:
         nspawn=version(said),
         unified="" in kinds and cgroup.TRACKING not in kinds,
         bus=BUS.exists(),
+        os_release=OS_RELEASE.read_text("utf-8", "surrogateescape") if OS_RELEASE.exists() else "",
     )
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from postroj.container import idmap, nspawn, readahead
 from postroj.container.lifeline import KEEP
-from postroj.model import NetworkMode
 from postroj.process import CONTAINED
 
 if TYPE_CHECKING:
@@ -88,11 +87,6 @@ LINKS = Stage(
     hint="no distribution has that: where is the image from?",
 )
 
-HIDE_OS_RELEASE = (
-    "[ ! -e /etc/os-release ] || { cp /etc/os-release os-release"
-    " && mount --bind os-release /etc/os-release; }"
-)
-
 STAGES = {
     stage.status: stage for stage in (MOUNT_IMAGE, MOUNT_OVERLAY, NETWORK, CGROUP, USERS, LINKS)
 }
@@ -110,7 +104,11 @@ def namespace_argv(script: str) -> list[str]:
 
 
 def launch_script(
-    spec: GuestSpec, run_dir: Path, cgroups: Sequence[Path], pasta: Sequence[str]
+    spec: GuestSpec,
+    run_dir: Path,
+    cgroups: Sequence[Path],
+    pasta: Sequence[str],
+    os_release: str = "",
 ) -> str:
     """The script that sets a guest up in its namespaces, starts nspawn, and lives while we do.
 
@@ -120,7 +118,6 @@ def launch_script(
     guest of which a part was killed ends as a whole, and says nothing. stderr is its console log.
     """
     mnt = run_dir / "mnt"
-    private = spec.network is NetworkMode.PRIVATE and not spec.private_users
     lowers = [f"lower{number}" for number in range(len(spec.layers))]
     # relative to mnt, since a colon or a comma in a path would need escapes
     stacked = ":".join(["../seed", *reversed(lowers)])
@@ -128,17 +125,13 @@ def launch_script(
     steps = [
         f"trap 'exit {MAIMED}' USR1",
         # outside of the guest's control group, in which no loop device can be opened
-        "{",
-        *_mount_steps(spec, mnt, lowers),
-        *(_namespace_steps(mnt) if private else []),
-        "} &",
-        "mounted=$!",
-        # meanwhile, as the kernel takes its time for the first of them: 20 ms
+        *_beside("mounts", _mount_steps(spec, mnt, lowers, os_release)),
+        # the first takes the kernel 5 to 20 ms
         *(_step(CGROUP, f"echo 0 > {shlex.quote(str(group))}") for group in cgroups),
-        "wait $mounted || exit $?",
+        _wait("mounts"),
         shlex.join(["cd", str(mnt)]),
         *(_owner_steps(run_dir.name, lowers) if spec.private_users else []),
-        *(_network_steps(mnt, pasta) if private else []),
+        *(_network_steps(mnt, pasta) if spec.network_first else []),
         _mount(MOUNT_OVERLAY, "overlay", overlay, "overlay", "root"),
         # nspawn 252 writes files to `/run`, and follows it on the host
         *(_step(LINKS, f"[ ! -L root/{name} ]") for name in ("dev", "proc", "run", "sys")),
@@ -180,36 +173,51 @@ ATTENDED = ("--foreground", "--pid", "/proc/self/fd/1")
 """Has pasta stay a child of who starts it, and say its number when the network is up."""
 
 
-def _mount_steps(spec: GuestSpec, mnt: Path, lowers: Sequence[str]) -> list[str]:
-    """Mount all that the guest's root is made of, and hide from nspawn what is the host's.
+def _mount_steps(spec: GuestSpec, mnt: Path, lowers: Sequence[str], os_release: str) -> list[str]:
+    """Mount what the guest's root is made of, and over what is the host's and nspawn would use.
 
     All of its writable state lies in memory; inodes have no limit, as on a disk.
     """
     options = f"size={spec.limits.disk},mode=0755,nr_inodes=0"
+    layers = [_mount_layer(path, lower) for path, lower in zip(spec.layers, lowers, strict=True)]
+    ahead = f"{shlex.join(readahead.argv(lowers))} >/dev/null 2>&1 &"
     return [
         _mount(MOUNT_OVERLAY, "tmpfs", options, "tmpfs", str(mnt)),
         shlex.join(["cd", str(mnt)]),
         shlex.join(["mkdir", "upper", "work", "root", *lowers]),
-        *(_mount_layer(path, lower) for path, lower in zip(spec.layers, lowers, strict=True)),
-        *([f"{shlex.join(readahead.argv(lowers))} >/dev/null 2>&1 &"] if spec.boot else []),
+        *_beside("layers", [*layers, *([ahead] if spec.boot else [])]),
         # nspawn leaves empty directories here when it is killed
         "[ -d /run/systemd/nspawn ] || mkdir -p /run/systemd/nspawn",
         _mount(MOUNT_OVERLAY, "tmpfs", "mode=0755", "tmpfs", "/run/systemd/nspawn"),
-        # nor is the host's own file shown, as nspawn does: root in the guest could write to it
-        _step(MOUNT_OVERLAY, f"{{ {HIDE_OS_RELEASE}; }}"),
+        # the host's own would be shown, and root in the guest could write to it
+        f"printf %s {shlex.quote(os_release)} > os-release",
+        _step(MOUNT_OVERLAY, "[ ! -e /etc/os-release ] || mount --bind os-release /etc/os-release"),
+        *([_netns(mnt)] if spec.network_first else []),
+        _wait("layers"),
     ]
 
 
-def _namespace_steps(mnt: Path) -> list[str]:
+def _beside(name: str, steps: Sequence[str]) -> list[str]:
+    """Do steps in a child, to wait for later."""
+    return ["{", *steps, "} &", f"{name}=$!"]
+
+
+def _wait(name: str) -> str:
+    return f"wait ${name} || exit $?"
+
+
+def _netns(mnt: Path) -> str:
     """Make a network namespace that is a file of the private tmpfs."""
-    return [": > netns", _step(NETWORK, shlex.join(["unshare", f"--net={mnt / 'netns'}", "true"]))]
+    file = str(mnt / "netns")
+    make = f": > {shlex.quote(file)} && {shlex.join(['unshare', f'--net={file}', 'true'])}"
+    return _step(NETWORK, f"{{ {make}; }}")
 
 
 def _network_steps(mnt: Path, pasta: Sequence[str]) -> list[str]:
-    """Start pasta, which serves it.
+    """Start pasta, which sets the network up while the guest boots, and tells when it has.
 
-    pasta sets it up while the guest boots, and tells; a guest is not ready before it has. A guest
-    does not outlive it: what fails there for want of a network is nobody's fault in it.
+    A guest is not ready before, and does not outlive it: what fails there for want of a network is
+    nobody's fault in it.
     """
     return [
         f"trap 'exit {NETWORK.status}' USR2",

@@ -84,6 +84,14 @@ class GuestSpec:
     """Whether its root file system can be read only."""
 
     @property
+    def network_first(self) -> bool:
+        """Whether it has a private network that is there before it.
+
+        One that belongs to users of its own begins with its leader.
+        """
+        return self.network is NetworkMode.PRIVATE and not self.private_users
+
+    @property
     def limits(self) -> limits.Limits:
         """The most that it takes."""
         return self.asked.instead_of(limits.of_host(self.guests))

@@ -25,7 +25,8 @@ ODD = ("with space", "quote'single", 'quote"double', "comma,colon:", "back\\slas
 
 
 def script(spec: GuestSpec, run_dir: Path = RUN_DIR) -> str:
-    return launch.launch_script(spec, run_dir, [Path("/sys/fs/cgroup/postroj-ab12/x")], PASTA)
+    cgroups = [Path("/sys/fs/cgroup/postroj-ab12/x")]
+    return launch.launch_script(spec, run_dir, cgroups, PASTA, "ID=host")
 
 
 def words(text: str, command: str) -> list[list[str]]:
@@ -44,8 +45,9 @@ def test_the_script_of_a_booted_guest_with_a_private_network() -> None:
         "trap 'exit 67' USR1",
         "{",
         f"mount -t tmpfs -o size={SIZE},mode=0755,nr_inodes=0 tmpfs {RUN_DIR}/mnt || exit 62",
-        "cd /run/postroj/postroj-ab12/mnt",
+        f"cd {RUN_DIR}/mnt",
         "mkdir upper work root lower0 lower1",
+        "{",
         *(
             f"mount -t squashfs -o loop,ro,nodev {path} {lower} 2>../mount"
             f" || {{ {UNPRIVILEGED} sqfs2tar /proc/self/fd/3 3<{path} |"
@@ -58,16 +60,19 @@ def test_the_script_of_a_booted_guest_with_a_private_network() -> None:
             )
         ),
         f"{shlex.join(readahead.argv(['lower0', 'lower1']))} >/dev/null 2>&1 &",
+        "} &",
+        "layers=$!",
         "[ -d /run/systemd/nspawn ] || mkdir -p /run/systemd/nspawn",
         "mount -t tmpfs -o mode=0755 tmpfs /run/systemd/nspawn || exit 62",
-        f"{{ {launch.HIDE_OS_RELEASE}; }} || exit 62",
-        ": > netns",
-        "unshare --net=/run/postroj/postroj-ab12/mnt/netns true || exit 63",
+        "printf %s ID=host > os-release",
+        "[ ! -e /etc/os-release ] || mount --bind os-release /etc/os-release || exit 62",
+        f"{{ : > {RUN_DIR}/mnt/netns && unshare --net={RUN_DIR}/mnt/netns true; }} || exit 63",
+        "wait $layers || exit $?",
         "} &",
-        "mounted=$!",
+        "mounts=$!",
         "echo 0 > /sys/fs/cgroup/postroj-ab12/x || exit 64",
-        "wait $mounted || exit $?",
-        "cd /run/postroj/postroj-ab12/mnt",
+        "wait $mounts || exit $?",
+        f"cd {RUN_DIR}/mnt",
         "trap 'exit 63' USR2",
         "{ pasta --quiet --foreground --pid /proc/self/fd/1"
         " --netns /run/postroj/postroj-ab12/mnt/netns || :; kill -USR2 $$; } &",
