@@ -195,8 +195,9 @@ class Guest(Running):
             return
         namespaces = f"/proc/{self._process.pid}/ns"
         enter = ["nsenter", f"--mount={namespaces}/mnt", f"--pid={namespaces}/pid_for_children"]
-        words = [str(self.run_dir / "mnt" / "netns"), str(inner_pid), *self._pasta]
+        words = [str(self.run_dir / "mnt" / "netns"), str(inner_pid)]
         argv = [*enter, "--", "sh", "-euc", network.OWN_NETWORK, "sh", *words]
+        argv += [*self._pasta, *network.ATTENDED]
         try:
             process.run(argv, timeout=self.spec.boot_timeout)
         except CommandError as error:

@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from postroj.container import idmap, nspawn, readahead
+from postroj.container import idmap, network, nspawn, readahead
 from postroj.container.lifeline import KEEP
 from postroj.process import CONTAINED
 
@@ -124,6 +124,7 @@ def launch_script(
     overlay = f"lowerdir={stacked},upperdir=upper,workdir=work,redirect_dir=on,metacopy=off"
     steps = [
         f"trap 'exit {MAIMED}' USR1",
+        f"trap 'exit {NETWORK.status}' USR2",
         # outside of the guest's control group, in which no loop device can be opened
         *_beside("mounts", _mount_steps(spec, mnt, lowers, os_release)),
         # the first takes the kernel 5 to 20 ms
@@ -167,10 +168,6 @@ def _again(command: str) -> str:
     """
     run = f"status=0; {command} </dev/null >&2 || status=$?; echo $status >../{STATUS}"
     return f"while {run}; [ $status = {REBOOTED} ]; do :; done;"
-
-
-ATTENDED = ("--foreground", "--pid", "/proc/self/fd/1")
-"""Has pasta stay a child of who starts it, and say its number when the network is up."""
 
 
 def _mount_steps(spec: GuestSpec, mnt: Path, lowers: Sequence[str], os_release: str) -> list[str]:
@@ -220,8 +217,7 @@ def _network_steps(mnt: Path, pasta: Sequence[str]) -> list[str]:
     nobody's fault in it.
     """
     return [
-        f"trap 'exit {NETWORK.status}' USR2",
-        f"{{ {shlex.join([*pasta, *ATTENDED, '--netns', str(mnt / 'netns')])} || :;"
+        f"{{ {shlex.join([*pasta, *network.ATTENDED, '--netns', str(mnt / 'netns')])} || :;"
         " kill -USR2 $$; } &",
     ]
 

@@ -39,12 +39,19 @@ shift 2
 if [ -e "$netns" ]; then umount --lazy "$netns"; rm "$netns"; fi
 : > "$netns"
 mount --bind "/proc/$leader/ns/net" "$netns"
-exec "$@" --netns "$netns"
+number() { stat --dereference --format=%i "$netns"; }
+own=$(number)
+serve() { (exec "$@" --netns "$netns" 2>&3) || :; [ "$(number)" != "$own" ] || kill -USR2 1; }
+{ serve "$@" 3>&2 2>/dev/null & } | read -r _  # where sh would say that it was killed, nobody reads
 """
 """Gives the network namespace of a leader a name, and a pasta; the one before a restart ends.
 
-pasta has not the right to open it in `/proc` before the leader has started its program.
+pasta has not the right to open it in `/proc` before the leader has started its program. One that
+ends while its namespace has that name ends the launch script, which is number 1.
 """
+
+ATTENDED = ("--foreground", "--pid", "/proc/self/fd/1")
+"""Has pasta stay a child of who starts it, and say its number when the network is up."""
 
 
 def pasta_argv(

@@ -347,8 +347,8 @@ def test_of_eight_guests_at_once_only_those_end_that_are_killed(stage: Stage) ->
         assert not run.trouble, str(run)
 
 
-def waiting(stage: Stage) -> list[str]:
-    return [*POSTROJ, "run", "-i", stage.image, "--", "sh", "-c", "echo begun; sleep 300"]
+def waiting(stage: Stage, *options: str) -> list[str]:
+    return [*POSTROJ, "run", *options, "-i", stage.image, "--", "sh", "-c", "echo begun; sleep 300"]
 
 
 def begin(run: Run) -> dict[str, Process]:
@@ -381,6 +381,16 @@ def test_a_command_ends_with_each_part_of_its_guest(stage: Stage) -> None:
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(part, PARTS))
+
+
+def test_a_guest_with_users_of_its_own_ends_with_its_network(stage: Stage) -> None:
+    """Its pasta is started beside the launch script, which it ends."""
+    with stage.run("users", waiting(stage, "--private-users")) as run:
+        guest = begin(run)
+        run.strike(victims.guest_of(guest[UNSHARE]), PASTA, guest[PASTA], SIGKILL)
+    sentence = f"error: {ENDED}, as pasta had ended, which is its network"
+    assert (run.status, run.err.splitlines()[0]) == (125, sentence), run
+    assert not run.trouble, str(run)
 
 
 @pytest.mark.parametrize("number", [SIGCONT, SIGKILL])

@@ -43,6 +43,7 @@ def test_the_script_of_a_booted_guest_with_a_private_network() -> None:
         "set -eu",
         "umask 022",
         "trap 'exit 67' USR1",
+        "trap 'exit 63' USR2",
         "{",
         f"mount -t tmpfs -o size={SIZE},mode=0755,nr_inodes=0 tmpfs {RUN_DIR}/mnt || exit 62",
         f"cd {RUN_DIR}/mnt",
@@ -73,7 +74,6 @@ def test_the_script_of_a_booted_guest_with_a_private_network() -> None:
         "echo 0 > /sys/fs/cgroup/postroj-ab12/x || exit 64",
         "wait $mounts || exit $?",
         f"cd {RUN_DIR}/mnt",
-        "trap 'exit 63' USR2",
         "{ pasta --quiet --foreground --pid /proc/self/fd/1"
         " --netns /run/postroj/postroj-ab12/mnt/netns || :; kill -USR2 $$; } &",
         f"mount -t overlay -o {overlay} overlay root || exit 62",
