@@ -46,6 +46,11 @@ KEYS = (
         form=Form.TEXTS,
         text="Where to install them: names of images, or patterns.",
     ),
+    Key(
+        name="arch",
+        form=Form.TEXT,
+        text="Architecture of the images, as `uname -m` has it, instead of the host's.",
+    ),
     Key(name="setup", form=Form.TEXTS, text="Shell commands that change the image beforehand."),
     Key(name="check-unit", form=Form.TEXTS, text="Units that must be up, and stay up."),
     Key(

@@ -38,6 +38,7 @@ network = "none"
 jobs = 2
 fail-fast = true
 report = "json=report.json"
+arch = "riscv64"
 
 [[expect]]
 image = "debian-sid"
@@ -98,6 +99,7 @@ def test_all_comes_from_the_file(seen: Recorder, tmp_path: Path) -> None:
     assert plan.steps == (StepName.INSTALL, StepName.REBOOT)
     assert (plan.manners.settle, plan.timeout, plan.boot_timeout) == (0, 7, 60)
     assert (plan.discover, plan.network) == (False, NetworkMode.NONE)
+    assert plan.architecture == "riscv64"
     assert seen.how == {"jobs": 2, "fail_fast": True}
     (known,) = plan.expected
     assert (known.reason, known.until, known.outcome) == (
