@@ -70,7 +70,7 @@ class Image:
     manager: Manager | None
     """None if it is one that postroj does not know."""
     systemd: int | None = None
-    """Major version of its systemd, where the catalog knows it."""
+    """Major version of its systemd, where that is known."""
     emulated: bool = False
     """Whether its programs run through qemu-user here."""
     has_lists: bool = False

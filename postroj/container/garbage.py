@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 
 from postroj import locking, paths
-from postroj.container import cgroup
+from postroj.container import cgroup, scope
 
 log = logging.getLogger(__name__)
 
@@ -20,5 +20,6 @@ def sweep(*, dry_run: bool = False) -> list[str]:
     names = sorted(cgroup.sweep(dry_run=dry_run).union(directories))
     if not dry_run:
         for name in names:
+            scope.forget(name)
             log.debug("removed what was left of guest '%s'", name)
     return names

@@ -211,6 +211,8 @@ class Guest(Running):
         if not self.kept and process.wait(self._process, STOP_TIMEOUT) is None:
             process.kill_group(self._process)
         self._process.stdout.close()
+        if self._scoped and not self.kept:
+            scope.forget(self.name)
 
     def _await_ready(self, missing: set[str], deadline: float) -> None:
         """Wait for these notifications; then it can be asked."""

@@ -7,6 +7,7 @@ the version of each.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -30,6 +31,7 @@ LIBRARY = "libsystemd-shared-"
 LIBRARIES = (*Path("/usr/lib").glob("*-linux-gnu*/systemd"), Path("/usr/lib/systemd"))
 VERSION = re.compile(r"systemd (\d+)(?: \(\d+\.(\d+))?")
 OS_RELEASE = Path("/etc/os-release")
+LARGEST = 32 << 10
 BUS = Path("/run/dbus/system_bus_socket")
 
 
@@ -60,8 +62,15 @@ def look() -> Host:
         nspawn=version(said),
         unified="" in kinds and cgroup.TRACKING not in kinds,
         bus=BUS.exists(),
-        os_release=OS_RELEASE.read_text("utf-8", "surrogateescape") if OS_RELEASE.exists() else "",
+        os_release=_os_release(),
     )
+
+
+def _os_release() -> str:
+    """Return what a script can write: of its size no distribution has one."""
+    with suppress(OSError):
+        return OS_RELEASE.read_text("utf-8", "surrogateescape")[:LARGEST].replace("\0", "")
+    return ""
 
 
 def installed(folders: Iterable[Path]) -> str:

@@ -108,7 +108,7 @@ def launch_script(
     run_dir: Path,
     cgroups: Sequence[Path],
     pasta: Sequence[str],
-    os_release: str = "",
+    os_release: str,
 ) -> str:
     """The script that sets a guest up in its namespaces, starts nspawn, and lives while we do.
 
@@ -187,7 +187,7 @@ def _mount_steps(spec: GuestSpec, mnt: Path, lowers: Sequence[str], os_release: 
         "[ -d /run/systemd/nspawn ] || mkdir -p /run/systemd/nspawn",
         _mount(MOUNT_OVERLAY, "tmpfs", "mode=0755", "tmpfs", "/run/systemd/nspawn"),
         # the host's own would be shown, and root in the guest could write to it
-        f"printf %s {shlex.quote(os_release)} > os-release",
+        _step(MOUNT_OVERLAY, f"printf %s {shlex.quote(os_release)} > os-release"),
         _step(MOUNT_OVERLAY, "[ ! -e /etc/os-release ] || mount --bind os-release /etc/os-release"),
         *([_netns(mnt)] if spec.network_first else []),
         _wait("layers"),

@@ -14,7 +14,7 @@ MASKED = (
     "fstrim.timer",
     "getty.target",
     "ldconfig.service",
-    # a watch on folders each: nobody sees what they would show, and 10 ms for the kernel to end it
+    # nobody sees what they would show, and a guest ends later for the folders that they watch
     "systemd-ask-password-console.path",
     "systemd-ask-password-wall.path",
     "systemd-firstboot.service",

@@ -24,13 +24,28 @@ LIBRARIES = (
 FILES = rf".*/(systemd/({'|'.join(PROGRAMS)})|lib({'|'.join(LIBRARIES)})\.so[^/]*)"
 
 
+LONGEST = 2
+"""Seconds, as a file of an image may be as large as it says."""
+
+
 def argv(layers: Sequence[str]) -> list[str]:
-    """Return what reads these files of mounted layers, behind all others who want to run.
+    """Return what reads these files of mounted layers, at the lowest priority.
 
     find(1) follows no link there: where one leads to is not the image's to say.
     """
     return [
-        *("nice", "-n", "19", "find", "-P", *layers, "-regextype", "posix-extended"),
+        *(
+            "timeout",
+            str(LONGEST),
+            "nice",
+            "-n",
+            "19",
+            "find",
+            "-P",
+            *layers,
+            "-regextype",
+            "posix-extended",
+        ),
         *("-type", "d", "!", "-regex", FOLDERS, "-prune", "-o"),
         *("-type", "f", "-regex", FILES, "-exec", "cat", "{}", "+"),
     ]

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 BOOTED = Path("/run/systemd/system")
 """It is there where systemd is PID 1, sd_booted(3)."""
 MACHINED = "org.freedesktop.machine1"
+MACHINES = Path("/run/systemd/machines")
+"""Where machined has a file for each that it knows."""
 PATIENCE = 10.0
 """Seconds for machined, which may have to be started."""
 
@@ -80,7 +82,20 @@ def register(name: str, leader: int, *, again: bool = False) -> None:
     if not BUS.exists():
         return
     forget = [unregister_argv(name)] if again else []
-    for words in (*forget, register_argv(name, leader)):
+    _tell(name, *forget, register_argv(name, leader))
+
+
+def forget(name: str) -> None:
+    """Have machined forget a guest that has ended, if it has not noticed.
+
+    That of systemd 262 was seen to miss the end of one whose control group went with it.
+    """
+    if (MACHINES / name).exists():
+        _tell(name, unregister_argv(name))
+
+
+def _tell(name: str, *commands: list[str]) -> None:
+    for words in commands:
         try:
             process.run(words, timeout=2 * PATIENCE)
         except CommandError as error:

@@ -86,7 +86,9 @@ def pull(entry: Entry, request: Request | None = None) -> Pulled:
 
 def _cached(entry: Entry, request: Request) -> Record | None:
     record = None if request.force else store.find(entry.name, request.architecture)
-    return record if record and lockfile.allows(record) else None
+    locked = request.locked
+    met = record and (locked is None or locked.is_met_by(record.artifact, record.sha256))
+    return record if met else None
 
 
 def _make(entry: Entry, sources: Sequence[Source], directory: Path, request: Request) -> Record:

@@ -84,7 +84,8 @@ class Record(Provenance):
     layers: tuple[Layer, ...] = ()
     """Stacked on it."""
     systemd: int | None = None
-    """Major version, where the catalog knew it: it takes too long to read for each guest."""
+    """Its major version as the catalog had it, which takes too long to read for each guest; None
+    where nobody knows."""
     created: str
     """UTC, ISO 8601."""
     postroj: str
@@ -146,6 +147,8 @@ class Record(Provenance):
                 for layer in known.get("layers", ())
             )
             known["sha256"] = checked_digest(known["sha256"])
+            systemd = known.get("systemd")
+            known["systemd"] = None if systemd is None else int(systemd)
         except KeyError as error:
             message = f"it has no key {error}"
             raise ValueError(message) from None

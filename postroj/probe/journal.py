@@ -12,19 +12,24 @@ if TYPE_CHECKING:
     from postroj.container.guest import Guest
 
 LINES = 20
-FIELDS = ("_SYSTEMD_UNIT", "UNIT", "OBJECT_SYSTEMD_UNIT", "COREDUMP_UNIT")
-"""Where an entry names the unit that wrote it, or that it is about: systemd.journal-fields(7)."""
+MATCHES = (
+    ("_SYSTEMD_UNIT={}",),
+    ("UNIT={}",),
+    ("_UID=0", "OBJECT_SYSTEMD_UNIT={}"),
+    ("_UID=0", "COREDUMP_UNIT={}"),
+)
+"""Which entries a unit has written, or are about it: systemd.journal-fields(7)."""
 
 
 def about(names: Sequence[str]) -> list[str]:
     """Return what journalctl(1) takes for all that concerns units.
 
-    `--unit` leaves out what a process said just before it ended: of one that has gone journald
-    cannot tell the unit any more, and what it says itself, as why it could not become a daemon,
-    counts there for PID 1 alone. https://github.com/systemd/systemd/issues/2913
+    `--unit` believes none but PID 1 which unit an entry is about. But why it could not start a
+    program is said by a child of it, and when that has ended journald cannot tell whose it was.
+    So whoever says so is believed here: https://github.com/systemd/systemd/issues/2913
     """
-    matches = [f"{field}={name}" for name in names for field in FIELDS]
-    return [part for match in matches for part in ("+", match)][1:]
+    groups = ([match.format(name) for match in group] for name in names for group in MATCHES)
+    return [part for group in groups for part in ("+", *group)][1:]
 
 
 def last(guest: Guest, name: str) -> str:

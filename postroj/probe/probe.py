@@ -325,8 +325,7 @@ class _Walk:
         left = residue.Residue(self._guest, self._image.manager, self._inventory, self._own)
         names = self._journey.names
         if step is StepName.PURGE:
-            kept = self._manager.kept
-            yield checks.timed(residue.FILES, partial(left.ask_files, names, kept))
+            yield checks.timed(residue.FILES, partial(left.ask_files, names, self._manager.kept))
             yield checks.timed(residue.USERS, left.ask_users)
             if self._image.manager is Manager.APT:
                 yield checks.timed(residue.DIVERSIONS, partial(left.ask_diversions, names))

@@ -92,6 +92,11 @@ class Host:
             try:
                 assert eventually(lambda: future.done() or self.guests(), seconds=30)
                 (name,) = self.guests()
+                sleeps = ("sh", "-c", "grep -qsx sleep /proc/[0-9]*/comm")
+                assert eventually(
+                    lambda: self.outer.postroj("exec", name, "--", *sleeps, ok=EVERY).status == 0,
+                    seconds=30,
+                )
                 yield name, future
             finally:
                 for name in self.guests():

@@ -101,7 +101,7 @@ def test_at_most_twenty_lines_of_it(guest: Guest) -> None:
 
 
 def test_what_was_said_of_a_unit_from_outside_it_is_among_them(guest: Guest) -> None:
-    """As it is of a process that had ended before journald asked for its unit."""
+    """As systemd's own children do that have ended before journald asks for their unit."""
     script = (
         'printf "MESSAGE=last words\\nUNIT=gone.service\\n" | logger --journald\n'
         "systemd-run --quiet --wait --unit=gone true\n"

@@ -65,7 +65,7 @@ def test_the_script_of_a_booted_guest_with_a_private_network() -> None:
         "layers=$!",
         "[ -d /run/systemd/nspawn ] || mkdir -p /run/systemd/nspawn",
         "mount -t tmpfs -o mode=0755 tmpfs /run/systemd/nspawn || exit 62",
-        "printf %s ID=host > os-release",
+        "printf %s ID=host > os-release || exit 62",
         "[ ! -e /etc/os-release ] || mount --bind os-release /etc/os-release || exit 62",
         f"{{ : > {RUN_DIR}/mnt/netns && unshare --net={RUN_DIR}/mnt/netns true; }} || exit 63",
         "wait $layers || exit $?",

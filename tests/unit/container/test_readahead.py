@@ -64,6 +64,16 @@ def test_no_link_leads_out_of_a_layer(link: str, tmp_path: Path) -> None:
     assert read(tmp_path, "lower0") == []
 
 
+def test_no_file_is_read_for_ever(tmp_path: Path) -> None:
+    """A squashfs of 4 KiB can hold one of terabytes."""
+    fill(tmp_path / "lower0", "usr/lib/systemd/systemd")
+    with (tmp_path / "lower0/usr/lib/systemd/systemd").open("r+b") as file:
+        file.truncate(1 << 43)
+    argv = readahead.argv(["lower0"])
+    done = subprocess.run(argv, cwd=tmp_path, stdout=subprocess.DEVNULL, timeout=20, check=False)
+    assert done.returncode == 124
+
+
 def test_only_files_are_read(tmp_path: Path) -> None:
     """A pipe has no end, and a folder is none."""
     folder = tmp_path / "lower0/usr/lib/systemd"

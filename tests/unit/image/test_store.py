@@ -5,6 +5,7 @@ import json
 import os
 import stat
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -71,6 +72,17 @@ def test_an_image_comes_into_being(cache: Path) -> None:
     image = store.require(NAME, ARCH).as_image()
     assert (image.name, image.architecture, image.layers) == (NAME, ARCH, (record.path,))
     assert (image.manager, image.systemd) == (Manager.APT, 252)
+
+
+def test_a_record_that_says_nothing_of_systemd(cache: Path) -> None:
+    record = put()
+    path = cache / "images/some-image-x86_64.json"
+    data = json.loads(path.read_text())
+    del data["systemd"]
+    path.write_text(json.dumps(data))
+    assert store.find(NAME, ARCH) == replace(record, systemd=None)
+    path.write_text(json.dumps(data | {"systemd": "of old"}))
+    assert store.find(NAME, ARCH) is None
 
 
 def test_nothing_is_cached_in_the_beginning(cache: Path) -> None:
