@@ -146,9 +146,16 @@ def _make(folder: Path) -> int:
         except FileNotFoundError:
             continue
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if folder.exists():
+        if _is_open(folder, descriptor):
             return descriptor
         os.close(descriptor)
+
+
+def _is_open(folder: Path, descriptor: int) -> bool:
+    """Whether a descriptor is that of the group which has this path now."""
+    with suppress(FileNotFoundError):
+        return os.path.samestat(folder.stat(), os.fstat(descriptor))
+    return False
 
 
 def _limit(folder: Path, limits: Limits) -> set[str]:
@@ -247,7 +254,8 @@ def _left_over(folder: Path) -> Iterator[bool]:
         yield False
         return
     try:
-        yield try_lock(descriptor, fcntl.LOCK_EX)
+        # another may have removed it before the lock was ours, and its maker have made it anew
+        yield try_lock(descriptor, fcntl.LOCK_EX) and _is_open(folder, descriptor)
     finally:
         os.close(descriptor)
 

@@ -9,6 +9,7 @@ import pytest
 from postroj.container import cgroup
 from postroj.container.limits import Asked, share
 from postroj.errors import HostError
+from postroj.locking import try_lock
 
 PURE_V2 = """\
 proc /proc proc rw,nosuid,nodev,noexec,relatime 0 0
@@ -124,6 +125,23 @@ def test_sweep_removes_the_groups_whose_lock_is_free(roots: list[Path]) -> None:
     assert names(roots) == {"postroj-other", "postroj-0a11fe00"}
     alive.remove()
     assert cgroup.sweep() == set()
+
+
+def test_a_group_that_was_made_anew_is_left_alone(
+    roots: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another sweep may remove the one that was found, before its lock is had."""
+    group = roots[0] / DEAD
+    group.mkdir()
+
+    def late(descriptor: int, how: int) -> bool:
+        group.rmdir()
+        group.mkdir()
+        return try_lock(descriptor, how)
+
+    monkeypatch.setattr(cgroup, "try_lock", late)
+    assert cgroup.sweep() == set()
+    assert group.exists()
 
 
 def test_a_group_that_is_not_empty_is_left_alone(
