@@ -31,7 +31,7 @@ def obtain(name: str, machine: str = "") -> Record:
     machine = machine or os.uname().machine
     emulation.require(machine)
     name, record = _look(name, machine)
-    if record and lockfile.allows(record):
+    if record and lockfile.is_wanted(record, lockfile.find(name, machine)):
         return record
     from postroj.image import catalog, pull
 
@@ -54,7 +54,7 @@ def at_hand(name: str, machine: str = "") -> Record:
     machine = machine or os.uname().machine
     emulation.require(machine)
     name, record = _look(name, machine)
-    if record and lockfile.allows(record):
+    if record and lockfile.is_wanted(record, lockfile.find(name, machine)):
         return record
     why = "is not as the lock file has it" if record else "is not cached"
     message = f"the image '{name}' {why}, and `--offline` fetches none"

@@ -104,12 +104,8 @@ def find(name: str, architecture: str) -> Locked | None:
     return None
 
 
-def allows(record: Record) -> bool:
-    """Whether a stored image is the one of the lock file, if that names it.
-
-    :raises UsageError: if the file cannot be read, or is not to be trusted.
-    """
-    locked = find(record.name, record.architecture)
+def is_wanted(record: Record, locked: Locked | None) -> bool:
+    """Whether a stored image is the one that is locked, if any is."""
     return locked is None or locked.is_met_by(record.artifact, record.sha256)
 
 

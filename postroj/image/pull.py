@@ -86,9 +86,7 @@ def pull(entry: Entry, request: Request | None = None) -> Pulled:
 
 def _cached(entry: Entry, request: Request) -> Record | None:
     record = None if request.force else store.find(entry.name, request.architecture)
-    locked = request.locked
-    met = record and (locked is None or locked.is_met_by(record.artifact, record.sha256))
-    return record if met else None
+    return record if record and lockfile.is_wanted(record, request.locked) else None
 
 
 def _make(entry: Entry, sources: Sequence[Source], directory: Path, request: Request) -> Record:

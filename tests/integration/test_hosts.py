@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from postroj.container import scope
 from tests.support import debs, outer
 from tests.support.cli import DEFAULT_IMAGE, eventually
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from tests.support.outer import Outer
 
 EVERY = range(256)
+STALE = "postroj-0000dead"
 KILL = """
 for file in /proc/[0-9]*/cmdline; do
     pid=$(basename "$(dirname "$file")")
@@ -182,6 +184,22 @@ def test_bounds_that_this_host_has_and_has_not(host: Host) -> None:
         script = "mknod /dev/it c 10 1; : < /dev/it"
         done = host.postroj("run", "--", "sh", "-c", script, ok=EVERY)
         assert "not permitted" in done.output
+
+
+def test_machined_forgets_what_it_missed_the_end_of(host: Host) -> None:
+    """Whatever its reason: here what it was told of is no guest, and lives on."""
+    if not host.kind.registers:
+        return
+    host.run("systemd-run", "--quiet", "--unit=stale", "sleep", "1000")
+    try:
+        leader = host.run("systemctl", "show", "--value", "--property=MainPID", "stale")
+        host.run(*scope.register_argv(STALE, int(leader)))
+        host.run("mkdir", f"/run/postroj/{STALE}")
+        assert host.machines() == [STALE]
+        host.postroj("run", "--no-boot", "--", "true")
+        assert host.machines() == []
+    finally:
+        host.run("systemctl", "stop", "stale")
 
 
 def test_nothing_is_left_of_a_postroj_that_was_killed(host: Host) -> None:
