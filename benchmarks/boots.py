@@ -23,10 +23,13 @@ from typing import TYPE_CHECKING
 
 from pairs import POSTROJ, Pair, main, measure, run
 
-from postroj.container import masks, network
+from postroj.container.boot import masks
+from postroj.container.boot.nspawn import GuestSpec
 from postroj.container.guest import Guest
-from postroj.container.nspawn import GuestSpec
-from postroj.image import catalog, pull, store
+from postroj.container.network import pasta
+from postroj.image import pull
+from postroj.image.catalog import catalog
+from postroj.image.store import store
 from postroj.prepare import obtain
 
 if TYPE_CHECKING:
@@ -59,7 +62,7 @@ def bare(image: Path, *, private: bool) -> subprocess.Popen[str]:
     """Start the bare script; it says when its guest is ready, and ends it then."""
     env = {**os.environ, "KERNEL_COMMAND_LINE": " ".join(masks.KERNEL_COMMAND_LINE)}
     if private:
-        env["PASTA"] = " ".join(network.pasta_argv(""))
+        env["PASTA"] = " ".join(pasta.pasta_argv(""))
     argv = [*UNSHARE, "sh", str(HERE / "bare.sh"), str(image), "/mnt"]  # each has its own mounts
     return subprocess.Popen(
         argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env=env

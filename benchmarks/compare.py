@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING
 import material
 from pairs import POSTROJ, Measured, Pair, main, measure, run
 
-from postroj.container import masks
-from postroj.image import catalog, mirror, pack, pull, store
-from postroj.image.entry import Bootstrap
+from postroj.container.boot import masks
+from postroj.image import pull
+from postroj.image.catalog import catalog
+from postroj.image.catalog.entry import Bootstrap
 from postroj.image.pull import Request
-from postroj.image.sources import bootstrap
+from postroj.image.sources import bootstrap, mirror
 from postroj.image.sources.mmdebstrap import Plan
+from postroj.image.store import store
+from postroj.image.unpack import pack
 from tests.support import debs
 from tests.support.nginx import Nginx
 from tests.support.streams import Tree

@@ -3,7 +3,7 @@
 import sys
 
 from postroj.image import pull
-from postroj.image.entry import Simplestreams
+from postroj.image.catalog.entry import Simplestreams
 from tests.support.images import entry
 from tests.support.streams import PRODUCT
 

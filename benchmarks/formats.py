@@ -18,9 +18,11 @@ from pathlib import Path
 
 from pairs import run
 
+from postroj.container.boot.nspawn import GuestSpec
 from postroj.container.guest import Guest
-from postroj.container.nspawn import GuestSpec
-from postroj.image import catalog, pull, store
+from postroj.image import pull
+from postroj.image.catalog import catalog
+from postroj.image.store import store
 from postroj.prepare import obtain
 
 IMAGE = "debian-bookworm"

@@ -9,7 +9,9 @@ import tarfile
 from io import BytesIO
 from pathlib import Path
 
-from postroj.image import catalog, pull, store
+from postroj.image import pull
+from postroj.image.catalog import catalog
+from postroj.image.store import store
 
 IMAGE = "debian-bookworm"
 POSTROJ = str(Path(sys.executable).with_name("postroj"))

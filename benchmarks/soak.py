@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 
 from pairs import POSTROJ
 
+from postroj.container.boot.nspawn import GuestSpec
 from postroj.container.guest import Guest
-from postroj.container.nspawn import GuestSpec
 from postroj.errors import PostrojError
 from postroj.prepare import obtain
 from tests.support.cli import eventually, host_state

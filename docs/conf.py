@@ -20,10 +20,10 @@ from sphinx.util.docutils import SphinxDirective
 
 from postroj import __version__
 from postroj.cli import cli
-from postroj.container.masks import MASKED
+from postroj.container.boot.masks import MASKED
 from postroj.doctor.requirements import REQUIREMENTS
-from postroj.image import catalog
-from postroj.image.keyring import KEYS
+from postroj.image.catalog import catalog
+from postroj.image.trust.keyring import KEYS
 from postroj.project.keys import EXPECT, EXPECT_KEYS
 from postroj.project.keys import KEYS as KEYS_OF_PROJECT
 from postroj.report import github, junit, tap

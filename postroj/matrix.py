@@ -20,12 +20,13 @@ from postroj.capacity import jobs_here
 from postroj.container import lifeline, roster
 from postroj.errors import PackageError, PostrojError
 from postroj.handover import Handover
-from postroj.image import choice
+from postroj.image import selection
 from postroj.model import Manager
 from postroj.prepare import at_hand, obtain
-from postroj.probe import expectations, package
-from postroj.probe.checks import unasked
-from postroj.probe.formats import INSTALLERS
+from postroj.probe.ask.checks import unasked
+from postroj.probe.excuse import expectations
+from postroj.probe.package import package_file
+from postroj.probe.package.formats import INSTALLERS
 from postroj.probe.probe import probe
 from postroj.verdict import Outcome, ProbeResult, Report, StepName, StepResult
 from postroj.warm import warmed
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from postroj.container.guest import Guest
     from postroj.model import Image
     from postroj.probe.audience import Audience
-    from postroj.probe.package import PackageFile
+    from postroj.probe.package.package_file import PackageFile
     from postroj.probe.plan import Plan
 
 LOOK_AGAIN = 0.02
@@ -82,11 +83,11 @@ def probe_all(
     :raises DownloadError: if a package cannot be had, or is not what was pinned.
     """
     if plan.offline:
-        package.refuse_urls([*packages, *plan.upgrade_from])
-    with package.downloads("download") as claim:
-        found = package.fetch(packages, digests, claim.path)
+        package_file.refuse_urls([*packages, *plan.upgrade_from])
+    with package_file.downloads("download") as claim:
+        found = package_file.fetch(packages, digests, claim.path)
         if plan.upgrade_from:
-            plan = replace(plan, older=package.fetch_older(plan.upgrade_from, claim.path))
+            plan = replace(plan, older=package_file.fetch_older(plan.upgrade_from, claim.path))
         if plan.keep:  # who fetched the packages deletes them, but not under a guest
             plan = replace(plan, holds=(claim.descriptor,))
         plan = plan.pinned(found)
@@ -94,10 +95,10 @@ def probe_all(
         files: list[PackageFile] = []
         refusal: PackageError | None = None
         try:
-            files = [package.recognise(path) for path in found]
+            files = [package_file.recognise(path) for path in found]
         except PackageError as error:
             refusal = error
-        names = choice.choose(images, managers(files), plan.architecture)
+        names = selection.choose(images, managers(files), plan.architecture)
         jobs = min(len(names), jobs or jobs_here())
         label = " ".join(path.name for path in found)
         empty = [
@@ -244,7 +245,7 @@ class _Run:
         audience = cast("Audience", _UntilOver(self, place))
         try:
             with ExitStack() as stack:
-                warm = warmed(image, package.fitting(files, image.manager), self.plan, stack)
+                warm = warmed(image, package_file.fitting(files, image.manager), self.plan, stack)
                 return probe(warm, files, self.plan, audience)
         except PostrojError as error:
             result = replace(self.results[place], reason=error.reason, hint=error.hint)

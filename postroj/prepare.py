@@ -23,15 +23,16 @@ from postroj.errors import (
     ImageError,
     UsageError,
 )
-from postroj.image import cached, store
+from postroj.image import obtain as cached
+from postroj.image.store import store
 from postroj.model import Manager, NetworkMode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from postroj.image.entry import Entry
-    from postroj.image.look import Look
-    from postroj.image.record import Record
+    from postroj.image.catalog.entry import Entry
+    from postroj.image.inspect import Look
+    from postroj.image.store.record import Record
     from postroj.model import Image
 
 PATIENCE = 900.0
@@ -143,10 +144,10 @@ def prepared(record: Record) -> Record:
 def _prepare(record: Record, directory: Path) -> Record:
     # once for an image, and `obtain` is on the way of every guest
     from postroj.container import layer
+    from postroj.container.boot.nspawn import GuestSpec
     from postroj.container.guest import Guest
-    from postroj.container.nspawn import GuestSpec
-    from postroj.image import pack
-    from postroj.image.look import look
+    from postroj.image.inspect import look
+    from postroj.image.unpack import pack
 
     seen = look(record.path)
     known = _known(record.name)
@@ -204,7 +205,7 @@ def _lacking(record: Record, seen: Look, known: Entry | None) -> tuple[str, ...]
 
 def _known(name: str) -> Entry | None:
     """Return what the catalog says of an image; None of one that the user has brought."""
-    from postroj.image import catalog
+    from postroj.image.catalog import catalog
 
     with suppress(UsageError):
         return catalog.find(name)

@@ -6,17 +6,17 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from postroj.container.boot.nspawn import GuestSpec
 from postroj.container.guest import Guest
-from postroj.container.nspawn import GuestSpec
 from postroj.errors import PostrojError
 from postroj.model import NetworkMode
 from postroj.prepare import obtain
-from postroj.probe import package
-from postroj.probe.checks import Manners
+from postroj.probe.ask.checks import Manners
+from postroj.probe.ask.ports import Expectation
+from postroj.probe.ask.question import Question
+from postroj.probe.package import package_file
 from postroj.probe.plan import Plan
-from postroj.probe.ports import Expectation
 from postroj.probe.probe import probe
-from postroj.probe.question import Question
 from postroj.verdict import CheckKind, Outcome, worst
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def prove(names: list[str]) -> Iterator[Proof]:
 
 
 def _prove_guest(image: Image) -> Iterator[Proof]:
-    with package.downloads("selftest") as claim:
+    with package_file.downloads("selftest") as claim:
         deb = claim.path / f"{NAME}_1.0_all.deb"
         yield from _prove_boot(image, deb)
         yield from _prove_probe(image, deb)
@@ -152,7 +152,7 @@ def _prove_boot(image: Image, deb: Path) -> Iterator[Proof]:
 
 
 def _prove_probe(image: Image, deb: Path) -> Iterator[Proof]:
-    result = probe(image, [package.recognise(deb)], PLAN, _Deaf())
+    result = probe(image, [package_file.recognise(deb)], PLAN, _Deaf())
     if result.reason:
         yield _of(image, "probe", result.reason, result.timings["total"], Outcome.ERROR)
     for step in result.steps:

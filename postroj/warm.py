@@ -16,16 +16,16 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from postroj import process
+from postroj.container.boot.nspawn import GuestSpec
 from postroj.container.guest import Guest
-from postroj.container.nspawn import GuestSpec
 from postroj.errors import CommandError, CommandTimeout, GuestError, ImageError, PostrojError
-from postroj.image import layers
-from postroj.image.layers import Kind
+from postroj.image.store import warm_layers
+from postroj.image.store.warm_layers import Kind
 from postroj.model import NetworkMode
 from postroj.probe import operations
 from postroj.probe.managers import manager_of
 from postroj.probe.managers.base import Blame
-from postroj.probe.package import binds, sha256, unfit
+from postroj.probe.package.package_file import binds, sha256, unfit
 from postroj.probe.steps import BROUGHT
 from postroj.verdict import Outcome
 
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from postroj.image.layers import Kept, Recipe
+    from postroj.image.store.warm_layers import Kept, Recipe
     from postroj.model import Image
     from postroj.probe.managers.base import PackageManager
-    from postroj.probe.package import PackageFile
+    from postroj.probe.package.package_file import PackageFile
     from postroj.probe.plan import Plan
 
 MAX_AGE = 24 * 3600.0
@@ -126,13 +126,13 @@ class _Larder:
 
     def set_up(self, image: Image) -> Image:
         """Return an image in which the commands of the set-up have been run."""
-        recipe = layers.recipe(Kind.SETUP, image, *self._plan.setup)
+        recipe = warm_layers.recipe(Kind.SETUP, image, *self._plan.setup)
         make = partial(self._run_setup, image)
         return _stack_on(image, self._keep(image, recipe, self._is_new, make))
 
     def with_lists(self, image: Image) -> Image:
         """Return an image with package lists that are not too old."""
-        recipe = layers.recipe(Kind.LISTS, image, str(image.manager))
+        recipe = warm_layers.recipe(Kind.LISTS, image, str(image.manager))
         make = partial(self._fetch_lists, image)
         kept = self._keep(image, recipe, self._is_young, make)
         return replace(_stack_on(image, kept), has_lists=True)
@@ -142,7 +142,7 @@ class _Larder:
         batches = [_Batch(tuple(self._packages), self._plan.from_repository)]
         batches += [_Batch(self._plan.older)] if self._plan.older else []
         wanted = {batch.digest for batch in batches}
-        recipe = layers.recipe(Kind.DEPENDENCIES, image, str(image.manager))
+        recipe = warm_layers.recipe(Kind.DEPENDENCIES, image, str(image.manager))
 
         def will_do(kept: Kept) -> bool:
             return self._is_new(kept) and wanted <= set(kept.complete)
@@ -170,26 +170,26 @@ class _Larder:
         """
 
         def look() -> Kept | None:
-            kept = layers.find(recipe)
-            return kept if kept and will_do(kept) and layers.use(self._stack, kept) else None
+            kept = warm_layers.find(recipe)
+            return kept if kept and will_do(kept) and warm_layers.use(self._stack, kept) else None
 
         if kept := look():
             return kept
         if self._plan.offline and recipe.kind is not Kind.DEPENDENCIES:
             raise _missing(image, recipe.kind)
-        with layers.making(image) as directory:
+        with warm_layers.making(image) as directory:
             if kept := look():  # somebody else may have made it while we waited
                 return kept
             log.info("%s: %s ...", image.name, TITLES[recipe.kind])
             kept = make(recipe, directory)
-        layers.collect()  # what it replaces, and what rested on that
+        warm_layers.collect()  # what it replaces, and what rested on that
         return kept
 
     def _run_setup(self, image: Image, recipe: Recipe, directory: Path) -> Kept:
         with self._guest(image) as guest:
             for command in self._plan.setup:
                 _run(guest, image, command, self._plan.timeout)
-            return layers.add(self._stack, recipe, _pack(guest, directory))
+            return warm_layers.add(self._stack, recipe, _pack(guest, directory))
 
     def _fetch_lists(self, image: Image, recipe: Recipe, directory: Path) -> Kept:
         manager = manager_of(image.manager)
@@ -197,7 +197,7 @@ class _Larder:
             argv = manager.refresh()
             if blame := operations.perform(guest, manager, argv, [], self._plan.timeout):
                 raise _Unfetched(blame.sentence)
-            return layers.add(self._stack, recipe, _pack(guest, directory))
+            return warm_layers.add(self._stack, recipe, _pack(guest, directory))
 
     def _fetch_dependencies(
         self, image: Image, batches: Sequence[_Batch], recipe: Recipe, directory: Path
@@ -218,21 +218,21 @@ class _Larder:
             complete = tuple(batch.digest for batch in batches)
             if old is None:
                 file = _pack(guest, directory, folders)
-                return layers.add(self._stack, recipe, file, complete)
+                return warm_layers.add(self._stack, recipe, file, complete)
             others = (digest for digest in old.complete if digest not in complete)
             complete = (*others, *complete)[-MOST_COMPLETE:]
             if _list(guest, folders) == before:
-                layers.use(self._stack, old)
-                return layers.amend(old, complete, directory)
+                warm_layers.use(self._stack, old)
+                return warm_layers.amend(old, complete, directory)
             guest.run(["sh", "-c", TOUCH, "sh", *folders], timeout=self._plan.timeout)
             file = _pack(guest, directory, folders)
-            return layers.add(self._stack, recipe, file, complete)
+            return warm_layers.add(self._stack, recipe, file, complete)
 
     def _to_add_to(self, recipe: Recipe, stack: ExitStack) -> Kept | None:
         """Return the layer of dependencies that there is, in use, unless it is to be replaced."""
-        kept = layers.find(recipe)
+        kept = warm_layers.find(recipe)
         fits = kept and self._is_new(kept) and kept.size < MOST_BYTES
-        return kept if kept and fits and layers.use(stack, kept) else None
+        return kept if kept and fits and warm_layers.use(stack, kept) else None
 
     def _fetch(self, guest: Guest, manager: PackageManager, batch: _Batch) -> Blame | None:
         """Fetch what one batch takes; whom to blame if that fails."""
@@ -310,7 +310,7 @@ def _list(guest: Guest, folders: Sequence[str]) -> str:
 def _pack(guest: Guest, directory: Path, only: Sequence[str] | None = None) -> Path:
     """Make a layer of what a guest has written, perhaps in some folders only; it is over."""
     from postroj.container import layer
-    from postroj.image import pack
+    from postroj.image.unpack import pack
 
     file = directory / "layer.squashfs"
     pack.squash_output(layer.tar_argv(layer.settled(guest), only), file)

@@ -22,8 +22,8 @@ def bring(name: str, source: str, sha256: str | None, subtree: str, force: bool)
     disk, an http or https URL of one of these files, or docker://REFERENCE.
     """
     from postroj import prepare
-    from postroj.image.bring import Wish
-    from postroj.image.bring import bring as bring_it
+    from postroj.image.importer import Wish
+    from postroj.image.importer import bring as bring_it
     from postroj.image.pull import architecture
     from postroj.report.text import visible
 

@@ -15,7 +15,7 @@ def complete_image(
     """Complete a name of the catalog."""
     from click.shell_completion import CompletionItem
 
-    from postroj.image import catalog
+    from postroj.image.catalog import catalog
 
     return [
         CompletionItem(name, help=entry.title)
@@ -31,7 +31,7 @@ def complete_cached(
     """Complete a name of an image that is cached."""
     from click.shell_completion import CompletionItem
 
-    from postroj.image import store
+    from postroj.image.store import store
 
     names = [record.name for record in store.records()]
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]

@@ -63,18 +63,18 @@ def matrix(
     Images are taken from the catalog, whatever is cached on this host. It takes no root.
     """
     from postroj import fleet
-    from postroj.image import choice
+    from postroj.image import selection
     from postroj.image.pull import architecture as of_this_host
 
-    images = choice.elsewhere(image_names, _managers(packages), architecture or of_this_host())
+    images = selection.elsewhere(image_names, _managers(packages), architecture or of_this_host())
     click.echo(fleet.matrix(images, Language(language), shards))
 
 
 def _managers(packages: tuple[str, ...]) -> Collection[Manager]:
     """Return the package managers that install one of the packages."""
     from postroj.matrix import managers
-    from postroj.probe import package
+    from postroj.probe.package import package_file
 
     with TemporaryDirectory(prefix="postroj-matrix-") as folder:
-        paths = package.fetch(packages, (), Path(folder))
-        return managers([package.recognise(path) for path in paths])
+        paths = package_file.fetch(packages, (), Path(folder))
+        return managers([package_file.recognise(path) for path in paths])

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from postroj.cli.options import F
-    from postroj.container.execute import Command
-    from postroj.container.limits import Asked
-    from postroj.container.nspawn import Bind
+    from postroj.container.boot.nspawn import Bind
+    from postroj.container.cgroup.limits import Asked
+    from postroj.container.enter.nsenter import Command
 
 
 class PassingThrough(click.Command):
@@ -135,7 +135,7 @@ def run(argv: tuple[str, ...], boot: bool, detach: bool, **guest: Any) -> int:
 @guest_options
 def shell(**guest: Any) -> int:
     """Open an interactive shell in a fresh guest, which is gone afterwards."""
-    from postroj.container.execute import LOGIN_SHELL
+    from postroj.container.enter.nsenter import LOGIN_SHELL
 
     return _run(LOGIN_SHELL, boot=True, **guest)
 
@@ -160,9 +160,9 @@ def _run(
     read_only: bool,
     **limits: Any,
 ) -> int:
-    from postroj.container import publish
+    from postroj.container.boot.nspawn import GuestSpec
     from postroj.container.guest import Guest, require_root
-    from postroj.container.nspawn import GuestSpec
+    from postroj.container.network import publish
     from postroj.container.rundir import judge_given
     from postroj.prepare import obtain
 
@@ -217,7 +217,7 @@ def guest_proxies(text: str | None, mode: NetworkMode) -> dict[str, str]:
     """
     if text is None:
         return {}
-    from postroj.container import proxies
+    from postroj.container.network import proxies
 
     found = proxies.read(text, os.environ)
     proxies.require_reachable(found, mode)
@@ -231,7 +231,7 @@ def guest_limits(
 
     :raises UsageError: if one is none, or if the guest's users have no rights in its network.
     """
-    from postroj.container.limits import Asked, size
+    from postroj.container.cgroup.limits import Asked, size
 
     if private_users and network == NetworkMode.HOST:
         message = "`--private-users` needs a network of the guest's own, not `--network=host`"
@@ -244,7 +244,7 @@ def in_guest(argv: Sequence[str], variables: Sequence[str], chdir: str | None) -
 
     :raises UsageError: if a variable or the directory is none.
     """
-    from postroj.container.execute import Command
+    from postroj.container.enter.nsenter import Command
 
     if chdir is not None and not chdir.startswith("/"):
         message = f"`--chdir` takes an absolute path of the guest, not '{chdir}'"
@@ -270,7 +270,7 @@ def _bind(text: str, *, read_only: bool) -> Bind:
 
     :raises UsageError: if there is no such source, or a path is no absolute one.
     """
-    from postroj.container.nspawn import Bind
+    from postroj.container.boot.nspawn import Bind
 
     escaped = re.findall(r"((?:\\.|[^:\\])*)(?::|$)", text)[:-1]
     parts = [re.sub(r"\\(.)", r"\1", part) for part in escaped]

@@ -14,9 +14,9 @@ from postroj.model import SourceKind
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from postroj.image.entry import Entry
+    from postroj.image.catalog.entry import Entry
     from postroj.image.pull import Pulled, Request
-    from postroj.image.record import Record
+    from postroj.image.store.record import Record
 
 
 @click.command()
@@ -44,7 +44,7 @@ def pull(
     architecture: str | None,
 ) -> None:
     """Fetch, verify and store images."""
-    from postroj.image import catalog
+    from postroj.image.catalog import catalog
     from postroj.image.pull import Request
     from postroj.image.pull import architecture as of_this_host
 

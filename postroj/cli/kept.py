@@ -76,7 +76,7 @@ def logs(name: str, console: bool, follow: bool, lines: int | None, units: tuple
 def _show_journal(
     guest: Running, lines: int | None, units: tuple[str, ...], *, follow: bool
 ) -> None:
-    from postroj.container.execute import Command
+    from postroj.container.enter.nsenter import Command
 
     argv = ["journalctl", "--no-pager", f"--lines={'all' if lines is None else lines}"]
     argv += ["--follow"] if follow else []

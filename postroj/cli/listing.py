@@ -21,8 +21,8 @@ from postroj.model import Manager
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from postroj.image.entry import Entry
-    from postroj.image.record import Record
+    from postroj.image.catalog.entry import Entry
+    from postroj.image.store.record import Record
 
 HEADINGS = ("NAME", "VERSION", "END OF LIFE", "MANAGER", "SOURCE", "VERIFICATION", "CACHED")
 
@@ -95,7 +95,8 @@ def list_images(
 
 
 def _look(patterns: Sequence[str], architecture: str) -> list[Listed]:
-    from postroj.image import catalog, store
+    from postroj.image.catalog import catalog
+    from postroj.image.store import store
 
     records: dict[str, Record] = {}
     with suppress(HostError), store.trouble():  # looking needs no right to write
@@ -109,7 +110,7 @@ def _look(patterns: Sequence[str], architecture: str) -> list[Listed]:
 
 def _as_entry(record: Record) -> Entry:
     """Return what a catalog would say of an image that was imported."""
-    from postroj.image.entry import Entry
+    from postroj.image.catalog.entry import Entry
 
     return Entry(
         name=record.name,

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from postroj.cli.options import F
     from postroj.cli.project import Origin
     from postroj.container.guest import Guest
+    from postroj.probe.ask.question import Question
     from postroj.probe.plan import Plan
-    from postroj.probe.question import Question
     from postroj.probe.recipe import Recipe
     from postroj.report.terminal import Screen
 
@@ -183,7 +183,7 @@ def _pkgprobe(
 ) -> int:
     from postroj import matrix
     from postroj.container.guest import require_root
-    from postroj.image import choice
+    from postroj.image import selection
     from postroj.report import json
 
     stream = sys.stderr if as_json else sys.stdout
@@ -194,7 +194,7 @@ def _pkgprobe(
         plan = replace(plan, visit=_visitor(stream, jobs))
         jobs = 1
     with origin.of("image"):
-        choice.check(image_names, plan.architecture)
+        selection.check(image_names, plan.architecture)
     require_root()
     places.prepare()
     screen = _screen(stream, plan)
@@ -217,8 +217,8 @@ def _visitor(stream: TextIO, jobs: int | None) -> Callable[[Guest, str], None]:
 
     :raises UsageError: if nobody could type into it.
     """
-    from postroj.container import terminal
-    from postroj.container.execute import LOGIN_SHELL, Command
+    from postroj.container.enter import terminal
+    from postroj.container.enter.nsenter import LOGIN_SHELL, Command
     from postroj.report.text import visible
 
     if not terminal.is_interactive():
@@ -242,10 +242,10 @@ def _visitor(stream: TextIO, jobs: int | None) -> Callable[[Guest, str], None]:
 
 def _plan(given: dict[str, Any], origin: Origin) -> Plan:
     from postroj.cli.guests import guest_limits, guest_proxies
-    from postroj.probe.checks import Manners
+    from postroj.probe.ask.checks import Manners
+    from postroj.probe.ask.ports import Expectation
     from postroj.probe.course import REPOSITORY, course
     from postroj.probe.plan import Plan
-    from postroj.probe.ports import Expectation
 
     questions = tuple(_questions(given, origin))
     expects = given["expect_status"] is not None or given["expect_body"] is not None
@@ -296,8 +296,8 @@ def _plan(given: dict[str, Any], origin: Origin) -> Plan:
 
 def _questions(given: dict[str, Any], origin: Origin) -> Iterator[Question]:
     """Turn the `--check-…` options into questions, and refuse what cannot be asked."""
-    from postroj.probe import ports
-    from postroj.probe.question import Question
+    from postroj.probe.ask import ports
+    from postroj.probe.ask.question import Question
 
     for kind in CheckKind:
         for subject in given[f"{kind}s"]:
@@ -311,7 +311,7 @@ def _questions(given: dict[str, Any], origin: Origin) -> Iterator[Question]:
 
 
 def _screen(stream: Any, plan: Plan) -> Screen:
-    from postroj.probe.checks import NEW_FAILURES
+    from postroj.probe.ask.checks import NEW_FAILURES
     from postroj.report.terminal import Screen
 
     return Screen(

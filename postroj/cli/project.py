@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from postroj.cli.options import F
-    from postroj.probe.expectations import Expectations
+    from postroj.probe.excuse.expectations import Expectations
     from postroj.project.reader import Project
 
 log = logging.getLogger(__name__)

@@ -54,7 +54,7 @@ def execute(name: str, argv: tuple[str, ...], variables: tuple[str, ...], chdir:
     stdin, stdout, stderr and the exit status are the command's, as with `postroj run`.
     """
     from postroj.container import roster
-    from postroj.container.execute import LOGIN_SHELL
+    from postroj.container.enter.nsenter import LOGIN_SHELL
     from postroj.container.guest import require_root
 
     argv = argv[1:] if argv[:1] == ("--",) else argv

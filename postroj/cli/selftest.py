@@ -32,7 +32,7 @@ def selftest(names: tuple[str, ...], as_json: bool) -> int:
     and probed. Exit status 0 if all of it worked, 4 otherwise.
     """
     from postroj.container.guest import require_root
-    from postroj.image import catalog
+    from postroj.image.catalog import catalog
     from postroj.selftest import prove, verdict
 
     require_root()

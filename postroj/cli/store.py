@@ -35,8 +35,9 @@ log = logging.getLogger(__name__)
 @options.as_json
 def verify(names: tuple[str, ...], architecture: str | None, as_json: bool) -> None:
     """Compare the files of stored images with their digests; without a name of all of them."""
-    from postroj.image import store, upkeep
-    from postroj.image.record import stored
+    from postroj.image import upkeep
+    from postroj.image.store import store
+    from postroj.image.store.record import stored
 
     if names:
         images = _images(names, architecture)
@@ -89,8 +90,8 @@ def _found(finding: Finding) -> str:
 @options.architecture
 def remove(names: tuple[str, ...], architecture: str | None) -> None:
     """Delete stored images."""
-    from postroj.image import layers, store
-    from postroj.image.record import stored
+    from postroj.image.store import store, warm_layers
+    from postroj.image.store.record import stored
 
     images = _images(names, architecture)
     store.prepare()
@@ -98,7 +99,7 @@ def remove(names: tuple[str, ...], architecture: str | None) -> None:
         if image not in stored():
             store.require(*image)  # all of them, or none
     for image in images:
-        freed = store.remove(*image) + store.collect() + layers.collect()
+        freed = store.remove(*image) + store.collect() + warm_layers.collect()
         click.echo(f"{_called(*image)}: removed, {_size(freed)} freed")
 
 
@@ -146,7 +147,8 @@ def export(
     The name of the file tells the format: .tar, .tar.zst, .squashfs, .raw or .img. The file - is
     stdout, which takes a tar.
     """
-    from postroj.image import export, store
+    from postroj.image import export
+    from postroj.image.store import store
 
     ((name, architecture),) = _images([name], architecture)
     to_stdout = str(file) == "-"
@@ -162,7 +164,8 @@ def export(
 
 
 def _export_to_stdout(image: Image, format_: Format, progress: Progress) -> None:
-    from postroj.image import export, store
+    from postroj.image import export
+    from postroj.image.store import store
 
     if sys.stdout.isatty() or format_ not in (export.Format.TAR, export.Format.TAR_ZST):
         message = "stdout takes a tar, and is not to be a terminal"
@@ -189,7 +192,7 @@ def lock(names: tuple[str, ...], file: Path | None, check: bool, architecture: s
     Without a name all that are stored; with names only theirs are written, the others in the file
     stay.
     """
-    from postroj.image import lockfile, store
+    from postroj.image.store import lockfile, store
 
     file = file or paths.lock_file() or Path(paths.LOCK_NAME)
     images = _images(names, architecture)
@@ -216,7 +219,7 @@ def lock(names: tuple[str, ...], file: Path | None, check: bool, architecture: s
 
 def _check_lock(file: Path, images: Sequence[tuple[str, str]]) -> None:
     """Compare what is stored with a lock file."""
-    from postroj.image import lockfile, store
+    from postroj.image.store import lockfile, store
 
     locked = {(one.name, one.architecture): one for one in lockfile.load(file)}
     asked = images or list(locked)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 
 from postroj import locking, paths
-from postroj.container import cgroup, scope
+from postroj.container.cgroup import group, scope
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 def sweep(*, dry_run: bool = False) -> list[str]:
     """Remove what dead guests left on this host; their names. With `dry_run` none is removed."""
     directories = locking.sweep(paths.state_dir(), dry_run=dry_run)
-    names = sorted(cgroup.sweep(dry_run=dry_run).union(directories))
+    names = sorted(group.sweep(dry_run=dry_run).union(directories))
     if not dry_run:
         for name in names:
             scope.forget(name)

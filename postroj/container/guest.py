@@ -15,23 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postroj import process
-from postroj.container import (
-    cgroup,
-    devices,
-    ending,
-    execute,
-    host,
-    launch,
-    network,
-    nspawn,
-    readiness,
-    rundir,
-    scope,
-    seed,
-    unready,
-)
+from postroj.container import host, rundir
+from postroj.container.boot import launch, nspawn, readiness, seed
+from postroj.container.cgroup import devices, scope
+from postroj.container.cgroup import group as cgroup
+from postroj.container.enter import nsenter
 from postroj.container.facts import Facts, write_facts
+from postroj.container.failure import ending, unready
 from postroj.container.lifeline import hand_over, keep, let_go
+from postroj.container.network import pasta
 from postroj.container.running import Running
 from postroj.errors import CommandError, GuestError, GuestLost, HostError, PostrojError
 from postroj.model import NetworkMode
@@ -40,7 +32,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from postroj.container.nspawn import GuestSpec
+    from postroj.container.boot.nspawn import GuestSpec
 
 log = logging.getLogger(__name__)
 
@@ -100,13 +92,13 @@ class Guest(Running):
         if not self.has_ended() and hand_over(self._process.stdin):
             self.kept = self._claim.stays = self._group.stays = True
 
-    def begin(self, command: execute.Command) -> None:
+    def begin(self, command: nsenter.Command) -> None:
         """Start a command that goes on by itself; a guest in which it cannot start is not kept.
 
         :raises CommandError: if it cannot.
         """
         try:
-            argv = execute.unit_argv(command)
+            argv = nsenter.unit_argv(command)
             self.run(argv, secrets=command.secrets, timeout=self.spec.boot_timeout)
         except CommandError:
             self.kill()
@@ -119,7 +111,7 @@ class Guest(Running):
         self._facts = Facts(image=spec.image, purpose=spec.purpose, given=spec.given)
         self._claim = stack.enter_context(rundir.claim(self._facts))
         self.run_dir = self._claim.path
-        resolv_conf = network.guest_resolv_conf(self.spec.network)
+        resolv_conf = pasta.guest_resolv_conf(self.spec.network)
         seed.write_seed(self.run_dir, self.name, resolv_conf, emulated=self.spec.emulated)
         self._scoped = scope.is_usable()
         try:
@@ -130,7 +122,7 @@ class Guest(Running):
             raise HostError(launch.CGROUP.failure, evidence=str(error)) from None
         stack.callback(self._group.remove)
         self._listener = stack.enter_context(readiness.Listener(self.run_dir / "notify"))
-        self._pasta = network.pasta_argv(resolv_conf, self.spec.published, self._shown())
+        self._pasta = pasta.pasta_argv(resolv_conf, self.spec.published, self._shown())
         self._launch(stack)
         told = {"READY", *([launch.NETWORK_UP] if self.spec.network_first else [])}
         self._await_ready(told, deadline)
@@ -142,7 +134,7 @@ class Guest(Running):
         """Which ports of the host's loopback it has, too."""
         if not self.spec.proxies:
             return ()
-        from postroj.container import proxies
+        from postroj.container.network import proxies
 
         return proxies.ports_of_loopback(self.spec.proxies)
 
@@ -153,9 +145,9 @@ class Guest(Running):
         """
         deadline = time.monotonic() + self.spec.boot_timeout
         self._listener.open()
-        argv = self._enter_argv(execute.Command(argv=nspawn.REBOOT))
+        argv = self._enter_argv(nsenter.Command(argv=nspawn.REBOOT))
         # who asks for the end may not live to hear the answer
-        env, patience = execute.ENVIRONMENT, self.spec.boot_timeout
+        env, patience = nsenter.ENVIRONMENT, self.spec.boot_timeout
         process.run(argv, ok=range(256), timeout=patience, env=env)
         try:
             self._await_ready({"READY", LEADER}, deadline)
@@ -196,8 +188,8 @@ class Guest(Running):
         namespaces = f"/proc/{self._process.pid}/ns"
         enter = ["nsenter", f"--mount={namespaces}/mnt", f"--pid={namespaces}/pid_for_children"]
         words = [str(self.run_dir / "mnt" / "netns"), str(inner_pid)]
-        argv = [*enter, "--", "sh", "-euc", network.OWN_NETWORK, "sh", *words]
-        argv += [*self._pasta, *network.ATTENDED]
+        argv = [*enter, "--", "sh", "-euc", pasta.OWN_NETWORK, "sh", *words]
+        argv += [*self._pasta, *pasta.ATTENDED]
         try:
             process.run(argv, timeout=self.spec.boot_timeout)
         except CommandError as error:

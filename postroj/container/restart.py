@@ -8,12 +8,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from postroj import locking
-from postroj.container import nspawn, readiness, roster, scope
+from postroj.container import roster
+from postroj.container.boot import nspawn, readiness
+from postroj.container.cgroup import scope
 from postroj.container.guest import LEADER
 from postroj.errors import GuestError, PostrojError
 
 if TYPE_CHECKING:
-    from postroj.container.readiness import Listener, Notification
+    from postroj.container.boot.readiness import Listener, Notification
     from postroj.container.running import Running
 
 AT_ONCE = ("systemctl", "reboot", "--force", "--force")

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postroj import locking, paths
-from postroj.container import cgroup, garbage, readiness, rundir
+from postroj.container import garbage, rundir
+from postroj.container.boot import readiness
+from postroj.container.cgroup import group as cgroup
 from postroj.container.facts import Facts, read_facts
 from postroj.container.running import Running
 from postroj.errors import GuestError, UsageError

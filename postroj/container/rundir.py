@@ -8,7 +8,8 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from postroj import locking, paths
-from postroj.container import cgroup, garbage
+from postroj.container import garbage
+from postroj.container.cgroup import group
 from postroj.container.facts import read_facts, write_facts
 from postroj.errors import HostError, UsageError
 from postroj.locking import Claim
@@ -33,7 +34,7 @@ def judge_given(given: str) -> None:
 
     :raises UsageError: always then.
     """
-    if not GIVEN.fullmatch(given) or cgroup.NAME.fullmatch(given):
+    if not GIVEN.fullmatch(given) or group.NAME.fullmatch(given):
         message = f"'{given}' cannot be the name of a guest"
         hint = "small letters, digits and dashes can, 63 at most, and no dash comes first"
         raise UsageError(message, hint=hint)
@@ -68,7 +69,7 @@ def claim(facts: Facts) -> Claim:
 
 def by_given(state_dir: Path) -> dict[str, str]:
     """Names of the guests that live, by those that users chose for them."""
-    names = [name for name in locking.held(state_dir) if cgroup.NAME.fullmatch(name)]
+    names = [name for name in locking.held(state_dir) if group.NAME.fullmatch(name)]
     told = {name: read_facts(state_dir / name) for name in names}
     return {facts.given: name for name, facts in told.items() if facts and facts.given}
 

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postroj import process
-from postroj.container import cgroup, execute, terminal
+from postroj.container.cgroup import group
+from postroj.container.enter import nsenter, terminal
 from postroj.errors import CommandError, GuestError
 from postroj.streams import STDERR, STDIN, STDOUT, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from postroj.container.execute import Command
+    from postroj.container.enter.nsenter import Command
 
 PF_EXITING = 0x4
 """Flag of a process that the kernel is about to end, its include/linux/sched.h."""
@@ -56,10 +57,10 @@ class Running:
 
     def learn(self) -> None:
         """Read what commands in the guest need to know of its leader."""
-        self._bounds = execute.bounding_set(self._proc("status"))
+        self._bounds = nsenter.bounding_set(self._proc("status"))
         users = (Path(f"/proc/{pid}/ns/user").stat().st_ino for pid in (self.leader, "self"))
         self.private_users = len({*users}) > 1
-        self._groups = cgroup.members(self._proc("cgroup"), self.name)
+        self._groups = group.members(self._proc("cgroup"), self.name)
 
     def system_state(self) -> str:
         """State of its manager, as `systemctl is-system-running` has it, systemctl(1)."""
@@ -97,14 +98,14 @@ class Running:
         :raises GuestError: if the guest ended meanwhile; `GuestLost` if that is known to be the
             work of what went on in it.
         """
-        command = execute.Command(argv=tuple(argv), env=env or {}, secrets=secrets or {})
+        command = nsenter.Command(argv=tuple(argv), env=env or {}, secrets=secrets or {})
         try:
             done = process.run(
                 self._enter_argv(command),
                 ok=ok,
                 timeout=timeout,
                 stdin=stdin,
-                env=execute.environment(command),
+                env=nsenter.environment(command),
                 keep=keep,
             )
         except CommandError as error:
@@ -123,8 +124,8 @@ class Running:
 
         :raises GuestError: if the guest has ended.
         """
-        command = execute.Command(argv=tuple(argv))
-        return process.spawn(self._enter_argv(command), stdio=stdio, env=execute.ENVIRONMENT)
+        command = nsenter.Command(argv=tuple(argv))
+        return process.spawn(self._enter_argv(command), stdio=stdio, env=nsenter.ENVIRONMENT)
 
     def attach(self, command: Command, *, with_terminal: bool = True) -> int:
         """Run a command with our stdin, stdout and stderr; its exit status.
@@ -142,7 +143,7 @@ class Running:
 
     def _relay(self, command: Command) -> int:
         child = process.spawn(
-            self._enter_argv(command), stdio=process.STDIO, env=execute.environment(command)
+            self._enter_argv(command), stdio=process.STDIO, env=nsenter.environment(command)
         )
         return process.relay(
             child,
@@ -152,7 +153,7 @@ class Running:
         )
 
     def _converse(self, command: Command) -> int:
-        env = execute.environment(command, os.environ.get("TERM", "dumb"))
+        env = nsenter.environment(command, os.environ.get("TERM", "dumb"))
         master, slave = terminal.open_pty(self.leader)
         try:
             argv = self._enter_argv(command, terminal=True)
@@ -166,7 +167,7 @@ class Running:
 
     def _enter_argv(self, command: Command, *, terminal: bool = False) -> list[str]:
         self.require()  # its number may be somebody else's by now
-        return execute.enter_argv(
+        return nsenter.enter_argv(
             command,
             leader=self.leader,
             bounding_set=self._bounds,

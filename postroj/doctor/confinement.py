@@ -8,7 +8,9 @@ import shlex
 import sys
 from dataclasses import replace
 
-from postroj.container import cgroup, idmap, limits, scope
+from postroj.container.boot import idmap
+from postroj.container.cgroup import group as cgroup
+from postroj.container.cgroup import limits, scope
 from postroj.doctor.facts import MOUNT_SQUASHFS, Finding, Status, image_trial
 
 MAP_USERS = f"""

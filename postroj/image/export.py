@@ -17,11 +17,12 @@ from typing import IO, TYPE_CHECKING
 
 from postroj import locking, paths, process
 from postroj.errors import CommandError, HostError, ImageError, UsageError
-from postroj.image import pack, store
-from postroj.image.disk import ROOT_TYPES
 from postroj.image.outfile import placed
-from postroj.image.plain import confined
-from postroj.image.record import open_file
+from postroj.image.store import store
+from postroj.image.store.record import open_file
+from postroj.image.unpack import pack
+from postroj.image.unpack.decompress import confined
+from postroj.image.unpack.disk import ROOT_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 
 from postroj import console
 from postroj.errors import DownloadError, HostError, UsageError
-from postroj.image import layers, lockfile, store
-from postroj.image.entry import Bootstrap, Oci, Simplestreams, Tarball
+from postroj.image.catalog.entry import Bootstrap, Oci, Simplestreams, Tarball
 from postroj.image.sources import Order
+from postroj.image.store import lockfile, store, warm_layers
 from postroj.model import SourceKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from postroj.image.entry import Entry, Source
-    from postroj.image.lockfile import Locked
-    from postroj.image.record import Record
+    from postroj.image.catalog.entry import Entry, Source
     from postroj.image.sources import Built
+    from postroj.image.store.lockfile import Locked
+    from postroj.image.store.record import Record
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ def pull(entry: Entry, request: Request | None = None) -> Pulled:
             if record is None:
                 record = _make(entry, sources, directory, request)
     store.collect()
-    layers.collect()
+    warm_layers.collect()
     return Pulled(record=record, fresh=fresh, seconds=time.monotonic() - started)
 
 
@@ -109,7 +109,7 @@ def _make(entry: Entry, sources: Sequence[Source], directory: Path, request: Req
 
 
 def _make_from(source: Source, entry: Entry, directory: Path, request: Request) -> Record:
-    from postroj.image import look
+    from postroj.image import inspect
 
     unit = "%" if source.kind is SourceKind.BOOTSTRAP else "B"
     with console.progress(f"pull {entry.name}", unit) as progress:
@@ -125,7 +125,7 @@ def _make_from(source: Source, entry: Entry, directory: Path, request: Request) 
         built = _build(source, order)
         if request.locked:
             request.locked.check(built.provenance, store.seal(built.file).sha256)
-        look.look(built.file)
+        inspect.look(built.file)
         # what is bootstrapped is made to boot
         prepared = () if source.kind is SourceKind.BOOTSTRAP else None
         return store.add(

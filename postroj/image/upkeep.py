@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from postroj import locking, paths
 from postroj.errors import ImageError, UsageError
-from postroj.image import catalog, layers, store
-from postroj.image.record import Layer, Record, images_dir, open_file, read, stored
+from postroj.image.catalog import catalog
+from postroj.image.store import store, warm_layers
+from postroj.image.store.record import Layer, Record, images_dir, open_file, read, stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -163,7 +164,9 @@ def prune(*, everything: bool, dry_run: bool) -> Pruned:
         except UsageError:  # somebody else removed it
             continue
     files = store.collect_each(dry_run=dry_run) if images_dir().is_dir() else []
-    kept = layers.collect_each(unused=0.0 if everything else layers.UNUSED, dry_run=dry_run)
+    kept = warm_layers.collect_each(
+        unused=0.0 if everything else warm_layers.UNUSED, dry_run=dry_run
+    )
     return Pruned(
         files=tuple(name for name, size in files if size is not None),
         leftovers=tuple(leftovers),

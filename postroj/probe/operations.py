@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from postroj.container import limits
+from postroj.container.cgroup import limits
 from postroj.errors import CommandTimeout, GuestError, GuestLost
 from postroj.probe.managers.base import Blame
 from postroj.probe.managers.causes import KILLED
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from postroj.container.guest import Guest
     from postroj.probe.managers.base import PackageFacts, PackageManager, Query
-    from postroj.probe.package import PackageFile
+    from postroj.probe.package.package_file import PackageFile
     from postroj.process import Completed
 
 Answer = TypeVar("Answer")

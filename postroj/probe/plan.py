@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from postroj.container.limits import NOTHING, Asked
-from postroj.probe.package import sha256
+from postroj.container.cgroup.limits import NOTHING, Asked
+from postroj.probe.package.package_file import sha256
 from postroj.verdict import StepName
 
 if TYPE_CHECKING:
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from postroj.model import NetworkMode
-    from postroj.probe.checks import Manners
-    from postroj.probe.expectations import Expectations
-    from postroj.probe.package import PackageFile
-    from postroj.probe.question import Question
+    from postroj.probe.ask.checks import Manners
+    from postroj.probe.ask.question import Question
+    from postroj.probe.evidence.witness import Visit
+    from postroj.probe.excuse.expectations import Expectations
+    from postroj.probe.package.package_file import PackageFile
     from postroj.probe.recipe import Recipe
-    from postroj.probe.witness import Visit
 
 
 @dataclass(frozen=True, kw_only=True)

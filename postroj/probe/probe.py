@@ -7,31 +7,24 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from postroj.container.boot.nspawn import GuestSpec
 from postroj.container.guest import Guest
-from postroj.container.nspawn import GuestSpec
 from postroj.errors import CommandError, CommandTimeout, GuestError, GuestLost, PostrojError
 from postroj.model import Manager
-from postroj.probe import (
-    administrator,
-    checks,
-    complaints,
-    continuity,
-    emulated,
-    expectations,
-    gone,
-    residue,
-    snapshot,
-)
-from postroj.probe.bystanders import Bystanders
+from postroj.probe.ask import checks
+from postroj.probe.ask.question import Question
+from postroj.probe.ask.unitstate import unit_name
+from postroj.probe.compare import administrator, complaints, continuity, gone, residue
+from postroj.probe.compare.bystanders import Bystanders
 from postroj.probe.course import LEAVING
-from postroj.probe.evidence import of_console
-from postroj.probe.look import Look
+from postroj.probe.discover import snapshot
+from postroj.probe.discover.look import Look
+from postroj.probe.evidence.collector import of_console
+from postroj.probe.evidence.witness import Witness
+from postroj.probe.excuse import emulated, expectations
 from postroj.probe.managers import manager_of
-from postroj.probe.package import binds, fitting, unfit
-from postroj.probe.question import Question
+from postroj.probe.package.package_file import binds, fitting, unfit
 from postroj.probe.steps import Bench, Journey
-from postroj.probe.unitstate import unit_name
-from postroj.probe.witness import Witness
 from postroj.verdict import CheckKind, Outcome, ProbeResult, StepName, StepResult
 
 if TYPE_CHECKING:
@@ -39,7 +32,7 @@ if TYPE_CHECKING:
 
     from postroj.model import Image
     from postroj.probe.audience import Audience
-    from postroj.probe.package import PackageFile
+    from postroj.probe.package.package_file import PackageFile
     from postroj.probe.plan import Plan
     from postroj.verdict import CheckResult, Evidence
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from postroj.container.guest import Guest
     from postroj.probe.managers.base import PackageFacts, PackageManager
-    from postroj.probe.package import PackageFile
+    from postroj.probe.package.package_file import PackageFile
 
 BROUGHT = "/var/tmp/postroj-older"  # noqa: S108 a folder of the guest
 """Where the repositories' versions come to lie in the guest."""

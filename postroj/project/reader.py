@@ -10,16 +10,16 @@ from glob import glob
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from postroj.errors import UsageError
-from postroj.image import choice
+from postroj.image import selection
 from postroj.probe.course import REPOSITORY
-from postroj.probe.expectations import Expectation
+from postroj.probe.excuse.expectations import Expectation
 from postroj.project.keys import EXPECT, EXPECT_KEYS, KEYS, Form
 from postroj.verdict import Outcome, StepName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from postroj.probe.expectations import Expectations
+    from postroj.probe.excuse.expectations import Expectations
     from postroj.project.keys import Key
     from postroj.project.lines import Path
     from postroj.project.source import Source
@@ -127,7 +127,7 @@ def _expectation(source: Source, number: int, table: Mapping[str, Any], today: d
     images: set[str] = set()
     for text in values["image"]:
         try:
-            images.update(choice.meant(text))
+            images.update(selection.meant(text))
         except UsageError as error:
             source.refuse((*path, "image"), f"{EXPECT}.image", error.message, error.hint)
     return Expectation(

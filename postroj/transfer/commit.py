@@ -13,22 +13,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postroj import console
-from postroj.container import cgroup, roster
+from postroj.container import roster
+from postroj.container.cgroup import group
 from postroj.container.facts import read_facts
 from postroj.container.layer import SEEDED
 from postroj.errors import GuestError, UsageError
-from postroj.image import pack, store
-from postroj.image.bring import judge_name
-from postroj.image.look import look
+from postroj.image.importer import judge_name
+from postroj.image.inspect import look
 from postroj.image.pull import architecture
-from postroj.image.record import Provenance
+from postroj.image.store import store
+from postroj.image.store.record import Provenance
+from postroj.image.unpack import pack
 from postroj.model import SourceKind, Verification
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from postroj.container.running import Running
-    from postroj.image.record import Record
+    from postroj.image.store.record import Record
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +115,7 @@ def tar_argv(root: Path, blank: Path) -> list[str]:
 
 def _squash(guest: Running, argv: Sequence[str], file: Path) -> None:
     """Make a squashfs file of a tar that is written while the guest stands still."""
-    freezer = cgroup.freezer(guest.name)
+    freezer = group.freezer(guest.name)
     if not freezer:
         log.warning("this host has no cgroup v2 to freeze the guest: it runs on while it is read")
         pack.squash_output(argv, file)
@@ -122,4 +124,4 @@ def _squash(guest: Running, argv: Sequence[str], file: Path) -> None:
     try:
         pack.squash_output(["sh", "-uc", script], file)
     finally:
-        cgroup.thaw(freezer)  # the shell may have been killed
+        group.thaw(freezer)  # the shell may have been killed

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from postroj.errors import GuestError
-from postroj.image.tarstream import (
+from postroj.image.unpack.tarstream import (
     DEVICES,
     DIRECTORY,
     FILE,
@@ -29,8 +29,8 @@ from postroj.streams import write_all
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from postroj.image.plain import Readable
-    from postroj.image.tarstream import Member
+    from postroj.image.unpack.decompress import Readable
+    from postroj.image.unpack.tarstream import Member
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FRESH = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -14,9 +14,9 @@ from click.testing import CliRunner
 from postroj import prepare
 from postroj.cli import guests
 from postroj.container import guest as guest_module
-from postroj.container.execute import LOGIN_SHELL, Command
-from postroj.container.limits import Asked
-from postroj.container.nspawn import GuestSpec
+from postroj.container.boot.nspawn import GuestSpec
+from postroj.container.cgroup.limits import Asked
+from postroj.container.enter.nsenter import LOGIN_SHELL, Command
 from postroj.errors import ExitStatus, GuestError, HostError
 from postroj.model import Image, Manager, NetworkMode
 from tests.support.cli import postroj

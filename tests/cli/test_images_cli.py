@@ -11,14 +11,15 @@ from click.testing import CliRunner
 
 from postroj.cli import completion, images
 from postroj.errors import UsageError
-from postroj.image import cached, pull, store
-from postroj.image.record import Provenance
+from postroj.image import obtain, pull
+from postroj.image.store import store
+from postroj.image.store.record import Provenance
 from postroj.model import Manager, SourceKind, Verification
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from postroj.image.record import Record
+    from postroj.image.store.record import Record
 
 
 @pytest.fixture(autouse=True)
@@ -169,7 +170,7 @@ def test_what_cannot_be_booted_says_why(cache: Path) -> None:
     said = "the image 'alpine' cannot be had: it has no systemd: its init is BusyBox with OpenRC"
     assert said in done.stderr
     with pytest.raises(UsageError, match=said):  # as `run` and all others have images
-        cached.obtain("alpine")
+        obtain.obtain("alpine")
     assert not cache.exists()
 
 

@@ -26,7 +26,7 @@ from postroj.errors import (
     PostrojError,
     UsageError,
 )
-from postroj.image import catalog
+from postroj.image.catalog import catalog
 from tests.support.cli import POSTROJ, postroj
 
 if TYPE_CHECKING:
@@ -195,7 +195,8 @@ def test_errors_are_coloured_on_a_terminal_only(
 def test_signals_end_it_with_their_status(number: signal.Signals) -> None:
     """Of a process that waits: a guest's end is tested with guests."""
     script = (
-        "import os, signal, sys; from postroj import cli; from postroj.image import catalog\n"
+        "import os, signal, sys; from postroj import cli\n"
+        "from postroj.image.catalog import catalog\n"
         f"def wait(*_): os.kill(os.getpid(), {int(number)}); signal.pause()\n"
         "catalog.matching = wait; sys.argv = ['postroj', 'list-images']; cli.main()"
     )

@@ -10,13 +10,14 @@ from click.testing import CliRunner, Result
 
 from postroj import matrix, paths
 from postroj.cli.probe import pkgprobe
-from postroj.container import guest, terminal
-from postroj.container.limits import Asked
+from postroj.container import guest
+from postroj.container.cgroup.limits import Asked
+from postroj.container.enter import terminal
 from postroj.errors import DownloadError, Interrupted, UsageError
 from postroj.matrix import Findings
 from postroj.model import NetworkMode
-from postroj.probe.checks import Question
-from postroj.probe.ports import Expectation
+from postroj.probe.ask.checks import Question
+from postroj.probe.ask.ports import Expectation
 from postroj.verdict import (
     CheckKind,
     CheckResult,

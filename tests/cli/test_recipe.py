@@ -11,7 +11,7 @@ import pytest
 
 from postroj.cli.probe import pkgprobe
 from postroj.cli.recipe import OF_A_RUN, recipe
-from postroj.probe.package import sha256
+from postroj.probe.package.package_file import sha256
 from postroj.probe.plan import Plan
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def test_where_images_are_from(here: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def plan(*words: str) -> Plan:
     ctx = parse(*words)
     from postroj.model import NetworkMode
-    from postroj.probe.checks import Manners
+    from postroj.probe.ask.checks import Manners
 
     return Plan(
         questions=(),

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from postroj.cli import running
 from postroj.cli.completion import complete_guest, complete_place
 from postroj.container import guest, roster, rundir
-from postroj.container.execute import LOGIN_SHELL, Command
+from postroj.container.enter.nsenter import LOGIN_SHELL, Command
 from postroj.container.roster import Listing
 from postroj.errors import ExitStatus, GuestError, UsageError
 from tests.support.cli import postroj

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.image import pull, store
+from postroj.image import pull
+from postroj.image.store import store
 from postroj.locking import Claim
 from postroj.model import SourceKind
 from tests.support import images
@@ -19,7 +20,7 @@ from tests.support.cli import POSTROJ, postroj
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from postroj.image.record import Record
+    from postroj.image.store.record import Record
 
 ARCH = pull.architecture()
 FOREIGN = "s390x"

@@ -8,11 +8,11 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from postroj.container.boot.nspawn import Bind, GuestSpec
 from postroj.container.guest import Guest
-from postroj.container.nspawn import Bind, GuestSpec
 from postroj.errors import CommandTimeout
 from postroj.model import NetworkMode
-from postroj.probe.package import GUEST_DIR
+from postroj.probe.package.package_file import GUEST_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

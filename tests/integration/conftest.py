@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from postroj.container.boot.nspawn import GuestSpec
 from postroj.container.guest import Guest
-from postroj.container.nspawn import GuestSpec
 from postroj.errors import ImageError
-from postroj.image import catalog, pull
+from postroj.image import pull
+from postroj.image.catalog import catalog
 from postroj.image.pull import Request
 from postroj.prepare import obtain
 from tests.support.cli import DEFAULT_IMAGE

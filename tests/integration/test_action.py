@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.image import store
 from postroj.image.pull import architecture
+from postroj.image.store import store
 from tests.support import debs
 from tests.support.runner import PATH, Runner
 

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.container import cgroup, idmap
+from postroj.container.boot import idmap
+from postroj.container.boot.nspawn import Bind, GuestSpec
+from postroj.container.cgroup import group
+from postroj.container.cgroup.limits import Asked
 from postroj.container.guest import Guest
-from postroj.container.limits import Asked
-from postroj.container.nspawn import Bind, GuestSpec
 from postroj.errors import GuestError, HostError
 from postroj.model import NetworkMode
 from postroj.prepare import obtain
@@ -63,14 +64,14 @@ def test_processes(small: Guest) -> None:
 def test_time_of_the_processors(small: Guest) -> None:
     """The kernel counts how often it had to hold the guest back."""
     small.run(["perl", "-e", "1 for 1..2e7"])
-    files = [folder / "cpu.stat" for folder in cgroup.folders(small.name)]
+    files = [folder / "cpu.stat" for folder in group.folders(small.name)]
     lines = [line for file in files if file.exists() for line in file.read_text().splitlines()]
     assert sum(int(line.split()[1]) for line in lines if line.startswith("nr_throttled ")) > 0
 
 
 def test_what_cannot_be_kept_to_is_refused(image: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = {kind: root for kind, root in cgroup.mounted().items() if kind != "cpu"}
-    monkeypatch.setattr(cgroup, "mounted", lambda: found)
+    found = {kind: root for kind, root in group.mounted().items() if kind != "cpu"}
+    monkeypatch.setattr(group, "mounted", lambda: found)
     with obtain(image) as stored:
         spec = GuestSpec(layers=stored.layers, asked=Asked(cpus=1))
         with pytest.raises(HostError, match="cannot limit what was asked for: no cpu"), Guest(spec):

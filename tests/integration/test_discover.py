@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from postroj.container.boot.nspawn import Bind, GuestSpec
 from postroj.container.guest import Guest
-from postroj.container.nspawn import Bind, GuestSpec
 from postroj.prepare import obtain
-from postroj.probe import snapshot
-from postroj.probe.checks import NEW_FAILURES, Manners, ask_all
-from postroj.probe.look import Look
-from postroj.probe.managers.apt import Apt
-from postroj.probe.question import Question
+from postroj.probe.ask.checks import NEW_FAILURES, Manners, ask_all
+from postroj.probe.ask.question import Question
+from postroj.probe.discover import snapshot
+from postroj.probe.discover.look import Look
+from postroj.probe.managers.apt.apt import Apt
 from postroj.verdict import CheckKind, Outcome
 from tests.support import debs
 

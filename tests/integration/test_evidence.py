@@ -18,8 +18,8 @@ import pytest
 from postroj.cli import artifacts
 from postroj.model import NetworkMode
 from postroj.prepare import obtain
-from postroj.probe.checks import Manners
-from postroj.probe.package import recognise
+from postroj.probe.ask.checks import Manners
+from postroj.probe.package.package_file import recognise
 from postroj.probe.plan import Plan
 from postroj.probe.probe import probe
 from postroj.verdict import Report

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from postroj.image import disk, pull, store
+from postroj.image import pull
+from postroj.image.store import store
+from postroj.image.unpack import disk
 from tests.support.cli import all_argv, eventually, postroj, start
 from tests.support.listing import mounted
 

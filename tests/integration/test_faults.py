@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from postroj.model import NetworkMode
-from postroj.probe import residue
-from postroj.probe.checks import Manners
-from postroj.probe.package import OLDER_DIR, recognise
+from postroj.probe.ask.checks import Manners
+from postroj.probe.ask.question import Question
+from postroj.probe.compare import residue
+from postroj.probe.package.package_file import OLDER_DIR, recognise
 from postroj.probe.plan import Plan
 from postroj.probe.probe import probe
-from postroj.probe.question import Question
 from postroj.verdict import CheckKind, Outcome, StepName
 from tests.integration.test_steps import bare
 from tests.support import debs

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from postroj.image import catalog, pull
+from postroj.image import pull
+from postroj.image.catalog import catalog
 from postroj.image.pull import Request
 from tests.support import debs
 from tests.support.binfmt import registered

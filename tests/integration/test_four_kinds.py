@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.image import pull, store
+from postroj.image import pull
+from postroj.image.store import store
 from tests.support import oci
 from tests.support.cli import postroj
 from tests.support.keys import signer

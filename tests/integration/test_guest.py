@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from postroj.container.boot.launch import CONSOLE_SIZE
+from postroj.container.boot.nspawn import GuestSpec
 from postroj.container.guest import Guest
-from postroj.container.launch import CONSOLE_SIZE
-from postroj.container.nspawn import GuestSpec
 from postroj.errors import CommandTimeout, GuestError, GuestLost
 from postroj.prepare import obtain
 from tests.support.cli import eventually

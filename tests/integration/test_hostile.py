@@ -16,14 +16,14 @@ from xml.etree import ElementTree
 
 import pytest
 
-from postroj.container import limits
+from postroj.container.boot.nspawn import GuestSpec
+from postroj.container.cgroup import limits
 from postroj.container.guest import Guest
-from postroj.container.nspawn import GuestSpec
 from postroj.errors import CommandError, GuestError
 from postroj.model import NetworkMode
 from postroj.prepare import obtain
-from postroj.probe.checks import Manners
-from postroj.probe.package import recognise
+from postroj.probe.ask.checks import Manners
+from postroj.probe.package.package_file import recognise
 from postroj.probe.plan import Plan
 from postroj.probe.probe import probe
 from postroj.verdict import Outcome, StepName

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.container import scope
+from postroj.container.cgroup import scope
 from tests.support import debs, outer
 from tests.support.cli import DEFAULT_IMAGE, eventually
 

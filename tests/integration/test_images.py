@@ -21,10 +21,12 @@ import pytest
 
 from postroj import locking
 from postroj.errors import DownloadError, HostError, ImageError, VerificationError
-from postroj.image import catalog, mirror, pull, store
-from postroj.image.entry import Bootstrap, Suite
-from postroj.image.record import images_dir
-from postroj.image.sources import bootstrap
+from postroj.image import pull
+from postroj.image.catalog import catalog
+from postroj.image.catalog.entry import Bootstrap, Suite
+from postroj.image.sources import bootstrap, mirror
+from postroj.image.store import store
+from postroj.image.store.record import images_dir
 from tests.support.cli import eventually, postroj, start
 from tests.support.images import bootstrap_source, entry, order
 

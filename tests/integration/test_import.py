@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from postroj.errors import DownloadError
-from postroj.image import pull, store
-from postroj.image.entry import Oci
+from postroj.image import pull
+from postroj.image.catalog.entry import Oci
+from postroj.image.store import store
 from postroj.model import SourceKind
 from tests.support import oci
 from tests.support.cli import postroj

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from postroj import paths
-from postroj.container import cgroup, roster
-from postroj.probe.package import GUEST_DIR
+from postroj.container import roster
+from postroj.container.cgroup import group
+from postroj.probe.package.package_file import GUEST_DIR
 from tests.support import debs
 from tests.support.cli import POSTROJ, all_argv, eventually, postroj, start
 from tests.support.terminal import converse
@@ -71,12 +72,12 @@ def guests() -> dict[str, dict[str, Any]]:
 
 
 def has_no_process(name: str) -> bool:
-    return not any(name.encode() in argv for argv in all_argv()) and not cgroup.population(name)
+    return not any(name.encode() in argv for argv in all_argv()) and not group.population(name)
 
 
 def is_left(name: str, state_dir: Path) -> bool:
     """Whether anything that bears the name of a guest is there."""
-    places = [state_dir / name, *cgroup.folders(name)]
+    places = [state_dir / name, *group.folders(name)]
     return not has_no_process(name) or any(path.exists() for path in places)
 
 
@@ -195,7 +196,7 @@ def nspawn(name: str) -> int:
 
 
 def pasta(name: str) -> int:
-    names = {pid: Path(f"/proc/{pid}/comm").read_text() for pid in cgroup.population(name)}
+    names = {pid: Path(f"/proc/{pid}/comm").read_text() for pid in group.population(name)}
     return next(pid for pid, comm in names.items() if comm.startswith(("pasta", "passt")))
 
 

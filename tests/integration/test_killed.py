@@ -29,7 +29,7 @@ import pytest
 
 import postroj
 from postroj import locking, paths
-from postroj.container import cgroup
+from postroj.container.cgroup import group
 from tests.support import debs, victims
 from tests.support.cli import POSTROJ, eventually
 from tests.support.victims import LEADER, NSPAWN, PASTA, SCRIPT, UNSHARE
@@ -156,7 +156,7 @@ class Run:
             rest = [*victims.run_directories(state), *victims.groups(self.names)]
             self.trouble += [f"not removed: {what}" for what in rest]
         locking.sweep(state)
-        cgroup.sweep()
+        group.sweep()
         rest = [*victims.run_directories(state), *victims.groups(self.names)]
         self.trouble += [f"not swept: {what}" for what in rest]
         self.out, self.err = (log.read_text(errors="replace") for log in self.said)
@@ -418,7 +418,7 @@ def test_who_sweeps_takes_nothing_from_guests_that_boot(stage: Stage) -> None:
     def sweep() -> None:
         while not over.wait(0.01):
             locking.sweep(place / "state")
-            cgroup.sweep()
+            group.sweep()
 
     sweeper = Thread(target=sweep)
     sweeper.start()

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from postroj.container import cgroup, roster
+from postroj.container import roster
+from postroj.container.cgroup import group as cgroup
 from tests.support.cli import POSTROJ, all_argv, eventually, postroj, start
 
 if TYPE_CHECKING:

@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.container import network, proxies
+from postroj.container.boot.nspawn import Bind, GuestSpec
 from postroj.container.guest import Guest
-from postroj.container.nspawn import Bind, GuestSpec
+from postroj.container.network import pasta, proxies
 from postroj.model import Image, Manager, NetworkMode
 from postroj.prepare import obtain
 from postroj.probe import operations
-from postroj.probe.checks import Manners, Question
-from postroj.probe.managers.apt import Apt
+from postroj.probe.ask.checks import Manners, Question
+from postroj.probe.managers.apt.apt import Apt
 from postroj.probe.managers.base import Blame
-from postroj.probe.managers.dnf import Dnf
-from postroj.probe.managers.pacman import Pacman
-from postroj.probe.managers.zypper import Zypper
-from postroj.probe.package import GUEST_DIR, PackageFile, recognise
+from postroj.probe.managers.pacman.pacman import Pacman
+from postroj.probe.managers.rpm.dnf import Dnf
+from postroj.probe.managers.rpm.zypper import Zypper
+from postroj.probe.package.package_file import GUEST_DIR, PackageFile, recognise
 from postroj.probe.plan import Plan
 from postroj.probe.probe import probe
 from postroj.verdict import CheckKind, Outcome
@@ -419,7 +419,7 @@ def test_a_repository_out_of_reach(bench: Bench) -> None:
 def test_a_repository_behind_a_proxy(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The guest has no network: there is nothing but the proxy on its loopback."""
     folder, leader = bench.folder.parent, bench.guest.leader
-    with proxied(folder, lambda make: network.inside(leader, make)) as proxy:
+    with proxied(folder, lambda make: pasta.inside(leader, make)) as proxy:
         spec = replace(bench.guest.spec, proxies=proxies.read(proxy.url, {}))
         monkeypatch.setattr(bench.guest, "spec", spec)
         bench.configure(f"{GONE}/repo")

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.container import network, publish
+from postroj.container.boot.nspawn import GuestSpec
 from postroj.container.guest import Guest
-from postroj.container.nspawn import GuestSpec
+from postroj.container.network import pasta, publish
 from postroj.model import NetworkMode
 from postroj.prepare import obtain
 
@@ -67,7 +67,7 @@ def answer(address: str, port: int) -> str:
 
 def test_each_has_its_own_port_80(guests: dict[int, Guest]) -> None:
     for guest in guests.values():
-        assert network.inside(guest.leader, lambda: answer("127.0.0.1", 80)) == guest.name
+        assert pasta.inside(guest.leader, lambda: answer("127.0.0.1", 80)) == guest.name
 
 
 def test_each_is_published_on_a_port_of_the_host(guests: dict[int, Guest]) -> None:

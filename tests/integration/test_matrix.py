@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from postroj.image import store
 from postroj.image.pull import architecture
+from postroj.image.store import store
 from tests.support import debs
 from tests.support.cli import all_argv, eventually, postroj, start
 

@@ -22,10 +22,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from postroj.errors import DownloadError, ImageError, PostrojError, VerificationError
-from postroj.image import skopeo
-from postroj.image.entry import Oci as Source
-from postroj.image.reference import normalise
-from postroj.image.sources import oci
+from postroj.image.catalog.entry import Oci as Source
+from postroj.image.sources import oci, skopeo
+from postroj.image.sources.reference import normalise
 from postroj.model import SourceKind, Verification
 from tests.support.cli import all_argv, eventually
 from tests.support.images import entry, order

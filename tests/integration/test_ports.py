@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.probe import ports
-from postroj.probe.deadline import CalledOff, Deadline
-from postroj.probe.ports import Expectation
+from postroj.probe.ask import ports
+from postroj.probe.ask.deadline import CalledOff, Deadline
+from postroj.probe.ask.ports import Expectation
 from postroj.verdict import Outcome
 
 if TYPE_CHECKING:

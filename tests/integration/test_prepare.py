@@ -16,11 +16,13 @@ import pytest
 
 from postroj import locking, prepare
 from postroj.container import layer
+from postroj.container.boot.nspawn import GuestSpec
 from postroj.container.guest import Guest
-from postroj.container.nspawn import GuestSpec
 from postroj.errors import GuestError, ImageError
-from postroj.image import pack, pull, store
-from postroj.image.record import Provenance, record_path
+from postroj.image import pull
+from postroj.image.store import store
+from postroj.image.store.record import Provenance, record_path
+from postroj.image.unpack import pack
 from postroj.model import Manager, NetworkMode, SourceKind, Verification
 from tests.support.cli import POSTROJ, all_argv, eventually, postroj, start
 from tests.support.tars import tar
@@ -28,7 +30,7 @@ from tests.support.tars import tar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from postroj.image.record import Record
+    from postroj.image.store.record import Record
     from postroj.model import Image
 
     Once = Callable[[str, Callable[[Path], object]], Path]

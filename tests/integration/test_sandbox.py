@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from postroj.container.boot.nspawn import Bind, GuestSpec
 from postroj.container.guest import Guest
-from postroj.container.nspawn import Bind, GuestSpec
 from postroj.errors import GuestError
 from postroj.model import NetworkMode
 from postroj.prepare import obtain

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from postroj.console import Silence
+from postroj.container.boot.nspawn import GuestSpec
 from postroj.container.guest import Guest
-from postroj.container.nspawn import GuestSpec
 from postroj.errors import VerificationError
-from postroj.image import pull, store, superblock
-from postroj.image.entry import Simplestreams
+from postroj.image import pull
+from postroj.image.catalog.entry import Simplestreams
 from postroj.image.pull import Request
 from postroj.image.sources import simplestreams
+from postroj.image.store import store
+from postroj.image.unpack import superblock
 from postroj.model import SourceKind, Verification
 from postroj.prepare import obtain
 from tests.support.cli import eventually
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from postroj.console import Progress
-    from postroj.image.entry import Entry
+    from postroj.image.catalog.entry import Entry
     from postroj.image.sources import Built
     from tests.support.keys import Signer
 

@@ -10,13 +10,14 @@ import pytest
 
 from postroj.model import Manager, NetworkMode
 from postroj.prepare import obtain
-from postroj.probe import checks, residue
-from postroj.probe.checks import Manners
-from postroj.probe.gone import Belongings
-from postroj.probe.package import OLDER_DIR, recognise
+from postroj.probe.ask import checks
+from postroj.probe.ask.checks import Manners
+from postroj.probe.ask.question import Question
+from postroj.probe.compare import residue
+from postroj.probe.compare.gone import Belongings
+from postroj.probe.package.package_file import OLDER_DIR, recognise
 from postroj.probe.plan import Plan
 from postroj.probe.probe import probe
-from postroj.probe.question import Question
 from postroj.verdict import CheckKind, Outcome, StepName
 from tests.support import debs
 from tests.support.listener import Nobody

@@ -10,8 +10,8 @@ import pytest
 
 from postroj.model import Image, Manager, NetworkMode
 from postroj.prepare import obtain
-from postroj.probe.checks import Manners
-from postroj.probe.package import OLDER_DIR, recognise
+from postroj.probe.ask.checks import Manners
+from postroj.probe.package.package_file import OLDER_DIR, recognise
 from postroj.probe.plan import Plan
 from postroj.probe.probe import probe
 from postroj.verdict import Outcome, StepName

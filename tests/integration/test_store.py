@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from postroj.console import Silence
-from postroj.image import pull, store, upkeep
-from postroj.image.record import stored as stored_images
+from postroj.image import pull, upkeep
+from postroj.image.store import store
+from postroj.image.store.record import stored as stored_images
 from tests.support.cli import POSTROJ, eventually, postroj
 from tests.support.images import put
 from tests.support.nursery import Nursery

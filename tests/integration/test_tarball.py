@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from postroj.errors import DownloadError, HostError, ImageError, UsageError, VerificationError
-from postroj.image import pull, store
-from postroj.image.entry import Bootstrap, Suite, Tarball
+from postroj.image import pull
+from postroj.image.catalog.entry import Bootstrap, Suite, Tarball
 from postroj.image.pull import Request
+from postroj.image.store import store
 from postroj.model import SourceKind, Verification
 from tests.support.images import entry
 from tests.support.keys import Signer, signer
@@ -21,7 +22,7 @@ from tests.support.web import served
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from postroj.image.record import Record
+    from postroj.image.store.record import Record
 
 pytestmark = pytest.mark.integration
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.probe import journal, units
-from postroj.probe.checks import Manners, ask_all
-from postroj.probe.deadline import Deadline
-from postroj.probe.question import Question
+from postroj.probe.ask import journal, units
+from postroj.probe.ask.checks import Manners, ask_all
+from postroj.probe.ask.deadline import Deadline
+from postroj.probe.ask.question import Question
 from postroj.verdict import CheckKind, Outcome
 
 if TYPE_CHECKING:

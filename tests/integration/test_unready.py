@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.container import host, limits
+from postroj.container import host
+from postroj.container.boot.nspawn import GuestSpec
+from postroj.container.cgroup import limits
 from postroj.container.guest import Guest
-from postroj.container.nspawn import GuestSpec
 from postroj.errors import GuestError, HostError
 from postroj.model import NetworkMode
 from postroj.prepare import obtain

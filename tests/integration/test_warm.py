@@ -17,16 +17,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from postroj import warm
+from postroj.container.boot.nspawn import GuestSpec
 from postroj.container.guest import Guest
-from postroj.container.nspawn import GuestSpec
 from postroj.errors import ImageError
-from postroj.image import layers, pull, store
-from postroj.image.record import Provenance
+from postroj.image import pull
+from postroj.image.store import store, warm_layers
+from postroj.image.store.record import Provenance
 from postroj.model import Manager, NetworkMode, SourceKind, Verification
 from postroj.prepare import obtain
-from postroj.probe.checks import Manners
+from postroj.probe.ask.checks import Manners
 from postroj.probe.managers import manager_of
-from postroj.probe.package import binds, recognise
+from postroj.probe.package.package_file import binds, recognise
 from postroj.probe.plan import Plan
 from postroj.warm import warmed
 from tests.integration.test_managers import KINDS, Made
@@ -154,7 +155,7 @@ def world(
 
 def kept(kind: str) -> list[dict[str, Any]]:
     """The records of the layers of a kind."""
-    paths = sorted(layers.layers_dir().glob(f"{kind}-*.json"))
+    paths = sorted(warm_layers.layers_dir().glob(f"{kind}-*.json"))
     return [json.loads(path.read_text()) for path in paths]
 
 
@@ -169,7 +170,7 @@ def test_the_warm_second_run_downloads_nothing(world: World) -> None:
     assert world.fetched() == ["lib-warm_1.0-1_all.deb"]
     (probe,) = json.loads(first.stdout)["probes"]
     assert "refresh" not in probe["timings"]
-    assert sorted(path.suffix for path in layers.layers_dir().iterdir()) == (
+    assert sorted(path.suffix for path in warm_layers.layers_dir().iterdir()) == (
         [".json"] * 3 + [".squashfs"] * 3
     )
     assert all(line in first.stderr for line in ("set-up ...", "package lists ...", "dependencies"))
@@ -206,7 +207,7 @@ def test_dependencies_are_added_to(world: World) -> None:
     grown = world.warm(both)
     assert world.warm(one) == world.warm(rebuilt) == grown != cold
     assert not world.is_asked()
-    assert len(list(layers.layers_dir().iterdir())) == 6
+    assert len(list(warm_layers.layers_dir().iterdir())) == 6
 
 
 def test_lists_that_are_too_old(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,7 +216,7 @@ def test_lists_that_are_too_old(world: World, monkeypatch: pytest.MonkeyPatch) -
     cold = world.warm(package)
     (record,) = kept("lists")
     created = datetime.fromisoformat(record["created"]) - timedelta(seconds=warm.MAX_AGE + 1)
-    (path,) = layers.layers_dir().glob("lists-*.json")
+    (path,) = warm_layers.layers_dir().glob("lists-*.json")
     path.write_text(json.dumps(record | {"created": created.isoformat()}))
     world.fetched()
 
@@ -226,7 +227,7 @@ def test_lists_that_are_too_old(world: World, monkeypatch: pytest.MonkeyPatch) -
     assert world.fetched() == ["lib-a_1.0-1_all.deb"]
     assert renewed[0] == cold[0]
     assert not set(renewed[1:]) & set(cold)
-    assert len(list(layers.layers_dir().iterdir())) == 6
+    assert len(list(warm_layers.layers_dir().iterdir())) == 6
     (record,) = kept("lists")
     assert datetime.now(UTC) - datetime.fromisoformat(record["created"]) < timedelta(minutes=5)
 
@@ -305,7 +306,7 @@ def test_two_commands_at_once_make_one(world: World) -> None:
         said, _ = process.communicate(timeout=100)
         assert process.returncode == 0, said.decode()
     assert world.fetched() == ["lib-a_1.0-1_all.deb"]
-    assert len(list(layers.layers_dir().iterdir())) == 6
+    assert len(list(warm_layers.layers_dir().iterdir())) == 6
 
 
 def test_one_that_is_killed_leaves_nothing_half_made(world: World) -> None:
@@ -318,7 +319,7 @@ def test_one_that_is_killed_leaves_nothing_half_made(world: World) -> None:
     finally:
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=20)
-    assert list(layers.layers_dir().iterdir()) == []
+    assert list(warm_layers.layers_dir().iterdir()) == []
     assert len(world.warm(package)) == 3
     assert not list(store.partial_dir().glob("layer-*"))
 
@@ -332,7 +333,7 @@ def test_an_interruption_ends_what_is_being_made(world: World) -> None:
     said, _ = process.communicate(timeout=20)
     assert process.returncode == 130, said
     assert b"interrupted" in said
-    assert list(layers.layers_dir().iterdir()) == []
+    assert list(warm_layers.layers_dir().iterdir()) == []
     assert not list(store.partial_dir().glob("layer-*"))
 
 
@@ -357,10 +358,10 @@ def test_an_older_version_of_the_repositories(world: World) -> None:
 def test_layers_go_with_their_image(world: World) -> None:
     world.offer("lib-a")
     world.warm(world.make("warm-gone", needs="lib-a"))
-    assert len(list(layers.layers_dir().iterdir())) == 6
+    assert len(list(warm_layers.layers_dir().iterdir())) == 6
     assert postroj("prune").stdout == "0 MB freed\n"
     assert postroj("remove", world.name).returncode == 0
-    assert list(layers.layers_dir().iterdir()) == []
+    assert list(warm_layers.layers_dir().iterdir()) == []
 
 
 @pytest.mark.parametrize("manager", ["dnf", "zypper", "pacman"])

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from postroj.console import Silence
-from postroj.image import pull, store
-from postroj.image.entry import Bootstrap, Entry
-from postroj.image.record import Provenance
+from postroj.image import pull
+from postroj.image.catalog.entry import Bootstrap, Entry
 from postroj.image.sources import Order
+from postroj.image.store import store
+from postroj.image.store.record import Provenance
 from postroj.model import Manager, SourceKind, Verification
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from postroj.image.entry import Source
-    from postroj.image.record import Record
+    from postroj.image.catalog.entry import Source
+    from postroj.image.store.record import Record
 
 
 def entry(name: str, *sources: Source, **others: Any) -> Entry:

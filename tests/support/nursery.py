@@ -70,8 +70,8 @@ def live(words: list[str], log: str) -> None:
 
 def serve(urls: Mapping[str, str], log: str) -> None:
     from postroj import prepare
-    from postroj.image import catalog
-    from postroj.image.entry import Tarball
+    from postroj.image.catalog import catalog
+    from postroj.image.catalog.entry import Tarball
     from tests.support.images import entry
 
     for name in USED:

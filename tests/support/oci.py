@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from postroj.image.entry import OCI_ARCHITECTURES
+from postroj.image.catalog.entry import OCI_ARCHITECTURES
 from postroj.image.pull import architecture
 from tests.support.cli import eventually
 

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 from postroj import paths
-from postroj.container import devices, host, nspawn
+from postroj.container import host
+from postroj.container.boot import nspawn
+from postroj.container.boot.nspawn import Bind, GuestSpec
+from postroj.container.cgroup import devices
 from postroj.container.guest import Guest
-from postroj.container.nspawn import Bind, GuestSpec
 from postroj.model import NetworkMode
 from postroj.prepare import obtain
-from postroj.probe.checks import Manners
+from postroj.probe.ask.checks import Manners
 from postroj.probe.plan import Plan
 from postroj.warm import warmed
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from postroj.container import layer
+from postroj.container.boot.nspawn import GuestSpec
 from postroj.container.guest import Guest
-from postroj.container.nspawn import GuestSpec
-from postroj.image import pack
+from postroj.image.unpack import pack
 from postroj.locking import exclusive
 from postroj.prepare import obtain
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from postroj.container import cgroup
-from postroj.container.readiness import namespace_pids
+from postroj.container.boot.readiness import namespace_pids
+from postroj.container.cgroup import group
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -99,7 +99,7 @@ def guest_of(unshare: Process) -> str:
     """Name of the guest that is in the namespaces of this process; '' if it has ended."""
     with suppress(OSError):
         text = Path(f"/proc/{unshare.pid}/cmdline").read_text(errors="replace")
-        if found := cgroup.NAME.search(text):
+        if found := group.NAME.search(text):
             return found[0]
     return ""
 
@@ -149,10 +149,10 @@ def traces(folder: Path, names: Collection[str], seen: Collection[Process]) -> l
 def run_directories(state_dir: Path) -> set[str]:
     """Names of the guests that have a run directory."""
     with suppress(FileNotFoundError):
-        return {path.name for path in state_dir.iterdir() if cgroup.NAME.fullmatch(path.name)}
+        return {path.name for path in state_dir.iterdir() if group.NAME.fullmatch(path.name)}
     return set()
 
 
 def groups(names: Collection[str]) -> list[Path]:
     """Control groups of guests that are there."""
-    return [path for name in names for path in cgroup.folders(name) if path.exists()]
+    return [path for name in names for path in group.folders(name) if path.exists()]

@@ -18,8 +18,8 @@ from postroj.capacity import jobs_for
 from postroj.container import lifeline, roster
 from postroj.errors import GuestError, ImageError, Interrupted, UsageError
 from postroj.model import Image, Manager, NetworkMode
-from postroj.probe.checks import Manners, Question
-from postroj.probe.expectations import Expectation
+from postroj.probe.ask.checks import Manners, Question
+from postroj.probe.excuse.expectations import Expectation
 from postroj.probe.plan import Plan
 from postroj.verdict import CheckKind, CheckResult, Outcome, ProbeResult, StepName, StepResult
 from tests.support import debs

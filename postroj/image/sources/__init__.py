@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from postroj.console import Progress
-    from postroj.image.entry import Entry
-    from postroj.image.record import Provenance
+    from postroj.image.catalog.entry import Entry
+    from postroj.image.store.record import Provenance
 
 
 @dataclass(frozen=True, kw_only=True)

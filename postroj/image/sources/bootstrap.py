@@ -18,19 +18,19 @@ from typing import TYPE_CHECKING
 
 from postroj import process
 from postroj.errors import CommandError, HostError, ImageError
-from postroj.image import emulation, mirror
-from postroj.image.keyring import KEYS
-from postroj.image.record import Provenance
-from postroj.image.sources import Built
-from postroj.image.sources.blame import failure
+from postroj.image import emulation
+from postroj.image.sources import Built, mirror
+from postroj.image.sources.causes import failure
 from postroj.image.sources.mmdebstrap import AS_ROOT, TIED, WORK, Plan
+from postroj.image.store.record import Provenance
+from postroj.image.trust.keyring import KEYS
 from postroj.model import SourceKind, Verification
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from postroj.console import Progress
-    from postroj.image.entry import Bootstrap
+    from postroj.image.catalog.entry import Bootstrap
     from postroj.image.sources import Order
 
 log = logging.getLogger(__name__)

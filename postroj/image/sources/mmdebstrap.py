@@ -6,15 +6,15 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from postroj.image import mirror
-from postroj.image.entry import DEBIAN_ARCHITECTURES
+from postroj.image.catalog.entry import DEBIAN_ARCHITECTURES
+from postroj.image.sources import mirror
 from postroj.process import CONTAINED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from postroj.image.entry import Bootstrap, Suite
+    from postroj.image.catalog.entry import Bootstrap, Suite
 
 ALLOW_EXPIRED = 'Acquire::Check-Valid-Until "false"'
 """It stays in the image on purpose: guests install packages from the same mirror."""

@@ -10,20 +10,20 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from postroj.errors import ImageError, VerificationError
-from postroj.image import manifest, pack, skopeo
-from postroj.image.flatten import flatten
-from postroj.image.record import Provenance
-from postroj.image.reference import normalise
-from postroj.image.sources import Built
+from postroj.image.sources import Built, skopeo
+from postroj.image.sources.reference import normalise
+from postroj.image.store.record import Provenance
+from postroj.image.unpack import manifest, pack
+from postroj.image.unpack.flatten import flatten
 from postroj.model import SourceKind, Verification
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from postroj.image.entry import Oci
-    from postroj.image.manifest import Descriptor, Manifest
-    from postroj.image.reference import Reference
+    from postroj.image.catalog.entry import Oci
     from postroj.image.sources import Order
+    from postroj.image.sources.reference import Reference
+    from postroj.image.unpack.manifest import Descriptor, Manifest
 
 
 def build(source: Oci, order: Order) -> Built:

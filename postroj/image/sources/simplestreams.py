@@ -17,17 +17,18 @@ from typing import TYPE_CHECKING, Any
 
 from postroj import net
 from postroj.errors import ImageError, VerificationError
-from postroj.image import pack, superblock, verify
-from postroj.image.checksums import Checksum
-from postroj.image.entry import expand
-from postroj.image.record import Provenance
+from postroj.image.catalog.entry import expand
 from postroj.image.sources import Built
+from postroj.image.store.record import Provenance
+from postroj.image.trust import verify
+from postroj.image.trust.checksums import Checksum
+from postroj.image.unpack import pack, superblock
 from postroj.model import SourceKind, Verification
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from postroj.image.entry import Simplestreams
+    from postroj.image.catalog.entry import Simplestreams
     from postroj.image.sources import Order
 
 INDEX = "streams/v1/index.json"

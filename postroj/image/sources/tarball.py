@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 
 from postroj import net
 from postroj.errors import VerificationError
-from postroj.image import verify
-from postroj.image.arrive import Arrival
-from postroj.image.checksums import Checksum, digest_from
-from postroj.image.entry import expand
-from postroj.image.record import Provenance
+from postroj.image.catalog.entry import expand
 from postroj.image.sources import Built
+from postroj.image.store.record import Provenance
+from postroj.image.trust import verify
+from postroj.image.trust.checksums import Checksum, digest_from
+from postroj.image.unpack.detect import Arrival
 from postroj.model import SourceKind, Verification
 
 if TYPE_CHECKING:
-    from postroj.image.entry import Tarball
+    from postroj.image.catalog.entry import Tarball
     from postroj.image.sources import Order
 
 LARGEST = 4 << 20

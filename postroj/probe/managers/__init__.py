@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from postroj.errors import ImageError
 from postroj.model import Manager
-from postroj.probe.managers.apt import Apt
-from postroj.probe.managers.dnf import Dnf
-from postroj.probe.managers.pacman import Pacman
-from postroj.probe.managers.zypper import Zypper
+from postroj.probe.managers.apt.apt import Apt
+from postroj.probe.managers.pacman.pacman import Pacman
+from postroj.probe.managers.rpm.dnf import Dnf
+from postroj.probe.managers.rpm.zypper import Zypper
 
 if TYPE_CHECKING:
     from postroj.probe.managers.base import PackageManager

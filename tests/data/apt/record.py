@@ -1,7 +1,8 @@
 """Record what apt says when it fails: `python -m tests.data.apt.record debian-sid [CASE]...`.
 
 Every file here is the output of a real installation in a real guest, with the mirror's name and
-addresses replaced. A new release is recorded by its name; `tests/unit/probe/test_apt.py` reads all.
+addresses replaced. A new release is recorded by its name; all is read by
+`tests/unit/probe/managers/test_apt.py`.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 
+from postroj.container.boot.nspawn import Bind, GuestSpec
 from postroj.container.guest import Guest
-from postroj.container.nspawn import Bind, GuestSpec
 from postroj.errors import CommandError
 from postroj.model import NetworkMode
 from postroj.prepare import obtain
-from postroj.probe.managers.apt import Apt
-from postroj.probe.package import GUEST_DIR
+from postroj.probe.managers.apt.apt import Apt
+from postroj.probe.package.package_file import GUEST_DIR
 from tests.support import debs
 
 HERE = Path(__file__).parent

@@ -1,6 +1,6 @@
 """Record what pacman says: `python -m tests.data.pacman.record LAYERS pacman-bookworm [CASE]...`.
 
-As `tests/data/rpm/record.py`; `tests/unit/probe/test_pacman.py` reads all.
+As `tests/data/rpm/record.py`; `tests/unit/probe/managers/test_pacman.py` reads all.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 from postroj.model import NetworkMode
-from postroj.probe.managers.pacman import Pacman
-from postroj.probe.package import GUEST_DIR
+from postroj.probe.managers.pacman.pacman import Pacman
+from postroj.probe.package.package_file import GUEST_DIR
 from tests.data.recorder import Case, Recorded, Repository, run, scrub, write
 from tests.support import pacman, toolbox
 

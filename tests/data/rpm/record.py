@@ -2,7 +2,7 @@
 
 LAYERS is a folder for the tools (`tests/support/toolbox.py`). Every file here is the output of a
 real operation in a real guest, with the repository's address replaced;
-`tests/unit/probe/test_rpm.py` reads all.
+`tests/unit/probe/managers/test_rpm.py` reads all.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postroj.model import NetworkMode
-from postroj.probe.managers.dnf import Dnf
-from postroj.probe.managers.zypper import Zypper
-from postroj.probe.package import GUEST_DIR
+from postroj.probe.managers.rpm.dnf import Dnf
+from postroj.probe.managers.rpm.zypper import Zypper
+from postroj.probe.package.package_file import GUEST_DIR
 from tests.data.recorder import Case, Recorded, Repository, read, run, scrub, write
 from tests.support import rpms, toolbox
 

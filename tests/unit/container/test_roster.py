@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.container import cgroup, readiness, roster
+from postroj.container import roster
+from postroj.container.boot import readiness
+from postroj.container.cgroup import group as cgroup
 from postroj.container.facts import Facts, write_facts
 from postroj.errors import GuestError, UsageError
 

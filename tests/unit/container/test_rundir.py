@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.container import cgroup, roster, rundir
+from postroj.container import roster, rundir
+from postroj.container.cgroup import group
 from postroj.container.facts import Facts
 from postroj.errors import UsageError
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def without_groups(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("POSTROJ_STATE_DIR", str(tmp_path))
-    monkeypatch.setattr(cgroup, "mounted", dict)
+    monkeypatch.setattr(group, "mounted", dict)
 
 
 def test_a_name_is_had_once_and_is_free_again(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from postroj.errors import HostError
-from postroj.image import cached, emulation
+from postroj.image import emulation, obtain
 from tests.support.images import put
 
 if TYPE_CHECKING:
@@ -80,10 +80,10 @@ def test_what_is_stored_for_others_is_refused_before_it_is_booted(
     record = put("debian-trixie", b"x", FOREIGN)
     assert record.as_image().emulated
     assert not put("debian-trixie", b"x", HOST).as_image().emulated
-    for have in (cached.obtain, cached.at_hand):
+    for have in (obtain.obtain, obtain.at_hand):
         assert have("debian-trixie").architecture == HOST
         with pytest.raises(HostError, match=f"cannot run programs of {FOREIGN}$"):
             have("debian-trixie", FOREIGN)
     (tmp_path / f"qemu-{FOREIGN}").write_text(ENABLED)
-    assert cached.obtain("debian-trixie", FOREIGN) == record
-    assert cached.at_hand("debian-trixie", FOREIGN) == record
+    assert obtain.obtain("debian-trixie", FOREIGN) == record
+    assert obtain.at_hand("debian-trixie", FOREIGN) == record

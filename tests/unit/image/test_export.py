@@ -7,8 +7,8 @@ import pytest
 
 from postroj.errors import UsageError
 from postroj.image import export
-from postroj.image.disk import ROOT_TYPES
 from postroj.image.export import Format
+from postroj.image.unpack.disk import ROOT_TYPES
 
 ID = uuid.UUID("12345678-1234-5678-1234-567812345678")
 

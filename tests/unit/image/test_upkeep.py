@@ -7,15 +7,16 @@ import pytest
 
 from postroj.console import Silence
 from postroj.errors import UsageError
-from postroj.image import store, upkeep
-from postroj.image.record import read
+from postroj.image import upkeep
+from postroj.image.store import store
+from postroj.image.store.record import read
 from postroj.locking import Claim
 from tests.support.images import put
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from postroj.image.record import Record
+    from postroj.image.store.record import Record
 
 ARCH = "x86_64"
 A = ("a", ARCH)
@@ -152,7 +153,7 @@ def meddle(monkeypatch: pytest.MonkeyPatch, *, at: int, then: bytes | None) -> N
                 put("a", then)
         return found
 
-    monkeypatch.setattr("postroj.image.store.read", late)
+    monkeypatch.setattr("postroj.image.store.store.read", late)
     monkeypatch.setattr("postroj.image.upkeep.read", late)
 
 

@@ -7,12 +7,14 @@ from dataclasses import replace
 import pytest
 
 from postroj.errors import GuestError
-from postroj.probe import complaints, continuity, discover, operations
+from postroj.probe import operations
+from postroj.probe.ask.unitstate import look_all
+from postroj.probe.compare import complaints, continuity
+from postroj.probe.discover import discover
+from postroj.probe.discover.payload import Payload
 from postroj.probe.managers.base import Query
-from postroj.probe.payload import Payload
-from postroj.probe.unitstate import look_all
 from postroj.verdict import CheckKind, CheckResult, Outcome, StepName
-from tests.unit.probe.fake_guest import Answer, FakeGuest, as_guest
+from tests.support.fake_guest import Answer, FakeGuest, as_guest
 
 COUNT = 5001
 ROOM = 256 << 10

@@ -13,19 +13,19 @@ import pytest
 from postroj.errors import CommandTimeout, GuestError, GuestLost, HostError
 from postroj.model import Image, Manager, NetworkMode
 from postroj.probe import probe, steps
-from postroj.probe.checks import Manners, Question
-from postroj.probe.expectations import Expectation
-from postroj.probe.formats import Format
-from postroj.probe.managers.apt import FILES, Apt
-from postroj.probe.package import PackageFile
+from postroj.probe.ask.checks import Manners, Question
+from postroj.probe.excuse.expectations import Expectation
+from postroj.probe.managers.apt.apt import FILES, Apt
+from postroj.probe.package.formats import Format
+from postroj.probe.package.package_file import PackageFile
 from postroj.probe.plan import Plan
 from postroj.verdict import CheckKind, CheckResult, Outcome, ProbeResult, StepName, StepResult
-from tests.unit.probe.fake_guest import Answer, FakeGuest, as_guest
+from tests.support.fake_guest import Answer, FakeGuest, as_guest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from postroj.container.nspawn import GuestSpec
+    from postroj.container.boot.nspawn import GuestSpec
 
 IMAGE = Image(
     name="debian-trixie", architecture="x86_64", layers=(Path("/i.squashfs"),), manager=Manager.APT

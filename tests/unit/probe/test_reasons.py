@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from postroj.model import Manager
-from postroj.probe import journal, operations, ports, residue, sockets
-from postroj.probe.formats import Format
-from postroj.probe.gone import Belongings
+from postroj.probe import operations
+from postroj.probe.ask import journal, ports, sockets
+from postroj.probe.compare import residue
+from postroj.probe.compare.gone import Belongings
 from postroj.probe.managers import manager_of
 from postroj.probe.managers.base import Blame
-from postroj.probe.package import PackageFile
+from postroj.probe.package.formats import Format
+from postroj.probe.package.package_file import PackageFile
 from postroj.process import LONGEST
 from postroj.verdict import Outcome
-from tests.unit.probe.fake_guest import FakeGuest, as_guest
+from tests.support.fake_guest import FakeGuest, as_guest
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,127 @@
+"""When is a guest ready? It tells us: nspawn passes its notifications on, sd_notify(3).
+
+In order come the leader's PID, and `READY=1` when the guest's job queue is empty. No sleep and no
+poll is on the way. What state the guest is in then is asked once, of its manager.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import struct
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from postroj.container.boot.launch import NETWORK_UP
+from postroj.streams import CHUNK
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import IO, Self
+
+CREDENTIALS = struct.Struct("=iII")  # struct ucred, unix(7)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notification:
+    """One datagram: who sent it (PID and UID as seen from here), and its assignments."""
+
+    pid: int
+    uid: int
+    fields: dict[str, str]
+
+
+def parse(payload: bytes, pid: int, uid: int) -> Notification:
+    """Read the `NAME=value` lines of a datagram."""
+    lines = payload.decode(errors="replace").splitlines()
+    pairs = (line.partition("=") for line in lines)
+    return Notification(pid=pid, uid=uid, fields={name: value for name, _, value in pairs})
+
+
+class Listener:
+    """The socket that nspawn notifies, open only while somebody reads it.
+
+    systemd >= 253 notifies of each reload, and where the kernel holds ten datagrams for a socket
+    (net.unix.max_dgram_qlen) the guest's manager waits for ever that one of them is read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.open()
+
+    def open(self) -> None:
+        """Listen, perhaps anew; what was told meanwhile is lost."""
+        self._path.unlink(missing_ok=True)
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self.socket.bind(str(self._path))
+
+    def close(self) -> None:
+        """Refuse what comes, so that nobody waits."""
+        self.socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def next(self, script: IO[bytes], deadline: float) -> Notification | None:
+        """Wait for the next notification, of root or of the launch script; None when that ends.
+
+        :raises TimeoutError: when `deadline` (of `time.monotonic`) passes.
+        """
+        sources = [self.socket.fileno(), script.fileno()]
+        while True:
+            ready, _, _ = select.select(sources, [], [], max(0, deadline - time.monotonic()))
+            if sources[0] in ready:
+                if notification := self.receive():
+                    return notification
+            elif ready:
+                said = os.read(sources[1], CHUNK).decode()
+                up = said.removesuffix("\n").isdecimal()
+                return Notification(pid=0, uid=0, fields={NETWORK_UP: "1"}) if up else None
+            else:
+                raise TimeoutError
+
+    def receive(self) -> Notification | None:
+        """Take the next datagram, which is there; None if root did not send it."""
+        payload, control, _, _ = self.socket.recvmsg(8192, socket.CMSG_SPACE(12))
+        for _, _, data in control:
+            pid, uid, _ = CREDENTIALS.unpack(data)
+            if uid == 0:
+                return parse(payload, pid, uid)
+        return None
+
+
+def leader_of(nspawn: int, inner_pid: int) -> int:
+    """The guest's PID 1 as seen from here; nspawn knows it by the number in its own namespace.
+
+    :raises ProcessLookupError: if it has ended already.
+    """
+    for child in children(nspawn):
+        if inner_pid in namespace_pids(child):
+            return child
+    raise ProcessLookupError
+
+
+def children(pid: int) -> list[int]:
+    """PIDs of the children of a process that has no threads, proc_tid_children(5)."""
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def namespace_pids(pid: int) -> list[int]:
+    """Return a process's numbers, from the outermost namespace inwards, proc_pid_status(5)."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == "NSpid":
+            return [int(number) for number in value.split()]
+    return []

@@ -1,0 +1,1 @@
+"""Why a guest did not boot, or ended."""

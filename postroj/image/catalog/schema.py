@@ -1,0 +1,278 @@
+"""The form of a catalog: TOML in, entries out, and every mistake named.
+
+The keys are explained at the head of `catalog.toml`. A catalog is checked as a whole when it is
+read, so that a mistake in one entry is met by the first command and not by the one user of that
+entry.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from urllib.parse import urljoin
+
+from postroj.errors import ImageError
+from postroj.image.catalog.entry import (
+    DEBIAN_ARCHITECTURES,
+    Bootstrap,
+    Entry,
+    Oci,
+    Simplestreams,
+    Suite,
+    Tarball,
+)
+from postroj.image.trust.keyring import KEYS
+from postroj.model import Manager, SourceKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from postroj.image.catalog.entry import Source
+
+LINUXCONTAINERS = "https://images.linuxcontainers.org"
+LINUXCONTAINERS_KEY = "linuxcontainers.asc"
+"""The server of simplestreams which most distributions are on, and the key of its index."""
+
+NAME = r"[a-z0-9][a-z0-9.-]*"
+NAME_FORM = "made of small letters, digits, '-' and '.'"
+"""What an image and an alias may be named; it is part of the name of a file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Which catalog is read."""
+
+    title: str
+    """As in 'entry ... of TITLE'."""
+    folder: Path
+    """What its paths are relative to."""
+    shipped: bool = False
+
+
+T = TypeVar("T")
+
+
+class _Table:
+    """A table of the catalog which is read key by key; what is left over is a mistake."""
+
+    def __init__(self, origin: Origin, entry: str, table: dict[str, Any], path: str = "") -> None:
+        self.origin = origin
+        self.entry = entry
+        self.left = dict(table)
+        self.path = path
+
+    def refuse(self, key: str, why: str) -> NoReturn:
+        """Name the entry and the key that is wrong."""
+        message = f"entry '{self.entry}' of {self.origin.title}: '{self.path}{key}' {why}"
+        raise ImageError(message)
+
+    def take(self, key: str, kind: type[T]) -> T:
+        """Return the value of a key, which must be of exactly this type."""
+        value = self.maybe(key, kind)
+        if value is None:
+            self.refuse(key, "is missing")
+        return value
+
+    def maybe(self, key: str, kind: type[T]) -> T | None:
+        """Return the value of a key that may be left out."""
+        value = self.left.pop(key, None)
+        # not isinstance: a bool is an int, and a time is a date
+        if value is not None and type(value) is not kind:
+            self.refuse(key, f"is of type {type(value).__name__}, not {kind.__name__}")
+        return value
+
+    def texts(self, key: str, *, empty: bool = False) -> tuple[str, ...]:
+        """Return a list of strings, which may be left out where it may be empty."""
+        values = (self.maybe(key, list) or []) if empty else self.take(key, list)
+        if not all(isinstance(value, str) for value in values):
+            self.refuse(key, "holds something else than strings")
+        if not (values or empty):
+            self.refuse(key, "is empty")
+        return tuple(values)
+
+    def tables(self, key: str) -> list[_Table]:
+        """Return a list of tables, each of them to be closed."""
+        values = self.take(key, list)
+        if not values or not all(isinstance(value, dict) for value in values):
+            self.refuse(key, "is no list of tables")
+        return [
+            _Table(self.origin, self.entry, value, f"{self.path}{key}[{number}].")
+            for number, value in enumerate(values)
+        ]
+
+    def close(self) -> None:
+        """Refuse what nobody asked for."""
+        for key in self.left:
+            self.refuse(key, "is no key that is known")
+
+
+def _bootstrap(table: _Table) -> Bootstrap:
+    suites = []
+    for text in table.texts("suites"):
+        archive, _, name = text.partition(" ")
+        if not re.fullmatch(r"[a-z-]+ [a-z][a-z0-9.-]*", text):
+            table.refuse("suites", f"has '{text}', which is not 'ARCHIVE SUITE'")
+        suites.append(Suite(archive=archive, name=name))
+    keyring = table.origin.folder / table.take("keyring", str)
+    return Bootstrap(
+        suites=tuple(suites),
+        components=table.texts("components", empty=True) or ("main",),
+        keyring=keyring,
+        keyring_package=table.maybe("keyring_package", str) or keyring.stem,
+        architectures=_architectures(table),
+    )
+
+
+def _simplestreams(table: _Table) -> Simplestreams:
+    server = _url(table, "server", needed=False)
+    key = _key(table)
+    if not server:
+        server, key = LINUXCONTAINERS, key or LINUXCONTAINERS_KEY
+    return Simplestreams(
+        server=server.rstrip("/"),
+        product=table.take("product", str),
+        key=key,
+        architectures=_architectures(table),
+    )
+
+
+def _tarball(table: _Table) -> Tarball:
+    sha256 = table.maybe("sha256", str) or ""
+    if sha256 and not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        table.refuse("sha256", "is no SHA-256 of 64 small hexadecimal digits")
+    url = _url(table, "url")
+    tarball = Tarball(
+        url=url,
+        sha256=sha256,
+        checksums=_url(table, "checksums", url, needed=False),
+        signature=_url(table, "signature", url, needed=False),
+        key=_key(table),
+        subtree=table.maybe("subtree", str) or "",
+        architectures=_architectures(table),
+    )
+    if bool(tarball.key) != bool(tarball.signature or (tarball.key and tarball.checksums)):
+        table.refuse("key", "and what it has signed belong together")
+    if "*" in tarball.url and not ("*" in tarball.url.rpartition("/")[2] and tarball.checksums):
+        table.refuse("url", "has a '*' that no file of checksums explains")
+    return tarball
+
+
+def _oci(table: _Table) -> Oci:
+    reference = table.take("reference", str)
+    if not re.fullmatch(r"[^/\s]+\.[^/\s]+/\S+[:@]\S+", reference):
+        table.refuse("reference", "is not 'REGISTRY/REPOSITORY:TAG'")
+    return Oci(reference=reference, architectures=_architectures(table))
+
+
+def _architectures(table: _Table, *, empty: bool = True) -> tuple[str, ...]:
+    names = table.texts("architectures", empty=empty)
+    for name in names:
+        if name not in DEBIAN_ARCHITECTURES:
+            table.refuse(
+                "architectures", f"has '{name}', not one of {_quoted(DEBIAN_ARCHITECTURES)}"
+            )
+    return names
+
+
+def _key(table: _Table) -> str:
+    """Return the key of a source: the name of one that is shipped, or a path."""
+    key = table.maybe("key", str) or ""
+    if not key:
+        return ""
+    own = table.origin.folder / key
+    if not table.origin.shipped and own.exists():
+        return str(own)
+    if not (KEYS / key).exists():
+        table.refuse("key", f"names '{own}', which does not exist")
+    return key
+
+
+def _url(table: _Table, key: str, base: str = "", *, needed: bool = True) -> str:
+    """Return a URL, which may be relative to the `base`."""
+    text = table.take(key, str) if needed else table.maybe(key, str) or ""
+    url = urljoin(base, text) if text else ""
+    if (needed or url) and not re.match(r"https?://[^/\s@]+/?\S*$", url):
+        table.refuse(key, "is no http or https URL")
+    return url
+
+
+KINDS: dict[str, Callable[[_Table], Source]] = {
+    SourceKind.BOOTSTRAP: _bootstrap,
+    SourceKind.SIMPLESTREAMS: _simplestreams,
+    SourceKind.TARBALL: _tarball,
+    SourceKind.OCI: _oci,
+}
+
+
+def _source(table: _Table) -> Source:
+    kind = table.take("kind", str)
+    if kind not in KINDS:
+        table.refuse("kind", f"is '{kind}', not one of {_quoted(KINDS)}")
+    source = KINDS[kind](table)
+    table.close()
+    return source
+
+
+def _entry(name: str, table: _Table) -> Entry:
+    if not re.fullmatch(NAME, name):
+        message = f"entry '{name}' of {table.origin.title}: the name is not {NAME_FORM}"
+        raise ImageError(message)
+    manager = table.maybe("manager", str)
+    if manager is not None and manager not in list(Manager):
+        table.refuse("manager", f"is '{manager}', not one of {_quoted(Manager)}")
+    unbootable = table.maybe("unbootable", str) or ""
+    sources = [] if unbootable else table.tables("sources")
+    entry = Entry(
+        name=name,
+        distribution=table.take("distribution", str),
+        release=(table.maybe("release", str) or "") if unbootable else table.take("release", str),
+        version=table.maybe("version", str) or "",
+        title=table.take("title", str),
+        aliases=_aliases(table),
+        end_of_life=table.maybe("end_of_life", date),
+        architectures=_architectures(table, empty=bool(unbootable)),
+        manager=Manager(manager) if manager else None,
+        systemd=table.maybe("systemd", int),
+        packages=table.texts("packages", empty=True),
+        repositories=table.texts("repositories", empty=True),
+        sources=tuple(_source(source) for source in sources),
+        unbootable=unbootable,
+    )
+    table.close()
+    return entry
+
+
+def _aliases(table: _Table) -> tuple[str, ...]:
+    aliases = table.texts("aliases", empty=True)
+    for alias in aliases:
+        if not re.fullmatch(NAME, alias):
+            table.refuse("aliases", f"has '{alias}', which is not {NAME_FORM}")
+    return aliases
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
+
+
+def parse(text: str, origin: Origin) -> dict[str, Entry]:
+    """Read a catalog: entries by their names, in the order of the file.
+
+    :raises ImageError: if something is wrong with it, naming the file, the entry and the key.
+    """
+    import tomllib  # most commands read no catalog
+
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        message = f"{origin.title} is not TOML"
+        raise ImageError(message, evidence=str(error)) from None
+    found = {}
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            message = f"entry '{name}' of {origin.title} is no table"
+            raise ImageError(message)
+        found[name] = _entry(name, _Table(origin, name, table))
+    return found

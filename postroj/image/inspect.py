@@ -1,0 +1,110 @@
+"""A look into a squashfs file without mounting it: is it a root file system, and whose?
+
+rdsquashfs reads it without any right of ours (`plain.confined`); what it says is data of strangers.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from postroj import process
+from postroj.errors import CommandError, ImageError
+from postroj.image.unpack.decompress import confined
+from postroj.model import Manager
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TOP = {"usr", "bin", "sbin", "nix"}
+"""Folders of which a root file system has one."""
+
+MANAGERS = {
+    "apt-get": Manager.APT,
+    "zypper": Manager.ZYPPER,
+    "dnf": Manager.DNF,
+    "dnf5": Manager.DNF,
+    "microdnf": Manager.DNF,
+    "yum": Manager.DNF,
+    "pacman": Manager.PACMAN,
+}
+"""By the program in `/usr/bin`; the first that is there counts."""
+
+SYSTEMD = ("usr/lib/systemd", "lib/systemd")
+"""Where systemd itself is."""
+
+LINE = re.compile(r"\S+ +\S+ +\S+ (?P<name>.+?)(?: -> .*)?")
+"""Of `rdsquashfs --list`: mode, owner, size, name, where a symlink leads."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What was seen."""
+
+    distribution: str
+    """ID of os-release; '' where there is none."""
+    version: str
+    title: str
+    manager: Manager | None
+    has_systemd: bool
+    has_shell: bool
+
+
+def look(file: Path) -> Look:
+    """Look into a squashfs file.
+
+    :raises ImageError: if it is none, or holds no root file system.
+    """
+    names = _list(file, "/")
+    if not names & TOP:
+        found = ", ".join(sorted(names)[:10]) or "nothing"
+        message = "there is no root file system in it"
+        raise ImageError(message, evidence=f"at its top there is {found}")
+    tools = _list(file, "usr/bin")
+    release = os_release(_read(file, "usr/lib/os-release") or _read(file, "etc/os-release"))
+    return Look(
+        distribution=release.get("ID", ""),
+        version=release.get("VERSION_ID", ""),
+        title=release.get("PRETTY_NAME", ""),
+        manager=next((MANAGERS[tool] for tool in MANAGERS if tool in tools), None),
+        # that of NixOS is somewhere in its store
+        has_systemd="nix" in names or any("systemd" in _list(file, path) for path in SYSTEMD),
+        has_shell="sh" in tools | _list(file, "bin"),
+    )
+
+
+def os_release(text: str) -> dict[str, str]:
+    """Read an os-release(5) file; lines that cannot be read are left out."""
+    found = {}
+    for line in text.splitlines():
+        key, equals, value = line.partition("=")
+        if equals and not key.startswith("#"):
+            with suppress(ValueError):
+                found[key.strip()] = "".join(shlex.split(value))
+    return found
+
+
+def _list(file: Path, folder: str) -> set[str]:
+    """Return the names in a folder; none if there is no such folder."""
+    lines = _ask(file, "--list", folder).splitlines()
+    return {match["name"] for line in lines if (match := LINE.fullmatch(line))}
+
+
+def _read(file: Path, path: str) -> str:
+    """Return the text of a regular file; '' if there is none."""
+    return _ask(file, "--cat", path)
+
+
+def _ask(file: Path, option: str, path: str) -> str:
+    with file.open("rb") as stream:
+        number = stream.fileno()
+        argv = confined(["rdsquashfs", option, path, f"/proc/self/fd/{number}"])
+        ok = (0,) if path == "/" else (0, 1)
+        try:
+            return process.run(argv, ok=ok, pass_fds=[number]).text
+        except CommandError as error:
+            message = "the squashfs file cannot be read"
+            raise ImageError(message, evidence=error.reason) from None

@@ -1,0 +1,236 @@
+"""Registries, through skopeo: it speaks their protocol, and has the user's credentials for them."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING
+
+from postroj import net, process
+from postroj.errors import (
+    CommandError,
+    CommandTimeout,
+    DownloadError,
+    ImageError,
+    VerificationError,
+)
+from postroj.image.sources import mirror
+from postroj.image.store import store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from postroj.errors import PostrojError
+    from postroj.image.sources.reference import Reference
+
+PASSED_ON = (
+    *("HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "REGISTRY_AUTH_FILE", "DOCKER_CONFIG"),
+    *("CONTAINERS_REGISTRIES_CONF", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+)
+"""What leads skopeo to credentials, mirrors and certificates of the user."""
+
+RETRIES = 2
+"""After 1 and 2 seconds; for how long a busy registry wants to be left alone, skopeo knows."""
+PATIENCE = 120.0
+"""Seconds that may pass without a single byte."""
+STILL = "timeout: no byte arrived for too long"
+TICK = 0.2
+"""Seconds between two looks at how far it is."""
+
+# The death of the thread that started it kills the tool.
+TIED = ("setpriv", "--pdeathsig", "KILL", "--")
+
+
+def inspect_argv(skopeo: str, reference: Reference) -> list[str]:
+    """Return what writes a manifest or an index, exactly as the registry has it, to stdout."""
+    plain_http = ["--tls-verify=false"] if reference.is_local else []
+    return [
+        *(*TIED, skopeo, "inspect", "--raw", f"--retry-times={RETRIES}"),
+        *(*plain_http, reference.url),
+    ]
+
+
+def copy_argv(skopeo: str, reference: Reference, directory: Path) -> list[str]:
+    """Return what fetches the parts of one image, exactly as the registry has them."""
+    plain_http = ["--src-tls-verify=false"] if reference.is_local else []
+    return [
+        *(*TIED, skopeo, "copy", "--quiet", f"--retry-times={RETRIES}"),
+        *(*plain_http, reference.url, f"dir:{directory}"),
+    ]
+
+
+def environment(directory: Path) -> dict[str, str]:
+    """Return the environment of skopeo, which has `directory` for its temporary files."""
+    found = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    return process.environment({**found, "TMPDIR": str(directory)})
+
+
+def inspect(reference: Reference, directory: Path) -> bytes:
+    """Fetch the manifest or the index that a reference names.
+
+    :raises DownloadError: if it cannot be fetched.
+    :raises VerificationError: if the registry brings another one.
+    :raises HostError: if skopeo is not installed.
+    """
+    argv = inspect_argv(process.tool("skopeo"), reference)
+    try:
+        return process.run(argv, timeout=PATIENCE, env=environment(directory)).stdout
+    except CommandTimeout as error:
+        raise failure(reference, f"{error.output}\n{STILL}") from None
+    except CommandError as error:
+        raise failure(reference, error.output) from None
+
+
+def copy(reference: Reference, directory: Path, on_bytes: Callable[[int], None]) -> None:
+    """Fetch the parts of an image into a directory, each named by its digest in hex.
+
+    `on_bytes` hears now and then how many bytes are there.
+
+    :raises DownloadError: if it cannot be fetched.
+    :raises VerificationError: if the registry brings something else.
+    :raises HostError: if skopeo is not installed.
+    """
+    argv = copy_argv(process.tool("skopeo"), reference, directory)
+    with TemporaryFile() as complaints:
+        child = process.spawn(
+            argv,
+            stdio=(process.DEVNULL, process.DEVNULL, complaints),
+            env=environment(directory.parent),
+        )
+        try:
+            status = _watch(child, directory, on_bytes)
+        finally:
+            process.kill_group(child)
+        complaints.seek(0)
+        said = complaints.read().decode(errors="replace")
+    if status is None:
+        said += f"\n{STILL}"
+    if status != 0:
+        raise failure(reference, said)
+    on_bytes(_size(directory))
+
+
+def _watch(child: process.Child, directory: Path, on_bytes: Callable[[int], None]) -> int | None:
+    """Wait for skopeo; its status, None if it stands still."""
+    there, since = -1, time.monotonic()
+    while (status := process.wait(child, TICK)) is None:
+        size = _size(directory)
+        if size != there:
+            there, since = size, time.monotonic()
+            on_bytes(size)
+        elif time.monotonic() - since > PATIENCE:
+            return None
+    return status
+
+
+def _size(directory: Path) -> int:
+    """Return how many bytes lie in a directory that somebody else fills."""
+    size = 0
+    for entry in os.scandir(directory):
+        with suppress(FileNotFoundError):
+            size += entry.stat(follow_symlinks=False).st_size
+    return size
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cause:
+    """A reason for which skopeo fails, and what it says then."""
+
+    pattern: str
+    message: str
+    hint: str = ""
+    kind: type[PostrojError] = DownloadError
+
+
+DISK_FULL = Cause(pattern=r"no space left on device|disk quota exceeded", message="")
+CAUSES = (
+    DISK_FULL,
+    Cause(
+        pattern=r"[Dd]igest (?:did not|does not) match|digest mismatch|Digest .* does not match",
+        message="the registry '{registry}' brought something else than '{reference}'",
+        hint="something between this host and the registry changes files, or its disk is damaged",
+        kind=VerificationError,
+    ),
+    Cause(
+        pattern=r"policy\.json|Source image rejected",
+        message="the policy of this host does not let skopeo fetch '{reference}'",
+        hint="see /etc/containers/policy.json, and containers-policy.json(5)",
+        kind=ImageError,
+    ),
+    Cause(
+        pattern=r"toomanyrequests|[Tt]oo [Mm]any [Rr]equests|(?:status|StatusCode): 429",
+        message="the registry '{registry}' wants no more requests for now",
+        hint="wait some hours, or log in for a higher limit: `{login}`",
+    ),
+    Cause(
+        pattern=r"unauthorized|authentication required|denied|invalid username/password"
+        r"|(?:status|StatusCode): 40[13]",
+        message="the registry '{registry}' does not let us fetch '{reference}'",
+        hint="`{login}` if it is a private one; some registries say so of names that do not exist",
+    ),
+    Cause(
+        pattern=r"(?:manifest|name|repository name|blob) unknown|not known to registry"
+        r"|[Nn]ot [Ff]ound|no such manifest|StatusCode: 404",
+        message="the registry '{registry}' has no image '{reference}'",
+        hint="`skopeo list-tags docker://{repository}` shows what it has",
+    ),
+    Cause(
+        pattern=r"no such host|name resolution|server misbehaving",
+        message="the host of the registry '{registry}' is not known",
+        hint="see whether its name is right, and whether this host resolves names",
+    ),
+    Cause(
+        pattern=r"x509:|tls: |HTTP response to HTTPS client",
+        message="the registry '{registry}' has no valid certificate",
+        hint="SSL_CERT_FILE names certificates of your own; plain http only works on this host",
+    ),
+    Cause(
+        pattern=r"(?:status|StatusCode): 5\d\d",
+        message="the registry '{registry}' is ill",
+        hint="try again later",
+    ),
+    Cause(
+        pattern=r"connection (?:refused|reset)|no route to host|network is unreachable"
+        r"|[Tt]imeout|deadline exceeded|\bEOF\b",
+        message="the registry '{registry}' cannot be reached",
+        hint="see whether this host needs a proxy: `https_proxy` is heeded",
+    ),
+)
+
+
+def classify(output: str) -> Cause | None:
+    """Return the reason that the output of skopeo shows, if it is a known one."""
+    return next((cause for cause in CAUSES if re.search(cause.pattern, output)), None)
+
+
+def failure(reference: Reference, output: str) -> PostrojError:
+    """Build the error for an image that could not be fetched."""
+    evidence = readable(output)
+    cause = classify(output)
+    if cause is DISK_FULL:
+        return store.disk_full(evidence)
+    names = {
+        "reference": reference,
+        "registry": reference.registry,
+        "repository": f"{reference.registry}/{reference.path}",
+        "login": f"{'sudo ' if os.geteuid() == 0 else ''}skopeo login {reference.registry}",
+    }
+    if cause is None:
+        return DownloadError(f"'{reference}' could not be fetched", evidence=evidence)
+    message, hint = (text.format(**names) for text in (cause.message, cause.hint))
+    return cause.kind(message, evidence=evidence, hint=hint)
+
+
+def readable(output: str) -> str:
+    """Return the last words of skopeo, without what its log puts around them, and no secrets."""
+    lines = []
+    for line in output.strip().splitlines():
+        match = re.search(r'\bmsg="((?:[^"\\]|\\.)*)"', line)
+        text = re.sub(r"\\(.)", r"\1", match[1]) if match else line
+        lines.append(re.sub(r"https?://[^\s\"']+", lambda url: net.redacted(url[0]), text))
+    return mirror.redact("\n".join(dict.fromkeys(lines[-3:])))

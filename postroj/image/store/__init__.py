@@ -1,0 +1,1 @@
+"""Where images and layers lie, and what is known of them."""

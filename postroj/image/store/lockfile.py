@@ -1,0 +1,212 @@
+"""`postroj.lock`: the exact images that a project wants, for every pull to make again or fail.
+
+A TOML file that people read and version control compares: sorted, one value a line. An image is
+the same when its publisher's file is (`artifact`), or, where it was made of many packages, when
+its squashfs file is (`sha256`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from postroj import paths
+from postroj.errors import UsageError, VerificationError
+from postroj.image.outfile import placed
+from postroj.image.store.record import Provenance, Record, checked_digest, provenance_fields
+from postroj.model import SourceKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+SCHEMA = 1
+
+HEADER = """\
+# Exact images, written by `postroj lock`. While this file is in the working directory, or named
+# by POSTROJ_LOCK, every pull of an image that it names makes it again just so, or fails.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Locked:
+    """An image of a lock file."""
+
+    name: str
+    architecture: str
+    sha256: str
+    """Of its base squashfs."""
+    provenance: Provenance
+
+    @classmethod
+    def of(cls, record: Record) -> Locked:
+        """Return what a lock file says of a stored image."""
+        values = {field.name: getattr(record, field.name) for field in fields(Provenance)}
+        return cls(
+            name=record.name,
+            architecture=record.architecture,
+            sha256=record.sha256,
+            provenance=Provenance(**values),
+        )
+
+    def is_met_by(self, artifact: str, sha256: str) -> bool:
+        """Whether an image of these digests, of what was fetched and of its squashfs, is this."""
+        wanted = self.provenance.artifact
+        return artifact == wanted if wanted else sha256 == self.sha256
+
+    @property
+    def can_be_made_again(self) -> bool:
+        """Whether its record says enough; those of older versions do not of a bootstrap."""
+        return bool(self.provenance.artifact) or self.provenance.epoch is not None
+
+    def check(self, provenance: Provenance, sha256: str) -> None:
+        """Refuse what a source has made, unless it is this image.
+
+        :raises VerificationError: if it is another one.
+        """
+        if self.is_met_by(provenance.artifact, sha256):
+            return
+        wanted = self.provenance.artifact or self.sha256
+        got = provenance.artifact or sha256
+        evidence = f"locked: {wanted}, {self.provenance.url}\nnow:    {got}, {provenance.url}"
+        hint = f"`postroj --ignore-lock pull --force {self.name}` takes what there is now"
+        message = f"'{self.name}' is not the image in the lock file any more"
+        if self.provenance.source is SourceKind.BOOTSTRAP:
+            message = (
+                f"the mirror of '{self.name}' has moved on, its packages of now make another image"
+                " than the one in the lock file"
+            )
+            day = datetime.fromtimestamp(self.provenance.epoch or 0, UTC).date()
+            hint = (
+                f"lock an image that was made from a snapshot mirror (of {day} or later), named as"
+                f" the apt source of this host; {hint}"
+            )
+        raise VerificationError(message, evidence=evidence, hint=hint)
+
+
+def find(name: str, architecture: str) -> Locked | None:
+    """Return what the lock file that holds says of an image; None if it names it not.
+
+    :raises UsageError: if the file cannot be read, or is not to be trusted.
+    """
+    path = paths.lock_file()
+    if path is None:
+        return None
+    if "POSTROJ_LOCK" not in os.environ:
+        _refuse_planted(path)
+    for locked in load(path):
+        if (locked.name, locked.architecture) == (name, architecture):
+            return locked
+    return None
+
+
+def is_wanted(record: Record, locked: Locked | None) -> bool:
+    """Whether a stored image is the one that is locked, if any is."""
+    return locked is None or locked.is_met_by(record.artifact, record.sha256)
+
+
+def _refuse_planted(path: Path) -> None:
+    """Refuse a file that somebody else has put in a folder like `/tmp`.
+
+    It chooses what is booted, and nobody has named it.
+
+    :raises UsageError: if it is of nobody whom we trust: root, us, the user of sudo, or whoever
+        owns the folder that we are in.
+    """
+    trusted = {0, os.geteuid(), path.parent.stat().st_uid}
+    with suppress(KeyError, ValueError):
+        trusted.add(int(os.environ["SUDO_UID"]))
+    if path.lstat().st_uid not in trusted:
+        message = f"the lock file '{path}' belongs to another user"
+        hint = "`--lock postroj.lock` uses it all the same, `--ignore-lock` does not"
+        raise UsageError(message, hint=hint)
+
+
+def load(path: Path) -> list[Locked]:
+    """Read a lock file.
+
+    :raises UsageError: if there is none, or it is none.
+    """
+    import tomllib  # most commands read no lock file
+
+    try:
+        data = tomllib.loads(path.read_text("utf-8"))
+        return _images(data)
+    except OSError as error:
+        message = f"the lock file '{path}' cannot be read"
+        raise UsageError(message, evidence=str(error)) from None
+    except (ValueError, TypeError, AttributeError) as error:
+        message = f"the lock file '{path}' is damaged, or of another version of postroj"
+        hint = "`postroj lock` writes it anew"
+        raise UsageError(message, evidence=str(error), hint=hint) from None
+    except KeyError as error:
+        message = f"an image of the lock file '{path}' has no key {error}"
+        raise UsageError(message, hint="`postroj lock` writes it anew") from None
+
+
+def _images(data: dict[str, Any]) -> list[Locked]:
+    if data.get("schema") != SCHEMA:
+        message = f"its schema is {data.get('schema')}, not {SCHEMA}"
+        raise ValueError(message)
+    return [_locked(image) for image in data.get("image", [])]
+
+
+def _locked(image: dict[str, Any]) -> Locked:
+    return Locked(
+        name=str(image["name"]),
+        architecture=str(image["architecture"]),
+        sha256=checked_digest(image["sha256"]),
+        provenance=Provenance(**provenance_fields(image)),
+    )
+
+
+def write(path: Path, images: Iterable[Locked]) -> None:
+    """Write a lock file.
+
+    :raises UsageError: if it cannot be written.
+    """
+    text = dump(images)
+    with placed(path, replace=True) as descriptor, os.fdopen(descriptor, "w", closefd=False) as out:
+        out.write(text)
+
+
+def dump(images: Iterable[Locked]) -> str:
+    """Return the text of a lock file."""
+    ordered = sorted(images, key=lambda locked: (locked.name, locked.architecture))
+    return "\n".join([f"{HEADER}\nschema = {SCHEMA}\n", *map(_table, ordered)])
+
+
+def _table(locked: Locked) -> str:
+    values = {
+        "name": locked.name,
+        "architecture": locked.architecture,
+        "sha256": locked.sha256,
+        **{field.name: getattr(locked.provenance, field.name) for field in fields(Provenance)},
+    }
+    lines = [f"{key} = {_value(value)}" for key, value in values.items() if value is not None]
+    return "\n".join(["[[image]]", *lines]) + "\n"
+
+
+def _value(value: str | bool | int | tuple[str, ...]) -> str:
+    """Write a value as TOML has it; a string of JSON is one of TOML, but for DEL."""
+    if isinstance(value, tuple):
+        return "[\n" + "".join(f"    {_value(item)},\n" for item in value) + "]" if value else "[]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def differences(wanted: Iterable[Locked], stored: Iterable[Record]) -> dict[str, str]:
+    """Return what is not as a lock file has it: the name of an image, and how it differs."""
+    records = {(record.name, record.architecture): record for record in stored}
+    found = {}
+    for locked in wanted:
+        record = records.get((locked.name, locked.architecture))
+        if record is None:
+            found[locked.name] = "not cached"
+        elif not locked.is_met_by(record.artifact, record.sha256):
+            mine, theirs = record.artifact or record.sha256, locked.provenance.artifact
+            found[locked.name] = f"cached is {mine[:16]}, locked {(theirs or locked.sha256)[:16]}"
+    return found

@@ -1,0 +1,1 @@
+"""Why what was fetched may be believed."""

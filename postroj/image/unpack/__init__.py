@@ -1,0 +1,1 @@
+"""How the bytes of an image become one squashfs file."""

@@ -1,0 +1,214 @@
+"""An image inside of a tar: what `docker save` writes, and OCI layouts.
+
+Its files are stored under names of our own, whatever they are called in the archive. The formats:
+https://github.com/opencontainers/image-spec/blob/main/image-layout.md, and for docker's its
+`manifest.json`, a list of images with the names of their configuration and layers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import posixpath
+import re
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from postroj.errors import ImageError, VerificationError
+from postroj.image.unpack import manifest
+from postroj.image.unpack.decompress import CHUNK
+from postroj.image.unpack.pack import MOST_UNPACKED
+from postroj.image.unpack.tarstream import FILE, LINK, SYMLINK, Reader, opened, show
+from postroj.image.unpack.tree import split
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from postroj.image.unpack.decompress import Readable
+    from postroj.image.unpack.manifest import Descriptor, Json
+    from postroj.image.unpack.tarstream import Member
+
+INDEX, IMAGES = "index.json", "manifest.json"
+FIRST = re.compile(
+    r"[0-9a-f]{64}(?:/.*|\.tar|\.json)?|blobs(?:/.*)?"
+    r"|index\.json|oci-layout|manifest\.json|repositories"
+)
+"""Names of members with which such an archive begins, and no root file system."""
+
+MOST_FILES = 10_000
+MOST_HOPS = 8
+"""Links from one to the other, and indexes in each other."""
+
+
+def is_container_archive(head: bytes) -> bool:
+    """Whether a plain tar that begins with these bytes holds an image made of layers.
+
+    4 KiB are enough: the first member that is not the root tells.
+    """
+    with suppress(ImageError):
+        for member in Reader(io.BytesIO(head)):
+            name = posixpath.normpath(member.name.decode(errors="surrogateescape")).lstrip("/")
+            if name != ".":
+                return bool(FIRST.fullmatch(name))
+    return False
+
+
+class Stored(NamedTuple):
+    """A file of an archive."""
+
+    path: Path
+    sha256: str
+    size: int
+
+
+@dataclass
+class Archive:
+    """The files of an archive, and where its links lead."""
+
+    directory: Path
+    files: dict[str, Stored] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+    count: int = 0
+    """Files that were written."""
+
+    def store(self, plain: Readable) -> None:
+        """Take a plain tar."""
+        reader, size = Reader(plain), 0
+        for member in reader:
+            size += member.size
+            if size > MOST_UNPACKED or len(self.files) + len(self.links) >= MOST_FILES:
+                message = "the archive has more files, or larger ones, than an image has"
+                raise ImageError(message)
+            name = b"/".join(split(member.name)).decode(errors="surrogateescape")
+            self.files.pop(name, None)
+            self.links.pop(name, None)
+            if member.kind == FILE:
+                self.files[name] = self._keep(reader, member)
+            elif member.kind in (LINK, SYMLINK):
+                link = member.link.decode(errors="surrogateescape")
+                folder = posixpath.dirname(name) if member.kind == SYMLINK else ""
+                self.links[name] = posixpath.normpath(posixpath.join(folder, link))
+
+    def _keep(self, reader: Reader, member: Member) -> Stored:
+        """Write a file under a name of ours."""
+        self.count += 1
+        path = self.directory / f"member-{self.count}"
+        digest, left = hashlib.sha256(), member.size
+        with path.open("xb") as file:
+            for chunk in reader.data():
+                chunk = chunk[:left]
+                left -= len(chunk)
+                digest.update(chunk)
+                file.write(chunk)
+        return Stored(path, digest.hexdigest(), member.size)
+
+    def find(self, name: str) -> Stored:
+        """Return a file by its name in the archive, through its links."""
+        for _ in range(MOST_HOPS):
+            if name not in self.links:
+                break
+            name = self.links[name]
+        if name not in self.files:
+            message = "the archive lacks a part of its image"
+            raise ImageError(message, evidence=show(name.encode(errors="surrogateescape")))
+        return self.files[name]
+
+    def layers(self, architecture: str) -> list[Path]:
+        """Return the layers of the image for an architecture, the lowest first.
+
+        :raises ImageError: if there is none, or more than one.
+        :raises VerificationError: if a part has another digest than it should have.
+        """
+        if INDEX in self.files:
+            return self._layers_of_layout(architecture)
+        if IMAGES in self.files:
+            return self._layers_of_docker(architecture)
+        message = "the archive has no image in it"
+        raise ImageError(message, evidence=f"neither '{INDEX}' nor '{IMAGES}' is there")
+
+    def _layers_of_layout(self, architecture: str) -> list[Path]:
+        document = manifest.read(_text(self.files[INDEX]))
+        for _ in range(MOST_HOPS):
+            if not manifest.is_index(document):
+                break
+            document = manifest.read(_text(self._blob(manifest.choose(document, architecture))))
+        image = manifest.parse(document)
+        manifest.check_platform(manifest.read(_text(self._blob(image.config))), architecture)
+        return [self._blob(layer).path for layer in image.layers]
+
+    def _blob(self, of: Descriptor) -> Stored:
+        stored = self.find(f"blobs/sha256/{of.digest}")
+        if (stored.sha256, stored.size) != (of.digest, of.size):
+            raise _differs((of.digest, of.size), (stored.sha256, stored.size))
+        return stored
+
+    def _layers_of_docker(self, architecture: str) -> list[Path]:
+        found: list[tuple[Json, Json]] = []
+        others: list[ImageError] = []
+        for image in _images(_text(self.files[IMAGES])):
+            config = manifest.read(_text(self._config(str(image.get("Config")))))
+            try:
+                manifest.check_platform(config, architecture)
+                found.append((image, config))
+            except ImageError as error:
+                others.append(error)
+        if len(found) != 1:
+            message = "the archive has several images" if found else "the archive has no image"
+            raise others[0] if others and not found else ImageError(message)
+        image, config = found[0]
+        names, digests = image.get("Layers") or [], manifest.diff_ids(config)
+        if len(names) != len(digests):
+            message = f"the archive has {len(names)} layers, and digests of {len(digests)}"
+            raise ImageError(message)
+        return [
+            _verified(self.find(posixpath.normpath(str(name))), digest)
+            for name, digest in zip(names, digests, strict=True)
+        ]
+
+    def _config(self, name: str) -> Stored:
+        """Return a configuration, whose name is its digest."""
+        stored = self.find(posixpath.normpath(name))
+        digest = posixpath.basename(name).removesuffix(".json")
+        if re.fullmatch(r"[0-9a-f]{64}", digest) and digest != stored.sha256:
+            raise _differs(digest, stored.sha256)
+        return stored
+
+
+def _images(data: bytes) -> list[Json]:
+    """Read docker's list of images."""
+    try:
+        images: Any = json.loads(data)
+    except (ValueError, RecursionError):
+        images = None
+    if not isinstance(images, list) or not all(isinstance(image, dict) for image in images):
+        message = f"the '{IMAGES}' of the archive cannot be read"
+        raise ImageError(message)
+    return images
+
+
+def _text(stored: Stored) -> bytes:
+    """Read a file that is not large."""
+    with stored.path.open("rb") as file:
+        return file.read(manifest.MOST_JSON)
+
+
+def _verified(layer: Stored, digest: str) -> Path:
+    """Return a layer whose plain bytes have a digest; it may be compressed."""
+    if layer.sha256 != digest:
+        plain = hashlib.sha256()
+        with opened(layer.path) as stream:
+            while chunk := stream.read(CHUNK):
+                plain.update(chunk)
+        if plain.hexdigest() != digest:
+            raise _differs(digest, plain.hexdigest())
+    return layer.path
+
+
+def _differs(expected: object, found: object) -> VerificationError:
+    return VerificationError(
+        "a part of the archive is not what the archive says of it",
+        evidence=f"expected {expected}\nfound {found}",
+        hint="it is damaged, or was changed: fetch it again",
+    )

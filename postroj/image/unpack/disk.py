@@ -1,0 +1,99 @@
+"""A raw disk becomes a squashfs file of what is on its root partition."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from typing import TYPE_CHECKING, NamedTuple
+
+from postroj import process
+from postroj.errors import CommandError, HostError, ImageError
+from postroj.image.unpack import pack
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ROOT_TYPES = {
+    # https://uapi-group.org/specifications/specs/discoverable_partitions_specification/
+    "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709": "x86_64",
+    "B921B045-1DF0-41C3-AF44-4C6F280D3FAE": "aarch64",
+    "44479540-F297-41B2-9AF7-D131D5F0458A": "i686",
+    "69DAD710-2CE4-4E3C-B16C-21A1D49ABED3": "armv7l",
+    "72EC70A6-CF74-40E6-BD49-4BDA08E8F224": "riscv64",
+    "C31C45E6-3F39-412E-80FB-4809C4980599": "ppc64le",
+    "5EEAD9A9-FE09-4A1E-A1D7-520D00531306": "s390x",
+}
+"""Types of partitions that hold the root file system."""
+LINUX = ("0FC63DAF-8483-4772-8E79-3D69D8477DE4", "83")
+"""Types of partitions that may hold it, if there is but one: of GPT, and of MBR."""
+
+WITHOUT_JOURNAL = {"ext3": ",noload", "ext4": ",noload", "xfs": ",norecovery"}
+"""Options to mount what was not unmounted cleanly, without writing to it."""
+
+
+class Partition(NamedTuple):
+    """Where on a disk the root file system is; bytes."""
+
+    start: int
+    size: int
+
+
+def root_partition(table: str) -> Partition:
+    """Choose the root partition in what `sfdisk --json` says.
+
+    :raises ImageError: if there is none, or nobody can tell which it is.
+    """
+    data = json.loads(table)["partitiontable"]
+    sector = int(data.get("sectorsize", 512))
+    partitions = data.get("partitions", [])
+    typed = [one for one in partitions if str(one["type"]).upper() in ROOT_TYPES]
+    plain = [one for one in partitions if str(one["type"]).upper() in LINUX]
+    found = typed or plain
+    if len(found) != 1:
+        count = len(found) or "no"
+        message = f"the disk has {count} partitions that could be its root"
+        kinds = "\n".join(f"{one['node']}: type {one['type']}" for one in partitions[:20])
+        hint = "a root partition has the type of its architecture, as `systemd-dissect` wants it"
+        raise ImageError(message, evidence=kinds, hint=hint)
+    return Partition(int(found[0]["start"]) * sector, int(found[0]["size"]) * sector)
+
+
+def squash(raw: Path, target: Path) -> None:
+    """Make a squashfs file of the root partition of a disk.
+
+    :raises HostError: if we are not root.
+    :raises ImageError: if there is no such partition, or it cannot be read.
+    """
+    if os.geteuid() != 0:
+        message = "a disk is mounted to read it, which needs root"
+        raise HostError(message, hint="run the same command with `sudo`")
+    try:
+        table = process.run(["sfdisk", "--json", str(raw)]).text
+    except CommandError as error:
+        message = "the disk has no table of partitions"
+        raise ImageError(message, evidence=error.reason) from None
+    place = root_partition(table)
+    kind = _file_system(raw, place)
+    pack.squash_output(read_argv(raw, place, kind), target)
+
+
+def _file_system(raw: Path, place: Partition) -> str:
+    """Return what file system is in a partition."""
+    argv = ["blkid", "--probe", "--offset", str(place.start), "--size", str(place.size)]
+    done = process.run([*argv, "--output", "value", "--match-tag", "TYPE", str(raw)], ok=(0, 2))
+    if not done.text:
+        message = "the root partition has no file system that is known"
+        raise ImageError(message)
+    return done.text
+
+
+def read_argv(raw: Path, place: Partition, kind: str) -> list[str]:
+    """Return what writes the tar of a partition, mounted where nobody else sees it."""
+    options = f"ro,nodev,nosuid,noexec,loop,offset={place.start},sizelimit={place.size}"
+    options += WITHOUT_JOURNAL.get(kind, "")
+    point = str(raw.with_name("mnt"))
+    mount = ["mount", "-t", kind, "-o", options, str(raw), point]
+    script = f"{shlex.join(['mkdir', point])} && {shlex.join(mount)}"
+    script += f" && exec {shlex.join(pack.tar_argv(point))}"
+    return ["unshare", "--mount", "--propagation", "private", "sh", "-c", script]

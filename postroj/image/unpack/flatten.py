@@ -1,0 +1,113 @@
+"""From the layers of an image to one tar, without unpacking any of them on the host.
+
+The first reading of the layers finds out which member ends up where, the second one copies what is
+still there, byte for byte.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from postroj.errors import ImageError
+from postroj.image.unpack.decompress import CHUNK
+from postroj.image.unpack.pack import END
+from postroj.image.unpack.tarstream import Reader, hard_link, opened, renamed
+from postroj.image.unpack.tree import Tree, split
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from postroj.image.unpack.tarstream import Member
+    from postroj.image.unpack.tree import Plan
+
+
+class Sink(Protocol):
+    """What takes a tar, as a `Packer` does."""
+
+    def write(self, chunk: bytes, /) -> object:
+        """Take bytes of it."""
+
+
+def flatten(layers: Sequence[Path], sink: Sink) -> None:
+    """Write what layers amount to, the lowest first, as one tar; they may be compressed.
+
+    A single layer that hides nothing is written as it is, compressed if it is.
+
+    :raises ImageError: if a layer is damaged, or no part of an image.
+    :raises HostError: if a tool to decompress them is not installed.
+    """
+    plan = survey(layers)
+    if plan.as_it_is:
+        with layers[0].open("rb") as file:
+            while chunk := file.read(CHUNK):
+                sink.write(chunk)
+    else:
+        _write(layers, plan, sink)
+
+
+def survey(layers: Sequence[Path]) -> Plan:
+    """Read the headers of all layers, and find out what is to be copied."""
+    tree = Tree()
+    for layer in layers:
+        tree.begin_layer()
+        with opened(layer) as stream:
+            for member in Reader(stream):
+                tree.add(member)
+    plan = tree.plan()
+    if not (plan.names or any(plan.kept)):
+        message = "the image has no files"
+        raise ImageError(message, hint="is it one to boot, and not a container of some data?")
+    return plan
+
+
+def _write(layers: Sequence[Path], plan: Plan, sink: Sink) -> None:
+    out = _Buffered(sink)
+    number = 0
+    for layer in layers:
+        with opened(layer) as stream:
+            reader = Reader(stream)
+            for member in reader:
+                for chunk in _copies(reader, member, plan.kept[number], plan.names.get(number)):
+                    out.write(chunk)
+                number += 1
+    out.write(END)
+    out.flush()
+
+
+def _copies(
+    reader: Reader, member: Member, kept: int, names: Sequence[bytes] | None
+) -> Iterator[bytes]:
+    """Yield a member under all names that it has in the end; nothing if it is hidden."""
+    if kept:
+        yield member.raw
+        yield from reader.data()
+    if not names:
+        return
+    if kept:
+        first, others = b"/".join(split(member.name)), names
+    else:
+        first, *others = names
+        yield renamed(member, first)
+        yield from reader.data()
+    for name in others:
+        yield hard_link(name, first)
+
+
+class _Buffered:
+    """Passes small chunks on as larger ones."""
+
+    def __init__(self, sink: Sink) -> None:
+        self.sink = sink
+        self.pending = bytearray()
+
+    def write(self, chunk: bytes) -> None:
+        """Take a chunk."""
+        self.pending += chunk
+        if len(self.pending) >= CHUNK:
+            self.flush()
+
+    def flush(self) -> None:
+        """Pass on what is left."""
+        self.sink.write(bytes(self.pending))
+        self.pending.clear()

@@ -1,0 +1,193 @@
+"""What is written about an image: which one of an index is for a platform, what it is made of.
+
+Pure functions on the JSON of the OCI image specification and of docker's schema 2, which say the
+same in the same words.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from postroj.errors import ImageError
+from postroj.image.catalog.entry import OCI_ARCHITECTURES
+from postroj.image.sources.reference import DIGEST
+
+MOST_JSON = 1 << 20
+"""Bytes of a manifest or a configuration."""
+
+LAYER = re.compile(
+    r"application/vnd\.(?:oci\.image\.layer(?:\.nondistributable)?\.v1"
+    r"|docker\.image\.rootfs(?:\.foreign)?\.diff)\.tar(?:[.+](?:gzip|zstd))?"
+)
+"""Media types of layers."""
+
+VARIANTS = {
+    "amd64": ("", "v1", "v2", "v3", "v4"),
+    "arm": ("v7", "", "v6", "v5"),
+    "arm64": ("v8", ""),
+}
+"""Of an architecture, the one to be preferred first; of amd64 what runs on every host."""
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Descriptor:
+    """What a manifest says of a file."""
+
+    digest: str
+    """SHA-256 in hex."""
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What an image is made of."""
+
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+    """The lowest first."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of all that is fetched."""
+        return self.config.size + sum(layer.size for layer in set(self.layers))
+
+
+def read(data: bytes) -> Json:
+    """Read a manifest, an index or a configuration.
+
+    :raises ImageError: if it is none.
+    """
+    try:
+        if len(data) >= MOST_JSON:
+            raise ValueError("it has more than 1 MiB")  # noqa: EM101, TRY301
+        document = json.loads(data)
+        if not isinstance(document, dict):
+            raise ValueError("it is no object")  # noqa: EM101, TRY301, TRY004
+    except (ValueError, RecursionError) as error:
+        message = "what should describe an image cannot be read"
+        raise ImageError(message, evidence=str(error)) from None
+    return document
+
+
+def is_index(document: Json) -> bool:
+    """Whether it lists manifests of several images.
+
+    :raises ImageError: if it is both, which two programs could read in two ways.
+    """
+    if "manifests" in document and "layers" in document:
+        message = "the image has a manifest that is an index at the same time"
+        raise ImageError(message)
+    return "manifests" in document
+
+
+def choose(index: Json, architecture: str) -> Descriptor:
+    """Choose the manifest of an index for an architecture, which is one as `uname -m` has it.
+
+    :raises ImageError: if there is none.
+    """
+    wanted = OCI_ARCHITECTURES.get(architecture, architecture)
+    entries = [entry for entry in _list(index, "manifests") if isinstance(entry, dict)]
+    ranked = sorted(
+        (rank, position)
+        for position, entry in enumerate(entries)
+        if (rank := _rank(_platform(entry), wanted)) is not None
+    )
+    if ranked:
+        return _descriptor(entries[ranked[0][1]])
+    if len(entries) == 1 and not _platform(entries[0]):
+        return _descriptor(entries[0])  # what it is for, its configuration says
+    raise missing(architecture, [name for entry in entries if (name := _shown(_platform(entry)))])
+
+
+def missing(architecture: str, there: list[str]) -> ImageError:
+    """Build the error for an image that is not there for an architecture."""
+    message = f"there is no such image for the architecture '{architecture}'"
+    evidence = f"there is one for {', '.join(dict.fromkeys(there))}" if there else ""
+    return ImageError(message, evidence=evidence)
+
+
+def parse(document: Json) -> Manifest:
+    """Read the manifest of one image.
+
+    :raises ImageError: if it is none of an image that could be booted.
+    """
+    if document.get("schemaVersion") == 1:
+        message = "the image has a manifest of schema 1, which registries gave up years ago"
+        raise ImageError(message)
+    layers = _list(document, "layers")
+    kinds = {str(layer.get("mediaType")) for layer in layers if isinstance(layer, dict)}
+    if unknown := sorted(kind for kind in kinds if not LAYER.fullmatch(kind)):
+        message = "the image has layers that are no part of a file system"
+        raise ImageError(message, evidence="\n".join(unknown))
+    return Manifest(
+        config=_descriptor(document.get("config")),
+        layers=tuple(_descriptor(layer) for layer in layers),
+    )
+
+
+def check_platform(config: Json, architecture: str) -> None:
+    """Compare what an image says of itself with what is wanted.
+
+    :raises ImageError: if it is for another platform.
+    """
+    wanted = OCI_ARCHITECTURES.get(architecture, architecture)
+    if (config.get("os", "linux"), config.get("architecture", wanted)) != ("linux", wanted):
+        raise missing(architecture, [_shown(config)])
+
+
+def diff_ids(config: Json) -> list[str]:
+    """Return the SHA-256 in hex of each layer when it is not compressed."""
+    rootfs = config.get("rootfs")
+    found = _list(rootfs if isinstance(rootfs, dict) else {}, "diff_ids")
+    return [_hex(digest) for digest in found]
+
+
+def _rank(platform: Json, wanted: str) -> int | None:
+    """Return how good a platform is, 0 is the best; None if it is another one."""
+    if (platform.get("os"), platform.get("architecture")) != ("linux", wanted):
+        return None
+    known = VARIANTS.get(wanted, ())
+    variant = platform.get("variant", "")
+    if not known or variant not in known:
+        return None if known else 0
+    return known.index(variant)
+
+
+def _platform(entry: Json) -> Json:
+    platform = entry.get("platform")
+    return platform if isinstance(platform, dict) else {}
+
+
+def _shown(platform: Json) -> str:
+    """Return the name of a platform; '' if it is none, as that of an attestation."""
+    parts = [str(platform.get(key, "")) for key in ("os", "architecture", "variant")]
+    return "" if "unknown" in parts else "/".join(filter(None, parts))
+
+
+def _list(document: Json, key: str) -> list[Any]:
+    found = document.get(key)
+    if not isinstance(found, list):
+        message = "what should describe an image cannot be read"
+        raise ImageError(message, evidence=f"it has no list '{key}'")
+    return found
+
+
+def _descriptor(entry: object) -> Descriptor:
+    size = entry.get("size") if isinstance(entry, dict) else None
+    if not isinstance(entry, dict) or type(size) is not int or size < 0:
+        message = "what should describe an image cannot be read"
+        raise ImageError(message, evidence="a digest or a size is missing")
+    return Descriptor(digest=_hex(entry.get("digest")), size=size)
+
+
+def _hex(digest: object) -> str:
+    match = DIGEST.fullmatch(str(digest))
+    if not match:
+        message = "the image has a digest that is no SHA-256"
+        raise ImageError(message, evidence=str(digest)[:200])
+    return match[1]

@@ -1,0 +1,269 @@
+"""Questions, asked side by side, each answered with a `CheckResult`.
+
+Units, ports and files are asked at once, so that their waits overlap; then what listens since the
+units are up; then commands, in order, since they may need what was waited for; at last whether a
+unit has failed that had not before.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from postroj.errors import CommandError, CommandTimeout, GuestLost, PostrojError
+from postroj.probe.ask import journal, ports, sockets, units, unitstate
+from postroj.probe.ask.connect import connect
+from postroj.probe.ask.deadline import CalledOff, Deadline
+from postroj.probe.ask.question import Question as Question
+from postroj.process import last_lines
+from postroj.verdict import CheckKind, CheckResult, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from postroj.container.guest import Guest
+
+AT_ONCE = 16
+SHOWN = 20
+"""So many failed units are named, each with its journal: a package may bring thousands."""
+NEW_FAILURES = "no newly failed unit"
+BROKEN = "the package has broken the guest"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manners:
+    """How questions are asked."""
+
+    timeout: float = 30.0
+    """Seconds until a check must have come true."""
+    settle: float = 3.0
+    """Seconds for which a unit must have stayed up."""
+    expected: ports.Expectation = field(default_factory=ports.Expectation)
+
+
+Answer = tuple[Outcome, str]
+
+
+def nobody(unit: str) -> str:
+    """Say that no dependency has a unit."""
+    return ""
+
+
+def ask_all(
+    guest: Guest,
+    questions: Sequence[Question],
+    manners: Manners,
+    before: Sequence[str],
+    then: Callable[[], Sequence[Question]] = tuple,
+    owner: Callable[[str], str] = nobody,
+) -> Iterator[CheckResult]:
+    """Ask everything and yield each answer as it comes.
+
+    `before` are the units that had failed before the step; `then` tells what else to ask
+    once the units are up; `owner` names the dependency that alone is to blame for a unit, or ''.
+    """
+    began = time.monotonic()
+    commands = [question for question in questions if question.kind is CheckKind.COMMAND]
+    waiting = [question for question in questions if question.kind is not CheckKind.COMMAND]
+    ask = partial(_ask, guest, manners, owner)
+    yield from side_by_side(waiting, ask)
+    yield from side_by_side(then(), ask)
+    for question in commands:
+        yield timed(question, partial(_ask_command, guest, question.subject, manners.timeout))
+    asked = [unitstate.unit_name(q.subject) for q in questions if q.kind is CheckKind.UNIT]
+    question = Question(kind=CheckKind.UNIT, subject=NEW_FAILURES)
+    ask = partial(ask_failures, guest, before, asked, owner=owner)
+    yield timed(question, partial(ask, not_before=began + manners.settle))
+
+
+def unasked(questions: Sequence[Question], reason: str) -> tuple[CheckResult, ...]:
+    """Answer every question with a skip."""
+    return tuple(
+        CheckResult(
+            kind=q.kind,
+            subject=q.subject,
+            outcome=Outcome.SKIP,
+            reason=reason,
+            seconds=0,
+            discovered=q.is_found,
+        )
+        for q in questions
+    )
+
+
+def side_by_side(
+    questions: Sequence[Question], ask: Callable[[Question, threading.Event], Answer]
+) -> Iterator[CheckResult]:
+    """Answer questions at the same time; the event that `ask` is given calls it off."""
+    over = threading.Event()
+    pool = ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="check")
+    try:
+        pending = {
+            pool.submit(timed, question, partial(ask, question, over)) for question in questions
+        }
+        while pending:
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in done)
+    finally:
+        over.set()  # Ctrl-C: nobody waits any more
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def timed(question: Question, ask: Callable[[], Answer]) -> CheckResult:
+    """Ask; what keeps us from asking is an error, unless the package has broken the guest.
+
+    What the guest could before the package came, and cannot now, is the package's failure.
+    """
+    began = time.monotonic()
+    try:
+        outcome, reason = ask()
+    except (GuestLost, CommandError) as error:
+        slow = isinstance(error, CommandTimeout)  # which may be the host
+        outcome = Outcome.ERROR if slow else Outcome.FAIL
+        reason = error.reason if slow else f"{BROKEN}: {error.reason}"
+    except PostrojError as error:
+        outcome = Outcome.ERROR
+        reason = error.reason
+    except CalledOff:
+        outcome, reason = Outcome.SKIP, "interrupted"
+    return CheckResult(
+        kind=question.kind,
+        subject=question.subject,
+        outcome=outcome,
+        reason=reason,
+        seconds=time.monotonic() - began,
+        discovered=question.is_found,
+    )
+
+
+def _ask(
+    guest: Guest,
+    manners: Manners,
+    owner: Callable[[str], str],
+    question: Question,
+    over: threading.Event,
+) -> Answer:
+    deadline = Deadline(manners.timeout, over)
+    if question.skip:
+        return Outcome.SKIP, question.skip
+    match question.kind:
+        case CheckKind.UNIT:
+            return _ask_unit(guest, question, manners, owner, deadline)
+        case CheckKind.NETWORK if question.unix:
+            return _ask_unix(guest.leader, question, deadline)
+        case CheckKind.NETWORK:
+            where = ports.endpoint(question.subject)
+            outcome, reason = ports.check(guest.leader, where, manners.expected, deadline=deadline)
+            noted = outcome is Outcome.PASS and question.note
+            return outcome, f"{reason}, {question.note}" if noted else reason
+        case CheckKind.FILE:
+            return _ask_file(guest, question.subject)
+        case CheckKind.COMMAND:
+            return _ask_command(guest, question.subject, manners.timeout)
+
+
+def _ask_unit(
+    guest: Guest,
+    question: Question,
+    manners: Manners,
+    owner: Callable[[str], str],
+    deadline: Deadline,
+) -> Answer:
+    """Judge a unit; one that somebody asked for must be up, whatever its conditions."""
+    outcome, reason = units.check(guest, question.subject, settle=manners.settle, deadline=deadline)
+    if outcome is Outcome.SKIP and not question.is_found:
+        outcome = Outcome.FAIL
+    if outcome is not Outcome.FAIL or not question.note:
+        return outcome, reason
+    sentence, *evidence = reason.splitlines()
+    note = question.note
+    if name := question.is_found and owner(unitstate.unit_name(question.subject)):
+        outcome = Outcome.SKIP
+        note = f"it is of '{name}', a dependency, and not held against the package"
+    return outcome, "\n".join([f"{sentence}; {note}", *evidence])
+
+
+def _ask_unix(leader: int, question: Question, deadline: Deadline) -> Answer:
+    """Connect to each of a unit's sockets that is still there: some last for a moment only."""
+    reached = []
+    for socket in question.unix:
+        try:
+            _reach(leader, socket, deadline)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            sentence = f"{ports.words(error)} at '{socket.entry.address}'"
+            return Outcome.FAIL, f"{sentence} for {deadline.seconds:g} s"
+        reached.append(socket)
+    if not reached:
+        return Outcome.SKIP, "not there any more"
+    spent = f"connected after {deadline.spent:.1f} s"
+    return Outcome.PASS, f"{spent}, {question.note} listens on {sockets.told(reached)}"
+
+
+def _reach(leader: int, socket: sockets.Socket, deadline: Deadline) -> None:
+    while True:
+        try:
+            place = (socket.entry.address, socket.entry.protocol)
+            connect((socket.pid, leader), *place, ports.ATTEMPT).close()
+            return
+        except FileNotFoundError:
+            raise
+        except OSError:
+            if not deadline.wait(ports.INTERVAL):
+                raise
+
+
+def _ask_file(guest: Guest, path: str) -> Answer:
+    argv = ["stat", "--dereference", "--format=%F, %s bytes, mode %a, owner %U:%G", "--", path]
+    done = guest.run(argv, ok=range(256), timeout=30)
+    if done.status:
+        return Outcome.FAIL, f"there is no such file ({done.output.rpartition(': ')[2]})"
+    return Outcome.PASS, done.text
+
+
+def _ask_command(guest: Guest, command: str, timeout: float) -> Answer:
+    """Run a shell command in the guest, once."""
+    try:
+        done = guest.run(["sh", "-c", command], ok=range(256), timeout=timeout)
+    except CommandTimeout as error:
+        sentence = f"did not end within {timeout:g} s"
+        return Outcome.FAIL, f"{sentence}\n{last_lines(error.output)}".rstrip()
+    if done.status:
+        return Outcome.FAIL, f"status {done.status}\n{last_lines(done.output)}".rstrip()
+    return Outcome.PASS, "status 0"
+
+
+def ask_failures(
+    guest: Guest,
+    before: Sequence[str],
+    asked: Sequence[str] = (),
+    *,
+    not_before: float = 0.0,
+    owner: Callable[[str], str] = lambda unit: "",
+    since: str = "the installation",
+) -> Answer:
+    """Look for units that have failed `since`, once they had the time to fail.
+
+    The journal of `asked` was shown. `owner` names the package of a unit that is not held against
+    the packages under test, else ''.
+    """
+    time.sleep(max(0.0, not_before - time.monotonic()))
+    if guest.system_state() == "maintenance":
+        return Outcome.FAIL, "the guest is in maintenance: its rescue or emergency target is active"
+    new = [unit for unit in guest.failed_units() if unit not in before]
+    owners = {unit: owner(unit) for unit in new[:SHOWN]}
+    own = [unit for unit in new if not owners.get(unit)]
+    others = [f"{unit} of '{name}', a dependency," for unit, name in owners.items() if name]
+    told = f"{' and '.join(others)} failed" if others else ""
+    if not own:
+        return Outcome.PASS, f"none of the package; {told}" if told else "none"
+    shown = own[:SHOWN]
+    more = f" and {len(own) - SHOWN} more" if len(own) > SHOWN else ""
+    sentence = f"failed since {since}: {', '.join(shown)}{more}{told and f'; {told}'}"
+    evidence = "\n".join(journal.last(guest, unit) for unit in shown if unit not in asked)
+    return Outcome.FAIL, f"{sentence}\n{evidence}".rstrip()

@@ -1,0 +1,248 @@
+"""Does something answer on a port of the guest? Asked from the host, in the guest's namespace.
+
+So the guest needs no curl, no ss and no netcat. Every question is repeated until it is answered
+with yes, or the deadline passes.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import threading
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from postroj import __version__
+from postroj.container.network import pasta
+from postroj.errors import UsageError
+from postroj.probe.ask import sockets
+from postroj.verdict import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from postroj.probe.ask.deadline import Deadline
+
+INTERVAL = 0.1
+ATTEMPT = 5.0
+"""Seconds for one attempt."""
+
+SCHEMES = {"tcp": None, "udp": None, "http": 80, "https": 443}
+"""Schemes of `--check-network`, with their default ports."""
+
+BODY_LIMIT = 1 << 20
+
+SHOWN = 20
+"""So many sockets are named."""
+
+PRINTED = "/?&=%:@+,;~!$'()*"
+"""What of a path and a query is sent as it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """What `--check-network` asks about."""
+
+    url: str
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+
+def endpoint(url: str) -> Endpoint:
+    """Read `tcp://host:port`, `udp://host:port`, `http(s)://host[:port]/path`.
+
+    :raises UsageError: if it is none of them.
+    """
+    try:
+        parts = urlsplit(url)
+        port = SCHEMES.get(parts.scheme) if parts.port is None else parts.port
+        host = (parts.hostname or "").encode("idna").decode()
+    except ValueError:
+        parts, port, host = urlsplit(""), None, ""
+    if parts.scheme in SCHEMES and host and port:
+        path = quote(urlunsplit(("", "", parts.path or "/", parts.query, "")), safe=PRINTED)
+        return Endpoint(url=url, scheme=parts.scheme, host=host, port=port, path=path)
+    message = f"'{url}' is no address to check"
+    raise UsageError(message, hint="tcp://host:port, udp://host:port or http(s)://host[:port]/path")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expectation:
+    """What an http(s) answer must be."""
+
+    status: int | None = None
+    """None is any status below 400."""
+    body: str | None = None
+    """Text that must be in the body."""
+
+
+class NoAnswer(Exception):
+    """Nothing answered, or not what was expected."""
+
+
+def check(
+    leader: int, where: Endpoint, expected: Expectation, *, deadline: Deadline
+) -> tuple[Outcome, str]:
+    """Ask until something answers or the deadline passes: outcome and reason."""
+    ask: Callable[[Endpoint, float], str]
+    match where.scheme:
+        case "tcp":
+            ask = _ask_tcp
+        case "udp":
+            ask = partial(_ask_udp, leader)
+        case _:
+            ask = partial(_ask_http, expected)
+    while True:
+        attempt = min(ATTEMPT, max(0.5, deadline.left))
+        try:
+            answer = pasta.inside(leader, partial(ask, where, attempt))
+            return Outcome.PASS, f"{answer} after {deadline.spent:.1f} s"
+        except (OSError, http.client.HTTPException, NoAnswer) as error:
+            problem = words(error)
+        if not deadline.wait(INTERVAL):
+            break
+    sentence = f"{problem} for {deadline.seconds:g} s"
+    return Outcome.FAIL, f"{sentence}\n{_instead(leader, where)}"
+
+
+def _ask_tcp(where: Endpoint, timeout: float) -> str:
+    with socket.create_connection((where.host, where.port), timeout=timeout):
+        return "connected"
+
+
+def _ask_udp(leader: int, where: Endpoint, timeout: float) -> str:
+    """Knock with an empty datagram: an answer, or silence of a socket that is bound there."""
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        where.host, where.port, type=socket.SOCK_DGRAM
+    )[0]
+    with socket.socket(family, kind, protocol) as knocker:
+        knocker.settimeout(min(0.3, timeout))
+        knocker.connect(address)
+        knocker.send(b"")
+        try:
+            return f"answered with {len(knocker.recv(65536))} bytes"
+        except TimeoutError:
+            if _is_bound(leader, str(address[0]), where.port):
+                return "bound"
+            message = "no answer"
+            raise TimeoutError(message) from None
+
+
+def _ask_http(expected: Expectation, where: Endpoint, timeout: float) -> str:
+    """Ask for the page itself: no proxy, no redirection, any certificate, as a service has them."""
+    if where.scheme == "https":
+        context = ssl._create_unverified_context()  # noqa: S323 no public name for it
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+            where.host, where.port, timeout=timeout, context=context
+        )
+    else:
+        connection = http.client.HTTPConnection(where.host, where.port, timeout=timeout)
+    try:
+        connection.connect()
+        line: socket.socket = connection.sock
+        with _at_most(timeout, line):
+            connection.request("GET", where.path, headers={"User-Agent": f"postroj/{__version__}"})
+            reply = connection.getresponse()
+        with reply, _at_most(2 * timeout, line):  # a body that never ends is cut before
+            status, body = reply.status, _read(reply, timeout).decode(errors="replace")
+    finally:
+        connection.close()
+    if status != expected.status if expected.status else status >= 400:
+        wanted = expected.status or "one below 400"
+        message = f"status {status} instead of {wanted}"
+        raise NoAnswer(message)
+    if expected.body is not None and expected.body not in body:
+        message = f"status {status}, but '{expected.body}' is not in the body {body[:80]!r}"
+        raise NoAnswer(message)
+    return f"status {status}"
+
+
+@contextmanager
+def _at_most(seconds: float, line: socket.socket) -> Iterator[None]:
+    """Hang up after so many seconds: a socket's own time-out begins anew with each byte.
+
+    :raises TimeoutError: if that was necessary.
+    """
+    late = threading.Event()
+
+    def hang_up() -> None:
+        late.set()
+        with suppress(OSError):  # the other side was faster
+            socket.socket.shutdown(line, socket.SHUT_RDWR)  # that of TLS disturbs a reader
+
+    timer = threading.Timer(seconds, hang_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except (OSError, http.client.HTTPException):
+        if not late.is_set():
+            raise
+    finally:
+        timer.cancel()
+        timer.join()
+    if late.is_set():
+        message = "timed out"
+        raise TimeoutError(message)
+
+
+def _read(reply: http.client.HTTPResponse, timeout: float) -> bytes:
+    """Read a body, but not for ever: some never end."""
+    end = time.monotonic() + timeout
+    body = b""
+    while len(body) < BODY_LIMIT and time.monotonic() < end:
+        chunk = reply.read1(65536)
+        if not chunk:
+            break
+        body += chunk
+    return body[:BODY_LIMIT]
+
+
+def words(error: Exception) -> str:
+    """Say what went wrong with a connection."""
+    match error:
+        case TimeoutError():
+            return str(error) or "timed out"
+        case OSError(strerror=str(text)):
+            return text.lower()
+        case http.client.HTTPException():
+            return f"no HTTP answer ({type(error).__name__})"
+        case _:
+            return str(error)
+
+
+def _instead(leader: int, where: Endpoint) -> str:
+    """What does listen in the guest, as evidence; first who has that port, on whatever address."""
+    kind = "udp" if where.scheme == "udp" else "tcp"
+    holders = {socket.entry: socket for socket in sockets.listening(leader)}
+    found = [entry for entry in sorted(sockets.tables(leader)) if entry.protocol == kind]
+    evidence = f"{kind} sockets that listen in the guest: {_listed(found, holders) or 'none'}"
+    beside = _listed([entry for entry in found if entry.port == where.port], holders)
+    return f"on that port listens {beside}\n{evidence}" if beside else evidence
+
+
+def _listed(found: Sequence[sockets.Entry], holders: dict[sockets.Entry, sockets.Socket]) -> str:
+    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return ", ".join(_whose(entry, holders) for entry in found[:SHOWN]) + more
+
+
+def _whose(entry: sockets.Entry, holders: dict[sockets.Entry, sockets.Socket]) -> str:
+    where = f"{entry.address}:{entry.port}"
+    socket = holders.get(entry)
+    return f"{where} ({socket.unit or socket.process})" if socket else where
+
+
+def _is_bound(leader: int, host: str, port: int) -> bool:
+    return any(
+        entry.protocol == "udp"
+        and entry.port == port
+        and entry.address in (host, "0.0.0.0", "[::]", f"[{host}]")  # noqa: S104
+        for entry in sockets.tables(leader)
+    )

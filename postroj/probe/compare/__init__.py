@@ -1,0 +1,1 @@
+"""Is anything worse than before?"""

@@ -1,0 +1,54 @@
+"""Errors in the journal of units that are fine: told, and no failure.
+
+Good daemons complain, too: of 44 in Debian three do so at each start or stop. What a unit that
+fails has said stands below its own answer.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from postroj.probe.ask import journal
+from postroj.probe.ask.unitstate import slices, unit_name
+from postroj.process import last_lines
+from postroj.verdict import CheckKind, CheckResult, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from postroj.container.guest import Guest
+
+SUBJECT = "errors in the journal"
+
+
+def tell(guest: Guest, answers: Iterable[CheckResult], since: float) -> Iterator[CheckResult]:
+    """Pass answers on; then tell what units that passed have said of priority `err` and above.
+
+    `since` is a moment of the clock on the wall, which guest and host share.
+    """
+    names = []
+    for answer in answers:
+        # a sentence, as `no newly failed unit`, is no unit
+        if answer.kind is CheckKind.UNIT and answer.outcome is Outcome.PASS:
+            names += [unit_name(answer.subject)] * (" " not in answer.subject)
+        yield answer
+    began = time.monotonic()
+    if names and (text := _errors(guest, names, since)):
+        count = len(text.splitlines())
+        yield CheckResult(
+            kind=CheckKind.UNIT,
+            subject=SUBJECT,
+            outcome=Outcome.PASS,
+            reason=f"{count} line{'s'[: count != 1]}, which is no failure\n{last_lines(text)}",
+            seconds=time.monotonic() - began,
+            discovered=True,
+        )
+
+
+def _errors(guest: Guest, names: Sequence[str], since: float) -> str:
+    argv = ["journalctl", "--quiet", "--no-pager", "--output=short", "--priority=err"]
+    argv += [f"--since=@{since:.6f}"]
+    commands = ([*argv, *journal.about(some)] for some in slices(names))
+    texts = (guest.run(command, ok=range(256), timeout=60).text for command in commands)
+    return "\n".join(filter(None, (text.strip() for text in texts)))

@@ -1,0 +1,133 @@
+"""What must not be there any more once a package is removed: its units do not run, its ports close.
+
+The opposite of `postroj.probe.checks`, asked with the same questions. What a dependency brought is
+not asked: it stays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from postroj.probe import operations
+from postroj.probe.ask import checks, journal, ports, sockets
+from postroj.probe.ask.deadline import Deadline
+from postroj.probe.ask.question import Question
+from postroj.probe.ask.unitstate import is_template, look, template_of, unit_name
+from postroj.probe.discover import payload
+from postroj.verdict import CheckKind, Outcome
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterator, Sequence
+
+    from postroj.container.guest import Guest
+    from postroj.probe.ask.checks import Answer
+    from postroj.probe.managers.base import PackageManager
+    from postroj.verdict import CheckResult
+
+REMOVAL = "the removal began"
+PATIENCE = 5.0
+"""Seconds for what was told to stop: a removal waits for that, a socket's last moment aside."""
+INTERVAL = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Belongings:
+    """What is the packages' own, and goes with them."""
+
+    units: frozenset[str]
+    paths: frozenset[str]
+    """Files and folders; folders of other packages are among them."""
+
+    def owns(self, unit: str) -> bool:
+        """Whether a unit is of the packages, or an instance of their template."""
+        return unit in self.units or template_of(unit) in self.units
+
+
+def belongings(guest: Guest, manager: PackageManager, names: Sequence[str]) -> Belongings:
+    """Ask what is of the packages, while they are there."""
+    files = [operations.ask(guest, manager.files(name)) for name in names]
+    paths = [path for one in files for path in one.files]
+    brought = payload.classify(paths)
+    scripts = (f"{name}.service" for name in brought.scripts)
+    return Belongings(units=frozenset([*brought.units, *scripts]), paths=frozenset(paths))
+
+
+def ask_all(
+    guest: Guest, questions: Sequence[Question], own: Belongings, failed: Sequence[str]
+) -> Iterator[CheckResult]:
+    """Ask whether all is gone; `failed` are the units that had failed before the removal."""
+    asked = [q for q in questions if not q.skip]
+    named = {unit_name(q.subject) for q in asked if q.kind is CheckKind.UNIT}
+    rest = [
+        Question(kind=CheckKind.UNIT, subject=name, is_found=True)
+        for name in sorted(own.units - named)
+        if not is_template(name)
+    ]
+    yield from checks.side_by_side([*asked, *rest], partial(_ask, guest, own))
+    question = Question(kind=CheckKind.UNIT, subject=checks.NEW_FAILURES)
+    yield checks.timed(question, partial(checks.ask_failures, guest, failed, since=REMOVAL))
+
+
+def _ask(guest: Guest, own: Belongings, question: Question, over: threading.Event) -> Answer:
+    deadline = Deadline(PATIENCE, over)
+    match question.kind:
+        case CheckKind.UNIT:
+            return _ask_unit(guest, own, unit_name(question.subject), deadline)
+        case CheckKind.NETWORK if question.unix:
+            return _ask_unix(guest, own, question, deadline)
+        case CheckKind.NETWORK:
+            return _ask_port(guest, own, question.subject, deadline)
+        case CheckKind.FILE | CheckKind.COMMAND:
+            return Outcome.SKIP, "the package is removed"
+
+
+def _ask_unit(guest: Guest, own: Belongings, name: str, deadline: Deadline) -> Answer:
+    if not own.owns(name):
+        return Outcome.SKIP, "not a file of the package: it may stay"
+    while (state := look(guest, name)).active not in ("inactive", "failed"):
+        if not deadline.wait(INTERVAL):
+            pid = f", main PID {state.main_pid}" if state.main_pid else ""
+            file = "its file is gone" if state.load == "not-found" else "its file is there"
+            sentence = f"still {state.text}{pid}, {file}, {deadline.seconds:g} s after the removal"
+            return Outcome.FAIL, f"{sentence}\n{journal.last(guest, name)}".rstrip()
+    there = {"not-found": "gone", "masked": "masked"}.get(state.load, "its file is there")
+    return Outcome.PASS, f"does not run, {there}"
+
+
+def _ask_port(guest: Guest, own: Belongings, url: str, deadline: Deadline) -> Answer:
+    where = ports.endpoint(url)
+    if where.scheme != "udp":
+        where = replace(where, scheme="tcp")
+    while True:
+        attempt = Deadline(0, deadline.over)
+        outcome, reason = ports.check(guest.leader, where, ports.Expectation(), deadline=attempt)
+        if outcome is not Outcome.PASS:
+            return Outcome.PASS, f"closed: {reason.partition(' for ')[0]}"
+        if not deadline.wait(INTERVAL):
+            break
+    protocol = "udp" if where.scheme == "udp" else "tcp"
+    holders = [
+        socket
+        for socket in sockets.listening(guest.leader)
+        if (socket.entry.protocol, socket.entry.port) == (protocol, where.port)
+    ]
+    return _still(own, holders)
+
+
+def _ask_unix(guest: Guest, own: Belongings, question: Question, deadline: Deadline) -> Answer:
+    wanted = {socket.entry.address for socket in question.unix}
+    while holders := [s for s in sockets.listening(guest.leader) if s.entry.address in wanted]:
+        if not deadline.wait(INTERVAL):
+            return _still(own, holders)
+    return Outcome.PASS, "closed"
+
+
+def _still(own: Belongings, holders: Sequence[sockets.Socket]) -> Answer:
+    """Blame what still listens, unless it belongs to others."""
+    names = ", ".join(sorted({socket.unit or f"process '{socket.process}'" for socket in holders}))
+    if holders and all(socket.unit and not own.owns(socket.unit) for socket in holders):
+        return Outcome.SKIP, f"{names} listens there, which is not of the package"
+    return Outcome.FAIL, f"still open after the removal: {names or 'nobody known'} listens there"

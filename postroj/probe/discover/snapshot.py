@@ -1,0 +1,62 @@
+"""A guest at one moment: what may be there after an installation that was not before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from postroj.probe import operations
+from postroj.probe.ask import sockets
+
+if TYPE_CHECKING:
+    from postroj.container.guest import Guest
+
+# One command for all, since each costs the same however little it asks. NUL is between the answers.
+# Without /proc not much works in a guest, and without a shell not even this.
+SCRIPT = r"""
+read -r _ < /proc/self/status || exit
+export SYSTEMD_COLORS=0
+systemctl list-unit-files --full --no-pager --no-legend; printf '\0'
+systemctl list-units --full --no-pager --no-legend --plain; printf '\0'
+cat /etc/passwd; printf '\0'
+cat /etc/group; :
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """What there is."""
+
+    unit_files: dict[str, str]
+    """Names of units, and whether they are enabled: `enabled`, `static`, `masked`, ..."""
+    units: frozenset[str]
+    """Those that are active, have failed, or have a job."""
+    users: frozenset[str]
+    groups: frozenset[str]
+    sockets: tuple[sockets.Socket, ...]
+
+
+def take(guest: Guest) -> Snapshot:
+    """Look at a guest.
+
+    :raises CommandError: if it is broken.
+    """
+    text = operations.whole(guest, ["sh", "-c", SCRIPT], timeout=60).stdout.decode(errors="replace")
+    return read(text, tuple(sockets.listening(guest.leader)))
+
+
+def read(text: str, heard: tuple[sockets.Socket, ...]) -> Snapshot:
+    """Read what `SCRIPT` printed."""
+    files, units, passwd, group = ([*text.split("\0"), "", "", ""])[:4]
+    rows = [line.split() for line in files.splitlines()]
+    return Snapshot(
+        unit_files={row[0]: row[1] for row in rows if len(row) > 1},
+        units=frozenset(words[0] for line in units.splitlines() if (words := line.split())),
+        users=_accounts(passwd),
+        groups=_accounts(group),
+        sockets=heard,
+    )
+
+
+def _accounts(text: str) -> frozenset[str]:
+    return frozenset(line.partition(":")[0] for line in text.splitlines() if ":" in line)

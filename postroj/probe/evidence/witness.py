@@ -1,0 +1,93 @@
+"""Stands by while steps are taken: where one goes wrong, asks the guest and lets a visitor in."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from postroj.errors import GuestError, PostrojError
+from postroj.probe.evidence.collector import Collector, ending, units_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from postroj.container.guest import Guest
+    from postroj.model import Image
+    from postroj.verdict import Evidence, StepResult
+
+Visit = Callable[["Guest", str], None]
+"""Gets a guest in which something went wrong, and a line that says what; it may stay for long."""
+
+
+class Witness:
+    """Keeps what a guest says of each step that goes wrong, and lets the visitor in."""
+
+    def __init__(
+        self,
+        guest: Guest,
+        image: Image,
+        visit: Visit | None,
+        begin_part: Callable[[str], None],
+        timings: dict[str, float],
+    ) -> None:
+        self._guest = guest
+        self._image = image
+        self._visit = visit
+        self._begin_part = begin_part
+        self._timings = timings
+        self._collector = Collector(guest)
+        self._since = time.time()
+        """When the present step began."""
+        self._output = ""
+
+    def note(self, argv: Sequence[str], output: str) -> None:
+        """Take note of what a command of the package manager has printed."""
+        self._output = ending(f"{self._output}$ {shlex.join(argv)}\n{output}\n")
+
+    def watch(
+        self, take: Callable[[], StepResult], units: Callable[[], Sequence[str]]
+    ) -> StepResult:
+        """Have a step taken and judged; `units` tells afterwards which are of interest."""
+        self._since = time.time()
+        self._output = ""
+        step = take()
+        if not step.outcome.is_bad:
+            return step
+        found = self._collect([*units_of(step.checks), *units()])
+        self._let_in(culprit(step))
+        return replace(step, evidence=found)
+
+    def hear(self, error: PostrojError) -> tuple[Evidence, ...]:
+        """Keep what there is to be had after an error of ours."""
+        found = self._collect(())
+        self._let_in(error.message)
+        return found
+
+    def _collect(self, units: Sequence[str]) -> tuple[Evidence, ...]:
+        self._begin_part("evidence")
+        began = time.monotonic()
+        found = self._collector.collect(units, self._since, self._output)
+        spent = time.monotonic() - began
+        self._timings["evidence"] = self._timings.get("evidence", 0.0) + spent
+        return found
+
+    def _let_in(self, sentence: str) -> None:
+        if self._visit and not self._guest.has_ended():
+            self._visit(self._guest, f"{self._image.name}: {sentence}")
+            if self._guest.has_ended():
+                message = "the guest ended while the shell was open"
+                raise GuestError(message)
+
+
+def culprit(step: StepResult) -> str:
+    """Say in one line what went wrong with a step: the step itself, or the first such check."""
+    if step.done.is_bad:
+        return f"{step.name}: {step.reason.partition(chr(10))[0]}"
+    for check in step.checks:
+        if check.outcome.is_bad:
+            sentence = check.reason.partition("\n")[0]
+            return f"{step.name}: {check.kind} {check.subject}: {sentence}"
+    return ""

@@ -1,0 +1,1 @@
+"""Which failures are not held against the package?"""

@@ -1,0 +1,180 @@
+"""apt and dpkg: Debian, Ubuntu and their family."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from postroj.probe.managers.apt import causes
+from postroj.probe.managers.base import PackageFacts, PackageFiles, Query, table, words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from postroj.probe.managers.base import Blame
+
+INSTALLED = "${db:Status-Status}\t${Package}\t${Version}\t${Architecture}\n"
+CONFIGURATION = "configuration:"
+"""A line between all files and those of configuration."""
+
+CONFFILES = ("--force-confdef", "--force-confold")
+
+FILES = (
+    f'dpkg-query --listfiles "$1"; echo {CONFIGURATION};'
+    " dpkg-query --show --showformat='${Conffiles}\n' \"$1\""
+)
+ARCHITECTURES = "dpkg --print-architecture; dpkg --print-foreign-architectures; echo all"
+# Where /lib is a link into /usr, dpkg knows a path as its package has it.
+OWNER = 'for path in "$1" "/usr$1" "${1#/usr}"; do dpkg-query --search "$path" && break; done'
+DOWNLOAD = 'cd "$1" && shift && exec "$@"'
+
+
+# Packages are raised together, so that those which need each other in an exact version still do.
+NEWER = r"""
+folder=$1; shift
+rm -rf "$folder"; mkdir -p "$folder"
+raise='s/^Version: *\(.*[^ ]\) *$/Version: \1+postroj1/'
+for path; do
+    name=$(dpkg-deb --field "$path" Package) version=$(dpkg-deb --field "$path" Version)
+    exact="\(^\|[ ,|]\)\($name\(:any\)\?\) *(= *\($version\))"
+    raise="$raise;s/$(echo "$exact" | sed 's/[.]/[.]/g')/\1\2 (= \4+postroj1)/g"
+done
+number=0
+for path; do
+    number=$((number + 1))
+    tree=$folder/$number
+    dpkg-deb --raw-extract "$path" "$tree"
+    sed -i "$raise" "$tree/DEBIAN/control"
+    dpkg-deb -Znone --nocheck --build "$tree" "$tree.deb" >&2
+    rm -r "$tree"
+done
+apt-get --quiet --simulate --no-remove install "$folder"/*.deb >&2
+ls "$folder"/*.deb
+"""
+
+
+class Apt:
+    """The commands and the failures of apt-get and dpkg, as `base.PackageManager` asks."""
+
+    environment: Mapping[str, str] = MappingProxyType(
+        {
+            "DEBIAN_FRONTEND": "noninteractive",
+            "DEBIAN_PRIORITY": "critical",
+            "UCF_FORCE_CONFFOLD": "1",
+            "LC_ALL": "C.UTF-8",
+        }
+    )
+    purges_later = True
+    kept: tuple[str, ...] = (".dpkg-old", ".dpkg-dist", ".dpkg-new", ".ucf-old", ".ucf-dist")
+    cache: tuple[str, ...] = ("/var/cache/apt/archives",)
+
+    def refresh(self) -> list[str]:
+        """Fetch the package lists, no translations; one that cannot be had is a failure."""
+        options = ["APT::Update::Error-Mode=any", "Acquire::Languages=none"]
+        return ["apt-get", "--quiet", *(f"--option={o}" for o in options), "update"]
+
+    def install(self, paths: Sequence[str]) -> list[str]:
+        """Install package files as `apt install ./foo.deb` does, recommended packages too."""
+        return self._do("install", *paths)
+
+    def fetch(self, paths: Sequence[str]) -> list[str]:
+        """Fetch what `install` would; it is `install` that tries again."""
+        return self._do("install", "--download-only", "--option=Acquire::Retries=0", *paths)
+
+    def reinstall(self, paths: Sequence[str]) -> list[str]:
+        """Install what is installed in that version."""
+        return self._do("install", "--reinstall", *paths)
+
+    def upgrade(self, paths: Sequence[str]) -> list[str]:
+        """Install newer versions."""
+        return self._do("install", *paths)
+
+    def downgrade(self, paths: Sequence[str]) -> list[str]:
+        """Install older versions."""
+        return self._do("install", "--allow-downgrades", *paths)
+
+    def exchange(self, paths: Sequence[str]) -> list[str] | None:
+        """Leave apt out, which spends more time on its own lists than dpkg on the package."""
+        return ["dpkg", "--force-downgrade", *CONFFILES, "--install", *paths]
+
+    def remove(self, names: Sequence[str]) -> list[str]:
+        """Remove; what was a dependency stays, and so does all configuration."""
+        return self._do("remove", *names)
+
+    def purge(self, names: Sequence[str]) -> list[str]:
+        """Remove with all configuration, also what was removed before."""
+        return self._do("purge", *names)
+
+    def download(self, name: str, folder: str) -> list[str]:
+        """Fetch a package; as root, since the folder is not of apt's own user."""
+        argv = ["apt-get", "--quiet", "--option=APT::Sandbox::User=root", "download", name]
+        return ["sh", "-c", DOWNLOAD, "sh", folder, *argv]
+
+    def newer(self, paths: Sequence[str], folder: str) -> Query[tuple[str, ...]] | None:
+        """Make packages of newer versions, which depend on nothing but what the old ones do."""
+        return Query(argv=("sh", "-ec", NEWER, "sh", folder, *paths), read=words)
+
+    def describe(self, path: str) -> Query[PackageFacts]:
+        """Ask what a package file says of itself."""
+        argv = ("dpkg-deb", "--field", path, "Package", "Version", "Architecture")
+        return Query(argv=argv, read=_read_fields)
+
+    def installed(self, names: Sequence[str]) -> Query[tuple[PackageFacts, ...]]:
+        """Ask which of these packages are installed."""
+        argv = ("dpkg-query", "--show", "--showformat", INSTALLED, *names)
+        return Query(argv=argv, read=_read_installed)
+
+    def files(self, name: str) -> Query[PackageFiles]:
+        """Ask what files an installed package has."""
+        return Query(argv=("sh", "-c", FILES, "sh", name), read=_read_files)
+
+    def owner(self, path: str) -> Query[str]:
+        """Ask for the package that has a file."""
+        return Query(argv=("sh", "-c", OWNER, "sh", path), read=_read_owner)
+
+    def architectures(self) -> Query[tuple[str, ...]]:
+        """Ask which architectures can be installed."""
+        return Query(argv=("sh", "-c", ARCHITECTURES), read=words)
+
+    def blame(self, status: int, output: str, names: Sequence[str]) -> Blame | None:
+        """Say why a command has failed."""
+        return causes.blame(status, output, names)
+
+    def blame_timeout(self, output: str, names: Sequence[str], seconds: float) -> Blame:
+        """Say what was going on when the time was over."""
+        return causes.blame_timeout(output, names, seconds)
+
+    def _do(self, *words: str) -> list[str]:
+        options = ["Dpkg::Use-Pty=0", "DPkg::Lock::Timeout=60"]
+        options += [f"Dpkg::Options::={option}" for option in CONFFILES]
+        return ["apt-get", "--quiet", "--yes", *(f"--option={o}" for o in options), *words]
+
+
+def _read_fields(text: str) -> PackageFacts:
+    pairs = (line.partition(":") for line in text.splitlines())
+    fields = {name: value.strip() for name, _, value in pairs}
+    return PackageFacts(
+        name=fields.get("Package", ""),
+        version=fields.get("Version", ""),
+        architecture=fields.get("Architecture", ""),
+    )
+
+
+def _read_installed(text: str) -> tuple[PackageFacts, ...]:
+    """Read rows whose first word is the state: a removed package has configuration left."""
+    rows = (line.partition("\t") for line in text.splitlines())
+    return table("\n".join(row for state, _, row in rows if state == "installed"))
+
+
+def _read_owner(text: str) -> str:
+    """Read `NAME: PATH`, or `NAME:ARCHITECTURE, NAME: PATH`; lines of diversions are others."""
+    lines = [line for line in text.splitlines() if not line.startswith("diversion by ")]
+    return next(iter(lines), "").partition(": ")[0].partition(",")[0].partition(":")[0]
+
+
+def _read_files(text: str) -> PackageFiles:
+    """Read paths, and behind the mark ` /etc/path MD5SUM`."""
+    every, _, configuration = text.partition(f"{CONFIGURATION}\n")
+    paths = tuple(line for line in every.splitlines() if line.startswith("/") and line != "/.")
+    rows = (line.strip().rpartition(" ")[0] for line in configuration.splitlines())
+    return PackageFiles(files=paths, configuration=tuple(row for row in rows if row))

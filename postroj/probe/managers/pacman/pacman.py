@@ -1,0 +1,157 @@
+"""pacman: Arch Linux and its family."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from postroj.probe.managers.base import PackageFacts, PackageFiles, Query, words
+from postroj.probe.managers.pacman import causes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from postroj.probe.managers.base import Blame
+
+QUIET = ("--noconfirm", "--noprogressbar", "--color=never")
+IN_ORDER = ("sh", "-c", 'exec pacman "$@" 2>&1', "sh")
+"""pacman complains of a script on stderr, and only what stands above it tells of which."""
+
+# The release is raised. What an archive holds is copied into another one, and never unpacked.
+NEWER = r"""
+folder=$1; shift
+rm -rf "$folder"; mkdir -p "$folder"
+cd "$folder"
+number=0
+for path; do
+    number=$((number + 1))
+    bsdtar -xOf "$path" .PKGINFO | sed 's/^pkgver = .*/&.1/' >.PKGINFO
+    bsdtar -cf rest --exclude '^.PKGINFO' "@$path"
+    bsdtar -cf "$number.pkg.tar" --uid 0 --gid 0 .PKGINFO @rest
+done
+rm rest .PKGINFO
+pacman --upgrade --print --noconfirm "$folder"/*.pkg.tar >&2
+ls "$folder"/*.pkg.tar
+"""
+
+
+class Pacman:
+    """The commands and the failures of pacman, as `base.PackageManager` asks."""
+
+    environment: Mapping[str, str] = MappingProxyType({"LC_ALL": "C.UTF-8"})
+    purges_later = False
+    kept: tuple[str, ...] = (".pacsave", ".pacnew", ".pacorig")
+    cache: tuple[str, ...] = ("/var/cache/pacman/pkg",)
+
+    def refresh(self) -> list[str]:
+        """Fetch the package lists, and upgrade everything: Arch supports no mixture of days."""
+        return [*IN_ORDER, "--sync", "--refresh", "--sysupgrade", *QUIET]
+
+    def install(self, paths: Sequence[str]) -> list[str]:
+        """Install as `pacman -U ./foo.pkg.tar.zst` does.
+
+        A file needs no signature (`LocalFileSigLevel`), what comes from a repository does.
+        """
+        return [*IN_ORDER, "--upgrade", *QUIET, "--", *paths]
+
+    def fetch(self, paths: Sequence[str]) -> list[str]:
+        """Fetch what `install` would."""
+        return [*IN_ORDER, "--upgrade", "--downloadonly", *QUIET, "--", *paths]
+
+    def reinstall(self, paths: Sequence[str]) -> list[str]:
+        """Install what is installed in that version."""
+        return self.install(paths)
+
+    def upgrade(self, paths: Sequence[str]) -> list[str]:
+        """Install newer versions."""
+        return self.install(paths)
+
+    def downgrade(self, paths: Sequence[str]) -> list[str]:
+        """Install older versions."""
+        return self.install(paths)
+
+    def exchange(self, paths: Sequence[str]) -> None:
+        """Leave it to the other commands."""
+
+    def remove(self, names: Sequence[str]) -> list[str]:
+        """Remove with what depends on it; what was a dependency stays."""
+        return [*IN_ORDER, "--remove", "--cascade", *QUIET, "--", *names]
+
+    def purge(self, names: Sequence[str]) -> list[str]:
+        """Remove, and keep no changed configuration as `.pacsave`."""
+        return [*IN_ORDER, "--remove", "--cascade", "--nosave", *QUIET, "--", *names]
+
+    def download(self, name: str, folder: str) -> list[str]:
+        """Fetch a package."""
+        options = ["--downloadonly", "--nodeps", "--nodeps", f"--cachedir={folder}"]
+        return [*IN_ORDER, "--sync", *options, *QUIET, "--", name]
+
+    def newer(self, paths: Sequence[str], folder: str) -> Query[tuple[str, ...]] | None:
+        """Make packages of newer versions; bsdtar is there, as pacman depends on libarchive."""
+        return Query(argv=("sh", "-ec", NEWER, "sh", folder, *paths), read=words)
+
+    def describe(self, path: str) -> Query[PackageFacts]:
+        """Ask what a package file says of itself."""
+        argv = ("pacman", "--query", "--info", "--color=never", "--file", path)
+        return Query(argv=argv, read=lambda text: next(iter(_read_info(text)), NOTHING))
+
+    def installed(self, names: Sequence[str]) -> Query[tuple[PackageFacts, ...]]:
+        """Ask which of these packages are installed."""
+        argv = ("pacman", "--query", "--info", "--color=never", "--", *names)
+        return Query(argv=argv, read=_read_info)
+
+    def files(self, name: str) -> Query[PackageFiles]:
+        """Ask what files an installed package has, in the record that pacman keeps."""
+        script = 'cat "/var/lib/pacman/local/$(pacman --query -- "$1" | tr " " -)/files"'
+        return Query(argv=("sh", "-c", script, "sh", name), read=_read_files)
+
+    def owner(self, path: str) -> Query[str]:
+        """Ask for the package that has a file."""
+        return Query(argv=("pacman", "--query", "--owns", "--quiet", "--", path), read=str.strip)
+
+    def architectures(self) -> Query[tuple[str, ...]]:
+        """Ask which architectures can be installed."""
+        argv = ("sh", "-c", "pacman-conf Architecture; echo any")
+        return Query(argv=argv, read=words)
+
+    def blame(self, status: int, output: str, names: Sequence[str]) -> Blame | None:
+        """Say why a command has failed, or what it has passed over."""
+        return causes.blame(status, output, names)
+
+    def blame_timeout(self, output: str, names: Sequence[str], seconds: float) -> Blame:
+        """Say what was going on when the time was over."""
+        return causes.blame_timeout(output, names, seconds)
+
+
+NOTHING = PackageFacts(name="", version="", architecture="")
+
+
+def _read_info(text: str) -> tuple[PackageFacts, ...]:
+    """Read blocks of `Name            : value`, separated by empty lines."""
+    found = []
+    for block in text.split("\n\n"):
+        pairs = (line.partition(" : ") for line in block.splitlines())
+        fields = {key.strip(): value.strip() for key, _, value in pairs}
+        if name := fields.get("Name"):
+            found.append(
+                PackageFacts(
+                    name=name,
+                    version=fields.get("Version", ""),
+                    architecture=fields.get("Architecture", ""),
+                )
+            )
+    return tuple(found)
+
+
+def _read_files(text: str) -> PackageFiles:
+    """Read the sections `%FILES%` and `%BACKUP%`, paths without the first slash."""
+    sections: dict[str, list[str]] = {}
+    current: list[str] = []
+    for line in text.splitlines():
+        if line.startswith("%") and line.endswith("%"):
+            current = sections.setdefault(line.strip("%"), [])
+        elif line:
+            current.append(f"/{line.partition(chr(9))[0]}".rstrip("/"))
+    return PackageFiles(
+        files=tuple(sections.get("FILES", ())), configuration=tuple(sections.get("BACKUP", ()))
+    )

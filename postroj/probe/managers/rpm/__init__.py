@@ -1,0 +1,1 @@
+"""dnf and zypper, on top of rpm."""

@@ -1,0 +1,230 @@
+"""Formats of package files: told by their bytes, on the host, where nothing of them is trusted.
+
+A file that is cut off needs no guest to be seen. All sizes in a file are claims: as much is read as
+is bounded here, whatever they say.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, BinaryIO
+
+from postroj.errors import ImageError, PackageError
+from postroj.image.unpack.decompress import CHUNK, Plain, decompressor
+from postroj.model import Manager
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from postroj.image.unpack.decompress import Readable
+
+
+class Format(StrEnum):
+    """What a package file can be."""
+
+    DEB = "deb"
+    RPM = "rpm"
+    PACMAN = "pacman"
+
+
+INSTALLERS = {
+    Format.DEB: (Manager.APT,),
+    Format.RPM: (Manager.DNF, Manager.ZYPPER),
+    Format.PACMAN: (Manager.PACMAN,),
+}
+"""Which package managers install which format."""
+
+SUFFIX = {Format.DEB: ".deb", Format.RPM: ".rpm", Format.PACMAN: ".pkg.tar"}
+"""What package managers want to find in the name of a file."""
+
+AR_MAGIC = b"!<arch>\n"
+AR_HEADER = 60
+"""Bytes of a member's header, ar(5)."""
+MEMBERS = 16
+"""As many members are looked at; a .deb has three, and .PKGINFO is among the first of a tar."""
+
+RPM_MAGIC = b"\xed\xab\xee\xdb"
+RPM_LEAD = 96
+"""Bytes; what it says is said in the header, too, and better: rpm's docs/manual/format_lead.md."""
+RPM_SOURCE = 1
+HEADER_MAGIC = b"\x8e\xad\xe8\x01"
+MOST_ENTRIES = 1 << 16
+MOST_STORE = 1 << 28
+"""Entries and bytes of a header, as rpm itself bounds them: `lib/header.c`."""
+
+SIGNATURE_SIZES = {1000: ">I", 270: ">Q"}
+PAYLOAD_SIZES = {5112: ">Q"}
+"""Tags that hold the bytes behind the signature, and behind the header since rpm 6."""
+
+BLOCK = 512
+"""Of a tar, tar(5)."""
+MOST_PKGINFO = 1 << 20
+MOST_UNPACKED = 16 << 30
+"""Bytes that a package may unpack to; a bomb has more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A header of an rpm: where it ends, and where its values lie."""
+
+    end: int
+    store: int
+    offsets: dict[int, int]
+    """Of each tag's value, in the store."""
+
+
+def format_of(path: Path) -> Format:
+    """Tell a package's format by its bytes, and that all of it is there.
+
+    :raises PackageError: if it is none that postroj knows, or cut off.
+    """
+    with path.open("rb") as stream:
+        head = stream.read(max(len(AR_MAGIC), len(HEADER_MAGIC)))
+        if head.startswith(AR_MAGIC):
+            _check_deb(path, stream)
+            return Format.DEB
+        if head.startswith(RPM_MAGIC):
+            _check_rpm(path, stream)
+            return Format.RPM
+        if decompressor(head):
+            _check_pacman(path, stream)
+            return Format.PACMAN
+    raise _no_package(path, f"{path.stat().st_size} bytes, the first are {head!r}")
+
+
+def _no_package(path: Path, evidence: str) -> PackageError:
+    message = f"'{path.name}' is no package"
+    hint = "postroj probes .deb, .rpm and .pkg.tar.zst packages"
+    return PackageError(message, evidence=evidence, hint=hint)
+
+
+def _cut_off(path: Path, evidence: str) -> PackageError:
+    message = f"'{path.name}' is no complete package"
+    return PackageError(message, evidence=evidence, hint="build or download it again")
+
+
+def _check_deb(path: Path, stream: BinaryIO) -> None:
+    """Walk the members of an ar archive, ar(5)."""
+    size = stream.seek(0, os.SEEK_END)
+    position = len(AR_MAGIC)
+    members: list[str] = []
+    while position < size and len(members) < MEMBERS:
+        stream.seek(position)
+        header = stream.read(AR_HEADER)
+        length = header[48:58].strip()
+        if not header.endswith(b"`\n") or not length.isdigit():
+            break
+        members.append(header[:16].decode(errors="replace").strip().rstrip("/"))
+        position += AR_HEADER + int(length) + int(length) % 2
+    # the padding byte of the last member may be missing
+    whole = position - 1 <= size and any(name.startswith("data.tar") for name in members)
+    if not whole:
+        raise _cut_off(path, f"{size} bytes, members: {', '.join(members) or 'none'}")
+
+
+def _check_rpm(path: Path, stream: BinaryIO) -> None:
+    """Walk lead, signature, header and payload: rpm's docs/manual/format_v4.md."""
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    lead = stream.read(RPM_LEAD)
+    signature = _section(stream, RPM_LEAD)
+    begin = signature and signature.end + -signature.end % 8
+    header = begin and _section(stream, begin)
+    if len(lead) < RPM_LEAD or not signature or not begin or not header:
+        raise _cut_off(path, f"{size} bytes, without a whole header")
+    if int.from_bytes(lead[6:8]) == RPM_SOURCE:
+        message = f"'{path.name}' is a source package"
+        raise PackageError(message, hint="build it, and probe what comes out")
+    behind = _size(stream, signature, SIGNATURE_SIZES)
+    end = begin + behind if behind else header.end + _size(stream, header, PAYLOAD_SIZES)
+    if size < end or size <= header.end:
+        raise _cut_off(path, f"{size} bytes, of {max(end, header.end + 1)}")
+
+
+def _section(stream: BinaryIO, position: int) -> Section | None:
+    """Read the index of a header; None if it is not whole, or none."""
+    stream.seek(position)
+    intro = stream.read(16)
+    if len(intro) < 16 or not intro.startswith(HEADER_MAGIC):
+        return None
+    count, length = struct.unpack(">8xII", intro)
+    if not 0 < count <= MOST_ENTRIES or length > MOST_STORE:
+        return None
+    index = stream.read(16 * count)
+    if len(index) < 16 * count:
+        return None
+    entries = struct.iter_unpack(">IIII", index)
+    store = position + 16 + 16 * count
+    offsets = {tag: offset for tag, _, offset, _ in entries}
+    return Section(end=store + length, store=store, offsets=offsets)
+
+
+def _size(stream: BinaryIO, section: Section, tags: dict[int, str]) -> int:
+    """Read the first number that there is of these tags; 0 if there is none."""
+    for tag, kind in tags.items():
+        offset = section.offsets.get(tag)
+        length = struct.calcsize(kind)
+        if offset is not None and section.store + offset + length <= section.end:
+            stream.seek(section.store + offset)
+            value = stream.read(length)
+            if len(value) == length:
+                return int.from_bytes(value)
+    return 0
+
+
+def _check_pacman(path: Path, stream: BinaryIO) -> None:
+    """Unpack all of it to nowhere, and see whether there is a .PKGINFO: PKGBUILD(5).
+
+    :raises HostError: if this host cannot unpack it.
+    """
+    seen: list[bool] = []
+
+    def consume(plain: Readable) -> None:
+        seen.append(_has_pkginfo(plain))
+        count = 0
+        while chunk := plain.read(CHUNK):
+            count += len(chunk)
+            if count > MOST_UNPACKED:
+                message = f"it unpacks to more than {MOST_UNPACKED / 1e9:.0f} GB"
+                raise ImageError(message)
+
+    stream.seek(0)
+    try:
+        with Plain(consume) as inlet:
+            while chunk := stream.read(CHUNK):
+                inlet.write(chunk)
+    except ImageError as error:
+        raise _cut_off(path, error.reason) from None
+    if seen != [True]:
+        evidence = f"{path.stat().st_size} bytes, an archive without .PKGINFO"
+        raise _no_package(path, evidence)
+
+
+def _has_pkginfo(plain: Readable) -> bool:
+    """Whether one of the first members of a tar is what makes it a package."""
+    for _ in range(MEMBERS):
+        header = _read(plain, BLOCK)
+        digits = header[124:136].strip(b" \0")
+        if len(header) < BLOCK or not digits.isdigit():
+            return False
+        if header[:100].rstrip(b"\0").removeprefix(b"./") == b".PKGINFO":
+            return True
+        try:
+            length = int(digits, 8)
+        except ValueError:
+            return False
+        if length > MOST_PKGINFO:  # a payload has begun
+            return False
+        _read(plain, length + -length % BLOCK)
+    return False
+
+
+def _read(plain: Readable, size: int) -> bytes:
+    """Read so many bytes of a pipe, fewer at its end."""
+    parts = bytearray()
+    while len(parts) < size and (chunk := plain.read(size - len(parts))):
+        parts += chunk
+    return bytes(parts)

@@ -1,0 +1,181 @@
+"""Package files: from what was typed, a path or a URL, to a file that a guest may see."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from postroj import console, net, paths
+from postroj.container.boot.nspawn import Bind
+from postroj.errors import DownloadError, PackageError, UsageError
+from postroj.locking import Claim, sweep
+from postroj.probe.package.formats import INSTALLERS, SUFFIX, Format, format_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from postroj.model import Manager
+
+SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+
+GUEST_DIR = "/run/postroj/packages"
+"""Where a guest sees package files, read-only; below a tmpfs, so that nothing of it remains."""
+OLDER_DIR = "/run/postroj/older"
+"""The same for those to upgrade from, which may have the same file names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackageFile:
+    """A package under test."""
+
+    path: Path
+    format: Format
+    folder: str = GUEST_DIR
+    """Where it lies in the guest."""
+
+    @property
+    def name(self) -> str:
+        """Its file name."""
+        return self.path.name
+
+    @property
+    def guest_path(self) -> str:
+        """Where the guest sees it; package managers want the suffix."""
+        name = re.sub(r"[\x00-\x1f]", "_", self.name)
+        suffix = SUFFIX[self.format]
+        fine = name.endswith(suffix) or f"{suffix}." in name
+        return f"{self.folder}/{name if fine else f'{name}{suffix}'}"
+
+
+def downloads(prefix: str) -> Claim:
+    """Make a folder to fetch packages into; what dead ones have left is removed."""
+    folder = paths.cache_dir() / "downloads"
+    try:
+        sweep(folder)
+        return Claim.make(folder, prefix)
+    except OSError:  # a cache that cannot be written serves, too
+        return Claim.make(paths.state_dir(), prefix)
+
+
+def refuse_urls(packages: Sequence[str]) -> None:
+    """Refuse what `--offline` cannot fetch.
+
+    :raises UsageError: if one of the packages is a URL.
+    """
+    if url := next((text for text in packages if "://" in text), None):
+        message = f"`--offline` fetches nothing, so '{url}' cannot be had"
+        raise UsageError(message, hint="fetch it yourself, and give the path of the file")
+
+
+def fetch(
+    packages: Sequence[str], digests: Sequence[str], folder: Path, option: str = "--package"
+) -> list[Path]:
+    """Bring every package to a local file, URLs into `folder`; `digests` pin them, if any.
+
+    `option` is the one that named them.
+
+    :raises UsageError: if a file does not exist, or the digests do not match up with the packages.
+    :raises DownloadError: if a URL cannot be fetched, or a pinned digest is another one.
+    """
+    if digests and len(digests) != len(packages):
+        message = f"`--package` is given {len(packages)} and `--sha256` {len(digests)} times"
+        raise UsageError(message, hint="one `--sha256` for each package, in the same order")
+    if wrong := next((pin for pin in digests if not SHA256.fullmatch(pin)), None):
+        message = f"'{wrong}' is no SHA-256 digest"
+        raise UsageError(message, hint="it has 64 hexadecimal digits")
+    pins: Sequence[str | None] = digests or [None] * len(packages)
+    paths = [_fetch(text, pin, folder, option) for text, pin in zip(packages, pins, strict=True)]
+    names = [path.name for path in paths]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        message = f"two packages have the file name '{twice}'"
+        raise UsageError(message)
+    return paths
+
+
+def fetch_older(packages: Sequence[str], folder: Path) -> tuple[PackageFile, ...]:
+    """Fetch the packages to upgrade from; they are not under test.
+
+    :raises UsageError: if one of them is no package.
+    """
+    (folder / "older").mkdir()
+    paths = fetch(packages, (), folder / "older", "--upgrade-from")
+    try:
+        return tuple(recognise(path, OLDER_DIR) for path in paths)
+    except PackageError as error:
+        message = f"`--upgrade-from` is of no use: {error.reason}"
+        raise UsageError(message, hint=error.hint) from None
+
+
+def _fetch(text: str, pin: str | None, folder: Path, option: str) -> Path:
+    if "://" in text:
+        try:
+            name = urlsplit(text).path.rpartition("/")[2]
+        except ValueError:
+            message = f"'{text}' is no URL"
+            raise UsageError(message) from None
+        if not name.strip("."):
+            name = "package"
+        target = folder / name
+        with console.progress(f"download {name}", unit="B") as progress:
+            net.download(text, target, sha256=pin, progress=progress)
+        return target
+    path = Path(text).absolute()
+    if not os.path.isfile(path):  # noqa: PTH113 a name that is too long is no file, and no error
+        message = f"'{text}' is no file"
+        raise UsageError(message, hint=f"`{option}` takes a path or an http(s) URL")
+    if pin is not None:
+        digest = sha256(path)
+        if digest != pin.lower():
+            message = f"'{text}' is not the file that was pinned"
+            raise DownloadError(
+                message, evidence=f"expected SHA-256 {pin}\nreceived SHA-256 {digest}"
+            )
+    return path
+
+
+def sha256(path: Path) -> str:
+    """Return the digest of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def recognise(path: Path, folder: str = GUEST_DIR) -> PackageFile:
+    """Tell a package's format by its bytes, and that it is whole; guests have it in `folder`.
+
+    :raises PackageError: if it is none that postroj knows, or cut off.
+    :raises HostError: if this host lacks the tool that unpacks it.
+    """
+    return PackageFile(path=path, format=format_of(path), folder=folder)
+
+
+def binds(packages: Sequence[PackageFile]) -> tuple[Bind, ...]:
+    """Say how a guest sees package files."""
+    return tuple(
+        Bind(source=file.path, target=file.guest_path, read_only=True) for file in packages
+    )
+
+
+def fitting(packages: Sequence[PackageFile], manager: Manager | None) -> Sequence[PackageFile]:
+    """Return the packages that a package manager installs; all, if it installs none of them.
+
+    So .deb and .rpm files of one project can be given together: each image gets its own.
+    """
+    return [file for file in packages if manager in INSTALLERS[file.format]] or packages
+
+
+def unfit(packages: Sequence[PackageFile], manager: Manager | None) -> str:
+    """Say which of the packages a package manager does not install; '' if it installs all.
+
+    No package is to blame for that, and nobody else: there is nothing to test.
+    """
+    for package in packages:
+        able = INSTALLERS[package.format]
+        if manager not in able:
+            has = f"'{manager}'" if manager else "no package manager that postroj knows"
+            return f"'{package.name}' is for {' or '.join(able)}, the guest has {has}"
+    return ""

@@ -1,0 +1,89 @@
+"""nspawn's argv, word by word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from postroj.container.boot import idmap, nspawn
+from postroj.container.boot.masks import KERNEL_COMMAND_LINE
+from postroj.container.boot.nspawn import HOLDER, Bind, GuestSpec
+from postroj.model import NetworkMode
+
+RUN_DIR = Path("/run/postroj/postroj-ab12")
+IMAGE = Path("/cache/debian.squashfs")
+HEAD = [
+    *("systemd-nspawn", "--quiet", "--machine=postroj-ab12"),
+    "--directory=/run/postroj/postroj-ab12/mnt/root",
+    *("--register=no", "--keep-unit", "--settings=no", "--kill-signal=SIGKILL"),
+    *("--link-journal=no", "--resolv-conf=off", "--timezone=off"),
+]
+NETWORKS = {
+    NetworkMode.PRIVATE: ["--network-namespace-path=/run/postroj/postroj-ab12/mnt/netns"],
+    NetworkMode.HOST: [],
+    NetworkMode.NONE: ["--private-network"],
+}
+
+
+@pytest.mark.parametrize("mode", NetworkMode)
+def test_nspawn_boots(mode: NetworkMode) -> None:
+    assert nspawn.nspawn_argv(GuestSpec(layers=(IMAGE,), network=mode), RUN_DIR) == [
+        *HEAD,
+        *NETWORKS[mode],
+        *("--boot", "--notify-ready=yes"),
+        *KERNEL_COMMAND_LINE,
+    ]
+
+
+@pytest.mark.parametrize("mode", NetworkMode)
+def test_nspawn_without_init(mode: NetworkMode) -> None:
+    spec = GuestSpec(layers=(IMAGE,), network=mode, boot=False)
+    argv = nspawn.nspawn_argv(spec, RUN_DIR)
+    assert argv == [*HEAD, *NETWORKS[mode], "--as-pid2", "--", *HOLDER]
+
+
+def test_the_kernel_command_line_masks_and_nothing_else_that_a_package_may_need() -> None:
+    assert "systemd.unit=multi-user.target" in KERNEL_COMMAND_LINE
+    assert "systemd.mask=getty.target" in KERNEL_COMMAND_LINE
+    needed = ("dbus", "journald", "tmpfiles", "sysusers", "logind", "resolved", "timesyncd")
+    assert not [word for word in KERNEL_COMMAND_LINE for name in needed if name in word]
+    assert all(word.startswith("systemd.") for word in KERNEL_COMMAND_LINE)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "option"),
+    [
+        ("/srv", "/srv", "/srv:/srv"),
+        ("/a b", "/c d", "/a b:/c d"),
+        ("/a:b", "/c:d", "/a\\:b:/c\\:d"),
+        ("/a\\b", "/c\\:d", "/a\\\\b:/c\\\\\\:d"),
+        ("/ends\\", "/x", "/ends\\\\:/x"),
+        ("/'\",$", "/x", "/'\",$:/x"),
+    ],
+)
+@pytest.mark.parametrize("read_only", [True, False])
+def test_binds(source: str, target: str, option: str, read_only: bool) -> None:
+    bind = Bind(source=Path(source), target=target, read_only=read_only)
+    assert bind.option == f"--bind{'-ro' if read_only else ''}={option}"
+    argv = nspawn.nspawn_argv(GuestSpec(layers=(IMAGE,), binds=(bind, bind)), RUN_DIR)
+    assert argv[argv.index(bind.option) :][:3] == [bind.option, bind.option, "--boot"]
+
+
+@pytest.mark.parametrize("mode", [NetworkMode.PRIVATE, NetworkMode.NONE])
+def test_a_guest_with_users_of_its_own(mode: NetworkMode) -> None:
+    bind = Bind(source=Path("/a"), target="/b", read_only=True)
+    spec = GuestSpec(layers=(IMAGE,), network=mode, binds=(bind,), private_users=True)
+    argv = nspawn.nspawn_argv(spec, RUN_DIR)
+    base = idmap.base("postroj-ab12")
+    start = argv.index("--private-network")
+    assert argv[start : argv.index("--boot")] == [
+        *("--private-network", "--drop-capability=CAP_NET_ADMIN"),
+        *(f"--private-users={base}:65536", "--private-users-ownership=off"),
+        "--bind-ro=/a:/b:idmap",
+    ]
+
+
+def test_a_read_only_guest() -> None:
+    argv = nspawn.nspawn_argv(GuestSpec(layers=(IMAGE,), read_only=True), RUN_DIR)
+    assert argv[argv.index("--read-only") + 1] == f"--bind={RUN_DIR}/mnt/var:/var"

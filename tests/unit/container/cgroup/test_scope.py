@@ -1,0 +1,91 @@
+"""Where systemd runs the host: the command lines that make a scope and register a guest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from postroj import process
+from postroj.container.cgroup import group as cgroup
+from postroj.container.cgroup import scope
+from postroj.container.cgroup.limits import Asked, Limits
+from postroj.errors import CommandError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAME = "postroj-01234567"
+LIMITS = Limits(memory=1 << 30, disk=1 << 29, processes=99)
+
+
+@pytest.mark.parametrize(
+    ("booted", "hierarchies", "usable"),
+    [
+        (True, {cgroup.V2}, True),
+        (True, {cgroup.V2, cgroup.TRACKING, "memory"}, True),
+        (True, {cgroup.TRACKING, "memory"}, False),
+        (False, {cgroup.V2}, False),
+    ],
+)
+def test_where_there_are_scopes(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    booted: bool,
+    hierarchies: set[str],
+    usable: bool,
+) -> None:
+    monkeypatch.setattr(scope, "BOOTED", tmp_path if booted else tmp_path / "none")
+    monkeypatch.setattr(cgroup, "mounted", lambda: dict.fromkeys(hierarchies, tmp_path))
+    assert scope.is_usable() is usable
+
+
+def test_a_scope_is_the_command_itself_with_the_limits_of_the_guest() -> None:
+    argv = scope.argv(NAME, LIMITS)
+    assert argv[:2] == ["systemd-run", "--scope"]
+    assert argv[-1] == "--"
+    assert {"--slice=machine", f"--unit={NAME}", "--collect"} <= set(argv)
+    assert {f"--property=MemoryMax={1 << 30}", "--property=TasksMax=99"} <= set(argv)
+    assert "CPUQuota" not in " ".join(argv)
+    asked = Asked(cpus=1.5).instead_of(LIMITS)
+    assert "--property=CPUQuota=150%" in scope.argv(NAME, asked)
+
+
+def test_a_guest_is_registered_by_its_leader() -> None:
+    words = ["RegisterMachine", "sayssus", NAME, "0", "postroj", "container", "4711", "/"]
+    assert scope.register_argv(NAME, 4711)[-8:] == words
+    assert scope.unregister_argv(NAME)[-3:] == ["UnregisterMachine", "s", NAME]
+
+
+@pytest.mark.parametrize(("again", "calls"), [(False, 1), (True, 2)])
+def test_a_guest_does_without_machined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: bool, calls: int
+) -> None:
+    ran: list[list[str]] = []
+
+    def refuse(argv: list[str], **_: float) -> None:
+        ran.append(argv)
+        raise CommandError(argv, 1, "no")
+
+    monkeypatch.setattr(process, "run", refuse)
+    monkeypatch.setattr(scope, "BUS", tmp_path / "none")
+    scope.register(NAME, 4711, again=again)
+    assert not ran
+    monkeypatch.setattr(scope, "BUS", tmp_path)
+    scope.register(NAME, 4711, again=again)
+    assert len(ran) == calls
+
+
+def test_groups_of_a_scope_are_left_to_systemd(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who removes them keeps it from hearing that the scope is empty."""
+    monkeypatch.setattr(cgroup, "mounted", lambda: {cgroup.V2: tmp_path})
+    group = cgroup.Group(NAME, LIMITS, {})
+    made = tmp_path / "machine.slice" / f"{NAME}.scope"
+    made.mkdir(parents=True)
+    assert made in cgroup.folders(NAME)
+    group.remove()
+    assert made.is_dir()
+    line = f"0::/machine.slice/{NAME}.scope/payload/init.scope\n"
+    assert cgroup.members(line, NAME) == [made / "payload/init.scope/cgroup.procs"]

@@ -1,0 +1,125 @@
+"""The command line that enters a guest."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from postroj.container.enter import nsenter
+from postroj.container.enter.nsenter import Command, bounding_set, enter_argv
+
+ENTER = [
+    *("nsenter", "--target", "42"),
+    *("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd", "--"),
+]
+
+
+def test_as_a_unit() -> None:
+    command = Command(argv=("echo", "$x", "50%"), env={"A": "$b", "HOME": "/srv"}, chdir="/opt")
+    argv = nsenter.unit_argv(command)
+    assert argv[:3] == ["systemd-run", "--quiet", "--unit=command.service"]
+    assert argv[argv.index("--") :] == ["--", "echo", "$$x", "50%"]
+    assert {"--working-directory=/opt", "--setenv=A=$b", "--setenv=HOME=/srv"} <= set(argv)
+    assert "--setenv=LANG=C.UTF-8" in argv
+    secret = nsenter.unit_argv(Command(argv=("true",), secrets={"http_proxy": "http://a:b@c"}))
+    assert "--setenv=http_proxy" in secret
+    assert not [word for word in secret if "a:b" in word]
+    assert "--working-directory=/" in nsenter.unit_argv(Command(argv=("true",)))
+
+
+def test_plainly() -> None:
+    groups = [Path("/sys/fs/cgroup/a b/cgroup.procs"), Path("/c/cgroup.procs")]
+    command = Command(argv=("echo", "a b", "$c"))
+    assert enter_argv(command, leader=42, bounding_set=[0, 21], cgroups=groups) == [
+        *("sh", "-c"),
+        "umask 022\n"
+        "echo 0 > '/sys/fs/cgroup/a b/cgroup.procs'\n"
+        "echo 0 > /c/cgroup.procs\n"
+        'exec "$@"',
+        "sh",
+        *("setpriv", "--bounding-set", "-all,+cap_0,+cap_21", "--inh-caps", "-all"),
+        *ENTER,
+        *("echo", "a b", "$c"),
+    ]
+
+
+def test_with_users_of_its_own() -> None:
+    """Who enters a user namespace has every capability there: it is bounded afterwards."""
+    argv = enter_argv(
+        Command(argv=("true",)), leader=42, bounding_set=[0], cgroups=[], private_users=True
+    )
+    assert argv[4:] == [
+        *("nsenter", "--target", "42", "--user", "--"),
+        *("setpriv", "--bounding-set", "-all,+cap_0", "--inh-caps", "-all"),
+        *ENTER,
+        "true",
+    ]
+
+
+def test_without_groups_and_capabilities() -> None:
+    argv = enter_argv(Command(argv=("true",)), leader=42, bounding_set=[], cgroups=[])
+    assert argv[:3] == ["sh", "-c", 'umask 022\nexec "$@"']
+    assert argv[4:9] == ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all"]
+
+
+def test_a_secret_is_on_no_command_line() -> None:
+    command = Command(argv=("true",), secrets={"http_proxy": "http://u:secret@proxy.example"})
+    argv = enter_argv(command, leader=42, bounding_set=[], cgroups=[])
+    assert "secret" not in " ".join(argv)
+    assert nsenter.environment(command) == {**nsenter.ENVIRONMENT, **command.secrets}
+    assert nsenter.environment(command, "vt100")["TERM"] == "vt100"
+
+
+def test_in_a_directory() -> None:
+    command = Command(argv=("ls", "-l"), chdir="/a b")
+    argv = enter_argv(command, leader=42, bounding_set=[], cgroups=[])
+    script = 'cd -- "$1" && shift && exec "$@"'
+    assert argv[argv.index("--") + 1 :] == ["/bin/sh", "-c", script, "sh", "/a b", "ls", "-l"]
+
+
+def test_with_a_terminal() -> None:
+    command = Command(argv=("ls",), chdir="/srv")
+    argv = enter_argv(command, leader=42, bounding_set=[], cgroups=[], terminal=True)
+    tail = argv[argv.index("--") + 1 :]
+    assert tail[:4] == list(nsenter.IN_SESSION)
+    assert tail[4:6] == ["/bin/sh", "-c"]
+    assert tail[-1] == "ls"
+
+
+@pytest.mark.parametrize("words", [("--version",), ("-n",), ("a b", "'", '"', "$x", "\\", "")])
+def test_the_scripts_pass_words_on(words: tuple[str, ...], tmp_path: Path) -> None:
+    """What nsenter would run, run here."""
+    command = Command(argv=("printf", "%s\n", *words), chdir=str(tmp_path))
+    argv = enter_argv(command, leader=42, bounding_set=[], cgroups=[])
+    tail = argv[argv.index("--") + 1 :]
+    for inner in (tail, ["sh", "-c", argv[2], "sh", *tail]):
+        done = subprocess.run(inner, check=True, capture_output=True, text=True)
+        assert done.stdout.splitlines() == list(words)
+
+
+def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
+    command = Command(argv=("true",), chdir=str(tmp_path / "-none"))
+    argv = enter_argv(command, leader=42, bounding_set=[], cgroups=[])
+    done = subprocess.run(argv[argv.index("--") + 1 :], check=False, capture_output=True)
+    assert done.returncode not in (0, 125)
+    assert b"-none" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("status", "numbers"),
+    [
+        ("Name:\tsystemd\nCapInh:\t0000000000000000\nCapBnd:\t0000000000000005\n", [0, 2]),
+        ("CapBnd:\t000001ffffffffff\n", list(range(41))),
+        ("CapBnd:\t0000000000000000\n", []),
+        ("Name:\tCapBnd\n", []),
+        ("", []),
+    ],
+)
+def test_bounding_set(status: str, numbers: list[int]) -> None:
+    assert bounding_set(status) == numbers
+
+
+def test_our_own_bounding_set() -> None:
+    assert all(0 <= n < 64 for n in bounding_set(Path("/proc/self/status").read_text()))

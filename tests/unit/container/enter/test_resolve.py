@@ -1,0 +1,67 @@
+"""Paths of somebody else's file system: no link of theirs leads to a file of ours."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from postroj.container.enter import resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Iterator[int]:
+    """Somebody whose folder is not ours: a working directory, as no test has a root to give."""
+    home = tmp_path / "home"
+    (home / "etc").mkdir(parents=True)
+    (home / "etc" / "mine").write_text("theirs")
+    (tmp_path / "secret").write_text("ours")
+    for name, target in {
+        "absolute": "/etc/passwd",
+        "upward": "../../../../../../etc/passwd",
+        "beside": "../secret",
+        "magic": "/proc/self/root/etc/passwd",
+        "within": "/etc/mine",
+    }.items():
+        (home / name).symlink_to(target)
+    child = subprocess.Popen(["sleep", "60"], cwd=home)
+    yield child.pid
+    child.kill()
+    child.wait()
+
+
+@contextmanager
+def opened(pid: int, path: str) -> Iterator[str]:
+    descriptor = resolve.open_path(pid, path)
+    try:
+        yield str(Path(f"/proc/self/fd/{descriptor}").readlink())
+    finally:
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize("path", ["absolute", "upward", "beside", "magic", "nowhere"])
+def test_no_way_out(process: int, path: str) -> None:
+    with pytest.raises(OSError, match=path):
+        resolve.open_path(process, path)
+
+
+def test_links_are_followed_within(process: int, tmp_path: Path) -> None:
+    with opened(process, "within") as found:
+        assert found == str(tmp_path / "home" / "etc" / "mine")
+
+
+def test_an_absolute_path_begins_at_the_root(process: int, tmp_path: Path) -> None:
+    with opened(process, str(tmp_path / "secret")) as found:
+        assert found == str(tmp_path / "secret")
+
+
+def test_a_process_that_has_ended() -> None:
+    with pytest.raises(OSError, match="No such file"):
+        resolve.open_path(2**22 + 1, "/etc")

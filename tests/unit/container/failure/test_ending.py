@@ -1,0 +1,70 @@
+"""How a guest ended, by what its launch script tells and leaves."""
+
+from __future__ import annotations
+
+import select
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from postroj import process
+from postroj.container.boot import launch
+from postroj.container.boot.nspawn import GuestSpec
+from postroj.container.failure import ending
+from postroj.errors import GuestError, GuestLost
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SPEC = GuestSpec(layers=(Path("/image"),))
+PASTA = "the guest was ended, as pasta had ended, which is its network"
+
+
+@pytest.fixture
+def children(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[process.Child]]:
+    """Scripts that were started, to be ended."""
+    monkeypatch.setattr(ending, "AFTERMATH", 0.3)
+    started: list[process.Child] = []
+    yield started
+    for child in started:
+        process.kill_group(child)
+        assert child.stdout
+        child.stdout.close()
+
+
+@pytest.mark.parametrize(
+    ("script", "console", "status", "kind", "message"),
+    [
+        ("echo ended; sleep 60", "", 0, GuestLost, "the guest shut down"),
+        ("echo ended; sleep 60", ending.KILLED, 1, GuestError, "the guest was ended"),
+        ("sleep 60", "", launch.REBOOTED, GuestLost, "the guest restarted"),
+        ("sleep 60", "", None, GuestError, "the guest was ended"),
+        ("sleep 60", "", 0, GuestError, "the guest was ended"),
+        ("exit 65", "", 137, GuestError, "the guest was ended"),
+        ("exit 63", "", None, GuestError, PASTA),
+        ("kill -KILL $$", "", launch.REBOOTED, GuestError, "the guest was ended"),
+    ],
+)
+def test_only_what_is_told_is_its_own_doing(
+    tmp_path: Path,
+    children: list[process.Child],
+    script: str,
+    console: str,
+    status: int | None,
+    kind: type[GuestError],
+    message: str,
+) -> None:
+    (tmp_path / "console").write_text(console)
+    if status is not None:
+        (tmp_path / launch.STATUS).write_text(f"{status}\n")
+    stdio = (process.DEVNULL, process.PIPE, process.DEVNULL)
+    child = process.spawn(["sh", "-c", script], stdio=stdio, env=process.environment())
+    children.append(child)
+    if "sleep" not in script:
+        assert process.wait(child, 60) is not None
+    elif "echo" in script:
+        assert child.stdout
+        assert select.select([child.stdout], [], [], 60)[0]
+    error = ending.tell(child, SPEC, tmp_path, "its output")
+    assert (type(error), error.message, error.evidence) == (kind, message, console)

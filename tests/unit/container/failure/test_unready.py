@@ -1,0 +1,136 @@
+"""From a console, a status and a list of jobs to one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from postroj.container.boot import launch
+from postroj.container.failure import causes, unready
+from postroj.container.failure.unready import Job
+from postroj.container.running import Running
+
+
+class Stub(Running):
+    """A guest whose PID 1 has a name; whatever it is asked, it has just ended."""
+
+    def __init__(self, init: str, leader: int = 1) -> None:
+        super().__init__(Path("/run/postroj/postroj-ab12"))
+        self.leader = leader
+        self._init = init
+
+    def init(self) -> str:
+        return self._init
+
+    def learn(self) -> None:
+        raise ProcessLookupError
+
+
+JOBS = """\
+JOB UNIT                                 TYPE  STATE
+57  x.service                            start running
+1   multi-user.target                    start waiting
+58  dev-vdb.device                       start running
+9   old.service                          stop  running
+
+4 jobs listed.
+"""
+CONSOLE = "\x1b[0;1;31mfirst\x1b[0m\r\n[***   ] Job x.service/start running (2s / no limit)\nlast\n"
+
+
+def test_running_jobs_are_those_that_block() -> None:
+    assert unready.running(JOBS) == [
+        Job(unit="x.service", kind="start"),
+        Job(unit="dev-vdb.device", kind="start"),
+        Job(unit="old.service", kind="stop"),
+    ]
+    assert unready.running("No jobs running.\n") == []
+
+
+def test_since_when() -> None:
+    shown = (
+        "InactiveExitTimestampMonotonic=2500000\nId=x.service\n\n"
+        "Id=dev-vdb.device\nInactiveExitTimestampMonotonic=0\n\nId=odd\n\njunk"
+    )
+    assert unready.begun(shown) == {
+        "x.service": 2.5,
+        "dev-vdb.device": 0,
+    }
+
+
+def test_what_blocks_is_named() -> None:
+    jobs = unready.running(JOBS)
+    assert unready.waiting(jobs[:1], {}, 0) == "it waits for 'x.service' (start)"
+    since = {"x.service": 2.5, "dev-vdb.device": 0, "old.service": 1}
+    assert unready.waiting(jobs, since, 9.7) == (
+        "it waits for 'x.service' (start, for 7 s), 'dev-vdb.device' (start), 'old.service' (stop)"
+    )
+    assert unready.waiting([*jobs, *jobs], {}, 0).endswith("'old.service' (stop) and 3 more")
+
+
+def test_the_tail_of_a_console() -> None:
+    """What moves on a terminal would take all of its lines."""
+    assert unready.tail(CONSOLE) == "first\nlast"
+    older = "\x1bM\x1b[K[ ***  ] A start job is running for x.service (2s / no limit)\n"
+    assert unready.tail(f"a\n{older * 30}") == "a"
+
+
+@pytest.mark.parametrize(
+    ("status", "console", "message"),
+    [
+        (None, "", "the guest ended before it was ready"),
+        (0, "No space left on device", "the guest shut down before it was ready"),
+        (3, CONSOLE, "the guest ended before it was ready, with status 3"),
+        (137, "", f"the guest ended before it was ready: {causes.KILLED.clause}"),
+        (
+            255,
+            "\x1b[1mFailed to allocate manager object: Too many open files\x1b[0m",
+            "the guest ended before it was ready: this host has no inotify instance left, which all"
+            " of its containers share",
+        ),
+    ],
+)
+def test_a_guest_that_ended(status: int | None, console: str, message: str) -> None:
+    error = unready.ended(None, status, console)
+    assert error.message == message
+    assert error.hint
+    assert "\x1b" not in error.evidence
+
+
+def test_a_stage_that_failed() -> None:
+    error = unready.ended(launch.MOUNT_IMAGE, None, "")
+    assert (error.message, error.hint) == (launch.MOUNT_IMAGE.failure, launch.MOUNT_IMAGE.hint)
+    text = "mount: /x/lower0: failed to setup loop device for /cache/i.squashfs."
+    error = unready.ended(launch.MOUNT_IMAGE, None, text)
+    assert error.message == "the image could not be mounted: this host gives us no loop device"
+    assert "modprobe loop" in error.hint
+    assert error.evidence == text
+
+
+@pytest.mark.parametrize(
+    ("guest", "missing", "why"),
+    [
+        (Stub("systemd"), {launch.NETWORK_UP}, ": its private network is not up"),
+        (Stub("", leader=0), {"READY"}, ": systemd-nspawn has not started its init"),
+        (Stub("systemd-shutdow"), {"READY"}, ": it still shuts down"),
+        (Stub("busybox"), {"READY"}, ": its init is 'busybox', and only systemd tells when"),
+        (Stub("systemd"), {"READY"}, ": its systemd has given up"),
+        (Stub(""), {"READY"}, ": its systemd has given up"),
+    ],
+)
+def test_a_guest_that_is_late(guest: Running, missing: set[str], why: str) -> None:
+    error = unready.late(guest, 60, missing, "Freezing execution.\n")
+    assert error.message.startswith(f"the guest was not ready within 60 s{why}")
+    assert error.evidence == "Freezing execution."
+    assert error.hint
+
+
+def test_nothing_may_be_known() -> None:
+    error = unready.late(Stub("systemd"), 60, {"READY"}, "")
+    assert error.message == "the guest was not ready within 60 s"
+
+
+def test_a_guest_that_stops_as_it_has_booted() -> None:
+    error = unready.astray(Stub("systemd"), "stopping", "Powering off.")
+    assert error.message == "the guest shuts down as soon as it has booted"

@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+
+from postroj.errors import ImageError, UsageError
+from postroj.image.catalog import catalog
+from postroj.image.catalog.entry import (
+    DEBIAN_ARCHITECTURES,
+    Bootstrap,
+    Oci,
+    Simplestreams,
+    Tarball,
+    expand,
+)
+from postroj.model import Manager, Verification
+from tests.support.images import bootstrap_source
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from postroj.image.catalog.entry import Entry
+
+ENTRIES = catalog.entries()
+
+NAMED = {
+    "amzn": "amazonlinux",
+    "arch": "archlinux",
+    "ol": "oraclelinux",
+    "openEuler": "openeuler",
+    "rocky": "rockylinux",
+    "opensuse-tumbleweed": "opensuse",
+}
+"""How images are named, where that is not the ID of the distribution."""
+
+BOOTABLE = """
+debian-stretch debian-buster debian-bullseye debian-bookworm debian-trixie debian-forky debian-sid
+ubuntu-bionic ubuntu-focal ubuntu-jammy ubuntu-noble ubuntu-resolute ubuntu-stonking
+fedora-43 fedora-44 fedora-rawhide fedora-35 fedora-36 fedora-37
+centos-7 centos-8 centos-stream-9 centos-stream-10
+rockylinux-8 rockylinux-9 rockylinux-10 almalinux-8 almalinux-9 almalinux-10
+oraclelinux-8 oraclelinux-9 oraclelinux-10 rhel-8 rhel-9 rhel-10
+opensuse-leap-15.6 opensuse-leap-16.0 opensuse-tumbleweed sles-15 sles-16
+archlinux amazonlinux-2 amazonlinux-2023 openeuler-24.03 mageia-9 mageia-10
+kali nixos-26.05 gentoo linuxmint-zena
+"""
+UNBOOTABLE = "fedora-coreos fedora-silverblue alpine void kiss slackware devuan"
+
+
+def ids(entry: Entry) -> str:
+    return entry.name
+
+
+def test_a_release_of_debian() -> None:
+    trixie = catalog.find("debian-trixie")
+    assert trixie.version == "13"
+    assert trixie.systemd == 257
+    assert trixie.manager is Manager.APT
+    assert str(trixie.end_of_life) == "2030-06-30"
+    source = bootstrap_source(trixie)
+    assert source.verification is Verification.SIGNATURE
+    assert [suite.name for suite in source.suites] == [
+        "trixie",
+        "trixie-updates",
+        "trixie-security",
+    ]
+    sid = catalog.find("debian-sid")
+    assert (sid.version, sid.end_of_life) == ("", None)
+
+
+def test_there_are_many() -> None:
+    assert len(ENTRIES) >= 60
+    assert sum(not entry.unbootable for entry in ENTRIES) >= 50
+
+
+@pytest.mark.parametrize("name", BOOTABLE.split())
+def test_what_was_asked_for_is_there(name: str) -> None:
+    assert name in [entry.name for entry in catalog.matching([f"{name}*"])]
+    assert catalog.find(name).sources
+
+
+@pytest.mark.parametrize("name", UNBOOTABLE.split())
+def test_what_cannot_be_booted_says_why(name: str) -> None:
+    entry = catalog.find(name)
+    assert entry.unbootable
+    assert entry.sources == ()
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=ids)
+def test_a_name_is_distribution_and_release(entry: Entry) -> None:
+    named = NAMED.get(entry.distribution, entry.distribution)
+    alone = entry.release in ("", "rolling")
+    assert entry.name == (named if alone else f"{named}-{entry.release}")
+    assert entry.title
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=ids)
+def test_what_is_written_of_it_is_plausible(entry: Entry) -> None:
+    assert entry.systemd is None or 200 < entry.systemd < 300
+    assert entry.end_of_life is None or 2017 < entry.end_of_life.year < 2040
+    assert not entry.packages or entry.manager
+    assert "\t" not in "".join(entry.repositories)
+    if entry.sources:
+        reached = {one for source in entry.sources for one in source.architectures}
+        everywhere = [source for source in entry.sources if not source.architectures]
+        assert everywhere or set(entry.architectures) == reached
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=ids)
+def test_the_strongest_source_comes_first(entry: Entry) -> None:
+    strength = list(Verification)
+    for one, other in pairwise(source.verification for source in entry.sources):
+        assert strength.index(one) <= strength.index(other)
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=ids)
+def test_every_url_is_whole_for_every_architecture(entry: Entry) -> None:
+    for source in entry.sources:
+        for architecture in source.architectures or entry.architectures:
+            assert architecture in DEBIAN_ARCHITECTURES
+            assert architecture in entry.architectures
+            texts: list[str] = []
+            match source:
+                case Bootstrap():
+                    continue
+                case Simplestreams(server=server, product=product):
+                    assert re.fullmatch(r"[\w.]+(:[\w.-]+){3}", expand(product, architecture))
+                    texts = [server]
+                case Tarball(url=url, checksums=checksums, signature=signature):
+                    assert checksums or signature
+                    texts = [url, *filter(None, (checksums, signature))]
+                case Oci(reference=reference):
+                    assert re.fullmatch(
+                        r"[a-z0-9.]+(/[a-z0-9-]+)+(:[\w.-]+|@sha256:[0-9a-f]{64})", reference
+                    )
+                    texts = [f"https://{reference.partition('@')[0]}"]
+            for text in texts:
+                assert re.fullmatch(
+                    r"https://[a-z0-9.-]+(/[\w.*:~-]+)*", expand(text, architecture)
+                )
+
+
+def test_releases_past_their_end_find_their_packages() -> None:
+    for name in ("debian-stretch", "debian-buster", "fedora-35", "centos-7", "centos-8"):
+        assert catalog.find(name).repositories
+    assert not catalog.find("debian-trixie").repositories
+
+
+@pytest.mark.parametrize(
+    ("name", "release"),
+    [
+        ("debian-trixie", "trixie"),
+        ("debian-stable", "trixie"),
+        ("debian-13", "trixie"),
+        ("debian-oldstable", "bookworm"),
+        ("debian-12", "bookworm"),
+        ("debian-11", "bullseye"),
+        ("debian-testing", "forky"),
+        ("debian-unstable", "sid"),
+    ],
+)
+def test_names_and_aliases(name: str, release: str) -> None:
+    assert catalog.find(name).release == release
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("debian-bokworm", "'debian-bookworm'"),
+        ("debian-trixi", "'debian-trixie'"),
+        ("trixie", "'debian-trixie'"),
+        ("debain-stable", "'debian-stable'"),
+    ],
+)
+def test_an_unknown_name_brings_the_nearest(name: str, meant: str) -> None:
+    with pytest.raises(UsageError, match=f"no image is named '{name}'") as caught:
+        catalog.find(name)
+    assert meant in caught.value.hint
+    assert "debian-forky" not in caught.value.hint
+
+
+def test_a_name_that_is_near_to_none() -> None:
+    with pytest.raises(UsageError) as caught:
+        catalog.find("windows-95")
+    assert caught.value.hint == "`postroj list-images` shows all of them"
+
+
+def test_patterns() -> None:
+    def names(*patterns: str) -> list[str]:
+        return [entry.name for entry in catalog.matching(patterns)]
+
+    assert len(names()) == len(catalog.entries())
+    assert names("debian-*") == names()[:7]
+    assert names("trixie") == ["debian-trixie"]
+    assert names("*Stable") == [
+        *("debian-bullseye", "debian-bookworm", "debian-trixie", "debian-sid", "nixos-unstable")
+    ]
+    assert names("sid", "debian-1[12]") == ["debian-bullseye", "debian-bookworm", "debian-sid"]
+    with pytest.raises(UsageError, match="no image matches 'windows-\\*'"):
+        names("windows-*")
+
+
+OWN = """
+[debian-trixie]
+distribution = "debian"
+release = "trixie"
+title = "Ours"
+architectures = ["x86_64"]
+sources = [{ kind = "oci", reference = "registry.example/debian:trixie" }]
+
+[my-image]
+distribution = "mine"
+release = "1"
+title = "Mine"
+aliases = ["mine"]
+architectures = ["x86_64"]
+sources = [{ kind = "tarball", url = "http://own.example/mine.tar.xz" }]
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A catalog of the user's own."""
+    path = tmp_path / "own.toml"
+    path.write_text(OWN)
+    monkeypatch.setenv("POSTROJ_CATALOG", str(path))
+    return path
+
+
+def test_a_catalog_of_the_users_own(own: Path) -> None:
+    names = [entry.name for entry in catalog.entries()]
+    assert names == [*(entry.name for entry in ENTRIES), "my-image"]
+    assert catalog.find("mine").title == "Mine"
+    assert catalog.find("debian-trixie").title == "Ours"
+    with pytest.raises(UsageError, match="no image is named 'debian-stable'"):
+        catalog.find("debian-stable")  # the name was that of the entry which is replaced
+
+
+def test_the_usual_place_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("POSTROJ_CATALOG", raising=False)
+    monkeypatch.setattr("postroj.paths.config_dir", lambda: tmp_path)
+    assert catalog.entries() == ENTRIES
+    (tmp_path / "catalog.toml").write_text(OWN)
+    assert catalog.find("my-image").title == "Mine"
+
+
+def test_a_catalog_that_is_not_there(own: Path) -> None:
+    own.unlink()
+    with pytest.raises(UsageError, match=f"the catalog '{own}' cannot be read") as caught:
+        catalog.entries()
+    assert "No such file" in caught.value.evidence
+
+
+@pytest.mark.parametrize("taken", ["debian-12", "debian-sid", "my-image"])
+def test_a_name_that_is_taken(own: Path, taken: str) -> None:
+    own.write_text(OWN.replace('"mine"', f'"{taken}"', 2).replace(f'"{taken}"', '"mine"', 1))
+    with pytest.raises(ImageError, match=f"entry 'my-image' of '{own}': alias '{taken}' is"):
+        catalog.entries()

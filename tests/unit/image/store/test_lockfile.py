@@ -1,0 +1,258 @@
+from __future__ import annotations
+
+import os
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from postroj.errors import UsageError, VerificationError
+from postroj.image import inspect, obtain, pull
+from postroj.image.catalog import catalog
+from postroj.image.catalog.entry import Tarball
+from postroj.image.pull import Request
+from postroj.image.sources import Built
+from postroj.image.store import lockfile, store
+from postroj.image.store.lockfile import Locked
+from postroj.image.store.record import Provenance
+from postroj.model import SourceKind, Verification
+from tests.support.images import entry, put
+from tests.support.tars import tar
+from tests.support.web import served
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from postroj.image.sources import Order
+
+BOOTSTRAPPED = Provenance(
+    source=SourceKind.BOOTSTRAP,
+    url="http://mirror.example/debian",
+    build="trixie",
+    artifact="",
+    compression="lz4",
+    verification=Verification.SIGNATURE,
+    fingerprints=("A" * 40, "B" * 40),
+    allow_expired=True,
+    epoch=1_700_000_000,
+    mirrors=("debian=http://mirror.example/debian",),
+)
+FETCHED = Provenance(
+    source=SourceKind.TARBALL,
+    url='http://mirror.example/"odd"\\é.tar',
+    build="",
+    artifact="c" * 64,
+    compression="lz4",
+    verification=Verification.TLS,
+)
+TRIXIE = Locked(
+    name="debian-trixie", architecture="x86_64", sha256="d" * 64, provenance=BOOTSTRAPPED
+)
+OTHER = Locked(name="other", architecture="aarch64", sha256="e" * 64, provenance=FETCHED)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("POSTROJ_LOCK", raising=False)
+    monkeypatch.setattr(pull, "architecture", lambda: "x86_64")
+    return folder
+
+
+def test_what_is_written_is_read(here: Path) -> None:
+    lockfile.write(here / "postroj.lock", [OTHER, TRIXIE])
+    assert lockfile.load(here / "postroj.lock") == [TRIXIE, OTHER]
+    assert [path.name for path in here.iterdir()] == ["postroj.lock"]
+
+
+def test_the_text_is_the_same_whatever_the_order_was() -> None:
+    text = lockfile.dump([OTHER, TRIXIE])
+    assert text == lockfile.dump([TRIXIE, OTHER])
+    assert text.startswith("# Exact images, written by `postroj lock`.")
+    assert "\nschema = 1\n\n[[image]]\nname = " in text
+    assert 'fingerprints = [\n    "AAAA' in text
+    (trixie, other) = tomllib.loads(text)["image"]
+    assert trixie["epoch"] == 1_700_000_000
+    assert other["url"] == FETCHED.url
+    assert "epoch" not in other
+    assert tomllib.loads(lockfile.dump([])) == {"schema": 1}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("schema = 1", "schema = 2", "its schema is 2, not 1"),
+        ("schema = 1", "", "its schema is None, not 1"),
+        ("[[image]]", "[[image", ""),
+        ("[[image]]", "[image]", ""),
+        ('sha256 = "d', 'sha256 = "../d', "is no SHA-256"),
+        ('source = "bootstrap"', 'source = "magic"', "'magic'"),
+        ('artifact = ""\n', "", ""),
+    ],
+)
+def test_a_file_that_is_damaged(old: str, new: str, why: str, here: Path) -> None:
+    path = here / "postroj.lock"
+    path.write_text(lockfile.dump([TRIXIE]).replace(old, new))
+    with pytest.raises(UsageError, match="lock file") as caught:
+        lockfile.load(path)
+    assert why in caught.value.evidence
+    assert caught.value.hint == "`postroj lock` writes it anew"
+
+
+def test_a_file_that_is_not_there(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert lockfile.find("debian-trixie", "x86_64") is None
+    monkeypatch.setenv("POSTROJ_LOCK", "elsewhere.lock")
+    with pytest.raises(UsageError, match=r"project/elsewhere\.lock' cannot be read"):
+        lockfile.find("debian-trixie", "x86_64")
+
+
+def test_which_file_holds(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lockfile.write(here / "postroj.lock", [TRIXIE])
+    lockfile.write(here / "another.lock", [OTHER])
+    assert lockfile.find("debian-trixie", "x86_64") == TRIXIE
+    assert lockfile.find("debian-trixie", "aarch64") is None
+    assert lockfile.find("other", "aarch64") is None
+    monkeypatch.setenv("POSTROJ_LOCK", "another.lock")
+    assert lockfile.find("other", "aarch64") == OTHER
+    monkeypatch.setenv("POSTROJ_LOCK", "")
+    assert lockfile.find("debian-trixie", "x86_64") is None
+
+
+def test_a_file_that_another_user_has_put_there(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = here / "postroj.lock"
+    lockfile.write(path, [TRIXIE])
+    ours = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: ours + 1000)
+    # whose folder it is may put there what is used there
+    assert lockfile.find("debian-trixie", "x86_64") == TRIXIE
+    real = type(path).lstat
+
+    def planted(self: Path) -> Any:
+        return os.stat_result((*real(self)[:4], 4711, *real(self)[5:]))
+
+    monkeypatch.setattr(type(path), "lstat", planted)
+    with pytest.raises(UsageError, match="belongs to another user"):
+        lockfile.find("debian-trixie", "x86_64")
+    monkeypatch.setenv("SUDO_UID", "4711")
+    assert lockfile.find("debian-trixie", "x86_64") == TRIXIE
+    monkeypatch.delenv("SUDO_UID")
+    monkeypatch.setenv("POSTROJ_LOCK", str(path))
+    assert lockfile.find("debian-trixie", "x86_64") == TRIXIE
+
+
+def test_which_image_is_meant() -> None:
+    assert TRIXIE.is_met_by("", "d" * 64)
+    assert not TRIXIE.is_met_by("", "f" * 64)
+    assert OTHER.is_met_by("c" * 64, "f" * 64)
+    assert not OTHER.is_met_by("", "e" * 64)
+    TRIXIE.check(BOOTSTRAPPED, "d" * 64)
+    with pytest.raises(VerificationError, match="the mirror of 'debian-trixie' has moved on") as no:
+        TRIXIE.check(BOOTSTRAPPED, "f" * 64)
+    assert "snapshot mirror (of 2023-11-14 or later)" in no.value.hint
+    assert no.value.evidence.splitlines() == [
+        f"locked: {'d' * 64}, http://mirror.example/debian",
+        f"now:    {'f' * 64}, http://mirror.example/debian",
+    ]
+    with pytest.raises(VerificationError, match="'other' is not the image in the lock file"):
+        OTHER.check(BOOTSTRAPPED, "e" * 64)
+
+
+class Source:
+    """Makes images of the content it has, and remembers what it was asked for."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.content = b"hsqs one"
+        self.orders: list[Order] = []
+        monkeypatch.setattr(pull, "_build", self.build)
+        monkeypatch.setattr(inspect, "look", lambda path: None)
+
+    def build(self, source: object, order: Order) -> Built:
+        self.orders.append(order)
+        file = order.directory / "image.squashfs"
+        file.write_bytes(self.content)
+        return Built(file, BOOTSTRAPPED)
+
+
+@pytest.fixture
+def source(monkeypatch: pytest.MonkeyPatch) -> Source:
+    return Source(monkeypatch)
+
+
+def lock(here: Path) -> Locked:
+    locked = Locked.of(store.require("debian-trixie", "x86_64"))
+    lockfile.write(here / "postroj.lock", [locked])
+    return locked
+
+
+def test_a_pull_makes_what_is_locked(here: Path, source: Source) -> None:
+    trixie = catalog.find("debian-trixie")
+    assert pull.pull(trixie).fresh
+    locked = lock(here)
+    assert not pull.pull(trixie).fresh
+    assert pull.pull(trixie, Request(force=True)).fresh
+    assert [order.pinned for order in source.orders] == [None, locked.provenance]
+
+
+def test_what_is_cached_and_not_what_is_locked_is_pulled_anew(here: Path, source: Source) -> None:
+    trixie = catalog.find("debian-trixie")
+    first = pull.pull(trixie).record
+    lock(here)
+    put("debian-trixie", b"hsqs another")
+    assert obtain.obtain("debian-13").sha256 == first.sha256
+    assert len(source.orders) == 2
+
+
+def test_a_source_that_has_moved_on(
+    here: Path, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trixie = catalog.find("debian-trixie")
+    pull.pull(trixie)
+    lock(here)
+    source.content = b"hsqs two"
+    before = store.require("debian-trixie", "x86_64")
+    with pytest.raises(VerificationError, match="has moved on"):
+        pull.pull(trixie, Request(force=True))
+    assert store.require("debian-trixie", "x86_64") == before
+    monkeypatch.setenv("POSTROJ_LOCK", "")
+    after = pull.pull(trixie, Request(force=True)).record
+    assert after.sha256 != before.sha256
+
+
+def test_another_source_than_the_locked_one(here: Path, source: Source) -> None:
+    trixie = catalog.find("debian-trixie")
+    pull.pull(trixie)
+    lock(here)
+    with pytest.raises(UsageError, match="has 'debian-trixie' from the source 'bootstrap'"):
+        pull.pull(trixie, Request(kind=SourceKind.OCI))
+
+
+def test_an_image_that_was_imported(here: Path) -> None:
+    record = put("my-own", b"hsqs")
+    lockfile.write(here / "postroj.lock", [Locked.of(record)])
+    assert obtain.obtain("my-own") == record
+    put("my-own", b"hsqs other")
+    with pytest.raises(VerificationError, match="'my-own', which was imported, is not the one"):
+        obtain.obtain("my-own")
+
+
+def test_an_archive_that_its_publisher_has_replaced(here: Path, tmp_path: Path) -> None:
+    (tmp_path / "web").mkdir()
+    archive = tmp_path / "web" / "root.tar"
+    archive.write_bytes(tar())
+    with served(tmp_path / "web") as url:
+        tiny = entry("tiny", Tarball(url=f"{url}/root.tar"), architectures=("x86_64",))
+        record = pull.pull(tiny).record
+        assert record.verification is Verification.NONE
+        lockfile.write(here / "postroj.lock", [Locked.of(record)])
+        again = pull.pull(tiny, Request(force=True)).record
+        assert again.artifact == record.artifact
+        # a digest that was known before is more than what the server says
+        assert again.verification is Verification.DIGEST
+        archive.write_bytes(tar(("etc/new", {"data": b"new"})))
+        with pytest.raises(VerificationError):
+            pull.pull(tiny, Request(force=True))
+        assert store.require("tiny", "x86_64") == again

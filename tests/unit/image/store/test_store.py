@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import stat
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from postroj.errors import HostError, ImageError, UsageError
+from postroj.image.store import store
+from postroj.image.store.record import Provenance
+from postroj.model import Manager, SourceKind, Verification
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from postroj.image.store.record import Record
+
+NAME, ARCH = "some-image", "x86_64"
+ORIGIN = Provenance(
+    source=SourceKind.BOOTSTRAP,
+    url="http://mirror.example/debian",
+    build="one",
+    artifact="",
+    compression="lz4",
+    verification=Verification.SIGNATURE,
+    fingerprints=("0123456789ABCDEF0123456789ABCDEF01234567",),
+    allow_expired=False,
+)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "cache"
+    monkeypatch.setenv("POSTROJ_CACHE_DIR", str(path))
+    return path
+
+
+def put(content: bytes = b"hsqs", name: str = NAME) -> Record:
+    store.prepare()
+    with store.building(name, ARCH) as directory:
+        file = directory / "image.squashfs"
+        file.write_bytes(content)
+        return store.add(name, ARCH, Manager.APT, file, ORIGIN, systemd=252)
+
+
+def files(cache: Path) -> list[str]:
+    return sorted(path.name for path in (cache / "images").iterdir())
+
+
+def leftovers(cache: Path) -> list[str]:
+    return [path.name for path in (cache / "partial").iterdir() if path.name != ".lock"]
+
+
+def test_an_image_comes_into_being(cache: Path) -> None:
+    record = put()
+    assert record.path.read_bytes() == b"hsqs"
+    assert stat.S_IMODE(record.path.stat().st_mode) == 0o644
+    assert (cache / "CACHEDIR.TAG").read_text().startswith("Signature: 8a477f597d28d172789f068868")
+    assert leftovers(cache) == []
+    data = json.loads((cache / "images/some-image-x86_64.json").read_text())
+    assert data["sha256"].startswith(record.path.name.split(".")[1])
+    assert data["fingerprints"] == list(ORIGIN.fingerprints)
+    assert data["size"] == 4
+    assert data["created"].endswith("+00:00")
+    assert store.find(NAME, ARCH) == record
+    assert store.records() == [record]
+    image = store.require(NAME, ARCH).as_image()
+    assert (image.name, image.architecture, image.layers) == (NAME, ARCH, (record.path,))
+    assert (image.manager, image.systemd) == (Manager.APT, 252)
+
+
+def test_a_record_that_says_nothing_of_systemd(cache: Path) -> None:
+    record = put()
+    path = cache / "images/some-image-x86_64.json"
+    data = json.loads(path.read_text())
+    del data["systemd"]
+    path.write_text(json.dumps(data))
+    assert store.find(NAME, ARCH) == replace(record, systemd=None)
+    path.write_text(json.dumps(data | {"systemd": "of old"}))
+    assert store.find(NAME, ARCH) is None
+
+
+def test_nothing_is_cached_in_the_beginning(cache: Path) -> None:
+    assert store.find(NAME, ARCH) is None
+    assert store.records() == []
+    assert not cache.exists()
+    with pytest.raises(UsageError, match="the image 'some-image' is not cached"):
+        store.require(NAME, ARCH)
+
+
+def test_a_record_without_its_file_is_no_image(cache: Path) -> None:
+    put().path.unlink()
+    assert files(cache) == ["some-image-x86_64.json"]
+    assert store.find(NAME, ARCH) is None
+    assert store.records() == []
+
+
+def test_a_file_without_its_record_is_no_image(cache: Path) -> None:
+    put()
+    (cache / "images/some-image-x86_64.json").unlink()
+    assert store.records() == []
+    assert store.collect() == 4
+    assert files(cache) == []
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"name": 1}', "null"])
+def test_a_broken_record_is_no_image(cache: Path, text: str) -> None:
+    put()
+    (cache / "images/some-image-x86_64.json").write_text(text)
+    assert store.find(NAME, ARCH) is None
+    assert put(b"again").path.read_bytes() == b"again"
+
+
+def test_a_failure_while_building_leaves_nothing(cache: Path) -> None:
+    store.prepare()
+    with pytest.raises(RuntimeError), store.building(NAME, ARCH) as directory:  # noqa: PT012
+        (directory / "image.squashfs").write_bytes(b"half")
+        raise RuntimeError
+    assert leftovers(cache) == []
+    assert store.records() == []
+
+
+def test_what_a_killed_maker_left_is_swept(cache: Path) -> None:
+    put()
+    dead = cache / "partial/pull-01234567"
+    (dead / "mmdebstrap.x/etc").mkdir(parents=True)
+    (dead / "lock").touch()
+    with store.building("other", ARCH) as alive:
+        store.prepare()
+        assert leftovers(cache) == [alive.name]
+
+
+def test_replacing_collects_the_old_file(cache: Path) -> None:
+    old, new = put(b"old"), put(b"newer")
+    assert old.path.exists()
+    assert store.collect() == 3
+    assert files(cache) == [new.path.name, "some-image-x86_64.json"]
+
+
+def test_replacing_by_the_same_bytes(cache: Path) -> None:
+    put(b"same")
+    record = put(b"same")
+    assert store.collect() == 0
+    assert record.path.read_bytes() == b"same"
+
+
+def test_a_held_file_outlives_its_replacement() -> None:
+    old = put(b"old")
+    with store.hold(old.as_image()) as held:
+        assert held.layers[0] == old.path
+        new = put(b"newer")
+        assert store.collect() == 0
+        assert old.path.read_bytes() == b"old"
+        assert store.find(NAME, ARCH) == new
+    assert store.collect() == 3
+    assert not old.path.exists()
+
+
+def test_holding_what_was_replaced_meanwhile() -> None:
+    image = put(b"old").as_image()
+    new = put(b"newer")
+    store.collect()
+    with store.hold(image) as held:
+        assert held.layers[0] == new.path
+
+
+def test_holding_what_was_removed_meanwhile() -> None:
+    image = put().as_image()
+    store.remove(NAME, ARCH)
+    with pytest.raises(UsageError, match="is not cached"), store.hold(image):
+        pass
+
+
+def test_a_file_deleted_between_open_and_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = put(b"old").as_image()
+    new: list[Record] = []
+    flock = fcntl.flock
+
+    def late(descriptor: int, kind: int) -> None:
+        if kind == fcntl.LOCK_SH and not new:
+            new.append(put(b"newer"))
+            assert store.collect() == 3
+        flock(descriptor, kind)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with store.hold(image) as held:
+        assert held.layers[0] == new[0].path
+
+
+def test_removing(cache: Path) -> None:
+    put()
+    assert store.remove(NAME, ARCH) == 4
+    assert files(cache) == []
+    with pytest.raises(UsageError, match="is not cached"):
+        store.remove(NAME, ARCH)
+
+
+def test_removing_what_a_guest_holds() -> None:
+    record = put()
+    with store.hold(record.as_image()):
+        with pytest.raises(ImageError, match="the image 'some-image' is in use by a guest"):
+            store.remove(NAME, ARCH)
+        assert store.find(NAME, ARCH) == record
+    store.remove(NAME, ARCH)
+
+
+def test_one_maker_at_a_time() -> None:
+    store.prepare()
+    order = []
+
+    def other() -> None:
+        with store.building(NAME, ARCH):
+            order.append("other")
+
+    with store.building(NAME, ARCH):
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join(0.2)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "other"]
+
+
+def test_a_cache_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("POSTROJ_CACHE_DIR", str(tmp_path / "file/cache"))
+    with pytest.raises(HostError, match=r"the cache directory '.*/file/cache' cannot be") as caught:
+        store.prepare()
+    assert "POSTROJ_CACHE_DIR" in caught.value.hint
+
+
+def test_a_cache_that_must_not_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POSTROJ_CACHE_DIR", "/sys/postroj")  # where root must not write, either
+    with pytest.raises(HostError, match="cannot be used"):
+        store.prepare()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")  # noqa: PTH110
+def test_a_full_disk(cache: Path) -> None:
+    store.prepare()
+    with pytest.raises(ImageError, match="no space is left") as caught, store.trouble():  # noqa: PT012
+        descriptor = os.open("/dev/full", os.O_WRONLY)
+        try:
+            os.write(descriptor, b"x")
+        finally:
+            os.close(descriptor)
+    assert "MB are free" in caught.value.evidence
+    assert str(cache) in caught.value.message

@@ -1,0 +1,138 @@
+"""Which images are meant: names, patterns, or what is cached."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+
+from postroj.errors import UsageError
+from postroj.image import selection
+from postroj.image.catalog import catalog
+from postroj.image.pull import architecture
+from postroj.model import Manager
+from tests.support.images import put
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+APT = (Manager.APT,)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POSTROJ_CACHE_DIR", str(tmp_path / "cache"))
+
+
+def choose(*wanted: str, managers: Sequence[Manager] = APT) -> list[str]:
+    selection.check(wanted)
+    return selection.choose(wanted, managers)
+
+
+def test_names_stand_for_themselves_whatever_they_are() -> None:
+    assert choose("debian-13", "debian-buster", "debian-trixie") == [
+        "debian-trixie",
+        "debian-buster",
+    ]
+
+
+def test_a_pattern_stands_for_what_is_supported_and_fits() -> None:
+    found = choose("debian-*")
+    assert {"debian-bookworm", "debian-trixie", "debian-sid"} <= set(found)
+    assert "debian-stretch" not in found
+    assert "debian-stretch" in choose("debian-*", "debian-stretch")
+    assert choose("*", managers=[Manager.PACMAN])
+    assert not set(choose("*", managers=[Manager.PACMAN])) & set(choose("*"))
+
+
+def test_patterns_keep_the_order_in_which_they_are_given() -> None:
+    found = choose("debian-sid", "Debian-*", "ubuntu-noble")
+    assert found[0] == "debian-sid"
+    assert found[-1] == "ubuntu-noble"
+    assert len(found) == len(set(found))
+    rest = found[1:-1]
+    order = [entry.name for entry in catalog.entries()]
+    assert rest == sorted(rest, key=order.index)
+
+
+def test_nothing_stands_for_what_is_cached(caplog: pytest.LogCaptureFixture) -> None:
+    """Of what is supported, for this host, of that package manager, and no import."""
+    ours = architecture()
+    for name in ("debian-trixie", "debian-bookworm", "debian-stretch", "fedora-43", "own"):
+        put(name, name.encode(), ours)
+    put("debian-sid", b"other", "aarch64" if ours != "aarch64" else "x86_64")
+    with caplog.at_level(logging.INFO, logger="postroj"):
+        found = choose()
+    assert found == ["debian-bookworm", "debian-trixie"]
+    assert "are cached and fit: debian-bookworm, debian-trixie" in caplog.text
+
+
+def test_another_architecture() -> None:
+    other = "aarch64" if architecture() != "aarch64" else "x86_64"
+    put("debian-trixie", b"x", architecture())
+    put("debian-bookworm", b"y", other)
+    put("own-far", b"z", other)
+    assert selection.choose((), APT, other) == ["debian-bookworm"]
+    assert selection.choose(("own-*",), APT, other) == ["own-far"]
+    with pytest.raises(UsageError, match="no image"):
+        choose("own-far")
+
+
+def test_nothing_stands_for_the_default_where_nothing_is_cached() -> None:
+    assert choose() == ["debian-trixie"]
+    put("debian-bookworm", b"x", architecture())
+    assert choose(managers=[Manager.DNF]) == ["debian-trixie"]
+
+
+def test_what_was_imported_has_a_name_too() -> None:
+    put("own-one", b"x", architecture())
+    assert choose("own-one") == ["own-one"]
+    assert choose("own-*") == ["own-one"]
+    assert choose("*-sid", "own*") == ["debian-sid", "own-one"]
+    with pytest.raises(UsageError, match="matches no image that is supported here"):
+        selection.choose(["own-*"], [Manager.DNF])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        ("debian-trixy", "no image is named 'debian-trixy'"),
+        ("nothing-*", "no image matches 'nothing-*'"),
+        ("debian-stret*", "'debian-stret*' matches no image that is supported here"),
+    ],
+)
+def test_what_is_not_there(wanted: str, words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        selection.check([wanted])
+    assert caught.value.message.startswith(words)
+    assert caught.value.hint
+
+
+def elsewhere(*wanted: str, managers: Sequence[Manager] = APT, on: str = "x86_64") -> list[str]:
+    return selection.elsewhere(wanted, managers, on)
+
+
+def test_elsewhere_nothing_stands_for_all_that_is_supported() -> None:
+    put("debian-bookworm", b"any")
+    put("of-ours", b"any")
+    found = elsewhere()
+    assert {"debian-bookworm", "debian-trixie", "ubuntu-noble"} <= set(found)
+    assert not {"debian-stretch", "fedora-43", "of-ours"} & set(found)
+    assert elsewhere("*") == found
+    assert "of-ours" not in elsewhere("debian-*", "*")
+
+
+def test_elsewhere_what_is_imported_here_is_not_known() -> None:
+    put("of-ours", b"any")
+    assert choose("of-ours") == ["of-ours"]
+    with pytest.raises(UsageError, match="'of-ours'"):
+        elsewhere("of-ours")
+
+
+def test_elsewhere_images_are_those_of_another_architecture() -> None:
+    assert elsewhere("archlinux", managers=[Manager.PACMAN], on="s390x") == ["archlinux"]
+    with pytest.raises(UsageError, match="matches no image"):
+        elsewhere("arch*", managers=[Manager.PACMAN], on="s390x")
+    assert "debian-trixie" in elsewhere(on="s390x")

@@ -1,0 +1,75 @@
+"""Files of checksums as their publishers write them."""
+
+from __future__ import annotations
+
+import pytest
+
+from postroj.errors import VerificationError
+from postroj.image.trust.checksums import digest_from
+
+A, B, C = "a" * 64, "b" * 64, "c" * 64
+LONG = "d" * 128
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{B}  other.tar.xz\n{A}  root.tar.xz\n",
+        f"{A} *root.tar.xz\n",
+        f"{A.upper()}  ./root.tar.xz\r\n",
+        f"# root.tar.xz: 5 bytes\nSHA256 (root.tar.xz) = {A}\nSHA256 (other) = {B}\n",
+        f"SHA256(root.tar.xz)= {A}\n",
+        f"{A}\n",
+        f"{A}  -\n",
+        f"{LONG}  root.tar.xz\n{A}  root.tar.xz\n",
+        f"{A}  root.tar.xz\n{A}  ./root.tar.xz\n",
+        "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n"
+        f"{A}  root.tar.xz\n-----BEGIN PGP SIGNATURE-----\n\niQ=\n-----END PGP SIGNATURE-----\n",
+    ],
+)
+def test_found(text: str) -> None:
+    assert digest_from(text, "root.tar.xz") == ("root.tar.xz", "sha256", A)
+
+
+@pytest.mark.parametrize("text", [f"{LONG}  r.tar\n", f"SHA512 (r.tar) = {LONG}", LONG])
+def test_sha512_where_there_is_nothing_else(text: str) -> None:
+    assert digest_from(text, "r.tar") == ("r.tar", "sha512", LONG)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "<html>not found</html>",
+        f"{B}  other\n{A}  -\n",
+        f"{A[1:]}  r.tar\n",
+        f"{'e' * 32}  r.tar\n",
+        f"SHA512 (r.tar) = {A}",
+        f"{A}  folder/r.tar\n",
+        f"{A}  xr.tar\n",
+        f"{A}  rxtar\n",
+    ],
+)
+def test_not_listed(text: str) -> None:
+    assert digest_from(text, "r.tar") is None
+
+
+def test_two_digests_of_one_file() -> None:
+    with pytest.raises(VerificationError, match=r"list 'r\.tar' with two different digests"):
+        digest_from(f"{A}  r.tar\n{B}  ./r.tar\n", "r.tar")
+
+
+def test_pattern_takes_the_newest() -> None:
+    text = (
+        f"{A}  al-2023.6.20241010.0-x86_64.tar\n"
+        f"{B}  al-2023.12.20260817.0-x86_64.tar\n"
+        f"{C}  al-2023.13.20260901.0-arm64.tar\n"
+        f"{C}  al-2023.14/../../evil-x86_64.tar\n"
+        f"{C}  al-2023.14?x=-x86_64.tar\n"
+    )
+    found = digest_from(text, "al-*-x86_64.tar")
+    assert found == ("al-2023.12.20260817.0-x86_64.tar", "sha256", B)
+
+
+def test_pattern_is_not_met_by_a_bare_digest() -> None:
+    assert digest_from(A, "al-*.tar") is None

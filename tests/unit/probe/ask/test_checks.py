@@ -1,0 +1,201 @@
+"""What is done with questions and answers; what the answers are, real guests tell elsewhere."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from postroj.errors import CommandTimeout, GuestError
+from postroj.probe.ask import checks, judge
+from postroj.probe.ask.checks import Manners, Question, ask_all, unasked
+from postroj.verdict import CheckKind, CheckResult, Outcome
+from tests.support.fake_guest import Answer, FakeGuest, as_guest
+
+QUICK = Manners(timeout=0.3, settle=0)
+UP = "\n".join(
+    (
+        *("Id=x.service", "LoadState=loaded", "ActiveState=active", "SubState=running"),
+        *("MainPID=7", "ActiveEnterTimestampMonotonic=0"),
+    )
+)
+
+
+def question(kind: CheckKind, subject: str) -> Question:
+    return Question(kind=kind, subject=subject)
+
+
+UNIT = question(CheckKind.UNIT, "x")
+FILE = question(CheckKind.FILE, "/a")
+COMMAND = question(CheckKind.COMMAND, "true")
+SECOND = question(CheckKind.COMMAND, "false")
+
+
+def answer(argv: tuple[str, ...]) -> Answer:
+    match argv:
+        case ("systemctl", "show", *_):
+            return 0, UP
+        case ("sh", "-c", "false"):
+            return 1, "sorry\n"
+        case _:
+            return 0, "said\n"
+
+
+def ask(guest: FakeGuest, *questions: Question, manners: Manners = QUICK) -> list[CheckResult]:
+    return list(ask_all(as_guest(guest), questions, manners, ["old.service"]))
+
+
+def test_commands_come_after_others_and_failures_at_last() -> None:
+    guest = FakeGuest(answer, delay=0.02)
+    found = ask(guest, COMMAND, UNIT, SECOND, FILE)
+    assert {result.kind for result in found[:2]} == {CheckKind.UNIT, CheckKind.FILE}
+    assert [(result.subject, result.outcome) for result in found[2:]] == [
+        ("true", Outcome.PASS),
+        ("false", Outcome.FAIL),
+        (checks.NEW_FAILURES, Outcome.PASS),
+    ]
+    kinds = [words[0] for words in guest.ran]
+    assert kinds.index("sh") > max(kinds.index("stat"), kinds.index("systemctl"))
+    assert kinds[-1] == "failed_units"
+
+
+def test_waits_overlap() -> None:
+    guest = FakeGuest(answer, delay=0.2)
+    began = time.monotonic()
+    found = ask(guest, *[FILE] * 10)
+    assert time.monotonic() - began < 1.5
+    assert len(found) == 11
+
+
+def test_an_answer_is_told_when_it_comes() -> None:
+    released = threading.Event()
+
+    def slow(argv: tuple[str, ...]) -> Answer:
+        if argv[0] == "stat" and argv[-1] == "/slow":
+            released.wait(10)
+        return answer(argv)
+
+    answers = ask_all(
+        as_guest(FakeGuest(slow)), [question(CheckKind.FILE, "/slow"), FILE], QUICK, []
+    )
+    assert next(answers).subject == "/a"
+    released.set()
+    assert next(answers).subject == "/slow"
+    list(answers)
+
+
+def test_an_error_in_one_question_stops_no_other() -> None:
+    def broken(argv: tuple[str, ...]) -> Answer:
+        if argv[0] == "stat":
+            return GuestError("the guest ended meanwhile", evidence="last words")
+        return answer(argv)
+
+    found = {result.subject: result for result in ask(FakeGuest(broken), FILE, UNIT, COMMAND)}
+    assert found["/a"].outcome is Outcome.ERROR
+    assert found["/a"].reason == "the guest ended meanwhile\nlast words"
+    assert found["x"].outcome is found["true"].outcome is Outcome.PASS
+
+
+def test_an_error_at_last_is_an_answer_too() -> None:
+    class Gone(FakeGuest):
+        def failed_units(self) -> list[str]:
+            message = "gone"
+            raise GuestError(message)
+
+    (found,) = ask(Gone(answer))
+    assert (found.outcome, found.reason) == (Outcome.ERROR, "gone")
+
+
+def test_new_failures_fail_and_old_ones_do_not() -> None:
+    guest = FakeGuest(lambda argv: (0, f"journal of {argv[-1]}"), failed=["new.service"])
+    (found,) = ask(guest)
+    assert found.outcome is Outcome.FAIL
+    assert found.reason.splitlines() == [
+        "failed since the installation: new.service",
+        "journal of COREDUMP_UNIT=new.service",
+    ]
+    (found,) = ask(FakeGuest(answer, failed=["old.service"]))
+    assert (found.outcome, found.reason) == (Outcome.PASS, "none")
+
+
+def test_units_get_the_time_to_fail() -> None:
+    began = time.monotonic()
+    ask(FakeGuest(answer), manners=Manners(timeout=5, settle=0.3))
+    assert time.monotonic() - began >= 0.3
+
+
+def test_a_command_that_does_not_end() -> None:
+    late = CommandTimeout(("sh",), 0.3, "so far\n")
+    (found, _) = ask(FakeGuest(lambda argv: late), COMMAND)
+    assert (found.outcome, found.reason) == (Outcome.FAIL, "did not end within 0.3 s\nso far")
+
+
+def test_a_command_that_fails() -> None:
+    (found, _) = ask(FakeGuest(answer), SECOND)
+    assert found.reason == "status 1\nsorry"
+
+
+def test_a_file_that_is_not_there() -> None:
+    said = "stat: cannot statx '/a': No such file or directory"
+    (found, _) = ask(FakeGuest(lambda argv: (1, said) if argv[0] == "stat" else (0, "")), FILE)
+    assert found.outcome is Outcome.FAIL
+    assert found.reason == "there is no such file (No such file or directory)"
+
+
+def test_a_unit_that_stays_activating() -> None:
+    text = UP.replace("=active", "=activating").replace("=running", "=start")
+    (found, _) = ask(
+        FakeGuest(lambda argv: (0, text if argv[1] == "show" else "its journal")), UNIT
+    )
+    assert found.outcome is Outcome.FAIL
+    assert found.reason == "still activating (start) after 0.3 s\nits journal"
+    assert 0.3 <= found.seconds < 5
+
+
+def test_a_unit_that_is_not_known_has_no_journal() -> None:
+    guest = FakeGuest(lambda argv: (0, "LoadState=not-found"))
+    (found, _) = ask(guest, UNIT)
+    assert found.reason == "there is no such unit"
+    assert not [words for words in guest.ran if words[0] == "journalctl"]
+
+
+def test_whoever_stops_listening_calls_everything_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while a unit is waited for for a long time."""
+    text = UP.replace("=active", "=activating")
+    looks: list[float] = []
+    monkeypatch.setattr(judge, "INTERVAL", 0.01)
+
+    def waiting(argv: tuple[str, ...]) -> Answer:
+        looks.append(time.monotonic())
+        return 0, text
+
+    patient = Manners(timeout=60, settle=0)
+    answers = ask_all(as_guest(FakeGuest(waiting)), [UNIT], patient, [])
+    thread = threading.Timer(0.2, lambda: None)
+    thread.start()
+
+    def interrupted(*args: object, **options: object) -> None:
+        thread.join()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checks, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        next(answers)
+    time.sleep(0.1)
+    count = len(looks)
+    assert count > 1
+    time.sleep(0.2)
+    assert len(looks) == count
+
+
+def test_unasked() -> None:
+    found = unasked([UNIT, COMMAND], "not installed")
+    assert [(result.kind, result.subject) for result in found] == [
+        (CheckKind.UNIT, "x"),
+        (CheckKind.COMMAND, "true"),
+    ]
+    assert {(result.outcome, result.reason) for result in found} == {
+        (Outcome.SKIP, "not installed")
+    }
+    assert unasked([], "whatever") == ()

@@ -1,0 +1,35 @@
+"""Deadlines on the real clock."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from postroj.probe.ask.deadline import CalledOff, Deadline
+
+
+def test_time_runs_out() -> None:
+    deadline = Deadline(0.15)
+    assert 0 < deadline.left <= 0.15
+    assert deadline.wait(0.01)
+    assert not deadline.wait(10)
+    assert 0.15 <= deadline.spent < 5
+    assert deadline.left == 0
+    assert not deadline.wait(10)
+
+
+def test_no_time_at_all() -> None:
+    assert not Deadline(0).wait(1)
+
+
+def test_called_off() -> None:
+    over = threading.Event()
+    timer = threading.Timer(0.05, over.set)
+    timer.start()
+    began = time.monotonic()
+    with pytest.raises(CalledOff):
+        Deadline(60, over).wait(60)
+    assert time.monotonic() - began < 10
+    timer.join()

@@ -1,0 +1,328 @@
+"""The verdict on a unit, from properties as releases of systemd print them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from postroj.probe.ask import judge as judging
+from postroj.probe.ask.judge import Undecided, Verdict, judge
+from postroj.probe.ask.unitstate import (
+    UnitState,
+    escape,
+    is_template,
+    parse,
+    parse_unmet,
+    template_of,
+    unit_name,
+)
+from postroj.verdict import Outcome
+
+RUNNING = """\
+ActiveEnterTimestampMonotonic=5000000
+ActiveState=active
+ConditionResult=yes
+ExecMainCode=0
+ExecMainStatus=0
+Id=redis-server.service
+LoadState=loaded
+MainPID=321
+NRestarts=0
+Result=success
+SubState=running
+"""
+# systemd < 235, as in Debian 9, knows no NRestarts; a unit that waits prints its job
+OLD = """\
+MainPID=0
+Result=success
+ExecMainCode=0
+ExecMainStatus=0
+Id=nginx.service
+LoadState=loaded
+ActiveState=activating
+SubState=start-pre
+ActiveEnterTimestampMonotonic=0
+Job=117
+ConditionResult=yes
+"""
+KILLED = """\
+ActiveEnterTimestampMonotonic=1000000
+ActiveState=failed
+ConditionResult=yes
+ExecMainCode=2
+ExecMainStatus=9
+Id=x.service
+LoadState=loaded
+MainPID=0
+NRestarts=5
+Result=signal
+SubState=failed
+"""
+
+
+def up(**changes: Any) -> UnitState:
+    state = UnitState(
+        name="x.service", load="loaded", active="active", sub="running", main_pid=7, since=100.0
+    )
+    return dataclasses.replace(state, **changes)
+
+
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [
+        (
+            RUNNING,
+            UnitState(
+                name="redis-server.service",
+                load="loaded",
+                active="active",
+                sub="running",
+                result="success",
+                main_pid=321,
+                since=5.0,
+            ),
+        ),
+        (
+            OLD,
+            UnitState(
+                name="nginx.service",
+                load="loaded",
+                active="activating",
+                sub="start-pre",
+                result="success",
+                has_job=True,
+            ),
+        ),
+        (
+            KILLED,
+            UnitState(
+                name="x.service",
+                load="loaded",
+                active="failed",
+                sub="failed",
+                result="signal",
+                restarts=5,
+                since=1.0,
+                exit="killed by signal 9",
+                exit_status=9,
+            ),
+        ),
+        ("", UnitState(name="", load="", active="", sub="")),
+        ("NRestarts=\nMainPID=\nJob=0\n", UnitState(name="", load="", active="", sub="")),
+        ("Id=a=b.service\n", UnitState(name="a=b.service", load="", active="", sub="")),
+    ],
+)
+def test_parse(text: str, state: UnitState) -> None:
+    assert parse(text) == state
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("0", ""),
+        ("1", "ended with status 6"),
+        ("2", "killed by signal 6"),
+        ("3", "dumped core by signal 6"),
+    ],
+)
+def test_how_it_ended(code: str, words: str) -> None:
+    assert parse(f"ExecMainCode={code}\nExecMainStatus=6\n").exit == words
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("nginx", "nginx.service"),
+        ("nginx.service", "nginx.service"),
+        ("nginx.socket", "nginx.socket"),
+        ("getty@tty1", "getty@tty1.service"),
+        ("openvpn@my.vpn", "openvpn@my.vpn.service"),
+        ("a.b@c", "a.b@c.service"),
+        ("a.b@c.service", "a.b@c.service"),
+        ("dev-sda.device", "dev-sda.device"),
+    ],
+)
+def test_unit_name(text: str, name: str) -> None:
+    assert unit_name(text) == name
+
+
+PASSES = [
+    (
+        up(
+            active="inactive",
+            sub="dead",
+            kind="oneshot",
+            result="success",
+            exit="ended with status 0",
+        ),
+        "inactive (dead), has done its work, its main process ended with status 0",
+    ),
+    (up(name="x.timer", sub="waiting", main_pid=0), "active (waiting)"),
+    (up(name="x.timer", sub="elapsed", main_pid=0, elapsed=True), "active (elapsed)"),
+    (up(), "active (running), main PID 7"),
+    (up(sub="exited", main_pid=0), "active (exited)"),
+    (up(restarts=1), "active (running), main PID 7, restarted once"),
+    (up(sub="listening", main_pid=0, since=0), "active (listening)"),
+]
+FAILS = [
+    (up(load="not-found", active="inactive", sub="dead"), "there is no such unit"),
+    (up(load="masked", active="inactive", sub="dead"), "the unit is masked"),
+    (up(load="bad-setting"), "the unit could not be loaded (bad-setting)"),
+    (up(load="error"), "the unit could not be loaded (error)"),
+    (
+        up(active="failed", sub="failed", result="exit-code", exit="ended with status 1"),
+        "failed (result 'exit-code'), its main process ended with status 1",
+    ),
+    (up(active="inactive", sub="dead"), "inactive (dead), not started"),
+    (
+        up(active="inactive", sub="dead", unmet_assertion=True),
+        "inactive (dead), stopped by an assertion that does not hold",
+    ),
+    (up(active="inactive", sub="dead", kind="oneshot"), "inactive (dead), not started"),
+    (up(name="x.timer", sub="elapsed"), "active (elapsed), but it will never elapse"),
+    (
+        up(active="inactive", sub="dead", exit="ended with status 0"),
+        "inactive (dead), its main process ended with status 0",
+    ),
+    (
+        up(active="activating", sub="auto-restart", restarts=2, exit="ended with status 1"),
+        "crash loop: restarted 2 times while we looked, its main process ended with status 1",
+    ),
+    (up(restarts=3), "crash loop: restarted 3 times while we looked"),
+]
+OPEN = [
+    (up(active="activating", sub="start"), "still activating (start)"),
+    (up(active="reloading", sub="reload"), "still reloading (reload)"),
+    (up(active="deactivating", sub="stop-sigterm"), "still deactivating (stop-sigterm)"),
+    (up(active="inactive", sub="dead", has_job=True), "still inactive (dead)"),
+    (up(active="", sub=""), "still  ()"),
+    (
+        up(active="activating", sub="auto-restart", restarts=1, exit="killed by signal 11"),
+        "still activating (auto-restart), its main process killed by signal 11",
+    ),
+]
+
+
+@pytest.mark.parametrize(("state", "sentence"), PASSES)
+def test_it_is_up(state: UnitState, sentence: str) -> None:
+    first = dataclasses.replace(state, restarts=0)
+    found = judge(state, first, now=103.0, settle=3)
+    assert found == Verdict(outcome=Outcome.PASS, sentence=sentence)
+
+
+@pytest.mark.parametrize(("state", "sentence"), FAILS)
+def test_it_is_not(state: UnitState, sentence: str) -> None:
+    first = dataclasses.replace(state, restarts=0)
+    found = judge(state, first, now=103.0, settle=3)
+    assert found == Verdict(outcome=Outcome.FAIL, sentence=sentence)
+
+
+def test_a_condition_is_nobodys_fault() -> None:
+    state = up(active="inactive", sub="dead", unmet_condition=True)
+    sentence = "inactive (dead), not started, since a condition of it was not met"
+    found = judge(state, state, now=103.0, settle=3)
+    assert found == Verdict(outcome=Outcome.SKIP, sentence=sentence)
+
+
+@pytest.mark.parametrize(("state", "sentence"), OPEN)
+def test_it_may_come(state: UnitState, sentence: str) -> None:
+    first = dataclasses.replace(state, restarts=0)
+    found = judge(state, first, now=103.0, settle=3)
+    assert found == Undecided(seconds=judging.INTERVAL, sentence=sentence)
+
+
+@pytest.mark.parametrize(
+    ("now", "settle", "wait"), [(100.0, 3, 3.0), (101.5, 3, 1.5), (102.5, 3, 0.5), (99.0, 0.5, 1.5)]
+)
+def test_it_has_to_stay_up(now: float, settle: float, wait: float) -> None:
+    found = judge(up(restarts=1), up(), now=now, settle=settle)
+    assert isinstance(found, Undecided)
+    assert found.seconds == pytest.approx(wait)
+    assert f"does not stay so for {settle:g} s, restarted once" in found.sentence
+
+
+def test_without_settling() -> None:
+    assert isinstance(judge(up(), up(), now=100.0, settle=0), Verdict)
+
+
+def test_restarts_before_our_first_look_are_no_loop() -> None:
+    found = judge(up(restarts=9), up(restarts=8), now=200.0, settle=3)
+    assert isinstance(found, Verdict) and found.outcome is Outcome.PASS
+
+
+def test_a_crash_loop_that_was_over_before_our_first_look() -> None:
+    state = up(active="failed", sub="failed", result="start-limit-hit", restarts=5)
+    found = judge(state, state, now=200.0, settle=3)
+    sentence = "crash loop: given up after 5 restarts, failed (result 'start-limit-hit')"
+    assert found == Verdict(outcome=Outcome.FAIL, sentence=sentence)
+
+
+CONDITIONS = (
+    'a(sbbsi) 4 "ConditionPathExists" true false "/b" -1 "ConditionPathExists" true true "/a" %d '
+    '"ConditionPathExists" false false "/no such" -1 "ConditionVirtualization" false true "vm" 1'
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (CONDITIONS % 1, ["ConditionPathExists=/no such"]),
+        (
+            CONDITIONS % -1,
+            ["ConditionPathExists=/no such", "ConditionPathExists=|!/a", "ConditionPathExists=|/b"],
+        ),
+        ('a(sbbsi) 1 "ConditionPathExists" false false "/untested" 0', []),
+        ("a(sbbsi) 0", []),
+        ("", []),
+        ('a(sbbsi) 1 "open', []),
+    ],
+)
+def test_conditions_that_do_not_hold(text: str, found: list[str]) -> None:
+    assert parse_unmet(text) == found
+
+
+def test_a_unit_that_was_never_started_has_no_unmet_condition() -> None:
+    """The manager says "no" of what it has never tested."""
+    text = "ConditionResult=no\nAssertResult=no\nConditionTimestampMonotonic=0\n"
+    state = parse(f"{text}AssertTimestampMonotonic=0\n")
+    assert not state.unmet_condition and not state.unmet_assertion
+    tested = parse("ConditionResult=no\nAssertResult=no\nConditionTimestampMonotonic=7\n")
+    assert tested.unmet_condition and not tested.unmet_assertion
+
+
+def test_a_socket() -> None:
+    text = "Listen=[::]:80 (Stream)\nListen=/run/x y (Datagram)\nListen=@a (FIFO)\nAccept=yes\n"
+    state = parse(f"{text}NAccepted=3\nNames=x.socket y.socket\n")
+    assert state.listens == (("[::]:80", "Stream"), ("/run/x y", "Datagram"), ("@a", "FIFO"))
+    assert (state.accept, state.accepted, state.names) == (True, 3, ("x.socket", "y.socket"))
+    assert parse("ListenStream=/run/old\n").listens == (("/run/old", "Stream"),)
+
+
+@pytest.mark.parametrize(
+    ("name", "template"),
+    [
+        ("a@b.service", "a@.service"),
+        ("a@b@c.service", "a@.service"),
+        ("a@b.c.service", "a@.service"),
+        ("a@.service", ""),
+        ("a.service", ""),
+    ],
+)
+def test_templates(name: str, template: str) -> None:
+    assert template_of(name) == template
+    assert is_template(name) == (name == "a@.service")
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("redis-server.service", "redis_2dserver_2eservice"),
+        ("3proxy.service", "_33proxy_2eservice"),
+        ("a_1@b.socket", "a_5f1_40b_2esocket"),
+        ("ü.service", "_c3_bc_2eservice"),
+    ],
+)
+def test_labels_of_paths(name: str, label: str) -> None:
+    assert escape(name) == label

@@ -1,0 +1,389 @@
+"""Package files of strangers: what they are, and where they come to lie."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import http.server
+import os
+import random
+import tarfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from postroj.container.boot.nspawn import Bind
+from postroj.errors import DownloadError, PackageError, UsageError
+from postroj.model import Manager
+from postroj.probe.package import formats, package_file
+from postroj.probe.package.formats import Format
+from postroj.probe.package.package_file import (
+    GUEST_DIR,
+    PackageFile,
+    fetch,
+    fitting,
+    recognise,
+    unfit,
+)
+from tests.support import debs, pacman, rpms
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAGIC = b"!<arch>\n"
+
+
+def member(name: str, body: bytes, size: str | None = None) -> bytes:
+    """One member of an ar archive, whose header may lie."""
+    fields = f"{name:<16}{0:<12}{0:<6}{0:<6}{'100644':<8}"
+    header = f"{fields}{len(body) if size is None else size:<10}".encode() + b"`\n"
+    return header + body + b"\n" * (len(body) % 2)
+
+
+VERSION = member("debian-binary", b"2.0\n")
+GOOD = MAGIC + VERSION + member("control.tar.xz", b"123") + member("data.tar.xz", b"12345")
+
+
+def put(tmp_path: Path, content: bytes) -> Path:
+    path = tmp_path / "x_1.0_all.deb"
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        GOOD,
+        GOOD[:-1],  # without the padding
+        MAGIC + VERSION + member("control.tar.zst", b"1") + member("data.tar.zst", b"12"),
+        MAGIC + VERSION + member("control.tar", b"") + member("data.tar", b""),
+        MAGIC + VERSION + member("control.tar.gz/", b"1") + member("data.tar.gz/", b"1"),
+        GOOD + member("_extra", b"12"),
+    ],
+)
+def test_a_package(tmp_path: Path, content: bytes) -> None:
+    path = put(tmp_path, content)
+    found = recognise(path)
+    assert (found.path, found.format) == (path, Format.DEB)
+    assert found.guest_path == f"{GUEST_DIR}/x_1.0_all.deb"
+
+
+@pytest.mark.parametrize("kind", ["gzip", "xz", "zstd", "none"])
+def test_a_real_package(tmp_path: Path, kind: str) -> None:
+    import subprocess
+
+    tree = debs.build(tmp_path, "real").parent / "real-1.0-tree"
+    deb = tmp_path / "packed.deb"
+    argv = ["dpkg-deb", f"-Z{kind}", "--uniform-compression", "--build", str(tree), str(deb)]
+    done = subprocess.run(argv, check=False, capture_output=True, text=True)
+    if "unknown compression" in done.stderr:
+        pytest.skip(f"this dpkg-deb does not know {kind}")
+    assert done.returncode == 0, done.stderr
+    recognise(deb)
+
+
+@pytest.mark.parametrize("content", [b"", b"!", b"!<arch>", b"I am text\n", b"\x7fELF", b"\0" * 99])
+def test_no_package(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(PackageError, match=r"'x_1\.0_all\.deb' is no package") as error:
+        recognise(put(tmp_path, content))
+    assert error.value.evidence.startswith(f"{len(content)} bytes")
+    assert error.value.hint
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        MAGIC,
+        MAGIC + b"\n" * 3,
+        MAGIC + VERSION,
+        MAGIC + VERSION + member("control.tar.xz", b"123"),
+        GOOD[:-4],
+        GOOD[: len(MAGIC) + 30],
+        GOOD[: len(GOOD) // 2],
+        MAGIC + VERSION + member("data.tar.xz", b"12", size="-2"),
+        MAGIC + VERSION + member("data.tar.xz", b"12", size="9999999999"),
+        MAGIC + VERSION + member("data.tar.xz", b"12", size="0x10"),
+        MAGIC + VERSION + member("data.tar.xz", b"12", size=""),
+        MAGIC + VERSION + member("data.tar.xz", b"12", size="1e9"),
+        MAGIC + VERSION + member("data.tar.xz", b"12").replace(b"`\n", b"xx"),
+        MAGIC + VERSION + member("#1/9999999999", b""),
+        MAGIC + VERSION + member("\x1b[31mred", b"12"),
+    ],
+)
+def test_what_is_cut_off_or_lies(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(PackageError, match=r"'x_1\.0_all\.deb' is no complete package") as error:
+        recognise(put(tmp_path, content))
+    assert error.value.evidence.startswith(f"{len(content)} bytes, members: ")
+
+
+def test_a_size_that_lies_costs_nothing(tmp_path: Path) -> None:
+    """A sparse file with a member of ten gigabytes."""
+    path = put(tmp_path, MAGIC + VERSION + member("data.tar", b"", size="9999999998"))
+    os.truncate(path, len(MAGIC) + len(VERSION) + 60 + 9_999_999_998)
+    began = time.monotonic()
+    recognise(path)
+    assert time.monotonic() - began < 1
+
+
+def test_many_empty_members_end(tmp_path: Path) -> None:
+    began = time.monotonic()
+    with pytest.raises(PackageError):
+        recognise(put(tmp_path, MAGIC + member("x", b"") * 20_000))
+    assert time.monotonic() - began < 5
+
+
+class TestRpm:
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> Path:
+        return rpms.build(tmp_path, "real", files={"/usr/share/real": "x" * 5000})
+
+    def test_a_real_one(self, path: Path) -> None:
+        found = recognise(path)
+        assert found.format is Format.RPM
+        assert found.guest_path == f"{GUEST_DIR}/real-1.0-1.noarch.rpm"
+        other = path.rename(path.with_name("no suffix"))
+        assert recognise(other).guest_path == f"{GUEST_DIR}/no suffix.rpm"
+
+    @pytest.mark.parametrize("kind", ["w9.xzdio", "w3.zstdio", "w9.bzdio"])
+    def test_other_compressions(self, tmp_path: Path, kind: str) -> None:
+        made = rpms.build(tmp_path, "real", defines={"_binary_payload": kind})
+        assert recognise(made).format is Format.RPM
+
+    @pytest.mark.parametrize("share", [0.001, 0.01, 0.03, 0.1, 0.3, 0.7, 0.9, 0.999])
+    def test_cut_off(self, path: Path, share: float) -> None:
+        whole = path.read_bytes()
+        path.write_bytes(whole[: max(4, int(len(whole) * share))])
+        with pytest.raises(PackageError, match="is no complete package") as error:
+            recognise(path)
+        assert error.value.hint
+
+    def test_a_source_package(self, path: Path) -> None:
+        content = bytearray(path.read_bytes())
+        content[7] = 1
+        path.write_bytes(content)
+        with pytest.raises(PackageError, match="is a source package"):
+            recognise(path)
+
+    @pytest.mark.parametrize("position", [96, 104, 105, 107, 108, 111])
+    def test_an_index_that_lies(self, path: Path, position: int) -> None:
+        content = bytearray(path.read_bytes())
+        content[position] = 0x7F
+        path.write_bytes(content)
+        began = time.monotonic()
+        with pytest.raises(PackageError):
+            recognise(path)
+        assert time.monotonic() - began < 1
+
+    @pytest.mark.parametrize("seed", range(40))
+    def test_damage_never_breaks_us(self, path: Path, seed: int) -> None:
+        content = bytearray(path.read_bytes())
+        dice = random.Random(seed)
+        for _ in range(30):
+            content[dice.randrange(4, 2000)] = dice.randrange(256)
+        path.write_bytes(content)
+        with contextlib.suppress(PackageError):
+            recognise(path)
+
+
+class TestPacman:
+    @pytest.mark.parametrize("compression", ["zst", "xz", "gz"])
+    def test_a_real_one(self, tmp_path: Path, compression: str) -> None:
+        path = pacman.build(tmp_path, "real", compression=compression)
+        found = recognise(path)
+        assert found.format is Format.PACMAN
+        assert found.guest_path == f"{GUEST_DIR}/{path.name}"
+        other = path.rename(path.with_name("odd"))
+        assert recognise(other).guest_path == f"{GUEST_DIR}/odd.pkg.tar"
+
+    @pytest.mark.parametrize("compression", ["zst", "xz", "gz"])
+    @pytest.mark.parametrize("share", [0.2, 0.6, 0.99])
+    def test_cut_off(self, tmp_path: Path, compression: str, share: float) -> None:
+        noise = "".join(hashlib.sha256(str(i).encode()).hexdigest() for i in range(5000))
+        files = {"/usr/share/noise": noise}
+        path = pacman.build(tmp_path, "real", compression=compression, files=files)
+        whole = path.read_bytes()
+        path.write_bytes(whole[: int(len(whole) * share)])
+        with pytest.raises(PackageError, match="is no complete package"):
+            recognise(path)
+
+    def test_an_archive_that_is_no_package(self, tmp_path: Path) -> None:
+        path = tmp_path / "x.pkg.tar.gz"
+        with tarfile.open(path, "w:gz") as archive:
+            archive.add(__file__, "PKGINFO")
+        with pytest.raises(PackageError, match="is no package") as error:
+            recognise(path)
+        assert "without .PKGINFO" in error.value.evidence
+
+    @pytest.mark.parametrize(
+        "plain", [b"", b"x", b"x" * 5000, b"\0" * 5000, b"a\0" * 62 + b"99999999999\0" + b"x" * 999]
+    )
+    def test_what_is_no_archive(self, tmp_path: Path, plain: bytes) -> None:
+        path = tmp_path / "x.pkg.tar.gz"
+        path.write_bytes(gzip.compress(plain))
+        with pytest.raises(PackageError, match="is no package"):
+            recognise(path)
+
+    def test_a_bomb(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(formats, "MOST_UNPACKED", 1 << 20)
+        path = pacman.build(tmp_path, "bomb", files={"/usr/share/zeros": "0" * (3 << 20)})
+        with pytest.raises(PackageError, match="is no complete package") as error:
+            recognise(path)
+        assert "unpacks to more than" in error.value.evidence
+
+
+def test_which_manager_installs_which_format() -> None:
+    def file(name: str, kind: Format) -> PackageFile:
+        return PackageFile(path=Path(name), format=kind)
+
+    deb, rpm = file("x.deb", Format.DEB), file("x.rpm", Format.RPM)
+    assert unfit([deb], Manager.APT) == unfit([rpm], Manager.DNF) == unfit([rpm], Manager.ZYPPER)
+    assert not unfit([deb], Manager.APT)
+    assert unfit([deb, rpm], Manager.APT) == "'x.rpm' is for dnf or zypper, the guest has 'apt'"
+    assert fitting([deb, rpm], Manager.APT) == [deb]
+    assert fitting([deb, rpm], Manager.DNF) == [rpm]
+    assert fitting([deb, rpm], Manager.PACMAN) == [deb, rpm]  # which is unfit, and is told as such
+    assert unfit([file("x", Format.PACMAN)], None) == (
+        "'x' is for pacman, the guest has no package manager that postroj knows"
+    )
+
+
+class TestFetchingLocally:
+    def test_a_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = put(tmp_path, GOOD)
+        monkeypatch.chdir(tmp_path)
+        assert fetch([path.name], [], tmp_path / "unused") == [path]
+
+    def test_a_pin(self, tmp_path: Path) -> None:
+        path = put(tmp_path, GOOD)
+        digest = hashlib.sha256(GOOD).hexdigest()
+        assert fetch([str(path)], [digest.upper()], tmp_path) == [path]
+        with pytest.raises(DownloadError, match="not the file that was pinned") as error:
+            fetch([str(path)], ["0" * 64], tmp_path)
+        assert digest in error.value.evidence
+
+    @pytest.mark.parametrize("kind", ["nothing", "directory", "fifo", "dangling", "null", ""])
+    def test_what_is_no_file(self, tmp_path: Path, kind: str) -> None:
+        path = tmp_path / "thing"
+        match kind:
+            case "directory":
+                path.mkdir()
+            case "fifo":
+                os.mkfifo(path)
+            case "dangling":
+                path.symlink_to("nowhere")
+            case "null":
+                path = tmp_path / "\0"
+            case _:
+                pass
+        began = time.monotonic()
+        with pytest.raises(UsageError, match="is no file") as error:
+            fetch([str(path) if kind else ""], [], tmp_path)
+        assert time.monotonic() - began < 1
+        assert error.value.hint
+
+    def test_a_link_is_followed(self, tmp_path: Path) -> None:
+        put(tmp_path, GOOD)
+        (tmp_path / "link.deb").symlink_to("x_1.0_all.deb")
+        (path,) = fetch([str(tmp_path / "link.deb")], [], tmp_path)
+        assert recognise(path).name == "link.deb"
+
+    def test_two_of_the_same_name(self, tmp_path: Path) -> None:
+        for folder in ("a", "b"):
+            (tmp_path / folder).mkdir()
+            put(tmp_path / folder, GOOD)
+        paths = [str(tmp_path / folder / "x_1.0_all.deb") for folder in ("a", "b")]
+        with pytest.raises(UsageError, match=r"two packages have the file name 'x_1\.0_all\.deb'"):
+            fetch(paths, [], tmp_path)
+
+    @pytest.mark.parametrize("digests", [["0"], ["0", "1", "2"]])
+    def test_digests_that_do_not_match_up(self, tmp_path: Path, digests: list[str]) -> None:
+        with pytest.raises(UsageError, match="`--package` is given 2"):
+            fetch(["a", "b"], digests, tmp_path)
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(GOOD)))
+        self.end_headers()
+        self.wfile.write(GOOD)
+
+    def log_message(self, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """A server which has the same package under every name."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
+        thread = threading.Thread(target=httpd.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{httpd.server_port}"
+        httpd.shutdown()
+        thread.join()
+
+
+ODD = [
+    *("/pool/x_1.0_all.deb", "/", "", "/x.deb?name=../../evil", "/x.deb#../../evil", "/a/..", "/."),
+    *("/%2e%2e%2fevil.deb", "/..%2Fevil.deb", "/%2Fetc%2Fevil.deb", "/-rf.deb", "/--help"),
+    *("/a b.deb", "/a:b,c.deb", "/a\\b.deb", "/%00.deb", "/%0a.deb", "/;reboot;.deb", "/$(x).deb"),
+    *("/~root", "/.hidden.deb", "/*.deb", "/ünï.deb", "/..;/evil.deb", "/x.deb/", "//", "/'\".deb"),
+]
+
+
+@pytest.mark.parametrize("path", ODD)
+def test_no_name_of_a_url_leaves_the_folder(server: str, tmp_path: Path, path: str) -> None:
+    folder = tmp_path / "inner" / "folder"
+    folder.mkdir(parents=True)
+    try:
+        (found,) = fetch([server + path], [], folder)
+    except DownloadError:
+        pass  # refused is fine, too
+    else:
+        assert found.parent == folder
+        assert found.read_bytes() == GOOD
+        file = recognise(found)
+        assert file.guest_path.startswith(f"{GUEST_DIR}/")
+        assert "/" not in file.guest_path.removeprefix(f"{GUEST_DIR}/")
+        option = Bind(source=file.path, target=file.guest_path, read_only=True).option
+        assert "\n" not in option
+    assert [path.name for path in tmp_path.iterdir()] == ["inner"]
+    assert [path.name for path in (tmp_path / "inner").iterdir()] == ["folder"]
+
+
+def test_a_very_long_name(server: str, tmp_path: Path) -> None:
+    try:
+        (found,) = fetch([f"{server}/{'x' * 300}.deb"], [], tmp_path)
+    except DownloadError:
+        assert not list(tmp_path.iterdir())
+    else:
+        assert found.parent == tmp_path
+
+
+def test_a_pinned_url(server: str, tmp_path: Path) -> None:
+    digest = hashlib.sha256(GOOD).hexdigest()
+    (found,) = fetch([f"{server}/x.deb"], [digest], tmp_path)
+    assert found.read_bytes() == GOOD
+    found.unlink()
+    with pytest.raises(DownloadError, match="not the file that was pinned"):
+        fetch([f"{server}/x.deb"], ["0" * 64], tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_urls_of_the_same_name(server: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="two packages have the file name"):
+        fetch([f"{server}/a/x.deb", f"{server}/b/x.deb"], [], tmp_path)
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1/x.deb", "file:///etc/passwd", "http://", "://x"])
+def test_other_schemes(tmp_path: Path, url: str) -> None:
+    with pytest.raises(DownloadError, match="is no http or https URL"):
+        fetch([url], [], tmp_path)
+
+
+def test_the_folder_in_the_guest_is_below_a_tmpfs() -> None:
+    assert package_file.GUEST_DIR.startswith("/run/")
