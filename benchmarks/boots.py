@@ -25,8 +25,8 @@ from pairs import POSTROJ, Pair, main, measure, run
 
 from postroj.container.boot import masks
 from postroj.container.boot.nspawn import GuestSpec
-from postroj.container.guest import Guest
 from postroj.container.network import pasta
+from postroj.container.start import start_guest
 from postroj.image import pull
 from postroj.image.catalog import catalog
 from postroj.image.store import store
@@ -112,7 +112,7 @@ def boot(runs: int, *, directory: bool) -> Measured:
             stack.callback(until_gone, child)
             until_ready(child)
 
-        ours = Timed(lambda stack: stack.enter_context(Guest(spec)))
+        ours = Timed(lambda stack: stack.enter_context(start_guest(spec)))
         limit = Timed(start_bare)
         pair = Pair(
             name="limit" if directory else "boot",
@@ -155,7 +155,7 @@ def eight(runs: int) -> Measured:
         spec = GuestSpec(layers=image.layers)
 
         def one(_: int) -> None:
-            with Guest(spec) as guest:
+            with start_guest(spec) as guest:
                 guest.run(["true"])
 
         def ours() -> None:
@@ -224,7 +224,7 @@ def idle() -> None:
     """Say what eight idle guests take of the host's memory, each, several times over."""
     with obtain(IMAGE) as image:
         spec = GuestSpec(layers=image.layers)
-        with Guest(spec):  # what all share is in memory then
+        with start_guest(spec):  # what all share is in memory then
             pass
         taken = sorted(_taken(spec) / EIGHT / 1e6 for _ in range(READINGS))
     text = f"{median(taken):.0f} MB a guest ({taken[0]:.0f}-{taken[-1]:.0f})"
@@ -237,7 +237,7 @@ def _taken(spec: GuestSpec) -> int:
         time.sleep(SETTLED)
         before = _available()
         for _ in range(EIGHT):
-            stack.enter_context(Guest(spec))
+            stack.enter_context(start_guest(spec))
         time.sleep(SETTLED)
         return before - _available()
 

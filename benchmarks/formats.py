@@ -19,7 +19,7 @@ from pathlib import Path
 from pairs import run
 
 from postroj.container.boot.nspawn import GuestSpec
-from postroj.container.guest import Guest
+from postroj.container.start import start_guest
 from postroj.image import pull
 from postroj.image.catalog import catalog
 from postroj.image.store import store
@@ -65,7 +65,7 @@ def boot(spec: GuestSpec, *, cold: bool) -> float:
         run(["sync"])
         DROP.write_text("3")
     began = time.monotonic()
-    with Guest(spec):
+    with start_guest(spec):
         return time.monotonic() - began
 
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from pairs import POSTROJ
 
 from postroj.container.boot.nspawn import GuestSpec
-from postroj.container.guest import Guest
+from postroj.container.start import start_guest
 from postroj.errors import PostrojError
 from postroj.prepare import obtain
 from tests.support.cli import eventually, host_state
@@ -48,7 +48,7 @@ class Boot:
 def in_process(image: Image) -> str:
     """Boot and run a command; what went wrong, or ''."""
     try:
-        with Guest(GuestSpec(layers=image.layers, image=image.name)) as guest:
+        with start_guest(GuestSpec(layers=image.layers, image=image.name)) as guest:
             guest.run(["true"], timeout=60)
     except PostrojError as error:
         return f"{error.message}\n{error.evidence}"

@@ -76,7 +76,7 @@ def probe_all(
 ) -> Findings:
     """Probe packages (paths or URLs, each pinned if there are `digests`) on each image.
 
-    `images` are as in `postroj.image.choice`; `jobs` guests run at once, None for what this host
+    `images` are as in `postroj.image.selection`; `jobs` guests run at once, None for what this host
     can bear. With `fail_fast` all ends with the first probe that fails, or goes wrong.
 
     :raises UsageError: if a package file does not exist, or an image.

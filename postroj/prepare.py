@@ -58,7 +58,7 @@ UNREACHABLE = re.compile(
 """What package managers, and curl in them, say when they reach no repository."""
 
 NOT_RUN = (126, 127)
-"""What a shell, env(1) and nsenter(1) end with when they cannot start a program."""
+"""What a shell, env(1) and the way into a guest end with when they cannot start a program."""
 
 
 def script(
@@ -143,9 +143,8 @@ def prepared(record: Record) -> Record:
 
 def _prepare(record: Record, directory: Path) -> Record:
     # once for an image, and `obtain` is on the way of every guest
-    from postroj.container import layer
     from postroj.container.boot.nspawn import GuestSpec
-    from postroj.container.guest import Guest
+    from postroj.container.start import start_guest
     from postroj.image.inspect import look
     from postroj.image.unpack import pack
 
@@ -167,7 +166,7 @@ def _prepare(record: Record, directory: Path) -> Record:
     try:
         with (
             store.hold(image),
-            Guest(spec) as guest,
+            start_guest(spec) as guest,
         ):
             done = guest.run(
                 ["/bin/sh", "-s"],
@@ -178,7 +177,7 @@ def _prepare(record: Record, directory: Path) -> Record:
             said = [line for line in done.text.splitlines() if line.startswith(DID)]
             file = directory / "layer.squashfs" if said else None
             if file:
-                pack.squash_output(layer.tar_argv(layer.settled(guest)), file)
+                pack.squash_output(guest.layer_argv(), file)
     except CommandError as error:
         raise _failure(record.name, packages, error) from None
     except GuestError as error:

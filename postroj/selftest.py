@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from postroj.container.boot.nspawn import GuestSpec
-from postroj.container.guest import Guest
+from postroj.container.start import start_guest
 from postroj.errors import PostrojError
 from postroj.model import NetworkMode
 from postroj.prepare import obtain
@@ -136,7 +136,7 @@ def _prove_guest(image: Image) -> Iterator[Proof]:
 
 def _prove_boot(image: Image, deb: Path) -> Iterator[Proof]:
     began = time.monotonic()
-    with Guest(GuestSpec(layers=image.layers, systemd=image.systemd)) as guest:
+    with start_guest(GuestSpec(layers=image.layers, systemd=image.systemd)) as guest:
         yield _of(image, "guest boots, and says so", guest.state, time.monotonic() - began)
         began = time.monotonic()
         lines = guest.run(["hostnamectl"], timeout=30).text.splitlines()

@@ -1,6 +1,6 @@
 """An image with what its probes would fetch: set up, with package lists, with dependencies.
 
-Each is a layer that is kept between runs (`postroj.image.layers`). All are made in guests without
+Each is a layer that is kept between runs (`store.warm_layers`). All are made in guests without
 init, in which no package under test is installed: what the code of a package may have touched is
 never kept. What cannot be fetched is left to the probe, which knows whom to blame.
 """
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from postroj import process
 from postroj.container.boot.nspawn import GuestSpec
-from postroj.container.guest import Guest
+from postroj.container.start import start_guest
 from postroj.errors import CommandError, CommandTimeout, GuestError, ImageError, PostrojError
 from postroj.image.store import warm_layers
 from postroj.image.store.warm_layers import Kind
@@ -31,8 +31,10 @@ from postroj.verdict import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from postroj.container.guest import OwnGuest
     from postroj.image.store.warm_layers import Kept, Recipe
     from postroj.model import Image
     from postroj.probe.managers.base import PackageManager
@@ -234,7 +236,7 @@ class _Larder:
         fits = kept and self._is_new(kept) and kept.size < MOST_BYTES
         return kept if kept and fits and warm_layers.use(stack, kept) else None
 
-    def _fetch(self, guest: Guest, manager: PackageManager, batch: _Batch) -> Blame | None:
+    def _fetch(self, guest: OwnGuest, manager: PackageManager, batch: _Batch) -> Blame | None:
         """Fetch what one batch takes; whom to blame if that fails."""
         facts = operations.look(guest, manager, batch.packages)
         if isinstance(facts, Blame):
@@ -253,14 +255,14 @@ class _Larder:
         fetch = manager.fetch(older)
         return operations.perform(guest, manager, fetch, names, timeout) if older else None
 
-    def _guest(self, image: Image) -> Guest:
+    def _guest(self, image: Image) -> AbstractContextManager[OwnGuest]:
         """Return a guest that sees the package files, as the probe's does."""
         network = NetworkMode.PRIVATE
         if self._plan.offline:
             network = NetworkMode.NONE
         elif self._plan.network is NetworkMode.HOST:
             network = NetworkMode.HOST
-        return Guest(
+        return start_guest(
             GuestSpec(
                 layers=image.layers,
                 boot=False,
@@ -286,14 +288,14 @@ def _stack_on(image: Image, kept: Kept) -> Image:
     return replace(image, layers=(*image.layers, kept.path))
 
 
-def _run(guest: Guest, image: Image, command: str, timeout: float) -> None:
+def _run(guest: OwnGuest, image: Image, command: str, timeout: float) -> None:
     """Run a command of the set-up.
 
     :raises ImageError: if it fails.
     """
     try:
         argv = ["/bin/sh", "-ec", command]
-        guest.run(argv, env=ENVIRONMENT, secrets=guest.spec.proxies, timeout=timeout)
+        guest.run(argv, env=ENVIRONMENT, secrets=guest.proxies, timeout=timeout)
     except CommandError as error:
         late = isinstance(error, CommandTimeout)
         how = f"did not end within {timeout:g} s" if late else f"ended with status {error.status}"
@@ -302,16 +304,15 @@ def _run(guest: Guest, image: Image, command: str, timeout: float) -> None:
         raise ImageError(message, evidence=process.last_lines(error.output), hint=hint) from None
 
 
-def _list(guest: Guest, folders: Sequence[str]) -> str:
+def _list(guest: OwnGuest, folders: Sequence[str]) -> str:
     """Name the files in folders of a guest."""
     return guest.run(["sh", "-c", LIST, "sh", *folders], timeout=operations.PATIENCE).text
 
 
-def _pack(guest: Guest, directory: Path, only: Sequence[str] | None = None) -> Path:
+def _pack(guest: OwnGuest, directory: Path, only: Sequence[str] | None = None) -> Path:
     """Make a layer of what a guest has written, perhaps in some folders only; it is over."""
-    from postroj.container import layer
     from postroj.image.unpack import pack
 
     file = directory / "layer.squashfs"
-    pack.squash_output(layer.tar_argv(layer.settled(guest), only), file)
+    pack.squash_output(guest.layer_argv(only), file)
     return file

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from postroj.cli.options import F
     from postroj.container.boot.nspawn import Bind
     from postroj.container.cgroup.limits import Asked
-    from postroj.container.enter.nsenter import Command
+    from postroj.container.guest import Command
 
 
 class PassingThrough(click.Command):
@@ -161,9 +161,9 @@ def _run(
     **limits: Any,
 ) -> int:
     from postroj.container.boot.nspawn import GuestSpec
-    from postroj.container.guest import Guest, require_root
     from postroj.container.network import publish
     from postroj.container.rundir import judge_given
+    from postroj.container.start import require_root, start_guest
     from postroj.prepare import obtain
 
     if given:
@@ -198,7 +198,7 @@ def _run(
             private_users=private_users,
             read_only=read_only,
         )
-        with Guest(spec) as guest:
+        with start_guest(spec) as guest:
             if not detach:
                 return guest.attach(command)
             if argv:
@@ -244,7 +244,7 @@ def in_guest(argv: Sequence[str], variables: Sequence[str], chdir: str | None) -
 
     :raises UsageError: if a variable or the directory is none.
     """
-    from postroj.container.enter.nsenter import Command
+    from postroj.container.guest import Command
 
     if chdir is not None and not chdir.startswith("/"):
         message = f"`--chdir` takes an absolute path of the guest, not '{chdir}'"

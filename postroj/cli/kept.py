@@ -13,7 +13,7 @@ from postroj.cli.completion import complete_guest, complete_place
 from postroj.errors import GuestError, UsageError
 
 if TYPE_CHECKING:
-    from postroj.container.running import Running
+    from postroj.container.guest import Guest
 
 LOOK_AGAIN = 0.2
 """Seconds between two looks at a console that is followed."""
@@ -32,7 +32,7 @@ def cp(source: str, target: str) -> None:
     With - for the other side a tar comes from stdin or goes to stdout.
     """
     from postroj.container import roster
-    from postroj.container.guest import require_root
+    from postroj.container.start import require_root
     from postroj.transfer import copy
 
     here, there = copy.place(source), copy.place(target)
@@ -40,11 +40,11 @@ def cp(source: str, target: str) -> None:
         message = "one side of `postroj cp` is GUEST:PATH, the other one a path of this host or -"
         raise UsageError(message, hint="`./` before a path of this host allows a colon in it")
     require_root()
-    with roster.entered(here.guest or there.guest) as guest:
-        if here.guest:
-            copy.copy_out(guest, here, target)
-        else:
-            copy.copy_in(guest, source, there)
+    guest = roster.enter(here.guest or there.guest)
+    if here.guest:
+        copy.copy_out(guest, here, target)
+    else:
+        copy.copy_in(guest, source, there)
 
 
 @click.command()
@@ -56,7 +56,7 @@ def cp(source: str, target: str) -> None:
 def logs(name: str, console: bool, follow: bool, lines: int | None, units: tuple[str, ...]) -> None:
     """Show the journal of a guest."""
     from postroj.container import roster
-    from postroj.container.guest import require_root
+    from postroj.container.start import require_root
 
     if console and units:
         message = "the console does not know units: `--unit` is for the journal"
@@ -66,17 +66,15 @@ def logs(name: str, console: bool, follow: bool, lines: int | None, units: tuple
         (own,) = roster.require([name])
         _show_console(own, lines, follow=follow)
         return
-    with roster.entered(name) as guest:
-        if guest.init() != "systemd":
-            message = f"the guest '{name}' has no systemd, and so no journal"
-            raise UsageError(message, hint=f"`postroj logs --console {name}` shows its console")
-        _show_journal(guest, lines, units, follow=follow)
+    guest = roster.enter(name)
+    if guest.init() != "systemd":
+        message = f"the guest '{name}' has no systemd, and so no journal"
+        raise UsageError(message, hint=f"`postroj logs --console {name}` shows its console")
+    _show_journal(guest, lines, units, follow=follow)
 
 
-def _show_journal(
-    guest: Running, lines: int | None, units: tuple[str, ...], *, follow: bool
-) -> None:
-    from postroj.container.enter.nsenter import Command
+def _show_journal(guest: Guest, lines: int | None, units: tuple[str, ...], *, follow: bool) -> None:
+    from postroj.container.guest import Command
 
     argv = ["journalctl", "--no-pager", f"--lines={'all' if lines is None else lines}"]
     argv += ["--follow"] if follow else []
@@ -119,8 +117,8 @@ def _show_console(name: str, lines: int | None, *, follow: bool) -> None:
 def restart(names: tuple[str, ...], time: float, boot_timeout: float) -> None:
     """Restart guests with all that was written, and wait until they are ready."""
     from postroj.container import roster
-    from postroj.container.guest import require_root
     from postroj.container.restart import restart as restart_it
+    from postroj.container.start import require_root
 
     require_root()
     own = roster.require(names)
@@ -142,7 +140,7 @@ def commit(name: str, image: str, force: bool) -> None:
     The guest stands still meanwhile, and goes on then. Its identity (host name, machine-id,
     /etc/hosts, /etc/resolv.conf), its journal, /run, /tmp and what was bound are left out.
     """
-    from postroj.container.guest import require_root
+    from postroj.container.start import require_root
     from postroj.transfer.commit import commit as commit_it
 
     require_root()

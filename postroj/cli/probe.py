@@ -182,7 +182,7 @@ def _pkgprobe(
     **given: Any,
 ) -> int:
     from postroj import matrix
-    from postroj.container.guest import require_root
+    from postroj.container.start import require_root
     from postroj.image import selection
     from postroj.report import json
 
@@ -218,7 +218,8 @@ def _visitor(stream: TextIO, jobs: int | None) -> Callable[[Guest, str], None]:
     :raises UsageError: if nobody could type into it.
     """
     from postroj.container.enter import terminal
-    from postroj.container.enter.nsenter import LOGIN_SHELL, Command
+    from postroj.container.enter.nsenter import LOGIN_SHELL
+    from postroj.container.guest import Command
     from postroj.report.text import visible
 
     if not terminal.is_interactive():

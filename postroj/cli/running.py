@@ -32,7 +32,7 @@ UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 def ps(as_json: bool) -> None:
     """Show the guests that run: those that were kept, and those of other commands."""
     from postroj.container import roster
-    from postroj.container.guest import require_root
+    from postroj.container.start import require_root
     from postroj.report.table import table
 
     require_root()
@@ -55,13 +55,12 @@ def execute(name: str, argv: tuple[str, ...], variables: tuple[str, ...], chdir:
     """
     from postroj.container import roster
     from postroj.container.enter.nsenter import LOGIN_SHELL
-    from postroj.container.guest import require_root
+    from postroj.container.start import require_root
 
     argv = argv[1:] if argv[:1] == ("--",) else argv
     command = in_guest(argv or LOGIN_SHELL, variables, chdir)
     require_root()
-    with roster.entered(name) as guest:
-        return guest.attach(command)
+    return roster.enter(name).attach(command)
 
 
 @click.command()
@@ -75,7 +74,7 @@ def stop(names: tuple[str, ...], everything: bool, time: float) -> None:
     fails.
     """
     from postroj.container import roster
-    from postroj.container.guest import require_root
+    from postroj.container.start import require_root
 
     if bool(names) is everything:
         message = "`postroj stop` takes names of guests, or `--all`"

@@ -31,7 +31,7 @@ def selftest(names: tuple[str, ...], as_json: bool) -> int:
     Each is pulled if need be and booted; a package with a service of its own is built in it,
     and probed. Exit status 0 if all of it worked, 4 otherwise.
     """
-    from postroj.container.guest import require_root
+    from postroj.container.start import require_root
     from postroj.image.catalog import catalog
     from postroj.selftest import prove, verdict
 

@@ -1,297 +1,298 @@
-"""A guest: from a spec to a machine that is ready, commands in it, and its end.
+"""The one door to a guest: all that code above this room may ask of a guest, of whatever kind.
 
-The guest lives as long as a pipe of ours is open (`launch.launch_script`): whatever ends postroj
-ends the guest too. One that is kept is told so through that pipe, and lives on by itself.
+`Guest` is any guest that runs, `OwnGuest` one that this process has started (`container.start`).
+Nothing here says how a guest is reached: paths, PIDs and addresses in the records below are the
+guest's own, and mean nothing on the host.
 """
 
 from __future__ import annotations
 
-import logging
-import os
-import time
-from contextlib import ExitStack, suppress
-from dataclasses import replace
-from pathlib import Path
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from postroj import process
-from postroj.container import host, rundir
-from postroj.container.boot import launch, nspawn, readiness, seed
-from postroj.container.cgroup import devices, scope
-from postroj.container.cgroup import group as cgroup
-from postroj.container.enter import nsenter
-from postroj.container.facts import Facts, write_facts
-from postroj.container.failure import ending, unready
-from postroj.container.lifeline import hand_over, keep, let_go
-from postroj.container.network import pasta
-from postroj.container.running import Running
-from postroj.errors import CommandError, GuestError, GuestLost, HostError, PostrojError
-from postroj.model import NetworkMode
+from postroj.errors import CommandError
+from postroj.process import KEPT
 
 if TYPE_CHECKING:
-    from types import TracebackType
-    from typing import Self
+    import socket
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from postroj.container.boot.nspawn import GuestSpec
+    from postroj.process import Child, Completed, Stdio
 
-log = logging.getLogger(__name__)
+UNIX_KINDS = {"0001": "stream", "0005": "seqpacket"}
+"""Types of unix sockets that accept connections, as `/proc/PID/net/unix` numbers them."""
+SHUTDOWN = "systemd-shutdow"
+"""systemd-shutdown(8), which replaces the manager; the kernel keeps 15 bytes of a name.
 
-LEADER = "X_NSPAWN_LEADER_PID"
+It waits 90 s for processes that ignore SIGTERM, as apt-get sometimes does.
+"""
+VOLATILE = frozenset({"/proc", "/sys", "/dev", "/run", "/tmp"})  # noqa: S108
+"""Folders whose content does not outlive the guest."""
 STOP_TIMEOUT = 10.0
-"""Seconds for the kernel to end what is in a guest's namespace."""
+"""Seconds for the kernel to end what is in a guest's namespaces."""
 
 
-class Guest(Running):
-    """A guest of ours, as a context manager: `with Guest(spec) as guest: guest.run(...)`.
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """What to run in a guest, as root."""
 
-    :raises HostError: if this host cannot run guests.
-    :raises GuestError: if the guest does not become ready.
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    """On top of a fixed environment, `postroj.container.enter.nsenter.ENVIRONMENT`."""
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """Variables that appear in no list of processes and no log."""
+    chdir: str | None = None
+    """An absolute path in the guest; None is its root directory."""
+
+
+class FileKind(StrEnum):
+    """Type of a file, inode(7)."""
+
+    FILE = "file"
+    FOLDER = "folder"
+    LINK = "link"
+    OTHER = "other"
+    """A device, FIFO or socket."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class File:
+    """A file of a guest; links are not followed."""
+
+    path: str
+    kind: FileKind
+    mode: int
+    """Permission bits, as chmod(2) takes them."""
+    uid: int
+    """Owner, as the host numbers users; the guest's own number unless its users are its own."""
+    gid: int
+    size: int
+    """Bytes."""
+    digest: str = ""
+    """SHA-256 of the content of a regular file, in hexadecimal; '' where it was not asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Process:
+    """A process of a guest."""
+
+    pid: int
+    """Its number in the guest."""
+    name: str
+    """comm(5), at most 15 bytes."""
+    group: str
+    """Its control group in the guest, as `/system.slice/redis.service`."""
+    unit: str
+    """The unit of that group; '' for the guest's init and what entered the guest beside it."""
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Entry:
+    """A line of one of the kernel's tables: a socket that waits for peers."""
+
+    protocol: str
+    """`tcp`, `udp`, `stream` and `seqpacket` (both unix)."""
+    address: str
+    """`127.0.0.1`, `[::1]`; or a path, or `@` and a name that is in no file system."""
+    port: int = 0
+    inode: int = 0
+
+    @property
+    def is_unix(self) -> bool:
+        """Whether it is a unix socket."""
+        return self.protocol in UNIX_KINDS.values()
+
+    @property
+    def text(self) -> str:
+        """As people write it: `127.0.0.1:80`, `udp 0.0.0.0:53`, `/run/x.sock`."""
+        if self.is_unix:
+            return self.address
+        where = f"{self.address}:{self.port}"
+        return where if self.protocol == "tcp" else f"{self.protocol} {where}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Socket:
+    """A socket that waits for peers, and the process that has it open."""
+
+    entry: Entry
+    process: str = ""
+    """Name of a process of the guest that has it open, comm(5); '' if none has."""
+    unit: str = ""
+    """The unit of that process; '' if it is in none, or is the guest's init."""
+    is_of_init: bool = False
+    """Whether only the guest's init has it open."""
+    interface: str = ""
+    """Of a link-local IPv6 address the interface, without which nobody can connect to it."""
+    opener: int = 0
+    """For `Guest.connect`, which looks a path up as that process does; no meaning to others."""
+
+
+class Guest(ABC):
+    """A guest that runs.
+
+    Every method raises `GuestError` if the guest has ended, and `GuestLost`, which is one, where
+    the guest's own doing ended it.
     """
 
-    def __init__(self, spec: GuestSpec) -> None:
-        super().__init__(Path())
-        self.spec = spec
-        self.state = ""
-        """Of its manager once ready: `running` or `degraded`; '' without init."""
-        self.failed_at_boot: tuple[str, ...] = ()
-        """Names of the units for which it is `degraded`."""
-        self.kept = False
-        """Whether it runs on without us."""
-        self._stack = ExitStack()
+    name: str
+    """Of the guest, its machine and its control groups: `postroj-0a1b2c3d`."""
 
-    def __enter__(self) -> Self:
-        require_root()
-        self._host = host.look()
-        host.require(self._host, self.spec.systemd if self.spec.boot else None)
-        with ExitStack() as stack:
-            stack.callback(self.forget)
-            try:
-                self._start(stack)
-            except GuestError as error:
-                error.console = self.console(process.KEPT)
-                raise
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(
+    @abstractmethod
+    def run(
         self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        try:
-            if self.spec.keep and (error is None or isinstance(error, PostrojError)):
-                self._keep()
-        finally:
-            self._stack.close()
+        argv: Sequence[str],
+        *,
+        ok: Collection[int] = (0,),
+        timeout: float | None = None,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        secrets: Mapping[str, str] | None = None,
+        keep: int = KEPT,
+    ) -> Completed:
+        """Run a command as root to its end, and return its status and the tail of its output.
 
-    def _keep(self) -> None:
-        """Let it live on, by itself, with its run directory and control groups."""
-        assert self._process.stdin
-        write_facts(self.run_dir, replace(self._facts, kept=True))
-        if not self.has_ended() and hand_over(self._process.stdin):
-            self.kept = self._claim.stays = self._group.stays = True
+        `ok` are the statuses that are answers, `timeout` is in seconds, `keep` are bytes of stdout.
+        `secrets` are variables that appear in no list of processes and no log.
 
-    def begin(self, command: nsenter.Command) -> None:
-        """Start a command that goes on by itself; a guest in which it cannot start is not kept.
-
-        :raises CommandError: if it cannot.
+        :raises CommandError: if it ended with another status.
+        :raises CommandTimeout: if it did not end within `timeout` seconds.
         """
+
+    @abstractmethod
+    def spawn(self, argv: Sequence[str], stdio: Stdio) -> Child:
+        """Start a command as root; the caller ends it. Its status is that of the command."""
+
+    @abstractmethod
+    def attach(self, command: Command, *, with_terminal: bool = True) -> int:
+        """Run a command with our stdin, stdout and stderr, and return its status.
+
+        If we have a terminal it gets one of the guest's, unless `with_terminal` is false; else
+        three pipes.
+        """
+
+    @abstractmethod
+    def read_file(self, path: str, limit: int) -> bytes:
+        """Return the first `limit` bytes of a regular file; links are followed within the guest.
+
+        :raises OSError: if there is no such file, or it is not a regular one.
+        """
+
+    @abstractmethod
+    def exists(self, path: str) -> bool:
+        """Whether a path leads to something; links are followed within the guest."""
+
+    @abstractmethod
+    def walk(
+        self, *, skip: Collection[str] = VOLATILE, deepest: int = 64, digests: bool = False
+    ) -> Iterator[File]:
+        """Yield all files below the root directory, a folder before what is in it.
+
+        Folders of `skip` are not entered, nor are those that are more than `deepest` folders deep.
+        No link is followed.
+        """
+
+    @abstractmethod
+    def connect(self, address: str, kind: str, timeout: float, *, opener: int = 0) -> socket.socket:
+        """Connect to `HOST:PORT`, `[HOST]:PORT`, a path, or `@NAME` as from within the guest.
+
+        `kind` is `stream`, `dgram` or `seqpacket`, in any case; `timeout` is in seconds and stays
+        that of the socket. A path is looked up as the process `Socket.opener` does, if it can be.
+
+        :raises OSError: if nothing accepts there.
+        """
+
+    @abstractmethod
+    def sockets(self) -> list[Socket]:
+        """Return the sockets in the guest's network that wait for peers, unix ones last.
+
+        On the host's network these are the host's, too: what no process of the guest has open has
+        an empty `process`. Where processes of several units have one open, each has its own row.
+        """
+
+    @abstractmethod
+    def processes(self) -> list[Process]:
+        """Return the processes of the guest, its init first."""
+
+    @abstractmethod
+    def oom_kills(self) -> int:
+        """Return how many processes the guest's kernel has killed for want of memory so far.
+
+        Where the kernel is the host's, those of others count, too.
+        """
+
+    @abstractmethod
+    def init(self) -> str:
+        """Return the name of what runs as its PID 1, comm(5); '' if the guest has ended."""
+
+    @abstractmethod
+    def has_ended(self, patience: float = 0) -> bool:
+        """Whether the guest is gone, or will be within `patience` seconds. Raises nothing."""
+
+    @abstractmethod
+    def require(self) -> None:
+        """Raise if the guest has ended."""
+
+    @abstractmethod
+    def kill(self) -> None:
+        """Kill its PID 1, and with that all that runs in it. Raises nothing."""
+
+    @abstractmethod
+    def console(self, limit: int) -> str:
+        """Return the last `limit` bytes of its console as text, also after its end."""
+
+    def system_state(self) -> str:
+        """Return the manager's state as `systemctl is-system-running` names it, systemctl(1)."""
+        done = self.run(["systemctl", "show", "--property=SystemState"], timeout=10)
+        return done.text.removeprefix("SystemState=")
+
+    def is_active(self, unit: str) -> bool:
+        """Whether a unit is active now."""
+        argv = ["systemctl", "is-active", "--quiet", unit]
+        return self.run(argv, ok=range(256), timeout=10).status == 0
+
+    def failed_units(self) -> list[str]:
+        """Return the names of the units that are in the state `failed` now, sorted."""
+        argv = ["systemctl", "list-units", "--state=failed", "--all", "--plain", "--no-legend"]
+        lines = self.run([*argv, "--no-pager"], timeout=10).text.splitlines()
+        return sorted(line.split()[0] for line in lines if line.strip())
+
+    def is_stopping(self) -> bool:
+        """Whether a guest with a manager shuts down."""
         try:
-            argv = nsenter.unit_argv(command)
-            self.run(argv, secrets=command.secrets, timeout=self.spec.boot_timeout)
-        except CommandError:
-            self.kill()
-            self.has_ended(STOP_TIMEOUT)
-            raise
+            return self.system_state() == "stopping"
+        except CommandError:  # the manager is gone already
+            return self.init() == SHUTDOWN or self.has_ended(STOP_TIMEOUT)
 
-    def _start(self, stack: ExitStack) -> None:
-        deadline = time.monotonic() + self.spec.boot_timeout
-        spec = self.spec
-        self._facts = Facts(image=spec.image, purpose=spec.purpose, given=spec.given)
-        self._claim = stack.enter_context(rundir.claim(self._facts))
-        self.run_dir = self._claim.path
-        resolv_conf = pasta.guest_resolv_conf(self.spec.network)
-        seed.write_seed(self.run_dir, self.name, resolv_conf, emulated=self.spec.emulated)
-        self._scoped = scope.is_usable()
-        try:
-            self._bound = tuple(devices.devices_of(bind.source for bind in self.spec.binds))
-            roots = {} if self._scoped else cgroup.mounted()
-            self._group = cgroup.Group(self.name, self.spec.limits, roots, self._bound)
-        except OSError as error:
-            raise HostError(launch.CGROUP.failure, evidence=str(error)) from None
-        stack.callback(self._group.remove)
-        self._listener = stack.enter_context(readiness.Listener(self.run_dir / "notify"))
-        self._pasta = pasta.pasta_argv(resolv_conf, self.spec.published, self._shown())
-        self._launch(stack)
-        told = {"READY", *([launch.NETWORK_UP] if self.spec.network_first else [])}
-        self._await_ready(told, deadline)
-        if (self.run_dir / launch.UNPACKED).exists():
-            text = "no squashfs can be mounted on this host: guest '%s' has its image in memory"
-            log.warning(text, self.name)
 
-    def _shown(self) -> tuple[int, ...]:
-        """Which ports of the host's loopback it has, too."""
-        if not self.spec.proxies:
-            return ()
-        from postroj.container.network import proxies
+class OwnGuest(Guest):
+    """A guest that this process has started, and that ends with it unless it is kept."""
 
-        return proxies.ports_of_loopback(self.spec.proxies)
+    state: str
+    """Of its manager once ready: `running` or `degraded`; '' without init."""
+    failed_at_boot: tuple[str, ...]
+    """Names of the units for which it is `degraded`."""
+    kept: bool
+    """Whether it lives on without us; known once it is left."""
+    proxies: Mapping[str, str]
+    """Variables for what fetches something in it."""
 
+    @abstractmethod
     def reboot(self) -> None:
-        """Restart it with all that was written to its files; it has another leader then.
+        """Boot it again with all that was written to its files, and wait until it is ready.
 
         :raises GuestLost: if it does not become ready again.
         """
-        deadline = time.monotonic() + self.spec.boot_timeout
-        self._listener.open()
-        argv = self._enter_argv(nsenter.Command(argv=nspawn.REBOOT))
-        # who asks for the end may not live to hear the answer
-        env, patience = nsenter.ENVIRONMENT, self.spec.boot_timeout
-        process.run(argv, ok=range(256), timeout=patience, env=env)
-        try:
-            self._await_ready({"READY", LEADER}, deadline)
-        except GuestError as error:
-            message = f"after a restart {error.message}"
-            raise GuestLost(message, evidence=error.evidence, hint=error.hint) from None
 
-    def _launch(self, stack: ExitStack) -> None:
-        """Start the launch script with a lifeline, the locks, and the console log."""
-        run_dir, group = self.run_dir, self._group
-        (run_dir / "mnt").mkdir()
-        script = launch.launch_script(
-            self.spec, run_dir, group.joins, self._pasta, self._host.os_release
-        )
-        for name in ("nsenter", "setpriv"):
-            process.tool(name)
-        if self.spec.network is NetworkMode.PRIVATE:
-            process.tool("pasta")
-        scope_argv = scope.argv(self.name, self.spec.limits) if self._scoped else []
-        layers = [seed.hold(stack, layer) for layer in self.spec.layers]
-        variables = host.environment(self._host, self.spec.systemd)
-        env = process.environment(variables | {"NOTIFY_SOCKET": str(run_dir / "notify")})
-        with (run_dir / "console").open("wb") as console:
-            self._process = process.spawn(
-                [*scope_argv, *launch.namespace_argv(script)],
-                stdio=(process.PIPE, process.PIPE, console),
-                env=env,
-                pass_fds=[self._claim.descriptor, *group.descriptors, *layers, *self.spec.holds],
-            )
-        stack.callback(self._stop)
-        assert self._process.stdin
-        keep(self._process.stdin)
+    @abstractmethod
+    def layer_argv(self, only: Sequence[str] | None = None) -> list[str]:
+        """End the guest, and return a command that writes all that it has written to stdout.
 
-    def _serve_network(self, inner_pid: int) -> None:
-        """Set a network up that is the guest's own, and so not there before its leader."""
-        if not self.spec.private_users or self.spec.network is not NetworkMode.PRIVATE:
-            return
-        namespaces = f"/proc/{self._process.pid}/ns"
-        enter = ["nsenter", f"--mount={namespaces}/mnt", f"--pid={namespaces}/pid_for_children"]
-        words = [str(self.run_dir / "mnt" / "netns"), str(inner_pid)]
-        argv = [*enter, "--", "sh", "-euc", pasta.OWN_NETWORK, "sh", *words]
-        argv += [*self._pasta, *pasta.ATTENDED]
-        try:
-            process.run(argv, timeout=self.spec.boot_timeout)
-        except CommandError as error:
-            stage = launch.NETWORK
-            raise GuestError(stage.failure, evidence=error.evidence, hint=stage.hint) from None
+        That is a tar, which can be stacked on the guest's layers; the command works until the guest
+        is left. `only` are the folders, absolute paths, to which it is confined; those that the
+        guest does not have are passed over.
 
-    def _stop(self) -> None:
-        """Let go of the lifeline; unless it is kept, the kernel ends all in its namespaces."""
-        assert self._process.stdin and self._process.stdout
-        let_go(self._process.stdin)
-        if not self.kept and process.wait(self._process, STOP_TIMEOUT) is None:
-            process.kill_group(self._process)
-        self._process.stdout.close()
-        if self._scoped and not self.kept:
-            scope.forget(self.name)
-
-    def _await_ready(self, missing: set[str], deadline: float) -> None:
-        """Wait for these notifications; then it can be asked."""
-        assert self._process.stdout
-        boots = 0
-        try:
-            while missing:
-                notification = self._listener.next(self._process.stdout, deadline)
-                if notification is None:
-                    raise self._stillborn()
-                if inner_pid := notification.fields.get(LEADER):
-                    boots += 1
-                    if boots > unready.RESTARTS:
-                        raise unready.restarting(self.console(process.KEPT))
-                    with suppress(OSError):  # it is gone already, as will be told next
-                        self._follow(readiness.leader_of(notification.pid, int(inner_pid)))
-                        self._serve_network(int(inner_pid))
-                    missing.add("READY")  # one of before was of a reload, systemd >= 253
-                missing -= notification.fields.keys()
-            self._listener.close()
-            (self.run_dir / launch.STATUS).unlink(missing_ok=True)  # of a restart that we know of
-            self.learn()
-        except TimeoutError:
-            patience, console = self.spec.boot_timeout, self.console(process.KEPT)
-            raise unready.late(self, patience, missing, console) from None
-        except OSError:  # the leader is gone already
-            ending.hear(self._process, ending.AFTERMATH)
-            raise self._stillborn() from None
-        if self.spec.boot:
-            self.state = self._ask_state()
-
-    def _follow(self, leader: int) -> None:
-        """Take note of its PID 1, and have others take note, while it boots."""
-        if self._scoped:
-            cgroup.confine_scope(self.name, self._bound)  # its layers are mounted by now
-            scope.register(self.name, leader, again=bool(self.leader))
-        self.follow(leader)
-
-    def _stillborn(self) -> GuestError:
-        """Why the guest ended before it was ready."""
-        stage, status = None, ending.status(self.run_dir)
-        if status is None:  # a step of the script has failed, or nspawn is about to end
-            stage = launch.STAGES.get(process.wait(self._process, ending.AFTERMATH) or 0)
-            status = ending.status(self.run_dir)
-        return unready.ended(stage, status, self.console(process.KEPT))
-
-    def _ask_state(self) -> str:
-        state = self.system_state()
-        if state in ("maintenance", "stopping"):
-            raise unready.astray(self, state, self.console(process.KEPT))
-        if state == "degraded":
-            if self.spec.emulated and not self.is_active("systemd-journald.service"):
-                raise unready.useless(self.console(process.KEPT))
-            self.failed_at_boot = tuple(self.failed_units())
-            log.info("guest '%s' is degraded: %s", self.name, " ".join(self.failed_at_boot))
-        return state
-
-    def is_stopping(self) -> bool:
-        """Whether it shuts down.
-
-        :raises GuestError: if it has already.
+        :raises GuestError: if the guest does not end.
         """
-        if not self.spec.boot:
-            return False
-        try:
-            return self.system_state() == "stopping"
-        except CommandError:  # its manager is not there any more
-            return self.init() == unready.SHUTDOWN or self.has_ended(STOP_TIMEOUT)
-
-    def _gone(self, output: str = "") -> GuestError:
-        return ending.tell(self._process, self.spec, self.run_dir, output)
-
-    @property
-    def written(self) -> Path:
-        """Its writable layer, on the way that leads into its mount namespace."""
-        return Path(f"/proc/{self._process.pid}/root{self.run_dir}/mnt/upper")
-
-    def console(self, limit: int) -> str:
-        """The last bytes of its console, as text."""
-        return process.file_end(self.run_dir / "console", limit)
-
-
-def require_root() -> None:
-    """Refuse politely what only root can do.
-
-    :raises HostError: if we are not root.
-    """
-    if os.geteuid() != 0:
-        message = "guests need root"
-        raise HostError(message, hint="run the same command with `sudo`")

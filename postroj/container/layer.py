@@ -5,14 +5,9 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from postroj.container.guest import STOP_TIMEOUT
-from postroj.errors import GuestError
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-    from postroj.container.guest import Guest
 
 # What the kernel remembers of the files below, which a stranger to them must not believe.
 # Whiteouts, opaque folders and renamed ones keep their meaning (overlayfs.rst of the kernel).
@@ -20,20 +15,6 @@ OF_THE_MOMENT = ("origin", "impure", "nlink", "uuid", "upper")
 
 SEEDED = ("hostname", "hosts", "machine-id", "resolv.conf")
 """In `/etc`: what made this one guest what it was, and no other."""
-
-
-def settled(guest: Guest) -> Path:
-    """End all that runs in a guest; the folder of what it has written, there while the guest is.
-
-    Its mounts are those of the namespace around it, and stay.
-
-    :raises GuestError: if it does not end.
-    """
-    guest.kill()
-    if not guest.has_ended(STOP_TIMEOUT):
-        message = "the guest does not end, so what it has written may still change"
-        raise GuestError(message)
-    return guest.written
 
 
 def tar_argv(written: Path, only: Sequence[str] | None = None) -> list[str]:

@@ -7,16 +7,16 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from postroj import locking
+from postroj import locking, process
 from postroj.container import roster
 from postroj.container.boot import nspawn, readiness
 from postroj.container.cgroup import scope
-from postroj.container.guest import LEADER
+from postroj.container.launched import LEADER
 from postroj.errors import GuestError, PostrojError
 
 if TYPE_CHECKING:
     from postroj.container.boot.readiness import Listener, Notification
-    from postroj.container.running import Running
+    from postroj.container.entered import EnteredGuest
 
 AT_ONCE = ("systemctl", "reboot", "--force", "--force")
 """Calls reboot(2) by itself and asks nobody, systemctl(1)."""
@@ -31,8 +31,8 @@ def restart(name: str, patience: float, boot_timeout: float) -> None:
     :raises UsageError: if there is no such guest.
     :raises GuestError: if it does not become ready within `boot_timeout` seconds.
     """
+    guest = roster.enter(name)
     with (
-        roster.entered(name) as guest,
         roster.held(guest.name, roster.script) as (_, script),
         locking.exclusive(guest.run_dir / "restarting"),
         readiness.Listener(guest.run_dir / "notify") as listener,
@@ -55,7 +55,7 @@ def restart(name: str, patience: float, boot_timeout: float) -> None:
         if not told:
             message = f"the guest '{name}' was not ready within {boot_timeout:g} s after a restart"
             hint = f"`postroj logs --console {name}` shows what it printed"
-            raise GuestError(message, evidence=guest.console_tail(), hint=hint)
+            raise GuestError(message, evidence=_console(guest), hint=hint)
 
 
 def _await(field: str, listener: Listener, script: int, seconds: float) -> Notification | None:
@@ -74,7 +74,7 @@ def _await(field: str, listener: Listener, script: int, seconds: float) -> Notif
     return None
 
 
-def _ask(guest: Running, patience: float) -> bool:
+def _ask(guest: EnteredGuest, patience: float) -> bool:
     """Have it shut down and boot again, if there is time for that; whether its manager heard."""
     if not patience:
         return False
@@ -88,12 +88,16 @@ def _ask(guest: Running, patience: float) -> bool:
     return True
 
 
-def _force(guest: Running) -> None:
+def _force(guest: EnteredGuest) -> None:
     """Have the kernel end it now, and nspawn start it again."""
     with suppress(PostrojError):  # nor does who asks for this
         guest.run(AT_ONCE, timeout=5)
 
 
-def _ended(guest: Running) -> GuestError:
+def _ended(guest: EnteredGuest) -> GuestError:
     message = f"the guest '{guest.name}' ended, and did not restart"
-    return GuestError(message, evidence=guest.console_tail())
+    return GuestError(message, evidence=_console(guest))
+
+
+def _console(guest: EnteredGuest) -> str:
+    return process.last_lines(guest.console(process.KEPT))

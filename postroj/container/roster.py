@@ -20,8 +20,9 @@ from postroj import locking, paths
 from postroj.container import garbage, rundir
 from postroj.container.boot import readiness
 from postroj.container.cgroup import group as cgroup
+from postroj.container.entered import EnteredGuest
 from postroj.container.facts import Facts, read_facts
-from postroj.container.running import Running
+from postroj.container.leader import Leader
 from postroj.errors import GuestError, UsageError
 
 if TYPE_CHECKING:
@@ -135,26 +136,21 @@ def _share(pid: int) -> int:
     return 0
 
 
-@contextmanager
-def entered(name: str) -> Iterator[Running]:
-    """A guest that somebody else booted, by either name, to run commands in.
+def enter(name: str) -> EnteredGuest:
+    """Return a guest that somebody else started, by either name, to run commands in.
 
     :raises UsageError: if there is no such guest.
     :raises GuestError: if it has no leader: it boots, or is about to be gone.
     """
     (name,) = require([name])
-    guest = Running(paths.guests_dir() / name)
-    try:
-        with suppress(OSError):  # it ended meanwhile
-            guest.follow(leader(name))
-            guest.learn()
-        # its number may have become somebody else's before `follow` took hold of it
-        if not guest.leader or leader(name) != guest.leader:
-            message = f"the guest '{name}' cannot be entered: it is not ready yet, or is ending"
-            raise GuestError(message, hint="`postroj ps` shows the guests that run")
-        yield guest
-    finally:
-        guest.forget()
+    with suppress(OSError):  # it ended meanwhile
+        pid = leader(name)
+        found = Leader.of(pid, name)
+        # its number may have become somebody else's before the record was made
+        if pid and leader(name) == pid:
+            return EnteredGuest(paths.guests_dir() / name, found)
+    message = f"the guest '{name}' cannot be entered: it is not ready yet, or is ending"
+    raise GuestError(message, hint="`postroj ps` shows the guests that run")
 
 
 def stop(name: str, patience: float = 0) -> None:

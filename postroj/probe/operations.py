@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from postroj.container.cgroup import limits
 from postroj.errors import CommandTimeout, GuestError, GuestLost
 from postroj.probe.managers.base import Blame
 from postroj.probe.managers.causes import KILLED
@@ -18,7 +17,7 @@ from postroj.verdict import Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from postroj.container.guest import Guest
+    from postroj.container.guest import Guest, OwnGuest
     from postroj.probe.managers.base import PackageFacts, PackageManager, Query
     from postroj.probe.package.package_file import PackageFile
     from postroj.process import Completed
@@ -33,6 +32,8 @@ ANSWERS = range(100)
 PATIENCE = 30.0
 """Seconds for a question, which needs no network."""
 
+CONSOLE = 64 << 10
+"""Bytes of a console whose last lines are evidence."""
 WHOLE = 16 << 20
 """Bytes of an answer that is of no use in parts: the files of a package, 100000 of them."""
 
@@ -62,7 +63,7 @@ def whole(
 
 
 def perform(
-    guest: Guest,
+    guest: OwnGuest,
     manager: PackageManager,
     argv: Sequence[str],
     names: Sequence[str],
@@ -73,9 +74,9 @@ def perform(
 
     `names` are the packages under test, `timeout` is in seconds, `hear` is told what was printed.
     """
-    starved = limits.oom_kills()
+    starved = guest.oom_kills()
     try:
-        env, secrets = dict(manager.environment), guest.spec.proxies
+        env, secrets = dict(manager.environment), guest.proxies
         done = guest.run(argv, ok=STATUSES, timeout=timeout, env=env, secrets=secrets)
     except CommandTimeout as error:
         output = error.output
@@ -90,11 +91,11 @@ def perform(
         if done.status == 0:
             return manager.blame(0, done.output, names)
         output, blame = done.output, manager.blame(done.status, done.output, names)
-        if done.status == KILLED and limits.oom_kills() == starved:
+        if done.status == KILLED and guest.oom_kills() == starved:
             blame = _broken_off(manager.blame_timeout(output, names, 0), "{} was killed while {}")
     if how := _interruption(guest):
         moment = manager.blame_timeout(output, names, 0)
-        return _broken_off(moment, f"{how} while {{}} was {{}}", guest.console_tail())
+        return _broken_off(moment, f"{how} while {{}} was {{}}", last_lines(guest.console(CONSOLE)))
     return blame
 
 
@@ -174,7 +175,7 @@ def remaining(
 
 
 def bring(
-    guest: Guest, manager: PackageManager, name: str, folder: str, timeout: float
+    guest: OwnGuest, manager: PackageManager, name: str, folder: str, timeout: float
 ) -> str | Blame:
     """Download the package that would be installed by name, if it is not there; its path.
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from postroj.container.boot.nspawn import GuestSpec
-from postroj.container.guest import Guest
+from postroj.container.start import start_guest
 from postroj.errors import CommandError, CommandTimeout, GuestError, GuestLost, PostrojError
 from postroj.model import Manager
 from postroj.probe.ask import checks
@@ -30,6 +30,7 @@ from postroj.verdict import CheckKind, Outcome, ProbeResult, StepName, StepResul
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from postroj.container.guest import OwnGuest
     from postroj.model import Image
     from postroj.probe.audience import Audience
     from postroj.probe.package.package_file import PackageFile
@@ -59,7 +60,7 @@ def probe(
     timings: dict[str, float] = {}
     done: list[StepResult] = []
     reason = hint = ""
-    ours: Guest | None = None
+    ours: OwnGuest | None = None
     last_words: tuple[Evidence, ...] = ()
     audience.begin_probe(image.name, package)
     try:
@@ -68,7 +69,7 @@ def probe(
             done.append(_unasked(step, plan, audience, NOT_INSTALLED))
         else:
             audience.begin_part("boot")
-            with Guest(_guest_spec(image, packages, plan)) as guest:
+            with start_guest(_guest_spec(image, packages, plan)) as guest:
                 ours = guest
                 timings["boot"] = time.monotonic() - began
                 witness = Witness(guest, image, plan.visit, audience.begin_part, timings)
@@ -104,7 +105,7 @@ def probe(
     return result
 
 
-def _of_boot(guest: Guest) -> Iterator[str]:
+def _of_boot(guest: OwnGuest) -> Iterator[str]:
     """Tell what had failed before anything was done to the packages."""
     if guest.failed_at_boot:
         yield f"units had failed as the guest booted: {', '.join(guest.failed_at_boot)}"
@@ -134,7 +135,7 @@ class _Walk:
 
     def __init__(
         self,
-        guest: Guest,
+        guest: OwnGuest,
         image: Image,
         packages: Sequence[PackageFile],
         plan: Plan,

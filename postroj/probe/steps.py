@@ -14,7 +14,7 @@ from postroj.verdict import Outcome, StepName
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from postroj.container.guest import Guest
+    from postroj.container.guest import OwnGuest
     from postroj.probe.managers.base import PackageFacts, PackageManager
     from postroj.probe.package.package_file import PackageFile
 
@@ -65,7 +65,7 @@ class Batch:
 class Bench:
     """Who works, and for how long."""
 
-    guest: Guest
+    guest: OwnGuest
     manager: PackageManager
     timeout: float
     """Seconds for each command of the package manager."""

@@ -1,23 +1,20 @@
 """A guest that runs becomes an image: all that it sees as its root, in one squashfs file.
 
-It is frozen while its files are read, so that the image is of one moment, as after a power cut with
-nothing left to be written. The overlay is read where its launch script mounted it: there none of
-the guest's own mounts are to be seen, which are /run, /tmp, /proc, /sys, /dev and what was bound.
+The guest stands still while its files are read, so that the image is of one moment, as after a
+power cut with nothing left to be written.
 """
 
 from __future__ import annotations
 
 import logging
-import shlex
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postroj import console
 from postroj.container import roster
-from postroj.container.cgroup import group
 from postroj.container.facts import read_facts
 from postroj.container.layer import SEEDED
-from postroj.errors import GuestError, UsageError
+from postroj.container.still import still
+from postroj.errors import UsageError
 from postroj.image.importer import judge_name
 from postroj.image.inspect import look
 from postroj.image.pull import architecture
@@ -27,9 +24,8 @@ from postroj.image.unpack import pack
 from postroj.model import SourceKind, Verification
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from pathlib import Path
 
-    from postroj.container.running import Running
     from postroj.image.store.record import Record
 
 log = logging.getLogger(__name__)
@@ -44,18 +40,6 @@ LEFT_OUT = (
 BLANK = "etc/machine-id"
 """Empty in an image, so that who boots it gets one and no unit is preset anew, machine-id(5)."""
 
-FROZEN = """\
-thaw() { echo 0 > %(group)s/cgroup.freeze; }
-trap thaw EXIT
-echo 1 > %(group)s/cgroup.freeze
-tries=0
-until grep -qx 'frozen 1' %(group)s/cgroup.events; do
-    [ $((tries += 1)) -lt 1000 ] || { echo 'the guest cannot be frozen' >&2; exit 1; }
-    sleep 0.01
-done
-"""
-"""cgroup-v2.rst of the kernel. The shell outlives us, and tar ends when nobody reads on."""
-
 
 def commit(name: str, image: str, *, force: bool = False) -> Record:
     """Make an image of what a guest sees now.
@@ -66,16 +50,8 @@ def commit(name: str, image: str, *, force: bool = False) -> Record:
     :raises ImageError: if its files cannot be read.
     """
     judge_name(image)
-    with roster.entered(name) as guest, roster.held(guest.name, roster.script) as (script, _):
-        guest.require()
-        if not script:
-            message = f"the guest '{name}' is ending"
-            raise GuestError(message)
-        if guest.private_users:
-            message = f"the files of the guest '{name}' have owners whom no other guest has"
-            hint = "a guest without `--private-users` can become an image"
-            raise UsageError(message, hint=hint)
-        root = Path(f"/proc/{script}/root{guest.run_dir}/mnt/root")
+    guest = roster.enter(name)
+    with still(guest) as files:
         store.prepare()
         with store.building(image, architecture()) as directory:
             if not force and store.find(image, architecture()):
@@ -87,7 +63,9 @@ def commit(name: str, image: str, *, force: bool = False) -> Record:
             (blank / BLANK).touch()
             (blank / BLANK).chmod(0o444)
             with console.progress(f"commit {name}"):
-                _squash(guest, tar_argv(root, blank), file)
+                if not files.prefix:
+                    log.warning("this host has no cgroup v2 to freeze the guest, which runs on")
+                pack.squash_output([*files.prefix, *tar_argv(files.root, blank)], file)
             guest.require()
             facts = read_facts(guest.run_dir)
             of = Provenance(
@@ -111,17 +89,3 @@ def tar_argv(root: Path, blank: Path) -> list[str]:
     tar, *options = pack.tar_argv(str(root))
     left_out = (f"--exclude={path}" for path in LEFT_OUT)
     return [tar, "--anchored", *left_out, *options, f"--directory={blank}", BLANK]
-
-
-def _squash(guest: Running, argv: Sequence[str], file: Path) -> None:
-    """Make a squashfs file of a tar that is written while the guest stands still."""
-    freezer = group.freezer(guest.name)
-    if not freezer:
-        log.warning("this host has no cgroup v2 to freeze the guest: it runs on while it is read")
-        pack.squash_output(argv, file)
-        return
-    script = FROZEN % {"group": shlex.quote(str(freezer))} + shlex.join(argv)
-    try:
-        pack.squash_output(["sh", "-uc", script], file)
-    finally:
-        group.thaw(freezer)  # the shell may have been killed

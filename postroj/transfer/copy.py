@@ -25,7 +25,7 @@ from postroj.transfer.unpack import FOLDER, Into, unpack
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from postroj.container.running import Running
+    from postroj.container.guest import Guest
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def place(text: str) -> Place:
     return Place(found[1], f"/{found[2].lstrip('/')}")
 
 
-def copy_out(guest: Running, source: Place, target: str) -> None:
+def copy_out(guest: Guest, source: Place, target: str) -> None:
     """Copy a file or a folder of a guest to the host, or a tar of it to stdout.
 
     :raises UsageError: if there is no such source, or no folder to put it into.
@@ -114,7 +114,7 @@ def copy_out(guest: Running, source: Place, target: str) -> None:
         log.warning("%s is no file, and was not copied", name)
 
 
-def copy_in(guest: Running, source: str, target: Place) -> None:
+def copy_in(guest: Guest, source: str, target: Place) -> None:
     """Copy a file or a folder of the host into a guest, or unpack a tar from stdin there.
 
     :raises UsageError: if there is no such source, or no folder to put it into.
@@ -158,7 +158,7 @@ def copy_in(guest: Running, source: str, target: Place) -> None:
         _send(guest, [renamed, f"--directory={whole.parent}", "--", f"./{whole.name}"], argv)
 
 
-def _send(guest: Running, what: Sequence[str], extract: Sequence[str]) -> None:
+def _send(guest: Guest, what: Sequence[str], extract: Sequence[str]) -> None:
     """Pipe a tar of the host into the guest's."""
     with TemporaryFile() as complaints:
         argv = [*CREATE, "--file=-", *what]
@@ -180,7 +180,7 @@ def _send(guest: Running, what: Sequence[str], extract: Sequence[str]) -> None:
 
 @contextmanager
 def _tar(
-    guest: Running, argv: Sequence[str], stdin: int | IO[bytes], stdout: int
+    guest: Guest, argv: Sequence[str], stdin: int | IO[bytes], stdout: int
 ) -> Iterator[process.Child]:
     """Run tar in a guest while the context lasts; it must end well.
 
@@ -204,7 +204,7 @@ def _tar(
         raise GuestError(message, evidence=said)
 
 
-def _look(guest: Running, path: str) -> str:
+def _look(guest: Guest, path: str) -> str:
     """Return letters of what a path in a guest is, of `LOOK`; none if there is nothing."""
     # the last `[` answers for the loop, whatever it says
     return guest.run(["/bin/sh", "-c", f"{LOOK}; :", "sh", path]).text

@@ -13,10 +13,11 @@ from click.testing import CliRunner
 
 from postroj import prepare
 from postroj.cli import guests
-from postroj.container import guest as guest_module
+from postroj.container import start
 from postroj.container.boot.nspawn import GuestSpec
 from postroj.container.cgroup.limits import Asked
-from postroj.container.enter.nsenter import LOGIN_SHELL, Command
+from postroj.container.enter.nsenter import LOGIN_SHELL
+from postroj.container.guest import Command
 from postroj.errors import ExitStatus, GuestError, HostError
 from postroj.model import Image, Manager, NetworkMode
 from tests.support.cli import postroj
@@ -63,7 +64,7 @@ class Recorder:
 def seen(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     recorder = Recorder()
     monkeypatch.setattr(prepare, "obtain", recorder.obtain)
-    monkeypatch.setattr(guest_module, "Guest", recorder.boot)
+    monkeypatch.setattr(start, "start_guest", recorder.boot)
     return recorder
 
 

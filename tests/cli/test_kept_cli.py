@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from postroj import locking, paths
 from postroj.cli import kept
-from postroj.container import guest, rundir
+from postroj.container import rundir, start
 from postroj.container.facts import Facts, write_facts
 from postroj.errors import GuestError, UsageError
 from tests.support.cli import postroj
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The run directory of a guest that is there, and has neither leader nor console."""
-    monkeypatch.setattr(guest, "require_root", lambda: None)
+    monkeypatch.setattr(start, "require_root", lambda: None)
     with locking.Claim.make(paths.state_dir(), rundir.PREFIX) as claim:
         write_facts(claim.path, Facts(given="web"))
         yield claim.path

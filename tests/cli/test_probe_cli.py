@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from postroj import matrix, paths
 from postroj.cli.probe import pkgprobe
-from postroj.container import guest
+from postroj.container import start
 from postroj.container.cgroup.limits import Asked
 from postroj.container.enter import terminal
 from postroj.errors import DownloadError, Interrupted, UsageError
@@ -82,7 +82,7 @@ class Recorder:
 def seen(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     recorder = Recorder()
     monkeypatch.setattr(matrix, "probe_all", recorder)
-    monkeypatch.setattr(guest, "require_root", lambda: None)
+    monkeypatch.setattr(start, "require_root", lambda: None)
     return recorder
 
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from postroj import matrix
 from postroj.cli.probe import pkgprobe
-from postroj.container import guest
+from postroj.container import start
 from postroj.errors import UsageError
 from postroj.matrix import Findings
 from postroj.model import NetworkMode
@@ -71,7 +71,7 @@ class Recorder:
 def seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Recorder:
     recorder = Recorder()
     monkeypatch.setattr(matrix, "probe_all", recorder)
-    monkeypatch.setattr(guest, "require_root", lambda: None)
+    monkeypatch.setattr(start, "require_root", lambda: None)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "dist").mkdir()
     (tmp_path / "dist" / "x.deb").touch()

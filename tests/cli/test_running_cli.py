@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,14 +11,15 @@ from click.testing import CliRunner
 
 from postroj.cli import running
 from postroj.cli.completion import complete_guest, complete_place
-from postroj.container import guest, roster, rundir
-from postroj.container.enter.nsenter import LOGIN_SHELL, Command
+from postroj.container import roster, rundir, start
+from postroj.container.enter.nsenter import LOGIN_SHELL
+from postroj.container.guest import Command
 from postroj.container.roster import Listing
 from postroj.errors import ExitStatus, GuestError, UsageError
 from tests.support.cli import postroj
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
 ONE = Listing(
@@ -66,11 +66,10 @@ class House:
     def names(self) -> list[str]:
         return [guest.name for guest in self.guests]
 
-    @contextmanager
-    def entered(self, name: str) -> Iterator[House]:
+    def enter(self, name: str) -> House:
         roster.require([name])
         self.entered_name = name
-        yield self
+        return self
 
     def attach(self, command: Command) -> int:
         self.commands.append((self.entered_name, command))
@@ -80,10 +79,10 @@ class House:
 @pytest.fixture
 def house(monkeypatch: pytest.MonkeyPatch) -> House:
     house = House()
-    monkeypatch.setattr(guest, "require_root", lambda: None)
+    monkeypatch.setattr(start, "require_root", lambda: None)
     monkeypatch.setattr(roster, "stop", house.stop)
     monkeypatch.setattr(rundir, "by_given", house.by_given)
-    for name in ("listing", "names", "entered"):
+    for name in ("listing", "names", "enter"):
         monkeypatch.setattr(roster, name, getattr(house, name))
     monkeypatch.setattr(time, "time", lambda: ONE.began + 7200)
     return house

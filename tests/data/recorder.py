@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from postroj.container.boot.nspawn import Bind, GuestSpec
-from postroj.container.guest import Guest
+from postroj.container.start import start_guest
 from postroj.errors import CommandTimeout
 from postroj.model import NetworkMode
 from postroj.probe.package.package_file import GUEST_DIR
@@ -119,7 +119,7 @@ def run(
     """Do it for real, in a guest of its own."""
     binds = (Bind(source=folder, target=GUEST_DIR, read_only=True),)
     spec = GuestSpec(layers=layers, network=case.network, binds=binds)
-    with Guest(spec) as guest:
+    with start_guest(spec) as guest:
         env = dict(environment)
         guest.run(["sh", "-c", before], env=env, timeout=120)
         words = ["sh", "-c", f'{case.wrap} "$@"', "sh", *argv] if case.wrap else list(argv)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from postroj.container.boot.nspawn import GuestSpec
-from postroj.container.guest import Guest
+from postroj.container.start import StartedGuest, start_guest
 from postroj.errors import ImageError
 from postroj.image import pull
 from postroj.image.catalog import catalog
@@ -54,7 +54,7 @@ def state_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def guest(image: str) -> Iterator[Guest]:
+def guest(image: str) -> Iterator[StartedGuest]:
     """A booted guest which the tests of a module share."""
-    with obtain(image) as stored, Guest(GuestSpec(layers=stored.layers)) as booted:
+    with obtain(image) as stored, start_guest(GuestSpec(layers=stored.layers)) as booted:
         yield booted

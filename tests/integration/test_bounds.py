@@ -18,7 +18,7 @@ from postroj.container.boot import idmap
 from postroj.container.boot.nspawn import Bind, GuestSpec
 from postroj.container.cgroup import group
 from postroj.container.cgroup.limits import Asked
-from postroj.container.guest import Guest
+from postroj.container.start import StartedGuest, start_guest
 from postroj.errors import GuestError, HostError
 from postroj.model import NetworkMode
 from postroj.prepare import obtain
@@ -29,39 +29,40 @@ from tests.support.cli import postroj
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+
 MIB = 1 << 20
 ASKED = Asked(memory=256 * MIB, cpus=0.2, processes=100)
 RELEASES = ("debian-bullseye", "debian-bookworm", "debian-trixie", "debian-sid")
 
 
 @pytest.fixture(scope="module")
-def small(image: str) -> Iterator[Guest]:
+def small(image: str) -> Iterator[StartedGuest]:
     """A guest that may take little of everything."""
     with obtain(image) as stored:
         spec = GuestSpec(layers=stored.layers, asked=ASKED, network=NetworkMode.NONE)
-        with Guest(spec) as guest:
+        with start_guest(spec) as guest:
             yield guest
 
 
-def test_memory(small: Guest) -> None:
+def test_memory(small: StartedGuest) -> None:
     eat = ["perl", "-e", "my $x = 'x' x ({} << 20); print length $x"]
     fits = small.run([*eat[:2], eat[2].format(100)])
     assert int(fits.text) == 100 * MIB
     assert small.run([*eat[:2], eat[2].format(600)], ok=range(256)).status != 0
 
 
-def test_two_thirds_of_it_can_be_written(small: Guest) -> None:
+def test_two_thirds_of_it_can_be_written(small: StartedGuest) -> None:
     blocks, size = small.run(["stat", "--file-system", "--format=%b %S", "/"]).text.split()
     assert int(blocks) * int(size) == 256 * MIB * 2 // 3 // MIB * MIB
 
 
-def test_processes(small: Guest) -> None:
+def test_processes(small: StartedGuest) -> None:
     many = "for i in $(seq 200); do sleep 20 & done; kill $(jobs -p)"
     done = small.run(["bash", "-c", many], ok=range(256))
     assert "fork" in done.output
 
 
-def test_time_of_the_processors(small: Guest) -> None:
+def test_time_of_the_processors(small: StartedGuest) -> None:
     """The kernel counts how often it had to hold the guest back."""
     small.run(["perl", "-e", "1 for 1..2e7"])
     files = [folder / "cpu.stat" for folder in group.folders(small.name)]
@@ -74,7 +75,10 @@ def test_what_cannot_be_kept_to_is_refused(image: str, monkeypatch: pytest.Monke
     monkeypatch.setattr(group, "mounted", lambda: found)
     with obtain(image) as stored:
         spec = GuestSpec(layers=stored.layers, asked=Asked(cpus=1))
-        with pytest.raises(HostError, match="cannot limit what was asked for: no cpu"), Guest(spec):
+        with (
+            pytest.raises(HostError, match="cannot limit what was asked for: no cpu"),
+            start_guest(spec),
+        ):
             pass
 
 
@@ -82,7 +86,7 @@ def test_what_cannot_be_kept_to_is_refused(image: str, monkeypatch: pytest.Monke
 def test_a_read_only_guest_boots(pulled: Callable[[str], str], release: str) -> None:
     with obtain(pulled(release)) as stored:
         spec = GuestSpec(layers=stored.layers, read_only=True, network=NetworkMode.NONE)
-        with Guest(spec) as guest:
+        with start_guest(spec) as guest:
             assert guest.state == "running"
             for folder in ("/", "/etc", "/usr/bin", "/root", "/opt"):
                 done = guest.run(["touch", f"{folder}/written"], ok=range(256))
@@ -100,18 +104,23 @@ def test_a_var_that_leads_out_of_the_image_is_not_followed(image: str, tmp_path:
         layer = tars.squashfs(tmp_path / "layer.squashfs", ("var", link))
         spec = GuestSpec(layers=(*stored.layers, layer), read_only=True, network=NetworkMode.NONE)
         with pytest.raises(GuestError, match="writable layer could not be mounted"):
-            stack.enter_context(Guest(spec))
+            stack.enter_context(start_guest(spec))
     assert list(outside.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the host."""
+    return tmp_path_factory.mktemp("shown")
 
 
 @pytest.fixture(scope="module", params=RELEASES)
 def own_users(
     request: pytest.FixtureRequest,
     pulled: Callable[[str], str],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Guest]:
+    shown: Path,
+) -> Iterator[StartedGuest]:
     """A guest with users of its own, which is shown a folder of the host."""
-    shown = tmp_path_factory.mktemp("shown")
     (shown / "secret").write_text("of root")
     (shown / "secret").chmod(0o600)
     with obtain(pulled(request.param)) as stored:
@@ -120,38 +129,37 @@ def own_users(
             private_users=True,
             binds=(Bind(source=shown, target="/srv/shown", read_only=False),),
         )
-        with Guest(spec) as guest:
+        with start_guest(spec) as guest:
             yield guest
 
 
-def test_its_root_is_nobody_on_this_host(own_users: Guest) -> None:
+def test_its_root_is_nobody_on_this_host(own_users: StartedGuest) -> None:
     guest, base = own_users, idmap.base(own_users.name)
     assert guest.state == "running"
-    status = Path(f"/proc/{guest.leader}/status").read_text()
+    status = Path(f"/proc/{guest.leader.pid}/status").read_text()
     assert f"Uid:\t{base}\t{base}\t{base}\t{base}\n" in status
     assert guest.run(["cat", "/proc/self/uid_map"]).text.split() == ["0", str(base), "65536"]
     owners = guest.run(["stat", "--format=%u:%g", "/", "/etc/passwd", "/etc/hosts", "/var"]).text
     assert set(owners.split()) == {"0:0"}
 
 
-def test_commands_have_the_capabilities_of_its_init(own_users: Guest) -> None:
+def test_commands_have_the_capabilities_of_its_init(own_users: StartedGuest) -> None:
     bounds = own_users.run(["grep", "-h", "CapBnd", "/proc/1/status", "/proc/self/status"]).text
     first, second = bounds.splitlines()
     assert first == second
 
 
-def test_its_root_has_rights_in_its_network(own_users: Guest) -> None:
+def test_its_root_has_rights_in_its_network(own_users: StartedGuest) -> None:
     listen = "use IO::Socket::INET; IO::Socket::INET->new(LocalPort => 80, Listen => 1) or die $!"
     own_users.run(["perl", "-e", listen])
     own_users.run(["apt-get", "update"], timeout=120)
 
 
-def test_what_it_is_shown_is_its_own(own_users: Guest) -> None:
+def test_what_it_is_shown_is_its_own(own_users: StartedGuest, shown: Path) -> None:
     """Root there is root in what the host shows it, and what it writes there is the host's."""
     assert own_users.run(["cat", "/srv/shown/secret"]).text == "of root"
     own_users.run(["touch", "/srv/shown/written"])
-    (source,) = (bind.source for bind in own_users.spec.binds)
-    assert (source / "written").stat().st_uid == os.geteuid()
+    assert (shown / "written").stat().st_uid == os.geteuid()
 
 
 HARM = {
@@ -165,7 +173,7 @@ HARM = {
 
 
 @pytest.mark.parametrize("what", HARM)
-def test_its_root_cannot_harm_the_host(own_users: Guest, what: str) -> None:
+def test_its_root_cannot_harm_the_host(own_users: StartedGuest, what: str) -> None:
     done = own_users.run(["sh", "-c", HARM[what]], ok=range(256))
     assert done.status != 0
     said = "denied|not permitted|Read-only"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from postroj.container.boot.nspawn import Bind, GuestSpec
-from postroj.container.guest import Guest
+from postroj.container.start import start_guest
 from postroj.prepare import obtain
 from postroj.probe.ask.checks import NEW_FAILURES, Manners, ask_all
 from postroj.probe.ask.question import Question
@@ -356,7 +356,7 @@ def told(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]
     bind = Bind(source=folder, target="/srv", read_only=True)
     with (
         obtain(image) as stored,
-        Guest(GuestSpec(layers=stored.layers, binds=(bind,))) as guest,
+        start_guest(GuestSpec(layers=stored.layers, binds=(bind,))) as guest,
     ):
         guest.run(["sh", "-c", "systemd-run --quiet --unit=old-failure --wait false || true"])
         failed = guest.failed_units()

@@ -12,7 +12,7 @@ import pytest
 
 from postroj.container.boot.launch import CONSOLE_SIZE
 from postroj.container.boot.nspawn import GuestSpec
-from postroj.container.guest import Guest
+from postroj.container.start import start_guest
 from postroj.errors import CommandTimeout, GuestError, GuestLost
 from postroj.prepare import obtain
 from tests.support.cli import eventually
@@ -41,7 +41,10 @@ def test_an_init_that_ends_is_told_at_once(image: str, tmp_path: Path) -> None:
     began = time.monotonic()
     with obtain(image) as stored:
         spec = GuestSpec(layers=(*stored.layers, broken), boot_timeout=60)
-        with pytest.raises(GuestError, match="ended before it was ready") as caught, Guest(spec):
+        with (
+            pytest.raises(GuestError, match="ended before it was ready") as caught,
+            start_guest(spec),
+        ):
             pass
     assert "my last words" in caught.value.evidence
     assert time.monotonic() - began < 30
@@ -53,7 +56,10 @@ def test_a_host_without_inotify_instances_is_told(image: str, tmp_path: Path) ->
     broken = layer(tmp_path / "broken.squashfs", {INIT: f"#!/bin/sh\necho '{said}'\nexit 255\n"})
     with obtain(image) as stored:
         spec = GuestSpec(layers=(*stored.layers, broken))
-        with pytest.raises(GuestError, match="no inotify instance left") as caught, Guest(spec):
+        with (
+            pytest.raises(GuestError, match="no inotify instance left") as caught,
+            start_guest(spec),
+        ):
             pass
     assert "fs.inotify.max_user_instances" in caught.value.hint
     assert said in caught.value.evidence
@@ -71,7 +77,7 @@ def test_a_job_that_blocks_is_named(image: str, tmp_path: Path) -> None:
         spec = GuestSpec(layers=(*stored.layers, blocked), boot_timeout=9)
         with (
             pytest.raises(GuestError, match="not ready within 9 s: it waits for") as caught,
-            Guest(spec),
+            start_guest(spec),
         ):
             pass
     assert "blocks.service" in caught.value.evidence
@@ -87,7 +93,10 @@ def test_a_degraded_guest_is_ready_and_its_failed_units_are_known(
         f"{folder}/multi-user.target.d/wants.conf": "[Unit]\nWants=fails.service\n",
     }
     degraded = layer(tmp_path / "degraded.squashfs", files)
-    with obtain(image) as stored, Guest(GuestSpec(layers=(*stored.layers, degraded))) as guest:
+    with (
+        obtain(image) as stored,
+        start_guest(GuestSpec(layers=(*stored.layers, degraded))) as guest,
+    ):
         assert guest.state == "degraded"
         assert guest.failed_units() == ["fails.service"]
         assert guest.failed_at_boot == ("fails.service",)
@@ -96,7 +105,7 @@ def test_a_degraded_guest_is_ready_and_its_failed_units_are_known(
 def test_a_file_that_is_no_squashfs_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"no squashfs" * 1000)
     spec = GuestSpec(layers=(tmp_path / "file",))
-    with pytest.raises(GuestError, match="image could not be mounted") as caught, Guest(spec):
+    with pytest.raises(GuestError, match="image could not be mounted") as caught, start_guest(spec):
         pass
     assert caught.value.hint
 
@@ -105,14 +114,14 @@ def test_a_guest_that_powers_off_is_noticed(image: str) -> None:
     script = "systemctl poweroff --force --force; sleep 60"
     with (
         obtain(image) as stored,
-        Guest(GuestSpec(layers=stored.layers)) as guest,
+        start_guest(GuestSpec(layers=stored.layers)) as guest,
         pytest.raises(GuestLost, match="the guest shut down"),
     ):
         guest.run(["sh", "-c", script], timeout=50)
 
 
 def test_a_command_that_takes_too_long_is_ended(image: str) -> None:
-    with obtain(image) as stored, Guest(GuestSpec(layers=stored.layers, boot=False)) as guest:
+    with obtain(image) as stored, start_guest(GuestSpec(layers=stored.layers, boot=False)) as guest:
         with pytest.raises(CommandTimeout, match="'sh' did not end within 1 s") as caught:
             guest.run(["sh", "-c", "echo before; sleep 60"], timeout=1)
         assert caught.value.output == "before"
@@ -121,7 +130,7 @@ def test_a_command_that_takes_too_long_is_ended(image: str) -> None:
 def test_a_guest_that_reloads_often_does_not_hang(image: str) -> None:
     """Its manager tells us of each reload: nobody must have to read that."""
     reload = "for n in 1 2 3 4 5 6 7 8 9 10 11 12; do systemctl daemon-reload; done"
-    with obtain(image) as stored, Guest(GuestSpec(layers=stored.layers)) as guest:
+    with obtain(image) as stored, start_guest(GuestSpec(layers=stored.layers)) as guest:
         guest.run(["sh", "-c", reload], timeout=60)
         guest.reboot()
         guest.run(["sh", "-c", reload], timeout=60)
@@ -130,7 +139,7 @@ def test_a_guest_that_reloads_often_does_not_hang(image: str) -> None:
 
 def test_the_console_is_kept_up_to_a_limit_and_never_stops_the_guest(image: str) -> None:
     flood = f"echo first > /dev/console; yes | head -c {CONSOLE_SIZE + 9_000_000} > /dev/console"
-    with obtain(image) as stored, Guest(GuestSpec(layers=stored.layers)) as guest:
+    with obtain(image) as stored, start_guest(GuestSpec(layers=stored.layers)) as guest:
         guest.run(["sh", "-c", flood], timeout=60)
         console = guest.run_dir / "console"
         assert eventually(lambda: console.stat().st_size >= CONSOLE_SIZE)

@@ -18,7 +18,7 @@ import pytest
 
 from postroj.container.boot.nspawn import GuestSpec
 from postroj.container.cgroup import limits
-from postroj.container.guest import Guest
+from postroj.container.start import start_guest
 from postroj.errors import CommandError, GuestError
 from postroj.model import NetworkMode
 from postroj.prepare import obtain
@@ -280,7 +280,7 @@ def test_what_a_guest_may_take(image: str) -> None:
     """A tmpfs of its own does not get it more than it may have."""
     with obtain(image) as stored:
         spec = GuestSpec(layers=stored.layers, guests=32, network=NetworkMode.NONE)
-        with Guest(spec) as guest:
+        with start_guest(spec) as guest:
             size = guest.run(["stat", "--file-system", "--format=%b %S", "/"]).text.split()
             assert int(size[0]) * int(size[1]) <= spec.limits.disk
             script = "mount -t tmpfs -o size=100%% x /mnt; head -c %d /dev/zero > /mnt/x"

@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
 KEEP = """
 import sys
-from postroj.container.guest import Guest
-from postroj.container.nspawn import GuestSpec
+from postroj.container.start import start_guest
+from postroj.container.boot.nspawn import GuestSpec
 from postroj.prepare import obtain
 
 image = sys.argv[1]
 with obtain(image) as stored:
     spec = GuestSpec(layers=stored.layers, keep=True, image=image, purpose="a test")
-    with Guest(spec) as guest:
+    with start_guest(spec) as guest:
         pass
 print(guest.name)
 """

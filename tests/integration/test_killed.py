@@ -63,21 +63,21 @@ asks it something meanwhile gets no answer.
 
 EIGHT = """
 import json, sys, threading
-from postroj.container.guest import Guest
-from postroj.container.nspawn import GuestSpec
+from postroj.container.boot.nspawn import GuestSpec
+from postroj.container.start import start_guest
 from postroj.errors import PostrojError
 from postroj.prepare import obtain
 
 def live():
-    guest = Guest(GuestSpec(layers=image.layers, guests=8))
+    name = ""
     told = {"outcome": "fine", "reason": ""}
     try:
-        with guest:
+        with start_guest(GuestSpec(layers=image.layers, guests=8)) as guest:
             name = guest.name
             guest.run(["sleep", "1"])
     except PostrojError as error:
         told = {"outcome": type(error).__name__, "reason": error.message}
-    print(json.dumps({"name": guest.name, **told}) + "\\n", end="", flush=True)
+    print(json.dumps({"name": name, **told}) + "\\n", end="", flush=True)
 
 with obtain(sys.argv[1]) as image:
     threads = [threading.Thread(target=live) for _ in range(8)]

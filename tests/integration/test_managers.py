@@ -7,14 +7,14 @@ installed, not in what the tools do.
 from __future__ import annotations
 
 import subprocess
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
 
 from postroj.container.boot.nspawn import Bind, GuestSpec
-from postroj.container.guest import Guest
-from postroj.container.network import pasta, proxies
+from postroj.container.network import proxies
+from postroj.container.start import StartedGuest, start_guest
 from postroj.model import Image, Manager, NetworkMode
 from postroj.prepare import obtain
 from postroj.probe import operations
@@ -30,6 +30,7 @@ from postroj.probe.probe import probe
 from postroj.verdict import CheckKind, Outcome
 from tests.support import debs, pacman, rpms, toolbox
 from tests.support.listener import Nobody
+from tests.support.nets import inside
 from tests.support.proxy import proxied
 
 if TYPE_CHECKING:
@@ -178,10 +179,10 @@ def tools(
 
 
 @pytest.fixture(scope="module")
-def box(tools: tuple[Path, ...], folder: Path) -> Iterator[Guest]:
+def box(tools: tuple[Path, ...], folder: Path) -> Iterator[StartedGuest]:
     """A booted guest which they share."""
     binds = (Bind(source=folder, target=GUEST_DIR, read_only=True),)
-    with Guest(GuestSpec(layers=tools, network=NetworkMode.NONE, binds=binds)) as guest:
+    with start_guest(GuestSpec(layers=tools, network=NetworkMode.NONE, binds=binds)) as guest:
         rpms.build(folder, "base", tags="Provides: /bin/sh\nProvides: glibc = 2")
         script = (
             "rm -f /etc/apt/sources.list.d/*; mkdir -p /etc/pacman.d/gnupg;"
@@ -194,7 +195,7 @@ def box(tools: tuple[Path, ...], folder: Path) -> Iterator[Guest]:
 class Bench:
     """A package manager at work in the guest."""
 
-    def __init__(self, name: str, guest: Guest, folder: Path) -> None:
+    def __init__(self, name: str, guest: StartedGuest, folder: Path) -> None:
         self.name = name
         self.kind = KINDS[name]
         self.manager = self.kind.manager
@@ -233,7 +234,7 @@ class Bench:
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def bench(request: pytest.FixtureRequest, box: Guest, folder: Path) -> Bench:
+def bench(request: pytest.FixtureRequest, box: StartedGuest, folder: Path) -> Bench:
     """One package manager, its repository filled and fetched."""
     found = Bench(request.param, box, folder)
     repo = found.folder / "repo"
@@ -419,9 +420,8 @@ def test_a_repository_out_of_reach(bench: Bench) -> None:
 def test_a_repository_behind_a_proxy(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The guest has no network: there is nothing but the proxy on its loopback."""
     folder, leader = bench.folder.parent, bench.guest.leader
-    with proxied(folder, lambda make: pasta.inside(leader, make)) as proxy:
-        spec = replace(bench.guest.spec, proxies=proxies.read(proxy.url, {}))
-        monkeypatch.setattr(bench.guest, "spec", spec)
+    with proxied(folder, lambda make: inside(leader.pid, make)) as proxy:
+        monkeypatch.setattr(bench.guest, "proxies", proxies.read(proxy.url, {}))
         bench.configure(f"{GONE}/repo")
         try:
             assert bench.run(bench.manager.refresh(), []) is None

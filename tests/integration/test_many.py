@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from postroj.container.boot.nspawn import GuestSpec
-from postroj.container.guest import Guest
-from postroj.container.network import pasta, publish
+from postroj.container.network import publish
+from postroj.container.start import StartedGuest, start_guest
 from postroj.model import NetworkMode
 from postroj.prepare import obtain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
 
 MANY = 30
 ADDRESS = "127.77.0.1"
@@ -44,37 +45,39 @@ def inotify() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def guests(image: str, inotify: None) -> Iterator[dict[int, Guest]]:
+def guests(image: str, inotify: None) -> Iterator[dict[int, StartedGuest]]:
     """They, by their ports of the host; each serves its name on its own loopback."""
     with obtain(image) as stored, ExitStack() as stack, ThreadPoolExecutor(MANY) as pool:
 
-        def boot(port: int) -> Guest:
+        def boot(port: int) -> StartedGuest:
             published = publish.read([f"{ADDRESS}:{port}:80"], NetworkMode.PRIVATE)
             spec = GuestSpec(
                 layers=stored.layers, published=published, guests=MANY, boot_timeout=300
             )
-            guest = stack.enter_context(Guest(spec))
+            guest = stack.enter_context(start_guest(spec))
             guest.run(["perl", "-e", SERVE])
             return guest
 
         yield dict(zip(PORTS, pool.map(boot, PORTS), strict=True))
 
 
-def answer(address: str, port: int) -> str:
-    with socket.create_connection((address, port), timeout=30) as connection:
+def answer(connection: socket.socket) -> str:
+    with connection:
         return connection.makefile().read()
 
 
-def test_each_has_its_own_port_80(guests: dict[int, Guest]) -> None:
+def test_each_has_its_own_port_80(guests: dict[int, StartedGuest]) -> None:
     for guest in guests.values():
-        assert pasta.inside(guest.leader, lambda: answer("127.0.0.1", 80)) == guest.name
+        assert answer(guest.connect("127.0.0.1:80", "stream", 30)) == guest.name
 
 
-def test_each_is_published_on_a_port_of_the_host(guests: dict[int, Guest]) -> None:
+def test_each_is_published_on_a_port_of_the_host(guests: dict[int, StartedGuest]) -> None:
     names = {port: guest.name for port, guest in guests.items()}
     assert len(set(names.values())) == MANY
-    assert {port: answer(ADDRESS, port) for port in PORTS} == names
+    assert {
+        port: answer(socket.create_connection((ADDRESS, port), timeout=30)) for port in PORTS
+    } == names
 
 
-def test_all_of_them_run(guests: dict[int, Guest]) -> None:
+def test_all_of_them_run(guests: dict[int, StartedGuest]) -> None:
     assert {guest.state for guest in guests.values()} == {"running"}

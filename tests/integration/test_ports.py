@@ -13,7 +13,7 @@ from postroj.probe.ask.ports import Expectation
 from postroj.verdict import Outcome
 
 if TYPE_CHECKING:
-    from postroj.container.guest import Guest
+    from postroj.container.start import StartedGuest
 
 TCP = """
 use strict; use IO::Socket::IP;
@@ -38,7 +38,7 @@ while (1) { $server->recv(my $data, 1024); %s }
 
 
 @pytest.fixture(scope="module", autouse=True)
-def servers(guest: Guest) -> None:
+def servers(guest: StartedGuest) -> None:
     """Start what answers: two addresses, a late one, two kinds of UDP."""
     programs = {
         "web": TCP % ("127.0.0.1", 8001),
@@ -52,10 +52,14 @@ def servers(guest: Guest) -> None:
 
 
 def ask(
-    guest: Guest, url: str, timeout: float = 2, status: int | None = None, body: str | None = None
+    guest: StartedGuest,
+    url: str,
+    timeout: float = 2,
+    status: int | None = None,
+    body: str | None = None,
 ) -> tuple[Outcome, str]:
     expected = Expectation(status=status, body=body)
-    return ports.check(guest.leader, ports.endpoint(url), expected, deadline=Deadline(timeout))
+    return ports.check(guest, ports.endpoint(url), expected, deadline=Deadline(timeout))
 
 
 @pytest.mark.parametrize(
@@ -70,12 +74,12 @@ def ask(
         ("http://127.0.0.1:8001/moved", "status 302"),
     ],
 )
-def test_what_answers_passes(guest: Guest, url: str, reason: str) -> None:
+def test_what_answers_passes(guest: StartedGuest, url: str, reason: str) -> None:
     outcome, said = ask(guest, url, timeout=10)
     assert (outcome, reason in said) == (Outcome.PASS, True), said
 
 
-def test_a_port_that_opens_late_passes_within_the_deadline(guest: Guest) -> None:
+def test_a_port_that_opens_late_passes_within_the_deadline(guest: StartedGuest) -> None:
     assert ask(guest, "tcp://127.0.0.1:8002", timeout=20)[0] is Outcome.PASS
 
 
@@ -91,14 +95,14 @@ def test_a_port_that_opens_late_passes_within_the_deadline(guest: Guest) -> None
     ],
 )
 def test_what_does_not_answer_fails_and_says_what_listens(
-    guest: Guest, url: str, reason: str
+    guest: StartedGuest, url: str, reason: str
 ) -> None:
     outcome, said = ask(guest, url)
     assert (outcome, reason in said.lower()) == (Outcome.FAIL, True), said
     assert ("[::1]:8006" if not url.startswith("udp") else "127.0.0.1:8003") in said
 
 
-def test_status_and_body_as_expected(guest: Guest) -> None:
+def test_status_and_body_as_expected(guest: StartedGuest) -> None:
     page = "http://127.0.0.1:8001/page?x=1"
     assert ask(guest, page, status=200, body="/page?x=1")[0] is Outcome.PASS
     assert "'nothing' is not in the body" in ask(guest, page, body="nothing")[1]
@@ -106,12 +110,12 @@ def test_status_and_body_as_expected(guest: Guest) -> None:
     assert ask(guest, "http://127.0.0.1:8001/broken", status=500)[0] is Outcome.PASS
 
 
-def test_nobody_waits_once_it_is_called_off(guest: Guest) -> None:
+def test_nobody_waits_once_it_is_called_off(guest: StartedGuest) -> None:
     over = threading.Event()
     threading.Timer(0.3, over.set).start()
     with pytest.raises(CalledOff):
         ports.check(
-            guest.leader,
+            guest,
             ports.endpoint("tcp://127.0.0.1:8099"),
             Expectation(),
             deadline=Deadline(60, over),

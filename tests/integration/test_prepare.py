@@ -17,7 +17,7 @@ import pytest
 from postroj import locking, prepare
 from postroj.container import layer
 from postroj.container.boot.nspawn import GuestSpec
-from postroj.container.guest import Guest
+from postroj.container.start import StartedGuest, start_guest
 from postroj.errors import GuestError, ImageError
 from postroj.image import pull
 from postroj.image.store import store
@@ -43,19 +43,19 @@ DEBCONF = {"DEBIAN_FRONTEND": "noninteractive"}
 
 
 @contextmanager
-def unbooted(*layers: Path, network: NetworkMode = NetworkMode.NONE) -> Iterator[Guest]:
-    with Guest(GuestSpec(layers=layers, boot=False, network=network)) as guest:
+def unbooted(*layers: Path, network: NetworkMode = NetworkMode.NONE) -> Iterator[StartedGuest]:
+    with start_guest(GuestSpec(layers=layers, boot=False, network=network)) as guest:
         yield guest
 
 
-def do(guest: Guest, script: str) -> str:
+def do(guest: StartedGuest, script: str) -> str:
     """Run a script in a guest; what it says."""
     return guest.run(["/bin/sh", "-eu"], stdin=script.encode(), env=DEBCONF, timeout=300).text
 
 
-def save(guest: Guest, target: Path) -> None:
+def save(guest: StartedGuest, target: Path) -> None:
     """Keep what a guest has written as a layer; the guest is over."""
-    pack.squash_output(layer.tar_argv(layer.settled(guest)), target)
+    pack.squash_output(guest.layer_argv(), target)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,8 @@ def bare(base: Image, once: Once) -> Path:
     def make(target: Path) -> None:
         with unbooted(*base.layers) as guest:
             do(guest, BARE)
-            root = layer.settled(guest).parent / "root"
+            guest.layer_argv()  # ends it
+            root = guest.written.parent / "root"
             with target.open("wb") as stream:
                 subprocess.run(
                     pack.tar_argv(str(root)),
@@ -384,16 +385,16 @@ def test_a_nasty_image_boots(base: Image, managers: Path, cache: Path, tmp_path:
     with unbooted(*base.layers, managers) as guest:
         do(guest, NASTY)
         pack.squash_output(
-            [word for word in layer.tar_argv(layer.settled(guest)) if "--exclude" not in word],
+            [word for word in guest.layer_argv() if "--exclude" not in word],
             nasty,
         )
     record = unprepared("nasty", *base.layers, managers, nasty)
     spec = GuestSpec(layers=record.paths, boot_timeout=4)
-    with pytest.raises(GuestError, match="not ready") as caught, Guest(spec):
+    with pytest.raises(GuestError, match="not ready") as caught, start_guest(spec):
         pass
     assert "cloud-init.service" in caught.value.evidence
 
-    with prepare.obtain("nasty") as image, Guest(GuestSpec(layers=image.layers)) as guest:
+    with prepare.obtain("nasty") as image, start_guest(GuestSpec(layers=image.layers)) as guest:
         look = "systemctl is-active ssh.service; cat /etc/fstab; getent ahosts localhost"
         said = do(guest, look).splitlines()
         seen = do(guest, "cat /etc/machine-id; readlink /etc/resolv.conf || echo file").split()
@@ -489,7 +490,7 @@ for folder in "/etc", "/usr/bin", "/usr/share/doc", "/srv/it":
 """
 
 
-def described(guest: Guest) -> set[str]:
+def described(guest: StartedGuest) -> set[str]:
     said = guest.run(["python3", "-"], stdin=DESCRIBE.encode()).text.splitlines()
     return {
         line for line in said if not line.startswith(tuple(f"'/etc/{n}'" for n in layer.SEEDED))
@@ -501,13 +502,13 @@ def test_a_layer_is_what_was_written(base: Image, managers: Path, tmp_path: Path
     with unbooted(*base.layers, managers) as guest:
         guest.run(["python3", "-"], stdin=WRITE.encode())
         expected = described(guest)
-        written = layer.settled(guest)
+        argv, written = guest.layer_argv(), guest.written
         # the kernel did not copy what it could mark
         assert (written / "etc/issue").stat().st_rdev == 0
         assert os.getxattr(written / "usr/share/doc/apt", "trusted.overlay.opaque") == b"y"
         assert os.getxattr(written / "srv/it/renamed", "trusted.overlay.redirect")
         assert os.getxattr(written / "etc/apt/sources.list.e", "trusted.overlay.redirect")
-        pack.squash_output(layer.tar_argv(written), file)
+        pack.squash_output(argv, file)
     with unbooted(*base.layers, managers, file) as guest:
         assert described(guest) == expected
         gone = "/etc/issue /usr/share/doc/dpkg /usr/share/doc/tar /usr/bin/false /srv/it/socket"

@@ -12,21 +12,25 @@ import socket
 import tarfile
 import uuid
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from postroj.container.boot.nspawn import Bind, GuestSpec
-from postroj.container.guest import Guest
+from postroj.container.start import StartedGuest, start_guest
 from postroj.errors import GuestError
 from postroj.model import NetworkMode
 from postroj.prepare import obtain
 from tests.support import tars
 from tests.support.cli import postroj
 
+if TYPE_CHECKING:
+    from postroj.container.start import StartedGuest
+
 READ = "head -c 1 {} >/dev/null"
 
 
-def tried(guest: Guest, script: str) -> str:
+def tried(guest: StartedGuest, script: str) -> str:
     """What is said of a try that has to fail."""
     done = guest.run(["sh", "-c", script], ok=range(256), timeout=30)
     assert done.status != 0, done.output
@@ -46,7 +50,7 @@ def disk() -> tuple[int, int]:
 
 @pytest.mark.parametrize("kind", ["disk", "mem", "kmsg", "loop-control", "rtc"])
 def test_a_device_file_can_be_made_and_not_opened(
-    guest: Guest, disk: tuple[int, int], kind: str
+    guest: StartedGuest, disk: tuple[int, int], kind: str
 ) -> None:
     """Packages that make device files, for a chroot say, are not held up."""
     major, minor = disk
@@ -62,28 +66,28 @@ def test_a_device_file_can_be_made_and_not_opened(
     assert "not permitted" in tried(guest, ": >> /dev/it")
 
 
-def test_a_disk_of_the_host_cannot_be_mounted(guest: Guest, disk: tuple[int, int]) -> None:
+def test_a_disk_of_the_host_cannot_be_mounted(guest: StartedGuest, disk: tuple[int, int]) -> None:
     major, minor = disk
     tried(guest, f"rm -f /dev/it; mknod /dev/it b {major} {minor}; mount -o ro /dev/it /mnt")
 
 
-def test_devices_of_the_host_that_the_guest_mounts_are_shut(guest: Guest) -> None:
+def test_devices_of_the_host_that_the_guest_mounts_are_shut(guest: StartedGuest) -> None:
     script = "mkdir -p /all; mount -t devtmpfs none /all; ls /all | grep -c ."
     assert int(guest.run(["sh", "-c", script]).text) > 5
     assert "not permitted" in tried(guest, READ.format("/all/loop-control"))
     guest.run(["sh", "-c", "head -c 1 /all/zero >/dev/null; umount /all"])
 
 
-def test_no_loop_device(guest: Guest) -> None:
+def test_no_loop_device(guest: StartedGuest) -> None:
     tried(guest, "truncate -s 1M /tmp/file && losetup --find --show /tmp/file")
 
 
-def test_what_every_program_opens_is_open(guest: Guest) -> None:
+def test_what_every_program_opens_is_open(guest: StartedGuest) -> None:
     for name in ("null", "zero", "full", "random", "urandom", "pts/ptmx"):
         guest.run(["sh", "-c", f": < /dev/{name}; : > /dev/{name}"], timeout=30)
 
 
-def test_a_service_with_devices_of_its_own(guest: Guest) -> None:
+def test_a_service_with_devices_of_its_own(guest: StartedGuest) -> None:
     """The guest's systemd has programs of this kind, too."""
     argv = ["systemd-run", "--wait", "--pipe", "-p", "PrivateDevices=yes", "-p"]
     done = guest.run([*argv, "DevicePolicy=closed", "--", "head", "-c", "3", "/dev/zero"])
@@ -95,7 +99,7 @@ def test_a_device_that_the_user_shows_is_open(image: str) -> None:
     bind = Bind(source=Path("/dev/loop-control"), target="/dev/loop-control", read_only=False)
     with obtain(image) as stored:
         spec = GuestSpec(layers=stored.layers, boot=False, binds=(bind,), network=NetworkMode.NONE)
-        with Guest(spec) as guest:
+        with start_guest(spec) as guest:
             guest.run(["sh", "-c", ": < /dev/loop-control"])
 
 
@@ -121,11 +125,11 @@ def test_a_device_that_the_user_shows_is_open(image: str) -> None:
         ": >> /run/host/os-release",
     ],
 )
-def test_the_kernel_is_the_hosts(guest: Guest, script: str) -> None:
+def test_the_kernel_is_the_hosts(guest: StartedGuest, script: str) -> None:
     tried(guest, script)
 
 
-def test_the_os_release_of_the_host_is_out_of_reach(guest: Guest) -> None:
+def test_the_os_release_of_the_host_is_out_of_reach(guest: StartedGuest) -> None:
     """nspawn shows the host's own file; root in the guest can take the read-only from it."""
     (host,) = (Path("/etc/os-release").resolve(),)
     before = host.stat()
@@ -150,7 +154,7 @@ def test_nothing_of_our_environment_gets_in(monkeypatch: pytest.MonkeyPatch) -> 
     assert (done.returncode, done.stdout) == (1, "0\n"), done.stderr
 
 
-def test_nothing_of_the_host_is_seen(guest: Guest, tmp_path: Path) -> None:
+def test_nothing_of_the_host_is_seen(guest: StartedGuest, tmp_path: Path) -> None:
     assert "No such file" in tried(guest, f"ls {tmp_path}")
     pids = {Path(f"/proc/{pid}").name for pid in guest.run(["ls", "/proc"]).text.split()}
     assert str(os.getpid()) not in pids or os.getpid() < 1000
@@ -172,7 +176,7 @@ def test_no_service_of_the_host_is_reached(image: str, family: str) -> None:
                 spec = GuestSpec(layers=stored.layers, boot=False, network=mode)
                 if family == "gateway" and mode is NetworkMode.HOST:
                     continue  # it is another machine's there
-                with Guest(spec) as guest:
+                with start_guest(spec) as guest:
                     found = guest.run(["perl", "-e", script], timeout=30).text
                     assert found == reached, mode
 
@@ -240,7 +244,7 @@ def test_links_of_an_image_are_followed_inside(
             boot_timeout=20,
         )
         try:
-            with Guest(spec) as guest:
+            with start_guest(spec) as guest:
                 for path in paths:
                     done = guest.run(["cat", path], ok=range(256))
                     assert "outside" not in done.text

@@ -14,7 +14,7 @@ import pytest
 
 from postroj.console import Silence
 from postroj.container.boot.nspawn import GuestSpec
-from postroj.container.guest import Guest
+from postroj.container.start import start_guest
 from postroj.errors import VerificationError
 from postroj.image import pull
 from postroj.image.catalog.entry import Simplestreams
@@ -98,7 +98,7 @@ def test_pull_and_boot(
     assert (record.artifact, record.sha256, record.compression) == (digest, digest, "")
     assert record.verification is Verification.SIGNATURE
     assert record.fingerprints == (publisher.fingerprint,)
-    with obtain(NAME) as stored, Guest(GuestSpec(layers=stored.layers)) as guest:
+    with obtain(NAME) as stored, start_guest(GuestSpec(layers=stored.layers)) as guest:
         assert stored.systemd == 257
         assert guest.run(["cat", "/etc/debian_version"]).text.startswith("13")
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from postroj.container.guest import Guest
+    from postroj.container.start import StartedGuest
     from postroj.model import Image
     from postroj.verdict import ProbeResult
 
@@ -388,7 +388,7 @@ def test_a_purge_that_leaves_its_traces(bare: Image, tmp_path: Path) -> None:
     assert not any("/var/cache" in line for line in files)
 
 
-def test_what_a_dependency_makes_is_its_own(guest: Guest, tmp_path: Path) -> None:
+def test_what_a_dependency_makes_is_its_own(guest: StartedGuest, tmp_path: Path) -> None:
     """As redis-server has its user and its folder from redis-tools."""
     makes = "#!/bin/sh\nset -e\nmkdir -p /var/lib/toolbox/x\nuseradd --system toolbox\n"
     tools = debs.build(tmp_path, "toolbox", files={"/etc/tb": ""}, scripts={"postinst": makes})

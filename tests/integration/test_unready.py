@@ -6,18 +6,19 @@ import re
 import subprocess
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import pytest
 
-from postroj.container import host
+from postroj.container import host, rundir
 from postroj.container.boot.nspawn import GuestSpec
 from postroj.container.cgroup import limits
-from postroj.container.guest import Guest
+from postroj.container.start import start_guest
 from postroj.errors import GuestError, HostError
 from postroj.model import NetworkMode
 from postroj.prepare import obtain
 from tests.integration.test_guest import INIT, layer
-from tests.support.cli import POSTROJ, host_state
+from tests.support.cli import POSTROJ
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,11 +52,14 @@ def fail(stored: Image, tmp_path: Path) -> Callable[..., GuestError]:
 
 
 def unready(spec: GuestSpec) -> GuestError:
-    guest = Guest(replace(spec, network=NetworkMode.NONE))
-    with pytest.raises(GuestError) as caught, guest:
+    with (
+        mock.patch.object(rundir, "claim", wraps=rundir.claim) as claim,
+        pytest.raises(GuestError) as caught,
+        start_guest(replace(spec, network=NetworkMode.NONE)),
+    ):
         pass
     assert caught.value.hint
-    assert not [what for what in host_state() if guest.name in what]
+    assert claim.call_count == 1
     return caught.value
 
 
@@ -197,10 +201,13 @@ def test_what_cannot_boot_is_refused_before_anything_starts(
     newer = replace(host.look(), nspawn=(258, 1), unified=True)
     monkeypatch.setattr(host, "look", lambda: newer)
     spec = GuestSpec(layers=stored.layers, systemd=219, network=NetworkMode.NONE)
-    with pytest.raises(HostError, match="systemd 219 of the image cannot boot here"), Guest(spec):
+    with (
+        pytest.raises(HostError, match="systemd 219 of the image cannot boot here"),
+        start_guest(spec),
+    ):
         pass
     assert not list(state_dir.iterdir())
-    with Guest(replace(spec, boot=False)) as guest:
+    with start_guest(replace(spec, boot=False)) as guest:
         assert guest.run(["echo", "entered"]).text == "entered"
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from postroj import warm
 from postroj.container.boot.nspawn import GuestSpec
-from postroj.container.guest import Guest
+from postroj.container.start import start_guest
 from postroj.errors import ImageError
 from postroj.image import pull
 from postroj.image.store import store, warm_layers
@@ -405,7 +405,7 @@ def installs_from(world: World, cold: tuple[str, ...], package: Path) -> None:
             network=NetworkMode.NONE,
             binds=binds([found]),
         )
-        guest = stack.enter_context(Guest(spec))
+        guest = stack.enter_context(start_guest(spec))
         argv = manager.install([found.guest_path])
         said = guest.run(argv, env=dict(manager.environment), timeout=60)
         assert "lib-other" in said.output

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.container.network.pasta import inside
 from tests.support.dns import ADDRESS, ADDRESS_6, NAME, answering
-from tests.support.nets import HOST, HOST_6, NEIGHBOUR, NEIGHBOUR_6, Wire, wired
+from tests.support.nets import HOST, HOST_6, NEIGHBOUR, NEIGHBOUR_6, Wire, inside, wired
 
 if TYPE_CHECKING:
     import subprocess

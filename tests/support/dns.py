@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from postroj.container.network.pasta import inside
+from tests.support.nets import inside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

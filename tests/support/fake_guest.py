@@ -5,44 +5,50 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from postroj.container.boot.nspawn import GuestSpec
+from postroj.container.guest import VOLATILE, OwnGuest
 from postroj.errors import CommandError
 from postroj.process import KEPT, Completed, Tail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    import socket
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from postroj.container.guest import Guest
+    from postroj.container.guest import Command, File, Process, Socket
+    from postroj.process import Child, Stdio
 
 Answer = tuple[int, str] | Exception
 
 
 @dataclass
-class FakeGuest:
+class FakeGuest(OwnGuest):
     """`answer` says what a command does: its status and output, or what is raised."""
 
-    answer: Callable[[tuple[str, ...]], Answer]
+    answer: Callable[[tuple[str, ...]], Answer] = lambda argv: (0, "")
     failed: list[str] = field(default_factory=list)
     state: str = "running"
     failed_at_boot: tuple[str, ...] = ()
-    leader: int = 1
     kept: bool = False
     name: str = "postroj-0a1b2c3d"
+    proxies: Mapping[str, str] = field(default_factory=dict)
     ran: list[tuple[str, ...]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
     delay: float = 0
-    spec: GuestSpec = field(default_factory=lambda: GuestSpec(layers=()))
+    files: dict[str, bytes] = field(default_factory=dict)
+    listed: list[File] = field(default_factory=list)
+    listening: list[Socket] = field(default_factory=list)
+    connected: Callable[[str, str], socket.socket] | None = None
+    ended: Exception | None = None
 
     def run(
         self,
-        argv: Collection[str],
+        argv: Sequence[str],
         *,
         ok: Collection[int] = (0,),
         timeout: float | None = None,
         stdin: bytes = b"",
-        env: dict[str, str] | None = None,
+        env: Mapping[str, str] | None = None,
         secrets: Mapping[str, str] | None = None,
         keep: int = KEPT,
     ) -> Completed:
@@ -62,13 +68,59 @@ class FakeGuest:
             argv=words, status=status, stdout=bytes(tail), stderr=b"", is_cut=tail.is_cut
         )
 
-    def require(self) -> None: ...
+    def spawn(self, argv: Sequence[str], stdio: Stdio) -> Child:
+        raise NotImplementedError  # a fake has no processes
+
+    def attach(self, command: Command, *, with_terminal: bool = True) -> int:
+        return self.run(command.argv, ok=range(256)).status
+
+    def read_file(self, path: str, limit: int) -> bytes:
+        if path not in self.files:
+            raise FileNotFoundError(path)
+        return self.files[path][:limit]
+
+    def exists(self, path: str) -> bool:
+        return path in self.files or any(file.path == path for file in self.listed)
+
+    def walk(
+        self, *, skip: Collection[str] = VOLATILE, deepest: int = 64, digests: bool = False
+    ) -> Iterator[File]:
+        self.require()
+        yield from self.listed
+
+    def connect(self, address: str, kind: str, timeout: float, *, opener: int = 0) -> socket.socket:
+        if self.connected is None:
+            raise ConnectionRefusedError(111, "Connection refused")
+        return self.connected(address, kind)
+
+    def sockets(self) -> list[Socket]:
+        return self.listening
+
+    def processes(self) -> list[Process]:
+        return []
+
+    def oom_kills(self) -> int:
+        return 0
+
+    def init(self) -> str:
+        return "systemd"
+
+    def require(self) -> None:
+        if self.ended:
+            raise self.ended
 
     def has_ended(self, patience: float = 0) -> bool:
-        return False
+        return self.ended is not None
+
+    def kill(self) -> None: ...
 
     def console(self, limit: int) -> str:
         return "what its console shows"
+
+    def reboot(self) -> None: ...
+
+    def layer_argv(self, only: Sequence[str] | None = None) -> list[str]:
+        raise NotImplementedError  # a fake writes nothing
 
     def is_stopping(self) -> bool:
         return False
@@ -80,7 +132,3 @@ class FakeGuest:
         with self.lock:
             self.ran.append(("failed_units",))
         return self.failed
-
-
-def as_guest(fake: FakeGuest) -> Guest:
-    return cast("Guest", fake)

@@ -1,20 +1,24 @@
 """A host of our own making: a network namespace with a neighbour and nobody else.
 
-Sockets of both are opened by `postroj.container.network.inside`.
+Sockets of both are opened by `inside`.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from postroj.container.network import pasta
 from tests.support.cli import POSTROJ
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+T = TypeVar("T")
 
 HOST, NEIGHBOUR = "198.51.100.2", "198.51.100.1"
 HOST_6, NEIGHBOUR_6 = "2001:db8:77::2", "2001:db8:77::1"
@@ -80,3 +84,12 @@ def wired() -> Iterator[Wire]:
         enter = ["nsenter", "--target", str(host), "--net"]
         subprocess.run([*enter, "sh", "-c", WIRE, "sh", str(neighbour)], check=True)
         yield Wire(host=host, neighbour=neighbour)
+
+
+def inside(pid: int, function: Callable[[], T]) -> T:
+    """Call a function in the network namespace of a process."""
+    namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return pasta.inside(namespace, function)
+    finally:
+        os.close(namespace)

@@ -18,7 +18,7 @@ from postroj.container import host
 from postroj.container.boot import nspawn
 from postroj.container.boot.nspawn import Bind, GuestSpec
 from postroj.container.cgroup import devices
-from postroj.container.guest import Guest
+from postroj.container.start import StartedGuest, start_guest
 from postroj.model import NetworkMode
 from postroj.prepare import obtain
 from postroj.probe.ask.checks import Manners
@@ -72,7 +72,7 @@ ENVIRONMENT = {"PYTHONPATH": "/opt/postroj:/opt/packages", "PYTHONDONTWRITEBYTEC
 class Outer:
     """A booted host."""
 
-    guest: Guest
+    guest: StartedGuest
 
     def run(self, *argv: object, ok: Collection[int] = (0,), timeout: float = 60) -> Completed:
         """Run a command on it."""
@@ -108,7 +108,7 @@ def booted(release: str, *, unified: bool = True) -> Iterator[Outer]:
         stack.enter_context(patch.object(devices, "USUAL", more))
         environment = host.environment(host.look(), None) | hierarchy
         stack.enter_context(patch.object(host, "environment", lambda *_: environment))
-        guest = stack.enter_context(Guest(GuestSpec(layers=image.layers, binds=tuple(binds))))
+        guest = stack.enter_context(start_guest(GuestSpec(layers=image.layers, binds=tuple(binds))))
         guest.run(["sh", "-c", LOOPS], timeout=10)
         yield Outer(guest)
 

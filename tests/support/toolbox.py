@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from postroj.container import layer
 from postroj.container.boot.nspawn import GuestSpec
-from postroj.container.guest import Guest
+from postroj.container.start import start_guest
 from postroj.image.unpack import pack
 from postroj.locking import exclusive
 from postroj.prepare import obtain
@@ -36,11 +35,11 @@ def layer_of(image: Image, target: Path, tools: tuple[str, ...] = TOOLS) -> Path
     """Make the layer `target` that brings tools to an image, unless somebody did."""
     with exclusive(target.with_suffix(".lock")):
         if not target.exists():
-            with Guest(GuestSpec(layers=image.layers, boot=False)) as guest:
+            with start_guest(GuestSpec(layers=image.layers, boot=False)) as guest:
                 script = SET_UP.format(tools=" ".join(tools))
                 guest.run(["sh", "-ec", script], timeout=500)
                 unfinished = target.with_suffix(".new")
-                pack.squash_output(layer.tar_argv(guest.written), unfinished)
+                pack.squash_output(guest.layer_argv(), unfinished)
             unfinished.rename(target)
     return target
 

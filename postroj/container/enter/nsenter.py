@@ -7,12 +7,11 @@ may never have a capability that the guest does not have, and inherits nothing o
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from postroj.container.guest import Command
+    from postroj.container.leader import Leader
 
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -36,36 +35,15 @@ IN_SESSION = (
 LOGIN_SHELL = ("/bin/sh", "-c", "[ -x /bin/bash ] && exec /bin/bash -l; exec /bin/sh -l")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Command:
-    """What to run in a guest, as root."""
-
-    argv: tuple[str, ...]
-    env: dict[str, str] = field(default_factory=dict)
-    """On top of `ENVIRONMENT`."""
-    secrets: Mapping[str, str] = field(default_factory=dict)
-    """Variables that no list of processes and no log shows: for the guest, and no tool of ours."""
-    chdir: str | None = None
-    """An absolute path in the guest; None is its root directory."""
-
-
-def enter_argv(
-    command: Command,
-    *,
-    leader: int,
-    bounding_set: Sequence[int],
-    cgroups: Sequence[Path],
-    private_users: bool = False,
-    terminal: bool = False,
-) -> list[str]:
-    """The command line on the host that runs `command` in the guest of `leader`."""
-    joins = "".join(f"echo 0 > {shlex.quote(str(group))}\n" for group in cgroups)
-    bounds = ",".join(["-all", *(f"+cap_{number}" for number in bounding_set)])
-    enter = ["nsenter", "--target", str(leader)]
+def enter_argv(command: Command, leader: Leader, *, terminal: bool = False) -> list[str]:
+    """Return the command line on the host that runs `command` in the guest of `leader`."""
+    joins = "".join(f"echo 0 > {shlex.quote(str(group))}\n" for group in leader.joins)
+    bounds = ",".join(["-all", *(f"+cap_{number}" for number in leader.bounding_set)])
+    enter = ["nsenter", "--target", str(leader.pid)]
     return [
         *("sh", "-c", f'umask 022\n{joins}exec "$@"', "sh"),
         # who enters a user namespace has all capabilities there, and so is bounded after it
-        *([*enter, "--user", "--"] if private_users else []),
+        *([*enter, "--user", "--"] if leader.has_own_users else []),
         *("setpriv", "--bounding-set", bounds, "--inh-caps", "-all"),
         *enter,
         *("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd"),
@@ -80,7 +58,7 @@ def unit_argv(command: Command) -> list[str]:
     A `$` is doubled since the manager would put its own variables there, systemd.service(5).
     systemd-run takes secrets over from its own environment.
     """
-    variables = ENVIRONMENT | command.env
+    variables = {**ENVIRONMENT, **command.env}
     return [
         *("systemd-run", "--quiet", f"--unit={UNIT}", "--property=Type=exec"),
         f"--working-directory={command.chdir or '/'}",
@@ -106,13 +84,3 @@ def environment(command: Command, terminal: str | None = None) -> dict[str, str]
     """What `enter_argv` is started with; `terminal` is the kind of the guest's."""
     kind = {} if terminal is None else {"TERM": terminal}
     return {**ENVIRONMENT, **kind, **command.secrets}
-
-
-def bounding_set(status: str) -> list[int]:
-    """Numbers of the capabilities in `CapBnd` of a `/proc/PID/status`, capabilities(7)."""
-    for line in status.splitlines():
-        name, _, value = line.partition(":")
-        if name == "CapBnd":
-            mask = int(value, 16)
-            return [number for number in range(mask.bit_length()) if mask >> number & 1]
-    return []

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
+    from postroj.container.leader import Leader
+
 TIOCSPTLCK = 0x40045431  # ioctl_tty(2)
 TIOCGPTPEER = 0x5441  # since Linux 4.13
 PTMX = os.makedev(5, 2)
@@ -34,14 +36,14 @@ def is_interactive() -> bool:
     return os.isatty(STDIN) and os.isatty(STDOUT)
 
 
-def open_pty(leader: int) -> tuple[int, int]:
+def open_pty(leader: Leader) -> tuple[int, int]:
     """Open a pty in the guest's devpts; descriptors of both its ends.
 
     The path is walked one name at a time without following links, since the guest owns it.
 
     :raises OSError: if the guest has no devpts where it belongs.
     """
-    here = os.open(f"/proc/{leader}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    here = leader.open("root", os.O_PATH | os.O_DIRECTORY)
     try:
         for name in ("dev", "pts", "ptmx"):
             there = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from postroj.container.failure import causes
+from postroj.container.guest import SHUTDOWN
 from postroj.errors import GuestError, PostrojError
 from postroj.process import last_lines
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from postroj.container.boot.launch import Stage
-    from postroj.container.running import Running
+    from postroj.container.guest import Guest
 
 ENTER = "`postroj -v run --no-boot -- /bin/sh` enters the image without its init"
 MORE_TIME = "`--boot-timeout` gives it more time"
@@ -29,11 +30,6 @@ RESTARTS = 3
 """Restarts while it boots that are borne: some relabel their files, or grow, and begin anew."""
 MANAGER = "systemd"
 """Name of the process that notifies; systemd gives it to itself, whatever its file is called."""
-SHUTDOWN = "systemd-shutdow"
-"""systemd-shutdown(8), which takes the place of the manager; the kernel keeps 15 bytes of a name.
-
-It waits 90 s for processes that do not heed SIGTERM, as apt-get now and then.
-"""
 PATIENCE = 5.0
 """Seconds for each answer of a guest that is late."""
 NAMED = 3
@@ -85,16 +81,16 @@ def restarting(console: str) -> GuestError:
     return GuestError(message, evidence=tail(console), hint=ENTER)
 
 
-def late(guest: Running, seconds: float, missing: Collection[str], console: str) -> GuestError:
+def late(guest: Guest | None, seconds: float, missing: Collection[str], console: str) -> GuestError:
     """Say what a guest waits for that was not ready in so many seconds.
 
-    `missing` are the notifications that have not come.
+    `missing` are the notifications that have not come; without a leader there is no `guest`.
     """
     why = said = ""
     hint = MORE_TIME
     if "READY" not in missing:
         why = "its private network is not up"
-    elif not guest.leader:
+    elif guest is None:
         why = "systemd-nspawn has not started its init"
     elif guest.init() == SHUTDOWN:
         why = "it still shuts down"
@@ -111,9 +107,8 @@ def late(guest: Running, seconds: float, missing: Collection[str], console: str)
     return GuestError(message, evidence=evidence, hint=hint)
 
 
-def _ask(guest: Running) -> tuple[str, str]:
+def _ask(guest: Guest) -> tuple[str, str]:
     """Return what the guest's manager waits for, as a clause, and what it says of that."""
-    guest.learn()
     table = guest.run(["systemctl", "list-jobs", "--no-pager"], timeout=PATIENCE).text
     # those that wait for other jobs explain nothing, and are many
     lines = [line for line in table.splitlines() if line.endswith((" STATE", " running"))]
@@ -162,7 +157,7 @@ def waiting(jobs: Sequence[Job], since: Mapping[str, float], now: float) -> str:
     return f"it waits for {', '.join(named)}{more}"
 
 
-def astray(guest: Running, state: str, console: str) -> GuestError:
+def astray(guest: Guest, state: str, console: str) -> GuestError:
     """Say what brought a guest into a state in which it cannot be used, and which that is."""
     if state == "stopping":
         message = "the guest shuts down as soon as it has booted"

@@ -139,8 +139,10 @@ def _is_local(server: str) -> bool:
     return address.is_loopback or address.is_link_local
 
 
-def inside(pid: int, function: Callable[[], T]) -> T:
-    """Call `function` with the network namespace of `pid`, so that its sockets are the guest's.
+def inside(namespace: int, function: Callable[[], T]) -> T:
+    """Call `function` in a network namespace, so that the sockets which it opens are the guest's.
+
+    `namespace` is a descriptor of it.
 
     A namespace belongs to a thread: this one ends with the call, and no other ever enters.
 
@@ -152,27 +154,19 @@ def inside(pid: int, function: Callable[[], T]) -> T:
 
     def enter_and_call() -> None:
         try:
-            _enter(pid)
+            _enter(namespace)
             future.set_result(function())
         except BaseException as error:  # it is raised again, in the caller's thread
             future.set_exception(error)
 
-    threading.Thread(target=enter_and_call, name=f"netns-{pid}", daemon=True).start()
+    threading.Thread(target=enter_and_call, name="netns", daemon=True).start()
     return future.result()
 
 
-def _enter(pid: int) -> None:
+def _enter(namespace: int) -> None:
     import ctypes  # os.setns came with Python 3.12
 
     libc = ctypes.CDLL(None, use_errno=True)
-    try:
-        descriptor = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            if libc.setns(descriptor, CLONE_NEWNET) != 0:
-                number = ctypes.get_errno()
-                raise OSError(number, os.strerror(number))
-        finally:
-            os.close(descriptor)
-    except OSError as error:
+    if libc.setns(namespace, CLONE_NEWNET) != 0:
         message = "the guest's network cannot be entered: has the guest ended?"
-        raise GuestError(message, evidence=str(error)) from None
+        raise GuestError(message, evidence=os.strerror(ctypes.get_errno()))

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from postroj.errors import CommandError, CommandTimeout, GuestLost, PostrojError
 from postroj.probe.ask import journal, ports, sockets, units, unitstate
-from postroj.probe.ask.connect import connect
 from postroj.probe.ask.deadline import CalledOff, Deadline
 from postroj.probe.ask.question import Question as Question
 from postroj.process import last_lines
@@ -25,7 +24,7 @@ from postroj.verdict import CheckKind, CheckResult, Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from postroj.container.guest import Guest
+    from postroj.container.guest import Guest, Socket
 
 AT_ONCE = 16
 SHOWN = 20
@@ -154,10 +153,10 @@ def _ask(
         case CheckKind.UNIT:
             return _ask_unit(guest, question, manners, owner, deadline)
         case CheckKind.NETWORK if question.unix:
-            return _ask_unix(guest.leader, question, deadline)
+            return _ask_unix(guest, question, deadline)
         case CheckKind.NETWORK:
             where = ports.endpoint(question.subject)
-            outcome, reason = ports.check(guest.leader, where, manners.expected, deadline=deadline)
+            outcome, reason = ports.check(guest, where, manners.expected, deadline=deadline)
             noted = outcome is Outcome.PASS and question.note
             return outcome, f"{reason}, {question.note}" if noted else reason
         case CheckKind.FILE:
@@ -187,12 +186,12 @@ def _ask_unit(
     return outcome, "\n".join([f"{sentence}; {note}", *evidence])
 
 
-def _ask_unix(leader: int, question: Question, deadline: Deadline) -> Answer:
+def _ask_unix(guest: Guest, question: Question, deadline: Deadline) -> Answer:
     """Connect to each of a unit's sockets that is still there: some last for a moment only."""
     reached = []
     for socket in question.unix:
         try:
-            _reach(leader, socket, deadline)
+            _reach(guest, socket, deadline)
         except FileNotFoundError:
             continue
         except OSError as error:
@@ -202,14 +201,14 @@ def _ask_unix(leader: int, question: Question, deadline: Deadline) -> Answer:
     if not reached:
         return Outcome.SKIP, "not there any more"
     spent = f"connected after {deadline.spent:.1f} s"
-    return Outcome.PASS, f"{spent}, {question.note} listens on {sockets.told(reached)}"
+    return Outcome.PASS, f"{spent}, {question.note} listens on {sockets.addresses(reached)}"
 
 
-def _reach(leader: int, socket: sockets.Socket, deadline: Deadline) -> None:
+def _reach(guest: Guest, socket: Socket, deadline: Deadline) -> None:
     while True:
         try:
-            place = (socket.entry.address, socket.entry.protocol)
-            connect((socket.pid, leader), *place, ports.ATTEMPT).close()
+            address, kind = socket.entry.address, socket.entry.protocol
+            guest.connect(address, kind, ports.ATTEMPT, opener=socket.opener).close()
             return
         except FileNotFoundError:
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from postroj.probe.ask.connect import can_connect, connect
+from postroj.probe.ask.addresses import can_connect
 from postroj.probe.ask.judge import INTERVAL, Verdict, failed, passed, watch
 from postroj.probe.ask.unitstate import look, parse
 from postroj.verdict import Outcome
@@ -34,7 +34,7 @@ def knock(
         return passed(sentence)
     before = None if state.accept or not state.triggers else look(guest, state.triggers[0])
     try:
-        connection = connect([guest.leader], address, kind, ATTEMPT)
+        connection = guest.connect(address, kind, ATTEMPT)
     except OSError as error:
         return failed(f"{sentence}, but '{address}' cannot be connected to ({error.strerror})")
     with connection:

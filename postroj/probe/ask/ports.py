@@ -1,4 +1,4 @@
-"""Does something answer on a port of the guest? Asked from the host, in the guest's namespace.
+"""Does something answer on a port of the guest? Asked from the host, as from within the guest.
 
 So the guest needs no curl, no ss and no netcat. Every question is repeated until it is answered
 with yes, or the deadline passes.
@@ -13,19 +13,17 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from postroj import __version__
-from postroj.container.network import pasta
 from postroj.errors import UsageError
-from postroj.probe.ask import sockets
 from postroj.verdict import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
+    from postroj.container.guest import Guest, Socket
     from postroj.probe.ask.deadline import Deadline
 
 INTERVAL = 0.1
@@ -53,6 +51,11 @@ class Endpoint:
     host: str
     port: int
     path: str
+
+    @property
+    def address(self) -> str:
+        """As `Guest.connect` takes it."""
+        return f"[{self.host}]:{self.port}"
 
 
 def endpoint(url: str) -> Endpoint:
@@ -88,65 +91,59 @@ class NoAnswer(Exception):
 
 
 def check(
-    leader: int, where: Endpoint, expected: Expectation, *, deadline: Deadline
+    guest: Guest, where: Endpoint, expected: Expectation, *, deadline: Deadline
 ) -> tuple[Outcome, str]:
     """Ask until something answers or the deadline passes: outcome and reason."""
-    ask: Callable[[Endpoint, float], str]
-    match where.scheme:
-        case "tcp":
-            ask = _ask_tcp
-        case "udp":
-            ask = partial(_ask_udp, leader)
-        case _:
-            ask = partial(_ask_http, expected)
     while True:
         attempt = min(ATTEMPT, max(0.5, deadline.left))
         try:
-            answer = pasta.inside(leader, partial(ask, where, attempt))
+            answer = _ask(guest, where, expected, attempt)
             return Outcome.PASS, f"{answer} after {deadline.spent:.1f} s"
         except (OSError, http.client.HTTPException, NoAnswer) as error:
             problem = words(error)
         if not deadline.wait(INTERVAL):
             break
     sentence = f"{problem} for {deadline.seconds:g} s"
-    return Outcome.FAIL, f"{sentence}\n{_instead(leader, where)}"
+    return Outcome.FAIL, f"{sentence}\n{_instead(guest, where)}"
 
 
-def _ask_tcp(where: Endpoint, timeout: float) -> str:
-    with socket.create_connection((where.host, where.port), timeout=timeout):
-        return "connected"
+def _ask(guest: Guest, where: Endpoint, expected: Expectation, timeout: float) -> str:
+    match where.scheme:
+        case "tcp":
+            with guest.connect(where.address, "stream", timeout):
+                return "connected"
+        case "udp":
+            return _ask_udp(guest, where, timeout)
+        case _:
+            return _ask_http(guest, where, expected, timeout)
 
 
-def _ask_udp(leader: int, where: Endpoint, timeout: float) -> str:
+def _ask_udp(guest: Guest, where: Endpoint, timeout: float) -> str:
     """Knock with an empty datagram: an answer, or silence of a socket that is bound there."""
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        where.host, where.port, type=socket.SOCK_DGRAM
-    )[0]
-    with socket.socket(family, kind, protocol) as knocker:
-        knocker.settimeout(min(0.3, timeout))
-        knocker.connect(address)
+    with guest.connect(where.address, "dgram", min(0.3, timeout)) as knocker:
         knocker.send(b"")
         try:
             return f"answered with {len(knocker.recv(65536))} bytes"
         except TimeoutError:
-            if _is_bound(leader, str(address[0]), where.port):
+            if _is_bound(guest, str(knocker.getpeername()[0]), where.port):
                 return "bound"
             message = "no answer"
             raise TimeoutError(message) from None
 
 
-def _ask_http(expected: Expectation, where: Endpoint, timeout: float) -> str:
+def _ask_http(guest: Guest, where: Endpoint, expected: Expectation, timeout: float) -> str:
     """Ask for the page itself: no proxy, no redirection, any certificate, as a service has them."""
-    if where.scheme == "https":
-        context = ssl._create_unverified_context()  # noqa: S323 no public name for it
-        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-            where.host, where.port, timeout=timeout, context=context
-        )
-    else:
-        connection = http.client.HTTPConnection(where.host, where.port, timeout=timeout)
+    connection = (
+        http.client.HTTPSConnection(where.host, where.port)
+        if where.scheme == "https"
+        else http.client.HTTPConnection(where.host, where.port)
+    )
+    line = guest.connect(where.address, "stream", timeout)
     try:
-        connection.connect()
-        line: socket.socket = connection.sock
+        connection.sock = line
+        if where.scheme == "https":
+            context = ssl._create_unverified_context()  # noqa: S323 no public name for it
+            line = connection.sock = context.wrap_socket(line, server_hostname=where.host)
         with _at_most(timeout, line):
             connection.request("GET", where.path, headers={"User-Agent": f"postroj/{__version__}"})
             reply = connection.getresponse()
@@ -218,31 +215,29 @@ def words(error: Exception) -> str:
             return str(error)
 
 
-def _instead(leader: int, where: Endpoint) -> str:
+def _instead(guest: Guest, where: Endpoint) -> str:
     """What does listen in the guest, as evidence; first who has that port, on whatever address."""
     kind = "udp" if where.scheme == "udp" else "tcp"
-    holders = {socket.entry: socket for socket in sockets.listening(leader)}
-    found = [entry for entry in sorted(sockets.tables(leader)) if entry.protocol == kind]
-    evidence = f"{kind} sockets that listen in the guest: {_listed(found, holders) or 'none'}"
-    beside = _listed([entry for entry in found if entry.port == where.port], holders)
+    found = [socket for socket in guest.sockets() if socket.entry.protocol == kind]
+    evidence = f"{kind} sockets that listen in the guest: {_listed(found) or 'none'}"
+    beside = _listed([socket for socket in found if socket.entry.port == where.port])
     return f"on that port listens {beside}\n{evidence}" if beside else evidence
 
 
-def _listed(found: Sequence[sockets.Entry], holders: dict[sockets.Entry, sockets.Socket]) -> str:
+def _listed(found: Sequence[Socket]) -> str:
     more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-    return ", ".join(_whose(entry, holders) for entry in found[:SHOWN]) + more
+    return ", ".join(map(_described, found[:SHOWN])) + more
 
 
-def _whose(entry: sockets.Entry, holders: dict[sockets.Entry, sockets.Socket]) -> str:
-    where = f"{entry.address}:{entry.port}"
-    socket = holders.get(entry)
-    return f"{where} ({socket.unit or socket.process})" if socket else where
+def _described(socket: Socket) -> str:
+    where = f"{socket.entry.address}:{socket.entry.port}"
+    return f"{where} ({socket.unit or socket.process})" if socket.process else where
 
 
-def _is_bound(leader: int, host: str, port: int) -> bool:
+def _is_bound(guest: Guest, host: str, port: int) -> bool:
     return any(
-        entry.protocol == "udp"
-        and entry.port == port
-        and entry.address in (host, "0.0.0.0", "[::]", f"[{host}]")  # noqa: S104
-        for entry in sockets.tables(leader)
+        socket.entry.protocol == "udp"
+        and socket.entry.port == port
+        and socket.entry.address in (host, "0.0.0.0", "[::]", f"[{host}]")  # noqa: S104
+        for socket in guest.sockets()
     )

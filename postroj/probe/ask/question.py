@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from postroj.probe.ask.sockets import Socket
+    from postroj.container.guest import Socket
     from postroj.verdict import CheckKind
 
 

@@ -45,7 +45,7 @@ def _look_behind(
                 )
     if state.name.endswith(".socket"):
         return knock.knock(guest, state, answer, settle=settle, deadline=deadline)
-    heard = sockets.told(sockets.of_units(sockets.listening(guest.leader), state.names))
+    heard = sockets.addresses(sockets.of_units(sockets.listening(guest), state.names))
     return passed(f"{answer.sentence}, listens on {heard}") if heard else answer
 
 

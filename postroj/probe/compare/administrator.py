@@ -15,7 +15,7 @@ from postroj.verdict import CheckKind, Outcome, StepName
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from postroj.container.guest import Guest
+    from postroj.container.guest import OwnGuest
     from postroj.probe.ask.checks import Answer
     from postroj.probe.ask.unitstate import UnitState
     from postroj.probe.compare.gone import Belongings
@@ -27,7 +27,7 @@ PATIENCE = 180.0
 """Seconds for a job of the guest's manager, which has time limits of its own."""
 
 
-def running(guest: Guest, own: Belongings) -> list[UnitState]:
+def running(guest: OwnGuest, own: Belongings) -> list[UnitState]:
     """Units of the packages that are active, each once."""
     names = sorted(name for name in own.units if not is_template(name))
     states = {state.name: state for state in look_all(guest, names)}
@@ -39,7 +39,7 @@ def unwanted(states: Collection[UnitState]) -> list[str]:
     return [state.name for state in states if state.file_state == "enabled"]
 
 
-def ask(guest: Guest, journey: Journey, step: StepName, active: Sequence[UnitState]) -> Answer:
+def ask(guest: OwnGuest, journey: Journey, step: StepName, active: Sequence[UnitState]) -> Answer:
     """Disable the units of `active` that can be, take the step again, and see what became of them.
 
     An upgrade needs the older package for that. All that was active is started again.
@@ -94,12 +94,12 @@ def is_off(state: UnitState) -> bool:
     return state.active in STOPPED and not state.has_job and state.file_state not in ENABLED
 
 
-def _disable(guest: Guest, names: Sequence[str]) -> None:
+def _disable(guest: OwnGuest, names: Sequence[str]) -> None:
     argv = ["systemctl", "--quiet", "disable", "--now", "--", *names]
     guest.run(argv, ok=range(256), timeout=PATIENCE)
 
 
-def _restore(guest: Guest, enabled: Sequence[str], active: Sequence[str]) -> list[str]:
+def _restore(guest: OwnGuest, enabled: Sequence[str], active: Sequence[str]) -> list[str]:
     """Enable and start units again; which of these have failed.
 
     Their starts so far are not counted against them (StartLimitBurst=, systemd.unit(5)).

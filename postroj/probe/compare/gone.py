@@ -1,7 +1,7 @@
 """What must not be there any more once a package is removed: its units do not run, its ports close.
 
-The opposite of `postroj.probe.checks`, asked with the same questions. What a dependency brought is
-not asked: it stays.
+The opposite of `postroj.probe.ask.checks`, asked with the same questions. What a dependency brought
+is not asked: it stays.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Iterator, Sequence
 
-    from postroj.container.guest import Guest
+    from postroj.container.guest import Guest, Socket
     from postroj.probe.ask.checks import Answer
     from postroj.probe.managers.base import PackageManager
     from postroj.verdict import CheckResult
@@ -103,7 +103,7 @@ def _ask_port(guest: Guest, own: Belongings, url: str, deadline: Deadline) -> An
         where = replace(where, scheme="tcp")
     while True:
         attempt = Deadline(0, deadline.over)
-        outcome, reason = ports.check(guest.leader, where, ports.Expectation(), deadline=attempt)
+        outcome, reason = ports.check(guest, where, ports.Expectation(), deadline=attempt)
         if outcome is not Outcome.PASS:
             return Outcome.PASS, f"closed: {reason.partition(' for ')[0]}"
         if not deadline.wait(INTERVAL):
@@ -111,7 +111,7 @@ def _ask_port(guest: Guest, own: Belongings, url: str, deadline: Deadline) -> An
     protocol = "udp" if where.scheme == "udp" else "tcp"
     holders = [
         socket
-        for socket in sockets.listening(guest.leader)
+        for socket in sockets.listening(guest)
         if (socket.entry.protocol, socket.entry.port) == (protocol, where.port)
     ]
     return _still(own, holders)
@@ -119,13 +119,13 @@ def _ask_port(guest: Guest, own: Belongings, url: str, deadline: Deadline) -> An
 
 def _ask_unix(guest: Guest, own: Belongings, question: Question, deadline: Deadline) -> Answer:
     wanted = {socket.entry.address for socket in question.unix}
-    while holders := [s for s in sockets.listening(guest.leader) if s.entry.address in wanted]:
+    while holders := [s for s in sockets.listening(guest) if s.entry.address in wanted]:
         if not deadline.wait(INTERVAL):
             return _still(own, holders)
     return Outcome.PASS, "closed"
 
 
-def _still(own: Belongings, holders: Sequence[sockets.Socket]) -> Answer:
+def _still(own: Belongings, holders: Sequence[Socket]) -> Answer:
     """Blame what still listens, unless it belongs to others."""
     names = ", ".join(sorted({socket.unit or f"process '{socket.process}'" for socket in holders}))
     if holders and all(socket.unit and not own.owns(socket.unit) for socket in holders):

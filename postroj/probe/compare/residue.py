@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from postroj.container.enter import resolve
+from postroj.container.guest import VOLATILE
 from postroj.model import Manager
 from postroj.probe import operations
 from postroj.probe.ask.question import Question
@@ -35,8 +35,6 @@ SHOWN = 20
 
 DEEPEST = 64
 """Folders within folders, below which nobody looks: a package may have made them without end."""
-UNSEEN = {"proc", "sys", "dev", "run", "tmp"}
-"""Folders at the top which do not outlive the guest."""
 
 EXCUSED = re.compile(
     r"""
@@ -125,20 +123,8 @@ def names(guest: Guest) -> frozenset[str]:
 
     :raises GuestError: if it has ended.
     """
-    found = []
-    top = f"/proc/{guest.leader}/root/."
-    try:
-        for folder, folders, files, _ in os.fwalk(top):
-            inner = folder.removeprefix(top)
-            if not inner:
-                folders[:] = [name for name in folders if name not in UNSEEN]
-            found += [f"{inner}/{name}" for name in (*folders, *files)]
-            if inner.count("/") >= DEEPEST:
-                folders.clear()
-    except OSError:
-        guest.require()
-        raise
-    return frozenset(found)
+    files = guest.walk(deepest=DEEPEST)
+    return frozenset(file.path for file in files if file.path not in VOLATILE)
 
 
 class Residue:
@@ -237,13 +223,7 @@ class Residue:
         return f"{path} (a link that leads nowhere)" if self._dangles(path) else path
 
     def _dangles(self, path: str) -> bool:
-        try:
-            os.close(resolve.open_path(self._guest.leader, path))
-        except FileNotFoundError:
-            return True
-        except OSError:
-            return False
-        return False
+        return not self._guest.exists(path)
 
 
 def attributed(paths: Iterable[str], own: Collection[str], words: Iterable[str]) -> set[str]:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from postroj.probe import operations
 from postroj.probe.ask import sockets
-from postroj.probe.ask.connect import destination
+from postroj.probe.ask.addresses import destination
 from postroj.probe.ask.question import Question
 from postroj.probe.ask.unitstate import (
     ENABLED,
     is_template,
     look_all,
-    slices,
     template_of,
     unit_name,
 )
@@ -25,8 +25,7 @@ from postroj.verdict import CheckKind, Discovery, Listener
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from postroj.container.guest import Guest
-    from postroj.probe.ask.sockets import Socket
+    from postroj.container.guest import Guest, Socket
     from postroj.probe.ask.unitstate import UnitState
     from postroj.probe.discover.payload import Payload
     from postroj.probe.discover.snapshot import Snapshot
@@ -34,6 +33,8 @@ if TYPE_CHECKING:
 
 APPEARING = (".service", ".socket", ".timer", ".path", ".mount", ".automount", ".swap")
 """Kinds of units that matter, wherever they come from; others must be the package's own."""
+SYSUSERS_LIMIT = 1 << 20
+"""Bytes of a file that declares users and groups."""
 RUNNING = ("active", "activating", "reloading", "deactivating", "failed")
 
 
@@ -126,9 +127,11 @@ def discover(
 
 def _declared(guest: Guest, brought: Payload) -> set[str]:
     found = set()
-    for paths in slices(brought.sysusers):
-        text = guest.run(["cat", "--", *paths], ok=range(256), timeout=30).text
-        found |= payload.declared(text)
+    for path in brought.sysusers:
+        with suppress(OSError):  # it is not there
+            found |= payload.declared(
+                guest.read_file(path, SYSUSERS_LIMIT).decode(errors="replace")
+            )
     return found
 
 
@@ -238,12 +241,12 @@ def heard(guest: Guest, found: Found, before: Snapshot) -> list[Socket]:
     given = _given(found)
     return [
         socket
-        for socket in sockets.listening(guest.leader)
+        for socket in sockets.listening(guest)
         if (socket.entry.text, socket.entry.protocol, socket.unit) not in known
         and (
             socket.unit in judged
             or socket.entry.text in given
-            or (not socket.unit and socket.pid != guest.leader)
+            or not (socket.unit or socket.is_of_init)
         )
     ]
 
@@ -258,9 +261,7 @@ def _given(found: Found) -> set[str]:
     }
 
 
-def ask_sockets(
-    leader: int, found: Found, new: Sequence[Socket], asked: Collection[str]
-) -> list[Question]:
+def ask_sockets(found: Found, new: Sequence[Socket], asked: Collection[str]) -> list[Question]:
     """Ask whether one can connect to what listens; `asked` are subjects that are asked anyway.
 
     There is one question for each TCP address, and one for all unix sockets of a unit: some have
@@ -274,7 +275,8 @@ def ask_sockets(
         holder = socket.unit or f"process '{socket.process}', which is in no unit,"
         if entry.protocol == "tcp" and entry.text not in given:
             host = destination(entry.address.strip("[]"))
-            at = f"[{sockets.scoped(leader, host)}]" if ":" in host else host
+            scope = f"%{socket.interface}" if socket.interface else ""
+            at = f"[{host}{scope}]" if ":" in host else host
             said = urls.setdefault(f"tcp://{at}:{entry.port}", [])
             said.append(f"{holder} listens on {entry.text}")
         elif entry.is_unix and entry.text not in given:

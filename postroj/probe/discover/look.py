@@ -13,9 +13,8 @@ from postroj.verdict import CheckKind, Outcome
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from postroj.container.guest import Guest
+    from postroj.container.guest import Guest, Socket
     from postroj.probe.ask.checks import Answer
-    from postroj.probe.ask.sockets import Socket
     from postroj.probe.discover.discover import Found
     from postroj.probe.discover.snapshot import Snapshot
     from postroj.probe.managers.base import PackageManager
@@ -61,7 +60,7 @@ class Look:
             return []
         self._heard = discover.heard(self._guest, self._found, self._before)
         subjects = {question.subject for question in asked}
-        return discover.ask_sockets(self._guest.leader, self._found, self._heard, subjects)
+        return discover.ask_sockets(self._found, self._heard, subjects)
 
     @property
     def told(self) -> Discovery | None:

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postroj.probe import operations
 from postroj.probe.ask import sockets
 
 if TYPE_CHECKING:
-    from postroj.container.guest import Guest
+    from postroj.container.guest import Guest, Socket
 
-# One command for all, since each costs the same however little it asks. NUL is between the answers.
-# Without /proc not much works in a guest, and without a shell not even this.
-SCRIPT = r"""
-read -r _ < /proc/self/status || exit
-export SYSTEMD_COLORS=0
-systemctl list-unit-files --full --no-pager --no-legend; printf '\0'
-systemctl list-units --full --no-pager --no-legend --plain; printf '\0'
-cat /etc/passwd; printf '\0'
-cat /etc/group; :
-"""
+SCRIPT = Path(__file__).with_name("snapshot.sh").read_text()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +25,7 @@ class Snapshot:
     """Those that are active, have failed, or have a job."""
     users: frozenset[str]
     groups: frozenset[str]
-    sockets: tuple[sockets.Socket, ...]
+    sockets: tuple[Socket, ...]
 
 
 def take(guest: Guest) -> Snapshot:
@@ -42,10 +34,10 @@ def take(guest: Guest) -> Snapshot:
     :raises CommandError: if it is broken.
     """
     text = operations.whole(guest, ["sh", "-c", SCRIPT], timeout=60).stdout.decode(errors="replace")
-    return read(text, tuple(sockets.listening(guest.leader)))
+    return read(text, tuple(sockets.listening(guest)))
 
 
-def read(text: str, heard: tuple[sockets.Socket, ...]) -> Snapshot:
+def read(text: str, heard: tuple[Socket, ...]) -> Snapshot:
     """Read what `SCRIPT` printed."""
     files, units, passwd, group = ([*text.split("\0"), "", "", ""])[:4]
     rows = [line.split() for line in files.splitlines()]

@@ -7,6 +7,7 @@ gives its console alone.
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postroj.errors import CommandError, PostrojError
@@ -18,7 +19,7 @@ from postroj.verdict import CheckKind, Evidence, EvidenceName
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from postroj.container.guest import Guest
+    from postroj.container.guest import Entry, Guest, Socket
     from postroj.verdict import CheckResult
 
 LIMIT = 256 << 10
@@ -50,32 +51,7 @@ for log; do
     tail -c {limit} -- "$log"
 done
 """
-CORES = """\
-read -r pattern </proc/sys/kernel/core_pattern
-echo "kernel.core_pattern: $pattern"
-name= folder=/
-case $pattern in
-"|"*) echo "the kernel hands core dumps to a program of the host" ;;
-*) name=$(echo "${pattern##*/}" | sed 's/%./*/g') ;;
-esac
-case $pattern in
-/*) folder=${pattern%%%*}; folder=${folder%/*}/ ;;
-esac
-if command -v coredumpctl >/dev/null; then coredumpctl list --no-pager; fi
-{
-    if [ -n "$name" ]; then
-        {
-            echo "$folder"
-            [ $# -eq 0 ] || systemctl show --property=WorkingDirectory -- "$@" |
-                sed -n 's/^WorkingDirectory=[!-]*//p'
-        } | grep . | while IFS= read -r place; do
-            find "$place" -maxdepth 1 -type f \\( -name "$name" -o -name "$name.[0-9]*" \\)
-        done
-    fi
-    find /var/lib/systemd/coredump /var/crash -maxdepth 1 -type f
-} 2>/dev/null | sort -u | head -n 200 | while IFS= read -r file; do ls -l -- "$file"; done
-"""
-"""A core dump is named after a pattern; it lies where the process was, if that names no folder."""
+CORES = Path(__file__).with_name("cores.sh").read_text()
 
 Ask = tuple[EvidenceName, "Callable[[float], str]"]
 
@@ -148,7 +124,7 @@ class Collector:
 
     def _sockets(self, timeout: float) -> str:
         del timeout  # the host is asked
-        return told(sockets.listening(self._guest.leader))
+        return told(sockets.listening(self._guest))
 
     def _console(self, timeout: float) -> str:
         del timeout
@@ -200,7 +176,7 @@ def cores_argv(units: Sequence[str]) -> list[str]:
     return ["sh", "-c", CORES, "sh", *units]
 
 
-def told(listening: Iterable[sockets.Socket]) -> str:
+def told(listening: Iterable[Socket]) -> str:
     """Say line by line what listens, and whose it is."""
     rows = [
         f"{socket.entry.protocol:<9} {_where(socket.entry):<40} {socket.unit or '-'} "
@@ -210,5 +186,5 @@ def told(listening: Iterable[sockets.Socket]) -> str:
     return "\n".join(rows) or "none"
 
 
-def _where(entry: sockets.Entry) -> str:
+def _where(entry: Entry) -> str:
     return entry.address if entry.is_unix else f"{entry.address}:{entry.port}"

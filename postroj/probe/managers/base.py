@@ -60,7 +60,7 @@ class Blame:
 
 
 class PackageManager(Protocol):
-    """One of the package managers; see `postroj.probe.managers.apt`.
+    """One of the package managers; see `postroj.probe.managers.apt.apt`.
 
     No command asks a question: configuration that the administrator has changed is kept.
     """

@@ -21,7 +21,7 @@ from email.utils import format_datetime
 from pathlib import Path
 
 from postroj.container.boot.nspawn import Bind, GuestSpec
-from postroj.container.guest import Guest
+from postroj.container.start import start_guest
 from postroj.errors import CommandError
 from postroj.model import NetworkMode
 from postroj.prepare import obtain
@@ -346,7 +346,7 @@ def record(image_name: str, name: str, case: Case, folder: Path, port: int) -> s
     binds = (Bind(source=folder, target=GUEST_DIR, read_only=True),)
     with obtain(image_name) as image:
         spec = GuestSpec(layers=image.layers, network=network, binds=binds)
-        with Guest(spec) as guest:
+        with start_guest(spec) as guest:
             hosts = set(
                 re.findall(
                     r"https?://([^/\s]+)",

@@ -119,22 +119,14 @@ def test_a_number_that_has_become_a_strangers_is_neither_entered_nor_killed(
     """It was the guest's when we looked, and is not when we have taken hold of it."""
     monkeypatch.setattr(roster, "STOP_TIMEOUT", 0.05)
     with subprocess.Popen(["sleep", "1000"]) as stranger:
-        for looked in (roster.entered, roster.stop):
+        for use in (roster.enter, roster.stop):
             answers = iter([stranger.pid])
             monkeypatch.setattr(roster, "leader", lambda name, a=answers: next(a, 0))
             monkeypatch.setattr(roster, "script", lambda name, a=answers: next(a, 0))
             with pytest.raises(GuestError):
-                _use(looked)
+                use(NAME)
         assert stranger.poll() is None
         stranger.kill()
-
-
-def _use(look: object) -> None:
-    if look is roster.stop:
-        roster.stop(NAME)
-    else:
-        with roster.entered(NAME):
-            pass
 
 
 def test_who_does_not_let_go_is_said(held: Path, monkeypatch: pytest.MonkeyPatch) -> None:

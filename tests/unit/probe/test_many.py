@@ -14,7 +14,7 @@ from postroj.probe.discover import discover
 from postroj.probe.discover.payload import Payload
 from postroj.probe.managers.base import Query
 from postroj.verdict import CheckKind, CheckResult, Outcome, StepName
-from tests.support.fake_guest import Answer, FakeGuest, as_guest
+from tests.support.fake_guest import Answer, FakeGuest
 
 COUNT = 5001
 ROOM = 256 << 10
@@ -33,14 +33,14 @@ def show(argv: tuple[str, ...]) -> Answer:
 def test_states_of_units_come_whole_and_in_their_order() -> None:
     names = [f"{number:0240}.service" for number in range(COUNT)]
     guest = FakeGuest(show)
-    assert [state.name for state in look_all(as_guest(guest), names)] == names
+    assert [state.name for state in look_all(guest, names)] == names
     assert max(map(room_of, guest.ran)) < ROOM
     assert len(guest.ran) == 26
 
 
 def test_nothing_is_asked_about_no_unit() -> None:
     guest = FakeGuest(show)
-    assert look_all(as_guest(guest), []) == []
+    assert look_all(guest, []) == []
     assert guest.ran == []
 
 
@@ -60,7 +60,7 @@ def test_errors_in_the_journal_of_many_units() -> None:
         for number in range(COUNT)
     ]
     guest = FakeGuest(said)
-    *same, told = complaints.tell(as_guest(guest), passed, 0)
+    *same, told = complaints.tell(guest, passed, 0)
     assert same == passed
     assert max(map(room_of, guest.ran)) < ROOM
     assert told.reason.startswith("5 lines, which is no failure\n")
@@ -71,14 +71,14 @@ def test_all_files_of_a_large_package_are_known() -> None:
     listing = "".join(f"{path}\n" for path in paths)
     guest = FakeGuest(lambda argv: (0, listing))
     query = Query(argv=("list",), read=str.split)
-    assert operations.ask(as_guest(guest), query) == paths
+    assert operations.ask(guest, query) == paths
 
 
 def test_half_an_answer_is_none() -> None:
     guest = FakeGuest(lambda argv: (0, "x\n" * operations.WHOLE))
     query = Query(argv=("list", "x"), read=str.split)
     with pytest.raises(GuestError, match="'list' printed more than 16 MiB in the guest"):
-        operations.ask(as_guest(guest), query)
+        operations.ask(guest, query)
 
 
 def test_idle_units_are_compared_together() -> None:
@@ -90,22 +90,18 @@ def test_idle_units_are_compared_together() -> None:
 
     answers = [unit(number) for number in range(COUNT)]
     guest = FakeGuest(show)
-    before = continuity.remember(as_guest(guest), [answer.subject for answer in answers])
+    before = continuity.remember(guest, [answer.subject for answer in answers])
     # what ran before, and does not now, is a failure, skip or not
     states = {name: replace(state, active="active", main_pid=7) for name, state in before.items()}
     guest.ran.clear()
-    found = list(continuity.compare(as_guest(guest), answers, states, StepName.REINSTALL))
+    found = list(continuity.compare(guest, answers, states, StepName.REINSTALL))
     assert [answer.subject for answer in found] == [answer.subject for answer in answers]
     assert {answer.outcome for answer in found} == {Outcome.FAIL}
     assert len(guest.ran) < 30
 
 
 def test_accounts_that_many_files_declare() -> None:
-    def cat(argv: tuple[str, ...]) -> Answer:
-        return 0, "".join(f"u {path[-9:-5]} -\n" for path in argv[2:])
-
-    files = tuple(f"/usr/lib/sysusers.d/{number:0200}.conf" for number in range(COUNT))
-    guest = FakeGuest(cat)
-    found = discover._declared(as_guest(guest), Payload(sysusers=files))
+    files = {f"/usr/lib/sysusers.d/{n:0200}.conf": f"u {n:04} -\n".encode() for n in range(COUNT)}
+    guest = FakeGuest(files=files)
+    found = discover._declared(guest, Payload(sysusers=(*files, "/usr/lib/sysusers.d/gone.conf")))
     assert found == {f"{number:04}" for number in range(COUNT)}
-    assert max(map(room_of, guest.ran)) < ROOM

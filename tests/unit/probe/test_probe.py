@@ -20,7 +20,7 @@ from postroj.probe.package.formats import Format
 from postroj.probe.package.package_file import PackageFile
 from postroj.probe.plan import Plan
 from postroj.verdict import CheckKind, CheckResult, Outcome, ProbeResult, StepName, StepResult
-from tests.support.fake_guest import Answer, FakeGuest, as_guest
+from tests.support.fake_guest import Answer, FakeGuest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,11 +87,11 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[ProbeResult, Ear
         @contextmanager
         def boot(spec: GuestSpec) -> Iterator[Any]:
             specs.append(spec)
-            yield as_guest(guest)
+            yield guest
 
         specs: list[GuestSpec] = []
         guest = FakeGuest(answer, **options)
-        monkeypatch.setattr(probe, "Guest", boot)
+        monkeypatch.setattr(probe, "start_guest", boot)
         ear = Ear()
         result = probe.probe(IMAGE, [PACKAGE, SECOND], PLAN, ear)
         assert specs[0].network is NetworkMode.NONE
@@ -112,9 +112,9 @@ def test_an_image_gets_the_packages_that_its_manager_installs(
     @contextmanager
     def boot(spec: GuestSpec) -> Iterator[Any]:
         specs.append(spec)
-        yield as_guest(FakeGuest(fine))
+        yield FakeGuest(fine)
 
-    monkeypatch.setattr(probe, "Guest", boot)
+    monkeypatch.setattr(probe, "start_guest", boot)
     foreign = PackageFile(path=Path("/y.rpm"), format=Format.RPM)
     older = (PackageFile(path=Path("/z.rpm"), format=Format.RPM), SECOND)
     result = probe.probe(IMAGE, [foreign, PACKAGE], replace(PLAN, older=older), Ear())
@@ -144,9 +144,9 @@ def test_what_is_expected_to_fail_is_told_and_reported_as_a_skip(
 
     @contextmanager
     def fake(spec: GuestSpec) -> Iterator[Any]:
-        yield as_guest(FakeGuest(lambda argv: (1, "") if argv[-1] == "true" else fine(argv)))
+        yield FakeGuest(lambda argv: (1, "") if argv[-1] == "true" else fine(argv))
 
-    monkeypatch.setattr(probe, "Guest", fake)
+    monkeypatch.setattr(probe, "start_guest", fake)
     ear = Ear()
     result = probe.probe(IMAGE, [PACKAGE], plan, ear)
     (check,) = [c for c in result.steps[0].checks if c.kind is CheckKind.COMMAND]
@@ -154,7 +154,7 @@ def test_what_is_expected_to_fail_is_told_and_reported_as_a_skip(
     assert check.reason.startswith("expected to fail: bug 7 (until 2027-01-31)\nstatus 1")
     assert check in ear.told
     assert (result.outcome, result.notes) == (Outcome.PASS, ())
-    monkeypatch.setattr(probe, "Guest", boot)
+    monkeypatch.setattr(probe, "start_guest", boot)
     assert probe.probe(IMAGE, [PACKAGE], plan, Ear()).outcome is Outcome.ERROR
 
 
@@ -236,7 +236,7 @@ def test_a_guest_that_does_not_begin(monkeypatch: pytest.MonkeyPatch, error: Exc
     def boot(spec: GuestSpec) -> Any:
         raise error
 
-    monkeypatch.setattr(probe, "Guest", boot)
+    monkeypatch.setattr(probe, "start_guest", boot)
     ear = Ear()
     result = probe.probe(IMAGE, [PACKAGE], PLAN, ear)
     assert (result.outcome, result.steps) == (Outcome.ERROR, ())
@@ -245,7 +245,7 @@ def test_a_guest_that_does_not_begin(monkeypatch: pytest.MonkeyPatch, error: Exc
 
 
 def test_a_package_for_another_manager_is_not_tested(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "Guest", None)  # none is booted
+    monkeypatch.setattr(probe, "start_guest", None)  # none is booted
     ear = Ear()
     foreign = PackageFile(path=Path("/y.rpm"), format=Format.RPM)
     result = probe.probe(IMAGE, [foreign], PLAN, ear)
@@ -272,9 +272,7 @@ def test_a_failed_unit_of_before_is_not_held_against_it(
 class TestLookingAtPackages:
     def install(self, answer: Callable[[tuple[str, ...]], Answer]) -> tuple[steps.Done, FakeGuest]:
         guest = FakeGuest(answer)
-        bench = steps.Bench(
-            guest=as_guest(guest), manager=Apt(), timeout=60, begin_part=lambda part: None
-        )
+        bench = steps.Bench(guest=guest, manager=Apt(), timeout=60, begin_part=lambda part: None)
         return steps.Journey(bench, [PACKAGE, SECOND]).take(StepName.INSTALL), guest
 
     def test_a_file_that_dpkg_cannot_read(self) -> None:
@@ -358,9 +356,7 @@ def test_what_dpkg_alone_cannot_do_is_left_to_apt(fails: bool) -> None:
         return (1, "dpkg: error") if fails and "--install" in argv else fine(argv)
 
     guest = FakeGuest(answer)
-    bench = steps.Bench(
-        guest=as_guest(guest), manager=Apt(), timeout=60, begin_part=lambda part: None
-    )
+    bench = steps.Bench(guest=guest, manager=Apt(), timeout=60, begin_part=lambda part: None)
     journey = steps.Journey(bench, [PACKAGE])
     journey.take(StepName.INSTALL)
     del guest.ran[:]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from postroj.container.guest import Entry, Socket
 from postroj.model import Manager
 from postroj.probe import operations
-from postroj.probe.ask import journal, ports, sockets
+from postroj.probe.ask import journal, ports
 from postroj.probe.compare import residue
 from postroj.probe.compare.gone import Belongings
 from postroj.probe.managers import manager_of
@@ -15,7 +16,7 @@ from postroj.probe.package.formats import Format
 from postroj.probe.package.package_file import PackageFile
 from postroj.process import LONGEST
 from postroj.verdict import Outcome
-from tests.support.fake_guest import FakeGuest, as_guest
+from tests.support.fake_guest import FakeGuest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,21 +30,20 @@ NOTHING = frozenset[str]()
 def test_a_package_that_cannot_be_read(tmp_path: Path) -> None:
     guest = FakeGuest(lambda argv: (2 if "dpkg-deb" in argv else 0, FLOOD))
     file = PackageFile(path=tmp_path / "x.deb", format=Format.DEB)
-    found = operations.look(as_guest(guest), manager_of(Manager.APT), [file])
+    found = operations.look(guest, manager_of(Manager.APT), [file])
     assert isinstance(found, Blame)
     assert found.evidence.splitlines() == ["x" * LONGEST] * 20
 
 
 def test_the_journal_of_a_unit() -> None:
-    told = journal.last(as_guest(FakeGuest(lambda argv: (0, FLOOD))), "x.service")
+    told = journal.last(FakeGuest(lambda argv: (0, FLOOD)), "x.service")
     assert told.splitlines() == ["x" * LONGEST] * 100
 
 
-def test_sockets_beside_the_one_that_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    entries = {sockets.Entry(protocol="tcp", address="[::]", port=port) for port in range(1, 3001)}
-    monkeypatch.setattr(sockets, "tables", lambda leader: entries)
-    monkeypatch.setattr(sockets, "listening", lambda leader: [])
-    beside, evidence = ports._instead(1, ports.endpoint("tcp://localhost:3000")).splitlines()
+def test_sockets_beside_the_one_that_was_asked_for() -> None:
+    entries = [Entry(protocol="tcp", address="[::]", port=port) for port in range(1, 3001)]
+    guest = FakeGuest(listening=[Socket(entry=entry) for entry in entries])
+    beside, evidence = ports._instead(guest, ports.endpoint("tcp://localhost:3000")).splitlines()
     assert beside == "on that port listens [::]:3000"
     assert evidence.startswith("tcp sockets that listen in the guest: [::]:1, [::]:2, ")
     assert evidence.endswith(", [::]:20 and 2980 more")
@@ -54,7 +54,7 @@ def test_links_that_lead_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(residue, "names", lambda leader: frozenset(links))
     monkeypatch.setattr(residue.Residue, "_dangles", lambda self, path: True)
     before = residue.Inventory(names=NOTHING, users=NOTHING, diversions=NOTHING)
-    guest = as_guest(FakeGuest(lambda argv: (0, "")))
+    guest = FakeGuest(lambda argv: (0, ""))
     left = residue.Residue(guest, None, before, Belongings(units=NOTHING, paths=NOTHING))
     outcome, reason = left.ask_links()
     assert outcome is Outcome.FAIL

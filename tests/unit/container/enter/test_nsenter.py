@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from postroj.container.enter import nsenter
-from postroj.container.enter.nsenter import Command, bounding_set, enter_argv
+from postroj.container.enter.nsenter import enter_argv
+from postroj.container.guest import Command
+from tests.support.here import leader
 
 ENTER = [
     *("nsenter", "--target", "42"),
@@ -30,9 +32,9 @@ def test_as_a_unit() -> None:
 
 
 def test_plainly() -> None:
-    groups = [Path("/sys/fs/cgroup/a b/cgroup.procs"), Path("/c/cgroup.procs")]
+    groups = (Path("/sys/fs/cgroup/a b/cgroup.procs"), Path("/c/cgroup.procs"))
     command = Command(argv=("echo", "a b", "$c"))
-    assert enter_argv(command, leader=42, bounding_set=[0, 21], cgroups=groups) == [
+    assert enter_argv(command, leader(42, bounding_set=(0, 21), joins=groups)) == [
         *("sh", "-c"),
         "umask 022\n"
         "echo 0 > '/sys/fs/cgroup/a b/cgroup.procs'\n"
@@ -47,9 +49,7 @@ def test_plainly() -> None:
 
 def test_with_users_of_its_own() -> None:
     """Who enters a user namespace has every capability there: it is bounded afterwards."""
-    argv = enter_argv(
-        Command(argv=("true",)), leader=42, bounding_set=[0], cgroups=[], private_users=True
-    )
+    argv = enter_argv(Command(argv=("true",)), leader(42, bounding_set=(0,), has_own_users=True))
     assert argv[4:] == [
         *("nsenter", "--target", "42", "--user", "--"),
         *("setpriv", "--bounding-set", "-all,+cap_0", "--inh-caps", "-all"),
@@ -59,14 +59,14 @@ def test_with_users_of_its_own() -> None:
 
 
 def test_without_groups_and_capabilities() -> None:
-    argv = enter_argv(Command(argv=("true",)), leader=42, bounding_set=[], cgroups=[])
+    argv = enter_argv(Command(argv=("true",)), leader(42))
     assert argv[:3] == ["sh", "-c", 'umask 022\nexec "$@"']
     assert argv[4:9] == ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all"]
 
 
 def test_a_secret_is_on_no_command_line() -> None:
     command = Command(argv=("true",), secrets={"http_proxy": "http://u:secret@proxy.example"})
-    argv = enter_argv(command, leader=42, bounding_set=[], cgroups=[])
+    argv = enter_argv(command, leader(42))
     assert "secret" not in " ".join(argv)
     assert nsenter.environment(command) == {**nsenter.ENVIRONMENT, **command.secrets}
     assert nsenter.environment(command, "vt100")["TERM"] == "vt100"
@@ -74,14 +74,14 @@ def test_a_secret_is_on_no_command_line() -> None:
 
 def test_in_a_directory() -> None:
     command = Command(argv=("ls", "-l"), chdir="/a b")
-    argv = enter_argv(command, leader=42, bounding_set=[], cgroups=[])
+    argv = enter_argv(command, leader(42))
     script = 'cd -- "$1" && shift && exec "$@"'
     assert argv[argv.index("--") + 1 :] == ["/bin/sh", "-c", script, "sh", "/a b", "ls", "-l"]
 
 
 def test_with_a_terminal() -> None:
     command = Command(argv=("ls",), chdir="/srv")
-    argv = enter_argv(command, leader=42, bounding_set=[], cgroups=[], terminal=True)
+    argv = enter_argv(command, leader(42), terminal=True)
     tail = argv[argv.index("--") + 1 :]
     assert tail[:4] == list(nsenter.IN_SESSION)
     assert tail[4:6] == ["/bin/sh", "-c"]
@@ -92,7 +92,7 @@ def test_with_a_terminal() -> None:
 def test_the_scripts_pass_words_on(words: tuple[str, ...], tmp_path: Path) -> None:
     """What nsenter would run, run here."""
     command = Command(argv=("printf", "%s\n", *words), chdir=str(tmp_path))
-    argv = enter_argv(command, leader=42, bounding_set=[], cgroups=[])
+    argv = enter_argv(command, leader(42))
     tail = argv[argv.index("--") + 1 :]
     for inner in (tail, ["sh", "-c", argv[2], "sh", *tail]):
         done = subprocess.run(inner, check=True, capture_output=True, text=True)
@@ -101,25 +101,7 @@ def test_the_scripts_pass_words_on(words: tuple[str, ...], tmp_path: Path) -> No
 
 def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
     command = Command(argv=("true",), chdir=str(tmp_path / "-none"))
-    argv = enter_argv(command, leader=42, bounding_set=[], cgroups=[])
+    argv = enter_argv(command, leader(42))
     done = subprocess.run(argv[argv.index("--") + 1 :], check=False, capture_output=True)
     assert done.returncode not in (0, 125)
     assert b"-none" in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("status", "numbers"),
-    [
-        ("Name:\tsystemd\nCapInh:\t0000000000000000\nCapBnd:\t0000000000000005\n", [0, 2]),
-        ("CapBnd:\t000001ffffffffff\n", list(range(41))),
-        ("CapBnd:\t0000000000000000\n", []),
-        ("Name:\tCapBnd\n", []),
-        ("", []),
-    ],
-)
-def test_bounding_set(status: str, numbers: list[int]) -> None:
-    assert bounding_set(status) == numbers
-
-
-def test_our_own_bounding_set() -> None:
-    assert all(0 <= n < 64 for n in bounding_set(Path("/proc/self/status").read_text()))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from postroj.container.enter import terminal
+from tests.support import here
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,10 +43,12 @@ def rooted(tree: Path) -> Iterator[int]:
 
 
 def refusal(tree: Path) -> str:
-    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
-    with rooted(tree) as pid, pytest.raises(OSError) as caught:  # noqa: PT011
-        terminal.open_pty(pid)
-    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+    with rooted(tree) as pid:
+        leader = here.of(pid)
+        before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+        with pytest.raises(OSError) as caught:  # noqa: PT011
+            terminal.open_pty(leader)
+        assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
     return str(caught.value)
 
 
@@ -78,7 +81,7 @@ class TestTheWalk:
 @as_root
 def test_a_pty_of_a_process() -> None:
     """Our own devpts will do."""
-    master, slave = terminal.open_pty(os.getpid())
+    master, slave = terminal.open_pty(here.of())
     try:
         assert os.isatty(slave)
         os.write(slave, b"hello")
@@ -89,5 +92,9 @@ def test_a_pty_of_a_process() -> None:
 
 
 def test_a_leader_that_is_gone() -> None:
-    with pytest.raises(OSError, match="/proc/"):
-        terminal.open_pty(2**22 + 1)
+    with subprocess.Popen(["sleep", "60"]) as child:
+        leader = here.of(child.pid)
+        child.kill()
+        child.wait()
+        with pytest.raises(OSError, match="/proc/"):
+            terminal.open_pty(leader)

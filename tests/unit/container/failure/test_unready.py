@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from postroj.container.boot import launch
 from postroj.container.failure import causes, unready
 from postroj.container.failure.unready import Job
-from postroj.container.running import Running
+from postroj.errors import GuestError
+from tests.support.fake_guest import FakeGuest
 
 
-class Stub(Running):
+class Stub(FakeGuest):
     """A guest whose PID 1 has a name; whatever it is asked, it has just ended."""
 
-    def __init__(self, init: str, leader: int = 1) -> None:
-        super().__init__(Path("/run/postroj/postroj-ab12"))
-        self.leader = leader
-        self._init = init
+    def __init__(self, name: str) -> None:
+        super().__init__(lambda argv: GuestError("the guest ended meanwhile"))
+        self._init = name
 
     def init(self) -> str:
         return self._init
-
-    def learn(self) -> None:
-        raise ProcessLookupError
 
 
 JOBS = """\
@@ -112,14 +107,14 @@ def test_a_stage_that_failed() -> None:
     ("guest", "missing", "why"),
     [
         (Stub("systemd"), {launch.NETWORK_UP}, ": its private network is not up"),
-        (Stub("", leader=0), {"READY"}, ": systemd-nspawn has not started its init"),
+        (None, {"READY"}, ": systemd-nspawn has not started its init"),
         (Stub("systemd-shutdow"), {"READY"}, ": it still shuts down"),
         (Stub("busybox"), {"READY"}, ": its init is 'busybox', and only systemd tells when"),
         (Stub("systemd"), {"READY"}, ": its systemd has given up"),
         (Stub(""), {"READY"}, ": its systemd has given up"),
     ],
 )
-def test_a_guest_that_is_late(guest: Running, missing: set[str], why: str) -> None:
+def test_a_guest_that_is_late(guest: Stub | None, missing: set[str], why: str) -> None:
     error = unready.late(guest, 60, missing, "Freezing execution.\n")
     assert error.message.startswith(f"the guest was not ready within 60 s{why}")
     assert error.evidence == "Freezing execution."

@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from typing import TYPE_CHECKING
 
 import pytest
 
 from postroj.container.network import pasta, publish
 from postroj.errors import GuestError
 from postroj.model import NetworkMode
+from tests.support.nets import inside
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 STUB = "# by systemd-resolved\nnameserver 127.0.0.53\noptions edns0 trust-ad\nsearch lan.example\n"
 UPLINK = "nameserver 192.0.2.1\nnameserver 2001:db8::1\nsearch lan.example\n"
@@ -100,16 +105,15 @@ class TestInside:
     def test_it_is_the_namespace_of_the_process(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:
             address = server.getsockname()
-            pasta.inside(os.getpid(), lambda: socket.create_connection(address).close())
+            inside(os.getpid(), lambda: socket.create_connection(address).close())
 
     def test_it_happens_in_a_thread_of_its_own(self) -> None:
-        assert pasta.inside(os.getpid(), threading.get_ident) != threading.get_ident()
+        assert inside(os.getpid(), threading.get_ident) != threading.get_ident()
 
     def test_what_is_raised_comes_back(self) -> None:
         with pytest.raises(ZeroDivisionError):
-            pasta.inside(os.getpid(), lambda: 1 // 0)
+            inside(os.getpid(), lambda: 1 // 0)
 
-
-def test_a_process_that_is_gone() -> None:
-    with pytest.raises(GuestError, match="cannot be entered"):
-        pasta.inside(2**22 + 1, lambda: None)
+    def test_a_file_that_is_no_namespace(self, tmp_path: Path) -> None:
+        with (tmp_path / "file").open("w") as file, pytest.raises(GuestError, match="be entered"):
+            pasta.inside(file.fileno(), lambda: None)

@@ -11,7 +11,7 @@ from postroj.errors import CommandTimeout, GuestError
 from postroj.probe.ask import checks, judge
 from postroj.probe.ask.checks import Manners, Question, ask_all, unasked
 from postroj.verdict import CheckKind, CheckResult, Outcome
-from tests.support.fake_guest import Answer, FakeGuest, as_guest
+from tests.support.fake_guest import Answer, FakeGuest
 
 QUICK = Manners(timeout=0.3, settle=0)
 UP = "\n".join(
@@ -43,7 +43,7 @@ def answer(argv: tuple[str, ...]) -> Answer:
 
 
 def ask(guest: FakeGuest, *questions: Question, manners: Manners = QUICK) -> list[CheckResult]:
-    return list(ask_all(as_guest(guest), questions, manners, ["old.service"]))
+    return list(ask_all(guest, questions, manners, ["old.service"]))
 
 
 def test_commands_come_after_others_and_failures_at_last() -> None:
@@ -76,9 +76,7 @@ def test_an_answer_is_told_when_it_comes() -> None:
             released.wait(10)
         return answer(argv)
 
-    answers = ask_all(
-        as_guest(FakeGuest(slow)), [question(CheckKind.FILE, "/slow"), FILE], QUICK, []
-    )
+    answers = ask_all(FakeGuest(slow), [question(CheckKind.FILE, "/slow"), FILE], QUICK, [])
     assert next(answers).subject == "/a"
     released.set()
     assert next(answers).subject == "/slow"
@@ -171,7 +169,7 @@ def test_whoever_stops_listening_calls_everything_off(monkeypatch: pytest.Monkey
         return 0, text
 
     patient = Manners(timeout=60, settle=0)
-    answers = ask_all(as_guest(FakeGuest(waiting)), [UNIT], patient, [])
+    answers = ask_all(FakeGuest(waiting), [UNIT], patient, [])
     thread = threading.Timer(0.2, lambda: None)
     thread.start()
 

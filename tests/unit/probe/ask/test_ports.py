@@ -20,6 +20,7 @@ from postroj.probe.ask import ports
 from postroj.probe.ask.deadline import CalledOff, Deadline
 from postroj.probe.ask.ports import Expectation, endpoint
 from postroj.verdict import Outcome
+from tests.support import here
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -98,7 +99,7 @@ def server() -> Iterator[str]:
 
 
 def ask(url: str, expected: Expectation, timeout: float = 5) -> str:
-    return ports._ask_http(expected, endpoint(url), timeout)
+    return ports._ask_http(here.guest(), endpoint(url), expected, timeout)
 
 
 class TestHttp:
@@ -208,7 +209,7 @@ class TestCheck:
 
     def check(self, url: str, seconds: float = 0.3) -> tuple[Outcome, str]:
         where = endpoint(url)
-        return ports.check(os.getpid(), where, Expectation(), deadline=Deadline(seconds))
+        return ports.check(here.guest(), where, Expectation(), deadline=Deadline(seconds))
 
     def test_tcp(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -268,4 +269,4 @@ class TestCheck:
         over.set()
         where = endpoint("tcp://127.0.0.1:1")
         with pytest.raises(CalledOff):
-            ports.check(os.getpid(), where, Expectation(), deadline=Deadline(10, over))
+            ports.check(here.guest(), where, Expectation(), deadline=Deadline(10, over))

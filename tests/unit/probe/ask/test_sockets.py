@@ -1,155 +1,30 @@
-"""The kernel's tables of sockets, as text and as they are here; and whose control groups are."""
+"""Which sockets are a unit's, and how their addresses are written."""
 
 from __future__ import annotations
 
-import os
-import socket
-import sys
-from typing import TYPE_CHECKING
-
-import pytest
-
+from postroj.container.guest import Entry, Socket
 from postroj.probe.ask import sockets
-from postroj.probe.ask.sockets import Entry, Socket
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-little_endian = pytest.mark.skipif(sys.byteorder != "little", reason="recorded on little-endian")
-
-TCP = """\
-  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-   0: 0100007F:18EB 00000000:0000 0A 00000000:00000000 00:00000000 00000000   101        0 4711 1 0
-   1: 00000000:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4712 1 0
-   2: 0100007F:18EB 0100007F:D431 01 00000000:00000000 00:00000000 00000000   101        0 4713 1 0
-   3: 0200A8C0:D432 01020304:0050 06 00000000:00000000 00:00000000 00000000     0        0 0 3 0
-"""
-TCP6 = """\
-  sl  local_address                         remote_address                        st tx_queue
-   0: 00000000000000000000000000000000:1F90 00000000000000000000000000000000:0000 0A 00000000
-   1: 00000000000000000000000001000000:18EB 00000000000000000000000000000000:0000 0A 00000000
-   2: 0000000000000000FFFF00000100007F:1F91 00000000000000000000000000000000:0000 0A 00000000
-   3: B80D0120000000000000000001000000:01BB 00000000000000000000000000000000:0000 0A 00000000
-"""
-UDP = """\
-   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-  401: 3500007F:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000   102        0 4714 2
-  402: 00000000:0044 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 4715 2
-  403: 0100007F:9000 0100007F:0035 01 00000000:00000000 00:00000000 00000000     0        0 4716 2
-"""
-UNIX = """\
-Num       RefCount Protocol Flags    Type St Inode Path
-00000000727392ef: 00000003 00000000 00000000 0001 03 505195 /run/systemd/journal/stdout
-00000000f9ec50f7: 00000002 00000000 00000000 0002 03 504101
-000000006c5d7413: 00000002 00000000 00010000 0001 01  5051 /run/with a blank.sock
-000000002b89114c: 00000002 00000000 00010000 0005 01 503989 /run/udev/control
-00000000d820d0c1: 00000002 00000000 00010000 0001 01 503476 @abstract
-00000000d820d0c2: 00000002 00000000 00010000 0001 01 503477
-nonsense
-"""
+from tests.support.fake_guest import FakeGuest
 
 
-@little_endian
-@pytest.mark.parametrize(
-    ("text", "protocol", "found"),
-    [
-        (TCP, "tcp", {("127.0.0.1", 6379, 4711), ("0.0.0.0", 80, 4712)}),
-        (
-            TCP6,
-            "tcp",
-            {
-                ("[::]", 8080, 0),
-                ("[::1]", 6379, 0),
-                ("[::ffff:127.0.0.1]", 8081, 0),
-                ("[2001:db8::1]", 443, 0),
-            },
-        ),
-        (UDP, "udp", {("127.0.0.53", 53, 4714), ("0.0.0.0", 68, 4715)}),
-        ("", "tcp", set()),
-        (TCP.splitlines()[0] + "\n", "tcp", set()),
-    ],
-)
-def test_parse_inet(text: str, protocol: str, found: set[tuple[str, int, int]]) -> None:
-    # how Python writes a mapped address is its own business
-    shown = {
-        (entry.address.replace("7f00:1]", "127.0.0.1]"), entry.port, entry.inode)
-        for entry in sockets.parse_inet(text, protocol)
-    }
-    assert shown == found
-
-
-def test_parse_unix() -> None:
-    assert sockets.parse_unix(UNIX) == {
-        Entry(protocol="stream", address="/run/with a blank.sock", inode=5051),
-        Entry(protocol="seqpacket", address="/run/udev/control", inode=503989),
-        Entry(protocol="stream", address="@abstract", inode=503476),
-    }
-
-
-@pytest.mark.parametrize(
-    ("group", "unit"),
-    [
-        ("/system.slice/redis-server.service", "redis-server.service"),
-        (
-            "/system.slice/system-postgresql.slice/postgresql@15-main.service",
-            "postgresql@15-main.service",
-        ),
-        ("/system.slice/containerd.service/kubepods/x", "containerd.service"),
-        ("/user.slice/user-0.slice/user@0.service/app.slice/mine.service", "user@0.service"),
-        ("/system.slice/_cpu.service", "cpu.service"),
-        ("/machine.slice/m.scope", "m.scope"),
-        ("/init.scope", ""),
-        ("/system.slice", ""),
-        ("", ""),
-    ],
-)
-def test_unit_of(group: str, unit: str) -> None:
-    assert sockets.unit_of(group) == unit
-
-
-def test_the_tables_of_this_process(tmp_path: Path) -> None:
-    path = str(tmp_path / "s")
-    with socket.create_server(("127.0.0.1", 0)) as tcp, socket.socket(socket.AF_UNIX) as unix:
-        unix.bind(path)
-        unix.listen()
-        with socket.socket(type=socket.SOCK_DGRAM) as udp:
-            udp.bind(("127.0.0.1", 0))
-            expected = {("tcp", "127.0.0.1", tcp.getsockname()[1]), ("stream", path, 0)}
-            expected.add(("udp", "127.0.0.1", udp.getsockname()[1]))
-            assert expected <= here()
-            udp.connect(("127.0.0.1", 9))  # it has a peer now, and waits for no other
-            assert not {entry for entry in here() if entry[0] == "udp"} & expected
-    assert not here() & expected
-
-
-def here() -> set[tuple[str, str, int]]:
-    entries = sockets.tables(os.getpid())
-    assert all(entry.inode for entry in entries)
-    return {(entry.protocol, entry.address, entry.port) for entry in entries}
-
-
-def test_sockets_of_the_host_are_not_a_guests() -> None:
-    with socket.create_server(("127.0.0.1", 0)):
-        assert sockets.listening(os.getpid()) == []
-
-
-def test_a_guest_that_is_gone_has_none() -> None:
-    assert sockets.listening(2**22 + 1) == []
-    assert sockets.tables(2**22 + 1) == set()
+def test_listening_leaves_out_what_no_process_of_the_guest_has_open() -> None:
+    entry = Entry(protocol="tcp", address="127.0.0.1", port=22)
+    own = Socket(entry=entry, process="sshd", unit="ssh.service")
+    assert sockets.listening(FakeGuest(listening=[Socket(entry=entry), own])) == [own]
 
 
 def heard(*entries: Entry) -> list[Socket]:
-    return [Socket(entry=entry, pid=1, unit="x.service") for entry in entries]
+    return [Socket(entry=entry, process="x", unit="x.service") for entry in entries]
 
 
 def test_where_something_listens() -> None:
     six = Entry(protocol="tcp", address="[::]", port=80)
     entries = [six, Entry(protocol="udp", address="0.0.0.0", port=53), six]
     entries.append(Entry(protocol="stream", address="/run/x"))
-    assert sockets.told(heard(*entries)) == "[::]:80, udp 0.0.0.0:53, /run/x"
+    assert sockets.addresses(heard(*entries)) == "[::]:80, udp 0.0.0.0:53, /run/x"
     many = [Entry(protocol="tcp", address="127.0.0.1", port=port) for port in range(9)]
-    assert sockets.told(heard(*many)).endswith("127.0.0.1:5 and 3 more")
-    assert sockets.told([]) == ""
+    assert sockets.addresses(heard(*many)).endswith("127.0.0.1:5 and 3 more")
+    assert sockets.addresses([]) == ""
 
 
 def test_sockets_of_a_unit() -> None:

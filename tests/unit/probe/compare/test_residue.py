@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.errors import GuestLost
+from postroj.container.entered import EnteredGuest
+from postroj.container.leader import Leader
+from postroj.errors import GuestError
 from postroj.probe.compare.residue import DEEPEST, EXCUSED, attributed, count, names, outermost
-from tests.support.fake_guest import FakeGuest, as_guest
+from tests.support import here
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,7 +104,7 @@ def test_a_count() -> None:
 
 
 def test_names_are_absolute_and_do_not_leave_the_file_system() -> None:
-    found = names(as_guest(FakeGuest(lambda words: (0, ""), leader=os.getpid())))
+    found = names(here.guest())
     assert "/etc/passwd" in found
     assert not [path for path in found if path.startswith(("/proc/", "/tmp/", "//"))]
 
@@ -109,17 +112,16 @@ def test_names_are_absolute_and_do_not_leave_the_file_system() -> None:
 def test_a_chain_of_folders_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deep = tmp_path / "/".join(["x"] * (DEEPEST + 20))
     deep.mkdir(parents=True)
-    walk = os.fwalk
-    monkeypatch.setattr(os, "fwalk", lambda top: walk(f"{tmp_path}/."))
-    found = names(as_guest(FakeGuest(lambda words: (0, ""), leader=os.getpid())))
+    leader = here.of()
+    monkeypatch.setattr(Leader, "open", lambda self, name, flags: os.open(tmp_path, flags))
+    found = names(EnteredGuest(tmp_path, leader))
     assert max(path.count("/") for path in found) == DEEPEST + 1
 
 
 def test_a_guest_that_has_ended_is_said() -> None:
-    class Ended(FakeGuest):
-        def require(self) -> None:
-            message = "the guest shut down"
-            raise GuestLost(message)
-
-    with pytest.raises(GuestLost):
-        names(as_guest(Ended(lambda words: (0, ""), leader=1 << 30)))
+    with subprocess.Popen(["sleep", "60"]) as child:
+        guest = here.guest(child.pid)
+        child.kill()
+        child.wait()
+        with pytest.raises(GuestError, match="the guest ended meanwhile"):
+            names(guest)

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from postroj.container.guest import Entry, Socket
 from postroj.probe.ask.question import Question
-from postroj.probe.ask.sockets import Entry, Socket
 from postroj.probe.ask.unitstate import UnitState
 from postroj.probe.discover.discover import (
     Found,
@@ -151,7 +151,7 @@ def test_a_unit_that_is_asked_about_by_an_alias_is_not_asked_twice() -> None:
 
 def listener(protocol: str, address: str, port: int = 0, unit: str = "x.service") -> Socket:
     entry = Entry(protocol=protocol, address=address, port=port)
-    return Socket(entry=entry, pid=7, process="x", unit=unit)
+    return Socket(entry=entry, process="x", unit=unit)
 
 
 def test_what_listens_is_connected_to() -> None:
@@ -167,7 +167,7 @@ def test_what_listens_is_connected_to() -> None:
         listener("stream", "/run/y", unit="y.service"),
         listener("seqpacket", "@y", unit="y.service"),
     ]
-    asked = ask_sockets(5, found(), new, ["tcp://[::1]:81"])
+    asked = ask_sockets(found(), new, ["tcp://[::1]:81"])
     assert [(q.subject, q.note) for q in asked] == [
         (
             "tcp://127.0.0.1:80",
@@ -186,7 +186,7 @@ def test_what_listens_is_connected_to() -> None:
 def test_what_a_socket_unit_listens_on_is_knocked_on_already() -> None:
     unit = state("x.socket", active="active", listens=(("/run/x", "Stream"), ("[::]:80", "Stream")))
     new = [listener("stream", "/run/x"), listener("tcp", "[::]", 80)]
-    assert ask_sockets(5, found(unit), new, []) == []
+    assert ask_sockets(found(unit), new, []) == []
 
 
 def test_a_snapshot() -> None:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from postroj.container.guest import Entry, Socket
 from postroj.errors import CommandTimeout, GuestError
 from postroj.probe.ask import sockets
 from postroj.probe.ask.journal import about
-from postroj.probe.ask.sockets import Entry, Socket
 from postroj.probe.evidence import collector
 from postroj.probe.evidence.collector import Collector, of_console, units_of
 from postroj.verdict import CheckKind, CheckResult, Evidence, EvidenceName, Outcome
-from tests.support.fake_guest import FakeGuest, as_guest
+from tests.support.fake_guest import FakeGuest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ def deaf(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def collect(guest: FakeGuest, *units: str, output: str = "") -> dict[str, str]:
-    found = Collector(as_guest(guest)).collect(units, 12.9, output)
+    found = Collector(guest).collect(units, 12.9, output)
     return {one.name: one.text for one in found}
 
 
@@ -109,7 +109,7 @@ def test_nothing_is_without_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "".join(f"line {number}\n" for number in range(200_000))
     monkeypatch.setattr(collector, "LIMIT", 8 << 10)
     monkeypatch.setattr(collector, "ROOM", 20 << 10)
-    collecting = Collector(as_guest(FakeGuest(lambda argv: (0, text))))
+    collecting = Collector(FakeGuest(lambda argv: (0, text)))
     found = [one.text for one in collecting.collect(["a.service"], 0, "")]
     assert all(text.startswith("... the last ") for text in found[:3])
     assert found[0].endswith("\nline 199999")
@@ -153,8 +153,8 @@ def test_sockets_are_told_with_their_units() -> None:
     unix = Entry(protocol="stream", address="/run/x")
     lines = collector.told(
         [
-            Socket(entry=tcp, pid=1, process="httpd", unit="httpd.service"),
-            Socket(entry=unix, pid=1, process="systemd"),
+            Socket(entry=tcp, process="httpd", unit="httpd.service"),
+            Socket(entry=unix, process="systemd"),
         ]
     ).splitlines()
     assert [line.split() for line in lines] == [

@@ -12,7 +12,7 @@ from postroj.model import Image
 from postroj.probe.ask import sockets
 from postroj.probe.evidence.witness import Witness
 from postroj.verdict import CheckKind, CheckResult, Outcome, StepName, StepResult
-from tests.support.fake_guest import FakeGuest, as_guest
+from tests.support.fake_guest import FakeGuest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,7 @@ class Scene:
         self.visits: list[str] = []
         self.parts: list[str] = []
         self.timings: dict[str, float] = {}
-        self.witness = Witness(as_guest(self.guest), IMAGE, self.visit, self.begin, self.timings)
+        self.witness = Witness(self.guest, IMAGE, self.visit, self.begin, self.timings)
 
     def visit(self, guest: Any, sentence: str) -> None:
         self.visits.append(sentence)
@@ -97,5 +97,5 @@ def test_an_error_of_ours(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_nobody_has_to_visit(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     begin: Callable[[str], None] = scene.begin
-    witness = Witness(as_guest(scene.guest), IMAGE, None, begin, {})
+    witness = Witness(scene.guest, IMAGE, None, begin, {})
     assert witness.watch(lambda: step(Outcome.FAIL), list).evidence

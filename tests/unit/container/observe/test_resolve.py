@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.container.enter import resolve
+from postroj.container.observe import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,0 +1,190 @@
+"""A guest that is entered through its leader, whoever started it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, TypeVar
+
+from postroj import process
+from postroj.container.cgroup import limits
+from postroj.container.enter import nsenter, terminal
+from postroj.container.guest import VOLATILE, Command, Guest
+from postroj.container.observe import connect, files, processes, sockets
+from postroj.errors import CommandError, GuestError
+from postroj.streams import STDERR, STDIN, STDOUT, write_all
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from postroj.container.guest import File, Process, Socket
+    from postroj.container.leader import Leader
+
+
+T = TypeVar("T")
+
+
+class EnteredGuest(Guest):
+    """A guest that shares the host's kernel; `run_dir` bears its name and holds its console."""
+
+    def __init__(self, run_dir: Path, leader: Leader) -> None:
+        self.name = run_dir.name
+        self.run_dir = run_dir
+        self.leader = leader
+        """Another one after each reboot."""
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        ok: Collection[int] = (0,),
+        timeout: float | None = None,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        secrets: Mapping[str, str] | None = None,
+        keep: int = process.KEPT,
+    ) -> process.Completed:
+        """See `Guest.run`."""
+        command = Command(argv=tuple(argv), env=env or {}, secrets=secrets or {})
+        leader = self.leader
+        try:
+            done = process.run(
+                self._enter_argv(command),
+                ok=ok,
+                timeout=timeout,
+                stdin=stdin,
+                env=nsenter.environment(command),
+                keep=keep,
+            )
+        except CommandError as error:
+            if _took(leader, error.status):
+                raise self._gone(error.output) from error
+            # the command is what the caller knows, not the way we ran it
+            error.argv = command.argv
+            error.message = error.message.replace("'sh'", f"'{command.argv[0]}'", 1)
+            raise
+        if _took(leader, done.status):
+            raise self._gone(done.output)
+        return done
+
+    def spawn(self, argv: Sequence[str], stdio: process.Stdio) -> process.Child:
+        """See `Guest.spawn`."""
+        command = Command(argv=tuple(argv))
+        return process.spawn(self._enter_argv(command), stdio=stdio, env=nsenter.ENVIRONMENT)
+
+    def attach(self, command: Command, *, with_terminal: bool = True) -> int:
+        """See `Guest.attach`."""
+        leader = self.leader
+        converses = with_terminal and terminal.is_interactive()
+        status = self._converse(command) if converses else self._relay(command)
+        if _took(leader, status):
+            raise self._gone()
+        return status
+
+    def _relay(self, command: Command) -> int:
+        child = process.spawn(
+            self._enter_argv(command), stdio=process.STDIO, env=nsenter.environment(command)
+        )
+        return process.relay(
+            child,
+            stdin=process.Feed(descriptor=STDIN),
+            stdout=lambda chunk: write_all(STDOUT, chunk),
+            stderr=lambda chunk: write_all(STDERR, chunk),
+        )
+
+    def _converse(self, command: Command) -> int:
+        env = nsenter.environment(command, os.environ.get("TERM", "dumb"))
+        argv = self._enter_argv(command, terminal=True)
+        master, slave = terminal.open_pty(self.leader)
+        try:
+            try:
+                child = process.spawn(argv, stdio=(slave, slave, slave), env=env)
+            finally:
+                os.close(slave)
+            return terminal.converse(child, master)
+        finally:
+            os.close(master)
+
+    def _enter_argv(self, command: Command, *, terminal: bool = False) -> list[str]:
+        self.require()  # its number may be another process's by now
+        return nsenter.enter_argv(command, self.leader, terminal=terminal)
+
+    def read_file(self, path: str, limit: int) -> bytes:
+        """See `Guest.read_file`."""
+        return self._read(lambda: files.read_file(self.leader, path, limit))
+
+    def exists(self, path: str) -> bool:
+        """See `Guest.exists`."""
+        return self._read(lambda: files.exists(self.leader, path))
+
+    def walk(
+        self, *, skip: Collection[str] = VOLATILE, deepest: int = 64, digests: bool = False
+    ) -> Iterator[File]:
+        """See `Guest.walk`."""
+        try:
+            yield from files.walk(self.leader, skip=skip, deepest=deepest, digests=digests)
+        except OSError:
+            self.require()
+            raise
+
+    def connect(self, address: str, kind: str, timeout: float, *, opener: int = 0) -> socket.socket:
+        """See `Guest.connect`."""
+        return self._read(
+            lambda: connect.connect(self.leader, address, kind, timeout, opener=opener)
+        )
+
+    def sockets(self) -> list[Socket]:
+        """See `Guest.sockets`."""
+        return sockets.sockets(self.leader)
+
+    def processes(self) -> list[Process]:
+        """See `Guest.processes`."""
+        return processes.processes(self.leader)
+
+    def oom_kills(self) -> int:
+        """See `Guest.oom_kills`."""
+        return limits.oom_kills()
+
+    def init(self) -> str:
+        """See `Guest.init`."""
+        return self.leader.comm
+
+    def has_ended(self, patience: float = 0) -> bool:
+        """See `Guest.has_ended`."""
+        return self.leader.has_ended(patience)
+
+    def require(self) -> None:
+        """See `Guest.require`."""
+        if self.has_ended():
+            raise self._gone()
+
+    def kill(self) -> None:
+        """See `Guest.kill`."""
+        self.leader.kill()
+
+    def console(self, limit: int) -> str:
+        """See `Guest.console`."""
+        return process.file_end(self.run_dir / "console", limit)
+
+    def _read(self, question: Callable[[], T]) -> T:
+        """Ask something of the host; a guest that has ended is the reason why it fails."""
+        try:
+            return question()
+        except OSError:
+            self.require()
+            raise
+
+    def _gone(self, output: str = "") -> GuestError:
+        """Return the error for a guest that has ended; `output` is of the command in it."""
+        return GuestError("the guest ended meanwhile", evidence=self._console_tail())
+
+    def _console_tail(self) -> str:
+        return process.file_tail(self.run_dir / "console")
+
+
+def _took(leader: Leader, status: int) -> bool:
+    """Whether a command ended with this status because the guest ended."""
+    killed = status == 128 + signal.SIGKILL
+    return status != 0 and (leader.is_doomed or leader.has_ended(0.2 if killed else 0))

@@ -1,0 +1,241 @@
+"""What this process starts on the host for a guest, from the launch script to its notifications.
+
+The guest lives as long as a pipe of ours is open (`boot.launch.launch_script`): whatever ends
+postroj ends the guest too. One that is kept is told so through that pipe, and lives on by itself.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from postroj import process
+from postroj.container import host, rundir
+from postroj.container.boot import launch, readiness, seed
+from postroj.container.cgroup import devices, scope
+from postroj.container.cgroup import group as cgroup
+from postroj.container.entered import EnteredGuest
+from postroj.container.facts import Facts, write_facts
+from postroj.container.failure import ending, unready
+from postroj.container.guest import STOP_TIMEOUT
+from postroj.container.leader import Leader
+from postroj.container.lifeline import hand_over, keep, let_go
+from postroj.container.network import pasta
+from postroj.errors import CommandError, GuestError, HostError
+from postroj.model import NetworkMode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import ExitStack
+
+    from postroj.container.boot.nspawn import GuestSpec
+    from postroj.container.cgroup.devices import Device
+    from postroj.locking import Claim
+
+log = logging.getLogger(__name__)
+
+LEADER = "X_NSPAWN_LEADER_PID"
+READY = "READY"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launched:
+    """A guest's launch script and all that was made for it; undone when `launch`'s stack unwinds.
+
+    Everything is there from the beginning; what comes later, as the leader, is returned.
+    """
+
+    spec: GuestSpec
+    facts: Facts
+    claim: Claim
+    """The run directory, with its lock."""
+    group: cgroup.Group
+    is_scope: bool
+    """Whether the host's systemd makes the control group."""
+    bound: Sequence[Device]
+    """Devices that were bound into the guest."""
+    listener: readiness.Listener
+    pasta: Sequence[str]
+    script: process.Child
+
+    @property
+    def name(self) -> str:
+        """Of the guest."""
+        return self.claim.path.name
+
+    @property
+    def run_dir(self) -> Path:
+        """Of the guest."""
+        return self.claim.path
+
+    @property
+    def written(self) -> Path:
+        """The guest's writable layer, by a path that leads into the mount namespace around it."""
+        return Path(f"/proc/{self.script.pid}/root{self.run_dir}/mnt/upper")
+
+    def console(self) -> str:
+        """Return the last of what the guest printed to its console."""
+        return process.file_end(self.run_dir / "console")
+
+    def await_ready(self, missing: set[str], deadline: float, before: Leader | None) -> Leader:
+        """Wait for these notifications, and return the leader; `before` a reboot there was another.
+
+        :raises GuestError: if they do not come before `deadline`, of the monotonic clock.
+        """
+        assert self.script.stdout
+        leader: Leader | None = None
+        boots = 0
+        try:
+            while missing:
+                notification = self.listener.next(self.script.stdout, deadline)
+                if notification is None:
+                    raise self._stillborn()
+                if inner_pid := notification.fields.get(LEADER):
+                    boots += 1
+                    if boots > unready.RESTARTS:
+                        raise unready.restarting(self.console())
+                    with suppress(OSError):  # it has ended already, as the next notification says
+                        pid = readiness.leader_of(notification.pid, int(inner_pid))
+                        leader = Leader.of(pid, self.name)
+                        self._confine(pid, again=bool(before) or boots > 1)
+                        self._serve_network(int(inner_pid))
+                    missing.add(READY)  # one of before was of a reload, systemd >= 253
+                missing -= notification.fields.keys()
+            self.listener.close()
+            (self.run_dir / launch.STATUS).unlink(missing_ok=True)  # of a reboot that was asked for
+            return self._settled(leader or before)
+        except TimeoutError:
+            guest = None
+            with suppress(OSError):
+                guest = EnteredGuest(self.run_dir, self._settled(leader or before))
+            raise unready.late(guest, self.spec.boot_timeout, missing, self.console()) from None
+        except OSError:  # the leader has ended already
+            ending.hear(self.script, ending.AFTERMATH)
+            raise self._stillborn() from None
+
+    def _settled(self, leader: Leader | None) -> Leader:
+        """Read anew what a leader is, which was still being set up when it was announced.
+
+        :raises ProcessLookupError: if there is none, or it has ended.
+        """
+        if leader is None:
+            raise ProcessLookupError
+        again = Leader.of(leader.pid, self.name)
+        leader.require()  # so it is no stranger's number
+        return again
+
+    def _confine(self, leader: int, *, again: bool) -> None:
+        """Confine the devices of a guest in a scope, and register it with machined."""
+        if self.is_scope:
+            cgroup.confine_scope(self.name, self.bound)  # its layers are mounted by now
+            scope.register(self.name, leader, again=again)
+
+    def _serve_network(self, inner_pid: int) -> None:
+        """Set up a network that belongs to the guest's users, which begins with its leader."""
+        if not self.spec.private_users or self.spec.network is not NetworkMode.PRIVATE:
+            return
+        namespaces = f"/proc/{self.script.pid}/ns"
+        enter = ["nsenter", f"--mount={namespaces}/mnt", f"--pid={namespaces}/pid_for_children"]
+        words = [str(self.run_dir / "mnt" / "netns"), str(inner_pid)]
+        argv = [*enter, "--", "sh", "-euc", pasta.OWN_NETWORK, "sh", *words]
+        argv += [*self.pasta, *pasta.ATTENDED]
+        try:
+            process.run(argv, timeout=self.spec.boot_timeout)
+        except CommandError as error:
+            stage = launch.NETWORK
+            raise GuestError(stage.failure, evidence=error.evidence, hint=stage.hint) from None
+
+    def _stillborn(self) -> GuestError:
+        """Explain why the guest ended before it was ready."""
+        stage, status = None, ending.status(self.run_dir)
+        if status is None:  # a stage of the script has failed, or nspawn is about to end
+            stage = launch.STAGES.get(process.wait(self.script, ending.AFTERMATH) or 0)
+            status = ending.status(self.run_dir)
+        return unready.ended(stage, status, self.console())
+
+    def keep(self) -> bool:
+        """Let the guest live on by itself, with its run directory and control groups."""
+        assert self.script.stdin
+        write_facts(self.run_dir, replace(self.facts, kept=True))
+        if hand_over(self.script.stdin):
+            self.claim.stays = self.group.stays = True
+        return self.claim.stays
+
+    def stop(self) -> None:
+        """Let go of the lifeline; unless the guest is kept, the kernel ends all of it."""
+        assert self.script.stdin and self.script.stdout
+        let_go(self.script.stdin)
+        if not self.claim.stays and process.wait(self.script, STOP_TIMEOUT) is None:
+            process.kill_group(self.script)
+        self.script.stdout.close()
+        if self.is_scope and not self.claim.stays:
+            scope.forget(self.name)
+
+
+def launch_guest(spec: GuestSpec, stack: ExitStack) -> Launched:
+    """Start the launch script of a guest; it ends when the stack unwinds, unless it is kept.
+
+    :raises HostError: if this host cannot run such a guest.
+    """
+    here = host.look()
+    host.require(here, spec.systemd if spec.boot else None)
+    facts = Facts(image=spec.image, purpose=spec.purpose, given=spec.given)
+    claim = stack.enter_context(rundir.claim(facts))
+    name = claim.path.name
+    resolv_conf = pasta.guest_resolv_conf(spec.network)
+    seed.write_seed(claim.path, name, resolv_conf, emulated=spec.emulated)
+    is_scope = scope.is_usable()
+    try:
+        bound = tuple(devices.devices_of(bind.source for bind in spec.binds))
+        group = cgroup.Group(name, spec.limits, {} if is_scope else cgroup.mounted(), bound)
+    except OSError as error:
+        raise HostError(launch.CGROUP.failure, evidence=str(error)) from None
+    stack.callback(group.remove)
+    listener = stack.enter_context(readiness.Listener(claim.path / "notify"))
+    served = pasta.pasta_argv(resolv_conf, spec.published, _shown(spec))
+    (claim.path / "mnt").mkdir()
+    text = launch.launch_script(spec, claim.path, group.joins, served, here.os_release)
+    for tool in ("nsenter", "setpriv", *(["pasta"] if spec.network is NetworkMode.PRIVATE else [])):
+        process.tool(tool)
+    argv = [*(scope.argv(name, spec.limits) if is_scope else []), *launch.namespace_argv(text)]
+    layers = [seed.hold(stack, layer) for layer in spec.layers]
+    variables = host.environment(here, spec.systemd)
+    with (claim.path / "console").open("wb") as console:
+        script = process.spawn(
+            argv,
+            stdio=(process.PIPE, process.PIPE, console),
+            env=process.environment(variables | {"NOTIFY_SOCKET": str(claim.path / "notify")}),
+            pass_fds=[claim.descriptor, *group.descriptors, *layers, *spec.holds],
+        )
+    launched = Launched(
+        spec=spec,
+        facts=facts,
+        claim=claim,
+        group=group,
+        is_scope=is_scope,
+        bound=bound,
+        listener=listener,
+        pasta=served,
+        script=script,
+    )
+    stack.callback(launched.stop)
+    assert script.stdin
+    keep(script.stdin)
+    return launched
+
+
+def ready_when(spec: GuestSpec) -> set[str]:
+    """Return the notifications after which a guest that was started is ready."""
+    return {READY, *([launch.NETWORK_UP] if spec.network_first else [])}
+
+
+def _shown(spec: GuestSpec) -> tuple[int, ...]:
+    """Return the ports of the host's loopback that the guest has, too."""
+    if not spec.proxies:
+        return ()
+    from postroj.container.network import proxies
+
+    return proxies.ports_of_loopback(spec.proxies)

@@ -1,0 +1,1 @@
+"""What a guest looks like from the host: its files, processes and sockets."""

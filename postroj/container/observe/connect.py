@@ -1,0 +1,93 @@
+"""Connections to a guest's sockets, made from the host: TCP, UDP and unix, abstract ones too."""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+from postroj.container.network import pasta
+from postroj.container.observe import resolve
+
+if TYPE_CHECKING:
+    from postroj.container.leader import Leader
+
+KINDS = {
+    "stream": socket.SOCK_STREAM,
+    "tcp": socket.SOCK_STREAM,
+    "dgram": socket.SOCK_DGRAM,
+    "datagram": socket.SOCK_DGRAM,
+    "seqpacket": socket.SOCK_SEQPACKET,
+    "sequentialpacket": socket.SOCK_SEQPACKET,
+}
+"""Kinds of sockets by the names of systemd.socket(5) and of the kernel, in lower case."""
+
+
+def connect(
+    leader: Leader, address: str, kind: str, timeout: float, *, opener: int = 0
+) -> socket.socket:
+    """Connect to an address of a guest, see `Guest.connect`.
+
+    :raises OSError: if nothing accepts there, or the guest has ended.
+    """
+    number = KINDS[kind.lower()]
+    if address.startswith("/"):
+        place = _open(leader, opener, address)
+        try:
+            # the only way to connect to a file that is open already
+            return _connect_unix(f"/proc/self/fd/{place}", number, timeout)
+        finally:
+            os.close(place)
+    if address.startswith("@"):
+        name = "\0" + address[1:].replace("@", "\0")
+        call = partial(_connect_unix, name, number, timeout)
+    else:
+        host, _, port = address.rpartition(":")
+        call = partial(_connect_inet, host.strip("[]"), int(port), number, timeout)
+    namespace = leader.open("ns/net", os.O_RDONLY)
+    try:
+        return pasta.inside(namespace, call)
+    finally:
+        os.close(namespace)
+
+
+def _open(leader: Leader, opener: int, path: str) -> int:
+    if opener:
+        with suppress(OSError):  # it has ended, or sees other files than it did
+            return resolve.open_path(opener, path)
+    place = resolve.open_path(leader.pid, path)
+    try:
+        leader.require()
+    except ProcessLookupError:
+        os.close(place)
+        raise
+    return place
+
+
+def _connect_inet(host: str, port: int, kind: int, timeout: float) -> socket.socket:
+    """Connect to the first address of a host that accepts."""
+    failure: OSError | None = None
+    for family, number, protocol, _, end in socket.getaddrinfo(host, port, type=kind):
+        connection = socket.socket(family, number, protocol)
+        try:
+            connection.settimeout(timeout)
+            connection.connect(end)
+        except OSError as error:
+            connection.close()
+            failure = failure or error
+        else:
+            return connection
+    raise failure or OSError(f"'{host}' has no address")
+
+
+def _connect_unix(name: str, kind: int, timeout: float) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX, kind)
+    try:
+        connection.settimeout(timeout)
+        connection.connect(name)
+    except BaseException:
+        connection.close()
+        raise
+    return connection

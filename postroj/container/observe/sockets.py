@@ -1,0 +1,130 @@
+"""Sockets of a guest that wait for peers, and whose they are, read from the host's `/proc` alone.
+
+So a guest needs no ss and no netstat. The kernel's tables are those of the guest's network
+namespace; a socket belongs to the processes of the guest that have it open, and these, by their
+control group, to a unit. proc_pid_net(5), unix(7), cgroups(7)
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from postroj.container.guest import UNIX_KINDS, Entry, Socket
+from postroj.container.observe import processes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from postroj.container.leader import Leader
+
+LISTEN = "0A"
+"""State of a TCP socket that listens; a UDP socket that is bound has 07, a connected one 01."""
+BOUND = "07"
+ACCEPTS = 0x10000
+"""Flag of a unix socket that listens, `__SO_ACCEPTCON`."""
+
+UNIX_LINE = re.compile(
+    r"[0-9a-fA-F]+: \w+ \w+ (?P<flags>\w+) (?P<kind>\w+) \w+ +(?P<inode>\d+) (?P<path>.+)"
+)
+INODE = re.compile(r"socket:\[(\d+)\]")
+
+
+def sockets(leader: Leader) -> list[Socket]:
+    """Return the sockets of a guest's network that wait for peers, see `Guest.sockets`."""
+    groups = processes.groups(leader)
+    openers = _openers(groups)
+    interfaces = _interfaces(leader)
+    found: dict[tuple[str, str, str, bool], Socket] = {}
+    for entry in sorted(_tables(leader), key=lambda entry: (entry.is_unix, entry)):
+        pids = openers.get(entry.inode, [])
+        # the manager keeps a socket open that it has given to a service
+        pid = next((pid for pid in pids if pid != leader.pid), pids[0] if pids else 0)
+        unit = processes.unit_of(groups[pid]) if pid else ""
+        found.setdefault(
+            (entry.protocol, entry.text, unit, bool(pid)),
+            Socket(
+                entry=entry,
+                process=processes.comm(pid) if pid else "",
+                unit=unit,
+                is_of_init=pid == leader.pid,
+                interface=interfaces.get(entry.address, ""),
+                opener=pid,
+            ),
+        )
+    return list(found.values())
+
+
+def _tables(leader: Leader) -> set[Entry]:
+    """Return what the kernel lists in the guest's network namespace, whoever has it open."""
+    found = set()
+    for name in ("tcp", "tcp6", "udp", "udp6"):
+        with suppress(OSError):  # a kernel without IPv6 has no such file, a dead guest none
+            found |= parse_inet(leader.read(f"net/{name}"), name.removesuffix("6"))
+    with suppress(OSError):
+        found |= parse_unix(leader.read_bytes("net/unix").decode(errors="surrogateescape"))
+    return found
+
+
+def parse_inet(text: str, protocol: str) -> set[Entry]:
+    """Read `/proc/PID/net/{tcp,udp}{,6}`."""
+    state = LISTEN if protocol == "tcp" else BOUND
+    found = set()
+    for line in text.splitlines()[1:]:
+        words = line.split()
+        if words[3] == state:
+            address, port = words[1].split(":")
+            found.add(
+                Entry(
+                    protocol=protocol,
+                    address=_address(address),
+                    port=int(port, 16),
+                    inode=int(words[9]) if len(words) > 9 else 0,
+                )
+            )
+    return found
+
+
+def parse_unix(text: str) -> set[Entry]:
+    """Read `/proc/PID/net/unix`: what accepts connections and has a name."""
+    found = set()
+    for line in text.split("\n")[1:]:
+        match = UNIX_LINE.fullmatch(line)
+        if match and int(match["flags"], 16) & ACCEPTS and match["kind"] in UNIX_KINDS:
+            kind = UNIX_KINDS[match["kind"]]
+            found.add(Entry(protocol=kind, address=match["path"], inode=int(match["inode"])))
+    return found
+
+
+def _address(digits: str) -> str:
+    """Read an address: 32-bit words in the byte order of the host."""
+    words = [bytes.fromhex(digits[i : i + 8]) for i in range(0, len(digits), 8)]
+    raw = b"".join(word[::-1] if sys.byteorder == "little" else word for word in words)
+    address = ipaddress.ip_address(raw)
+    return f"[{address}]" if address.version == 6 else str(address)
+
+
+def _interfaces(leader: Leader) -> dict[str, str]:
+    """Return the interface of each link-local IPv6 address, which is written in brackets."""
+    with suppress(OSError):  # a kernel without IPv6
+        rows = [line.split() for line in leader.read("net/if_inet6").splitlines()]
+        local = ((ipaddress.ip_address(bytes.fromhex(row[0])), row[-1]) for row in rows)
+        return {f"[{address}]": name for address, name in local if address.is_link_local}
+    return {}
+
+
+def _openers(pids: Iterable[int]) -> dict[int, list[int]]:
+    """Return the processes that have each socket open: inode to PIDs, the lowest first."""
+    found: dict[int, list[int]] = {}
+    for pid in sorted(pids):
+        with suppress(OSError):  # it has ended
+            for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+                with suppress(OSError):
+                    match = INODE.fullmatch(str(descriptor.readlink()))
+                    if match:
+                        found.setdefault(int(match[1]), []).append(pid)
+    return found

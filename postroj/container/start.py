@@ -1,0 +1,151 @@
+"""Start a guest: from a spec to a guest that is ready, and to its end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from postroj import process
+from postroj.container import layer
+from postroj.container.boot import launch, nspawn
+from postroj.container.enter import nsenter
+from postroj.container.entered import EnteredGuest
+from postroj.container.failure import ending, unready
+from postroj.container.guest import STOP_TIMEOUT, Command, OwnGuest
+from postroj.container.launched import LEADER, READY, launch_guest, ready_when
+from postroj.errors import CommandError, GuestError, GuestLost, HostError, PostrojError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from postroj.container.boot.nspawn import GuestSpec
+    from postroj.container.launched import Launched
+    from postroj.container.leader import Leader
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def start_guest(spec: GuestSpec) -> Iterator[StartedGuest]:
+    """Start a guest, and end it afterwards, unless `spec.keep` lets it live on.
+
+    :raises HostError: if this host cannot run guests.
+    :raises GuestError: if the guest does not become ready.
+    """
+    require_root()
+    with ExitStack() as stack:
+        deadline = time.monotonic() + spec.boot_timeout
+        launched = launch_guest(spec, stack)
+        try:
+            leader = launched.await_ready(ready_when(spec), deadline, None)
+            guest = StartedGuest(launched, leader)
+            guest.read_state()
+        except GuestError as error:
+            error.console = launched.console()
+            raise
+        if (guest.run_dir / launch.UNPACKED).exists():
+            text = "no squashfs can be mounted on this host: guest '%s' has its image in memory"
+            log.warning(text, guest.name)
+        try:
+            yield guest
+        except PostrojError:
+            guest.keep()
+            raise
+        guest.keep()
+
+
+class StartedGuest(EnteredGuest, OwnGuest):
+    """A guest that this process has started."""
+
+    def __init__(self, launched: Launched, leader: Leader) -> None:
+        super().__init__(launched.run_dir, leader)
+        self.state = ""
+        self.failed_at_boot: tuple[str, ...] = ()
+        self.kept = False
+        self.proxies = launched.spec.proxies
+        self._launched = launched
+
+    def read_state(self) -> None:
+        """Ask its manager how it has booted.
+
+        :raises GuestError: if it is of no use so.
+        """
+        spec, console = self._launched.spec, self._launched.console
+        if not spec.boot:
+            return
+        self.state = self.system_state()
+        if self.state in ("maintenance", "stopping"):
+            raise unready.astray(self, self.state, console())
+        if self.state == "degraded":
+            if spec.emulated and not self.is_active("systemd-journald.service"):
+                raise unready.useless(console())
+            self.failed_at_boot = tuple(self.failed_units())
+            log.info("guest '%s' is degraded: %s", self.name, " ".join(self.failed_at_boot))
+
+    def begin(self, command: Command) -> None:
+        """Start a command that goes on by itself; a guest in which it cannot start is not kept.
+
+        :raises CommandError: if it cannot.
+        """
+        try:
+            argv, timeout = nsenter.unit_argv(command), self._launched.spec.boot_timeout
+            self.run(argv, secrets=command.secrets, timeout=timeout)
+        except CommandError:
+            self.kill()
+            self.has_ended(STOP_TIMEOUT)
+            raise
+
+    def keep(self) -> None:
+        """Let it live on after us, if that was asked for and it has not ended."""
+        if self._launched.spec.keep and not self.has_ended():
+            self.kept = self._launched.keep()
+
+    def reboot(self) -> None:
+        """See `OwnGuest.reboot`."""
+        patience = self._launched.spec.boot_timeout
+        deadline = time.monotonic() + patience
+        self._launched.listener.open()
+        argv = self._enter_argv(Command(argv=nspawn.REBOOT))
+        # the command that asks for the end may not live to hear the answer
+        process.run(argv, ok=range(256), timeout=patience, env=nsenter.ENVIRONMENT)
+        try:
+            self.leader = self._launched.await_ready({READY, LEADER}, deadline, self.leader)
+            self.read_state()
+        except GuestError as error:
+            message = f"after a restart {error.message}"
+            raise GuestLost(message, evidence=error.evidence, hint=error.hint) from None
+
+    def is_stopping(self) -> bool:
+        """See `Guest.is_stopping`; without a manager it never does."""
+        return self._launched.spec.boot and super().is_stopping()
+
+    def layer_argv(self, only: Sequence[str] | None = None) -> list[str]:
+        """See `OwnGuest.layer_argv`: the mounts are those of the namespace around it, and stay."""
+        self.kill()
+        if not self.has_ended(STOP_TIMEOUT):
+            message = "the guest does not end, so what it has written may still change"
+            raise GuestError(message)
+        return layer.tar_argv(self.written, only)
+
+    @property
+    def written(self) -> Path:
+        """Its writable layer, by a path of the host."""
+        return self._launched.written
+
+    def _gone(self, output: str = "") -> GuestError:
+        launched = self._launched
+        return ending.tell(launched.script, launched.spec, launched.run_dir, output)
+
+
+def require_root() -> None:
+    """Refuse what only root can do.
+
+    :raises HostError: if we are not root.
+    """
+    if os.geteuid() != 0:
+        message = "guests need root"
+        raise HostError(message, hint="run the same command with `sudo`")

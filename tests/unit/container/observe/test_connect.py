@@ -1,0 +1,45 @@
+"""Connections to real sockets: what is reached, and what is not."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from postroj.container.observe.connect import connect
+from tests.support import here
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NOBODY = 2**22 + 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(socket.SOCK_STREAM, "stream"), (socket.SOCK_SEQPACKET, "seqpacket")]
+)
+def test_a_path(tmp_path: Path, kind: socket.SocketKind, name: str) -> None:
+    path = str(tmp_path / "a socket")
+    with socket.socket(socket.AF_UNIX, kind) as server:
+        server.bind(path)
+        with pytest.raises(ConnectionRefusedError):
+            connect(here.of(), path, name, 1)
+        server.listen()
+        # as one process sees it, or as the next does
+        with (
+            connect(here.of(), path, name, 1, opener=NOBODY) as client,
+            server.accept()[0] as other,
+        ):
+            client.send(b"here")
+            assert other.recv(9) == b"here"
+    with pytest.raises(ConnectionRefusedError):
+        connect(here.of(), path, name, 1)
+    with pytest.raises(FileNotFoundError):
+        connect(here.of(), f"{path}-gone", name, 1)
+
+
+def test_a_file_that_is_no_socket(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="refused"):
+        connect(here.of(), str(tmp_path / "file"), "stream", 1)
