@@ -16,7 +16,7 @@ from postroj.streams import STDERR, STDIN, STDOUT, write_all
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from postroj.container.guest import File, Process, Socket
@@ -121,13 +121,11 @@ class EnteredGuest(Guest):
 
     def walk(
         self, *, skip: Collection[str] = VOLATILE, deepest: int = 64, digests: bool = False
-    ) -> Iterator[File]:
+    ) -> list[File]:
         """See `Guest.walk`."""
-        try:
-            yield from files.walk(self.leader, skip=skip, deepest=deepest, digests=digests)
-        except OSError:
-            self.require()
-            raise
+        return self._read(
+            lambda: files.walk(self.leader, skip=skip, deepest=deepest, digests=digests)
+        )
 
     def connect(self, address: str, kind: str, timeout: float, *, opener: int = 0) -> socket.socket:
         """See `Guest.connect`."""

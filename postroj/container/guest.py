@@ -17,7 +17,7 @@ from postroj.process import KEPT
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from postroj.process import Child, Completed, Stdio
 
@@ -187,8 +187,8 @@ class Guest(ABC):
     @abstractmethod
     def walk(
         self, *, skip: Collection[str] = VOLATILE, deepest: int = 64, digests: bool = False
-    ) -> Iterator[File]:
-        """Yield all files below the root directory, a folder before what is in it.
+    ) -> list[File]:
+        """Return all files below the root directory, a folder before what is in it.
 
         Folders of `skip` are not entered, nor are those that are more than `deepest` folders deep.
         No link is followed.

@@ -13,7 +13,7 @@ from postroj.process import KEPT, Completed, Tail
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from postroj.container.guest import Command, File, Process, Socket
     from postroj.process import Child, Stdio
@@ -84,9 +84,9 @@ class FakeGuest(OwnGuest):
 
     def walk(
         self, *, skip: Collection[str] = VOLATILE, deepest: int = 64, digests: bool = False
-    ) -> Iterator[File]:
+    ) -> list[File]:
         self.require()
-        yield from self.listed
+        return self.listed
 
     def connect(self, address: str, kind: str, timeout: float, *, opener: int = 0) -> socket.socket:
         if self.connected is None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from postroj.container.guest import File, FileKind
 from postroj.container.observe import resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection
 
     from postroj.container.leader import Leader
 
@@ -25,45 +26,47 @@ FILE_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CL
 KINDS = {stat.S_IFREG: FileKind.FILE, stat.S_IFDIR: FileKind.FOLDER, stat.S_IFLNK: FileKind.LINK}
 
 
-def walk(leader: Leader, *, skip: Collection[str], deepest: int, digests: bool) -> Iterator[File]:
-    """Yield the files of a guest, see `Guest.walk`; what vanishes meanwhile is passed over.
+def walk(leader: Leader, *, skip: Collection[str], deepest: int, digests: bool) -> list[File]:
+    """Return the files of a guest, see `Guest.walk`; what vanishes meanwhile is passed over.
 
     :raises OSError: if the guest has ended.
     """
+    found: list[File] = []
     root = leader.open("root", os.O_RDONLY | os.O_DIRECTORY)
-    yield from _walk(root, "", frozenset(skip), deepest, digests)
+    _gather(root, "", frozenset(skip), deepest, digests, found)
     leader.require()
+    return found
 
 
-def _walk(
-    folder: int, path: str, skip: Collection[str], deeper: int, digests: bool
-) -> Iterator[File]:
-    """Yield what is in an open folder, which is closed at the end."""
+def _gather(
+    folder: int, path: str, skip: Collection[str], deeper: int, digests: bool, found: list[File]
+) -> None:
+    """Add what is in an open folder, which is closed at the end."""
     try:
         with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries]
-        for name in names:
-            inner = f"{path}/{name}"
-            try:
-                status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-            except OSError:
-                continue
-            kind = KINDS.get(stat.S_IFMT(status.st_mode), FileKind.OTHER)
-            yield File(
-                path=inner,
-                kind=kind,
-                mode=stat.S_IMODE(status.st_mode),
-                uid=status.st_uid,
-                gid=status.st_gid,
-                size=status.st_size,
-                digest=_digest(name, folder) if digests and kind is FileKind.FILE else "",
-            )
-            if kind is FileKind.FOLDER and deeper > 0 and inner not in skip:
+            for entry in entries:
+                inner = f"{path}/{entry.name}"
                 try:
-                    below = os.open(name, FOLDER_FLAGS, dir_fd=folder)
+                    status = entry.stat(follow_symlinks=False)
                 except OSError:
                     continue
-                yield from _walk(below, inner, skip, deeper - 1, digests)
+                kind = KINDS.get(stat.S_IFMT(status.st_mode), FileKind.OTHER)
+                is_hashed = digests and kind is FileKind.FILE
+                found.append(
+                    File(
+                        path=inner,
+                        kind=kind,
+                        mode=stat.S_IMODE(status.st_mode),
+                        uid=status.st_uid,
+                        gid=status.st_gid,
+                        size=status.st_size,
+                        digest=_digest(entry.name, folder) if is_hashed else "",
+                    )
+                )
+                if kind is FileKind.FOLDER and deeper > 0 and inner not in skip:
+                    with suppress(OSError):  # it has become something else
+                        below = os.open(entry.name, FOLDER_FLAGS, dir_fd=folder)
+                        _gather(below, inner, skip, deeper - 1, digests, found)
     finally:
         os.close(folder)
 
