@@ -63,21 +63,29 @@ asks it something meanwhile gets no answer.
 
 EIGHT = """
 import json, sys, threading
+from postroj.container import rundir
 from postroj.container.boot.nspawn import GuestSpec
 from postroj.container.start import start_guest
 from postroj.errors import PostrojError
 from postroj.prepare import obtain
 
+own = threading.local()  # a guest that does not become ready has a name, too
+claim = rundir.claim
+
+def claim_noted(facts):
+    own.claim = claim(facts)
+    return own.claim
+
+rundir.claim = claim_noted
+
 def live():
-    name = ""
     told = {"outcome": "fine", "reason": ""}
     try:
         with start_guest(GuestSpec(layers=image.layers, guests=8)) as guest:
-            name = guest.name
             guest.run(["sleep", "1"])
     except PostrojError as error:
         told = {"outcome": type(error).__name__, "reason": error.message}
-    print(json.dumps({"name": name, **told}) + "\\n", end="", flush=True)
+    print(json.dumps({"name": own.claim.path.name, **told}) + "\\n", end="", flush=True)
 
 with obtain(sys.argv[1]) as image:
     threads = [threading.Thread(target=live) for _ in range(8)]
