@@ -19,36 +19,39 @@ import click
 
 from postroj import __version__, console
 from postroj.errors import Interrupted, PostrojError, UsageError
-from postroj.report.text import visible
+from postroj.report.visible import visible
 from postroj.streams import STDERR
 
 if TYPE_CHECKING:
     from types import FrameType
 
 COMMANDS = {
-    "list-images": ("postroj.cli.listing", "list_images", "Show the catalog of images."),
-    "pull": ("postroj.cli.images", "pull", "Fetch, verify and store images."),
-    "import": ("postroj.cli.bring", "bring", "Make an image of what you have."),
-    "verify": ("postroj.cli.store", "verify", "Compare stored images with their digests."),
-    "remove": ("postroj.cli.store", "remove", "Delete stored images."),
-    "prune": ("postroj.cli.store", "prune", "Delete what nothing uses."),
-    "export": ("postroj.cli.store", "export", "Write an image to a file for other tools."),
-    "lock": ("postroj.cli.store", "lock", "Write down which exact images there are."),
-    "run": ("postroj.cli.guests", "run", "Run one command in a fresh guest."),
-    "shell": ("postroj.cli.guests", "shell", "Open an interactive shell in a fresh guest."),
-    "ps": ("postroj.cli.running", "ps", "Show the guests that run."),
-    "exec": ("postroj.cli.running", "execute", "Run a command in a guest that runs."),
-    "cp": ("postroj.cli.kept", "cp", "Copy files into a guest that runs, or out of it."),
-    "logs": ("postroj.cli.kept", "logs", "Show the journal or the console of a guest."),
-    "stop": ("postroj.cli.running", "stop", "End guests."),
-    "restart": ("postroj.cli.kept", "restart", "Restart guests."),
-    "commit": ("postroj.cli.kept", "commit", "Make an image of a guest that runs."),
-    "pkgprobe": ("postroj.cli.probe", "pkgprobe", "Probe a package in a fresh guest."),
-    "matrix": ("postroj.cli.fleet", "matrix", "Print the jobs of a CI, for many images."),
-    "selftest": ("postroj.cli.selftest", "selftest", "Prove that postroj works on this host."),
-    "doctor": ("postroj.cli.host", "doctor", "Show what this host lacks, and mend it."),
+    "list-images": "Show the catalog of images.",
+    "pull": "Fetch, verify and store images.",
+    "import": "Make an image of what you have.",
+    "verify": "Compare stored images with their digests.",
+    "remove": "Delete stored images.",
+    "prune": "Delete what nothing uses.",
+    "export": "Write an image to a file for other tools.",
+    "lock": "Write down which exact images there are.",
+    "run": "Run one command in a fresh guest.",
+    "shell": "Open an interactive shell in a fresh guest.",
+    "ps": "Show the guests that run.",
+    "exec": "Run a command in a guest that runs.",
+    "cp": "Copy files into a guest that runs, or out of it.",
+    "logs": "Show the journal or the console of a guest.",
+    "stop": "End guests.",
+    "restart": "Restart guests.",
+    "commit": "Make an image of a guest that runs.",
+    "pkgprobe": "Probe a package in a fresh guest.",
+    "matrix": "Print the jobs of a CI, for many images.",
+    "selftest": "Prove that postroj works on this host.",
+    "doctor": "Show what this host lacks, and mend it.",
 }
-"""Name of a command: its module, its function, and its line in `postroj --help`."""
+"""Name of a command, and its line in `postroj --help`."""
+
+PYTHONS = ("exec", "import")
+"""Commands whose names mean something to Python: their modules and functions end in `_`."""
 
 
 class LazyGroup(click.Group):
@@ -62,15 +65,15 @@ class LazyGroup(click.Group):
         """Return the command behind a name."""
         if cmd_name not in COMMANDS:
             return None
-        module, function, _ = COMMANDS[cmd_name]
-        command = getattr(import_module(module), function)
+        name = cmd_name.replace("-", "_") + "_" * (cmd_name in PYTHONS)
+        command = getattr(import_module(f"postroj.cli.commands.{name}"), name)
         assert isinstance(command, click.Command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing them."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
+            formatter.write_dl(list(COMMANDS.items()))
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

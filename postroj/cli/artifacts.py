@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from postroj.cli.files import put_file, writable
 from postroj.report import json
 from postroj.report.cases import NOT_BEGUN
-from postroj.report.text import visible_lines
+from postroj.report.visible import visible_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -39,7 +39,7 @@ class Origin:
     @property
     def file(self) -> str | None:
         """Its path, from every folder."""
-        return str(self.project.source.file.absolute()) if self.project else None
+        return str(self.project.file.path.absolute()) if self.project else None
 
     @contextmanager
     def of(self, *keys: str) -> Iterator[None]:
@@ -99,7 +99,7 @@ def settled(
             given[name] = project.option(key)
             taken.append(key)
     if project and taken:
-        log.info("as in '%s': %s", project.source.title, ", ".join(taken))
+        log.info("as in '%s': %s", project.file.title, ", ".join(taken))
     if not given["packages"]:
         raise _no_package(project)
     return Origin(project=project, taken=tuple(taken))
@@ -108,9 +108,9 @@ def settled(
 def _project(file: str | None) -> Project | None:
     from datetime import UTC, datetime
 
-    from postroj.project import source
+    from postroj.project import project_file
 
-    found = source.find(Path.cwd()) if file is None else source.named(Path(file))
+    found = project_file.find(Path.cwd()) if file is None else project_file.named(Path(file))
     if found is None:
         return None
     from postroj.project import reader
@@ -119,8 +119,8 @@ def _project(file: str | None) -> Project | None:
 
 
 def _no_package(project: Project | None) -> UsageError:
-    message = f"'{project.source.title}' names no package" if project else "no package is given"
-    where = f"'{project.source.title}'" if project else "a file postroj.toml"
+    message = f"'{project.file.title}' names no package" if project else "no package is given"
+    where = f"'{project.file.title}'" if project else "a file postroj.toml"
     hint = f'`--package FILE_OR_URL`, or a line `package = "dist/*.deb"` in {where}'
     return UsageError(message, hint=hint)
 

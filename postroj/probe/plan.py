@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from postroj.probe.evidence.witness import Visit
     from postroj.probe.excuse.expectations import Expectations
     from postroj.probe.package.package_file import PackageFile
-    from postroj.probe.recipe import Recipe
+    from postroj.probe.reproduce import Reproduction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class Plan:
     """What is known to fail, and where."""
     architecture: str = ""
     """Of the images, as `uname -m` has it; this host's, if nothing is said."""
-    recipe: Recipe | None = None
+    reproduction: Reproduction | None = None
     """What to type to have the same once more."""
     visit: Visit | None = None
     """Who is let in where something goes wrong."""
@@ -71,10 +71,12 @@ class Plan:
 
     def command(self, image: str) -> str:
         """Return the command line that repeats the probe on an image; '' if nobody knows."""
-        return self.recipe.command(image) if self.recipe else ""
+        return self.reproduction.command(image) if self.reproduction else ""
 
     def pinned(self, paths: Sequence[Path]) -> Plan:
         """Return it with the digests of the packages, if any was fetched: here it came to lie."""
-        if self.recipe is None or not self.recipe.fetches:
+        if self.reproduction is None or not self.reproduction.fetches:
             return self
-        return replace(self, recipe=replace(self.recipe, digests=tuple(map(sha256, paths))))
+        return replace(
+            self, reproduction=replace(self.reproduction, digests=tuple(map(sha256, paths)))
+        )

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 """Names of keys and places in lists, from the top: `("expect", 1, "until")`."""
 
 
-def line_of(text: str, path: Path) -> int:
+def line_of(text: str, path: KeyPath) -> int:
     """Return the line, from 1, on which the statement begins that brings a key of valid TOML."""
     lines = text.split("\n")
     counts = range(len(lines) + 1)
@@ -34,7 +34,7 @@ def _whole(lines: Sequence[str], count: int) -> tuple[int, dict[str, Any]]:
             count -= 1
 
 
-def _has(value: Any, path: Path) -> bool:
+def _has(value: Any, path: KeyPath) -> bool:
     for part in path:
         match value:
             case dict() if part in value:

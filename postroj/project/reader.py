@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from postroj.probe.excuse.expectations import Expectations
     from postroj.project.keys import Key
-    from postroj.project.lines import Path
-    from postroj.project.source import Source
+    from postroj.project.lines import KeyPath
+    from postroj.project.project_file import ProjectFile
 
 TYPES = {
     Form.TEXT: (str,),
@@ -48,7 +48,7 @@ WORDS = {
 class Project:
     """What a file says."""
 
-    source: Source
+    file: ProjectFile
     values: Mapping[str, Any]
     """By the keys of `KEYS` that are there: str, tuple[str, ...], int, float or bool."""
     expectations: Expectations
@@ -58,7 +58,7 @@ class Project:
 
         :raises UsageError: always.
         """
-        self.source.refuse((key,), key, why, hint)
+        self.file.refuse((key,), key, why, hint)
 
     def option(self, key: str) -> Any:
         """Return a value as its option has it: paths from the working directory, steps as a word.
@@ -78,7 +78,7 @@ class Project:
 
     def _files(self, key: str) -> Iterator[str]:
         """Yield the files that a key means; URLs as they are."""
-        folder = self.source.file.parent
+        folder = self.file.path.parent
         for text in self.values[key]:
             if "://" in text or (key == "upgrade-from" and text == REPOSITORY):
                 yield text
@@ -95,41 +95,43 @@ class Project:
 
     def _report(self, text: str) -> str:
         kind, equals, name = text.partition("=")
-        return f"{kind}={self.source.file.parent / name}" if equals and name else text
+        return f"{kind}={self.file.path.parent / name}" if equals and name else text
 
 
-def read(source: Source, today: date) -> Project:
+def read(file: ProjectFile, today: date) -> Project:
     """Read all keys; `today` is what expectations are held against.
 
     :raises UsageError: if something is wrong with one, naming file, line and key.
     """
-    table = dict(source.table)
+    table = dict(file.table)
     expected = table.pop(EXPECT, [])
     if not isinstance(expected, list) or not all(isinstance(one, dict) for one in expected):
-        source.refuse((EXPECT,), EXPECT, "takes tables", f"begin each with `[[{EXPECT}]]`")
+        file.refuse((EXPECT,), EXPECT, "takes tables", f"begin each with `[[{EXPECT}]]`")
     return Project(
-        source=source,
-        values=_values(source, table, KEYS, (), (EXPECT,)),
+        file=file,
+        values=_values(file, table, KEYS, (), (EXPECT,)),
         expectations=tuple(
-            _expectation(source, number, one, today) for number, one in enumerate(expected)
+            _expectation(file, number, one, today) for number, one in enumerate(expected)
         ),
     )
 
 
-def _expectation(source: Source, number: int, table: Mapping[str, Any], today: date) -> Expectation:
+def _expectation(
+    file: ProjectFile, number: int, table: Mapping[str, Any], today: date
+) -> Expectation:
     path = (EXPECT, number)
-    values = _values(source, table, EXPECT_KEYS, path)
+    values = _values(file, table, EXPECT_KEYS, path)
     outcome = Outcome(values["outcome"])
     narrow = next((key for key in ("step", "check") if key in values), None)
     if outcome is Outcome.SKIP and narrow:
         hint = 'what is skipped is not tried at all; `outcome = "fail"` excuses a step or check'
-        source.refuse((*path, narrow), f"{EXPECT}.{narrow}", "goes with the outcome `fail`", hint)
+        file.refuse((*path, narrow), f"{EXPECT}.{narrow}", "goes with the outcome `fail`", hint)
     images: set[str] = set()
     for text in values["image"]:
         try:
             images.update(selection.meant(text))
         except UsageError as error:
-            source.refuse((*path, "image"), f"{EXPECT}.image", error.message, error.hint)
+            file.refuse((*path, "image"), f"{EXPECT}.image", error.message, error.hint)
     return Expectation(
         images=frozenset(images),
         outcome=outcome,
@@ -142,7 +144,11 @@ def _expectation(source: Source, number: int, table: Mapping[str, Any], today: d
 
 
 def _values(
-    source: Source, table: Mapping[str, Any], keys: Sequence[Key], path: Path, more: Path = ()
+    file: ProjectFile,
+    table: Mapping[str, Any],
+    keys: Sequence[Key],
+    path: KeyPath,
+    more: KeyPath = (),
 ) -> dict[str, Any]:
     """Return the values of a table, which may have these keys; `more` are others, for the hint."""
     title = "".join(f"{part}." for part in path if isinstance(part, str))
@@ -150,18 +156,18 @@ def _values(
     for name in table:
         if name not in known:
             hint = _nearest(name, [*known, *map(str, more)])
-            source.refuse((*path, name), f"{title}{name}", "there is no such key", hint)
+            file.refuse((*path, name), f"{title}{name}", "there is no such key", hint)
     found = {}
     for name, key in known.items():
         if name in table:
             value = table[name]
             if why := _trouble(key, value):
-                source.refuse((*path, name), f"{title}{name}", why)
+                file.refuse((*path, name), f"{title}{name}", why)
             if key.form is Form.TEXTS:
                 value = (value,) if isinstance(value, str) else tuple(value)
             found[name] = value
         elif key.needed:
-            source.refuse(path, f"{title}{name}", "is missing")
+            file.refuse(path, f"{title}{name}", "is missing")
     return found
 
 

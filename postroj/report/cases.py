@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from postroj.report.text import visible, visible_lines
+from postroj.report.visible import visible, visible_lines
 from postroj.verdict import Outcome
 
 if TYPE_CHECKING:

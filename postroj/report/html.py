@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 from postroj.report.cases import NOT_BEGUN, suites
 from postroj.report.markup import Element, add
-from postroj.report.text import visible
+from postroj.report.visible import visible
 from postroj.verdict import WORST_FIRST, Outcome
 
 if TYPE_CHECKING:

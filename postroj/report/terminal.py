@@ -8,7 +8,7 @@ from __future__ import annotations
 from threading import RLock
 from typing import TYPE_CHECKING
 
-from postroj.report.text import visible
+from postroj.report.visible import visible
 from postroj.verdict import Outcome
 
 if TYPE_CHECKING:

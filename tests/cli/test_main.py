@@ -82,7 +82,7 @@ def test_help() -> None:
 
 def test_each_line_of_the_help_is_that_of_the_command() -> None:
     context = click.Context(cli.cli)
-    for name, (_, _, line) in cli.COMMANDS.items():
+    for name, line in cli.COMMANDS.items():
         command = cli.cli.get_command(context, name)
         assert command is not None
         assert command.name == name

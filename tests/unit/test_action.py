@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from postroj.fleet import TEMPLATE, Language, matrix
+from postroj.ci_matrix import TEMPLATE, Language, matrix
 from tests.support.runner import ROOT, Runner, load
 
 if TYPE_CHECKING:

@@ -31,11 +31,11 @@ MAY_IMPORT = {
     "matrix": PROBING | {"prepare", "capacity", "handover", "warm"},
     "selftest": PROBING | {"prepare", "matrix"},
     "doctor": GROUND | {"container"},
-    "fleet": WORDS,
+    "ci_matrix": WORDS,
     "project": PROBING,
     "report": WORDS,
     "cli": PROBING
-    | {"prepare", "matrix", "selftest", "doctor", "fleet", "project", "report"}
+    | {"prepare", "matrix", "selftest", "doctor", "ci_matrix", "project", "report"}
     | {"transfer"},
     "__main__": {"cli"},
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from postroj.errors import UsageError
-from postroj.project import source
+from postroj.project import project_file
 from postroj.project.reader import Project, read
 from postroj.verdict import Outcome, StepName
 
@@ -55,7 +55,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def written(text: str, name: str = "postroj.toml") -> Project:
     Path(name).write_text(text)
-    return read(source.named(Path(name)), TODAY)
+    return read(project_file.named(Path(name)), TODAY)
 
 
 def error_of(text: str, name: str = "postroj.toml") -> UsageError:
@@ -165,7 +165,7 @@ def test_lines_are_those_of_an_editor(folder: Path) -> None:
     text = 'setup = """\n[image]\nimage = 1\n\x0b\n"""\r\n\r\n# image = 2\r\nimage = 3\r\n'
     Path("postroj.toml").write_bytes(text.replace("\x0b", "\u2028").encode())
     with pytest.raises(UsageError, match=r"^postroj.toml:8: `image`"):
-        read(source.named(Path("postroj.toml")), TODAY)
+        read(project_file.named(Path("postroj.toml")), TODAY)
 
 
 def test_a_large_file_is_told_of_soon(folder: Path) -> None:
@@ -182,7 +182,7 @@ def test_paths_start_at_the_file(folder: Path, monkeypatch: pytest.MonkeyPatch) 
     Path("postroj.toml").write_text(f"package = {patterns}\nreport = 'tap=out.tap'\nsteps = 'all'")
     (folder / "sub").mkdir()
     monkeypatch.chdir("sub")
-    project = read(source.named(Path("../postroj.toml")), TODAY)
+    project = read(project_file.named(Path("../postroj.toml")), TODAY)
     files = [f"{folder}/{name}" for name in ("a_1.deb", "b_1.deb", "odd[1].deb", "c.rpm")]
     assert project.option("package") == (*files, "https://x.example/y*")
     assert project.option("report") == (f"tap={folder}/out.tap",)
@@ -201,21 +201,21 @@ def test_the_nearest_file_wins(folder: Path) -> None:
     deep = folder / "a" / "b"
     deep.mkdir(parents=True)
     (folder / "postroj.toml").write_text("jobs = 1")
-    assert source.find(deep) is None  # no checkout: what is above is not ours
+    assert project_file.find(deep) is None  # no checkout: what is above is not ours
     (folder / ".git").touch()
-    found = source.find(deep)
+    found = project_file.find(deep)
     assert found
-    assert found.file == folder / "postroj.toml"
+    assert found.path == folder / "postroj.toml"
     (folder / "a" / "pyproject.toml").write_text("[tool.other]\nname = 'postroj'")
-    again = source.find(deep)
+    again = project_file.find(deep)
     assert again
-    assert again.file == folder / "postroj.toml"
+    assert again.path == folder / "postroj.toml"
     (folder / "a" / "pyproject.toml").write_text("[tool.postroj]\njobs = 2")
-    nearer = source.find(deep)
+    nearer = project_file.find(deep)
     assert nearer
-    assert nearer.file == folder / "a" / "pyproject.toml"
+    assert nearer.path == folder / "a" / "pyproject.toml"
     (folder / "a" / "postroj.toml").write_text("jobs = 3")
-    own = source.find(deep)
+    own = project_file.find(deep)
     assert own
     assert own.table == {"jobs": 3}
 
@@ -223,23 +223,23 @@ def test_the_nearest_file_wins(folder: Path) -> None:
 def test_what_lies_above_the_checkout_is_not_ours(folder: Path) -> None:
     (folder / "postroj.toml").write_text("jobs = 1")
     (folder / "a" / ".git").mkdir(parents=True)
-    assert source.find(folder / "a") is None
+    assert project_file.find(folder / "a") is None
 
 
 def test_a_broken_file_of_other_tools_does_not_matter(folder: Path) -> None:
     (folder / "pyproject.toml").write_text("[tool.")
-    assert source.find(folder) is None
+    assert project_file.find(folder) is None
 
 
 def test_a_named_file_must_be_of_use(folder: Path) -> None:
     with pytest.raises(UsageError, match=r"^'nowhere' cannot be read$"):
-        source.named(Path("nowhere"))
+        project_file.named(Path("nowhere"))
     (folder / "pyproject.toml").write_text("[tool.other]")
     with pytest.raises(UsageError, match=r"^'pyproject.toml' has no table `tool.postroj`$"):
-        source.named(Path("pyproject.toml"))
+        project_file.named(Path("pyproject.toml"))
     (folder / "x.toml").write_bytes(b"\xff")
     with pytest.raises(UsageError, match=r"^'x.toml' cannot be read$"):
-        source.named(Path("x.toml"))
+        project_file.named(Path("x.toml"))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to others")
@@ -250,11 +250,11 @@ def test_a_file_of_a_stranger_where_everybody_may_write(
     file = folder / "postroj.toml"
     file.write_text("jobs = 1")
     os.chown(file, 12345, 12345)
-    assert source.find(folder)  # whoever owns the folder has put it there
+    assert project_file.find(folder)  # whoever owns the folder has put it there
     folder.chmod(0o1777)
     with pytest.raises(UsageError, match="another user's") as caught:
-        source.find(folder)
+        project_file.find(folder)
     assert "`--project postroj.toml`" in caught.value.hint
-    assert source.named(file)
+    assert project_file.named(file)
     monkeypatch.setenv("SUDO_UID", "12345")
-    assert source.find(folder)
+    assert project_file.find(folder)

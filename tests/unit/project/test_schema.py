@@ -10,9 +10,9 @@ import click
 import pytest
 from jsonschema import Draft7Validator
 
-from postroj.cli.probe import pkgprobe
+from postroj.cli.commands.pkgprobe import pkgprobe
 from postroj.errors import UsageError
-from postroj.project import source
+from postroj.project import project_file
 from postroj.project.keys import KEYS, Form, Key
 from postroj.project.reader import read
 from postroj.project.schema import document
@@ -61,7 +61,7 @@ def test_reader_and_schema_agree(key: Key, value: Any, tmp_path: Path) -> None:
     file.write_text(f"{key.name} = {written(value)}\n")
     valid = Draft7Validator(document()).is_valid({key.name: value})
     try:
-        read(source.named(file), date(2026, 11, 21))
+        read(project_file.named(file), date(2026, 11, 21))
     except UsageError:
         assert not valid
     else:

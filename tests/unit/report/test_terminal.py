@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from postroj.report.terminal import Screen, Terminal
-from postroj.report.text import visible
+from postroj.report.visible import visible
 from postroj.verdict import (
     CheckKind,
     CheckResult,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from click import Context
 from click.testing import CliRunner
 
 from postroj import locking, paths
-from postroj.cli import kept
+from postroj.cli import cli
 from postroj.container import rundir, start
 from postroj.container.facts import Facts, write_facts
 from postroj.errors import GuestError, UsageError
@@ -29,7 +30,9 @@ def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def run(name: str, *argv: str) -> str:
-    done = CliRunner().invoke(getattr(kept, name), argv, standalone_mode=False)
+    command = cli.get_command(Context(cli), name)
+    assert command
+    done = CliRunner().invoke(command, argv, standalone_mode=False)
     if done.exception:
         raise done.exception
     return done.output

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from postroj.ci_matrix import Language
 from postroj.cli import options
 from postroj.cli.completion import complete_image
-from postroj.fleet import Language
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -62,12 +62,12 @@ def matrix(
 
     Images are taken from the catalog, whatever is cached on this host. It takes no root.
     """
-    from postroj import fleet
+    from postroj import ci_matrix
     from postroj.image import selection
     from postroj.image.pull import architecture as of_this_host
 
     images = selection.elsewhere(image_names, _managers(packages), architecture or of_this_host())
-    click.echo(fleet.matrix(images, Language(language), shards))
+    click.echo(ci_matrix.matrix(images, Language(language), shards))
 
 
 def _managers(packages: tuple[str, ...]) -> Collection[Manager]:

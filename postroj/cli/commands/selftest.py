@@ -12,7 +12,7 @@ import click
 from postroj import console
 from postroj.cli.completion import complete_image
 from postroj.errors import ExitStatus
-from postroj.report.text import visible
+from postroj.report.visible import visible
 from postroj.verdict import Outcome
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from postroj.fleet import GITHUB_LIMIT, Language, matrix, spread
+from postroj.ci_matrix import GITHUB_LIMIT, Language, matrix, spread
 
 MANY = tuple(f"image-{number}" for number in range(600))
 

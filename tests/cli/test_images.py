@@ -9,7 +9,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from postroj.cli import completion, images
+from postroj.cli import completion
+from postroj.cli.commands.pull import pull as pull_command
 from postroj.errors import UsageError
 from postroj.image import obtain, pull
 from postroj.image.store import store
@@ -205,7 +206,7 @@ def test_a_catalog_of_ones_own(tmp_path: Path) -> None:
 
 def test_an_architecture_that_has_no_image(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("postroj.image.pull.architecture", lambda: "vax")
-    done = CliRunner().invoke(images.pull, ["debian-sid"])
+    done = CliRunner().invoke(pull_command, ["debian-sid"])
     assert str(done.exception) == "there is no image 'debian-sid' for the architecture 'vax'"
 
 
@@ -244,8 +245,8 @@ def test_a_cache_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_completion() -> None:
-    context = click.Context(images.pull)
-    parameter = images.pull.params[0]
+    context = click.Context(pull_command)
+    parameter = pull_command.params[0]
     names = [item.value for item in completion.complete_image(context, parameter, "debian-st")]
     assert names == ["debian-stretch", "debian-stable"]
     put("debian-trixie")

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from postroj.cli import running
+from postroj.cli.commands.exec_ import exec_
+from postroj.cli.commands.ps import SHOWN, ps
+from postroj.cli.commands.stop import stop
 from postroj.cli.completion import complete_guest, complete_place
 from postroj.container import roster, rundir, start
 from postroj.container.enter.nsenter import LOGIN_SHELL
@@ -96,7 +98,7 @@ def run(command: Any, *argv: str) -> tuple[Any, str]:
 
 
 def test_ps(house: House) -> None:
-    _, output = run(running.ps)
+    _, output = run(ps)
     assert output.splitlines() == [
         "NAME              IMAGE          AGE  MEMORY  KEPT  FOR",
         "postroj-00000001  debian-trixie  2 h  44 MB   yes   pkgprobe web_1.0_all.deb",
@@ -105,7 +107,7 @@ def test_ps(house: House) -> None:
 
 
 def test_ps_as_json(house: House) -> None:
-    _, output = run(running.ps, "--json")
+    _, output = run(ps, "--json")
     one, two = json.loads(output)
     assert one == {
         "name": "postroj-00000001",
@@ -123,8 +125,8 @@ def test_ps_as_json(house: House) -> None:
 
 def test_ps_where_no_guest_runs(house: House) -> None:
     house.guests = []
-    assert run(running.ps)[1] == ""
-    assert run(running.ps, "--json")[1] == "[]\n"
+    assert run(ps)[1] == ""
+    assert run(ps, "--json")[1] == "[]\n"
 
 
 @pytest.mark.parametrize(
@@ -133,15 +135,15 @@ def test_ps_where_no_guest_runs(house: House) -> None:
 )
 def test_age(house: House, monkeypatch: pytest.MonkeyPatch, seconds: float, age: str) -> None:
     monkeypatch.setattr(time, "time", lambda: ONE.began + seconds)
-    assert f"  {age}  " in run(running.ps)[1].splitlines()[1]
+    assert f"  {age}  " in run(ps)[1].splitlines()[1]
 
 
 def test_a_purpose_is_cut_and_cannot_speak_to_the_terminal(house: House) -> None:
     house.guests = [Listing(**{**ONE.__dict__, "purpose": "run \x1b[2J\n" + "x" * 100})]
-    shown = run(running.ps)[1].splitlines()[1].partition("yes   ")[2]
+    shown = run(ps)[1].splitlines()[1].partition("yes   ")[2]
     assert shown.startswith("run \\nxxx")
     assert shown.endswith("x…")
-    assert len(shown) == running.SHOWN
+    assert len(shown) == SHOWN
 
 
 @pytest.mark.parametrize(
@@ -158,61 +160,61 @@ def test_words_of_the_command_are_its_own(
     house: House, argv: list[str], command: Sequence[str]
 ) -> None:
     house.result = 9
-    assert run(running.execute, ONE.name, *argv)[0] == 9
+    assert run(exec_, ONE.name, *argv)[0] == 9
     assert house.commands == [(ONE.name, Command(argv=tuple(command)))]
 
 
 def test_options_of_exec(house: House) -> None:
-    run(running.execute, "-e", "A=b", "--chdir", "/srv", ONE.name, "true")
+    run(exec_, "-e", "A=b", "--chdir", "/srv", ONE.name, "true")
     assert house.commands[0][1] == Command(argv=("true",), env={"A": "b"}, chdir="/srv")
 
 
 def test_exec_in_no_guest(house: House) -> None:
     with pytest.raises(UsageError, match="no guest is named 'x'") as caught:
-        run(running.execute, "x", "true")
+        run(exec_, "x", "true")
     assert caught.value.exit_status == ExitStatus.RUN_FAILED
     with pytest.raises(UsageError, match="absolute path") as caught:
-        run(running.execute, "--chdir", "srv", ONE.name, "true")
+        run(exec_, "--chdir", "srv", ONE.name, "true")
     assert caught.value.exit_status == ExitStatus.RUN_FAILED
 
 
 def test_stop(house: House) -> None:
-    run(running.stop, "web", ONE.name)
+    run(stop, "web", ONE.name)
     assert house.stopped == [(TWO.name, 0), (ONE.name, 10)]  # that of a command is killed at once
 
 
 def test_stop_in_time(house: House) -> None:
-    run(running.stop, "--time", "0", ONE.name)
-    run(running.stop, "--time", "2.5", ONE.name)
+    run(stop, "--time", "0", ONE.name)
+    run(stop, "--time", "2.5", ONE.name)
     assert house.stopped == [(ONE.name, 0), (ONE.name, 2.5)]
 
 
 def test_a_guest_with_two_names_is_stopped_once(house: House) -> None:
-    run(running.stop, TWO.name, "web")
+    run(stop, TWO.name, "web")
     assert house.stopped == [(TWO.name, 0)]
 
 
 def test_stop_those_that_were_kept(house: House) -> None:
-    run(running.stop, "--all")
+    run(stop, "--all")
     assert house.stopped == [(ONE.name, 10)]
 
 
 def test_stop_one_that_is_not_there_stops_none(house: House) -> None:
     with pytest.raises(UsageError, match="no guest is named 'x'"):
-        run(running.stop, ONE.name, "x")
+        run(stop, ONE.name, "x")
     assert house.stopped == []
 
 
 def test_each_is_tried(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop(name: str, patience: float) -> None:
+    def fail(name: str, patience: float) -> None:
         house.stop(name, patience)
         if name == ONE.name:
             message = "not gone"
             raise GuestError(message)
 
-    monkeypatch.setattr(roster, "stop", stop)
+    monkeypatch.setattr(roster, "stop", fail)
     with pytest.raises(GuestError, match="not gone"):
-        run(running.stop, ONE.name, TWO.name)
+        run(stop, ONE.name, TWO.name)
     assert [name for name, _ in house.stopped] == [ONE.name, TWO.name]
 
 

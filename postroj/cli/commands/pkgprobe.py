@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from postroj.container.guest import Guest
     from postroj.probe.ask.question import Question
     from postroj.probe.plan import Plan
-    from postroj.probe.recipe import Recipe
+    from postroj.probe.reproduce import Reproduction
     from postroj.report.terminal import Screen
 
 STATUS = {
@@ -159,17 +159,17 @@ def pkgprobe(
     Exit status: 0 all passed, 1 the package is to blame, 2 wrong usage, 3 nothing was tested,
     4 host, image or guest failed, 130 interrupted.
     """
-    from postroj.cli.recipe import recipe
+    from postroj.cli.reproduce import reproduction
 
     origin = project.settled(ctx, given, project_file=project_file, no_project=no_project)
     all_given = given | {"project_file": origin.file, "no_project": no_project}
-    return _pkgprobe(origin, recipe=recipe(ctx, all_given), **given)
+    return _pkgprobe(origin, reproduction=reproduction(ctx, all_given), **given)
 
 
 def _pkgprobe(
     origin: Origin,
     *,
-    recipe: Recipe,
+    reproduction: Reproduction,
     packages: tuple[str, ...],
     digests: tuple[str, ...],
     image_names: tuple[str, ...],
@@ -189,7 +189,7 @@ def _pkgprobe(
     stream = sys.stderr if as_json else sys.stdout
     with origin.of("report"):
         places = outlets(reports, stream, artifacts)
-    plan = replace(_plan(given, origin), recipe=recipe)
+    plan = replace(_plan(given, origin), reproduction=reproduction)
     if shell_on_failure:
         plan = replace(plan, visit=_visitor(stream, jobs))
         jobs = 1
@@ -220,7 +220,7 @@ def _visitor(stream: TextIO, jobs: int | None) -> Callable[[Guest, str], None]:
     from postroj.container.enter import terminal
     from postroj.container.enter.nsenter import LOGIN_SHELL
     from postroj.container.guest import Command
-    from postroj.report.text import visible
+    from postroj.report.visible import visible
 
     if not terminal.is_interactive():
         message = "`--shell-on-failure` needs a terminal on stdin and stdout"
@@ -242,7 +242,7 @@ def _visitor(stream: TextIO, jobs: int | None) -> Callable[[Guest, str], None]:
 
 
 def _plan(given: dict[str, Any], origin: Origin) -> Plan:
-    from postroj.cli.guests import guest_limits, guest_proxies
+    from postroj.cli.guest_options import guest_limits, guest_proxies
     from postroj.probe.ask.checks import Manners
     from postroj.probe.ask.ports import Expectation
     from postroj.probe.course import REPOSITORY, course

@@ -10,7 +10,8 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from postroj.cli import cli, host
+from postroj.cli import cli
+from postroj.cli.commands import doctor
 from postroj.doctor import Requirement, Result, Status
 from postroj.errors import HostError
 
@@ -35,8 +36,10 @@ BAD = (*LESS, result("systemd-nspawn", Status.TOO_OLD), result("root", Status.MI
 def survey(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Result, ...]]:
     """Return what the surveys of the host will find, one after the other."""
     found: list[tuple[Result, ...]] = []
-    monkeypatch.setattr(host, "survey", lambda: found.pop(0))
-    monkeypatch.setattr(host, "remedy", lambda results: "install it" if results is not GOOD else "")
+    monkeypatch.setattr(doctor, "survey", lambda: found.pop(0))
+    monkeypatch.setattr(
+        doctor, "remedy", lambda results: "install it" if results is not GOOD else ""
+    )
     return found
 
 
@@ -84,7 +87,7 @@ def test_json(survey: list[tuple[Result, ...]]) -> None:
 
 def test_fix_looks_again(survey: list[tuple[Result, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
     survey += [BAD, GOOD]
-    monkeypatch.setattr(host, "mend", lambda results: results is BAD)
+    monkeypatch.setattr(doctor, "mend", lambda results: results is BAD)
     done = CliRunner().invoke(cli, ["doctor", "--fix"])
     assert done.exit_code == 0
     assert "too old" not in done.stdout
@@ -93,7 +96,7 @@ def test_fix_looks_again(survey: list[tuple[Result, ...]], monkeypatch: pytest.M
 
 def test_fix_of_nothing(survey: list[tuple[Result, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
     survey.append(GOOD)
-    monkeypatch.setattr(host, "mend", lambda results: False)
+    monkeypatch.setattr(doctor, "mend", lambda results: False)
     assert CliRunner().invoke(cli, ["doctor", "--fix"]).exit_code == 0
 
 

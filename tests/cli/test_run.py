@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from postroj import prepare
-from postroj.cli import guests
+from postroj.cli.commands import run as run_module
+from postroj.cli.commands.shell import shell
 from postroj.container import start
 from postroj.container.boot.nspawn import GuestSpec
 from postroj.container.cgroup.limits import Asked
@@ -68,7 +69,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     return recorder
 
 
-def run(*argv: str, command: Any = guests.run) -> Any:
+def run(*argv: str, command: Any = run_module.run) -> Any:
     done = CliRunner().invoke(command, argv, standalone_mode=False)
     if done.exception and not isinstance(done.exception, SystemExit):
         raise done.exception
@@ -177,14 +178,14 @@ def test_a_relative_source_is_relative_to_here(
 
 def test_a_shell(seen: Recorder) -> None:
     seen.result = 3
-    assert run("--image", "debian-sid", command=guests.shell) == 3
+    assert run("--image", "debian-sid", command=shell) == 3
     assert seen.commands == [Command(argv=LOGIN_SHELL)]
     assert seen.specs[0].boot
 
 
 def test_a_guest_that_stays(seen: Recorder) -> None:
     for argv in (["-d"], ["--detach", "--name", "web", "-e", "A=b", "--chdir", "/srv", "top"]):
-        done = CliRunner().invoke(guests.run, argv, standalone_mode=False)
+        done = CliRunner().invoke(run_module.run, argv, standalone_mode=False)
         assert done.exception is None
         assert done.output == ("web\n" if "web" in argv else "postroj-00000001\n")
     assert [(spec.keep, spec.given) for spec in seen.specs] == [(True, ""), (True, "web")]
@@ -201,7 +202,7 @@ def test_a_guest_that_ended_is_not_named(seen: Recorder) -> None:
 
 def test_a_name_is_no_reason_to_stay(seen: Recorder) -> None:
     run("--name", "web", "true")
-    run("--name", "db", command=guests.shell)
+    run("--name", "db", command=shell)
     assert [(spec.keep, spec.given) for spec in seen.specs] == [(False, "web"), (False, "db")]
 
 

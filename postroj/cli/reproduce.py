@@ -12,13 +12,13 @@ from click.core import ParameterSource
 from postroj import paths
 from postroj.answers import redacted
 from postroj.probe.course import REPOSITORY
-from postroj.probe.recipe import Recipe, option
+from postroj.probe.reproduce import Reproduction, option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 OWN = ("packages", "digests", "image_names")
-"""Parameters that a recipe spells itself."""
+"""Parameters that a reproduction spells itself."""
 OF_A_RUN = ("jobs", "fail_fast", "reports", "as_json", "artifacts", "shell_on_failure", "keep")
 """Parameters that change nothing in a probe."""
 FILES = ("upgrade_from", "project_file")
@@ -27,9 +27,9 @@ URLS = ("proxy",)
 """Parameters whose passwords a report does not tell."""
 
 
-def recipe(ctx: click.Context, given: Mapping[str, Any]) -> Recipe:
-    """Return the recipe of the command line that `ctx` has parsed to `given`."""
-    return Recipe(
+def reproduction(ctx: click.Context, given: Mapping[str, Any]) -> Reproduction:
+    """Return the reproduction of the command line that `ctx` has parsed to `given`."""
+    return Reproduction(
         program=("postroj", *_of_group(), str(ctx.info_name)),
         packages=tuple(_absolute(text) for text in given["packages"]),
         digests=tuple(given["digests"]),

@@ -23,26 +23,26 @@ TABLE = ("tool", "postroj")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class ProjectFile:
     """A file that was read."""
 
-    file: Path
+    path: Path
     text: str
     table: dict[str, Any]
     """Of the keys."""
-    path: lines.Path
+    prefix: lines.KeyPath
     """Of that table."""
 
     @property
     def title(self) -> str:
         """The file as seen from the working directory."""
-        return os.path.relpath(self.file)
+        return os.path.relpath(self.path)
 
-    def place(self, path: lines.Path) -> str:
+    def place(self, path: lines.KeyPath) -> str:
         """Return `FILE:LINE` of a key, or of a table."""
-        return f"{self.title}:{lines.line_of(self.text, (*self.path, *path))}"
+        return f"{self.title}:{lines.line_of(self.text, (*self.prefix, *path))}"
 
-    def refuse(self, path: lines.Path, key: str, why: str, hint: str = "") -> NoReturn:
+    def refuse(self, path: lines.KeyPath, key: str, why: str, hint: str = "") -> NoReturn:
         """Say what is wrong with a key, which is at `path`.
 
         :raises UsageError: always.
@@ -51,7 +51,7 @@ class Source:
         raise UsageError(message, hint=hint)
 
 
-def find(folder: Path) -> Source | None:
+def find(folder: Path) -> ProjectFile | None:
     """Return the nearest file: in a folder, or in those above it in the same git checkout.
 
     :raises UsageError: if it cannot be read, is not TOML, or is not to be trusted.
@@ -59,19 +59,19 @@ def find(folder: Path) -> Source | None:
     for place in _upward(folder):
         for name in (OWN, SHARED):
             file = place / name
-            if os.path.isfile(file) and (source := _source(file)):  # noqa: PTH113 as below
-                _trust(source)
-                return source
+            if os.path.isfile(file) and (found := _read_keys(file)):  # noqa: PTH113 as below
+                _trust(found)
+                return found
     return None
 
 
-def named(file: Path) -> Source:
+def named(file: Path) -> ProjectFile:
     """Return the file that the user named.
 
     :raises UsageError: if it cannot be read, is not TOML, or has no table of ours.
     """
-    if source := _source(file.parent.resolve() / file.name):
-        return source
+    if found := _read_keys(file.parent.resolve() / file.name):
+        return found
     message = f"'{file}' has no table `{'.'.join(TABLE)}`"
     raise UsageError(message)
 
@@ -86,7 +86,7 @@ def _upward(folder: Path) -> Iterator[Path]:
     yield folder
 
 
-def _source(file: Path) -> Source | None:
+def _read_keys(file: Path) -> ProjectFile | None:
     """Read a file; None if it is one that is shared, and has nothing for us."""
     text = _read(file)
     shared = file.name == SHARED
@@ -99,7 +99,7 @@ def _source(file: Path) -> Source | None:
             return None
     if shared and not table:
         return None
-    return Source(file=file, text=text, table=table, path=TABLE if shared else ())
+    return ProjectFile(path=file, text=text, table=table, prefix=TABLE if shared else ())
 
 
 def _read(file: Path) -> str:
@@ -121,14 +121,14 @@ def _parse(text: str, title: str) -> dict[str, Any]:
         raise UsageError(message) from None
 
 
-def _trust(source: Source) -> None:
+def _trust(file: ProjectFile) -> None:
     """Refuse what anybody may have put into a folder such as /tmp: it says what root does.
 
     :raises UsageError: if another user has.
     """
     ours = {0, os.geteuid(), int(os.environ.get("SUDO_UID") or 0)}
-    everybody = source.file.parent.stat().st_mode & stat.S_IWOTH
-    if everybody and source.file.lstat().st_uid not in ours:
-        message = f"'{source.title}' is another user's, in a folder that everybody may write to"
-        hint = f"`--project {source.title}` uses it all the same, `--no-project` does not"
+    everybody = file.path.parent.stat().st_mode & stat.S_IWOTH
+    if everybody and file.path.lstat().st_uid not in ours:
+        message = f"'{file.title}' is another user's, in a folder that everybody may write to"
+        hint = f"`--project {file.title}` uses it all the same, `--no-project` does not"
         raise UsageError(message, hint=hint)

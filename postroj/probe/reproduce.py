@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Reproduction:
     """A command line but for its image, and for the digests of what is fetched."""
 
     program: tuple[str, ...]

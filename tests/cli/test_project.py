@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from postroj import matrix
-from postroj.cli.probe import pkgprobe
+from postroj.cli.commands.pkgprobe import pkgprobe
 from postroj.container import start
 from postroj.errors import UsageError
 from postroj.matrix import Findings

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from postroj.cli.probe import pkgprobe
-from postroj.cli.recipe import OF_A_RUN, recipe
+from postroj.cli.commands.pkgprobe import pkgprobe
+from postroj.cli.reproduce import OF_A_RUN, reproduction
 from postroj.probe.package.package_file import sha256
 from postroj.probe.plan import Plan
 
@@ -36,7 +36,7 @@ def parse(*words: str, **extra: Any) -> Context:
 
 
 def command(ctx: Context) -> str:
-    return recipe(ctx, ctx.params).command(IMAGE)
+    return reproduction(ctx, ctx.params).command(IMAGE)
 
 
 ODD = [
@@ -125,7 +125,7 @@ def test_defaults_of_a_project_are_spelled(here: Path) -> None:
     assert command(given).endswith(f"--image {IMAGE} --no-discover --settle 9")
     given = parse("-p", "x.deb")
     filled = {**given.params, "units": ("a", "b")}
-    assert recipe(given, filled).command(IMAGE).endswith(" --check-unit a --check-unit b")
+    assert reproduction(given, filled).command(IMAGE).endswith(" --check-unit a --check-unit b")
 
 
 def test_where_images_are_from(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +150,7 @@ def plan(*words: str) -> Plan:
         network=NetworkMode.NONE,
         timeout=1,
         boot_timeout=1,
-        recipe=recipe(ctx, ctx.params),
+        reproduction=reproduction(ctx, ctx.params),
     )
 
 

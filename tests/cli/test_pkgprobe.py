@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from postroj import matrix, paths
-from postroj.cli.probe import pkgprobe
+from postroj.cli.commands.pkgprobe import pkgprobe
 from postroj.container import start
 from postroj.container.cgroup.limits import Asked
 from postroj.container.enter import terminal

@@ -1,0 +1,26 @@
+"""`postroj commit`: make an image of a running guest."""
+
+from __future__ import annotations
+
+import click
+
+from postroj.cli.amounts import megabytes
+from postroj.cli.completion import complete_guest
+
+
+@click.command()
+@click.argument("name", shell_complete=complete_guest)
+@click.argument("image")
+@click.option("--force", is_flag=True, help="Replace an image of that name.")
+def commit(name: str, image: str, force: bool) -> None:
+    """Make the image IMAGE of what the guest NAME sees now.
+
+    The guest stands still meanwhile, and goes on then. Its identity (host name, machine-id,
+    /etc/hosts, /etc/resolv.conf), its journal, /run, /tmp and what was bound are left out.
+    """
+    from postroj.container.start import require_root
+    from postroj.transfer.commit import commit as commit_it
+
+    require_root()
+    record = commit_it(name, image, force=force)
+    click.echo(f"{record.name}: committed, {megabytes(record.size)}")

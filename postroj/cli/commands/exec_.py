@@ -1,0 +1,29 @@
+"""`postroj exec`: run a command in a running guest."""
+
+from __future__ import annotations
+
+import click
+
+from postroj.cli import options
+from postroj.cli.completion import complete_guest
+from postroj.cli.guest_options import PassingThrough, in_guest
+
+
+@click.command("exec", cls=PassingThrough, context_settings={"allow_interspersed_args": False})
+@options.variables
+@options.directory
+@click.argument("name", shell_complete=complete_guest)
+@click.argument("argv", metavar="[COMMAND]...", nargs=-1, type=click.UNPROCESSED)
+def exec_(name: str, argv: tuple[str, ...], variables: tuple[str, ...], chdir: str | None) -> int:
+    """Run a command in a guest that runs; without a command open a shell.
+
+    stdin, stdout, stderr and the exit status are the command's, as with `postroj run`.
+    """
+    from postroj.container import roster
+    from postroj.container.enter.nsenter import LOGIN_SHELL
+    from postroj.container.start import require_root
+
+    argv = argv[1:] if argv[:1] == ("--",) else argv
+    command = in_guest(argv or LOGIN_SHELL, variables, chdir)
+    require_root()
+    return roster.enter(name).attach(command)

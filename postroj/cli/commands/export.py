@@ -1,0 +1,73 @@
+"""`postroj export`: write a stored image to a file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from postroj import console
+from postroj.cli import options
+from postroj.cli.amounts import megabytes
+from postroj.cli.completion import complete_cached
+from postroj.cli.stored_images import stored_images, title
+from postroj.errors import UsageError
+from postroj.streams import STDOUT
+
+if TYPE_CHECKING:
+    from postroj.console import Progress
+    from postroj.image.export import Format
+    from postroj.model import Image
+
+FORMATS = ("tar", "tar.zst", "squashfs", "disk")
+
+
+@click.command()
+@click.argument("name", metavar="NAME", shell_complete=complete_cached)
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(FORMATS),
+    help="Instead of what the name of the file says.",
+)
+@click.option("--force", is_flag=True, help="Replace the file.")
+@options.architecture
+def export(
+    name: str, file: Path, format_name: str | None, force: bool, architecture: str | None
+) -> None:
+    """Write a stored image to a file: a tar, a squashfs, or a disk image with one partition.
+
+    The name of the file tells the format: .tar, .tar.zst, .squashfs, .raw or .img. The file - is
+    stdout, which takes a tar.
+    """
+    from postroj.image import export
+    from postroj.image.store import store
+
+    ((name, architecture),) = stored_images([name], architecture)
+    to_stdout = str(file) == "-"
+    wanted = "tar" if to_stdout and not format_name else format_name
+    format_ = export.Format(wanted) if wanted else export.format_of(file.name)
+    image = store.require(name, architecture).as_image()
+    with console.progress(f"export {name}", unit="B") as progress:
+        if to_stdout:
+            _export_to_stdout(image, format_, progress)
+            return
+        size = export.export(image, file, format_, progress, replace=force)
+    click.echo(f"{title(name, architecture)}: {format_} in '{file}', {megabytes(size)}")
+
+
+def _export_to_stdout(image: Image, format_: Format, progress: Progress) -> None:
+    from postroj.image import export
+    from postroj.image.store import store
+
+    if sys.stdout.isatty() or format_ not in (export.Format.TAR, export.Format.TAR_ZST):
+        message = "stdout takes a tar, and is not to be a terminal"
+        raise UsageError(message, hint="`postroj export NAME FILE` writes to a file")
+    try:
+        with store.hold(image) as held:
+            export.write(held, STDOUT, format_, progress)
+    except BrokenPipeError:  # whoever reads it has had enough
+        sys.exit(1)

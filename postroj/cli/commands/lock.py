@@ -1,0 +1,79 @@
+"""`postroj lock`: record which exact images are stored."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from postroj import paths
+from postroj.cli import options
+from postroj.cli.amounts import count
+from postroj.cli.completion import complete_cached
+from postroj.cli.stored_images import stored_images, title
+from postroj.errors import VerificationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+log = logging.getLogger(__name__)
+
+
+@click.command()
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_cached)
+@click.option(
+    "--file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The lock file, instead of ./postroj.lock.",
+)
+@click.option("--check", is_flag=True, help="Write nothing; fail if images differ from the file.")
+@options.architecture
+def lock(names: tuple[str, ...], file: Path | None, check: bool, architecture: str | None) -> None:
+    """Write down which exact images are stored, for every pull to make them again or fail.
+
+    Without a name all that are stored; with names only theirs are written, the others in the file
+    stay.
+    """
+    from postroj.image.store import lockfile, store
+
+    file = file or paths.lock_file() or Path(paths.LOCK_NAME)
+    images = stored_images(names, architecture)
+    if check:
+        _check_lock(file, images)
+        return
+    if names:
+        records = [store.require(*image) for image in images]
+        others = lockfile.load(file) if file.exists() else []
+        kept = [locked for locked in others if (locked.name, locked.architecture) not in images]
+    else:
+        records = [r for r in store.records() if architecture in (None, r.architecture)]
+        kept = []
+    locked = [lockfile.Locked.of(record) for record in records]
+    lockfile.write(file, [*kept, *locked])
+    for one in locked:
+        digest = one.provenance.artifact or one.sha256
+        click.echo(f"{title(one.name, one.architecture)}: locked, {digest[:16]}")
+        if not one.can_be_made_again:
+            log.warning(
+                "%s: cannot be made again as it is, since its record does not say how", one.name
+            )
+
+
+def _check_lock(file: Path, images: Sequence[tuple[str, str]]) -> None:
+    """Compare what is stored with a lock file."""
+    from postroj.image.store import lockfile, store
+
+    locked = {(one.name, one.architecture): one for one in lockfile.load(file)}
+    asked = images or list(locked)
+    differing = {name: "not in the file" for name, arch in asked if (name, arch) not in locked}
+    wanted = [locked[image] for image in asked if image in locked]
+    differing |= lockfile.differences(wanted, store.records())
+    for name, architecture in asked:
+        click.echo(f"{title(name, architecture)}: {differing.get(name, 'as locked')}")
+    if differing:
+        message = f"{count(len(differing), 'image')} not as '{file}' has it"
+        evidence = "\n".join(sorted(differing))
+        hint = "`postroj pull NAME` makes it so, `postroj lock NAME` writes down what is cached"
+        raise VerificationError(message, evidence=evidence, hint=hint)

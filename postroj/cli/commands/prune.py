@@ -1,0 +1,37 @@
+"""`postroj prune`: delete what nothing uses."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import click
+
+from postroj.cli import options
+from postroj.cli.amounts import megabytes
+from postroj.cli.stored_images import title
+
+
+@click.command()
+@click.option("--all", "everything", is_flag=True, help="All images, too, that no guest uses.")
+@click.option("--dry-run", is_flag=True, help="Delete nothing, say what would be deleted.")
+@options.as_json
+def prune(everything: bool, dry_run: bool, as_json: bool) -> None:
+    """Delete what nothing uses: files that no image names, what killed commands left."""
+    from postroj.container import garbage
+    from postroj.image import upkeep
+
+    guests = garbage.sweep(dry_run=dry_run)
+    done = upkeep.prune(everything=everything, dry_run=dry_run)
+    if as_json:
+        found = asdict(done) | {"guests": guests, "dry_run": dry_run}
+        found["images"] = [{"name": name, "architecture": arch} for name, arch in done.images]
+        click.echo(json.dumps(found, indent=2))
+        return
+    for image in done.images:
+        click.echo(f"{title(*image)}: {'would be ' if dry_run else ''}removed")
+    for name in (*done.files, *done.layers, *done.leftovers, *guests):
+        click.echo(f"{name}: {'would be ' if dry_run else ''}deleted")
+    for name in done.held:
+        click.echo(f"{name}: kept, in use by a guest or by another command")
+    click.echo(f"{megabytes(done.freed)} {'would be ' if dry_run else ''}freed")

@@ -1,0 +1,72 @@
+"""`postroj ps`: list the running guests."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from postroj.cli import options
+from postroj.cli.amounts import megabytes
+
+if TYPE_CHECKING:
+    from postroj.container.roster import Listing
+
+HEADINGS = ("NAME", "IMAGE", "AGE", "MEMORY", "KEPT", "FOR")
+SHOWN = 60
+"""Letters of what a guest is for."""
+UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
+"""Seconds of what an age is given in."""
+
+
+@click.command()
+@options.as_json
+def ps(as_json: bool) -> None:
+    """Show the guests that run: those that were kept, and those of other commands."""
+    from postroj.container import roster
+    from postroj.container.start import require_root
+    from postroj.report.table import table
+
+    require_root()
+    guests = roster.listing()
+    if as_json:
+        click.echo(json.dumps([_as_object(guest) for guest in guests], indent=2))
+    elif guests:
+        click.echo(table([_row(guest) for guest in guests], HEADINGS))
+
+
+def _as_object(guest: Listing) -> dict[str, Any]:
+    """Return a guest as the JSON says it."""
+    began = datetime.fromtimestamp(guest.began, UTC).isoformat(timespec="seconds")
+    return asdict(guest) | {
+        "began": began if guest.began else None,
+        "age": round(time.time() - guest.began, 1) if guest.began else None,
+        "leader": guest.leader or None,
+    }
+
+
+def _row(guest: Listing) -> tuple[str, ...]:
+    """Return a guest as cells of the table."""
+    from postroj.report.visible import visible
+
+    purpose = visible(guest.purpose)
+    return (
+        guest.given or guest.name,
+        guest.image or "-",
+        _age(time.time() - guest.began) if guest.began else "-",
+        megabytes(guest.memory),
+        "yes" if guest.kept else "no",
+        purpose if len(purpose) <= SHOWN else f"{purpose[: SHOWN - 1]}…",
+    )
+
+
+def _age(seconds: float) -> str:
+    """Return a time span in its largest unit."""
+    for length, unit in UNITS:
+        if seconds >= length:
+            return f"{seconds // length:.0f} {unit}"
+    return f"{max(0, seconds) // 1:.0f} s"

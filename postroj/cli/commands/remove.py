@@ -1,0 +1,28 @@
+"""`postroj remove`: delete stored images."""
+
+from __future__ import annotations
+
+import click
+
+from postroj.cli import options
+from postroj.cli.amounts import megabytes
+from postroj.cli.completion import complete_cached
+from postroj.cli.stored_images import stored_images, title
+
+
+@click.command()
+@click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=complete_cached)
+@options.architecture
+def remove(names: tuple[str, ...], architecture: str | None) -> None:
+    """Delete stored images."""
+    from postroj.image.store import store, warm_layers
+    from postroj.image.store.record import stored
+
+    images = stored_images(names, architecture)
+    store.prepare()
+    for image in images:
+        if image not in stored():
+            store.require(*image)  # all of them, or none
+    for image in images:
+        freed = store.remove(*image) + store.collect() + warm_layers.collect()
+        click.echo(f"{title(*image)}: removed, {megabytes(freed)} freed")

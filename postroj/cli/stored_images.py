@@ -1,0 +1,23 @@
+"""Stored images as arguments of a command, and their titles in its output."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def stored_images(names: Sequence[str], architecture: str | None) -> list[tuple[str, str]]:
+    """Return names of the store and the architecture, each image once."""
+    from postroj.image import pull, upkeep
+
+    wanted = architecture or pull.architecture()
+    return list(dict.fromkeys((upkeep.resolve(name, wanted), wanted) for name in names))
+
+
+def title(name: str, architecture: str) -> str:
+    """Return the name of an image, with its architecture if that is not this host's."""
+    from postroj.image import pull
+
+    return name if architecture == pull.architecture() else f"{name} ({architecture})"
