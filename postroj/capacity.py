@@ -1,4 +1,4 @@
-"""How many guests a host bears at once."""
+"""How many guests a host can run at the same time."""
 
 from __future__ import annotations
 
@@ -7,27 +7,26 @@ import re
 from pathlib import Path
 
 GUESTS_PER_CORE = 2
-"""A guest mostly waits: for its boot, for the mirror, for a unit to settle."""
+"""Guests per core; they mostly wait for the boot, the mirror or a unit to settle."""
 GUEST_MEMORY = 1 << 30
-"""Bytes of free memory that are reckoned for each; what it may take is in `container.limits`."""
+"""Free memory needed for each guest, in bytes; `container.cgroup.limits` sets its limit."""
 
 GUEST_INOTIFY = 8
-"""inotify instances of root that a guest takes, counted where Debian boots: of its systemd, D-Bus
-and logind, and of pasta."""
+"""inotify instances of root that a guest uses, counted on Debian: systemd, D-Bus, logind, pasta."""
 INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
 
 
 def jobs_for(cores: int, memory: int, instances: int) -> int:
-    """Return how many guests a host bears at once.
+    """Return how many guests a host can run at the same time, at least 1.
 
-    `memory` is what is free, in bytes; `instances` are those of inotify that root may have.
+    `memory` is free memory in bytes, `instances` is root's limit of inotify instances.
     """
     bounds = (cores * GUESTS_PER_CORE, memory // GUEST_MEMORY, instances // GUEST_INOTIFY)
     return max(1, min(bounds))
 
 
 def jobs_here() -> int:
-    """Return how many guests this host bears: by the cores that we may use, by what is free."""
+    """Return how many guests this host can run, by our cores, free memory and inotify limit."""
     free = re.search(r"MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text())
     memory = int(free[1]) << 10 if free else 0
     return jobs_for(len(os.sched_getaffinity(0)), memory, int(INOTIFY.read_text()))

@@ -1,4 +1,4 @@
-"""A matrix for the runners of a CI: which images each of its jobs probes on."""
+"""CI jobs that probe on many images, as text for GitHub, GitLab or another CI."""
 
 from __future__ import annotations
 
@@ -12,45 +12,45 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 GITHUB_LIMIT = 256
-"""Jobs that GitHub makes of a matrix; of more, it makes none."""
+"""Maximum number of jobs in a matrix of GitHub Actions."""
 TEMPLATE = ".probe"
-"""The job of GitLab that all others extend, and which the project writes."""
+"""GitLab job that the generated ones extend; written by the project."""
 
 
 class Language(StrEnum):
-    """In what a matrix is written."""
+    """Output formats."""
 
     GITHUB = "github"
     """One line, for `fromJSON` in `strategy: matrix:`."""
     GITLAB = "gitlab"
     """A child pipeline; GitLab reads YAML, and so JSON."""
     JSON = "json"
-    """For whatever else."""
+    """For any other CI."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What one runner does."""
+    """One CI job and its images."""
 
     images: tuple[str, ...]
     """At least one."""
 
     @property
     def name(self) -> str:
-        """What tells it from the others; fit for a file name."""
+        """Unique name, usable in file names."""
         first, *others = self.images
         return f"{first}-and-{len(others)}-more" if others else first
 
 
 def spread(images: Sequence[str], most: int | None = None) -> list[Job]:
-    """Give each image a job, or `most` jobs as evenly many images as can be, in their order."""
+    """Return one job for each image, or at most `most` jobs with equal shares of the images."""
     count = min(len(images), most or len(images))
     ends = [number * len(images) // count for number in range(count + 1)]
     return [Job(images=tuple(images[begin:end])) for begin, end in pairwise(ends)]
 
 
 def matrix(images: Sequence[str], language: Language, most: int | None = None) -> str:
-    """Return the matrix that probes on some images, with at most so many jobs."""
+    """Return the jobs for images in a format, at most `most` of them."""
     match language:
         case Language.GITHUB:
             jobs = spread(images, min(most or GITHUB_LIMIT, GITHUB_LIMIT))
@@ -63,8 +63,7 @@ def matrix(images: Sequence[str], language: Language, most: int | None = None) -
 
 
 def _pipeline(jobs: Sequence[Job]) -> dict[str, Any]:
-    # No `parallel: matrix`: there the names of a job's images would be its name, of 255
-    # characters at most.
+    # With `parallel: matrix` the images would be part of a job's name, limited to 255 characters
     return {
         f"probe {job.name}": {"extends": TEMPLATE, "variables": _variables(job, "NAME", "IMAGES")}
         for job in jobs

@@ -1,7 +1,6 @@
-"""From threads to the main thread: what they are done with, and what it alone may do.
+"""Messages from worker threads to the main thread: finished work, and calls to run there.
 
-Signals are heard by the main thread alone, so only there a terminal that was handed out is sure to
-be restored.
+Only the main thread receives signals, so only there a terminal is certain to be restored.
 """
 
 from __future__ import annotations
@@ -13,12 +12,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-HEARING = 0.2
-"""Seconds after which a signal is heard at the latest."""
+POLL = 0.2
+"""Maximum delay of a signal, in seconds."""
 
 
-class _Errand:
-    """Something to be done, and whether it has been."""
+class _Call:
+    """A call for the main thread, and whether it has returned."""
 
     def __init__(self, what: Callable[[], None]) -> None:
         self._what = what
@@ -32,33 +31,33 @@ class _Errand:
 
 
 class Handover:
-    """Where threads leave word for the main thread; nobody is there any more once `over` is set."""
+    """A queue from threads to the main thread, which stops reading once `over` is set."""
 
     def __init__(self, over: Event) -> None:
         self._over = over
-        self._words: SimpleQueue[BaseException | _Errand | None] = SimpleQueue()
+        self._words: SimpleQueue[BaseException | _Call | None] = SimpleQueue()
 
     def end(self, mistake: BaseException | None = None) -> None:
-        """Say that a thread is done with something; with a mistake of ours, if there was one."""
+        """Report that a thread has finished a piece of work, with an error if it crashed."""
         self._words.put(mistake)
 
     def ask(self, what: Callable[[], None]) -> None:
-        """Have the main thread do something, one after the other; wait until it is done."""
-        errand = _Errand(what)
-        self._words.put(errand)
-        while not errand.done.wait(HEARING) and not self._over.is_set():
+        """Run a call in the main thread, and wait until it has returned."""
+        call = _Call(what)
+        self._words.put(call)
+        while not call.done.wait(POLL) and not self._over.is_set():
             pass
 
     def next_end(self) -> BaseException | None:
-        """Wait until a thread is done with something, and do meanwhile what it is asked to.
+        """Wait for the next `end`, running calls of threads meanwhile, and return its error.
 
-        A signal that comes just before a wait is heard after it only, so no wait is long.
+        A signal just before a wait is handled only after it, so waits are short.
         """
         while True:
             try:
-                word = self._words.get(timeout=HEARING)
+                word = self._words.get(timeout=POLL)
             except Empty:
                 continue
-            if not isinstance(word, _Errand):
+            if not isinstance(word, _Call):
                 return word
             word.run()

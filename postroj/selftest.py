@@ -1,4 +1,4 @@
-"""Proof that postroj works on this host: everything for real, with a package made on the spot."""
+"""Check that postroj works on this host, with real guests and a package built in one of them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NAME = "postroj-selftest"
 PORT = 8421
 GREETING = "postroj is here"
 
-# Perl and sh are all that the smallest Debian image has
+# the smallest Debian image has only Perl and sh
 SERVER = rf"""#!/usr/bin/perl
 use strict;
 use warnings;
@@ -67,7 +67,7 @@ systemctl daemon-reload
 systemctl enable --quiet --now {NAME}.service
 """
 
-# stdin has the files, NUL between them; stdout is the package
+# reads the files from stdin, separated by NUL, and writes the package to stdout
 BUILD = f"""set -eu
 cd "$(mktemp -d)"
 mkdir -p t/DEBIAN t/usr/libexec t/usr/lib/systemd/system
@@ -99,7 +99,7 @@ PLAN = Plan(
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """One thing that was proved on an image, or not."""
+    """The result of one check on an image."""
 
     image: str
     what: str
@@ -109,13 +109,13 @@ class Proof:
 
 
 def prove(names: list[str]) -> Iterator[Proof]:
-    """Prove one thing after the other on each image; an error of ours ends that image."""
+    """Yield the results of all checks on each image; an error ends the checks of its image."""
     for name in names:
         began = time.monotonic()
         try:
             with obtain(name) as image:
                 size = f"{sum(path.stat().st_size for path in image.layers) / 1e6:.0f} MB"
-                yield _of(image, "image is stored", size, time.monotonic() - began)
+                yield _of(image, "image stored", size, time.monotonic() - began)
                 yield from _prove_guest(image)
         except PostrojError as error:
             yield Proof(
@@ -137,7 +137,7 @@ def _prove_guest(image: Image) -> Iterator[Proof]:
 def _prove_boot(image: Image, deb: Path) -> Iterator[Proof]:
     began = time.monotonic()
     with start_guest(GuestSpec(layers=image.layers, systemd=image.systemd)) as guest:
-        yield _of(image, "guest boots, and says so", guest.state, time.monotonic() - began)
+        yield _of(image, "guest boots", guest.state, time.monotonic() - began)
         began = time.monotonic()
         lines = guest.run(["hostnamectl"], timeout=30).text.splitlines()
         fields = dict(line.strip().split(": ", 1) for line in lines if ": " in line)
@@ -148,7 +148,7 @@ def _prove_boot(image: Image, deb: Path) -> Iterator[Proof]:
         built = guest.run(["sh", "-c", BUILD], stdin=files.encode(), timeout=60)
         deb.write_bytes(built.stdout)
         size = f"{len(built.stdout)} bytes"
-        yield _of(image, "a package with a service is built", size, time.monotonic() - began)
+        yield _of(image, "package with a service built", size, time.monotonic() - began)
 
 
 def _prove_probe(image: Image, deb: Path) -> Iterator[Proof]:
@@ -169,13 +169,13 @@ def _of(
 
 
 def verdict(proofs: list[Proof]) -> Outcome:
-    """Return `PASS`, or `ERROR`: on our own package every failure is ours."""
+    """Return `PASS` or `ERROR`, as no failure is the fault of our own package."""
     bad = worst(proof.outcome for proof in proofs) is not Outcome.PASS
     return Outcome.ERROR if bad else Outcome.PASS
 
 
 class _Deaf:
-    """An audience that waits for the table."""
+    """An audience that ignores all events, as `Proof`s report them."""
 
     def begin_probe(self, image: str, package: str) -> None: ...
     def begin_part(self, part: str) -> None: ...

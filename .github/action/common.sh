@@ -1,17 +1,17 @@
 # shellcheck shell=bash disable=SC2034
-# Read by the steps of the action: where things lie, how to become root, how to read inputs.
-# Inputs come as variables of the environment, and never as text of a script.
+# Sourced by the steps of the action: paths, root privileges, parsing of inputs.
+# Inputs are environment variables, never part of a script's text.
 
 work="$RUNNER_TEMP/postroj"
 reports="$work/report"
 postroj="$work/venv/bin/postroj"
 
-# Without a cache of GitHub's, images are where they always are: on a machine of one's own they stay.
+# Without GitHub's cache, images stay in the default folder, as on self-hosted runners.
 if [ "${CACHE:-true}" = true ]; then
 	export POSTROJ_CACHE_DIR="$work/cache"
 fi
 
-# sudo forgets the environment, but for these.
+# Variables that sudo passes on.
 kept=POSTROJ_CACHE_DIR,POSTROJ_STATE_DIR,POSTROJ_CATALOG,POSTROJ_LOCK
 kept+=,GITHUB_STEP_SUMMARY,http_proxy,https_proxy,ftp_proxy,no_proxy
 kept+=,HTTP_PROXY,HTTPS_PROXY,FTP_PROXY,NO_PROXY,REQUESTS_CA_BUNDLE
@@ -25,14 +25,13 @@ as_root() {
 	fi
 }
 
-# End with the status of wrong usage, and an annotation that says why.
+# Exit with the status of a usage error, and an annotation.
 refuse() {
 	printf '::error title=postroj::%s\n' "${1//%/%25}"
 	exit 2
 }
 
-# Set `found` to what the lines of an input name: files by patterns; URLs and the word `repo` as
-# they are.
+# Set `found` to the values of an input: files that match its lines; URLs and `repo` unchanged.
 find_files() {
 	local line files
 	found=()

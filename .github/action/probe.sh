@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Probe, and judge by the outcome whether the job fails.
+# Probe, and fail the job for the outcomes in FAIL_ON.
 # In: PACKAGES, IMAGES (names), STEPS, UPGRADE_FROM, ARGS, FAIL_ON, CACHE.
 # Out: outcome, report, cached.
 set -euo pipefail
@@ -22,7 +22,7 @@ done <<<"${ARGS:-}"
 outcomes=([0]=pass [1]=fail [3]=skip [4]=error)
 read -r -d '' -a failing <<<"$FAIL_ON" || true
 for word in "${failing[@]}"; do
-	[[ " ${outcomes[*]:1} " == *" $word "* ]] || refuse "'$word' in the input 'fail-on' is no outcome"
+	[[ " ${outcomes[*]:1} " == *" $word "* ]] || refuse "'$word' in the input 'fail-on' is not an outcome"
 done
 
 mkdir -p "$reports"
@@ -30,7 +30,7 @@ status=0
 as_root "$postroj" pkgprobe "${options[@]}" --report=github \
 	--report=html="$reports/report.html" --report=junit="$reports/junit.xml" \
 	--report=json="$reports/report.json" || status=$?
-# The steps that follow, and whoever tidies up, are not root.
+# Later steps and the runner's clean-up are not root.
 [ "$(id -u)" = 0 ] || as_root chown --recursive --no-dereference "$(id -u):$(id -g)" "$work"
 
 outcome=${outcomes[status]:-}
@@ -44,7 +44,7 @@ done
 	echo "cached=$cached"
 } >>"$GITHUB_OUTPUT"
 
-# What is no outcome, as wrong usage or an interruption, always fails.
+# Usage errors and interruptions always fail.
 if [ "$outcome" ] && [[ " ${failing[*]} " != *" $outcome "* ]]; then
 	exit 0
 fi

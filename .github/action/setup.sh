@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Install postroj and what it needs of the host; say what is to be restored from the cache.
+# Install postroj and its requirements; choose the images and the cache key.
 # In: VERSION, INSTALL_ONLY, PACKAGES, IMAGES, CACHE. Out: images, cache, key, artifact.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -8,7 +8,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 install_postroj() {
 	local wanted="${VERSION:+postroj==}${VERSION:-$here/../..}"
-	if [ "$(cat "$work/installed" 2>/dev/null)" = "$wanted" ]; then # by a step before
+	if [ "$(cat "$work/installed" 2>/dev/null)" = "$wanted" ]; then # by an earlier step
 		return
 	fi
 	local name python='' enough='import sys, ensurepip; sys.exit(sys.version_info < (3, 11))'
@@ -18,15 +18,15 @@ install_postroj() {
 			break
 		fi
 	done
-	[ "$python" ] || refuse 'there is no Python 3.11 or newer that can make a venv'
+	[ "$python" ] || refuse 'no Python 3.11 or newer with venv is installed'
 	"$python" -m venv --clear "$work/venv"
 	"$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check "$wanted"
 	"$postroj" --version
 	echo "$wanted" >"$work/installed"
 }
 
-# Of network namespaces, the profile that AppArmor has for pasta lets it enter those of podman only.
-# On a machine that is thrown away the profile may go.
+# AppArmor's profile of pasta only allows the network namespaces of podman.
+# Remove it on a throw-away machine.
 free_pasta() {
 	local profile
 	for profile in /etc/apparmor.d/usr.bin.pas[st]*; do
@@ -34,13 +34,13 @@ free_pasta() {
 	done
 }
 
-# Set `names` to those of the images that names and patterns stand for.
+# Set `names` to the images that match the input.
 choose_images() {
 	local word words plan options=()
 	read -r -d '' -a words <<<"$IMAGES" || true
-	[ "${#words[@]}" -gt 0 ] || refuse "the input 'images' names no image"
+	[ "${#words[@]}" -gt 0 ] || refuse "the input 'images' is empty"
 	find_files "$PACKAGES"
-	[ "${#found[@]}" -gt 0 ] || refuse "the input 'packages' names no package"
+	[ "${#found[@]}" -gt 0 ] || refuse "the input 'packages' is empty"
 	for word in "${found[@]}"; do options+=(--package="$word"); done
 	for word in "${words[@]}"; do options+=(--image="$word"); done
 	plan=$("$postroj" matrix --shards 1 --format json "${options[@]}")
@@ -50,7 +50,7 @@ choose_images() {
 
 mkdir -p "$work"
 install_postroj
-# Not the folder of the venv, which has a Python and a pip as well.
+# Not the venv's folder, which also has a Python and a pip.
 mkdir -p "$work/bin"
 ln -sfn "$postroj" "$work/bin/postroj"
 echo "$work/bin" >>"$GITHUB_PATH"
@@ -65,7 +65,7 @@ if [ "${RUNNER_ENVIRONMENT:-}" = github-hosted ] && grep --quiet 'serves no netw
 fi
 echo '::endgroup::'
 
-# A new week, other images, another lock file or another postroj: another cache.
+# The cache key changes with the week, the images, the lock file and the version of postroj.
 lock=${POSTROJ_LOCK-postroj.lock}
 version=$("$postroj" --version)
 what=$({

@@ -1,8 +1,8 @@
-"""The command line: parse, call, render. The only room that knows click, prints or exits.
+"""The command line: parse, call, print. Only this package imports click, prints or exits.
 
-This module is the boundary: it turns every `PostrojError` into one sentence, its evidence and a
-hint on stderr, and into the exit status. Commands live beside it and are imported when they run,
-so that `postroj --help` starts at once.
+This module prints every `PostrojError` as one sentence, its evidence and a hint on stderr, and
+returns its exit status. Commands live in `commands` and are imported when they run, which keeps
+`postroj --help` fast.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from postroj import __version__, console
-from postroj.errors import Interrupted, PostrojError, UsageError
+from postroj.errors import ExitStatus, Interrupted, PostrojError, UsageError
 from postroj.report.visible import visible
 from postroj.streams import STDERR
 
@@ -26,27 +26,27 @@ if TYPE_CHECKING:
     from types import FrameType
 
 COMMANDS = {
-    "list-images": "Show the catalog of images.",
-    "pull": "Fetch, verify and store images.",
-    "import": "Make an image of what you have.",
-    "verify": "Compare stored images with their digests.",
+    "list-images": "List the images of the catalog.",
+    "pull": "Download, verify and store images.",
+    "import": "Import an image from a file, folder, URL or registry.",
+    "verify": "Check stored images against their digests.",
     "remove": "Delete stored images.",
-    "prune": "Delete what nothing uses.",
-    "export": "Write an image to a file for other tools.",
-    "lock": "Write down which exact images there are.",
-    "run": "Run one command in a fresh guest.",
-    "shell": "Open an interactive shell in a fresh guest.",
-    "ps": "Show the guests that run.",
-    "exec": "Run a command in a guest that runs.",
-    "cp": "Copy files into a guest that runs, or out of it.",
+    "prune": "Delete files that nothing uses.",
+    "export": "Write a stored image to a file.",
+    "lock": "Record the exact stored images in a lock file.",
+    "run": "Run a command in a fresh guest.",
+    "shell": "Open a shell in a fresh guest.",
+    "ps": "List running guests.",
+    "exec": "Run a command in a running guest.",
+    "cp": "Copy files between a running guest and the host.",
     "logs": "Show the journal or the console of a guest.",
-    "stop": "End guests.",
-    "restart": "Restart guests.",
-    "commit": "Make an image of a guest that runs.",
-    "pkgprobe": "Probe a package in a fresh guest.",
-    "matrix": "Print the jobs of a CI, for many images.",
-    "selftest": "Prove that postroj works on this host.",
-    "doctor": "Show what this host lacks, and mend it.",
+    "stop": "Stop guests.",
+    "restart": "Reboot kept guests.",
+    "commit": "Make an image of a running guest.",
+    "pkgprobe": "Probe packages in fresh guests.",
+    "matrix": "Print CI jobs that probe on many images.",
+    "selftest": "Check that postroj works on this host.",
+    "doctor": "Show what this host lacks, and install it.",
 }
 """Name of a command, and its line in `postroj --help`."""
 
@@ -55,14 +55,14 @@ PYTHONS = ("exec", "import")
 
 
 class LazyGroup(click.Group):
-    """A group which imports a command when it is asked for it."""
+    """A group that imports a command only when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return all names, in the order of a first session."""
+        """Return the names in the order in which a new user needs them."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return the command behind a name."""
+        """Import and return a command."""
         if cmd_name not in COMMANDS:
             return None
         name = cmd_name.replace("-", "_") + "_" * (cmd_name in PYTHONS)
@@ -71,19 +71,25 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands without importing them."""
+        """Write the list of commands, importing none of them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    invoke_without_command=True,
+)
 @click.version_option(__version__, message="postroj %(version)s")
-@click.option("-v", "--verbose", "verbosity", flag_value=1, type=int, help="Show what is run.")
-@click.option("-q", "--quiet", "verbosity", flag_value=-1, type=int, help="Show problems only.")
-@click.option("--debug", is_flag=True, help="Like --verbose; errors come with a traceback.")
-@click.option("--catalog", metavar="FILE", help="Images of your own, added to those there are.")
-@click.option("--lock", metavar="FILE", help="Images as in this file, instead of ./postroj.lock.")
-@click.option("--ignore-lock", is_flag=True, help="Images as they are now, also with a lock file.")
+@click.option(
+    "-v", "--verbose", "verbosity", flag_value=1, type=int, help="Show every command that is run."
+)
+@click.option("-q", "--quiet", "verbosity", flag_value=-1, type=int, help="Show only problems.")
+@click.option("--debug", is_flag=True, help="Like --verbose, with tracebacks.")
+@click.option("--catalog", metavar="FILE", help="Add the images of this catalog.")
+@click.option("--lock", metavar="FILE", help="Use this lock file, not ./postroj.lock.")
+@click.option("--ignore-lock", is_flag=True, help="Use current images despite a lock file.")
 @click.pass_context
 def cli(
     ctx: click.Context,
@@ -93,31 +99,34 @@ def cli(
     lock: str | None,
     ignore_lock: bool,
 ) -> None:
-    """Answer whether a package installs, starts and keeps running, under a real systemd."""
+    """Test whether a package installs, starts and keeps running under a real systemd."""
     if catalog is not None:
         os.environ["POSTROJ_CATALOG"] = catalog
     if ignore_lock or lock is not None:
         os.environ["POSTROJ_LOCK"] = "" if ignore_lock else lock or ""
     ctx.ensure_object(Boundary).debug = debug
     console.set_up_logging(1 if debug else verbosity or 0)
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), err=True)
+        ctx.exit(ExitStatus.USAGE)
 
 
 class Boundary:
-    """What the boundary has to know of a command line: whether errors come with a traceback."""
+    """Whether `main` prints a traceback with an error."""
 
     debug = False
 
 
 def main() -> NoReturn:
-    """Run the command line, and exit with the status that its documentation promises."""
-    # a standard stream that is closed would be taken by the next file that is opened
+    """Run the command line and exit with its documented status."""
+    # the next file opened would take the number of a closed standard stream
     while os.open(os.devnull, os.O_RDWR) <= STDERR:
         pass
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 for all our life
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 open until exit
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
     boundary = Boundary()
     try:
@@ -130,14 +139,14 @@ def main() -> NoReturn:
         sentence = usage_error(error) if isinstance(error, click.ClickException) else error
         show(sentence)
         status = sentence.exit_status
-    except SystemExit as end:  # completion, or (1) whoever reads our output has had enough
+    except SystemExit as end:  # completion, or (1) the reader of stdout has gone
         status = 128 + signal.SIGPIPE if end.code == 1 else end.code
     except OSError as error:
         _trace(boundary)
         sentence = file_error(error)
         show(sentence)
         status = sentence.exit_status
-    gc.freeze()  # the interpreter would look through all we have imported, twice, before it ends
+    gc.freeze()  # or the interpreter would scan all imported objects twice at exit
     sys.exit(status or 0)
 
 
@@ -153,20 +162,20 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def usage_error(error: click.ClickException) -> UsageError:
-    """Return what click has to say about a command line, in our words."""
+    """Convert an error of click about the command line."""
     ctx = error.ctx if isinstance(error, click.UsageError) else None
-    hint = f"`{ctx.command_path} --help` shows what can be typed" if ctx else ""
+    hint = f"see `{ctx.command_path} --help`" if ctx else ""
     message = error.format_message().strip().rstrip(".")
     return UsageError(message[:1].lower() + message[1:], hint=hint)
 
 
 def file_error(error: OSError) -> PostrojError:
-    """Return what the kernel has to say, in our words."""
-    return PostrojError(f"a file could not be read or written: {error}")
+    """Convert an error of the kernel about a file."""
+    return PostrojError(f"cannot read or write a file: {error}")
 
 
 def show(error: PostrojError) -> None:
-    """Print an error: one sentence, the evidence, a hint."""
+    """Print an error on stderr: sentence, evidence, hint."""
     colour = console.colour_wanted(sys.stderr)
     head = click.style("error:", fg="red", bold=True) if colour else "error:"
     click.echo(f"{head} {visible(error.message)}", err=True)

@@ -1,10 +1,10 @@
-"""`--artifacts`: what guests said after a failure, the report, and what repeats a probe, as files.
+"""`--artifacts`: write the report, the evidence of failures, and a script for each failed probe.
 
     DIR/report.json
-    DIR/IMAGE/reproduce.sh     where the probe did not pass
-    DIR/IMAGE/STEP/NAME.txt    the same for a step; `probe` stands for what ended the whole probe
+    DIR/IMAGE/reproduce.sh     for a probe that did not pass
+    DIR/IMAGE/STEP/NAME.txt    evidence; STEP is `probe` if the probe ended before its steps
 
-Nothing that a guest says is in a path.
+No path contains text from a guest.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ if TYPE_CHECKING:
 
 
 def prepare(folder: Path) -> None:
-    """Make the folder, and try whether files can be made in it.
+    """Create the folder and test that it is writable.
 
-    :raises UsageError: if not.
+    :raises UsageError: if it is not.
     """
     with writable(folder):
         folder.mkdir(parents=True, exist_ok=True)
         TemporaryFile(dir=folder).close()
 
 
-def keep(report: Report, folder: Path) -> None:
-    """Write all files; those of an earlier run are replaced, others stay.
+def write(report: Report, folder: Path) -> None:
+    """Write all files, replacing those of an earlier run only.
 
-    :raises UsageError: if one cannot be written.
+    :raises UsageError: if a file is not writable.
     :raises ImageError: if the disk is full.
     """
     met: Counter[str] = Counter()
     for probe in report.probes:
         met[probe.image] += 1
         again = f"-{met[probe.image]}" if met[probe.image] > 1 else ""
-        _keep_probe(probe, folder / f"{probe.image}{again}")
+        _write_probe(probe, folder / f"{probe.image}{again}")
     put_file(folder / "report.json", json.render(report) + "\n")
 
 
-def _keep_probe(probe: ProbeResult, folder: Path) -> None:
+def _write_probe(probe: ProbeResult, folder: Path) -> None:
     for step, evidence in _evidence(probe):
         target = folder / step
         with writable(target):

@@ -1,4 +1,4 @@
-"""Completion of the names of images and guests; the shell asks, nobody else pays for it."""
+"""Shell completion of image and guest names; imports nothing until the shell asks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def complete_image(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Complete a name of the catalog."""
+    """Complete an image name of the catalog."""
     from click.shell_completion import CompletionItem
 
     from postroj.image.catalog import catalog
@@ -28,7 +28,7 @@ def complete_image(
 def complete_cached(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Complete a name of an image that is cached."""
+    """Complete the name of a stored image."""
     from click.shell_completion import CompletionItem
 
     from postroj.image.store import store
@@ -40,7 +40,7 @@ def complete_cached(
 def complete_guest(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Complete the name of a guest that runs."""
+    """Complete the name of a running guest."""
     from click.shell_completion import CompletionItem
 
     return [CompletionItem(name) for name in _guests() if name.startswith(incomplete)]
@@ -49,7 +49,7 @@ def complete_guest(
 def complete_place(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Complete the name of a guest before a colon, or else a file of the host."""
+    """Complete the name of a guest and a colon, or a file of the host."""
     from click.shell_completion import CompletionItem
 
     found = [CompletionItem(f"{name}:") for name in _guests() if name.startswith(incomplete)]
@@ -57,7 +57,7 @@ def complete_place(
 
 
 def _guests() -> list[str]:
-    """Names of the guests that run, those that users chose first."""
+    """Return the names of running guests, those chosen by users first."""
     from postroj import paths
     from postroj.container import roster, rundir
 

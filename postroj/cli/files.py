@@ -1,4 +1,4 @@
-"""Files that are written where the user says."""
+"""Write files to paths that the user chose."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
 
 
 def write_file(path: Path, text: str) -> None:
-    """Write a file: it is whole under its name, or as it was. A pipe or a device stays one.
+    """Replace a file as a whole, or write into a pipe or a device.
 
-    :raises UsageError: if it cannot be written.
+    :raises UsageError: if it is not writable.
     :raises ImageError: if the disk is full.
     """
     if is_special(path):
         with writable(path), path.open("w", encoding="utf-8") as file:
             file.write(text)
         return
-    # the file that a link leads to is replaced, not the link
+    # replace the target of a link, not the link
     put_file(path.resolve(), text)
 
 
 def put_file(path: Path, text: str) -> None:
-    """Write a file in the place of whatever has its name, and is no folder.
+    """Write a file, replacing anything of that name but a folder.
 
-    :raises UsageError: if it cannot be written.
+    :raises UsageError: if it is not writable.
     :raises ImageError: if the disk is full.
     """
     from postroj.image.outfile import placed
@@ -44,13 +44,13 @@ def put_file(path: Path, text: str) -> None:
 
 
 def is_special(path: Path) -> bool:
-    """Whether it is a pipe or a device, which must not be replaced by a file."""
+    """Return whether a path is a pipe or a device, which no file may replace."""
     return path.exists() and not path.is_file()
 
 
 @contextmanager
 def writable(path: Path) -> Iterator[None]:
-    """Say of an error of the kernel's that this is not to be written."""
+    """Convert an error of the kernel to a usage error about a path."""
     try:
         yield
     except OSError as error:

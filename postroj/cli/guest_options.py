@@ -1,4 +1,4 @@
-"""Options that describe a guest, and what their values become."""
+"""Options that describe a guest, and the conversion of their values."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 class PassingThrough(click.Command):
-    """A command whose exit status is the guest command's own, and 125 when postroj failed."""
+    """A command that exits with the status of the guest's command, or 125 if postroj failed."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        """Parse the command line; what is wrong with it is a failure of postroj's, too."""
+        """Parse the command line; a usage error has the status 125, too."""
         try:
             return super().make_context(*args, **kwargs)
         except click.ClickException as error:
@@ -36,7 +36,7 @@ class PassingThrough(click.Command):
             raise refused from error
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run it, with the exit status of whatever fails replaced."""
+        """Run the command; every error of postroj gets the status 125."""
         try:
             return super().invoke(ctx)
         except PostrojError as error:
@@ -49,7 +49,7 @@ class PassingThrough(click.Command):
 
 
 def guest_options(function: F) -> F:
-    """Add the options of `run` and `shell` that say what the guest is."""
+    """Add the options of `run` and `shell` that describe the guest."""
     decorators = [
         click.option(
             "-i",
@@ -59,7 +59,7 @@ def guest_options(function: F) -> F:
             default="debian-stable",
             show_default=True,
             shell_complete=complete_image,
-            help="The image; pulled when it is not stored yet.",
+            help="Image of the guest; pulled if it is not stored.",
         ),
         options.architecture,
         options.network,
@@ -69,8 +69,8 @@ def guest_options(function: F) -> F:
             "published",
             multiple=True,
             metavar="[ADDRESS:]HOST:GUEST[/tcp|/udp]",
-            help="Lead a port of the host, or a range, to one of the guest; on 127.0.0.1 unless "
-            "an ADDRESS is given. Repeatable.",
+            help="Publish a guest port, or a range of ports, on the host; ADDRESS is 127.0.0.1 "
+            "by default. Repeatable.",
         ),
         options.proxy,
         click.option(
@@ -78,26 +78,26 @@ def guest_options(function: F) -> F:
             "binds",
             multiple=True,
             metavar="SOURCE[:TARGET]",
-            help="Show a file or directory of the host in the guest, writable.",
+            help="Mount a file or directory of the host in the guest. Repeatable.",
         ),
         click.option(
             "--bind-ro",
             "read_only_binds",
             multiple=True,
             metavar="SOURCE[:TARGET]",
-            help="The same, read-only.",
+            help="Like --bind, but read-only.",
         ),
         options.limits,
         options.private_users,
         click.option(
             "--read-only",
             is_flag=True,
-            help="Let nothing be written but what is below /run, /tmp and /var.",
+            help="Mount the root read-only, except for /run, /tmp and /var.",
         ),
         options.variables,
         options.directory,
         options.boot_timeout,
-        click.option("--name", "given", metavar="NAME", default="", help="Name the guest."),
+        click.option("--name", "given", metavar="NAME", default="", help="Name of the guest."),
     ]
     for decorate in reversed(decorators):
         function = decorate(function)
@@ -105,9 +105,9 @@ def guest_options(function: F) -> F:
 
 
 def guest_proxies(text: str | None, mode: NetworkMode) -> dict[str, str]:
-    """Return the variables that lead to the proxy that was typed, if any was.
+    """Return the proxy variables for the value of `--proxy`; empty without one.
 
-    :raises UsageError: if it is none, or a guest with such a network cannot talk to it.
+    :raises UsageError: if the URL is invalid or the guest's network cannot reach it.
     """
     if text is None:
         return {}
@@ -121,37 +121,37 @@ def guest_proxies(text: str | None, mode: NetworkMode) -> dict[str, str]:
 def guest_limits(
     *, memory: str | None, cpus: float | None, pids: int | None, network: str, private_users: bool
 ) -> Asked:
-    """Return the limits that were typed.
+    """Return the limits for the values of `--memory`, `--cpus` and `--pids`.
 
-    :raises UsageError: if one is none, or if the guest's users have no rights in its network.
+    :raises UsageError: if a size is invalid, or private users are combined with the host's network.
     """
     from postroj.container.cgroup.limits import Asked, size
 
     if private_users and network == NetworkMode.HOST:
-        message = "`--private-users` needs a network of the guest's own, not `--network=host`"
+        message = "`--private-users` does not work with `--network=host`"
         raise UsageError(message)
     return Asked(memory=size(memory) if memory else None, cpus=cpus, processes=pids)
 
 
 def in_guest(argv: Sequence[str], variables: Sequence[str], chdir: str | None) -> Command:
-    """Return the command that was typed.
+    """Return the guest command for the arguments of a command line.
 
-    :raises UsageError: if a variable or the directory is none.
+    :raises UsageError: if a variable has no name, or the directory is not absolute.
     """
     from postroj.container.guest import Command
 
     if chdir is not None and not chdir.startswith("/"):
-        message = f"`--chdir` takes an absolute path of the guest, not '{chdir}'"
+        message = f"`--chdir` takes an absolute path in the guest, not '{chdir}'"
         raise UsageError(message)
     return Command(argv=tuple(argv), env=dict(_variables(variables)), chdir=chdir)
 
 
 def _variables(texts: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Read NAME=VALUE, or NAME for a variable of ours, if there is one, as docker has it."""
+    """Read NAME=VALUE, or NAME to copy our own variable if it is set, as docker does."""
     for text in texts:
         name, separator, value = text.partition("=")
         if not name:
-            message = f"`--setenv {text}` names no variable"
+            message = f"`--setenv {text}` has no variable name"
             raise UsageError(message)
         if separator:
             yield name, value
@@ -160,9 +160,9 @@ def _variables(texts: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def bind(text: str, *, read_only: bool) -> Bind:
-    r"""Read SOURCE[:TARGET], with `\:` for a colon in a name, as nspawn has it.
+    r"""Read SOURCE[:TARGET], with `\:` for a colon in a name, as in nspawn.
 
-    :raises UsageError: if there is no such source, or a path is no absolute one.
+    :raises UsageError: if the source does not exist, or the target is not absolute.
     """
     from postroj.container.boot.nspawn import Bind
 
@@ -171,7 +171,7 @@ def bind(text: str, *, read_only: bool) -> Bind:
     source = Path(*parts[:1]).absolute()
     target = parts[1] if len(parts) > 1 else str(source)
     if not any(parts[:1]) or len(parts) > 2 or not target.startswith("/"):
-        message = f"'{text}' is not of the form SOURCE[:TARGET] with an absolute TARGET"
+        message = f"'{text}' is not SOURCE[:TARGET] with an absolute TARGET"
         raise UsageError(message)
     if not source.exists():
         message = f"'{source}' does not exist"

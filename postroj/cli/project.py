@@ -1,4 +1,4 @@
-"""The file of the project behind the command line, which wins over it option by option."""
+"""Default values of options from the project file; the command line overrides them."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Where the values of options come from that were not typed."""
+    """The project file, and the options that take their values from it."""
 
     project: Project | None = None
     taken: tuple[str, ...] = ()
-    """Keys of the project whose values are used."""
+    """Keys whose values are used."""
 
     @property
     def expectations(self) -> Expectations:
-        """What is known to fail."""
+        """Expected failures."""
         return self.project.expectations if self.project else ()
 
     @property
     def file(self) -> str | None:
-        """Its path, from every folder."""
+        """The absolute path of the project file."""
         return str(self.project.file.path.absolute()) if self.project else None
 
     @contextmanager
     def of(self, *keys: str) -> Iterator[None]:
-        """Let an error tell the file, the line and the key, if the value comes from there."""
+        """Add file, line and key to a usage error about a value from the project file."""
         try:
             yield
         except UsageError as error:
@@ -65,13 +65,13 @@ def options(function: F) -> F:
             callback=_print_schema,
             help="Print the JSON schema of postroj.toml, and exit.",
         ),
-        click.option("--no-project", is_flag=True, help="Read no file of the project."),
+        click.option("--no-project", is_flag=True, help="Ignore project files."),
         click.option(
             "--project",
             "project_file",
             metavar="FILE",
-            help="The file with what is not given here. [default: the nearest postroj.toml, or "
-            "pyproject.toml with a table tool.postroj, up to the root of the git checkout]",
+            help="Project file with defaults for these options. [default: the nearest postroj.toml "
+            "or pyproject.toml with a table tool.postroj, up to the root of the git checkout]",
         ),
     ):
         function = option(function)
@@ -81,12 +81,12 @@ def options(function: F) -> F:
 def settled(
     ctx: click.Context, given: dict[str, Any], *, project_file: str | None, no_project: bool
 ) -> Origin:
-    """Put the values of the project's file into `given` wherever nothing was typed.
+    """Fill `given` with values of the project file, for options not on the command line.
 
-    :raises UsageError: if something is wrong with the file, or with a value that is used.
+    :raises UsageError: if the file, or a value that is used, is invalid.
     """
     if no_project and project_file is not None:
-        message = "`--project` and `--no-project` exclude each other"
+        message = "`--project` and `--no-project` cannot be combined"
         raise UsageError(message)
     project = None if no_project else _project(project_file)
     taken = []
@@ -94,12 +94,12 @@ def settled(
         assert project
         name = next((param.name for param in ctx.command.params if f"--{key}" in param.opts), None)
         if name is None:
-            project.refuse(key, "this postroj cannot do that yet")
+            project.refuse(key, "not supported by this version of postroj")
         elif ctx.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
             given[name] = project.option(key)
             taken.append(key)
     if project and taken:
-        log.info("as in '%s': %s", project.file.title, ", ".join(taken))
+        log.info("from '%s': %s", project.file.title, ", ".join(taken))
     if not given["packages"]:
         raise _no_package(project)
     return Origin(project=project, taken=tuple(taken))
@@ -119,9 +119,9 @@ def _project(file: str | None) -> Project | None:
 
 
 def _no_package(project: Project | None) -> UsageError:
-    message = f"'{project.file.title}' names no package" if project else "no package is given"
+    message = f"'{project.file.title}' has no `package`" if project else "no package is given"
     where = f"'{project.file.title}'" if project else "a file postroj.toml"
-    hint = f'`--package FILE_OR_URL`, or a line `package = "dist/*.deb"` in {where}'
+    hint = f'use `--package FILE_OR_URL`, or write `package = "dist/*.deb"` in {where}'
     return UsageError(message, hint=hint)
 
 

@@ -1,4 +1,4 @@
-"""`--report` and `--artifacts`: what is asked for, and the one place where reports are written."""
+"""Parse `--report` and `--artifacts`, and write the reports. No other module writes them."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ log = logging.getLogger(__name__)
 FILES = ("json", "junit", "tap", "html")
 GITHUB = "github"
 METAVAR = "KIND=FILE|github"
-HINT = f"`--report KIND=FILE` with {', '.join(FILES)}, or `--report {GITHUB}`"
+HINT = f"use `--report KIND=FILE` with {', '.join(FILES)}, or `--report {GITHUB}`"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outlets:
-    """Where reports go."""
+    """Destinations of reports."""
 
     files: tuple[tuple[str, Path], ...]
-    """Kind and place."""
+    """Kinds and paths."""
     github: bool
     artifacts: Path | None
     """A folder."""
     stream: TextIO
-    """Takes the lines for people; the commands for GitHub too, so that JSON stays alone."""
+    """Takes the lines for people and the commands for GitHub, apart from JSON on stdout."""
 
     def prepare(self) -> None:
-        """Make the folder for artifacts.
+        """Create the folder for artifacts.
 
-        :raises UsageError: if it cannot be written.
+        :raises UsageError: if it is not writable.
         """
         from postroj.cli import artifacts
 
@@ -53,7 +53,7 @@ class Outlets:
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
-        """Keep GitHub from obeying what a package says on our terminal."""
+        """Stop GitHub from running commands in the output of a package."""
         from postroj.report import github
 
         token = secrets.token_hex(16)
@@ -66,11 +66,11 @@ class Outlets:
                 click.echo(github.resume(token), file=self.stream)
 
     def write(self, report: Report) -> None:
-        """Write a report to every place, also to those behind one that cannot be written.
+        """Write a report to every destination, even if some of them fail.
 
-        A file is whole under its name, or as it was before.
+        Each file is replaced as a whole or stays unchanged.
 
-        :raises UsageError: if a place cannot be written; the first of them.
+        :raises UsageError: if a destination is not writable; for the first one.
         :raises ImageError: if a disk is full.
         """
         errors = []
@@ -81,21 +81,21 @@ class Outlets:
                 errors.append(error)
         if self.artifacts:
             try:
-                self._keep(report, self.artifacts)
+                self._write_artifacts(report, self.artifacts)
             except PostrojError as error:
                 errors.append(error)
         if self.github:
-            self._tell_github(report)
+            self._write_github(report)
         if errors:
             raise errors[0]
 
-    def _keep(self, report: Report, folder: Path) -> None:
+    def _write_artifacts(self, report: Report, folder: Path) -> None:
         from postroj.cli import artifacts
 
-        artifacts.keep(report, folder)
-        log.info("artifacts are in '%s'", folder)
+        artifacts.write(report, folder)
+        log.info("wrote artifacts to '%s'", folder)
 
-    def _tell_github(self, report: Report) -> None:
+    def _write_github(self, report: Report) -> None:
         from postroj.report import github
 
         if lines := github.commands(report):
@@ -103,19 +103,19 @@ class Outlets:
         if name := os.environ.get("GITHUB_STEP_SUMMARY"):
             _append_summary(Path(name), report)
         else:
-            log.info("no job summary: 'GITHUB_STEP_SUMMARY' is not in the environment")
+            log.info("no job summary: 'GITHUB_STEP_SUMMARY' is not set")
 
 
 def outlets(asked: Sequence[str], stream: TextIO, artifacts: str | None = None) -> Outlets:
-    """Read what `--report` and `--artifacts` were given.
+    """Parse the values of `--report` and `--artifacts`.
 
-    :raises UsageError: if it is of no known kind, its folder does not exist, or two go to one file.
+    :raises UsageError: if a kind is unknown, a folder is missing, or two reports share a file.
     """
     files = [_file(text) for text in asked if text != GITHUB]
     places = [path.absolute() for _, path in files]
     for path in places:
         if places.count(path) > 1 and not is_special(path):
-            message = f"two reports go to '{path}'"
+            message = f"two reports would be written to '{path}'"
             raise UsageError(message)
     folder = Path(artifacts) if artifacts is not None else None
     return Outlets(files=tuple(files), github=GITHUB in asked, artifacts=folder, stream=stream)
@@ -124,11 +124,11 @@ def outlets(asked: Sequence[str], stream: TextIO, artifacts: str | None = None) 
 def _file(text: str) -> tuple[str, Path]:
     kind, _, name = text.partition("=")
     if kind not in FILES or not name:
-        message = f"'{text}' is no report"
+        message = f"'{text}' is not a report"
         raise UsageError(message, hint=HINT)
     path = Path(name)
     if not path.parent.is_dir() or path.is_dir():
-        message = f"'{path}' cannot be a file"
+        message = f"'{path}' is a folder, or its folder does not exist"
         raise UsageError(message)
     return kind, path
 

@@ -1,4 +1,4 @@
-"""From what was typed to the command line that repeats one probe of it."""
+"""Build the command line that repeats one probe from the options of the current one."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 OWN = ("packages", "digests", "image_names")
-"""Parameters that a reproduction spells itself."""
+"""Parameters that `Reproduction` has fields for."""
 OF_A_RUN = ("jobs", "fail_fast", "reports", "as_json", "artifacts", "shell_on_failure", "keep")
-"""Parameters that change nothing in a probe."""
+"""Parameters that do not change a probe."""
 FILES = ("upgrade_from", "project_file")
-"""Parameters that are paths, or URLs."""
+"""Parameters that are paths or URLs."""
 URLS = ("proxy",)
-"""Parameters whose passwords a report does not tell."""
+"""Parameters whose passwords are left out."""
 
 
 def reproduction(ctx: click.Context, given: Mapping[str, Any]) -> Reproduction:
-    """Return the reproduction of the command line that `ctx` has parsed to `given`."""
+    """Return the reproduction of the command line that `ctx` parsed into `given`."""
     return Reproduction(
         program=("postroj", *_of_group(), str(ctx.info_name)),
         packages=tuple(_absolute(text) for text in given["packages"]),
@@ -38,7 +38,7 @@ def reproduction(ctx: click.Context, given: Mapping[str, Any]) -> Reproduction:
 
 
 def _options(ctx: click.Context, given: Mapping[str, Any]) -> Iterator[str]:
-    """Spell the options that were given, or are not what they are by default."""
+    """Yield the words of the options that were given or differ from their defaults."""
     defaults = ctx.command.make_context(ctx.info_name, [], resilient_parsing=True).params
     for param in ctx.command.params:
         name = str(param.name)
@@ -50,7 +50,7 @@ def _options(ctx: click.Context, given: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _words(param: click.Option, value: Any) -> Iterator[str]:
-    """Spell an option."""
+    """Yield the words of one option."""
     if param.is_flag:
         yield _longest(param.opts if value else param.secondary_opts)
         return
@@ -66,12 +66,12 @@ def _longest(names: list[str]) -> str:
 
 
 def _absolute(text: str) -> str:
-    """Return a path that is the same from every folder; a URL stays what it is."""
+    """Return a path as absolute; leave URLs and `repo` unchanged."""
     return text if "://" in text or text == REPOSITORY else str(Path(text).absolute())
 
 
 def _of_group() -> Iterator[str]:
-    """Spell where images are from, however that was said."""
+    """Yield the options that select catalog and lock file, also if the environment set them."""
     if catalog := os.environ.get("POSTROJ_CATALOG"):
         yield from option("--catalog", _absolute(catalog))
     if lock := paths.lock_file():

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def stored_images(names: Sequence[str], architecture: str | None) -> list[tuple[str, str]]:
-    """Return names of the store and the architecture, each image once."""
+    """Return the stored name and the architecture of each image, without duplicates."""
     from postroj.image import pull, upkeep
 
     wanted = architecture or pull.architecture()
@@ -17,7 +17,7 @@ def stored_images(names: Sequence[str], architecture: str | None) -> list[tuple[
 
 
 def title(name: str, architecture: str) -> str:
-    """Return the name of an image, with its architecture if that is not this host's."""
+    """Return the name of an image, with its architecture unless it is this host's."""
     from postroj.image import pull
 
     return name if architecture == pull.architecture() else f"{name} ({architecture})"

@@ -1,5 +1,5 @@
-"""The file of a project: `postroj.toml`, or the table `tool.postroj` of pyproject.toml.
+"""The project file: `postroj.toml`, or the table `tool.postroj` of pyproject.toml.
 
-From the file to values that are of the right form, and to the line of each. What they mean is the
-business of who is given them, as with those of the command line.
+Reads the file, validates the form of its values, and finds the line of each key. The options of
+`postroj pkgprobe` validate the meaning of values, as for the command line.
 """

@@ -1,4 +1,4 @@
-"""The keys that the file of a project may have: what reads it, describes it and documents it."""
+"""Keys of the project file, from which its reader, its schema and its documentation are made."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from postroj.verdict import StepName
 
 
 class Form(StrEnum):
-    """What a value may be."""
+    """Types of values, in words."""
 
     TEXT = "a string"
     TEXTS = "a string, or a list of strings"
     SECONDS = "a number"
     NUMBER = "a whole number"
     FLAG = "true or false"
-    DATE = "a date without quotes, as 2027-01-31"
+    DATE = "a date without quotes, such as 2027-01-31"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Key:
-    """A key; outside of `[[expect]]` it means the option of its name."""
+    """A key; outside `[[expect]]` it sets the option of its name."""
 
     name: str
     form: Form
@@ -30,109 +30,115 @@ class Key:
     """One sentence."""
     needed: bool = False
     choices: tuple[str, ...] = ()
-    """The only values; any, if there are none."""
+    """Allowed values; any value if empty."""
     least: int | None = None
-    """The least value; for seconds without one, anything above 0."""
+    """Minimum; seconds without one must be above 0."""
 
 
 KEYS = (
     Key(
         name="package",
         form=Form.TEXTS,
-        text="Package files, as paths or patterns, or their URLs.",
+        text="Package files, as paths, patterns or URLs.",
     ),
     Key(
         name="image",
         form=Form.TEXTS,
-        text="Where to install them: names of images, or patterns.",
+        text="Images to probe on, as names or patterns.",
     ),
     Key(
         name="arch",
         form=Form.TEXT,
-        text="Architecture of the images, as `uname -m` has it, instead of the host's.",
+        text="Architecture of the images as in `uname -m`, instead of the host's.",
     ),
-    Key(name="setup", form=Form.TEXTS, text="Shell commands that change the image beforehand."),
-    Key(name="check-unit", form=Form.TEXTS, text="Units that must be up, and stay up."),
+    Key(
+        name="setup", form=Form.TEXTS, text="Shell commands that change the image before the probe."
+    ),
+    Key(name="check-unit", form=Form.TEXTS, text="Units that must be up and stay up."),
     Key(
         name="check-network",
         form=Form.TEXTS,
-        text="What must answer: tcp://host:port, udp://host:port or http(s)://host[:port]/path.",
+        text="Addresses that must answer: tcp://host:port, udp://host:port or http(s)://host[:port]/path.",
     ),
     Key(name="check-file", form=Form.TEXTS, text="Files and directories that must exist."),
     Key(
         name="check-command",
         form=Form.TEXTS,
-        text="Shell commands that must end with status 0.",
+        text="Shell commands that must exit with status 0.",
     ),
-    Key(name="expect-status", form=Form.NUMBER, text="Status of http(s) answers."),
-    Key(name="expect-body", form=Form.TEXT, text="Text in the body of http(s) answers."),
+    Key(name="expect-status", form=Form.NUMBER, text="Required status of http(s) answers."),
+    Key(name="expect-body", form=Form.TEXT, text="Required text in the body of http(s) answers."),
     Key(
         name="discover",
         form=Form.FLAG,
-        text="Whether to find out which units and sockets the package brings, and check these too.",
+        text="Whether to discover the units and sockets of the package, and check them, too.",
     ),
     Key(
         name="steps",
         form=Form.TEXTS,
         choices=("all", *StepName),
-        text="What is done, in this order.",
+        text="Steps to run, in this order.",
     ),
     Key(
         name="upgrade-from",
         form=Form.TEXTS,
         text="Older packages, as paths, patterns or URLs; or `repo`.",
     ),
-    Key(name="settle", form=Form.SECONDS, least=0, text="How long a unit must have stayed up."),
+    Key(name="settle", form=Form.SECONDS, least=0, text="Time that a unit must stay up."),
     Key(
         name="check-timeout",
         form=Form.SECONDS,
         least=0,
-        text="How long a check may take to come true.",
+        text="Time limit for a check to pass.",
     ),
     Key(
         name="timeout",
         form=Form.SECONDS,
-        text="How long each command of the package manager may take.",
+        text="Time limit for each command of the package manager.",
     ),
     Key(
         name="boot-timeout",
         form=Form.SECONDS,
-        text="How long the guest may take until it is ready.",
+        text="Maximum time until the guest has booted.",
     ),
     Key(
         name="network",
         form=Form.TEXT,
         choices=tuple(NetworkMode),
-        text="A network of its own with outbound access, the host's, or none.",
+        text="The guest's network: its own with outbound access, the host's, or none.",
     ),
     Key(
         name="proxy",
         form=Form.TEXT,
-        text="A proxy for what fetches in the guest; `host` takes those of the environment.",
+        text="HTTP proxy for the guest; `host` copies the proxy variables of the environment.",
     ),
     Key(
         name="memory",
         form=Form.TEXT,
-        text="The most memory that a guest takes, as 512M or 2G.",
+        text="Memory limit of a guest, such as 512M or 2G.",
     ),
     Key(
         name="cpus",
         form=Form.SECONDS,
-        text="The most processors' worth of time that a guest takes.",
+        text="CPU limit of a guest, such as 1.5.",
     ),
     Key(
         name="pids",
         form=Form.NUMBER,
         least=1,
-        text="The most processes and threads in a guest.",
+        text="Limit of processes and threads in a guest.",
     ),
     Key(
         name="private-users",
         form=Form.FLAG,
-        text="Whether the guest has users of its own, whose root is nobody on this host.",
+        text="Whether to map the guest's users to unprivileged users of this host.",
     ),
-    Key(name="jobs", form=Form.NUMBER, least=1, text="How many guests run at once."),
-    Key(name="fail-fast", form=Form.FLAG, text="Stop at the first image that does not pass."),
+    Key(name="jobs", form=Form.NUMBER, least=1, text="Number of guests at the same time."),
+    Key(
+        name="fail-fast",
+        form=Form.FLAG,
+        text="Whether to stop at the first image that does not pass.",
+    ),
     Key(
         name="report",
         form=Form.TEXTS,
@@ -141,37 +147,37 @@ KEYS = (
 )
 
 EXPECT = "expect"
-"""The list of tables whose keys are these:"""
+"""Name of the list of tables that have `EXPECT_KEYS`."""
 EXPECT_KEYS = (
     Key(
         name="image",
         form=Form.TEXTS,
         needed=True,
-        text="Where it is expected: names of images, or patterns.",
+        text="Images with the expected failure, as names or patterns.",
     ),
     Key(
         name="outcome",
         form=Form.TEXT,
         needed=True,
         choices=("fail", "skip"),
-        text="`fail`: what fails is skipped with the reason; `skip`: the image is not tried.",
+        text="`fail`: report failures as skipped, with the reason; `skip`: do not probe there.",
     ),
-    Key(name="reason", form=Form.TEXT, needed=True, text="Why, for the report."),
+    Key(name="reason", form=Form.TEXT, needed=True, text="Reason to show in the report."),
     Key(
         name="until",
         form=Form.DATE,
         needed=True,
-        text="The last day on which it is expected.",
+        text="Last day of the expectation.",
     ),
     Key(
         name="step",
         form=Form.TEXT,
         choices=tuple(StepName),
-        text="The only step that is expected to fail.",
+        text="Step that is expected to fail; any if missing.",
     ),
     Key(
         name="check",
         form=Form.TEXTS,
-        text="The only subjects of checks that are expected to fail, or patterns of them.",
+        text="Subjects of checks that are expected to fail, or patterns; any if missing.",
     ),
 )

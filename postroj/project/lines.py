@@ -1,7 +1,7 @@
-"""On which line of a TOML file a key is.
+"""Find the line of a key in a TOML file, which `tomllib` does not report.
 
-`tomllib` does not tell, but the first lines of a file are a file themselves wherever a statement
-ends. So the statement that brings a key is the first after which the key is there.
+The first lines of a file are valid TOML wherever a statement ends. So a key is defined by the first
+statement after which the parsed lines contain it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 KeyPath = tuple[str | int, ...]
-"""Names of keys and places in lists, from the top: `("expect", 1, "until")`."""
+"""Keys and list indices from the top, such as `("expect", 1, "until")`."""
 
 
 def line_of(text: str, path: KeyPath) -> int:
-    """Return the line, from 1, on which the statement begins that brings a key of valid TOML."""
+    """Return the first line, from 1, of the statement that defines a key in valid TOML."""
     lines = text.split("\n")
     counts = range(len(lines) + 1)
     last = bisect_left(counts, True, key=lambda count: _has(_whole(lines, count)[1], path))
@@ -26,7 +26,7 @@ def line_of(text: str, path: KeyPath) -> int:
 
 
 def _whole(lines: Sequence[str], count: int) -> tuple[int, dict[str, Any]]:
-    """Return how many of so many first lines are valid alone, and what they say."""
+    """Return the longest valid prefix of the first `count` lines: its length and its content."""
     while True:
         try:
             return count, tomllib.loads("\n".join(lines[:count]))

@@ -1,4 +1,4 @@
-"""The file itself: where it is looked for, and how its mistakes are told."""
+"""Find and read the project file, and report its mistakes."""
 
 from __future__ import annotations
 
@@ -19,42 +19,39 @@ if TYPE_CHECKING:
 OWN = "postroj.toml"
 SHARED = "pyproject.toml"
 TABLE = ("tool", "postroj")
-"""Where the keys are in a file that is shared with other tools."""
+"""Path of the table in a file shared with other tools."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectFile:
-    """A file that was read."""
+    """A project file and its content."""
 
     path: Path
     text: str
     table: dict[str, Any]
-    """Of the keys."""
+    """The table with the keys."""
     prefix: lines.KeyPath
-    """Of that table."""
+    """The path of that table in the file."""
 
     @property
     def title(self) -> str:
-        """The file as seen from the working directory."""
+        """Path relative to the working directory."""
         return os.path.relpath(self.path)
 
     def place(self, path: lines.KeyPath) -> str:
-        """Return `FILE:LINE` of a key, or of a table."""
+        """Return `FILE:LINE` of a key or table."""
         return f"{self.title}:{lines.line_of(self.text, (*self.prefix, *path))}"
 
     def refuse(self, path: lines.KeyPath, key: str, why: str, hint: str = "") -> NoReturn:
-        """Say what is wrong with a key, which is at `path`.
-
-        :raises UsageError: always.
-        """
+        """Raise a usage error about the key at `path`."""
         message = f"{self.place(path)}: `{key}`: {why}"
         raise UsageError(message, hint=hint)
 
 
 def find(folder: Path) -> ProjectFile | None:
-    """Return the nearest file: in a folder, or in those above it in the same git checkout.
+    """Return the nearest project file: in a folder, or above it within the same git checkout.
 
-    :raises UsageError: if it cannot be read, is not TOML, or is not to be trusted.
+    :raises UsageError: if it cannot be read, is not TOML, or is not trusted.
     """
     for place in _upward(folder):
         for name in (OWN, SHARED):
@@ -66,9 +63,9 @@ def find(folder: Path) -> ProjectFile | None:
 
 
 def named(file: Path) -> ProjectFile:
-    """Return the file that the user named.
+    """Return the project file of a given path.
 
-    :raises UsageError: if it cannot be read, is not TOML, or has no table of ours.
+    :raises UsageError: if it cannot be read, is not TOML, or has no table `tool.postroj`.
     """
     if found := _read_keys(file.parent.resolve() / file.name):
         return found
@@ -77,17 +74,17 @@ def named(file: Path) -> ProjectFile:
 
 
 def _upward(folder: Path) -> Iterator[Path]:
-    """Yield folders up to the root of the checkout; without one, what lies above is not ours."""
+    """Yield a folder and its parents up to the root of the checkout; outside one, only itself."""
     above = [folder, *folder.parents]
     for count, place in enumerate(above, start=1):
-        if os.path.exists(place / ".git"):  # noqa: PTH110 a folder that is closed to us has none
+        if os.path.exists(place / ".git"):  # noqa: PTH110 False without access
             yield from above[:count]
             return
     yield folder
 
 
 def _read_keys(file: Path) -> ProjectFile | None:
-    """Read a file; None if it is one that is shared, and has nothing for us."""
+    """Read a file; return None for a pyproject.toml without our table."""
     text = _read(file)
     shared = file.name == SHARED
     if shared and TABLE[-1] not in text:
@@ -117,18 +114,18 @@ def _parse(text: str, title: str) -> dict[str, Any]:
         why = str(error)
         found = re.fullmatch(r"(.*) \(at line (\d+), column \d+\)", why, re.DOTALL)
         line = found[2] if found else len(text.split("\n"))
-        message = f"{title}:{line}: this is not TOML: {found[1] if found else why}"
+        message = f"{title}:{line}: invalid TOML: {found[1] if found else why}"
         raise UsageError(message) from None
 
 
 def _trust(file: ProjectFile) -> None:
-    """Refuse what anybody may have put into a folder such as /tmp: it says what root does.
+    """Refuse the file of another user in a world-writable folder, as it controls what root does.
 
-    :raises UsageError: if another user has.
+    :raises UsageError: if the file is refused.
     """
     ours = {0, os.geteuid(), int(os.environ.get("SUDO_UID") or 0)}
     everybody = file.path.parent.stat().st_mode & stat.S_IWOTH
     if everybody and file.path.lstat().st_uid not in ours:
-        message = f"'{file.title}' is another user's, in a folder that everybody may write to"
-        hint = f"`--project {file.title}` uses it all the same, `--no-project` does not"
+        message = f"'{file.title}' belongs to another user, in a world-writable folder"
+        hint = f"`--project {file.title}` uses it anyway, `--no-project` ignores it"
         raise UsageError(message, hint=hint)

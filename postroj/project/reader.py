@@ -1,4 +1,4 @@
-"""From a file to the values of its keys, each of the right form."""
+"""Read and validate the values of a project file."""
 
 from __future__ import annotations
 
@@ -41,29 +41,26 @@ WORDS = {
     dict: "a table",
     date: "a date",
 }
-"""Types of TOML, as they are told."""
+"""Types of TOML, in words."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Project:
-    """What a file says."""
+    """The validated content of a project file."""
 
     file: ProjectFile
     values: Mapping[str, Any]
-    """By the keys of `KEYS` that are there: str, tuple[str, ...], int, float or bool."""
+    """Values by key: str, tuple[str, ...], int, float or bool; only keys in the file."""
     expectations: Expectations
 
     def refuse(self, key: str, why: str, hint: str = "") -> NoReturn:
-        """Say what is wrong with a key.
-
-        :raises UsageError: always.
-        """
+        """Raise a usage error about a key."""
         self.file.refuse((key,), key, why, hint)
 
     def option(self, key: str) -> Any:
-        """Return a value as its option has it: paths from the working directory, steps as a word.
+        """Convert a value to that of its option: expanded paths, comma-separated steps.
 
-        :raises UsageError: if a pattern for files matches none.
+        :raises UsageError: if a file pattern matches nothing.
         """
         value = self.values[key]
         match key:
@@ -77,7 +74,7 @@ class Project:
                 return value
 
     def _files(self, key: str) -> Iterator[str]:
-        """Yield the files that a key means; URLs as they are."""
+        """Yield the files that a key selects, and URLs unchanged."""
         folder = self.file.path.parent
         for text in self.values[key]:
             if "://" in text or (key == "upgrade-from" and text == REPOSITORY):
@@ -89,7 +86,7 @@ class Project:
             names = sorted(glob(text, root_dir=folder, recursive=True))  # noqa: PTH207 absolute too
             found = [folder / name for name in names if (folder / name).is_file()]
             if not found:
-                hint = f"build the package first; paths start at '{folder}'"
+                hint = f"build the package first; paths are relative to '{folder}'"
                 self.refuse(key, f"no file matches '{text}'", hint)
             yield from map(str, found)
 
@@ -99,14 +96,16 @@ class Project:
 
 
 def read(file: ProjectFile, today: date) -> Project:
-    """Read all keys; `today` is what expectations are held against.
+    """Read all keys; expectations that ended before `today` are marked as expired.
 
-    :raises UsageError: if something is wrong with one, naming file, line and key.
+    :raises UsageError: if a key is invalid, with its file and line.
     """
     table = dict(file.table)
     expected = table.pop(EXPECT, [])
     if not isinstance(expected, list) or not all(isinstance(one, dict) for one in expected):
-        file.refuse((EXPECT,), EXPECT, "takes tables", f"begin each with `[[{EXPECT}]]`")
+        file.refuse(
+            (EXPECT,), EXPECT, "must be a list of tables", f"begin each with `[[{EXPECT}]]`"
+        )
     return Project(
         file=file,
         values=_values(file, table, KEYS, (), (EXPECT,)),
@@ -124,8 +123,8 @@ def _expectation(
     outcome = Outcome(values["outcome"])
     narrow = next((key for key in ("step", "check") if key in values), None)
     if outcome is Outcome.SKIP and narrow:
-        hint = 'what is skipped is not tried at all; `outcome = "fail"` excuses a step or check'
-        file.refuse((*path, narrow), f"{EXPECT}.{narrow}", "goes with the outcome `fail`", hint)
+        hint = 'skipped images are not probed at all; `outcome = "fail"` excuses a step or check'
+        file.refuse((*path, narrow), f"{EXPECT}.{narrow}", 'needs `outcome = "fail"`', hint)
     images: set[str] = set()
     for text in values["image"]:
         try:
@@ -150,18 +149,18 @@ def _values(
     path: KeyPath,
     more: KeyPath = (),
 ) -> dict[str, Any]:
-    """Return the values of a table, which may have these keys; `more` are others, for the hint."""
+    """Return the values of a table; `more` are further keys to suggest for unknown ones."""
     title = "".join(f"{part}." for part in path if isinstance(part, str))
     known = {key.name: key for key in keys}
     for name in table:
         if name not in known:
             hint = _nearest(name, [*known, *map(str, more)])
-            file.refuse((*path, name), f"{title}{name}", "there is no such key", hint)
+            file.refuse((*path, name), f"{title}{name}", "unknown key", hint)
     found = {}
     for name, key in known.items():
         if name in table:
             value = table[name]
-            if why := _trouble(key, value):
+            if why := _fault(key, value):
                 file.refuse((*path, name), f"{title}{name}", why)
             if key.form is Form.TEXTS:
                 value = (value,) if isinstance(value, str) else tuple(value)
@@ -173,16 +172,16 @@ def _values(
 
 def _nearest(name: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(name.replace("_", "-"), known, n=1)
-    return f"did you mean `{near[0]}`?" if near else f"there are {', '.join(known)}"
+    return f"did you mean `{near[0]}`?" if near else f"known keys: {', '.join(known)}"
 
 
-def _trouble(key: Key, value: Any) -> str:
-    """Say why a key cannot have a value; '' if it can."""
+def _fault(key: Key, value: Any) -> str:
+    """Return why a value is invalid; '' if it is valid."""
     # not isinstance: a bool is an int, and a time is a date
     if type(value) not in TYPES[key.form]:
         return f"takes {key.form}, not {WORDS.get(type(value), 'a time')}"
     if key.form in (Form.TEXT, Form.TEXTS):
-        return _trouble_of_texts(key, [value] if isinstance(value, str) else value)
+        return _fault_of_texts(key, [value] if isinstance(value, str) else value)
     if isinstance(value, float) and not math.isfinite(value):
         return f"takes {key.form}, not {value}"
     if key.least is not None and value < key.least:
@@ -192,14 +191,14 @@ def _trouble(key: Key, value: Any) -> str:
     return ""
 
 
-def _trouble_of_texts(key: Key, values: Sequence[Any]) -> str:
+def _fault_of_texts(key: Key, values: Sequence[Any]) -> str:
     if not values or "" in values:
         return "is empty"
     for value in values:
         if not isinstance(value, str):
-            return f"takes {key.form}, and has {WORDS.get(type(value), 'a time')} in its list"
+            return f"takes {key.form}, not a list with {WORDS.get(type(value), 'a time')}"
         if "\0" in value:
-            return "holds a character NUL"
+            return "contains a NUL character"
         if key.choices and value not in key.choices:
             return f"takes {_quoted(key.choices)}, not '{value}'"
     return ""

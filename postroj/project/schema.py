@@ -1,4 +1,4 @@
-"""The JSON schema of the file, for editors: made of the same keys that read it."""
+"""The JSON schema of the project file for editors, generated from its keys."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from postroj.project.keys import Key
 
 DIALECT = "http://json-schema.org/draft-07/schema#"
-"""The one that editors know best."""
+"""The dialect that most editors support."""
 
 
 def document() -> dict[str, Any]:
     """Return the schema of `postroj.toml`."""
     schema = _table(KEYS)
     schema["properties"][EXPECT] = {
-        "description": "What is known to fail, or not worth a try, and until when.",
+        "description": "Expected failures and images to skip, each with an end date.",
         "type": "array",
         "items": _table(EXPECT_KEYS),
     }

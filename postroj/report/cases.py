@@ -1,6 +1,6 @@
-"""A report as suites of cases, which most formats want: one suite a probe, one case an answer.
+"""A report as suites of cases, as most formats need it: a suite per probe, a case per answer.
 
-All text of a case is made visible, so that what a package says cannot break a format.
+All text of a case is made visible, so that the output of a package cannot break a format.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from postroj.verdict import CheckResult, Discovery, Evidence, ProbeResult, Report, StepResult
 
 NOT_BEGUN = "probe"
-"""Stands in the place of a step when none could begin."""
+"""Name of the step in a probe that ended before its first step."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """What came of a step itself, or the answer to a question asked after it."""
+    """The result of a step, or of a check after it."""
 
     step: str
     what: str
@@ -35,53 +35,53 @@ class Case:
     hint: str
     seconds: float
     kept: tuple[Evidence, ...] = ()
-    """What the guest said, in the first case of a step that went wrong; not made visible."""
+    """Evidence from the guest, in the first bad case of a step; not made visible."""
     reproduce: str = ""
-    """In the same case."""
+    """The command line that repeats the probe, in the same case."""
 
     @property
     def name(self) -> str:
-        """Unique in a suite, unless the same was asked twice."""
+        """Name of the case; unique in a suite unless a check was asked twice."""
         return f"{self.step}: {self.what}" if self.what else self.step
 
     @property
-    def told(self) -> tuple[str, ...]:
-        """The lines that explain the outcome: sentence, evidence, hint."""
+    def lines(self) -> tuple[str, ...]:
+        """Lines that explain the outcome: sentence, evidence, hint."""
         hint = (f"hint: {self.hint}",) if self.hint else ()
         return (self.sentence, *self.evidence, *hint)
 
-    def said(self, limit: int) -> Iterator[tuple[str, str]]:
-        """Yield what the guest said as names and texts, each with its last so many bytes."""
+    def excerpts(self, limit: int) -> Iterator[tuple[str, str]]:
+        """Yield names and texts of the evidence, each text cut to its last `limit` bytes."""
         for evidence in self.kept:
             yield evidence.name, visible_lines(evidence.within(limit).text)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """A probe."""
+    """The result of one probe."""
 
     name: str
-    """The image; also the package, where several were probed on that image."""
+    """The image, with the package if several were probed on that image."""
     package: str
     outcome: Outcome
     seconds: float
     cases: tuple[Case, ...]
     discovered: Discovery | None
     notes: tuple[str, ...]
-    """What else is to be said, as sentences."""
+    """Further remarks, as sentences."""
 
     def count(self, outcome: Outcome) -> int:
-        """Of how many cases this is the outcome."""
+        """Return the number of cases with an outcome."""
         return sum(case.outcome is outcome for case in self.cases)
 
     @property
     def bad(self) -> tuple[Case, ...]:
-        """What failed, and what could not be judged."""
+        """Cases that failed or were not judged."""
         return tuple(c for c in self.cases if c.outcome.is_bad)
 
 
 def suites(report: Report) -> tuple[Suite, ...]:
-    """Return the probes of a report, in their order."""
+    """Return the probes of a report, in its order."""
     met = Counter(probe.image for probe in report.probes)
     return tuple(_suite(probe, alone=met[probe.image] == 1) for probe in report.probes)
 

@@ -1,4 +1,4 @@
-"""The report for GitHub Actions: annotations on stdout, and a summary of the job in Markdown."""
+"""The report for GitHub Actions: annotations on stdout, and a job summary in Markdown."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ if TYPE_CHECKING:
     from postroj.verdict import Report
 
 LIMIT = 1024 * 1024
-"""Bytes that a step may add to the summary; of more, GitHub shows nothing at all."""
+"""Maximum size of a step's summary in bytes; GitHub drops a larger one."""
 SIGN = {
     Outcome.PASS: "✅ pass",
     Outcome.FAIL: "❌ fail",
     Outcome.ERROR: "💥 error",
     Outcome.SKIP: "⏭️ skip",
 }
-HEAD = "| image | outcome | passed | time | what went wrong |\n| --- | --- | ---: | ---: | --- |"
+HEAD = "| image | outcome | passed | time | problems |\n| --- | --- | ---: | ---: | --- |"
 
 
 def pause(token: str) -> str:
-    """Return the line after which the runner obeys no line, until `resume` with the same token.
+    """Return the line that stops workflow commands until `resume` with the same token.
 
-    What a package says is data: in between, it cannot mask words of the log or forge annotations.
+    In between, the output of a package cannot mask words of the log or forge annotations.
     """
     return f"::stop-commands::{token}"
 
 
 def resume(token: str) -> str:
-    """Return the line after which the runner obeys lines again."""
+    """Return the line that enables workflow commands again."""
     return f"::{token}::"
 
 
 def commands(report: Report) -> str:
-    """Return workflow commands, one a line; '' if there is nothing to say.
+    """Return workflow commands, one on each line; '' if there are none.
 
-    The worst of each image come first: GitHub shows ten annotations of a step.
+    The first problem of every image comes first, as GitHub shows only ten annotations of a step.
     """
     found = [
         (number, _annotation(f"{suite.name}: {case.name}", case))
@@ -61,7 +61,7 @@ def commands(report: Report) -> str:
 
 
 def _annotation(title: str, case: Case) -> str:
-    return f"::error title={_property(title)}::{_data(chr(10).join(case.told))}"
+    return f"::error title={_property(title)}::{_data(chr(10).join(case.lines))}"
 
 
 def _data(text: str) -> str:
@@ -73,7 +73,7 @@ def _property(text: str) -> str:
 
 
 def summary(report: Report, *, room: int = LIMIT) -> str:
-    """Return Markdown of at most `room` bytes; what does not fit is left out, and that is said."""
+    """Return Markdown of at most `room` bytes, with a remark if parts were left out."""
     found = suites(report)
     packages = ", ".join(_code(name) for name in dict.fromkeys(suite.package for suite in found))
     parts = [f"## {SIGN[report.outcome]}: {packages or 'nothing was tested'}\n"]
@@ -94,14 +94,14 @@ def _row(suite: Suite) -> str:
 
 
 def _details(image: str, case: Case) -> str:
-    """Fold a case; the empty line makes `pre` a block of its own, which ends at its end only."""
+    """Return a case as a folded block; the empty line keeps Markdown out of `pre`."""
     title = f"{SIGN[case.outcome]} {_code(image)} {_code(case.name)}"
-    evidence = escape("\n".join(case.told))
+    evidence = escape("\n".join(case.lines))
     return f"<details><summary>{title}</summary>\n\n<pre>{evidence}</pre>\n\n</details>\n"
 
 
 def _text(text: str) -> str:
-    """Escape all that could mean something to Markdown, HTML or GitHub: links, names, numbers."""
+    """Escape everything special to Markdown, HTML or GitHub: links, names, numbers."""
     return re.sub(r"[^\w ]|_", lambda match: f"&#{ord(match[0])};", text)
 
 
@@ -110,7 +110,7 @@ def _code(text: str) -> str:
 
 
 def _fitting(parts: list[str], room: int) -> str:
-    """Join parts until the room is used up."""
+    """Join the parts that fit."""
     return "\n".join(_fit(parts, room - 200))
 
 
@@ -118,6 +118,6 @@ def _fit(parts: list[str], room: int) -> Iterator[str]:
     for number, part in enumerate(parts):
         room -= len(part.encode()) + 1
         if room < 0:
-            yield f"{len(parts) - number} parts of the report do not fit here.\n"
+            yield f"{len(parts) - number} parts of the report were left out to keep it short.\n"
             return
         yield part

@@ -1,6 +1,6 @@
-"""The report as one page for browsers: a matrix of checks and images, evidence folded in its cells.
+"""The report as an HTML page: a matrix of checks and images, with folded evidence in its cells.
 
-The page loads nothing and runs nothing; its own policy forbids both, whatever a package says.
+The page has no scripts and loads nothing; its content security policy forbids both.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 MEANING = {
     Outcome.ERROR: "host, image or network is to blame, the package was not judged",
     Outcome.FAIL: "the package is to blame",
-    Outcome.PASS: "as it should be",
-    Outcome.SKIP: "not asked, for a reason",
+    Outcome.PASS: "works as expected",
+    Outcome.SKIP: "not checked, for a reason",
 }
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 ROOM = 32 << 10
-"""Bytes of each text of a guest: the page has those of all images."""
+"""Maximum bytes of each piece of evidence, as the page has those of all images."""
 STYLE = Path(__file__).with_name("page.css")
 
 
@@ -99,7 +99,7 @@ def _add_matrix(body: Element, found: Sequence[Suite]) -> None:
 def _add_step(group: Element, step: str, found: Sequence[Suite]) -> None:
     of_step = [[case for case in suite.cases if case.step == step] for suite in found]
     rows = dict.fromkeys(case.what for cases in of_step for case in cases)
-    for what in sorted(rows, key=bool):  # the step itself comes first
+    for what in sorted(rows, key=bool):  # the step comes before its checks
         row = add(group, "tr", class_="check" if what else "step")
         _add_row_head(row, step, what)
         for suite, cases in zip(found, of_step, strict=True):
@@ -133,7 +133,7 @@ def _add_case(cell: Element, case: Case) -> None:
         add(fold, "pre", "\n".join(case.evidence))
     if case.hint:
         add(fold, "p", f"hint: {case.hint}", class_="hint")
-    for name, text in case.said(ROOM):
+    for name, text in case.excerpts(ROOM):
         said = add(fold, "details", class_="said")
         add(add(said, "summary"), "span", name, class_="time")
         add(said, "pre", text or "nothing")
@@ -151,15 +151,15 @@ def _add_images(body: Element, found: Sequence[Suite]) -> None:
         summary = add(fold, "summary")
         add(summary, "span", suite.name, class_="name")
         names = add(fold, "dl")
-        for word, values in _brought(discovered):
+        for word, values in _contents(discovered):
             if values:
                 add(names, "dt", word)
                 add(add(names, "dd"), "code", ", ".join(map(visible, values)))
-        counts = [f"{word}: {len(values)}" for word, values in _brought(discovered) if values]
+        counts = [f"{word}: {len(values)}" for word, values in _contents(discovered) if values]
         add(summary, "span", ", ".join(counts) or "nothing", class_="time")
 
 
-def _brought(found: Discovery) -> Iterable[tuple[str, Sequence[str]]]:
+def _contents(found: Discovery) -> Iterable[tuple[str, Sequence[str]]]:
     yield "units", found.units
     yield "SysV scripts", found.scripts
     yield "sockets", [f"{s.protocol} {s.address} {s.unit or s.process}" for s in found.sockets]

@@ -1,4 +1,4 @@
-"""The report for machines: schema 1. Keys are added, never renamed, within a schema number."""
+"""The report as JSON. Within a schema number, keys are added but never renamed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SCHEMA = 1
 
 
 def render(report: Report) -> str:
-    """Return the report as JSON text, in ASCII: any terminal, locale and file takes it."""
+    """Return the report as JSON text in ASCII, safe for every terminal and locale."""
     document = {
         "schema": SCHEMA,
         "outcome": report.outcome,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ELEMENT = {Outcome.FAIL: "failure", Outcome.ERROR: "error", Outcome.SKIP: "skipped"}
 
 ROOM = 8 << 10
-"""Bytes of each text of a guest: consumers keep such files for long."""
+"""Maximum bytes of each piece of evidence, as CI servers store these files for long."""
 
 
 def render(report: Report) -> str:
@@ -52,14 +52,14 @@ def _add_case(parent: Element, suite: Suite, case: Case) -> None:
     seconds = f"{case.seconds:.3f}"
     element = add(parent, "testcase", classname=suite.name, name=case.name, time=seconds)
     if case.outcome is Outcome.PASS:
-        add(element, "system-out", "\n".join(case.told))
+        add(element, "system-out", "\n".join(case.lines))
         return
     bad = add(element, ELEMENT[case.outcome], message=case.sentence)
     if case.outcome is not Outcome.SKIP:
         bad.set("type", case.outcome)
-        bad.text = "\n".join(case.told)
+        bad.text = "\n".join(case.lines)
     if case.kept:
-        said = [f"== {name} ==\n{text}\n" for name, text in case.said(ROOM)]
+        said = [f"== {name} ==\n{text}\n" for name, text in case.excerpts(ROOM)]
         add(element, "system-out", "\n".join(said))
 
 

@@ -1,4 +1,4 @@
-"""Elements of XML and HTML: text and attributes are escaped by who writes them, never by hand."""
+"""Build XML and HTML elements; the serializer escapes texts and attributes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["Element", "add"]
 
 
 def add(parent: Element, tag: str, text: str = "", **attributes: str) -> Element:
-    """Append an element that holds a text; a trailing `_` of an attribute's name is dropped."""
+    """Append an element with a text; a trailing `_` of an attribute name is removed."""
     named = {name.removesuffix("_"): value for name, value in attributes.items()}
     child = SubElement(parent, tag, named)
     child.text = text or None

@@ -1,4 +1,4 @@
-"""Aligned columns of text; cells may be coloured."""
+"""Format aligned columns of text, whose cells may be coloured."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GAP = "  "
 
 
 def table(rows: Sequence[Sequence[str]], header: Sequence[str] = ()) -> str:
-    """Return the rows as lines, each column as wide as its widest cell."""
+    """Return rows as lines, with each column as wide as its widest cell."""
     lines = [header, *rows] if header else list(rows)
     if not lines:
         return ""

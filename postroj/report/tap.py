@@ -1,7 +1,7 @@
-"""The report as the Test Anything Protocol: a test point a step or check.
+"""The report in the Test Anything Protocol, with a test point for each step and check.
 
-What is written is valid as version 13 and as version 14, and says 13, since the harness of Perl
-refuses any later number. Test points are not nested: most consumers know no subtests.
+The output is valid in versions 13 and 14 and declares 13, as Perl's harness refuses later ones.
+Test points are not nested, as most consumers do not know subtests.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def render(report: Report) -> str:
-    """Return the report as lines, to be written as UTF-8."""
+    """Return the report as TAP, to be written as UTF-8."""
     found = suites(report)
     points = [(suite.name, case) for suite in found for case in suite.cases]
     plan = f"1..{len(points)}" if points else "1..0 # SKIP nothing was tested"
@@ -47,18 +47,18 @@ def _point(number: int, image: str, case: Case) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    r"""Escape what has a meaning in a test line.
+    r"""Escape the special characters of a test line.
 
-    The protocol escapes `#` as `\#`, but not all consumers know that: to them, what stands behind
-    it would be a directive, and a failure could be called skipped by a package. So it is spelled.
+    TAP escapes `#` as `\#`, but some consumers ignore that and read a directive behind it, with
+    which a package could mark its failure as skipped. So `#` becomes `\x23`.
     """
     return text.replace("#", "\\x23").replace("\\", "\\\\")
 
 
 def _quoted(text: str) -> str:
-    """Return a string of JSON: it is one of YAML as well.
+    """Return a JSON string, which is valid YAML, too.
 
-    The evidence is one string too: the little YAML that Perl reads takes a quoted string in a list
-    for a key if there is a colon in it, and to some a line of dots ends any block.
+    Evidence is one string rather than a list or a block: Perl's small YAML reader takes a quoted
+    list item with a colon for a key, and some readers end a block at a line of dots.
     """
     return json.dumps(text, ensure_ascii=False)

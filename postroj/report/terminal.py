@@ -1,15 +1,16 @@
-"""The report for a person: one line a check as it ends, and the verdict in the last line.
+"""The report on a terminal: a line for each check as it ends, and the verdict in the last line.
 
-Of probes that go on at once (`Screen`) the lines never mix.
+`Screen` keeps the lines of concurrent probes apart.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from threading import RLock
 from typing import TYPE_CHECKING
 
 from postroj.report.visible import visible
-from postroj.verdict import Outcome
+from postroj.verdict import WORST_FIRST, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,32 +24,38 @@ COLOURS = {
     Outcome.SKIP: "33",
 }
 VERDICTS = {
-    Outcome.PASS: "all passed",
+    Outcome.PASS: "",
     Outcome.FAIL: "the package is to blame",
     Outcome.ERROR: "the package was not judged",
     Outcome.SKIP: "nothing was tested",
 }
+DONE = {
+    Outcome.PASS: "passed",
+    Outcome.FAIL: "failed",
+    Outcome.ERROR: "not judged",
+    Outcome.SKIP: "skipped",
+}
 PARTS = {
-    "boot": "the guest boots",
-    "refresh": "package lists are fetched",
-    "install": "the package is installed",
-    "reinstall": "the package is installed once more",
-    "upgrade": "the package is upgraded",
-    "downgrade": "the package is downgraded",
-    "reboot": "the guest restarts",
-    "remove": "the package is removed",
-    "purge": "the package is purged",
-    "checks": "checks are under way",
-    "evidence": "evidence is collected",
+    "boot": "booting the guest",
+    "refresh": "fetching package lists",
+    "install": "installing the package",
+    "reinstall": "reinstalling the package",
+    "upgrade": "upgrading the package",
+    "downgrade": "downgrading the package",
+    "reboot": "rebooting the guest",
+    "remove": "removing the package",
+    "purge": "purging the package",
+    "checks": "running checks",
+    "evidence": "collecting evidence",
 }
 INDENT = " " * 10
-"""Below the column of what was checked: evidence and hints."""
+"""Indentation of evidence and hints, below the column of step and kind."""
 
 
 class Terminal:
-    """Tells a probe line by line; `write` takes a line, `width` is that of the widest subject.
+    """Print a probe line by line; `write` prints a line, `width` is that of the longest subject.
 
-    `busy` takes what is being done now, for as long as there is no line on it; '' is nothing.
+    `busy` shows what is being done until the next line is written; '' shows nothing.
     """
 
     def __init__(
@@ -65,34 +72,34 @@ class Terminal:
         self.width = min(width, 40)
 
     def begin_probe(self, image: str, package: str) -> None:
-        """Name what is probed on what."""
+        """Print package and image."""
         self.write(visible(f"{package} on {image}"))
 
     def begin_part(self, part: str) -> None:
-        """Show what takes a while now."""
+        """Show a part of a probe while it runs."""
         self._busy(f"  ...    {PARTS.get(part, part)}")
 
     def write(self, line: str) -> None:
-        """Write a line where the one on what was being done stood."""
+        """Print a line in place of the progress line."""
         self._busy("")
         self._write(line)
 
     def end_step(self, step: StepResult) -> None:
-        """Tell how a step went; its checks follow."""
+        """Print the result of a step; its checks follow."""
         self._line(step.done, step.name, "", step.seconds, step.reason)
         self._hint(step.hint)
 
     def end_check(self, check: CheckResult) -> None:
-        """Tell an answer."""
+        """Print the result of a check."""
         self._line(check.outcome, check.kind, check.subject, check.seconds, check.reason)
 
     def end_probe(self, probe: ProbeResult) -> None:
-        """Tell what kept the probe from its steps, if anything did, and whose guest runs on."""
+        """Print why the probe ended before its steps, how to repeat it, and its kept guest."""
         if probe.reason:
             self._line(Outcome.ERROR, "probe", "", probe.timings.get("total", 0), probe.reason)
             self._hint(probe.hint)
         if probe.outcome.is_bad and probe.reproduce:
-            # typed by who reads it: a word that has lines keeps them
+            # a word with line breaks keeps them, as readers copy the command line
             lines = map(visible, probe.reproduce.split("\n"))
             self.write("\n".join(["  reproduce: " + next(lines), *lines]))
         if probe.guest:
@@ -101,15 +108,12 @@ class Terminal:
             self.write(f"{INDENT}note: {visible(note)}")
 
     def end_report(self, report: Report, seconds: float | None = None) -> None:
-        """Tell the verdict; `seconds` are those of all, where probes went on at once."""
-        checks = [c for probe in report.probes for step in probe.steps for c in step.checks]
-        passed = sum(check.outcome is Outcome.PASS for check in checks)
-        count = f"{passed} of {len(checks)} checks passed, " if checks else ""
+        """Print the verdict; `seconds` is the total time if probes ran concurrently."""
         if seconds is None:
             seconds = sum(probe.timings.get("total", 0) for probe in report.probes)
         word = self._paint(report.outcome, report.outcome.upper())
-        verdict = VERDICTS[report.outcome]
-        self.write(f"{word}: {verdict}, {count}{seconds:.1f} s")
+        parts = filter(None, (VERDICTS[report.outcome], _counts(report), f"{seconds:.1f} s"))
+        self.write(f"{word}  {'; '.join(parts)}")
 
     def _line(self, outcome: Outcome, kind: str, subject: str, seconds: float, reason: str) -> None:
         sentence, *evidence = reason.splitlines() or [""]
@@ -127,12 +131,31 @@ class Terminal:
         return f"\x1b[{COLOURS[outcome]}m{text}\x1b[0m" if self.colour else text
 
 
-class Screen(Terminal):
-    """Tells several probes, each in a thread of its own perhaps.
+def _counts(report: Report) -> str:
+    """Count steps that did not pass, and checks by outcome: `1 check failed, 4 passed`."""
+    steps = [step for probe in report.probes for step in probe.steps]
+    checks = Counter(check.outcome for step in steps for check in step.checks)
+    bad = Counter(step.done for step in steps if step.done.is_bad)
+    counts = [f"{_number(bad[o], 'step')} {DONE[o]}" for o in WORST_FIRST if bad[o]]
+    noun = "check"
+    for outcome in (o for o in WORST_FIRST if checks[o]):
+        counts.append(f"{_number(checks[outcome], noun)} {DONE[outcome]}")
+        noun = ""
+    if not counts and report.outcome is Outcome.PASS:
+        counts.append(f"{_number(sum(s.done is Outcome.PASS for s in steps), 'step')} passed")
+    return ", ".join(counts)
 
-    Lines come out in the order of the images: those of the first that has not ended at once, those
-    of the others when it is their turn. On a terminal that is `live`, where several go on at once,
-    a probe's lines come when it has ended, and what goes on is in the lines that `busy` shows.
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' if count != 1 else ''}" if noun else str(count)
+
+
+class Screen(Terminal):
+    """Print several probes, which may run in threads.
+
+    Lines appear in the order of the images: those of the first running probe at once, those of
+    later ones in their turn. On a `live` terminal with concurrent probes, the lines of a probe
+    appear when it ends, and `busy` shows a progress line for each running probe.
     """
 
     def __init__(
@@ -152,13 +175,13 @@ class Screen(Terminal):
         self._seats: list[_Seat] = []
 
     def open(self, images: Sequence[str], jobs: int) -> Sequence[Terminal]:
-        """Return the terminal of the probe on each image; so many probes go on at once."""
+        """Return a terminal for each image; `jobs` is the number of concurrent probes."""
         self._live = self._live and jobs > 1
         self._seats = [_Seat(self, image if len(images) > 1 else "") for image in images]
         return self._seats
 
     def hear(self, seat: _Seat) -> None:
-        """Write the lines of a probe if they may come, and those that wait for its end."""
+        """Print lines that are due after a change of a probe, and those that waited for its end."""
         with self._lock:
             if self._live:
                 self._write_lines([seat] if seat.ended else [])
@@ -179,27 +202,27 @@ class Screen(Terminal):
 
 
 class _Seat(Terminal):
-    """Tells one probe of several."""
+    """Print one of several probes."""
 
     def __init__(self, screen: Screen, title: str) -> None:
         super().__init__(self._take, colour=screen.colour, width=screen.width, busy=self._do)
         self._screen = screen
         self._title = f"{visible(title)}: " if title else ""
         self.lines: list[str] = []
-        """That wait to be written."""
+        """Lines not printed yet."""
         self.doing = ""
         self.ended = False
 
     def begin_part(self, part: str) -> None:
-        """Show what takes a while now."""
+        """Show a part of a probe while it runs."""
         self._do(f"  ...    {self._title}{PARTS.get(part, part)}")
 
     def write(self, line: str) -> None:
-        """Write a line when it is its turn."""
+        """Print a line in its turn."""
         self._take(line)
 
     def end_probe(self, probe: ProbeResult) -> None:
-        """Tell what kept the probe from its steps, if anything did, and make place for others."""
+        """Print the end of the probe, and let the next one print."""
         super().end_probe(probe)
         self.ended = True
         self._do("")

@@ -1,15 +1,15 @@
-"""Text of others on our terminal: what a package says must not move the cursor or set a title."""
+"""Make text from guests safe to print: it must not move the cursor or set a title."""
 
 from __future__ import annotations
 
 import re
 
-# CSI as for colours, OSC as for titles, and what is one letter long: ECMA-48
+# ECMA-48: CSI such as colours, OSC such as titles, and escapes of one letter
 SEQUENCE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[@-Z\\-_]")
 
 
 def visible(text: str) -> str:
-    """Return a line without escape sequences, and every other control character spelled out."""
+    """Return a line without escape sequences and with other control characters escaped."""
     if text.isprintable():
         return text
     bare = SEQUENCE.sub("", text.expandtabs())
@@ -19,5 +19,5 @@ def visible(text: str) -> str:
 
 
 def visible_lines(text: str) -> str:
-    """Return a text whose lines are visible."""
+    """Return a text with each of its lines made visible."""
     return "\n".join(map(visible, text.splitlines()))

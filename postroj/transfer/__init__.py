@@ -1,1 +1,1 @@
-"""What goes between guests that run and their host: files either way, and whole images."""
+"""Copy files between a running guest and the host, and make images of running guests."""

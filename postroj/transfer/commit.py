@@ -1,7 +1,7 @@
-"""A guest that runs becomes an image: all that it sees as its root, in one squashfs file.
+"""Make an image of a running guest's root, in one squashfs file.
 
-The guest stands still while its files are read, so that the image is of one moment, as after a
-power cut with nothing left to be written.
+The guest is frozen while its files are read, so the image is that of one moment, as after a power
+cut with all data on disk.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ log = logging.getLogger(__name__)
 
 LEFT_OUT = (
     *(f"./etc/{name}" for name in SEEDED),
-    # what two guests must not share: an identity, and where randomness begins
+    # two guests must not share an identity or a random seed
     "./var/lib/dbus/machine-id",
     "./var/lib/systemd/random-seed",
     "./var/log/journal/*",
 )
 BLANK = "etc/machine-id"
-"""Empty in an image, so that who boots it gets one and no unit is preset anew, machine-id(5)."""
+"""Empty in an image: each guest gets its own ID, and no presets are applied; machine-id(5)."""
 
 
 def commit(name: str, image: str, *, force: bool = False) -> Record:
-    """Make an image of what a guest sees now.
+    """Make an image of a guest's files.
 
-    :raises UsageError: if there is no such guest, or an image of that name and no `force`, or if
-        its users are not those of the host.
+    :raises UsageError: if the guest does not exist or has private users, or if the image exists
+        and `force` is not set.
     :raises GuestError: if the guest ends meanwhile.
     :raises ImageError: if its files cannot be read.
     """
@@ -64,7 +64,7 @@ def commit(name: str, image: str, *, force: bool = False) -> Record:
             (blank / BLANK).chmod(0o444)
             with console.progress(f"commit {name}"):
                 if not files.prefix:
-                    log.warning("this host has no cgroup v2 to freeze the guest, which runs on")
+                    log.warning("without cgroup v2 on this host, the guest keeps running meanwhile")
                 pack.squash_output([*files.prefix, *tar_argv(files.root, blank)], file)
             guest.require()
             facts = read_facts(guest.run_dir)
@@ -76,7 +76,7 @@ def commit(name: str, image: str, *, force: bool = False) -> Record:
                 compression=pack.COMPRESSION,
                 verification=Verification.NONE,
             )
-            # what has booted need not be prepared
+            # a guest that has booted needs no preparation
             prepared = () if guest.init() == "systemd" else None
             manager = look(file).manager
             record = store.add(image, architecture(), manager, file, of, prepared=prepared)
@@ -85,7 +85,7 @@ def commit(name: str, image: str, *, force: bool = False) -> Record:
 
 
 def tar_argv(root: Path, blank: Path) -> list[str]:
-    """Return what writes the tar of a guest's root, with a blank identity, to stdout."""
+    """Return the command that writes a tar of a guest's root without its identity to stdout."""
     tar, *options = pack.tar_argv(str(root))
     left_out = (f"--exclude={path}" for path in LEFT_OUT)
     return [tar, "--anchored", *left_out, *options, f"--directory={blank}", BLANK]

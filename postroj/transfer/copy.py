@@ -1,7 +1,7 @@
-"""Files into a guest that runs, and out of it, as a tar in a pipe.
+"""Copy files into a running guest and out of it, as a tar in a pipe.
 
-The guest's side is done by the tar of the guest, which sees nothing but the guest. What it sends is
-unpacked by `unpack`, which does not trust it.
+Inside the guest its own tar does the work, confined to the guest. `unpack` does not trust what it
+sends.
 """
 
 from __future__ import annotations
@@ -31,59 +31,59 @@ log = logging.getLogger(__name__)
 
 IN_GUEST = re.compile(r"([a-z0-9][a-z0-9-]*):(.*)", re.DOTALL)
 PIPE = "-"
-"""Stands for a tar on stdin or stdout."""
-LOOK = 'for kind in L d e; do [ ! -$kind "$1" ] || printf $kind; done'
-"""Says of a path in a guest what test(1) knows of it."""
+"""Path of a tar on stdin or stdout."""
+KINDS = 'for kind in L d e; do [ ! -$kind "$1" ] || printf $kind; done'
+"""Prints letters of test(1) that hold for a path: link, directory, existing."""
 CREATE = ("tar", "--create", "--format=posix", "--numeric-owner", "--no-unquote")
 EXTRACT = ("tar", "--extract", "--numeric-owner", "--preserve-permissions")
 CHANGED = 1
-"""Status of a tar that read a file while somebody wrote it; it has all the same what it read."""
+"""Status of a tar that read a file during a write; the archive is complete."""
 NOT_THERE = (126, 127)
-"""What the ways into a guest end with when they cannot start a program."""
+"""Statuses for a program that cannot be started in a guest."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """One side of a copy."""
+    """Source or target of a copy."""
 
     guest: str
     """The name of a guest; '' for the host."""
     path: str
-    """As it was typed; in a guest it begins at its root directory."""
+    """The path as typed; in a guest it starts at the root directory."""
 
     def __str__(self) -> str:
         return f"{self.guest}:{self.path}" if self.guest else self.path
 
     @property
     def name(self) -> str:
-        """What it is called; '' for a root directory."""
+        """The last part of the path; '' for a root directory."""
         return posixpath.basename(posixpath.abspath(self.path))
 
     @property
     def is_content(self) -> bool:
-        """Whether it stands for what is in a folder, and not for the folder."""
+        """Whether the contents of a folder are meant, not the folder."""
         return self.path.endswith("/.") or not self.name
 
     @property
     def is_folder(self) -> bool:
-        """Whether only a folder can be meant."""
+        """Whether the path can only be a folder."""
         return self.path.endswith("/") or self.is_content
 
 
 def place(text: str) -> Place:
-    """Read `GUEST:PATH`, or a path of the host; one with a colon begins with a slash or a dot."""
+    """Parse `GUEST:PATH` or a host path, which needs a leading `/` or `.` if it has a colon."""
     if not (found := IN_GUEST.fullmatch(text)):
         return Place("", text)
     return Place(found[1], f"/{found[2].lstrip('/')}")
 
 
 def copy_out(guest: Guest, source: Place, target: str) -> None:
-    """Copy a file or a folder of a guest to the host, or a tar of it to stdout.
+    """Copy a file or folder of a guest to the host, or write a tar of it to stdout.
 
-    :raises UsageError: if there is no such source, or no folder to put it into.
-    :raises GuestError: if the guest cannot, ends meanwhile, or sends what was not asked for.
+    :raises UsageError: if the source or the target folder does not exist.
+    :raises GuestError: if tar fails, the guest ends meanwhile, or sends something else.
     """
-    kinds = _look(guest, source.path)
+    kinds = _kinds(guest, source.path)
     is_folder = "d" in kinds and ("L" not in kinds or source.is_folder)
     if not kinds or (source.is_folder and not is_folder):
         raise _no_such(str(source), folder=bool(kinds))
@@ -102,7 +102,7 @@ def copy_out(guest: Guest, source: Place, target: str) -> None:
         with child.stdout as pipe:
             try:
                 unpacked = unpack(pipe, into)
-            except ImageError:  # it was cut off, perhaps since the guest was
+            except ImageError:  # the tar is truncated, perhaps because the guest ended
                 guest.require()
                 raise
             while pipe.read(CHUNK):
@@ -110,17 +110,17 @@ def copy_out(guest: Guest, source: Place, target: str) -> None:
     if not unpacked.members:
         message = "the guest sent nothing"
         raise GuestError(message)
-    for name in unpacked.passed_over:
-        log.warning("%s is no file, and was not copied", name)
+    for name in unpacked.skipped:
+        log.warning("skipped %s, which is a device or a pipe", name)
 
 
 def copy_in(guest: Guest, source: str, target: Place) -> None:
-    """Copy a file or a folder of the host into a guest, or unpack a tar from stdin there.
+    """Copy a file or folder of the host into a guest, or unpack a tar from stdin there.
 
-    :raises UsageError: if there is no such source, or no folder to put it into.
-    :raises GuestError: if the guest cannot, or ends meanwhile.
+    :raises UsageError: if the source or the target folder does not exist.
+    :raises GuestError: if tar fails, or the guest ends meanwhile.
     """
-    kinds = _look(guest, target.path)
+    kinds = _kinds(guest, target.path)
     if source == PIPE:
         if "d" not in kinds:
             raise _no_such(str(target), folder=True)
@@ -134,32 +134,32 @@ def copy_in(guest: Guest, source: str, target: Place) -> None:
     end = target.path
     if "d" in kinds and not (is_folder and what.is_content):
         end = posixpath.join(end, what.name)
-        kinds = _look(guest, end)
+        kinds = _kinds(guest, end)
     elif target.is_folder and not is_folder:
         raise _no_such(str(target), folder=True)
     if kinds and is_folder is not ("d" in kinds):
         raise _in_the_way(str(Place(target.guest, end)), is_folder=is_folder)
     above, name = posixpath.split(posixpath.normpath(end))
-    if "d" not in _look(guest, above):
+    if "d" not in _kinds(guest, above):
         raise _no_such(str(Place(target.guest, above)), folder=True)
     if is_folder:
         argv = [*EXTRACT, "--file=-", f"--directory={end}"]
         if kinds:
-            argv.append("--no-overwrite-dir")  # it keeps the owner and the mode that it has
+            argv.append("--no-overwrite-dir")  # keeps owner and mode of the folder
         else:
             guest.run(["mkdir", "--", end])
         _send(guest, [f"--directory={path.absolute()}", "--", "."], argv)
     else:
-        # not in a link's target: `r` stands for names of regular members
+        # `r` renames regular members only, not the targets of links
         escaped = re.sub(r"([\\&|])", r"\\\1", name)
         renamed = f"--transform=flags=r;s|^.*$|{escaped}|"
-        whole = Path(os.path.abspath(source))  # noqa: PTH100 which leaves no `..`, and follows no link
+        whole = Path(os.path.abspath(source))  # noqa: PTH100 removes `..` without following links
         argv = [*EXTRACT, "--file=-", f"--directory={above}"]
         _send(guest, [renamed, f"--directory={whole.parent}", "--", f"./{whole.name}"], argv)
 
 
 def _send(guest: Guest, what: Sequence[str], extract: Sequence[str]) -> None:
-    """Pipe a tar of the host into the guest's."""
+    """Pipe a tar of host files into the guest's tar."""
     with TemporaryFile() as complaints:
         argv = [*CREATE, "--file=-", *what]
         env = process.environment()
@@ -167,14 +167,14 @@ def _send(guest: Guest, what: Sequence[str], extract: Sequence[str]) -> None:
         try:
             assert child.stdout
             with child.stdout as pipe, _tar(guest, extract, pipe, process.DEVNULL):
-                pipe.close()  # the guest's tar has it, and is the only one who does
+                pipe.close()  # only the guest's tar may hold it open
             status = process.exit_status(child.wait())
         finally:
             process.kill_group(child)
         if status not in (0, CHANGED):
             complaints.seek(0)
             said = process.last_lines(complaints.read().decode(errors="replace"))
-            message = "the files to copy could not be read"
+            message = "cannot read the files to copy"
             raise UsageError(message, evidence=said)
 
 
@@ -182,9 +182,9 @@ def _send(guest: Guest, what: Sequence[str], extract: Sequence[str]) -> None:
 def _tar(
     guest: Guest, argv: Sequence[str], stdin: int | IO[bytes], stdout: int
 ) -> Iterator[process.Child]:
-    """Run tar in a guest while the context lasts; it must end well.
+    """Run tar in a guest, and check its exit status when the context ends.
 
-    :raises GuestError: if it did not.
+    :raises GuestError: if tar fails.
     """
     with TemporaryFile() as complaints:
         child = guest.spawn(argv, (stdin, stdout, complaints))
@@ -198,21 +198,21 @@ def _tar(
         guest.require()
         complaints.seek(0)
         said = process.last_lines(complaints.read().decode(errors="replace"))
-        message = f"tar in the guest ended with status {status}"
+        message = f"tar in the guest exited with status {status}"
         if status in NOT_THERE:
-            message = "the guest has no tar, which copies its files"
+            message = "the guest has no tar, which `postroj cp` needs"
         raise GuestError(message, evidence=said)
 
 
-def _look(guest: Guest, path: str) -> str:
-    """Return letters of what a path in a guest is, of `LOOK`; none if there is nothing."""
-    # the last `[` answers for the loop, whatever it says
-    return guest.run(["/bin/sh", "-c", f"{LOOK}; :", "sh", path]).text
+def _kinds(guest: Guest, path: str) -> str:
+    """Return the letters of `KINDS` for a path in a guest; '' if it does not exist."""
+    # `:` hides the status of the last test
+    return guest.run(["/bin/sh", "-c", f"{KINDS}; :", "sh", path]).text
 
 
 @contextmanager
 def _folder_for(source: Place, target: str, *, is_folder: bool) -> Iterator[Into]:
-    """Yield the folder to unpack into."""
+    """Yield the host folder to unpack into."""
     path = Path(target)
     if path.is_dir():
         inner = "" if is_folder and source.is_content else source.name
@@ -242,7 +242,7 @@ def _folder_for(source: Place, target: str, *, is_folder: bool) -> Iterator[Into
 
 @contextmanager
 def _within(above: int, name: str, path: Path) -> Iterator[Into]:
-    """Yield a folder in another one, made if there is none."""
+    """Yield a subfolder, created if it does not exist."""
     is_fresh = False
     with suppress(FileExistsError):
         os.mkdir(name, 0o700, dir_fd=above)
@@ -258,9 +258,9 @@ def _within(above: int, name: str, path: Path) -> Iterator[Into]:
 
 
 def _no_such(text: str, *, folder: bool) -> UsageError:
-    return UsageError(f"'{text}' {'is no folder' if folder else 'does not exist'}")
+    return UsageError(f"'{text}' {'is not a folder' if folder else 'does not exist'}")
 
 
 def _in_the_way(text: str, *, is_folder: bool) -> UsageError:
-    kinds = ("no folder", "a folder") if is_folder else ("a folder", "none")
-    return UsageError(f"'{text}' is {kinds[0]}, and what is to be copied is {kinds[1]}")
+    source, target = ("a folder", "not one") if is_folder else ("not a folder", "one")
+    return UsageError(f"the source is {source}, but '{text}' is {target}")

@@ -1,7 +1,7 @@
-"""A tar of a guest becomes files of the host, all of them below one folder.
+"""Unpack a tar from a guest below one folder of the host.
 
-The guest may be hostile. Names are walked one folder at a time from a descriptor, and no link is
-followed: not one of the archive, not one that lies there, not one that is put there meanwhile.
+The guest may be hostile. Names are resolved one folder at a time from a descriptor, and no symbolic
+link is followed, whether it is in the archive, in the folder, or created meanwhile.
 """
 
 from __future__ import annotations
@@ -35,35 +35,35 @@ if TYPE_CHECKING:
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FRESH = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 PERMISSIONS = 0o777
-"""What is kept of a file's mode: no program of a guest becomes one that runs as root here."""
+"""Bits of a mode that are kept; never set-user-ID, so that no file runs as root here."""
 STICKY = 0o1000
-MOST_TOLD = 20
-"""As many names of what is passed over are kept."""
+MAX_SKIPPED = 20
+"""Maximum number of skipped names to report."""
 NOBODYS = 2**32 - 1
-"""What chown(2) takes for no change."""
+"""The ID that means no change to chown(2)."""
 LATEST = 2**33
-"""Seconds since the epoch that file systems can store: a few hundred years, either way."""
+"""Maximum distance from the epoch that file systems can store, in seconds."""
 
 
 @dataclass(frozen=True)
 class Into:
-    """Where a tar is unpacked."""
+    """The destination of a tar."""
 
     folder: int
-    """A descriptor of it."""
+    """Descriptor of the folder."""
     alone: str = ""
-    """The archive is to be one file, which gets this name there."""
+    """If set, the archive must be one file, which gets this name."""
     is_fresh: bool = False
-    """Whether the folder is new, and gets mode, owner and time of the one in the archive."""
+    """Whether the folder is new, and gets mode, owner and time from the archive."""
 
 
 @dataclass(frozen=True)
 class Unpacked:
-    """What became of a tar."""
+    """The result of unpacking a tar."""
 
     members: int
-    passed_over: tuple[str, ...]
-    """Names of the first devices and pipes, none of which is made."""
+    skipped: tuple[str, ...]
+    """Names of the first devices and pipes, which are not unpacked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,7 @@ def about(member: Member) -> About:
     whole = int(seconds) if re.fullmatch(rb"-?\d{1,20}", seconds) else number(header[136:148])
     nanoseconds = int(rest[:9].ljust(9, b"0")) if re.fullmatch(rb"\d+", rest) else 0
     if max(uid, gid) >= NOBODYS or abs(whole) > LATEST:
-        message = "the guest sent a file of an owner or a time that there cannot be"
+        message = "the guest sent a file with an impossible owner or time"
         raise GuestError(message, evidence=show(member.name))
     return About(
         mode=number(header[100:108]),
@@ -101,14 +101,14 @@ def about(member: Member) -> About:
 def unpack(source: Readable, into: Into) -> Unpacked:
     """Unpack a tar.
 
-    Files and links replace what has their names, folders join those that are there, and only those
-    that are new get mode, owner and time.
+    Files and links replace existing ones, folders are merged, and only new folders get mode, owner
+    and time.
 
-    :raises GuestError: if a name leads out, or what was sent is something else.
-    :raises ImageError: if it is no tar.
+    :raises GuestError: if a name leads out of the folder, or the archive has unexpected members.
+    :raises ImageError: if the data is not a tar.
     :raises OSError: if a file cannot be written.
     """
-    passed_over: list[str] = []
+    skipped: list[str] = []
     made: list[tuple[list[bytes], About]] = []
     folder = into.folder
     reader = Reader(source)
@@ -117,36 +117,36 @@ def unpack(source: Readable, into: Into) -> Unpacked:
         parts = _parts(member.name)
         if into.alone:
             if count > 1 or len(parts) != 1 or member.kind not in (FILE, SYMLINK, *DEVICES):
-                message = "the guest sent something else than the file that was asked for"
+                message = "the guest sent something other than the requested file"
                 raise GuestError(message, evidence=show(member.name))
             parts = [os.fsencode(into.alone)]
         if member.kind in DEVICES:
-            if len(passed_over) < MOST_TOLD:
-                passed_over.append(show(member.name))
+            if len(skipped) < MAX_SKIPPED:
+                skipped.append(show(member.name))
         elif member.kind == DIRECTORY:
             if _make(folder, parts) if parts else into.is_fresh:
                 made.append((parts, about(member)))
         else:
             with _parent(folder, parts[:-1]) as parent:
                 _put(reader, member, folder, parent, parts[-1] if parts else b".")
-    for parts, of in reversed(made):  # at last, since what is put into a folder changes its time
+    for parts, of in reversed(made):  # last, as new files change the time of a folder
         with _parent(folder, parts) as descriptor:
             _settle(descriptor, of, of.mode & (PERMISSIONS | STICKY))
-    return Unpacked(count, tuple(passed_over))
+    return Unpacked(count, tuple(skipped))
 
 
 def _parts(name: bytes) -> list[bytes]:
-    """Split a name into folders; a slash before it and dots mean nothing."""
+    """Split a name at slashes, ignoring a leading slash and `.`."""
     parts = [part for part in name.split(b"/") if part not in (b"", b".")]
     if b".." in parts or b"\0" in name:
-        message = "the guest sent a name that leads out of the archive"
+        message = "the guest sent a name that leads out of the target folder"
         raise GuestError(message, evidence=show(name))
     return parts
 
 
 @contextmanager
 def _parent(folder: int, parts: Sequence[bytes]) -> Iterator[int]:
-    """Open a folder below, and make those on the way that are not there."""
+    """Open a folder below another, creating missing ones."""
     here = os.open(".", FOLDER, dir_fd=folder)
     try:
         for part in parts:
@@ -161,7 +161,7 @@ def _parent(folder: int, parts: Sequence[bytes]) -> Iterator[int]:
 
 
 def _make(folder: int, parts: Sequence[bytes]) -> bool:
-    """Make a folder; whether it was not there. It is nobody else's until it has its owner."""
+    """Create a folder, private until it gets its owner; return whether it is new."""
     with _parent(folder, parts[:-1]) as parent:
         try:
             os.mkdir(parts[-1], 0o700, dir_fd=parent)
@@ -172,10 +172,10 @@ def _make(folder: int, parts: Sequence[bytes]) -> bool:
 
 
 def _put(reader: Reader, member: Member, folder: int, parent: int, name: bytes) -> None:
-    """Put a file or a link in the place of what has its name."""
+    """Write a file or link, replacing an existing one."""
     of = about(member)
     if member.holes or any(key.startswith(b"GNU.sparse") for key, _ in member.records):
-        message = "the guest sent a file with holes, which was not asked for"
+        message = "the guest sent a sparse file, which tar was not asked for"
         raise GuestError(message, evidence=show(member.name))
     with suppress(FileNotFoundError):
         os.unlink(name, dir_fd=parent)

@@ -32,7 +32,7 @@ def test_the_tree(tmp_path: Path) -> None:
         reason="no guest",
         evidence=(Evidence(name=EvidenceName.CONSOLE, text="panic\x1b[31m\x00"),),
     )
-    artifacts.keep(Report(probes=(*SAMPLE.probes, broken)), tmp_path)
+    artifacts.write(Report(probes=(*SAMPLE.probes, broken)), tmp_path)
     assert files(tmp_path) == [
         "debian-sid-2/probe/console.txt",
         "debian-trixie/install/cores.txt",
@@ -46,14 +46,14 @@ def test_the_tree(tmp_path: Path) -> None:
 
 def test_the_script_takes_more_options(tmp_path: Path) -> None:
     failed = replace(probe("sid", check(Outcome.FAIL)), reproduce="printf %s: 'a  b'")
-    artifacts.keep(Report(probes=(failed,)), tmp_path)
+    artifacts.write(Report(probes=(failed,)), tmp_path)
     script = tmp_path / "sid" / "reproduce.sh"
     done = subprocess.run([script, "c d", "e"], check=True, capture_output=True, text=True)
     assert done.stdout == "a  b:c d:e:"
 
 
 def test_files_of_an_earlier_run_are_replaced_and_others_stay(tmp_path: Path) -> None:
-    artifacts.keep(SAMPLE, tmp_path)
+    artifacts.write(SAMPLE, tmp_path)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.write_text("of the user")
     jobs = tmp_path / "debian-trixie/install/jobs.txt"
@@ -61,7 +61,7 @@ def test_files_of_an_earlier_run_are_replaced_and_others_stay(tmp_path: Path) ->
     jobs.symlink_to(elsewhere)
     (tmp_path / "debian-trixie/install/cores.txt").write_text("old")
     (tmp_path / "debian-trixie/install/mine.txt").write_text("mine")
-    artifacts.keep(SAMPLE, tmp_path)
+    artifacts.write(SAMPLE, tmp_path)
     assert (tmp_path / "debian-trixie/install/cores.txt").read_text() == "\n"
     assert jobs.read_text() == "No jobs running.\n"
     assert elsewhere.read_text() == "of the user"
@@ -71,7 +71,7 @@ def test_files_of_an_earlier_run_are_replaced_and_others_stay(tmp_path: Path) ->
 
 def test_a_hostile_report_stays_below_the_folder(tmp_path: Path) -> None:
     images = (replace(ODD.probes[1], image=f"image-{number}") for number in range(2))
-    artifacts.keep(Report(probes=tuple(images)), tmp_path / "in")
+    artifacts.write(Report(probes=tuple(images)), tmp_path / "in")
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
     text = (tmp_path / "in/image-0/install/journal.txt").read_text()
     assert all(char.isprintable() or char == "\n" for char in text)

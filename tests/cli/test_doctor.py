@@ -48,9 +48,9 @@ def test_all_there(survey: list[tuple[Result, ...]]) -> None:
     done = CliRunner().invoke(cli, ["doctor"])
     assert done.exit_code == 0
     assert done.stdout.splitlines() == [
-        "STATUS   WHAT  FOUND  WHY      NEEDED FOR",
-        "ok       one   1.0    because  everything",
-        "warning  two   1.0    because  everything",
+        "STATUS   REQUIREMENT  FOUND  REASON   NEEDED FOR",
+        "ok       one          1.0    because  everything",
+        "warning  two          1.0    because  everything",
     ]
     assert done.stderr == ""
 
@@ -66,7 +66,9 @@ def test_what_is_fatal_is_named(survey: list[tuple[Result, ...]]) -> None:
     survey.append(BAD)
     done = CliRunner().invoke(cli, ["doctor"])
     assert isinstance(done.exception, HostError)
-    assert done.exception.message == "no guest can run here for lack of 'systemd-nspawn', 'root'"
+    assert (
+        done.exception.message == "this host cannot run guests, it lacks 'systemd-nspawn', 'root'"
+    )
     assert done.exception.hint == "`sudo postroj doctor --fix` runs `install it`"
     assert "too old" in done.stdout
 
@@ -116,6 +118,6 @@ def test_without_root() -> None:
     assert done.returncode == 4
     assert "missing  root" in done.stdout
     assert "not tried: only root may" in done.stdout
-    assert "error: no guest can run here for lack of 'root'" in done.stderr
+    assert "error: this host cannot run guests, it lacks 'root'" in done.stderr
     assert "sudo postroj doctor" in done.stderr
     assert "Traceback" not in done.stderr

@@ -143,7 +143,7 @@ def test_a_pull_of_what_is_cached() -> None:
     assert done.returncode == 0
     assert done.stdout == (
         "debian-trixie: cached already, 3 MB, bootstrap from http://mirror.example/debian, "
-        "signature by 89ABCDEF01234567 and 1 more, although expired\n"
+        "signature by 89ABCDEF01234567 and 1 more (expired)\n"
     )
 
 

@@ -41,11 +41,11 @@ def run(name: str, *argv: str) -> str:
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["cp", "a", "b"], "one side of `postroj cp` is GUEST:PATH"),
-        (["cp", "web:a", "db:b"], "one side of `postroj cp` is GUEST:PATH"),
-        (["cp", "-", "-"], "one side of `postroj cp` is GUEST:PATH"),
+        (["cp", "a", "b"], "one of SOURCE and TARGET must be GUEST:PATH"),
+        (["cp", "web:a", "db:b"], "one of SOURCE and TARGET must be GUEST:PATH"),
+        (["cp", "-", "-"], "one of SOURCE and TARGET must be GUEST:PATH"),
         (["cp", "web:a"], "missing argument 'TARGET'"),
-        (["logs", "--console", "-u", "x", "web"], "the console does not know units"),
+        (["logs", "--console", "-u", "x", "web"], "`--unit` selects from the journal"),
         (["logs", "-n", "-1", "web"], "invalid value for '-n' / '--lines'"),
         (["restart"], "missing argument 'NAME...'"),
         (["restart", "--time", "-1", "web"], "invalid value for '--time'"),
@@ -82,7 +82,7 @@ def test_names_that_no_image_gets(web: Path, name: str) -> None:
 
 
 def test_a_guest_of_a_command_is_not_restarted(web: Path) -> None:
-    with pytest.raises(UsageError, match="'web' is the guest of a command that runs"):
+    with pytest.raises(UsageError, match="'web' is in use by another command"):
         run("restart", "web")
 
 

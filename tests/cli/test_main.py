@@ -111,7 +111,8 @@ def test_an_unknown_command() -> None:
 def test_no_command_shows_the_help() -> None:
     done = postroj()
     assert done.returncode == 2
-    assert "Commands:" in done.stdout + done.stderr
+    assert done.stdout == ""
+    assert done.stderr == postroj("--help").stdout
 
 
 def test_an_error_is_a_sentence_its_evidence_and_a_hint(

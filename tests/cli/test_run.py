@@ -195,7 +195,7 @@ def test_a_guest_that_stays(seen: Recorder) -> None:
 
 def test_a_guest_that_ended_is_not_named(seen: Recorder) -> None:
     seen.kept = False
-    with pytest.raises(GuestError, match="ended before it could be left running") as caught:
+    with pytest.raises(GuestError, match="ended before it could be kept") as caught:
         run("-d", "--name", "web")
     assert caught.value.exit_status == ExitStatus.RUN_FAILED
 
@@ -210,20 +210,20 @@ def test_a_name_is_no_reason_to_stay(seen: Recorder) -> None:
     ("argv", "message"),
     [
         ([], "missing argument 'COMMAND...'"),
-        (["-d", "--no-boot", "true"], "without its init a guest that stays can start no command"),
+        (["-d", "--no-boot", "true"], "`--no-boot --detach` takes no command"),
         (["--name", "Web", "true"], "'Web' cannot be the name of a guest"),
         (["--name", "-web", "true"], "'-web' cannot be"),
         (["--name", "a.b", "true"], "'a.b' cannot be"),
         (["--name", "../web", "true"], "'../web' cannot be"),
         (["--name", "a" * 64, "true"], f"'{'a' * 64}' cannot be"),
         (["--name", "postroj-0123abcd", "true"], "'postroj-0123abcd' cannot be"),
-        (["--chdir", "srv", "true"], "`--chdir` takes an absolute path of the guest, not 'srv'"),
-        (["--bind", "", "true"], "'' is not of the form SOURCE[:TARGET]"),
-        (["--bind", ":/srv", "true"], "':/srv' is not of the form"),
-        (["--bind", "/:srv", "true"], "'/:srv' is not of the form"),
-        (["--bind", "/:/a:ro", "true"], "'/:/a:ro' is not of the form"),
+        (["--chdir", "srv", "true"], "`--chdir` takes an absolute path in the guest, not 'srv'"),
+        (["--bind", "", "true"], "'' is not SOURCE[:TARGET]"),
+        (["--bind", ":/srv", "true"], "':/srv' is not SOURCE"),
+        (["--bind", "/:srv", "true"], "'/:srv' is not SOURCE"),
+        (["--bind", "/:/a:ro", "true"], "'/:/a:ro' is not SOURCE"),
         (["--bind-ro", "/no/such/thing", "true"], "'/no/such/thing' does not exist"),
-        (["--setenv", "=x", "true"], "`--setenv =x` names no variable"),
+        (["--setenv", "=x", "true"], "`--setenv =x` has no variable name"),
         (["-p", "80", "true"], "`--publish 80` is not of the form [ADDRESS:]HOST:GUEST[/tcp|/udp]"),
         (["-p", "1:1", "--network=none", "true"], "`--publish` goes with a network of the guest's"),
         (["--proxy", "proxy:3128", "true"], "'proxy:3128' is no URL of a proxy"),
@@ -231,7 +231,7 @@ def test_a_name_is_no_reason_to_stay(seen: Recorder) -> None:
         (["--memory", "much", "true"], "'much' is no size of a MiB or more"),
         (
             ["--private-users", "--network", "host", "true"],
-            "`--private-users` needs a network of the guest's own",
+            "`--private-users` does not work with `--network=host`",
         ),
         (["--image", "debian-trixy", "true"], "no image is named 'debian-trixy'"),
     ],
@@ -260,7 +260,7 @@ def test_what_is_wrong_is_said(argv: list[str], message: str) -> None:
 def test_wrong_usage_is_no_status_of_a_command(argv: list[str]) -> None:
     done = postroj(*argv)
     assert (done.returncode, done.stdout) == (125, "")
-    assert re.search(r"^hint: `postroj (run|shell) --help`", done.stderr, re.MULTILINE)
+    assert re.search(r"^hint: see `postroj (run|shell) --help`", done.stderr, re.MULTILINE)
 
 
 def test_a_guest_that_fails_has_our_status(seen: Recorder) -> None:

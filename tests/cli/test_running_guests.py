@@ -100,7 +100,7 @@ def run(command: Any, *argv: str) -> tuple[Any, str]:
 def test_ps(house: House) -> None:
     _, output = run(ps)
     assert output.splitlines() == [
-        "NAME              IMAGE          AGE  MEMORY  KEPT  FOR",
+        "NAME              IMAGE          AGE  MEMORY  KEPT  PURPOSE",
         "postroj-00000001  debian-trixie  2 h  44 MB   yes   pkgprobe web_1.0_all.deb",
         "web               -              -    0 MB    no",
     ]
@@ -222,7 +222,7 @@ def test_each_is_tried(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_wrong_is_said(argv: list[str]) -> None:
     done = postroj("stop", *argv)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: `postroj stop` takes names of guests, or `--all`")
+    assert done.stderr.startswith("error: either names of guests or `--all` must be given")
 
 
 def test_names_are_completed(house: House) -> None:

@@ -77,9 +77,9 @@ class TestVerify:
         assert damaged.startswith(f"debian-trixie: damaged, '{record.path.name}' was changed, its ")
         assert done.stderr == (
             "verify ...\n"
-            "error: 1 of 2 images is not as stored\n"
+            "error: 1 of 2 images is damaged\n"
             "  | debian-trixie\n"
-            "\nhint: `postroj pull --force debian-trixie` makes it anew\n"
+            "\nhint: `postroj pull --force debian-trixie` builds it again\n"
         )
         assert postroj("verify", "debian-sid").returncode == 0
         assert postroj("verify", "debian-13").returncode == 4
@@ -97,7 +97,7 @@ class TestVerify:
         record.path.with_name("other.squashfs").write_bytes(b"z" * 2_000_000)
         done = postroj("verify")
         assert done.returncode == 0
-        assert "1 file of no image, 2 MB: `postroj prune` deletes what nothing uses" in done.stderr
+        assert "1 file, 2 MB, used by no image: `postroj prune` deletes unused files" in done.stderr
 
     def test_as_json(self) -> None:
         record = put("debian-trixie")
@@ -181,7 +181,7 @@ class TestRemoveAndPrune:
             done = postroj("prune", "--all")
         assert done.stdout == (
             f"my-own ({FOREIGN}): removed\n"
-            "debian-trixie: kept, in use by a guest or by another command\n"
+            "debian-trixie: in use by a guest or another command\n"
             "3 MB freed\n"
         )
         assert store.records() == [held]
@@ -207,7 +207,7 @@ class TestLock:
         put("my-own")
         done = postroj("lock")
         assert done.returncode == 0
-        assert "my-own: cannot be made again as it is, since" in done.stderr
+        assert "my-own: cannot be made again, as its record lacks" in done.stderr
         assert "debian-trixie: cannot" not in done.stderr
         assert done.stdout.splitlines()[0] == f"debian-trixie: locked, {record.sha256[:16]}"
         text = (here / "postroj.lock").read_text()
@@ -220,7 +220,7 @@ class TestLock:
         assert done.returncode == 4
         assert "debian-trixie: cached is " in done.stdout
         assert "my-own: not cached" in done.stdout
-        assert "error: 2 images not as 'postroj.lock' has it" in done.stderr.replace(f"{here}/", "")
+        assert "error: 2 images differ from 'postroj.lock'" in done.stderr.replace(f"{here}/", "")
         assert (here / "postroj.lock").read_text() == text
 
     def test_names_are_written_and_the_others_stay(self, here: Path) -> None:
@@ -279,7 +279,7 @@ class TestExport:
             assert b"etc/hostname" in listed
         done = postroj("export", "--format", "disk", "my-own", "-")
         assert done.returncode == 2
-        assert "error: stdout takes a tar" in done.stderr
+        assert "error: only a tar can go to stdout" in done.stderr
 
     def test_a_reader_that_has_had_enough(self, here: Path) -> None:
         put("my-own", squashfs(here))

@@ -85,7 +85,7 @@ def kept(image: str, deb: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         ),
     )
     assert done.returncode == 1, done.stderr
-    assert f"artifacts are in '{folder}'" in done.stderr
+    assert f"wrote artifacts to '{folder}'" in done.stderr
     (line,) = [text for text in done.stdout.splitlines() if text.startswith("  reproduce: ")]
     assert (folder / image / "reproduce.sh").read_text().splitlines()[1] == (
         line.replace("  reproduce: ", "exec ") + ' "$@"'
@@ -195,7 +195,7 @@ def test_a_guest_that_is_never_ready_leaves_its_console(
         r"the guest was not ready within 8 s: it waits for .*'stuck\.service' \(start, for \d"
     )
     assert re.match(sentence, result.reason), result.reason
-    artifacts.keep(Report(probes=(result,)), tmp_path / "kept")
+    artifacts.write(Report(probes=(result,)), tmp_path / "kept")
     console = (tmp_path / "kept" / image / "probe" / "console.txt").read_text()
     assert "Reached target" in console
     assert len(console.splitlines()) > 20
@@ -243,7 +243,7 @@ def test_a_shell_opens_in_the_very_guest(image: str, deb: Path) -> None:
     assert re.search(r"[\rl]failed\r\n", looked), text
     assert "reinstall  evident 1.0 (all)" in looked, text
     assert "the guest ended while the shell was open" in ended, text
-    assert "ERROR: the package was not judged" in ended.splitlines()[-1], text
+    assert "ERROR  the package was not judged" in ended.splitlines()[-1], text
     assert status == 4
 
 
@@ -253,7 +253,7 @@ def test_a_signal_ends_the_shell_too(image: str, deb: Path) -> None:
     screen, status = converse([*POSTROJ, *argv, *more], [(b"# ", signal.SIGTERM)])
     assert status == 128 + signal.SIGTERM
     text = screen.decode()
-    assert "ERROR: the package was not judged" in text, text
+    assert "ERROR  the package was not judged" in text, text
     guest = re.search(r"root@(postroj-\w+):", text)
     assert guest, text
     assert not [what for what in host_state() if guest[1] in what]

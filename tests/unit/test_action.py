@@ -209,8 +209,8 @@ def test_outcomes_fail_the_step_as_asked(
     [
         ({"packages": "none-*.deb"}, "'none-*.deb' matches no file"),
         ({"packages": "100%.deb"}, "'100%25.deb' matches no file"),
-        ({"fail-on": "pass"}, "'pass' in the input 'fail-on' is no outcome"),
-        ({"fail-on": "*"}, "'*' in the input 'fail-on' is no outcome"),
+        ({"fail-on": "pass"}, "'pass' in the input 'fail-on' is not an outcome"),
+        ({"fail-on": "*"}, "'*' in the input 'fail-on' is not an outcome"),
     ],
 )
 def test_what_makes_no_sense_is_annotated(

@@ -11,12 +11,12 @@ from postroj.cli.completion import complete_guest
 @click.command()
 @click.argument("name", shell_complete=complete_guest)
 @click.argument("image")
-@click.option("--force", is_flag=True, help="Replace an image of that name.")
+@click.option("--force", is_flag=True, help="Replace an existing image.")
 def commit(name: str, image: str, force: bool) -> None:
-    """Make the image IMAGE of what the guest NAME sees now.
+    """Make the image IMAGE of the files of the running guest NAME.
 
-    The guest stands still meanwhile, and goes on then. Its identity (host name, machine-id,
-    /etc/hosts, /etc/resolv.conf), its journal, /run, /tmp and what was bound are left out.
+    The guest is frozen meanwhile. The image has neither the guest's identity (host name,
+    machine-id, /etc/hosts, /etc/resolv.conf) nor its journal, /run, /tmp and mounts.
     """
     from postroj.container.start import require_root
     from postroj.transfer.commit import commit as commit_it

@@ -12,11 +12,11 @@ from postroj.errors import UsageError
 @click.argument("source", shell_complete=complete_place)
 @click.argument("target", shell_complete=complete_place)
 def cp(source: str, target: str) -> None:
-    """Copy files or folders from SOURCE to TARGET, one of which is GUEST:PATH.
+    """Copy a file or folder from SOURCE to TARGET, one of which is GUEST:PATH.
 
-    Owners (as numbers), modes, times and links are kept. Into a folder that is there a file or a
-    folder is put by its name, of `FOLDER/.` only what is in it; else TARGET is the new name.
-    With - for the other side a tar comes from stdin or goes to stdout.
+    If TARGET is an existing folder, SOURCE is copied into it; otherwise TARGET is the new name.
+    `FOLDER/.` copies only the contents of a folder. Numeric owners, modes, times and links are
+    preserved. Instead of a path on the host, - reads a tar from stdin or writes one to stdout.
     """
     from postroj.container import roster
     from postroj.container.start import require_root
@@ -24,8 +24,10 @@ def cp(source: str, target: str) -> None:
 
     here, there = copy.place(source), copy.place(target)
     if bool(here.guest) is bool(there.guest):
-        message = "one side of `postroj cp` is GUEST:PATH, the other one a path of this host or -"
-        raise UsageError(message, hint="`./` before a path of this host allows a colon in it")
+        message = "one of SOURCE and TARGET must be GUEST:PATH, the other a path on this host or -"
+        raise UsageError(
+            message, hint="write `./` before a path on this host that contains a colon"
+        )
     require_root()
     guest = roster.enter(here.guest or there.guest)
     if here.guest:

@@ -1,4 +1,4 @@
-"""Commands about this host: what it lacks, and what works on it."""
+"""`postroj doctor`: show what this host lacks, and install it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from postroj.report.table import table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-HEADER = ("STATUS", "WHAT", "FOUND", "WHY", "NEEDED FOR")
+HEADER = ("STATUS", "REQUIREMENT", "FOUND", "REASON", "NEEDED FOR")
 COLOURS = {
     Status.OK: "green",
     Status.MISSING: "red",
@@ -26,13 +26,13 @@ COLOURS = {
 
 
 @click.command()
-@click.option("--fix", is_flag=True, help="Install what is missing, then look again.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option("--fix", is_flag=True, help="Install what is missing, then check again.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(fix: bool, as_json: bool) -> None:
     """Show what this host lacks to run guests, and why it matters.
 
-    Kernel features are tried in a mount namespace of their own. Nothing is changed without --fix,
-    which installs what is missing with the package manager of this host.
+    Nothing on the host is changed without --fix, which installs missing packages with the host's
+    package manager.
     """
     results = survey()
     if fix and mend(results):
@@ -42,7 +42,7 @@ def doctor(fix: bool, as_json: bool) -> None:
 
 
 def as_table(results: Sequence[Result]) -> str:
-    """Return one line for each requirement."""
+    """Return a table with one line for each requirement."""
     colour = console.colour_wanted(sys.stdout)
     rows = [
         (
@@ -58,7 +58,7 @@ def as_table(results: Sequence[Result]) -> str:
 
 
 def as_dict(results: Sequence[Result]) -> dict[str, Any]:
-    """Return what `--json` prints."""
+    """Return the JSON output as a dictionary."""
     return {
         "schema": 1,
         "ok": not any(result.fatal for result in results),
@@ -78,17 +78,17 @@ def as_dict(results: Sequence[Result]) -> dict[str, Any]:
 
 
 def judge(results: Sequence[Result]) -> None:
-    """Say what is lacking, and how to get it.
+    """Print how to install what is missing.
 
-    :raises HostError: if no guest can run on this host.
+    :raises HostError: if this host cannot run guests.
     """
     command = remedy(results)
     hint = f"`sudo postroj doctor --fix` runs `{command}`" if command else ""
     if fatal := [result.requirement.name for result in results if result.fatal]:
         if "root" in fatal:
-            hint = hint or "`sudo postroj doctor` looks as root"
+            hint = hint or "`sudo postroj doctor` checks as root"
         names = ", ".join(f"'{name}'" for name in fatal)
-        message = f"no guest can run here for lack of {names}"
-        raise HostError(message, hint=hint or "the table says what was found instead")
+        message = f"this host cannot run guests, it lacks {names}"
+        raise HostError(message, hint=hint or "see the column FOUND of the table")
     if hint:
         click.echo(f"\nhint: {hint}", err=True)

@@ -15,9 +15,9 @@ from postroj.cli.guest_options import PassingThrough, in_guest
 @click.argument("name", shell_complete=complete_guest)
 @click.argument("argv", metavar="[COMMAND]...", nargs=-1, type=click.UNPROCESSED)
 def exec_(name: str, argv: tuple[str, ...], variables: tuple[str, ...], chdir: str | None) -> int:
-    """Run a command in a guest that runs; without a command open a shell.
+    """Run a command in a running guest; without COMMAND open a shell.
 
-    stdin, stdout, stderr and the exit status are the command's, as with `postroj run`.
+    Standard streams and exit status are those of the command, as with `postroj run`.
     """
     from postroj.container import roster
     from postroj.container.enter.nsenter import LOGIN_SHELL

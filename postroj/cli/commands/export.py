@@ -31,17 +31,17 @@ FORMATS = ("tar", "tar.zst", "squashfs", "disk")
     "--format",
     "format_name",
     type=click.Choice(FORMATS),
-    help="Instead of what the name of the file says.",
+    help="Format of the file. [default: by its name]",
 )
-@click.option("--force", is_flag=True, help="Replace the file.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
 @options.architecture
 def export(
     name: str, file: Path, format_name: str | None, force: bool, architecture: str | None
 ) -> None:
-    """Write a stored image to a file: a tar, a squashfs, or a disk image with one partition.
+    """Write a stored image to FILE: a tar, a squashfs, or a disk image with one partition.
 
-    The name of the file tells the format: .tar, .tar.zst, .squashfs, .raw or .img. The file - is
-    stdout, which takes a tar.
+    The extension of FILE selects the format: .tar, .tar.zst, .squashfs, .raw or .img. The file -
+    is stdout, for tar formats only.
     """
     from postroj.image import export
     from postroj.image.store import store
@@ -64,10 +64,10 @@ def _export_to_stdout(image: Image, format_: Format, progress: Progress) -> None
     from postroj.image.store import store
 
     if sys.stdout.isatty() or format_ not in (export.Format.TAR, export.Format.TAR_ZST):
-        message = "stdout takes a tar, and is not to be a terminal"
+        message = "only a tar can go to stdout, and stdout must not be a terminal"
         raise UsageError(message, hint="`postroj export NAME FILE` writes to a file")
     try:
         with store.hold(image) as held:
             export.write(held, STDOUT, format_, progress)
-    except BrokenPipeError:  # whoever reads it has had enough
+    except BrokenPipeError:  # the reader has gone
         sys.exit(1)

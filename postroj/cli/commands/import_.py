@@ -13,14 +13,16 @@ from postroj.errors import UsageError
 @click.command("import")
 @click.argument("name")
 @click.argument("source", type=click.Path())
-@click.option("--sha256", metavar="DIGEST", help="Of the file or of what the URL brings.")
-@click.option("--subtree", default="", metavar="FOLDER", help="Folder of an archive as the root.")
-@click.option("--force", is_flag=True, help="Replace an image of that name.")
+@click.option("--sha256", metavar="DIGEST", help="Expected SHA-256 of the file or download.")
+@click.option(
+    "--subtree", default="", metavar="FOLDER", help="Use this folder of the archive as the root."
+)
+@click.option("--force", is_flag=True, help="Replace an existing image.")
 def import_(name: str, source: str, sha256: str | None, subtree: str, force: bool) -> None:
-    """Make the image NAME of what you have.
+    """Import SOURCE as the image NAME.
 
-    SOURCE is a folder, an archive (tar, also compressed, also of docker or OCI), a squashfs, a raw
-    disk, an http or https URL of one of these files, or docker://REFERENCE.
+    SOURCE is a folder, a tar archive (plain, compressed, or saved by docker or as OCI), a squashfs
+    file, a raw disk image, an http(s) URL of such a file, or docker://REFERENCE.
     """
     from postroj import prepare
     from postroj.image.importer import Wish, bring
@@ -28,8 +30,8 @@ def import_(name: str, source: str, sha256: str | None, subtree: str, force: boo
     from postroj.report.visible import visible
 
     if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
-        message = f"'{sha256}' is no SHA-256"
-        raise UsageError(message, hint="it has 64 hexadecimal digits, as `sha256sum` prints them")
+        message = f"'{sha256}' is not a SHA-256"
+        raise UsageError(message, hint="`sha256sum` prints its 64 hexadecimal digits")
     record = bring(
         Wish(
             name=name,

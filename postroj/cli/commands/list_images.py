@@ -28,14 +28,14 @@ HEADINGS = ("NAME", "VERSION", "END OF LIFE", "MANAGER", "SOURCE", "VERIFICATION
 
 
 class Listed(NamedTuple):
-    """An image and what is stored of it."""
+    """An image of the catalog, and its stored record if there is one."""
 
     entry: Entry
     record: Record | None
 
 
 def _size(record: Record) -> int:
-    """Return the bytes of all of its layers."""
+    """Return the size of all layers, in bytes."""
     return sum(layer.size for layer in record.files)
 
 
@@ -51,20 +51,26 @@ ORDERS: dict[str, Callable[[Listed], Any]] = {
     "eol": lambda listed: listed.entry.end_of_life or date.max,
     "size": lambda listed: -_size(listed.record) if listed.record else 0,
 }
-"""By what images can be sorted; those of equal rank stay in the order of the catalog."""
+"""Sort keys of `--sort`; equal images stay in the order of the catalog."""
 
 
 @click.command("list-images")
 @click.argument("patterns", metavar="[PATTERN]...", nargs=-1, shell_complete=complete_image)
-@click.option("--cached", is_flag=True, help="Only those that are cached.")
-@click.option("--supported", is_flag=True, help="Only those that boot and get security updates.")
+@click.option("--cached", is_flag=True, help="Show only cached images.")
+@click.option(
+    "--supported", is_flag=True, help="Show only images that boot and get security updates."
+)
 @click.option(
     "--manager",
     type=click.Choice([manager.value for manager in Manager]),
-    help="Only those with this package manager.",
+    help="Show only images with this package manager.",
 )
 @click.option(
-    "--sort", type=click.Choice(list(ORDERS)), default="catalog", show_default=True, help="Order."
+    "--sort",
+    type=click.Choice(list(ORDERS)),
+    default="catalog",
+    show_default=True,
+    help="Sort order.",
 )
 @options.architecture
 @options.as_json
@@ -77,13 +83,13 @@ def list_images(
     architecture: str | None,
     as_json: bool,
 ) -> None:
-    """Show the catalog of images, or what matches: 'debian-*', trixie."""
+    """List the images of the catalog, or those that match, such as 'debian-*' or trixie."""
     from postroj.image.pull import architecture as of_this_host
 
     architecture = architecture or of_this_host()
     found = [
         listed
-        for listed in sorted(_look(patterns, architecture), key=ORDERS[sort])
+        for listed in sorted(_listed(patterns, architecture), key=ORDERS[sort])
         if (listed.record or not cached)
         and (manager in (None, listed.entry.manager))
         and (not supported or listed.entry.is_supported(architecture, _today()))
@@ -94,12 +100,12 @@ def list_images(
         click.echo(_tables(found, architecture))
 
 
-def _look(patterns: Sequence[str], architecture: str) -> list[Listed]:
+def _listed(patterns: Sequence[str], architecture: str) -> list[Listed]:
     from postroj.image.catalog import catalog
     from postroj.image.store import store
 
     records: dict[str, Record] = {}
-    with suppress(HostError), store.trouble():  # looking needs no right to write
+    with suppress(HostError), store.trouble():  # a listing works without the right to write
         store.sweep()
         found = store.records()
         records = {record.name: record for record in found if record.architecture == architecture}
@@ -109,7 +115,7 @@ def _look(patterns: Sequence[str], architecture: str) -> list[Listed]:
 
 
 def _as_entry(record: Record) -> Entry:
-    """Return what a catalog would say of an image that was imported."""
+    """Return a catalog entry for an imported image."""
     from postroj.image.catalog.entry import Entry
 
     return Entry(
@@ -135,7 +141,7 @@ def _today() -> date:
 
 
 def _as_object(listed: Listed) -> dict[str, Any]:
-    """Return an image as the JSON says it."""
+    """Return an image as an object of the JSON output."""
     entry, record = listed
     return asdict(entry) | {
         "version": entry.version or None,
@@ -149,7 +155,7 @@ def _as_object(listed: Listed) -> dict[str, Any]:
 
 
 def _tables(found: Sequence[Listed], architecture: str) -> str:
-    """Return what can be had, and below it what cannot, with the reasons."""
+    """Return a table of the bootable images, and below it one of the others with reasons."""
     from postroj.report.table import table
 
     rows = [_row(*listed, architecture) for listed in found if not listed.entry.unbootable]
@@ -160,12 +166,12 @@ def _tables(found: Sequence[Listed], architecture: str) -> str:
     if rows:
         parts.append(table(rows, _bold(HEADINGS)))
     if reasons:
-        parts.append(table(reasons, _bold(("NAME", "WHY IT CANNOT BE BOOTED"))))
+        parts.append(table(reasons, _bold(("NAME", "WHY IT DOES NOT BOOT"))))
     return "\n\n".join(parts)
 
 
 def _row(entry: Entry, record: Record | None, architecture: str) -> tuple[str, ...]:
-    """Return an image as cells of the table."""
+    """Return an image as a row of the table."""
     sources = entry.sources_for(architecture)
     if sources:
         source, verification = sources[0].kind.value, sources[0].verification.value

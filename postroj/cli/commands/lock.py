@@ -26,15 +26,14 @@ log = logging.getLogger(__name__)
 @click.option(
     "--file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The lock file, instead of ./postroj.lock.",
+    help="Lock file, instead of ./postroj.lock.",
 )
-@click.option("--check", is_flag=True, help="Write nothing; fail if images differ from the file.")
+@click.option("--check", is_flag=True, help="Only compare; fail if an image differs from the file.")
 @options.architecture
 def lock(names: tuple[str, ...], file: Path | None, check: bool, architecture: str | None) -> None:
-    """Write down which exact images are stored, for every pull to make them again or fail.
+    """Record the exact stored images, so that every pull makes the same ones or fails.
 
-    Without a name all that are stored; with names only theirs are written, the others in the file
-    stay.
+    Without NAME all stored images are recorded; with names, other entries of the file stay.
     """
     from postroj.image.store import lockfile, store
 
@@ -56,13 +55,11 @@ def lock(names: tuple[str, ...], file: Path | None, check: bool, architecture: s
         digest = one.provenance.artifact or one.sha256
         click.echo(f"{title(one.name, one.architecture)}: locked, {digest[:16]}")
         if not one.can_be_made_again:
-            log.warning(
-                "%s: cannot be made again as it is, since its record does not say how", one.name
-            )
+            log.warning("%s: cannot be made again, as its record lacks the source", one.name)
 
 
 def _check_lock(file: Path, images: Sequence[tuple[str, str]]) -> None:
-    """Compare what is stored with a lock file."""
+    """Compare stored images with a lock file."""
     from postroj.image.store import lockfile, store
 
     locked = {(one.name, one.architecture): one for one in lockfile.load(file)}
@@ -73,7 +70,10 @@ def _check_lock(file: Path, images: Sequence[tuple[str, str]]) -> None:
     for name, architecture in asked:
         click.echo(f"{title(name, architecture)}: {differing.get(name, 'as locked')}")
     if differing:
-        message = f"{count(len(differing), 'image')} not as '{file}' has it"
+        differ = "differs" if len(differing) == 1 else "differ"
+        message = f"{count(len(differing), 'image')} {differ} from '{file}'"
         evidence = "\n".join(sorted(differing))
-        hint = "`postroj pull NAME` makes it so, `postroj lock NAME` writes down what is cached"
+        hint = (
+            "`postroj pull NAME` gets the locked image, `postroj lock NAME` records the stored one"
+        )
         raise VerificationError(message, evidence=evidence, hint=hint)

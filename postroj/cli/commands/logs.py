@@ -14,25 +14,25 @@ from postroj.errors import GuestError, UsageError
 if TYPE_CHECKING:
     from postroj.container.guest import Guest
 
-LOOK_AGAIN = 0.2
-"""Seconds between two looks at a console that is followed."""
+POLL = 0.2
+"""Seconds between two reads of a console with `--follow`."""
 OVER = (0, *(128 + number for number in (signal.SIGPIPE, signal.SIGTERM, signal.SIGKILL)))
-"""How journalctl ends well: also when its reader has gone, and when its guest shuts down."""
+"""Statuses of journalctl that are no error: its reader has gone, or the guest shuts down."""
 
 
 @click.command()
 @click.argument("name", shell_complete=complete_guest)
-@click.option("--console", is_flag=True, help="What the guest printed to its console.")
-@click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until the guest ends.")
-@click.option("-n", "--lines", type=click.IntRange(min=0), help="Only so many of the last lines.")
-@click.option("-u", "--unit", "units", multiple=True, help="Only of this unit.")
+@click.option("--console", is_flag=True, help="Show the console instead of the journal.")
+@click.option("-f", "--follow", is_flag=True, help="Show new lines until the guest ends.")
+@click.option("-n", "--lines", type=click.IntRange(min=0), help="Show only the last lines.")
+@click.option("-u", "--unit", "units", multiple=True, help="Show only this unit. Repeatable.")
 def logs(name: str, console: bool, follow: bool, lines: int | None, units: tuple[str, ...]) -> None:
     """Show the journal of a guest."""
     from postroj.container import roster
     from postroj.container.start import require_root
 
     if console and units:
-        message = "the console does not know units: `--unit` is for the journal"
+        message = "`--unit` selects from the journal, not with `--console`"
         raise UsageError(message)
     require_root()
     if console:
@@ -41,7 +41,7 @@ def logs(name: str, console: bool, follow: bool, lines: int | None, units: tuple
         return
     guest = roster.enter(name)
     if guest.init() != "systemd":
-        message = f"the guest '{name}' has no systemd, and so no journal"
+        message = f"the guest '{name}' runs no systemd, so it has no journal"
         raise UsageError(message, hint=f"`postroj logs --console {name}` shows its console")
     _show_journal(guest, lines, units, follow=follow)
 
@@ -55,7 +55,7 @@ def _show_journal(guest: Guest, lines: int | None, units: tuple[str, ...], *, fo
     try:
         status = guest.attach(Command(argv=tuple(argv)), with_terminal=False)
     except GuestError:
-        if follow and guest.has_ended():  # that is what was waited for
+        if follow and guest.has_ended():  # --follow ends with the guest
             return
         raise
     if status not in OVER:
@@ -64,7 +64,7 @@ def _show_journal(guest: Guest, lines: int | None, units: tuple[str, ...], *, fo
 
 
 def _show_console(name: str, lines: int | None, *, follow: bool) -> None:
-    """Print a console; escape sequences, which are for another terminal, are left out."""
+    """Print a console without its escape sequences."""
     from postroj import paths
     from postroj.container import roster
     from postroj.report.visible import visible_lines
@@ -78,4 +78,4 @@ def _show_console(name: str, lines: int | None, *, follow: bool) -> None:
             for raw in stream.readlines():
                 click.echo(visible_lines(raw.decode(errors="replace")))
             if follow:
-                time.sleep(LOOK_AGAIN)
+                time.sleep(POLL)

@@ -1,4 +1,4 @@
-"""`postroj matrix`: the jobs of a CI that spreads a probe over many machines."""
+"""`postroj matrix`: print CI jobs that probe on many images."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     "packages",
     multiple=True,
     metavar="FILE_OR_URL",
-    help="Only images that can install this package; may be repeated.",
+    help="Use only images that can install this package. Repeatable.",
 )
 @click.option(
     "-i",
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
     multiple=True,
     metavar="NAME",
     shell_complete=complete_image,
-    help="A name or a pattern ('debian-*'); may be repeated. [default: all that are supported]",
+    help="Image name or pattern, such as 'debian-*'. Repeatable. [default: all supported]",
 )
 @options.architecture
 @click.option(
     "--shards",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Spread the images over N jobs. [default: one job for each image]",
+    help="Maximum number of jobs. [default: one for each image]",
 )
 @click.option(
     "--format",
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     type=click.Choice([language.value for language in Language]),
     default=Language.JSON.value,
     show_default=True,
-    help="For GitHub Actions, as a child pipeline of GitLab, or for another CI.",
+    help="Output for GitHub Actions, a GitLab child pipeline, or another CI.",
 )
 def matrix(
     packages: tuple[str, ...],
@@ -58,9 +58,9 @@ def matrix(
     shards: int | None,
     language: str,
 ) -> None:
-    """Print the jobs that probe on many images, for a fleet of CI runners.
+    """Print CI jobs that probe on many images.
 
-    Images are taken from the catalog, whatever is cached on this host. It takes no root.
+    The images come from the catalog, cached or not. Root is not needed.
     """
     from postroj import ci_matrix
     from postroj.image import selection
@@ -71,7 +71,7 @@ def matrix(
 
 
 def _managers(packages: tuple[str, ...]) -> Collection[Manager]:
-    """Return the package managers that install one of the packages."""
+    """Return the package managers that can install one of the packages."""
     from postroj.matrix import managers
     from postroj.probe.package import package_file
 

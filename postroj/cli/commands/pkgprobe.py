@@ -1,4 +1,4 @@
-"""`postroj pkgprobe`: package files in, a verdict and an exit status out."""
+"""`postroj pkgprobe`: probe packages in fresh guests."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ def _check(kind: CheckKind, metavar: str, text: str) -> Callable[[F], F]:
     "packages",
     multiple=True,
     metavar="FILE_OR_URL",
-    help="A package file or its URL; several are installed in one go. "
-    "[default: those of the project's file]",
+    help="Package file or URL. Repeatable; all are installed together. "
+    "[default: those of the project file]",
 )
 @click.option(
     "--sha256",
     "digests",
     multiple=True,
     metavar="HEX",
-    help="SHA-256 of a package; one for each --package, in the same order.",
+    help="Expected SHA-256 of a package; one for each --package, in the same order.",
 )
 @click.option(
     "-i",
@@ -64,8 +64,8 @@ def _check(kind: CheckKind, metavar: str, text: str) -> Callable[[F], F]:
     multiple=True,
     metavar="NAME",
     shell_complete=complete_image,
-    help="Where to install it: a name or a pattern ('debian-*'); may be repeated. "
-    "[default: those that are cached and supported, else debian-stable]",
+    help="Image name or pattern, such as 'debian-*'. Repeatable. "
+    "[default: all cached and supported ones, else debian-stable]",
 )
 @options.architecture
 @click.option(
@@ -73,58 +73,62 @@ def _check(kind: CheckKind, metavar: str, text: str) -> Callable[[F], F]:
     "--jobs",
     type=click.IntRange(min=1),
     metavar="N",
-    help="How many guests run at once. [default: by cores and memory]",
+    help="Number of guests at the same time. [default: by cores and memory]",
 )
 @click.option(
     "--fail-fast/--keep-going",
-    help="Stop at the first image that does not pass, or probe on all. [default: --keep-going]",
+    help="Stop at the first image that does not pass, or try them all. [default: --keep-going]",
 )
-@_check(CheckKind.UNIT, "UNIT", "A unit that must be up, and stay up.")
-@_check(CheckKind.NETWORK, "URL", "tcp://host:port, udp://host:port or http(s)://host[:port]/path.")
-@_check(CheckKind.FILE, "PATH", "A file or directory that must exist.")
-@_check(CheckKind.COMMAND, "COMMAND", "A shell command that must end with status 0.")
+@_check(CheckKind.UNIT, "UNIT", "Require a unit to be up and to stay up.")
+@_check(
+    CheckKind.NETWORK,
+    "URL",
+    "Require an answer of tcp://host:port, udp://host:port or http(s)://host[:port]/path.",
+)
+@_check(CheckKind.FILE, "PATH", "Require a file or directory to exist.")
+@_check(CheckKind.COMMAND, "COMMAND", "Require a shell command to exit with status 0.")
 @click.option(
     "--discover/--no-discover",
     default=True,
     show_default=True,
-    help="Find out which units and sockets the package brings, and check these too.",
+    help="Discover the units and sockets of the package, and check them, too.",
 )
 @click.option(
     "--steps",
     default="",
     metavar="STEP,…",
-    help="What is done, in this order: install, reinstall, upgrade, downgrade, reboot, remove, "
-    "purge; or all, but downgrade. Without it install, with --upgrade-from install,upgrade.",
+    help="Steps to run, in this order: install, reinstall, upgrade, downgrade, reboot, remove, "
+    "purge; or all (without downgrade). [default: install; install,upgrade with --upgrade-from]",
 )
 @click.option(
     "--upgrade-from",
     multiple=True,
     metavar="FILE_OR_URL|repo",
-    help="An older package, or the repositories' own, which is installed before the upgrade. "
-    "Without it a newer version is made of a .deb or pacman package for that step.",
+    help="Older package to install before the upgrade, as a file, URL or `repo` for the one in the "
+    "repositories. Without it, postroj builds a newer version of a .deb or pacman package.",
 )
 @click.option(
     "--setup",
     multiple=True,
     metavar="COMMAND",
-    help="A shell command that changes the image beforehand, kept for the next run. Repeatable.",
+    help="Shell command that changes the image before the probe; the result is cached. Repeatable.",
 )
 @click.option(
     "--refresh",
     is_flag=True,
-    help="Make anew what is kept between runs: the set-up, package lists, dependencies.",
+    help="Renew what is cached between runs: set-up, package lists, dependencies.",
 )
-@click.option("--offline", is_flag=True, help="Do with what is kept, and fetch nothing.")
+@click.option("--offline", is_flag=True, help="Use only cached data; download nothing.")
 @click.option(
     "--expect-status",
     type=int,
     metavar="STATUS",
-    help="Status of http(s) answers (default: below 400).",
+    help="Required status of http(s) answers. [default: below 400]",
 )
-@click.option("--expect-body", metavar="TEXT", help="Text in the body of http(s) answers.")
-@options.seconds("--settle", 3, "How long a unit must have stayed up.", zero=True)
-@options.seconds("--check-timeout", 30, "How long a check may take to come true.", zero=True)
-@options.seconds("--timeout", 600, "How long each command of the package manager may take.")
+@click.option("--expect-body", metavar="TEXT", help="Required text in the body of http(s) answers.")
+@options.seconds("--settle", 3, "Time that a unit must stay up.", zero=True)
+@options.seconds("--check-timeout", 30, "Time limit for a check to pass.", zero=True)
+@options.seconds("--timeout", 600, "Time limit for each command of the package manager.")
 @options.boot_timeout
 @options.network
 @options.proxy
@@ -135,18 +139,18 @@ def _check(kind: CheckKind, metavar: str, text: str) -> Callable[[F], F]:
     "reports",
     multiple=True,
     metavar=METAVAR,
-    help="Write the report to a file, as json, junit, tap or html; or tell GitHub. Repeatable.",
+    help="Write a report file (json, junit, tap or html), or annotations for GitHub. Repeatable.",
 )
-@click.option("--keep", is_flag=True, help="Let the guest of each image run on after the verdict.")
+@click.option("--keep", is_flag=True, help="Keep the guest of each image running after the probe.")
 @click.option(
     "--artifacts",
     metavar="DIR",
-    help="Keep what a guest says after a failure as files: journals, logs, sockets, core dumps.",
+    help="Write evidence of failures to files: journals, logs, sockets, core dumps.",
 )
 @click.option(
     "--shell-on-failure",
     is_flag=True,
-    help="Open a shell in a guest in which something went wrong; one guest runs at a time.",
+    help="Open a shell in the guest after a failed step; probes one image at a time.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON report on stdout.")
 @project.options
@@ -154,9 +158,9 @@ def _check(kind: CheckKind, metavar: str, text: str) -> Callable[[F], F]:
 def pkgprobe(
     ctx: click.Context, /, *, project_file: str | None, no_project: bool, **given: Any
 ) -> int:
-    """Install a package in a fresh guest, and say whether it works there.
+    """Install packages in fresh guests, and check that they work.
 
-    Exit status: 0 all passed, 1 the package is to blame, 2 wrong usage, 3 nothing was tested,
+    Exit status: 0 all passed, 1 the package is to blame, 2 usage error, 3 nothing was tested,
     4 host, image or guest failed, 130 interrupted.
     """
     from postroj.cli.reproduce import reproduction
@@ -213,9 +217,9 @@ def _pkgprobe(
 
 
 def _visitor(stream: TextIO, jobs: int | None) -> Callable[[Guest, str], None]:
-    """Return what opens a shell in a guest.
+    """Return a function that opens a shell in a guest.
 
-    :raises UsageError: if nobody could type into it.
+    :raises UsageError: without a terminal, or if several guests may run at once.
     """
     from postroj.container.enter import terminal
     from postroj.container.enter.nsenter import LOGIN_SHELL
@@ -226,16 +230,16 @@ def _visitor(stream: TextIO, jobs: int | None) -> Callable[[Guest, str], None]:
         message = "`--shell-on-failure` needs a terminal on stdin and stdout"
         raise UsageError(message)
     if jobs is not None and jobs > 1:
-        message = "`--shell-on-failure` takes one guest at a time, not `--jobs`"
+        message = "`--shell-on-failure` does not work with `--jobs` above 1"
         raise UsageError(message)
 
     def visit(guest: Guest, sentence: str) -> None:
         console.busy()
-        line = f"{visible(sentence)}; this is a shell in that guest, `exit` goes on"
+        line = f"{visible(sentence)}; opening a shell in this guest, `exit` resumes the probe"
         click.echo(line, file=stream)
         try:
             guest.attach(Command(argv=LOGIN_SHELL))
-        except GuestError:  # the next step will say so
+        except GuestError:  # the next step reports it
             click.echo(file=stream)
 
     return visit
@@ -251,16 +255,16 @@ def _plan(given: dict[str, Any], origin: Origin) -> Plan:
     questions = tuple(_questions(given, origin))
     expects = given["expect_status"] is not None or given["expect_body"] is not None
     if expects and not any(question.subject.startswith("http") for question in questions):
-        message = "`--expect-status` and `--expect-body` need a `--check-network http(s)://...`"
+        message = "`--expect-status` and `--expect-body` need `--check-network http(s)://...`"
         with origin.of("expect-status", "expect-body"):
             raise UsageError(message)
     if given["refresh"] and given["offline"]:
-        message = "`--refresh` fetches, and `--offline` does not"
-        raise UsageError(message, hint="leave one of them out")
+        message = "`--refresh` downloads, `--offline` forbids it"
+        raise UsageError(message, hint="omit one of them")
     with origin.of("steps", "upgrade-from"):
         steps = course(given["steps"], upgrades=bool(given["upgrade_from"]))
     with origin.of("proxy"):
-        # what is fetched beforehand needs it without a network in the probe, too
+        # without a network in the probe, earlier downloads still need the proxy
         offline = given["network"] == NetworkMode.NONE
         mode = NetworkMode.PRIVATE if offline else NetworkMode(given["network"])
         ways = guest_proxies(given["proxy"], mode)
@@ -296,7 +300,10 @@ def _plan(given: dict[str, Any], origin: Origin) -> Plan:
 
 
 def _questions(given: dict[str, Any], origin: Origin) -> Iterator[Question]:
-    """Turn the `--check-…` options into questions, and refuse what cannot be asked."""
+    """Convert the `--check-…` options to questions.
+
+    :raises UsageError: if a URL is invalid or a path is not absolute.
+    """
     from postroj.probe.ask import ports
     from postroj.probe.ask.question import Question
 
@@ -306,7 +313,7 @@ def _questions(given: dict[str, Any], origin: Origin) -> Iterator[Question]:
                 if kind is CheckKind.NETWORK:
                     ports.endpoint(subject)
                 if kind is CheckKind.FILE and not subject.startswith("/"):
-                    message = f"`--check-file` takes an absolute path of the guest, not '{subject}'"
+                    message = f"`--check-file` takes an absolute path in the guest, not '{subject}'"
                     raise UsageError(message)
             yield Question(kind=kind, subject=subject)
 

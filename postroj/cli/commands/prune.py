@@ -13,11 +13,13 @@ from postroj.cli.stored_images import title
 
 
 @click.command()
-@click.option("--all", "everything", is_flag=True, help="All images, too, that no guest uses.")
-@click.option("--dry-run", is_flag=True, help="Delete nothing, say what would be deleted.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Delete all images that no guest uses, too."
+)
+@click.option("--dry-run", is_flag=True, help="Only show what would be deleted.")
 @options.as_json
 def prune(everything: bool, dry_run: bool, as_json: bool) -> None:
-    """Delete what nothing uses: files that no image names, what killed commands left."""
+    """Delete unused files: those of no image, and leftovers of killed commands."""
     from postroj.container import garbage
     from postroj.image import upkeep
 
@@ -33,5 +35,5 @@ def prune(everything: bool, dry_run: bool, as_json: bool) -> None:
     for name in (*done.files, *done.layers, *done.leftovers, *guests):
         click.echo(f"{name}: {'would be ' if dry_run else ''}deleted")
     for name in done.held:
-        click.echo(f"{name}: kept, in use by a guest or by another command")
+        click.echo(f"{name}: in use by a guest or another command")
     click.echo(f"{megabytes(done.freed)} {'would be ' if dry_run else ''}freed")

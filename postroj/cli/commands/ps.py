@@ -16,17 +16,17 @@ from postroj.cli.amounts import megabytes
 if TYPE_CHECKING:
     from postroj.container.roster import Listing
 
-HEADINGS = ("NAME", "IMAGE", "AGE", "MEMORY", "KEPT", "FOR")
+HEADINGS = ("NAME", "IMAGE", "AGE", "MEMORY", "KEPT", "PURPOSE")
 SHOWN = 60
-"""Letters of what a guest is for."""
+"""Maximum length of a purpose."""
 UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
-"""Seconds of what an age is given in."""
+"""Units of an age, and their seconds."""
 
 
 @click.command()
 @options.as_json
 def ps(as_json: bool) -> None:
-    """Show the guests that run: those that were kept, and those of other commands."""
+    """List the running guests: kept ones, and those of other commands."""
     from postroj.container import roster
     from postroj.container.start import require_root
     from postroj.report.table import table
@@ -40,7 +40,7 @@ def ps(as_json: bool) -> None:
 
 
 def _as_object(guest: Listing) -> dict[str, Any]:
-    """Return a guest as the JSON says it."""
+    """Return a guest as an object of the JSON output."""
     began = datetime.fromtimestamp(guest.began, UTC).isoformat(timespec="seconds")
     return asdict(guest) | {
         "began": began if guest.began else None,
@@ -50,7 +50,7 @@ def _as_object(guest: Listing) -> dict[str, Any]:
 
 
 def _row(guest: Listing) -> tuple[str, ...]:
-    """Return a guest as cells of the table."""
+    """Return a guest as a row of the table."""
     from postroj.report.visible import visible
 
     purpose = visible(guest.purpose)
@@ -65,7 +65,7 @@ def _row(guest: Listing) -> tuple[str, ...]:
 
 
 def _age(seconds: float) -> str:
-    """Return a time span in its largest unit."""
+    """Return a duration in its largest unit, rounded down."""
     for length, unit in UNITS:
         if seconds >= length:
             return f"{seconds // length:.0f} {unit}"

@@ -21,19 +21,17 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_image)
+@click.option("--all", "everything", is_flag=True, help="Pull every bootable image of the catalog.")
 @click.option(
-    "--all", "everything", is_flag=True, help="Every image of the catalog that can be booted."
+    "--force", is_flag=True, help="Download and build again; running guests keep the old image."
 )
-@click.option("--force", is_flag=True, help="Make it anew; its guests keep the one they have.")
 @click.option(
     "--source",
     "kind",
     type=click.Choice([kind.value for kind in SourceKind if kind is not SourceKind.IMPORT]),
-    help="From this source and no other.",
+    help="Use only this source.",
 )
-@click.option(
-    "--allow-expired", is_flag=True, help="Accept a mirror whose Release file is out of date."
-)
+@click.option("--allow-expired", is_flag=True, help="Accept an expired Release file of a mirror.")
 @options.architecture
 def pull(
     names: tuple[str, ...],
@@ -43,7 +41,7 @@ def pull(
     allow_expired: bool,
     architecture: str | None,
 ) -> None:
-    """Fetch, verify and store images."""
+    """Download, verify and store images."""
     from postroj.image.catalog import catalog
     from postroj.image.pull import Request
     from postroj.image.pull import architecture as of_this_host
@@ -52,7 +50,7 @@ def pull(
 
     if bool(names) == everything:
         message = "either names of images or `--all` must be given"
-        raise UsageError(message, hint="`postroj list-images` shows the names")
+        raise UsageError(message, hint="`postroj list-images` lists the names")
     if everything:
         entries = [entry for entry in catalog.entries() if entry.sources_for(architecture)]
     else:
@@ -67,7 +65,7 @@ def pull(
 
 
 def _pull_each(entries: Sequence[Entry], request: Request) -> None:
-    """Pull one after the other, also when one fails."""
+    """Pull images in turn, going on after a failure."""
     from postroj.cli import show
     from postroj.image.pull import pull
 
@@ -88,7 +86,7 @@ def _pull_each(entries: Sequence[Entry], request: Request) -> None:
 
 
 def make_bootable(record: Record) -> None:
-    """Prepare an image now if we may, not at its first use, and say what was done."""
+    """Prepare an image now rather than at its first use, if we are root, and print the changes."""
     from postroj import prepare
     from postroj.image.pull import architecture
 
@@ -98,7 +96,7 @@ def make_bootable(record: Record) -> None:
 
 
 def _pulled(done: Pulled) -> str:
-    """Return one line on an image that was pulled."""
+    """Describe a pulled image in one line."""
     record = done.record
     how = f"pulled in {done.seconds:.1f} s" if done.fresh else "cached already"
     origin = f"{record.source} from {record.url}"
@@ -106,12 +104,12 @@ def _pulled(done: Pulled) -> str:
 
 
 def _verified(record: Record) -> str:
-    """Say how it was verified, with the short id of a key."""
+    """Describe how an image was verified, with the short id of a key."""
     said = str(record.verification)
     if record.fingerprints:
         more = len(record.fingerprints) - 1
         said += f" by {record.fingerprints[0][-16:]}" + (f" and {more} more" if more else "")
-    return said + (", although expired" if record.allow_expired else "")
+    return said + (" (expired)" if record.allow_expired else "")
 
 
 def _size(count: int) -> str:

@@ -22,7 +22,7 @@ def remove(names: tuple[str, ...], architecture: str | None) -> None:
     store.prepare()
     for image in images:
         if image not in stored():
-            store.require(*image)  # all of them, or none
+            store.require(*image)  # remove all or none
     for image in images:
         freed = store.remove(*image) + store.collect() + warm_layers.collect()
         click.echo(f"{title(*image)}: removed, {megabytes(freed)} freed")

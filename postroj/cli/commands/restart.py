@@ -11,12 +11,12 @@ from postroj.errors import UsageError
 
 @click.command()
 @options.seconds(
-    "--time", 10, "How long it may shut down; it is restarted at once then.", zero=True
+    "--time", 10, "Time to shut down before a guest is killed and booted again.", zero=True
 )
 @options.boot_timeout
 @click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=complete_guest)
 def restart(names: tuple[str, ...], time: float, boot_timeout: float) -> None:
-    """Restart guests with all that was written, and wait until they are ready."""
+    """Reboot kept guests with their files, and wait until they are ready."""
     from postroj.container import roster
     from postroj.container.restart import restart as restart_it
     from postroj.container.start import require_root
@@ -25,7 +25,7 @@ def restart(names: tuple[str, ...], time: float, boot_timeout: float) -> None:
     own = roster.require(names)
     kept = {guest.name for guest in roster.listing() if guest.kept}
     if others := [name for name, its in zip(names, own, strict=True) if its not in kept]:
-        message = f"'{others[0]}' is the guest of a command that runs, which would fail"
-        raise UsageError(message, hint="`postroj ps` shows which guests were kept")
+        message = f"'{others[0]}' is in use by another command, which would fail"
+        raise UsageError(message, hint="`postroj ps` shows which guests are kept")
     for name in own:
         restart_it(name, time, boot_timeout)

@@ -25,26 +25,27 @@ if TYPE_CHECKING:
 
 @click.command(cls=PassingThrough, context_settings={"allow_interspersed_args": False})
 @guest_options
-@click.option("--boot/--no-boot", default=True, help="With or without its init running.")
-@click.option("-d", "--detach", is_flag=True, help="Leave the guest running, and print its name.")
+@click.option(
+    "--boot/--no-boot", default=True, help="Boot the guest, or run COMMAND without its init."
+)
+@click.option("-d", "--detach", is_flag=True, help="Keep the guest running and print its name.")
 @click.argument("argv", metavar="COMMAND...", nargs=-1, type=click.UNPROCESSED)
 def run(argv: tuple[str, ...], boot: bool, detach: bool, **guest: Any) -> int:
-    """Run one command in a fresh guest, which is gone afterwards.
+    """Run a command in a fresh guest, and delete the guest afterwards.
 
-    stdin, stdout, stderr and the exit status are the command's (128 + N when signal N killed it);
-    125 says that postroj failed. With a terminal on stdin and stdout the command gets one, too.
+    The command uses the stdin, stdout and stderr of postroj, with a terminal if both stdin and
+    stdout are one. postroj exits with the status of the command, with 128 + N if signal N killed
+    it, and with 125 if postroj itself failed.
 
-    With --detach the guest stays until `postroj stop`, and COMMAND may be left out; else it is
-    started as the unit command.service, and `postroj logs` shows what it prints.
+    With --detach the guest runs until `postroj stop`, and COMMAND is optional: it runs as the unit
+    command.service, and `postroj logs` shows its output.
     """
     if not argv and not detach:
         message = "missing argument 'COMMAND...'"
-        raise UsageError(message, hint="`postroj run --help` shows what can be typed")
+        raise UsageError(message, hint="see `postroj run --help`")
     if argv and detach and not boot:
-        message = (
-            "without its init a guest that stays can start no command: `--no-boot`, `--detach`"
-        )
-        raise UsageError(message, hint="`postroj exec` runs one in it")
+        message = "`--no-boot --detach` takes no command: no systemd would run it"
+        raise UsageError(message, hint="`postroj exec` runs a command in the kept guest")
     return run_in_fresh_guest(argv, boot=boot, detach=detach, **guest)
 
 
@@ -113,7 +114,7 @@ def run_in_fresh_guest(
             if argv:
                 guest.begin(command)
     if not guest.kept:
-        message = "the guest ended before it could be left running"
+        message = "the guest ended before it could be kept"
         raise GuestError(message)
     click.echo(given or guest.name)
     return 0

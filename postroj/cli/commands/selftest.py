@@ -1,4 +1,4 @@
-"""`postroj selftest`: the proof that postroj works here, one line a thing that was proved."""
+"""`postroj selftest`: check that postroj works on this host."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from postroj.selftest import Proof
 
 WIDTH = 46
-"""Of the column that says what was proved."""
+"""Width of the column with what was checked."""
 
 
 @click.command()
 @click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_image)
-@click.option("--json", "as_json", is_flag=True, help="Print what was proved as JSON on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def selftest(names: tuple[str, ...], as_json: bool) -> int:
-    """Prove that postroj works on this host, on the images NAME (debian-stable).
+    """Check that postroj works on this host, with the images NAME or debian-stable.
 
-    Each is pulled if need be and booted; a package with a service of its own is built in it,
-    and probed. Exit status 0 if all of it worked, 4 otherwise.
+    Each image is pulled if needed and booted; a small package with a service is built in the guest
+    and probed. The exit status is 0 if everything worked, 4 otherwise.
     """
     from postroj.container.start import require_root
     from postroj.image.catalog import catalog
@@ -49,7 +49,7 @@ def selftest(names: tuple[str, ...], as_json: bool) -> int:
         click.echo(json.dumps(document, indent=2))
     else:
         passed = sum(proof.outcome is Outcome.PASS for proof in proofs)
-        click.echo(f"{outcome.upper()}: {passed} of {len(proofs)} proved in {seconds:.1f} s")
+        click.echo(f"{outcome.upper()}  {passed} of {len(proofs)} checks passed in {seconds:.1f} s")
     return ExitStatus.PASSED if outcome is Outcome.PASS else ExitStatus.ERROR
 
 

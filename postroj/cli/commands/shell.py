@@ -13,7 +13,7 @@ from postroj.cli.guest_options import PassingThrough, guest_options
 @click.command(cls=PassingThrough)
 @guest_options
 def shell(**guest: Any) -> int:
-    """Open an interactive shell in a fresh guest, which is gone afterwards."""
+    """Open a shell in a fresh guest, and delete the guest afterwards."""
     from postroj.container.enter.nsenter import LOGIN_SHELL
 
     return run_in_fresh_guest(LOGIN_SHELL, boot=True, **guest)

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 @options.architecture
 @options.as_json
 def verify(names: tuple[str, ...], architecture: str | None, as_json: bool) -> None:
-    """Compare the files of stored images with their digests; without a name of all of them."""
+    """Check stored images against their digests; without NAME all of them."""
     from postroj.image import upkeep
     from postroj.image.store import store
     from postroj.image.store.record import stored
@@ -51,7 +51,7 @@ def verify(names: tuple[str, ...], architecture: str | None, as_json: bool) -> N
         click.echo(json.dumps({"images": found, "unused": [name for name, _ in unused]}, indent=2))
     if unused:
         log.info(
-            "%s of no image, %s: `postroj prune` deletes what nothing uses",
+            "%s, %s, used by no image: `postroj prune` deletes unused files",
             count(len(unused), "file"),
             megabytes(sum(size for _, size in unused)),
         )
@@ -59,21 +59,21 @@ def verify(names: tuple[str, ...], architecture: str | None, as_json: bool) -> N
 
 
 def _judge(findings: Sequence[Finding]) -> None:
-    """Raise if an image is damaged."""
+    """Raise an error if an image is damaged."""
     damaged = [finding.name for finding in findings if finding.faults]
     if damaged:
         are = "is" if len(damaged) == 1 else "are"
-        message = f"{len(damaged)} of {count(len(findings), 'image')} {are} not as stored"
+        message = f"{len(damaged)} of {count(len(findings), 'image')} {are} damaged"
         name = damaged[0] if len(damaged) == 1 else "NAME"
         raise ImageError(
             message,
             evidence="\n".join(damaged),
-            hint=f"`postroj pull --force {name}` makes it anew",
+            hint=f"`postroj pull --force {name}` builds it again",
         )
 
 
 def _found(finding: Finding) -> str:
-    """Return one line on an image that was verified."""
+    """Describe a verified image in one line."""
     name = title(finding.name, finding.architecture)
     if finding.faults:
         return f"{name}: damaged, {'; '.join(finding.faults)}"

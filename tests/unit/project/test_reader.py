@@ -109,12 +109,12 @@ EXPECT = '[[expect]]\nimage = "debian-sid"\noutcome = "fail"\nreason = "x"\nunti
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
-        ('a = """\nb\n"""\n\npackage = 1', 1, "`a`: there is no such key"),
+        ('a = """\nb\n"""\n\npackage = 1', 1, "`a`: unknown key"),
         ("package = 1", 1, "`package`: takes a string, or a list of strings, not a whole number"),
         ("\n\npackage = []", 3, "`package`: is empty"),
-        ("package = [\n'a',\n1]", 1, "`package`: takes a string, or a list of strings, and has"),
+        ("package = [\n'a',\n1]", 1, "`package`: takes a string, or a list of strings, not a list"),
         ("package = ''", 1, "`package`: is empty"),
-        ("package = 'a\\u0000'".replace("'", '"'), 1, "`package`: holds a character NUL"),
+        ("package = 'a\\u0000'".replace("'", '"'), 1, "`package`: contains a NUL character"),
         ("settle = '3'", 1, "`settle`: takes a number, not a string"),
         ("settle = -1", 1, "`settle`: takes a number of 0 or more, not -1"),
         ("timeout = 0", 1, "`timeout`: takes a number above 0, not 0"),
@@ -127,19 +127,23 @@ EXPECT = '[[expect]]\nimage = "debian-sid"\noutcome = "fail"\nreason = "x"\nunti
         ("discover = 07:32:00", 1, "`discover`: takes true or false, not a time"),
         ("network = 'public'", 1, "`network`: takes 'private' or 'host' or 'none', not 'public'"),
         ("jobs = 1\nsteps = ['install',\n'x']", 2, "`steps`: takes 'all' or 'install' or"),
-        ("jobs = 1\n[expect]\n", 2, "`expect`: takes tables"),
-        ("expect = [1]", 1, "`expect`: takes tables"),
+        ("jobs = 1\n[expect]\n", 2, "`expect`: must be a list of tables"),
+        ("expect = [1]", 1, "`expect`: must be a list of tables"),
         (EXPECT + "[[expect]]\n", 6, "`expect.image`: is missing"),
         (EXPECT + "\n" + EXPECT.replace('reason = "x"', ""), 7, "`expect.reason`: is missing"),
         (EXPECT.replace("2027-01-01", "'x'"), 5, "`expect.until`: takes a date without quotes"),
         (EXPECT.replace("01-01", "01-01T00:00:00"), 5, "`expect.until`: takes a date without"),
-        (EXPECT + "untill = 1", 6, "`expect.untill`: there is no such key"),
+        (EXPECT + "untill = 1", 6, "`expect.untill`: unknown key"),
         (EXPECT.replace("-sid", "-std"), 2, "`expect.image`: no image is named 'debian-std'"),
         (EXPECT.replace("-sid", "-x*"), 2, "`expect.image`: no image matches 'debian-x*'"),
-        (EXPECT.replace("fail", "skip") + "check='x'", 6, "`expect.check`: goes with the outcome"),
-        ("a = 1\nb = \n", 2, "this is not TOML: Invalid value"),
-        ("a = 1\na = 2\n", 2, "this is not TOML: Cannot overwrite a value"),
-        ("a = 1\nb = [", 2, "this is not TOML: "),
+        (
+            EXPECT.replace("fail", "skip") + "check='x'",
+            6,
+            '`expect.check`: needs `outcome = "fail"`',
+        ),
+        ("a = 1\nb = \n", 2, "invalid TOML: Invalid value"),
+        ("a = 1\na = 2\n", 2, "invalid TOML: Cannot overwrite a value"),
+        ("a = 1\nb = [", 2, "invalid TOML: "),
     ],
 )
 def test_mistakes_are_named(folder: Path, text: str, line: int, words: str) -> None:
@@ -154,7 +158,7 @@ def test_mistakes_are_named(folder: Path, text: str, line: int, words: str) -> N
         ("check_unit", "did you mean `check-unit`?"),
         ("packages", "did you mean `package`?"),
         ("expects", "did you mean `expect`?"),
-        ("qqq", "there are package, image"),
+        ("qqq", "known keys: package, image"),
     ],
 )
 def test_the_nearest_key_is_the_hint(folder: Path, key: str, hint: str) -> None:
@@ -252,7 +256,7 @@ def test_a_file_of_a_stranger_where_everybody_may_write(
     os.chown(file, 12345, 12345)
     assert project_file.find(folder)  # whoever owns the folder has put it there
     folder.chmod(0o1777)
-    with pytest.raises(UsageError, match="another user's") as caught:
+    with pytest.raises(UsageError, match="belongs to another user") as caught:
         project_file.find(folder)
     assert "`--project postroj.toml`" in caught.value.hint
     assert project_file.named(file)

@@ -52,7 +52,7 @@ def test_commands_cannot_be_forged() -> None:
     matches = [COMMAND.fullmatch(line) for line in lines]
     assert all(matches)
     found = {(decoded(m["title"]), decoded(m["message"])) for m in matches if m}
-    told = {(f"{s.name}: {c.name}", "\n".join(c.told)) for s, c in bad}
+    told = {(f"{s.name}: {c.name}", "\n".join(c.lines)) for s, c in bad}
     assert found == told | set(notes)
 
 
@@ -140,5 +140,5 @@ def test_the_summary_is_never_too_large(room: int) -> None:
     report = replace(SAMPLE, probes=(probe("one", *[check(Outcome.FAIL, reason=reason)] * 9),))
     text = github.summary(report, room=room)
     assert len(text.encode()) <= room
-    assert "parts of the report do not fit here" in text
+    assert "parts of the report were left out" in text
     assert text.count("<details>") == text.count("</details>")

@@ -73,7 +73,7 @@ def test_all_passed() -> None:
         "  pass    12.3 s  install  redis 7.0 (amd64)",
         "  pass     3.2 s  unit     redis.service         active (running)",
         "  pass     0.0 s  network  tcp://127.0.0.1:6379  connected after 0.1 s",
-        "PASS: all passed, 2 of 2 checks passed, 20.0 s",
+        "PASS  2 checks passed; 20.0 s",
     ]
 
 
@@ -84,7 +84,7 @@ def test_a_check_failed_with_evidence() -> None:
         "          | Nov 21 redis[7]: no configuration",
         "          |",
         "          | Nov 21 end",
-        "FAIL: the package is to blame, 0 of 1 checks passed, 20.0 s",
+        "FAIL  the package is to blame; 1 check failed; 20.0 s",
     ]
 
 
@@ -100,7 +100,7 @@ def test_a_step_failed_with_a_hint() -> None:
         "  error    1.0 s  install  no network",
         "          | last line",
         "          hint: is this host online?",
-        "ERROR: the package was not judged, 20.0 s",
+        "ERROR  the package was not judged; 1 step not judged; 20.0 s",
     ]
 
 
@@ -110,21 +110,27 @@ def test_a_probe_that_did_not_begin() -> None:
         "  error    0.0 s  probe    no guest",
         "          | log",
         "          hint: try again",
-        "ERROR: the package was not judged, 0.0 s",
+        "ERROR  the package was not judged; 0.0 s",
     ]
 
 
 def test_a_guest_that_was_kept() -> None:
     assert told(probe(check(), guest="postroj-0a1b2c3d"))[-2:] == [
         "  kept: postroj exec postroj-0a1b2c3d · postroj stop postroj-0a1b2c3d",
-        "PASS: all passed, 1 of 1 checks passed, 20.0 s",
+        "PASS  1 check passed; 20.0 s",
     ]
+
+
+def test_the_verdict_counts_checks_by_outcome() -> None:
+    answers = [check(outcome) for outcome in (Outcome.PASS, Outcome.SKIP, Outcome.FAIL)]
+    verdict = "FAIL  the package is to blame; 1 check failed, 1 passed, 1 skipped; 20.0 s"
+    assert told(probe(*answers))[-1] == verdict
 
 
 def test_nothing_was_tested() -> None:
     lines: list[str] = []
     Terminal(lines.append, colour=False, width=3).end_report(Report(probes=()))
-    assert lines == ["SKIP: nothing was tested, 0.0 s"]
+    assert lines == ["SKIP  nothing was tested; 0.0 s"]
 
 
 @pytest.mark.parametrize("width", [5, 40, 400])
@@ -145,7 +151,7 @@ def test_colours() -> None:
     lines = told(probe(check(), check(Outcome.FAIL)), colour=True)
     assert lines[2].startswith("  \x1b[32mpass \x1b[0m    3.2 s  unit ")
     assert lines[3].startswith("  \x1b[31;1mfail \x1b[0m    3.2 s  unit ")
-    assert lines[-1].startswith("\x1b[31;1mFAIL\x1b[0m: the package is to blame")
+    assert lines[-1].startswith("\x1b[31;1mFAIL\x1b[0m  the package is to blame")
 
 
 def test_what_a_package_says_cannot_speak_to_the_terminal() -> None:
@@ -241,8 +247,8 @@ def test_what_goes_on_is_a_line_for_each_probe_that_runs() -> None:
     paper.begin(1)
     paper.seats[1].begin_part("refresh")
     both: tuple[str, ...] = (
-        "  ...    i0: the guest boots",
-        "  ...    i1: package lists are fetched",
+        "  ...    i0: booting the guest",
+        "  ...    i1: fetching package lists",
     )
     assert paper.below == both
     paper.answer(0, "a")
@@ -252,14 +258,14 @@ def test_what_goes_on_is_a_line_for_each_probe_that_runs() -> None:
     paper.end(1)
     assert not any(paper.below)
     paper.screen.end_report(Report(probes=()), 3)
-    assert paper.lines[-1] == "SKIP: nothing was tested, 3.0 s"
+    assert paper.lines[-1] == "SKIP  nothing was tested; 3.0 s"
 
 
 def test_one_image_needs_no_name_below() -> None:
     paper = Paper(["i0"], 1, live=True)
     paper.begin(0)
     paper.seats[0].begin_part("boot")
-    assert paper.below == ("  ...    the guest boots",)
+    assert paper.below == ("  ...    booting the guest",)
     paper.answer(0, "a")
     assert paper.words == ["i0", "a"]
 

@@ -114,7 +114,7 @@ def test_what_lies_there_is_replaced_and_not_followed(top: Path, into: int) -> N
     assert [path.name for path in top.iterdir()] == ["a"]
 
 
-def test_devices_are_passed_over(top: Path, into: int) -> None:
+def test_devices_are_skipped(top: Path, into: int) -> None:
     said = unpack(tar(("null", b"3", ""), ("pipe", b"6", ""), ("f", b"0", "")), Into(into))
     assert said == Unpacked(3, ("'null'", "'pipe'"))
     assert [path.name for path in top.iterdir()] == ["f"]
@@ -138,7 +138,7 @@ def test_a_file_alone(top: Path, into: int) -> None:
 def test_more_than_a_file_alone(
     top: Path, into: int, members: list[tuple[str, bytes, str]]
 ) -> None:
-    with pytest.raises(GuestError, match="something else than the file"):
+    with pytest.raises(GuestError, match="something other than the requested file"):
         unpack(tar(*members), Into(into, alone="ours"))
     assert {path.name for path in top.iterdir()} <= {"ours"}
 
