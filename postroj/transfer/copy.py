@@ -262,5 +262,7 @@ def _no_such(text: str, *, folder: bool) -> UsageError:
 
 
 def _in_the_way(text: str, *, is_folder: bool) -> UsageError:
-    source, target = ("a folder", "not one") if is_folder else ("not a folder", "one")
-    return UsageError(f"the source is {source}, but '{text}' is {target}")
+    what = (
+        "is not a folder, but the source is" if is_folder else "is a folder, but the source is not"
+    )
+    return UsageError(f"'{text}' {what}")

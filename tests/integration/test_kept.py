@@ -98,7 +98,7 @@ def test_a_probe_keeps_its_guest_until_it_is_stopped(
     assert 0 < guest["age"] < 300
     assert 1e6 < guest["memory"] < 500e6
     shown = postroj("ps").stdout.splitlines()
-    assert shown[0].split() == ["NAME", "IMAGE", "AGE", "MEMORY", "KEPT", "FOR"]
+    assert shown[0].split() == ["NAME", "IMAGE", "AGE", "MEMORY", "KEPT", "PURPOSE"]
     assert shown[1].endswith("yes   pkgprobe kept-fails_1.0_all.deb")
 
     asked = postroj("exec", name, "--", "dpkg-query", "--show", "-f", "${Status}", "kept-fails")

@@ -267,7 +267,7 @@ def test_a_tar_in_a_pipe(web: str, tmp_path: Path) -> None:
         (("web:/etc/hostname/", "."), "'web:/etc/hostname/' does not exist"),
         (("web:/etc/hostname", "/no/such/folder/x"), "'/no/such/folder' is not a folder"),
         (("web:/etc/hostname", "new/"), "'new/' is not a folder"),
-        (("web:/etc", "file"), "the source is a folder, but 'file' is not one"),
+        (("web:/etc", "file"), "'file' is not a folder, but the source is"),
         (("web:/etc/hostname", "dir"), "'dir/hostname' is a folder"),
         (("no-such-file", "web:/srv"), "'no-such-file' does not exist"),
         (("file/", "web:/srv"), "'file/' does not exist"),
@@ -276,8 +276,8 @@ def test_a_tar_in_a_pipe(web: str, tmp_path: Path) -> None:
         (("file", "web:/"), "'web:/file' is a folder"),
         (("dir", "web:/etc/hostname"), "'web:/etc/hostname' is not a folder"),
         (("-", "web:/etc/hostname"), "'web:/etc/hostname' is not a folder"),
-        (("file", "file"), "one side of `postroj cp` is GUEST:PATH"),
-        (("web:/etc", "web:/srv"), "one side of `postroj cp` is GUEST:PATH"),
+        (("file", "file"), "one of SOURCE and TARGET must be GUEST:PATH"),
+        (("web:/etc", "web:/srv"), "one of SOURCE and TARGET must be GUEST:PATH"),
         (("file", "nobody:/srv"), "no guest is named 'nobody'"),
     ],
 )
@@ -344,7 +344,7 @@ def test_a_hostile_guest_writes_nowhere_else(web: str, image: str, tmp_path: Pat
     assert (tmp_path / "in setuid" / "program").read_text() == "evil"
     done = postroj("cp", "evil:/srv/f", tmp_path / "file")
     assert done.returncode == 4
-    assert "something else than the file that was asked for" in done.stderr
+    assert "something other than the requested file" in done.stderr
     in_guest("evil", ": > /root/evil.tar")
     done = postroj("cp", "evil:/srv/f", tmp_path / "file")
     assert done.returncode == 4
@@ -395,7 +395,7 @@ def test_the_guest_of_a_command_is_not_restarted(web: str, image: str) -> None:
     assert eventually(lambda: guests().get("busy", {}).get("leader"), 30)
     refused = postroj("restart", "busy")
     assert refused.returncode == 2
-    assert "'busy' is the guest of a command that runs" in refused.stderr
+    assert "'busy' is in use by another command" in refused.stderr
     ok("stop", "busy")
     process.communicate(timeout=30)
     assert process.returncode == 125
