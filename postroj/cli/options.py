@@ -31,7 +31,7 @@ def proxy(function: F) -> F:
 
 def variables(function: F) -> F:
     """Add `--setenv`."""
-    text = "Set an environment variable; without a value, copy it from this shell."
+    text = "Set an environment variable; without a value, copy it from this shell. Repeatable."
     return click.option(
         "-e", "--setenv", "variables", multiple=True, metavar="NAME[=VALUE]", help=text
     )(function)

@@ -25,7 +25,7 @@ def files(folder: Path) -> list[str]:
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if not p.is_dir())
 
 
-def test_the_tree(tmp_path: Path) -> None:
+def test_artifacts_have_a_folder_per_image_and_step(tmp_path: Path) -> None:
     broken = ProbeResult(
         image="debian-sid",
         package="x.deb",
@@ -44,7 +44,7 @@ def test_the_tree(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "report.json").read_text())["outcome"] == "error"
 
 
-def test_the_script_takes_more_options(tmp_path: Path) -> None:
+def test_reproduce_script_takes_more_options(tmp_path: Path) -> None:
     failed = replace(probe("sid", check(Outcome.FAIL)), reproduce="printf %s: 'a  b'")
     artifacts.write(Report(probes=(failed,)), tmp_path)
     script = tmp_path / "sid" / "reproduce.sh"
@@ -52,7 +52,7 @@ def test_the_script_takes_more_options(tmp_path: Path) -> None:
     assert done.stdout == "a  b:c d:e:"
 
 
-def test_files_of_an_earlier_run_are_replaced_and_others_stay(tmp_path: Path) -> None:
+def test_artifacts_replace_only_files_of_an_earlier_run(tmp_path: Path) -> None:
     artifacts.write(SAMPLE, tmp_path)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.write_text("of the user")
@@ -69,7 +69,7 @@ def test_files_of_an_earlier_run_are_replaced_and_others_stay(tmp_path: Path) ->
     assert "debian-trixie/install/mine.txt" in files(tmp_path)
 
 
-def test_a_hostile_report_stays_below_the_folder(tmp_path: Path) -> None:
+def test_artifacts_of_a_hostile_report_stay_below_the_folder(tmp_path: Path) -> None:
     images = (replace(ODD.probes[1], image=f"image-{number}") for number in range(2))
     artifacts.write(Report(probes=tuple(images)), tmp_path / "in")
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
@@ -77,7 +77,7 @@ def test_a_hostile_report_stays_below_the_folder(tmp_path: Path) -> None:
     assert all(char.isprintable() or char == "\n" for char in text)
 
 
-def test_it_does_not_cost_the_other_reports(tmp_path: Path) -> None:
+def test_unwritable_artifacts_do_not_prevent_other_reports(tmp_path: Path) -> None:
     places = outlets([f"json={tmp_path / 'x'}"], io.StringIO(), str(tmp_path / "kept"))
     places.prepare()
     (tmp_path / "kept").rmdir()
@@ -87,7 +87,7 @@ def test_it_does_not_cost_the_other_reports(tmp_path: Path) -> None:
     assert (tmp_path / "x").exists()
 
 
-def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+def test_unwritable_artifacts_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for name in ("file", "file/below"):
         done = postroj("pkgprobe", "-p", "none.deb", "--artifacts", tmp_path / name)
@@ -97,7 +97,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     assert done.returncode == 2
 
 
-def test_a_shell_needs_a_terminal() -> None:
+def test_shell_on_failure_needs_a_terminal() -> None:
     done = postroj("pkgprobe", "-p", "none.deb", "--shell-on-failure")
     sentence = "error: `--shell-on-failure` needs a terminal on stdin and stdout\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", sentence)

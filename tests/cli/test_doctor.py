@@ -43,7 +43,7 @@ def survey(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Result, ...]]:
     return found
 
 
-def test_all_there(survey: list[tuple[Result, ...]]) -> None:
+def test_doctor_of_a_complete_host(survey: list[tuple[Result, ...]]) -> None:
     survey.append(GOOD)
     done = CliRunner().invoke(cli, ["doctor"])
     assert done.exit_code == 0
@@ -55,14 +55,14 @@ def test_all_there(survey: list[tuple[Result, ...]]) -> None:
     assert done.stderr == ""
 
 
-def test_something_less_is_no_failure(survey: list[tuple[Result, ...]]) -> None:
+def test_optional_requirements_do_not_fail(survey: list[tuple[Result, ...]]) -> None:
     survey.append(LESS)
     done = CliRunner().invoke(cli, ["doctor"])
     assert done.exit_code == 0
     assert done.stderr == "\nhint: `sudo postroj doctor --fix` runs `install it`\n"
 
 
-def test_what_is_fatal_is_named(survey: list[tuple[Result, ...]]) -> None:
+def test_fatal_requirements_are_named(survey: list[tuple[Result, ...]]) -> None:
     survey.append(BAD)
     done = CliRunner().invoke(cli, ["doctor"])
     assert isinstance(done.exception, HostError)
@@ -73,7 +73,7 @@ def test_what_is_fatal_is_named(survey: list[tuple[Result, ...]]) -> None:
     assert "too old" in done.stdout
 
 
-def test_json(survey: list[tuple[Result, ...]]) -> None:
+def test_doctor_as_json(survey: list[tuple[Result, ...]]) -> None:
     survey.append(BAD)
     said = json.loads(CliRunner().invoke(cli, ["doctor", "--json"]).stdout)
     assert (said["schema"], said["ok"], said["remedy"]) == (1, False, "install it")
@@ -87,7 +87,9 @@ def test_json(survey: list[tuple[Result, ...]]) -> None:
     }
 
 
-def test_fix_looks_again(survey: list[tuple[Result, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fix_checks_again(
+    survey: list[tuple[Result, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     survey += [BAD, GOOD]
     monkeypatch.setattr(doctor, "mend", lambda results: results is BAD)
     done = CliRunner().invoke(cli, ["doctor", "--fix"])
@@ -96,20 +98,22 @@ def test_fix_looks_again(survey: list[tuple[Result, ...]], monkeypatch: pytest.M
     assert not survey
 
 
-def test_fix_of_nothing(survey: list[tuple[Result, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fix_without_missing_packages(
+    survey: list[tuple[Result, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     survey.append(GOOD)
     monkeypatch.setattr(doctor, "mend", lambda results: False)
     assert CliRunner().invoke(cli, ["doctor", "--fix"]).exit_code == 0
 
 
-def test_help_names_the_options() -> None:
+def test_help_of_doctor_lists_its_options() -> None:
     said = CliRunner().invoke(cli, ["doctor", "--help"]).stdout
     assert "--fix" in said
     assert "--json" in said
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives up root")
-def test_without_root() -> None:
+def test_doctor_without_root() -> None:
     # Python itself may lie where only root may read.
     reading = ("--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search")
     user = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", *reading)

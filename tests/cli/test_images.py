@@ -54,7 +54,7 @@ def put(name: str) -> Record:
         return store.add(name, pull.architecture(), Manager.APT, file, origin, prepared=())
 
 
-def test_list_images() -> None:
+def test_list_images_of_the_catalog() -> None:
     put("debian-sid")
     done = postroj("list-images")
     assert (done.returncode, done.stderr) == (0, "")
@@ -117,7 +117,7 @@ def test_list_images_that_match() -> None:
     assert "error: no image matches 'windows-*'" in done.stderr
 
 
-def test_list_images_makes_nothing(cache: Path) -> None:
+def test_list_images_creates_no_folders(cache: Path) -> None:
     assert postroj("list-images", "--cached").stdout == ""
     assert not cache.exists()
 
@@ -137,7 +137,7 @@ def test_list_images_as_json() -> None:
     assert json.loads(postroj("list-images", "--json", "*-sid").stdout)[0]["cached"] is None
 
 
-def test_a_pull_of_what_is_cached() -> None:
+def test_pull_of_a_stored_image() -> None:
     put("debian-trixie")
     done = postroj("pull", "debian-stable")
     assert done.returncode == 0
@@ -165,7 +165,7 @@ def test_pull_wants_names_or_all(argv: list[str]) -> None:
     assert "either names of images or `--all`" in done.stderr
 
 
-def test_what_cannot_be_booted_says_why(cache: Path) -> None:
+def test_pull_of_an_unbootable_image_gives_the_reason(cache: Path) -> None:
     done = postroj("pull", "alpine")
     assert done.returncode == 2
     said = "the image 'alpine' cannot be had: it has no systemd: its init is BusyBox with OpenRC"
@@ -175,7 +175,7 @@ def test_what_cannot_be_booted_says_why(cache: Path) -> None:
     assert not cache.exists()
 
 
-def test_an_architecture_that_cannot_be_run_here() -> None:
+def test_pull_of_an_architecture_this_host_cannot_run() -> None:
     foreign = "s390x" if pull.architecture() != "s390x" else "riscv64"
     done = postroj("pull", "--arch", foreign, "debian-trixie", "--source", "bootstrap")
     assert done.returncode == 4
@@ -183,13 +183,13 @@ def test_an_architecture_that_cannot_be_run_here() -> None:
     assert "qemu-user-static" in done.stderr
 
 
-def test_an_architecture_that_the_image_is_not_for() -> None:
+def test_pull_of_an_architecture_without_this_image() -> None:
     done = postroj("pull", "--arch", "s390x", "linuxmint-zena")
     assert done.returncode == 2
     assert "no image 'linuxmint-zena' for the architecture 's390x'" in done.stderr
 
 
-def test_a_catalog_of_ones_own(tmp_path: Path) -> None:
+def test_catalog_option_adds_images(tmp_path: Path) -> None:
     own = tmp_path / "own.toml"
     text = '[mine]\ndistribution = "mine"\nrelease = "rolling"\ntitle = "Mine"\n'
     text += 'architectures = ["x86_64"]\n'
@@ -204,13 +204,13 @@ def test_a_catalog_of_ones_own(tmp_path: Path) -> None:
     assert postroj("--catalog", str(own), "--help").returncode == 0
 
 
-def test_an_architecture_that_has_no_image(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pull_on_an_architecture_without_images(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("postroj.image.pull.architecture", lambda: "vax")
     done = CliRunner().invoke(pull_command, ["debian-sid"])
     assert str(done.exception) == "there is no image 'debian-sid' for the architecture 'vax'"
 
 
-def test_remove() -> None:
+def test_remove_of_a_stored_image() -> None:
     put("debian-trixie")
     put("debian-sid")
     done = postroj("remove", "debian-13", "debian-sid", "debian-trixie")
@@ -226,7 +226,7 @@ def test_remove_of_what_is_not_cached_removes_nothing() -> None:
     assert len(store.records()) == 1
 
 
-def test_remove_of_what_a_guest_holds() -> None:
+def test_remove_of_an_image_in_use() -> None:
     record = put("debian-trixie")
     with store.hold(record.as_image()):
         done = postroj("remove", "debian-trixie")
@@ -235,7 +235,7 @@ def test_remove_of_what_a_guest_holds() -> None:
     assert store.records() == [record]
 
 
-def test_a_cache_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unusable_cache_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POSTROJ_CACHE_DIR", "/proc/nowhere")
     assert postroj("list-images").returncode == 0
     done = postroj("pull", "debian-trixie")
@@ -244,7 +244,7 @@ def test_a_cache_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_completion() -> None:
+def test_completion_of_image_names() -> None:
     context = click.Context(pull_command)
     parameter = pull_command.params[0]
     names = [item.value for item in completion.complete_image(context, parameter, "debian-st")]

@@ -53,7 +53,7 @@ def run(name: str, *argv: str) -> str:
         (["commit", "web"], "missing argument 'IMAGE'"),
     ],
 )
-def test_what_is_wrong_is_said(argv: list[str], message: str) -> None:
+def test_usage_errors_of_commands_for_kept_guests(argv: list[str], message: str) -> None:
     done = postroj(*argv)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"error: {message}")
@@ -70,18 +70,18 @@ def test_what_is_wrong_is_said(argv: list[str], message: str) -> None:
         ["commit", "db", "image"],
     ],
 )
-def test_guests_that_are_not_there(web: Path, argv: list[str]) -> None:
+def test_unknown_guests_are_refused(web: Path, argv: list[str]) -> None:
     with pytest.raises(UsageError, match="no guest is named 'db'"):
         run(*argv)
 
 
 @pytest.mark.parametrize("name", ["Image", "../image", "debian-trixie"])
-def test_names_that_no_image_gets(web: Path, name: str) -> None:
+def test_commit_refuses_invalid_image_names(web: Path, name: str) -> None:
     with pytest.raises(UsageError, match=f"'{name}' (cannot be|is) the name of an image"):
         run("commit", "web", name)
 
 
-def test_a_guest_of_a_command_is_not_restarted(web: Path) -> None:
+def test_restart_refuses_the_guest_of_another_command(web: Path) -> None:
     with pytest.raises(UsageError, match="'web' is in use by another command"):
         run("restart", "web")
 
@@ -89,12 +89,12 @@ def test_a_guest_of_a_command_is_not_restarted(web: Path) -> None:
 @pytest.mark.parametrize(
     "argv", [["cp", "web:a", "b"], ["logs", "web"], ["commit", "web", "image"]]
 )
-def test_a_guest_that_is_not_ready(web: Path, argv: list[str]) -> None:
+def test_guest_that_is_not_ready_is_refused(web: Path, argv: list[str]) -> None:
     with pytest.raises(GuestError, match="cannot be entered: it is not ready yet, or is ending"):
         run(*argv)
 
 
-def test_a_console_as_text(web: Path) -> None:
+def test_logs_of_a_console_are_plain_text(web: Path) -> None:
     (web / "console").write_bytes(b"one\r\n\x1b[31mtwo\x1b[0m\r\nthr\xffee\x07\r\n")
     last = "thr\N{REPLACEMENT CHARACTER}ee\\x07\n"
     assert run("logs", "--console", "web") == f"one\ntwo\n{last}"

@@ -73,14 +73,14 @@ def test_help_of_every_command(command: str, option: str) -> None:
     assert "--help" in done.stdout
 
 
-def test_help() -> None:
+def test_help_lists_every_command() -> None:
     done = postroj("--help")
     assert (done.returncode, done.stderr) == (0, "")
     lines = [line.split("  ") for line in done.stdout.partition("Commands:\n")[2].splitlines()]
     assert [line[1] for line in lines] == list(cli.COMMANDS)
 
 
-def test_each_line_of_the_help_is_that_of_the_command() -> None:
+def test_every_command_can_be_imported_and_has_a_help_line() -> None:
     context = click.Context(cli.cli)
     for name, line in cli.COMMANDS.items():
         command = cli.cli.get_command(context, name)
@@ -90,25 +90,25 @@ def test_each_line_of_the_help_is_that_of_the_command() -> None:
         assert line.endswith(".")
 
 
-def test_the_version() -> None:
+def test_version_option() -> None:
     assert postroj("--version").stdout == f"postroj {__version__}\n"
 
 
 @pytest.mark.parametrize("command", ["list-images", "pull", "remove", "pkgprobe", "selftest"])
-def test_an_unknown_option(command: str) -> None:
+def test_unknown_option_is_a_usage_error(command: str) -> None:
     done = postroj(command, "--bogus")
     assert (done.returncode, done.stdout) == (2, "")
     assert "'--bogus'" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_an_unknown_command() -> None:
+def test_unknown_command_is_a_usage_error() -> None:
     done = postroj("bogus")
     assert done.returncode == 2
     assert "no such command 'bogus'" in done.stderr
 
 
-def test_no_command_shows_the_help() -> None:
+def test_without_a_command_help_goes_to_stderr() -> None:
     done = postroj()
     assert done.returncode == 2
     assert done.stdout == ""
@@ -148,11 +148,13 @@ def test_an_error_without_evidence_and_hint(
         (Interrupted(signal.SIGHUP), 129),
     ],
 )
-def test_the_exit_status(failing: Callable[..., int], error: BaseException, status: int) -> None:
+def test_exit_status_of_every_error(
+    failing: Callable[..., int], error: BaseException, status: int
+) -> None:
     assert failing(error) == status
 
 
-def test_debug_has_a_traceback_and_the_same_status(
+def test_debug_adds_a_traceback_and_keeps_the_status(
     failing: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert failing(HostError("the sentence"), "--debug") == 4
@@ -161,12 +163,12 @@ def test_debug_has_a_traceback_and_the_same_status(
     assert "error: the sentence" in said
 
 
-def test_the_debug_of_a_command_in_a_guest_is_not_ours() -> None:
+def test_debug_option_of_a_guest_command_is_not_ours() -> None:
     done = postroj("run", "--chdir", "here", "--", "program", "--debug")
     assert (done.returncode, "Traceback" in done.stderr) == (125, False)
 
 
-def test_ctrl_c_says_nothing_of_python(
+def test_ctrl_c_shows_no_traceback(
     failing: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert failing(Interrupted()) == 130
@@ -193,7 +195,7 @@ def test_errors_are_coloured_on_a_terminal_only(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_signals_end_it_with_their_status(number: signal.Signals) -> None:
+def test_signals_set_the_exit_status(number: signal.Signals) -> None:
     """Of a process that waits: a guest's end is tested with guests."""
     script = (
         "import os, signal, sys; from postroj import cli\n"
@@ -207,7 +209,7 @@ def test_signals_end_it_with_their_status(number: signal.Signals) -> None:
 
 
 @pytest.mark.parametrize("argv", [["list-images"], ["list-images", "--json"], ["--help"]])
-def test_a_reader_that_has_had_enough(argv: list[str]) -> None:
+def test_closed_stdout_ends_with_sigpipe(argv: list[str]) -> None:
     read, write = os.pipe()
     os.close(read)
     try:
@@ -235,7 +237,7 @@ def test_a_reader_that_has_had_enough(argv: list[str]) -> None:
         (["postroj", "nothing-like-it"], set()),
     ],
 )
-def test_completion(words: list[str], found: set[str]) -> None:
+def test_completion_of_commands_and_options(words: list[str], found: set[str]) -> None:
     env = {
         **os.environ,
         "_POSTROJ_COMPLETE": "bash_complete",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_one_job_for_each_image_of_the_catalog() -> None:
+def test_matrix_has_one_job_for_each_image_of_the_catalog() -> None:
     done = postroj("matrix", "--image", "debian-*", "--format", "github")
     assert (done.returncode, done.stderr) == (0, "")
     (line,) = done.stdout.splitlines()
@@ -22,7 +22,7 @@ def test_one_job_for_each_image_of_the_catalog() -> None:
     assert all(job["images"].startswith("debian-") for job in jobs)
 
 
-def test_images_are_those_that_install_the_package(tmp_path: Path) -> None:
+def test_matrix_has_only_images_that_can_install_the_package(tmp_path: Path) -> None:
     deb = debs.build(tmp_path, "fleeting")
     done = postroj("matrix", "--package", deb, "--shards", 2)
     assert done.returncode == 0, done.stderr
@@ -35,7 +35,7 @@ def test_images_are_those_that_install_the_package(tmp_path: Path) -> None:
     assert "'fedora-*' matches no image" in done.stderr
 
 
-def test_what_is_no_package_is_refused(tmp_path: Path) -> None:
+def test_matrix_refuses_files_that_are_not_packages(tmp_path: Path) -> None:
     text = tmp_path / "x.deb"
     text.write_text("no package")
     assert postroj("matrix", "--package", text).returncode == 1
@@ -44,7 +44,7 @@ def test_what_is_no_package_is_refused(tmp_path: Path) -> None:
     assert "none.deb' is no file" in done.stderr
 
 
-def test_it_needs_no_folder_of_its_own() -> None:
+def test_matrix_needs_no_cache_folder() -> None:
     env = {**os.environ, "POSTROJ_CACHE_DIR": "/proc/none"}
     done = postroj("matrix", "--image", "debian-trixie", env=env)
     assert (done.returncode, done.stderr) == (0, "")

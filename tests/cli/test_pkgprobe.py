@@ -102,7 +102,7 @@ def run(*argv: str) -> tuple[int, Result]:
         (Outcome.ERROR, 4, "ERROR  the package was not judged; 1 check not judged"),
     ],
 )
-def test_the_exit_status_is_the_outcome(
+def test_exit_status_of_every_outcome(
     seen: Recorder, outcome: Outcome, status: int, verdict: str
 ) -> None:
     seen.outcome = outcome
@@ -120,7 +120,7 @@ def test_json_goes_to_stdout_alone(seen: Recorder) -> None:
     assert done.stderr.splitlines()[-1].startswith("PASS  ")
 
 
-def test_reports_go_to_files(seen: Recorder, tmp_path: Path) -> None:
+def test_report_option_writes_files(seen: Recorder, tmp_path: Path) -> None:
     seen.outcome = Outcome.FAIL
     files = [tmp_path / "a=b.json", tmp_path / "second.json"]
     code, done = run(*(word for file in files for word in ("--report", f"json={file}")))
@@ -129,7 +129,7 @@ def test_reports_go_to_files(seen: Recorder, tmp_path: Path) -> None:
     assert "{" not in done.stdout
 
 
-def test_what_github_is_told_never_mixes_with_json(
+def test_github_commands_never_mix_with_json(
     seen: Recorder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
@@ -143,7 +143,7 @@ def test_what_github_is_told_never_mixes_with_json(
     assert (tmp_path / "summary").read_text().count("## ❌ fail: ") == 2
 
 
-def test_what_is_asked(seen: Recorder) -> None:
+def test_options_become_a_plan(seen: Recorder) -> None:
     run(
         *("-p", "y.deb", "-i", "debian-sid", "--image", "debian-13", "--network", "none"),
         *("--check-command", "a b", "--check-unit", "u", "--check-file", "/f"),
@@ -170,7 +170,7 @@ def test_what_is_asked(seen: Recorder) -> None:
     assert plan.private_users
 
 
-def test_unless_told_otherwise(seen: Recorder) -> None:
+def test_defaults_of_the_plan(seen: Recorder) -> None:
     run()
     ((names, _, digests, plan),) = seen.calls
     assert names == ()
@@ -182,14 +182,14 @@ def test_unless_told_otherwise(seen: Recorder) -> None:
     assert plan.network is NetworkMode.PRIVATE
 
 
-def test_errors_have_no_report(seen: Recorder, tmp_path: Path) -> None:
+def test_error_leaves_no_report(seen: Recorder, tmp_path: Path) -> None:
     seen.error = DownloadError("404")
     with pytest.raises(DownloadError):
         run("--json", "--report", f"json={tmp_path / 'r.json'}")
     assert not (tmp_path / "r.json").exists()
 
 
-def test_an_interruption_passes_through(seen: Recorder) -> None:
+def test_interruption_sets_the_exit_status(seen: Recorder) -> None:
     seen.error = Interrupted(15)
     done = CliRunner().invoke(pkgprobe, ["-p", "x.deb"], standalone_mode=False)
     assert done.stdout == ""
@@ -210,7 +210,7 @@ def test_a_report_of_what_was_finished_before_an_interruption(
     assert done.exception.__cause__ is seen.interruption or done.exception is seen.interruption
 
 
-def test_how_many_at_once_and_for_how_long(seen: Recorder) -> None:
+def test_jobs_and_fail_fast_are_passed_on(seen: Recorder) -> None:
     run("--jobs", "3", "--fail-fast", "--image", "debian-*")
     run("-j", "1", "--keep-going")
     assert seen.how == [{"jobs": 3, "fail_fast": True}, {"jobs": 1, "fail_fast": False}]
@@ -245,7 +245,7 @@ def test_how_many_at_once_and_for_how_long(seen: Recorder) -> None:
         (["-i", "debian-sid", "-i", "nothing-*"], "no image matches 'nothing-*'"),
     ],
 )
-def test_what_cannot_be_asked(argv: list[str], words: str) -> None:
+def test_invalid_values_are_refused(argv: list[str], words: str) -> None:
     done = postroj("pkgprobe", "--package", "x.deb", *argv)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"error: {words}")
@@ -263,7 +263,7 @@ def test_what_cannot_be_asked(argv: list[str], words: str) -> None:
         ["-p", "x.deb", "--jobs", "0"],
     ],
 )
-def test_wrong_usage(argv: list[str]) -> None:
+def test_usage_errors_point_to_the_help(argv: list[str]) -> None:
     done = postroj("pkgprobe", *argv)
     assert (done.returncode, done.stdout) == (2, "")
     assert "hint: see `postroj pkgprobe --help`" in done.stderr
@@ -285,7 +285,7 @@ def test_wrong_usage(argv: list[str]) -> None:
         ),
     ],
 )
-def test_steps(
+def test_steps_and_upgrade_from(
     seen: Recorder, argv: list[str], steps: str, older: tuple[str, ...], *, from_repository: bool
 ) -> None:
     run(*argv)
@@ -294,13 +294,13 @@ def test_steps(
     assert (plan.upgrade_from, plan.from_repository) == (older, from_repository)
 
 
-def test_discovery_can_be_switched_off(seen: Recorder) -> None:
+def test_no_discover_option(seen: Recorder) -> None:
     run()
     run("--no-discover")
     assert [plan.discover for *_, plan in seen.calls] == [True, False]
 
 
-def test_what_is_kept_between_runs(seen: Recorder) -> None:
+def test_setup_refresh_and_offline(seen: Recorder) -> None:
     run("--setup", "one; two", "--setup", "three", "--refresh")
     run("--offline")
     run()
@@ -310,7 +310,7 @@ def test_what_is_kept_between_runs(seen: Recorder) -> None:
     assert [plan.offline for plan in plans] == [False, True, False]
 
 
-def test_refresh_and_offline_exclude_each_other(seen: Recorder) -> None:
+def test_refresh_and_offline_cannot_be_combined(seen: Recorder) -> None:
     with pytest.raises(UsageError, match="downloads, `--offline` forbids it"):
         run("--refresh", "--offline")
     assert not seen.calls
@@ -320,13 +320,13 @@ def test_refresh_and_offline_exclude_each_other(seen: Recorder) -> None:
     "argv",
     [["-p", "http://mirror.example/x.deb"], ["-p", __file__, "--upgrade-from", "http://x/y.deb"]],
 )
-def test_offline_takes_no_url(argv: list[str]) -> None:
+def test_offline_refuses_urls(argv: list[str]) -> None:
     done = postroj("pkgprobe", "--image", "debian-trixie", "--offline", *argv)
     assert done.returncode == 2
     assert "error: `--offline` fetches nothing, so 'http://" in done.stderr
 
 
-def test_offline_pulls_no_image() -> None:
+def test_offline_does_not_pull() -> None:
     package = debs.build(paths.cache_dir().parent, "x")
     done = postroj("pkgprobe", "--image", "debian-trixie", "--offline", "-p", package)
     assert done.returncode == 4
@@ -334,7 +334,9 @@ def test_offline_pulls_no_image() -> None:
     assert "hint: `postroj pull debian-trixie` fetches it" in done.stdout
 
 
-def test_a_shell_takes_one_guest_at_a_time(seen: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shell_on_failure_refuses_several_jobs(
+    seen: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(terminal, "is_interactive", lambda: True)
     run("--shell-on-failure")
     run("--shell-on-failure", "--jobs", "1")
@@ -344,7 +346,7 @@ def test_a_shell_takes_one_guest_at_a_time(seen: Recorder, monkeypatch: pytest.M
         run("--shell-on-failure", "--jobs", "2")
 
 
-def test_what_repeats_the_probe_is_known_to_it(seen: Recorder, tmp_path: Path) -> None:
+def test_plan_has_its_reproduction(seen: Recorder, tmp_path: Path) -> None:
     run("--settle", "1")
     ((*_, plan),) = seen.calls
     assert plan.visit is None

@@ -87,7 +87,7 @@ def run(*argv: str) -> int:
     return status
 
 
-def test_all_comes_from_the_file(seen: Recorder, tmp_path: Path) -> None:
+def test_project_file_sets_options(seen: Recorder, tmp_path: Path) -> None:
     assert run() == 3
     assert seen.packages == (f"{tmp_path}/dist/x.deb",)
     assert seen.images == ("debian-sid", "debian-trixie")
@@ -111,7 +111,7 @@ def test_all_comes_from_the_file(seen: Recorder, tmp_path: Path) -> None:
     assert written["probes"][0]["notes"] == ["a note"]
 
 
-def test_the_command_line_wins_option_by_option(seen: Recorder) -> None:
+def test_command_line_overrides_the_project_file_per_option(seen: Recorder) -> None:
     run(
         *("--package", "y.deb", "--check-unit", "y", "--check-unit", "z", "--discover"),
         *("--steps", "all", "--settle", "3", "--network", "private", "--keep-going"),
@@ -126,16 +126,14 @@ def test_the_command_line_wins_option_by_option(seen: Recorder) -> None:
     assert seen.how == {"jobs": 2, "fail_fast": False}
 
 
-def test_a_pattern_that_matches_nothing_is_no_matter_where_it_is_not_used(
-    seen: Recorder, tmp_path: Path
-) -> None:
+def test_unused_pattern_without_matches_is_ignored(seen: Recorder, tmp_path: Path) -> None:
     (tmp_path / "dist" / "x.deb").unlink()
     run("--package", "y.deb")
     with pytest.raises(UsageError, match=r"^postroj.toml:1: `package`: no file matches 'dist/"):
         run()
 
 
-def test_another_file_and_none(seen: Recorder, tmp_path: Path) -> None:
+def test_project_and_no_project_options(seen: Recorder, tmp_path: Path) -> None:
     (tmp_path / "other.toml").write_text("image = 'debian-bookworm'\npackage = 'dist/x.deb'\n")
     run("--project", "other.toml")
     assert seen.images == ("debian-bookworm",)
@@ -162,7 +160,7 @@ def test_another_file_and_none(seen: Recorder, tmp_path: Path) -> None:
         ),
     ],
 )
-def test_mistakes_are_told_with_file_line_and_key(
+def test_mistakes_have_file_line_and_key(
     seen: Recorder, tmp_path: Path, old: str, new: str, words: str
 ) -> None:
     assert FILE.count(old) == 1
@@ -172,9 +170,7 @@ def test_mistakes_are_told_with_file_line_and_key(
     assert caught.value.message.startswith(f"postroj.toml:{words}")
 
 
-def test_a_key_without_an_option_is_refused(
-    seen: Recorder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_key_without_an_option_is_refused(seen: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     others = [param for param in pkgprobe.params if param.name != "jobs"]
     monkeypatch.setattr(pkgprobe, "params", others)
     with pytest.raises(
@@ -183,12 +179,12 @@ def test_a_key_without_an_option_is_refused(
         run()
 
 
-def test_what_was_typed_is_not_blamed_on_the_file(seen: Recorder) -> None:
+def test_error_of_a_typed_value_does_not_name_the_file(seen: Recorder) -> None:
     with pytest.raises(UsageError, match=r"^no image is named 'debian-tricksy'"):
         run("--image", "debian-tricksy")
 
 
-def test_no_package_at_all(seen: Recorder, tmp_path: Path) -> None:
+def test_package_is_required(seen: Recorder, tmp_path: Path) -> None:
     (tmp_path / "postroj.toml").write_text("jobs = 1\n")
     done = postroj("pkgprobe")
     assert (done.returncode, done.stdout) == (2, "")
@@ -202,7 +198,7 @@ def test_no_package_at_all(seen: Recorder, tmp_path: Path) -> None:
     )
 
 
-def test_a_mistake_as_users_see_it(seen: Recorder, tmp_path: Path) -> None:
+def test_mistake_in_the_file_on_stderr(seen: Recorder, tmp_path: Path) -> None:
     (tmp_path / ".git").mkdir()
     (tmp_path / "postroj.toml").write_text("package = 'x'\nimages = ['debian-sid']\n")
     done = postroj("pkgprobe", cwd=tmp_path / "dist")
@@ -212,7 +208,7 @@ def test_a_mistake_as_users_see_it(seen: Recorder, tmp_path: Path) -> None:
     )
 
 
-def test_the_schema_is_printed() -> None:
+def test_project_schema_option() -> None:
     done = postroj("pkgprobe", "--project-schema")
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["properties"]["jobs"]["minimum"] == 1

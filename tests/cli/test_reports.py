@@ -22,7 +22,7 @@ BEGIN = {"json": "{", "junit": "<?xml ", "tap": "TAP version 13\n", "html": "<!D
 
 
 @pytest.mark.parametrize("report", [SAMPLE, ODD, NOTHING])
-def test_every_kind_of_file(tmp_path: Path, report: object) -> None:
+def test_report_of_every_kind(tmp_path: Path, report: object) -> None:
     stream = io.StringIO()
     outlets([f"{kind}={tmp_path / kind}" for kind in BEGIN], stream).write(report)  # type: ignore[arg-type]
     for kind, begin in BEGIN.items():
@@ -33,7 +33,7 @@ def test_every_kind_of_file(tmp_path: Path, report: object) -> None:
     assert stream.getvalue() == ""
 
 
-def test_a_file_is_replaced_through_its_link(tmp_path: Path) -> None:
+def test_report_replaces_the_target_of_a_link(tmp_path: Path) -> None:
     (tmp_path / "old").write_text("old")
     (tmp_path / "link").symlink_to("old")
     outlets([f"json={tmp_path / 'link'}"], io.StringIO()).write(SAMPLE)
@@ -41,7 +41,7 @@ def test_a_file_is_replaced_through_its_link(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "old").read_text())["outcome"] == "error"
 
 
-def test_a_pipe_stays_a_pipe(tmp_path: Path) -> None:
+def test_report_into_a_pipe(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     read: list[str] = []
@@ -53,7 +53,7 @@ def test_a_pipe_stays_a_pipe(tmp_path: Path) -> None:
     assert stat.S_ISFIFO(pipe.stat().st_mode)
 
 
-def test_one_place_that_fails_does_not_cost_the_others(tmp_path: Path) -> None:
+def test_unwritable_report_does_not_prevent_others(tmp_path: Path) -> None:
     folder = tmp_path / "gone"
     folder.mkdir()
     places = outlets([f"json={folder / 'x'}", f"tap={tmp_path / 'y'}"], io.StringIO())
@@ -63,7 +63,9 @@ def test_one_place_that_fails_does_not_cost_the_others(tmp_path: Path) -> None:
     assert (tmp_path / "y").exists()
 
 
-def test_github(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_github_report_has_annotations_and_summary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     summary = tmp_path / "summary"
     summary.write_text("before\n")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
@@ -80,7 +82,7 @@ def test_github(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert summary.read_text().startswith("before\n## ")
 
 
-def test_github_obeys_again_after_an_error() -> None:
+def test_github_commands_resume_after_an_error() -> None:
     stream = io.StringIO()
     error = UsageError("no")
     with pytest.raises(UsageError), outlets(["github"], stream).guarded():
@@ -89,14 +91,14 @@ def test_github_obeys_again_after_an_error() -> None:
     assert resume == f"::{pause.removeprefix('::stop-commands::')}::"
 
 
-def test_no_summary_outside_of_github(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_summary_without_github(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     stream = io.StringIO()
     outlets(["github"], stream).write(SAMPLE)
     assert len(stream.getvalue().splitlines()) == 2
 
 
-def test_without_github_nothing_is_guarded() -> None:
+def test_without_github_no_commands_are_printed() -> None:
     stream = io.StringIO()
     with outlets([], stream).guarded():
         pass

@@ -74,7 +74,7 @@ ODD = [
         ["--proxy=http://proxy.example:3128"],
     ],
 )
-def test_it_is_read_as_the_same(here: Path, words: list[str]) -> None:
+def test_reproduction_parses_to_the_same_options(here: Path, words: list[str]) -> None:
     given = parse("-p", "some dir/x.deb", "--package", "-y.deb", *words)
     typed = command(given)
     program, verb, *again = shlex.split(typed)
@@ -89,7 +89,7 @@ def test_it_is_read_as_the_same(here: Path, words: list[str]) -> None:
     assert command(read) == typed
 
 
-def test_a_real_shell_reads_it_too() -> None:
+def test_reproduction_is_quoted_for_a_shell() -> None:
     given = parse("-p", "x.deb", *(word for text in ODD for word in ("--check-command", text)))
     script = command(given).replace("postroj pkgprobe", "printf '%s\\0'", 1)
     done = subprocess.run(["sh", "-c", os.fsencode(script)], check=True, capture_output=True)
@@ -97,7 +97,7 @@ def test_a_real_shell_reads_it_too() -> None:
     assert read.params["commands"] == tuple(ODD)
 
 
-def test_only_what_changes_the_probe(here: Path) -> None:
+def test_reproduction_has_only_options_that_change_the_probe(here: Path) -> None:
     given = parse(
         *("-p", "x.deb", "--image", "debian-*", "-i", "fedora-43", "-j", "4", "--fail-fast"),
         *("--report", "json=x", "--report", "github", "--json", "--artifacts", "a"),
@@ -106,13 +106,13 @@ def test_only_what_changes_the_probe(here: Path) -> None:
     assert command(given) == (f"postroj pkgprobe --package {here}/x.deb --image {IMAGE} --settle 1")
 
 
-def test_a_password_of_a_proxy_is_not_spelled() -> None:
+def test_reproduction_has_no_password_of_a_proxy() -> None:
     typed = command(parse("-p", "x.deb", "--proxy", "http://user:secret@proxy.example:3128"))
     assert "secret" not in typed
     assert "proxy.example:3128" in typed
 
 
-def test_older_packages_are_paths_too(here: Path) -> None:
+def test_reproduction_has_absolute_paths_of_older_packages(here: Path) -> None:
     url = "https://host.example/old.deb"
     words = shlex.split(
         command(parse("-p", "x.deb", "--upgrade-from", "../old.deb", "--upgrade-from", url))
@@ -120,7 +120,7 @@ def test_older_packages_are_paths_too(here: Path) -> None:
     assert words[-4:] == ["--upgrade-from", f"{here}/../old.deb", "--upgrade-from", url]
 
 
-def test_defaults_of_a_project_are_spelled(here: Path) -> None:
+def test_reproduction_has_defaults_of_a_project(here: Path) -> None:
     given = parse("-p", "x.deb", default_map={"settle": 9, "discover": False})
     assert command(given).endswith(f"--image {IMAGE} --no-discover --settle 9")
     given = parse("-p", "x.deb")
@@ -128,7 +128,9 @@ def test_defaults_of_a_project_are_spelled(here: Path) -> None:
     assert reproduction(given, filled).command(IMAGE).endswith(" --check-unit a --check-unit b")
 
 
-def test_where_images_are_from(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reproduction_has_catalog_and_lock_file(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     given = parse("-p", "/x.deb")
     tail = f"pkgprobe --package /x.deb --image {IMAGE}"
     (here / "postroj.lock").touch()
@@ -154,7 +156,7 @@ def plan(*words: str) -> Plan:
     )
 
 
-def test_what_is_fetched_is_pinned_to_what_was_probed(here: Path) -> None:
+def test_reproduction_pins_downloads_to_their_digests(here: Path) -> None:
     paths = [here / "a.deb", here / "b.deb"]
     for path in paths:
         path.write_text(path.name)

@@ -76,7 +76,7 @@ def run(*argv: str, command: Any = run_module.run) -> Any:
     return done.return_value
 
 
-def test_plainly(seen: Recorder) -> None:
+def test_run_with_defaults(seen: Recorder) -> None:
     assert run("true") == 0
     assert seen.images == ["debian-stable"]
     spec = GuestSpec(layers=(Path("/i"),), image="debian-stable", purpose="run true")
@@ -84,14 +84,14 @@ def test_plainly(seen: Recorder) -> None:
     assert seen.commands == [Command(argv=("true",))]
 
 
-def test_another_architecture(seen: Recorder) -> None:
+def test_run_on_another_architecture(seen: Recorder) -> None:
     assert run("true") == 0
     assert run("--arch", "riscv64", "true") == 0
     assert seen.architectures == ["", "riscv64"]
 
 
 @pytest.mark.parametrize("status", [0, 1, 2, 124, 137, 255])
-def test_the_status_passes_through(seen: Recorder, status: int) -> None:
+def test_run_exits_with_the_status_of_the_command(seen: Recorder, status: int) -> None:
     seen.result = status
     assert run("true") == status
 
@@ -106,14 +106,16 @@ def test_the_status_passes_through(seen: Recorder, status: int) -> None:
         (["echo", ""], ("echo", "")),
     ],
 )
-def test_words_of_the_command_are_its_own(
+def test_run_passes_on_options_of_the_command(
     seen: Recorder, argv: list[str], command: tuple[str, ...]
 ) -> None:
     run(*argv)
     assert seen.commands[0].argv == command
 
 
-def test_options(seen: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_with_every_option(
+    seen: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TAKEN", "over")
     monkeypatch.delenv("UNKNOWN", raising=False)
     run(
@@ -133,7 +135,7 @@ def test_options(seen: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert seen.images == ["debian-sid"]
 
 
-def test_a_network_with_ports_and_a_proxy(seen: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_with_publish_and_proxy(seen: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://u:secret@proxy.example:3128")
     for name in ("http_proxy", "HTTP_PROXY", "https_proxy"):
         monkeypatch.delenv(name, raising=False)
@@ -150,7 +152,7 @@ def test_a_network_with_ports_and_a_proxy(seen: Recorder, monkeypatch: pytest.Mo
     assert (command.env, command.secrets) == ({}, ways)
 
 
-def test_a_port_that_is_taken_is_told_before_an_image_is_obtained(seen: Recorder) -> None:
+def test_publish_of_a_taken_port_fails_before_a_pull(seen: Recorder) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         with pytest.raises(HostError, match=f"port {port}/tcp of 127.0.0.1 .* taken") as caught:
@@ -159,14 +161,14 @@ def test_a_port_that_is_taken_is_told_before_an_image_is_obtained(seen: Recorder
     assert seen.images == []
 
 
-def test_bounds(seen: Recorder) -> None:
+def test_run_with_limits(seen: Recorder) -> None:
     run("--memory", "1G", "--cpus", "1.5", "--pids", "9", "--private-users", "--read-only", "true")
     (spec,) = seen.specs
     assert spec.asked == Asked(memory=1 << 30, cpus=1.5, processes=9)
     assert (spec.private_users, spec.read_only) == (True, True)
 
 
-def test_a_relative_source_is_relative_to_here(
+def test_bind_of_a_relative_source(
     seen: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a:b").mkdir()
@@ -176,14 +178,14 @@ def test_a_relative_source_is_relative_to_here(
     assert (bind.source, bind.target) == (tmp_path / "a:b", "/x:y")
 
 
-def test_a_shell(seen: Recorder) -> None:
+def test_shell_runs_a_login_shell(seen: Recorder) -> None:
     seen.result = 3
     assert run("--image", "debian-sid", command=shell) == 3
     assert seen.commands == [Command(argv=LOGIN_SHELL)]
     assert seen.specs[0].boot
 
 
-def test_a_guest_that_stays(seen: Recorder) -> None:
+def test_detach_prints_the_name(seen: Recorder) -> None:
     for argv in (["-d"], ["--detach", "--name", "web", "-e", "A=b", "--chdir", "/srv", "top"]):
         done = CliRunner().invoke(run_module.run, argv, standalone_mode=False)
         assert done.exception is None
@@ -193,14 +195,14 @@ def test_a_guest_that_stays(seen: Recorder) -> None:
     assert seen.commands == []
 
 
-def test_a_guest_that_ended_is_not_named(seen: Recorder) -> None:
+def test_detach_fails_if_the_guest_ended(seen: Recorder) -> None:
     seen.kept = False
     with pytest.raises(GuestError, match="ended before it could be kept") as caught:
         run("-d", "--name", "web")
     assert caught.value.exit_status == ExitStatus.RUN_FAILED
 
 
-def test_a_name_is_no_reason_to_stay(seen: Recorder) -> None:
+def test_name_option_keeps_no_guest(seen: Recorder) -> None:
     run("--name", "web", "true")
     run("--name", "db", command=shell)
     assert [(spec.keep, spec.given) for spec in seen.specs] == [(False, "web"), (False, "db")]
@@ -236,7 +238,7 @@ def test_a_name_is_no_reason_to_stay(seen: Recorder) -> None:
         (["--image", "debian-trixy", "true"], "no image is named 'debian-trixy'"),
     ],
 )
-def test_what_is_wrong_is_said(argv: list[str], message: str) -> None:
+def test_invalid_values_are_refused(argv: list[str], message: str) -> None:
     done = postroj("run", *argv)
     assert (done.returncode, done.stdout) == (125, "")
     assert done.stderr.startswith(f"error: {message}")
@@ -257,13 +259,13 @@ def test_what_is_wrong_is_said(argv: list[str], message: str) -> None:
         ["shell", "--no-boot"],
     ],
 )
-def test_wrong_usage_is_no_status_of_a_command(argv: list[str]) -> None:
+def test_usage_errors_have_status_125(argv: list[str]) -> None:
     done = postroj(*argv)
     assert (done.returncode, done.stdout) == (125, "")
     assert re.search(r"^hint: see `postroj (run|shell) --help`", done.stderr, re.MULTILINE)
 
 
-def test_a_guest_that_fails_has_our_status(seen: Recorder) -> None:
+def test_failed_guest_has_status_125(seen: Recorder) -> None:
     seen.result = GuestError("the guest ended meanwhile")
     with pytest.raises(GuestError) as caught:
         run("true")

@@ -97,7 +97,7 @@ def run(command: Any, *argv: str) -> tuple[Any, str]:
     return done.return_value, done.output
 
 
-def test_ps(house: House) -> None:
+def test_ps_lists_guests(house: House) -> None:
     _, output = run(ps)
     assert output.splitlines() == [
         "NAME              IMAGE          AGE  MEMORY  KEPT  PURPOSE",
@@ -123,7 +123,7 @@ def test_ps_as_json(house: House) -> None:
     assert (two["began"], two["age"], two["leader"]) == (None, None, None)
 
 
-def test_ps_where_no_guest_runs(house: House) -> None:
+def test_ps_without_guests(house: House) -> None:
     house.guests = []
     assert run(ps)[1] == ""
     assert run(ps, "--json")[1] == "[]\n"
@@ -133,12 +133,14 @@ def test_ps_where_no_guest_runs(house: House) -> None:
     ("seconds", "age"),
     [(-3, "0 s"), (0, "0 s"), (59.9, "59 s"), (60, "1 min"), (3599, "59 min"), (90000, "1 d")],
 )
-def test_age(house: House, monkeypatch: pytest.MonkeyPatch, seconds: float, age: str) -> None:
+def test_ps_shows_ages_in_their_largest_unit(
+    house: House, monkeypatch: pytest.MonkeyPatch, seconds: float, age: str
+) -> None:
     monkeypatch.setattr(time, "time", lambda: ONE.began + seconds)
     assert f"  {age}  " in run(ps)[1].splitlines()[1]
 
 
-def test_a_purpose_is_cut_and_cannot_speak_to_the_terminal(house: House) -> None:
+def test_ps_cuts_and_escapes_purposes(house: House) -> None:
     house.guests = [Listing(**{**ONE.__dict__, "purpose": "run \x1b[2J\n" + "x" * 100})]
     shown = run(ps)[1].splitlines()[1].partition("yes   ")[2]
     assert shown.startswith("run \\nxxx")
@@ -156,7 +158,7 @@ def test_a_purpose_is_cut_and_cannot_speak_to_the_terminal(house: House) -> None
         (["--", "--odd"], ("--odd",)),
     ],
 )
-def test_words_of_the_command_are_its_own(
+def test_exec_passes_on_options_of_the_command(
     house: House, argv: list[str], command: Sequence[str]
 ) -> None:
     house.result = 9
@@ -164,12 +166,12 @@ def test_words_of_the_command_are_its_own(
     assert house.commands == [(ONE.name, Command(argv=tuple(command)))]
 
 
-def test_options_of_exec(house: House) -> None:
+def test_exec_with_options(house: House) -> None:
     run(exec_, "-e", "A=b", "--chdir", "/srv", ONE.name, "true")
     assert house.commands[0][1] == Command(argv=("true",), env={"A": "b"}, chdir="/srv")
 
 
-def test_exec_in_no_guest(house: House) -> None:
+def test_exec_refuses_unknown_guests_and_relative_folders(house: House) -> None:
     with pytest.raises(UsageError, match="no guest is named 'x'") as caught:
         run(exec_, "x", "true")
     assert caught.value.exit_status == ExitStatus.RUN_FAILED
@@ -178,34 +180,34 @@ def test_exec_in_no_guest(house: House) -> None:
     assert caught.value.exit_status == ExitStatus.RUN_FAILED
 
 
-def test_stop(house: House) -> None:
+def test_stop_by_name(house: House) -> None:
     run(stop, "web", ONE.name)
     assert house.stopped == [(TWO.name, 0), (ONE.name, 10)]  # that of a command is killed at once
 
 
-def test_stop_in_time(house: House) -> None:
+def test_stop_with_a_time_limit(house: House) -> None:
     run(stop, "--time", "0", ONE.name)
     run(stop, "--time", "2.5", ONE.name)
     assert house.stopped == [(ONE.name, 0), (ONE.name, 2.5)]
 
 
-def test_a_guest_with_two_names_is_stopped_once(house: House) -> None:
+def test_stop_of_a_guest_with_two_names_stops_it_once(house: House) -> None:
     run(stop, TWO.name, "web")
     assert house.stopped == [(TWO.name, 0)]
 
 
-def test_stop_those_that_were_kept(house: House) -> None:
+def test_stop_all_stops_kept_guests(house: House) -> None:
     run(stop, "--all")
     assert house.stopped == [(ONE.name, 10)]
 
 
-def test_stop_one_that_is_not_there_stops_none(house: House) -> None:
+def test_stop_with_an_unknown_name_stops_none(house: House) -> None:
     with pytest.raises(UsageError, match="no guest is named 'x'"):
         run(stop, ONE.name, "x")
     assert house.stopped == []
 
 
-def test_each_is_tried(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stop_goes_on_after_a_failure(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(name: str, patience: float) -> None:
         house.stop(name, patience)
         if name == ONE.name:
@@ -219,13 +221,13 @@ def test_each_is_tried(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("argv", [[], ["--all", "postroj-00000001"]])
-def test_what_is_wrong_is_said(argv: list[str]) -> None:
+def test_stop_wants_names_or_all(argv: list[str]) -> None:
     done = postroj("stop", *argv)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: either names of guests or `--all` must be given")
 
 
-def test_names_are_completed(house: House) -> None:
+def test_completion_of_guest_names(house: House) -> None:
     found = complete_guest(None, None, "postroj-")  # type: ignore[arg-type]
     assert [item.value for item in found] == [ONE.name, TWO.name]
     found = complete_guest(None, None, "w")  # type: ignore[arg-type]
@@ -233,7 +235,7 @@ def test_names_are_completed(house: House) -> None:
     assert complete_guest(None, None, "x") == []  # type: ignore[arg-type]
 
 
-def test_places_are_completed(house: House) -> None:
+def test_completion_of_guest_paths(house: House) -> None:
     found = complete_place(None, None, "we")  # type: ignore[arg-type]
     assert [item.value for item in found] == ["web:"]
     found = complete_place(None, None, "./w")  # type: ignore[arg-type]

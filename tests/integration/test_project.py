@@ -61,7 +61,7 @@ def test_what_is_expected_of_a_release(image: str, tmp_path: Path) -> None:
     (tmp_path / "postroj.toml").write_text(FILE.format(image=image))
     done = postroj("pkgprobe", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stderr.startswith("as in 'postroj.toml': package, image, check-unit, settle, ")
+    assert done.stderr.startswith("from 'postroj.toml': package, image, check-unit, settle, ")
 
     report = json.loads((tmp_path / "report.json").read_text())
     tried, untried = report["probes"]

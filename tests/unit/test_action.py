@@ -50,12 +50,12 @@ def scripts(found: Any) -> Iterator[str]:
             yield step["run"]
 
 
-def test_action_and_workflows_are_what_github_reads() -> None:
+def test_action_and_workflows_match_the_schemas_of_github() -> None:
     check("github-actions", ACTION)
     check("github-workflows", *WORKFLOWS)
 
 
-def test_pipelines_are_what_gitlab_reads(tmp_path: Path) -> None:
+def test_pipelines_match_the_schema_of_gitlab(tmp_path: Path) -> None:
     child = tmp_path / "matrix.yml"
     child.write_text(matrix(("debian-bookworm", "debian-trixie", "x"), Language.GITLAB, 2))
     check("gitlab-ci", child, *GITLAB)
@@ -64,7 +64,7 @@ def test_pipelines_are_what_gitlab_reads(tmp_path: Path) -> None:
     assert all(jobs[job["extends"]]["script"] for job in load(child).values())
 
 
-def test_steps_use_only_what_steps_before_have_said() -> None:
+def test_steps_use_only_outputs_of_earlier_steps() -> None:
     said = {"steps.restore.outputs.cache-hit"}
     for step in ("setup", "probe"):
         text = (ROOT / f".github/action/{step}.sh").read_text()
@@ -76,14 +76,14 @@ def test_steps_use_only_what_steps_before_have_said() -> None:
 
 
 @pytest.mark.parametrize("path", [ACTION, *WORKFLOWS], ids=lambda path: path.name)
-def test_no_value_becomes_text_of_a_script(path: Path) -> None:
+def test_no_expression_is_part_of_a_script(path: Path) -> None:
     found = list(scripts(load(path)))
     assert found
     assert not [script for script in found if "${{" in script]
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_workflows_give_the_action_what_it_takes(path: Path) -> None:
+def test_workflows_use_only_inputs_of_the_action(path: Path) -> None:
     known = set(load(ACTION)["inputs"])
     steps = [step for job in load(path)["jobs"].values() for step in job["steps"]]
     ours = [step for step in steps if step.get("uses") in ("./", "OWNER/postroj@v1")]
@@ -92,7 +92,7 @@ def test_workflows_give_the_action_what_it_takes(path: Path) -> None:
     assert ours or path.parent != EXAMPLES
 
 
-def test_scripts_are_clean() -> None:
+def test_scripts_pass_shellcheck() -> None:
     done = subprocess.run(
         ["shellcheck", "--external-sources", *SCRIPTS],
         cwd=ROOT,
@@ -169,7 +169,7 @@ def test_inputs_become_options(tmp_path: Path) -> None:
     assert (made.temp / "cache-dir").read_text() == f"{made.temp}/postroj/cache"
 
 
-def test_no_input_is_run(tmp_path: Path) -> None:
+def test_inputs_are_never_run_as_shell(tmp_path: Path) -> None:
     evil = "$(touch pwned) `touch pwned` ; touch pwned | $HOME *"
     (tmp_path / "x").mkdir()
     inputs = {"packages": f"a://{evil}", "args": f"--check-command={evil}", "steps": evil}
@@ -196,7 +196,7 @@ def test_no_input_is_run(tmp_path: Path) -> None:
         (130, "error", 130, ""),
     ],
 )
-def test_outcomes_fail_the_step_as_asked(
+def test_fail_on_selects_the_outcomes_that_fail_the_step(
     tmp_path: Path, status: int, fail_on: str, expected: int, outcome: str
 ) -> None:
     made = runner(tmp_path, {"fail-on": fail_on}, status=status)
@@ -213,7 +213,7 @@ def test_outcomes_fail_the_step_as_asked(
         ({"fail-on": "*"}, "'*' in the input 'fail-on' is not an outcome"),
     ],
 )
-def test_what_makes_no_sense_is_annotated(
+def test_invalid_inputs_are_annotated(
     tmp_path: Path, inputs: dict[str, str], sentence: str
 ) -> None:
     made = runner(tmp_path, inputs)
@@ -223,13 +223,13 @@ def test_what_makes_no_sense_is_annotated(
     assert not (made.temp / "argv").exists()
 
 
-def test_only_a_whole_cache_is_kept(tmp_path: Path) -> None:
+def test_only_a_complete_cache_is_saved(tmp_path: Path) -> None:
     made = runner(tmp_path, {}, status=1, cached=True)
     made.run("probe")
     assert made.outputs["probe"]["cached"] == "true"
 
 
-def test_without_the_cache_images_are_where_they_always_are(
+def test_without_the_cache_images_are_in_the_default_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("POSTROJ_CACHE_DIR", "")

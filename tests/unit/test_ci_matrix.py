@@ -26,7 +26,7 @@ def test_a_job_is_named_by_its_images() -> None:
     assert [job.name for job in spread(("a", "b", "c"), 2)] == ["a", "b-and-1-more"]
 
 
-def test_github_is_told_in_one_line() -> None:
+def test_github_gets_one_line() -> None:
     text = matrix(("a", "b", "c"), Language.GITHUB, 2)
     assert "\n" not in text
     assert json.loads(text) == {
@@ -44,7 +44,7 @@ def test_github_gets_no_more_jobs_than_it_takes(most: int | None) -> None:
     assert " ".join(job["images"] for job in jobs).split() == list(MANY)
 
 
-def test_gitlab_gets_a_job_for_each() -> None:
+def test_gitlab_gets_a_pipeline_with_a_job_each() -> None:
     assert json.loads(matrix(("a", "b", "c"), Language.GITLAB, 2)) == {
         "probe a": {"extends": ".probe", "variables": {"NAME": "a", "IMAGES": "a"}},
         "probe b-and-1-more": {
@@ -55,7 +55,7 @@ def test_gitlab_gets_a_job_for_each() -> None:
     assert len(json.loads(matrix(MANY, Language.GITLAB))) == len(MANY)
 
 
-def test_others_get_lists() -> None:
+def test_json_has_lists_of_images() -> None:
     assert json.loads(matrix(("a", "b"), Language.JSON, 1)) == [
         {"name": "a-and-1-more", "images": ["a", "b"]}
     ]

@@ -9,30 +9,30 @@ import pytest
 from postroj.handover import Handover
 
 
-def test_an_errand_is_done_by_the_main_thread_while_who_asks_waits() -> None:
+def test_ask_runs_a_call_in_the_main_thread_and_waits() -> None:
     handover = Handover(threading.Event())
-    told: list[object] = []
+    threads: list[object] = []
 
     def work() -> None:
-        handover.ask(lambda: told.append(threading.current_thread()))
-        told.append("goes on")
+        handover.ask(lambda: threads.append(threading.current_thread()))
+        threads.append("goes on")
         handover.end()
 
     thread = threading.Thread(target=work)
     thread.start()
     assert handover.next_end() is None
     thread.join()
-    assert told == [threading.current_thread(), "goes on"]
+    assert threads == [threading.current_thread(), "goes on"]
 
 
-def test_a_mistake_is_handed_over() -> None:
+def test_end_hands_over_an_error() -> None:
     handover = Handover(threading.Event())
     mistake = ValueError()
     handover.end(mistake)
     assert handover.next_end() is mistake
 
 
-def test_nobody_waits_for_an_errand_that_was_interrupted() -> None:
+def test_ask_returns_if_its_call_was_interrupted() -> None:
     handover = Handover(threading.Event())
 
     def interrupt() -> None:
@@ -46,7 +46,7 @@ def test_nobody_waits_for_an_errand_that_was_interrupted() -> None:
     assert not thread.is_alive()
 
 
-def test_nobody_waits_for_who_is_gone() -> None:
+def test_ask_returns_once_the_main_thread_is_gone() -> None:
     over = threading.Event()
     handover = Handover(over)
     thread = threading.Thread(target=handover.ask, args=(lambda: None,))

@@ -5,7 +5,7 @@ import pytest
 from postroj.report.table import table
 
 
-def test_columns_are_aligned_and_lines_have_no_end_of_blanks() -> None:
+def test_columns_are_aligned_without_trailing_blanks() -> None:
     rows = [("a", "long cell", ""), ("longer", "b", "c")]
     assert table(rows, header=("X", "Y", "Z")) == (
         "X       Y          Z\n"  # comment keeps the columns readable
@@ -14,16 +14,16 @@ def test_columns_are_aligned_and_lines_have_no_end_of_blanks() -> None:
     )
 
 
-def test_without_header() -> None:
+def test_table_without_header() -> None:
     assert table([("a", "b")]) == "a  b"
 
 
-def test_nothing() -> None:
+def test_table_without_rows() -> None:
     assert table([]) == ""
     assert table([], header=("A", "B")) == "A  B"
 
 
-def test_colour_has_no_width() -> None:
+def test_colour_does_not_widen_a_column() -> None:
     plain = table([("ok", "x"), ("missing", "y")])
     coloured = table([("\x1b[32mok\x1b[0m", "x"), ("\x1b[1;31mmissing\x1b[0m", "y")])
     assert (
@@ -31,6 +31,6 @@ def test_colour_has_no_width() -> None:
     )
 
 
-def test_rows_of_different_length_are_a_mistake() -> None:
+def test_rows_of_different_lengths_raise() -> None:
     with pytest.raises(ValueError, match="zip"):
         table([("a", "b"), ("c",)])

@@ -24,10 +24,12 @@ OVER = (0, *(128 + number for number in (signal.SIGPIPE, signal.SIGTERM, signal.
 @click.argument("name", shell_complete=complete_guest)
 @click.option("--console", is_flag=True, help="Show the console instead of the journal.")
 @click.option("-f", "--follow", is_flag=True, help="Show new lines until the guest ends.")
-@click.option("-n", "--lines", type=click.IntRange(min=0), help="Show only the last lines.")
+@click.option(
+    "-n", "--lines", metavar="N", type=click.IntRange(min=0), help="Show only the last N lines."
+)
 @click.option("-u", "--unit", "units", multiple=True, help="Show only this unit. Repeatable.")
 def logs(name: str, console: bool, follow: bool, lines: int | None, units: tuple[str, ...]) -> None:
-    """Show the journal of a guest."""
+    """Show the journal of a guest, or its console."""
     from postroj.container import roster
     from postroj.container.start import require_root
 

@@ -64,7 +64,7 @@ def error_of(text: str, name: str = "postroj.toml") -> UsageError:
     return caught.value
 
 
-def test_all_is_read(folder: Path) -> None:
+def test_read_of_every_key(folder: Path) -> None:
     project = written(WHOLE)
     assert project.values == {
         "package": ("dist/*.deb", "https://mirror.example/y.rpm"),
@@ -93,7 +93,7 @@ def test_all_is_read(folder: Path) -> None:
     )
 
 
-def test_the_same_in_pyproject(folder: Path) -> None:
+def test_read_of_the_table_in_pyproject(folder: Path) -> None:
     inner = WHOLE.replace("[[expect]]", "[[tool.postroj.expect]]")
     text = f"[project]\nname = 'x'\n[tool.postroj]\n{inner}\n[tool.ruff]\n"
     assert written(text, "pyproject.toml").values == written(WHOLE).values
@@ -146,7 +146,7 @@ EXPECT = '[[expect]]\nimage = "debian-sid"\noutcome = "fail"\nreason = "x"\nunti
         ("a = 1\nb = [", 2, "invalid TOML: "),
     ],
 )
-def test_mistakes_are_named(folder: Path, text: str, line: int, words: str) -> None:
+def test_mistakes_have_file_line_and_key(folder: Path, text: str, line: int, words: str) -> None:
     error = error_of(text)
     assert error.message.startswith(f"postroj.toml:{line}: {words}")
     assert error.exit_status == 2
@@ -161,24 +161,24 @@ def test_mistakes_are_named(folder: Path, text: str, line: int, words: str) -> N
         ("qqq", "known keys: package, image"),
     ],
 )
-def test_the_nearest_key_is_the_hint(folder: Path, key: str, hint: str) -> None:
+def test_unknown_key_suggests_the_nearest(folder: Path, key: str, hint: str) -> None:
     assert error_of(f"{key} = 1").hint.startswith(hint)
 
 
-def test_lines_are_those_of_an_editor(folder: Path) -> None:
+def test_lines_are_counted_as_in_an_editor(folder: Path) -> None:
     text = 'setup = """\n[image]\nimage = 1\n\x0b\n"""\r\n\r\n# image = 2\r\nimage = 3\r\n'
     Path("postroj.toml").write_bytes(text.replace("\x0b", "\u2028").encode())
     with pytest.raises(UsageError, match=r"^postroj.toml:8: `image`"):
         read(project_file.named(Path("postroj.toml")), TODAY)
 
 
-def test_a_large_file_is_told_of_soon(folder: Path) -> None:
+def test_mistake_in_a_large_file_is_found_fast(folder: Path) -> None:
     text = "".join(f"[tool.x{number}]\na = [\n1,\n]\n" for number in range(1000))
     error = error_of(f"{text}[tool.postroj]\njobs = 0\n", "pyproject.toml")
     assert error.message.startswith("pyproject.toml:4002: `jobs`")
 
 
-def test_paths_start_at_the_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_are_relative_to_the_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("b_1.deb", "a_1.deb", "c.rpm", "odd[1].deb"):
         (folder / name).touch()
     (folder / "d.deb").mkdir()
@@ -193,7 +193,7 @@ def test_paths_start_at_the_file(folder: Path, monkeypatch: pytest.MonkeyPatch) 
     assert project.option("steps") == "all"
 
 
-def test_a_pattern_that_matches_nothing(folder: Path) -> None:
+def test_pattern_without_matches_is_refused(folder: Path) -> None:
     project = written("jobs = 1\nupgrade-from = ['repo', 'dist/*']")
     with pytest.raises(UsageError) as caught:
         project.option("upgrade-from")
@@ -201,7 +201,7 @@ def test_a_pattern_that_matches_nothing(folder: Path) -> None:
     assert caught.value.hint.startswith("build the package first")
 
 
-def test_the_nearest_file_wins(folder: Path) -> None:
+def test_find_returns_the_nearest_file(folder: Path) -> None:
     deep = folder / "a" / "b"
     deep.mkdir(parents=True)
     (folder / "postroj.toml").write_text("jobs = 1")
@@ -224,18 +224,18 @@ def test_the_nearest_file_wins(folder: Path) -> None:
     assert own.table == {"jobs": 3}
 
 
-def test_what_lies_above_the_checkout_is_not_ours(folder: Path) -> None:
+def test_find_stops_at_the_root_of_the_checkout(folder: Path) -> None:
     (folder / "postroj.toml").write_text("jobs = 1")
     (folder / "a" / ".git").mkdir(parents=True)
     assert project_file.find(folder / "a") is None
 
 
-def test_a_broken_file_of_other_tools_does_not_matter(folder: Path) -> None:
+def test_find_ignores_broken_pyproject_without_our_table(folder: Path) -> None:
     (folder / "pyproject.toml").write_text("[tool.")
     assert project_file.find(folder) is None
 
 
-def test_a_named_file_must_be_of_use(folder: Path) -> None:
+def test_named_file_must_be_readable_and_have_our_table(folder: Path) -> None:
     with pytest.raises(UsageError, match=r"^'nowhere' cannot be read$"):
         project_file.named(Path("nowhere"))
     (folder / "pyproject.toml").write_text("[tool.other]")
@@ -247,7 +247,7 @@ def test_a_named_file_must_be_of_use(folder: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to others")
-def test_a_file_of_a_stranger_where_everybody_may_write(
+def test_find_refuses_files_of_others_in_world_writable_folders(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SUDO_UID", raising=False)

@@ -50,7 +50,7 @@ def written(value: Any) -> str:
             return repr(value)
 
 
-def test_the_schema_is_one() -> None:
+def test_schema_is_valid() -> None:
     Draft7Validator.check_schema(document())
 
 
@@ -80,7 +80,7 @@ def test_reader_and_schema_agree(key: Key, value: Any, tmp_path: Path) -> None:
         ("images = 'x'", False),
     ],
 )
-def test_whole_files(text: str, valid: bool) -> None:
+def test_reader_and_schema_agree_on_whole_files(text: str, valid: bool) -> None:
     found = as_json(tomllib.loads(text))
     assert Draft7Validator(document()).is_valid(found) is valid
 
@@ -93,7 +93,7 @@ def option(key: Key) -> click.Option | None:
 
 
 @pytest.mark.parametrize("key", KEYS, ids=lambda key: key.name)
-def test_a_key_is_the_option_of_its_name(key: Key) -> None:
+def test_every_key_has_an_option_of_its_name(key: Key) -> None:
     found = option(key)
     if found is None:
         assert key.name == "setup"

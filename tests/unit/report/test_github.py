@@ -26,7 +26,7 @@ def decoded(text: str) -> str:
     return text
 
 
-def test_commands() -> None:
+def test_commands_annotate_bad_cases() -> None:
     assert github.commands(SAMPLE).splitlines() == [
         "::error title=debian-trixie%3A install%3A network tcp%3A//127.0.0.1%3A6380"
         "::connection refused for 5 s%0Alistens: 127.0.0.1:6379",
@@ -35,7 +35,7 @@ def test_commands() -> None:
     ]
 
 
-def test_one_of_each_image_comes_first() -> None:
+def test_commands_begin_with_one_case_of_each_image() -> None:
     bad = [check(Outcome.FAIL, subject=name) for name in "ab"]
     report = Report(probes=(probe("one", *bad), probe("two", *bad)))
     lines = github.commands(report).splitlines()
@@ -56,20 +56,20 @@ def test_commands_cannot_be_forged() -> None:
     assert found == told | set(notes)
 
 
-def test_no_command_when_all_is_well() -> None:
+def test_commands_are_empty_if_all_passed() -> None:
     assert github.commands(Report(probes=(probe("one", check(Outcome.PASS)),))) == ""
 
 
-def test_nothing_tested_is_told() -> None:
+def test_commands_warn_if_nothing_was_tested() -> None:
     assert github.commands(NOTHING) == "::warning title=postroj::nothing was tested"
     assert github.summary(NOTHING) == "## ⏭️ skip: nothing was tested\n"
 
 
-def test_pause_and_resume() -> None:
+def test_pause_and_resume_share_a_token() -> None:
     assert (github.pause("abc"), github.resume("abc")) == ("::stop-commands::abc", "::abc::")
 
 
-def test_summary() -> None:
+def test_summary_has_a_table_and_folded_details() -> None:
     text = html.unescape(github.summary(SAMPLE)).replace("\xa0", " ")
     assert text.startswith("## 💥 error: <code>redis_7.0_amd64.deb</code>\n\n| image |")
     assert "| <code>debian-trixie</code> | ❌ fail | 2 of 4 | 12.8 s | <code>install: n" in text
@@ -77,7 +77,7 @@ def test_summary() -> None:
     assert "\n\n<pre>connection refused for 5 s\nlistens: 127.0.0.1:6379</pre>\n\n" in text
 
 
-def test_a_package_cannot_format_the_summary() -> None:
+def test_summary_escapes_what_a_package_prints() -> None:
     """Outside of `pre` each mark is an entity, inside of it each that means something to HTML."""
     text = github.summary(ODD)
     assert not re.search(r"<(?!/?(code|pre|details|summary|br)>)", text)
@@ -112,7 +112,7 @@ class Rendered(HTMLParser):
 
 
 @pytest.mark.parametrize("report", [SAMPLE, ODD])
-def test_a_reader_of_markdown_finds_a_table_and_folds(report: Report) -> None:
+def test_summary_parses_as_a_table_and_folds(report: Report) -> None:
     counts = Rendered(github.summary(report)).counts
     folds = len([case for suite in suites(report) for case in suite.bad])
     assert {tag: counts[tag] for tag in ("h2", "table", "details", "summary", "pre")} == {
@@ -127,7 +127,7 @@ def test_a_reader_of_markdown_finds_a_table_and_folds(report: Report) -> None:
     assert set(counts) <= frame | {"details", "summary", "pre", "p"}
 
 
-def test_every_fold_is_closed() -> None:
+def test_summary_closes_every_fold() -> None:
     text = github.summary(ODD)
     folds = len([case for suite in suites(ODD) for case in suite.bad])
     for tag in ("details", "pre", "summary"):
@@ -135,7 +135,7 @@ def test_every_fold_is_closed() -> None:
 
 
 @pytest.mark.parametrize("room", [400, 2_000, 20_000])
-def test_the_summary_is_never_too_large(room: int) -> None:
+def test_summary_fits_the_room(room: int) -> None:
     reason = "\n".join(["refused", *[HOSTILE] * 50])
     report = replace(SAMPLE, probes=(probe("one", *[check(Outcome.FAIL, reason=reason)] * 9),))
     text = github.summary(report, room=room)

@@ -42,7 +42,7 @@ class Page(HTMLParser):
 
 
 @pytest.mark.parametrize("report", [SAMPLE, ODD, NOTHING])
-def test_nothing_from_elsewhere_and_nothing_that_runs(report: Report) -> None:
+def test_page_loads_nothing_and_has_no_scripts(report: Report) -> None:
     page = Page(render(report))
     used = {tag for tag, _ in page.tags}
     assert not used & {"script", "link", "img", "iframe", "object", "a", "form", "base", "svg"}
@@ -56,7 +56,7 @@ def test_nothing_from_elsewhere_and_nothing_that_runs(report: Report) -> None:
     assert ("meta", {"http-equiv": "Content-Security-Policy", "content": POLICY}) in page.tags
 
 
-def test_a_hostile_package_is_text() -> None:
+def test_markup_of_a_package_is_escaped() -> None:
     page = Page(render(ODD))
     assert any("</style><script>alert(1)</script>" in text for text in page.of("code"))
     assert any("<img src=//evil onerror=x>" in text for text in page.of("pre"))
@@ -64,7 +64,7 @@ def test_a_hostile_package_is_text() -> None:
     assert HOSTILE not in render(ODD)
 
 
-def test_a_matrix_of_checks_and_images() -> None:
+def test_matrix_has_a_row_per_check_and_a_column_per_image() -> None:
     page = Page(render(SAMPLE))
     images = [text.strip() for text in page.of("th")]
     assert images[1:4] == ["debian-trixie", "debian-sid", "fedora-43"]
@@ -81,30 +81,30 @@ def test_a_matrix_of_checks_and_images() -> None:
     assert "hint: `postroj doctor` shows what is lacking" in page.of("p")
 
 
-def test_every_answer_is_in_its_cell() -> None:
+def test_matrix_has_every_answer_in_its_cell() -> None:
     report = Report(probes=(probe("one", *(check(o, subject="same") for o in Outcome)),))
     folds = [attrs["class"] for tag, attrs in Page(render(report)).tags if tag == "details"]
     assert folds == ["pass", *Outcome, "image"]
 
 
-def test_what_went_wrong_is_seen_before_anything_is_unfolded() -> None:
+def test_failures_are_visible_while_folded() -> None:
     text = render(SAMPLE)
     start = text.index("connection refused")
     assert text.rindex("<summary>", 0, start) > text.rindex("</summary>", 0, start)
 
 
-def test_nothing() -> None:
+def test_report_without_probes() -> None:
     page = Page(render(NOTHING))
     assert page.of("h1") == ["nothing was tested"]
     assert not [tag for tag, _ in page.tags if tag == "table"]
 
 
-def test_notes_are_read_without_unfolding_anything() -> None:
+def test_notes_are_visible_while_folded() -> None:
     noted = replace(probe("debian-sid", check(Outcome.PASS)), notes=("it can go",))
     assert '<p class="note">debian-sid: it can go</p>' in render(Report(probes=(noted,)))
 
 
-def test_what_the_guest_said_is_folded_below_what_failed() -> None:
+def test_evidence_is_folded_below_its_failure() -> None:
     page = Page(render(SAMPLE))
     assert "No jobs running." in page.of("pre")
     assert "nothing" in page.of("pre")

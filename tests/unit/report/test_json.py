@@ -46,7 +46,7 @@ PROBE = ProbeResult(
 )
 
 
-def test_golden() -> None:
+def test_document_of_a_whole_report() -> None:
     assert json.loads(render(Report(probes=(PROBE,)))) == {
         "schema": 1,
         "outcome": "fail",
@@ -90,14 +90,14 @@ def test_golden() -> None:
     }
 
 
-def test_the_order_of_keys_is_that_of_the_document() -> None:
+def test_keys_keep_their_documented_order() -> None:
     text = render(Report(probes=(PROBE,)))
     keys = ('"schema"', '"outcome"', '"probes"', '"image"', '"steps"', '"checks"', '"timings"')
     positions = [text.index(key) for key in keys]
     assert positions == sorted(positions)
 
 
-def test_a_probe_that_did_not_begin() -> None:
+def test_probe_without_steps() -> None:
     said = Evidence(name=EvidenceName.CONSOLE, text="panic")
     probe = ProbeResult(
         image="debian-sid",
@@ -122,13 +122,13 @@ def test_a_probe_that_did_not_begin() -> None:
     }
 
 
-def test_a_guest_that_was_kept() -> None:
+def test_name_of_a_kept_guest() -> None:
     probe = replace(PROBE, guest="postroj-0a1b2c3d")
     (shown,) = json.loads(render(Report(probes=(probe,))))["probes"]
     assert shown["guest"] == "postroj-0a1b2c3d"
 
 
-def test_what_was_discovered() -> None:
+def test_discovery_of_a_step() -> None:
     heard = Listener(protocol="tcp", address="[::]:80", unit="web.service", process="web")
     found = Discovery(units=("web.service",), users=("web",), sockets=(heard,))
     step = replace(STEP, checks=(replace(CHECK, discovered=True),), discovered=found)
@@ -147,11 +147,11 @@ def test_what_was_discovered() -> None:
     }
 
 
-def test_nothing() -> None:
+def test_report_without_probes() -> None:
     assert json.loads(render(Report(probes=()))) == {"schema": 1, "outcome": "skip", "probes": []}
 
 
-def test_odd_characters() -> None:
+def test_output_is_ascii() -> None:
     probe = ProbeResult(image="debian-sid", package=ODD, reason=ODD)
     text = render(Report(probes=(probe,)))
     assert text.isascii()

@@ -42,7 +42,7 @@ def elements(text: str) -> Iterator[Element]:
 
 
 @pytest.mark.parametrize("report", [SAMPLE, ODD, NOTHING])
-def test_the_structure(report: Report) -> None:
+def test_structure_of_suites_and_cases(report: Report) -> None:
     for element in elements(render(report)):
         children, must, may = ALLOWED[element.tag]
         assert {child.tag for child in element} <= children
@@ -64,7 +64,7 @@ def test_the_structure(report: Report) -> None:
 
 
 @pytest.mark.parametrize("report", [SAMPLE, ODD])
-def test_a_consumer_finds_every_outcome_again(report: Report) -> None:
+def test_outcomes_survive_a_junit_parser(report: Report) -> None:
     suites = list(JUnitXml.fromstring(render(report).encode()))
     for suite, given in zip(suites, report.probes, strict=True):
         outcomes = [given.outcome] if given.reason else []
@@ -75,7 +75,7 @@ def test_a_consumer_finds_every_outcome_again(report: Report) -> None:
         assert [[type(result) for result in case.result] for case in suite] == wanted
 
 
-def test_what_a_consumer_reads() -> None:
+def test_texts_of_a_junit_parser() -> None:
     xml = JUnitXml.fromstring(render(SAMPLE).encode())
     assert (xml.tests, xml.failures, xml.errors, xml.time) == (7, 1, 1, 27.0)
     trixie, _, fedora = list(xml)
@@ -98,13 +98,13 @@ def test_what_a_consumer_reads() -> None:
     assert case.result[0].text == "no guest\nlog line\nhint: `postroj doctor` shows what is lacking"
 
 
-def test_two_packages_on_one_image_are_told_apart() -> None:
+def test_suites_of_one_image_are_named_with_their_packages() -> None:
     report = Report(probes=(probe("debian-sid", package="a.deb"), probe("debian-sid")))
     names = [suite.name for suite in JUnitXml.fromstring(render(report).encode())]
     assert names == ["debian-sid (a.deb)", "debian-sid (redis_7.0_amd64.deb)"]
 
 
-def test_what_xml_cannot_hold_is_spelled_out() -> None:
+def test_characters_invalid_in_xml_are_escaped() -> None:
     text = render(ODD)
     assert r"\x00" in text
     assert r"\x08" in text
@@ -114,7 +114,7 @@ def test_what_xml_cannot_hold_is_spelled_out() -> None:
     assert all(char.isprintable() or char == "\n" for char in text)
 
 
-def test_what_a_guest_says_is_cut_to_size() -> None:
+def test_evidence_is_cut_to_size() -> None:
     text = "".join(f"line {number}\n" for number in range(100_000))
     said = Evidence(name=EvidenceName.JOURNAL, text=text)
     (suite,) = JUnitXml.fromstring(

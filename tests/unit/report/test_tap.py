@@ -41,7 +41,7 @@ def words(report: Report) -> list[str]:
 
 
 @pytest.mark.parametrize("report", [SAMPLE, ODD])
-def test_python_finds_every_outcome_again(report: Report) -> None:
+def test_outcomes_survive_a_python_parser(report: Report) -> None:
     lines = Parser().parse_text(render(report))
     version, plan, *points = (line for line in lines if line.category != "diagnostic")
     assert version.version == 13
@@ -59,7 +59,7 @@ def test_python_finds_every_outcome_again(report: Report) -> None:
 
 
 @pytest.mark.parametrize("report", [SAMPLE, ODD])
-def test_perl_finds_every_outcome_again(report: Report, tmp_path: Path) -> None:
+def test_outcomes_survive_perls_harness(report: Report, tmp_path: Path) -> None:
     file = tmp_path / "report.tap"
     file.write_text(render(report) + "\n", "utf-8")
     argv = ["perl", "-e", READ_ALL, str(file)]
@@ -71,7 +71,7 @@ def test_perl_finds_every_outcome_again(report: Report, tmp_path: Path) -> None:
     assert len(found) == 2 * len(words(report))
 
 
-def test_the_text() -> None:
+def test_text_of_a_whole_report() -> None:
     text = render(SAMPLE)
     assert text.startswith("TAP version 13\n1..7\nok 1 - debian-trixie: install\n  ---\n")
     assert "ok 3 - debian-trixie: install: unit redis-server@.service # SKIP a template\n" in text
@@ -86,7 +86,7 @@ def test_the_text() -> None:
     ) in text
 
 
-def test_a_note_is_a_comment() -> None:
+def test_notes_are_comments() -> None:
     (line,) = [line for line in render(ODD).splitlines() if line.startswith("# ")]
     assert render(ODD).splitlines()[-1] == line
     (probe,) = [probe for probe in SAMPLE.probes if probe.image == "debian-sid"]
@@ -94,11 +94,11 @@ def test_a_note_is_a_comment() -> None:
     assert render(Report(probes=(noted,))).endswith("\n# debian-sid: it can go")
 
 
-def test_no_package_can_call_its_failure_skipped() -> None:
+def test_hash_signs_of_a_package_are_no_directives() -> None:
     for line in render(ODD).splitlines():
         if re.match(r"not ok", line):
             assert "#" not in line
 
 
-def test_nothing() -> None:
+def test_report_without_probes() -> None:
     assert render(NOTHING) == "TAP version 13\n1..0 # SKIP nothing was tested"

@@ -43,7 +43,7 @@ def probe(*checks: CheckResult, **changes: object) -> ProbeResult:
     return ProbeResult(image="debian-trixie", package="redis_7.0_amd64.deb", **options)  # type: ignore[arg-type]
 
 
-def told(result: ProbeResult, *, colour: bool = False, width: int = 20) -> list[str]:
+def lines_of(result: ProbeResult, *, colour: bool = False, width: int = 20) -> list[str]:
     """Tell a probe as `probe.probe` does."""
     lines: list[str] = []
     terminal = Terminal(lines.append, colour=colour, width=width)
@@ -57,18 +57,18 @@ def told(result: ProbeResult, *, colour: bool = False, width: int = 20) -> list[
     return lines
 
 
-def test_notes() -> None:
-    lines = told(probe(check(), notes=("it can go", HOSTILE)))
+def test_notes_follow_the_probe() -> None:
+    lines = lines_of(probe(check(), notes=("it can go", HOSTILE)))
     assert lines[-3:-1] == [
         "          note: it can go",
         "          note: red\\x08\\x9b31m\\x7f\\u202e",
     ]
 
 
-def test_all_passed() -> None:
+def test_passing_probe() -> None:
     url = "tcp://127.0.0.1:6379"
     network = check(kind=CheckKind.NETWORK, subject=url, reason="connected after 0.1 s", seconds=0)
-    assert told(probe(check(), network)) == [
+    assert lines_of(probe(check(), network)) == [
         "redis_7.0_amd64.deb on debian-trixie",
         "  pass    12.3 s  install  redis 7.0 (amd64)",
         "  pass     3.2 s  unit     redis.service         active (running)",
@@ -77,9 +77,9 @@ def test_all_passed() -> None:
     ]
 
 
-def test_a_check_failed_with_evidence() -> None:
+def test_failed_check_shows_its_evidence() -> None:
     reason = "failed (result 'exit-code')\nNov 21 redis[7]: no configuration\n\nNov 21 end"
-    assert told(probe(check(Outcome.FAIL, reason=reason)))[2:] == [
+    assert lines_of(probe(check(Outcome.FAIL, reason=reason)))[2:] == [
         "  fail     3.2 s  unit     redis.service         failed (result 'exit-code')",
         "          | Nov 21 redis[7]: no configuration",
         "          |",
@@ -88,7 +88,7 @@ def test_a_check_failed_with_evidence() -> None:
     ]
 
 
-def test_a_step_failed_with_a_hint() -> None:
+def test_failed_step_shows_its_hint() -> None:
     step = StepResult(
         name=StepName.INSTALL,
         done=Outcome.ERROR,
@@ -96,7 +96,7 @@ def test_a_step_failed_with_a_hint() -> None:
         seconds=1,
         hint="is this host online?",
     )
-    assert told(probe(steps=(step,)))[1:] == [
+    assert lines_of(probe(steps=(step,)))[1:] == [
         "  error    1.0 s  install  no network",
         "          | last line",
         "          hint: is this host online?",
@@ -104,8 +104,8 @@ def test_a_step_failed_with_a_hint() -> None:
     ]
 
 
-def test_a_probe_that_did_not_begin() -> None:
-    assert told(probe(steps=(), reason="no guest\nlog", hint="try again", timings={})) == [
+def test_probe_without_steps_shows_its_reason() -> None:
+    assert lines_of(probe(steps=(), reason="no guest\nlog", hint="try again", timings={})) == [
         "redis_7.0_amd64.deb on debian-trixie",
         "  error    0.0 s  probe    no guest",
         "          | log",
@@ -114,8 +114,8 @@ def test_a_probe_that_did_not_begin() -> None:
     ]
 
 
-def test_a_guest_that_was_kept() -> None:
-    assert told(probe(check(), guest="postroj-0a1b2c3d"))[-2:] == [
+def test_kept_guest_is_named() -> None:
+    assert lines_of(probe(check(), guest="postroj-0a1b2c3d"))[-2:] == [
         "  kept: postroj exec postroj-0a1b2c3d · postroj stop postroj-0a1b2c3d",
         "PASS  1 check passed; 20.0 s",
     ]
@@ -124,37 +124,37 @@ def test_a_guest_that_was_kept() -> None:
 def test_the_verdict_counts_checks_by_outcome() -> None:
     answers = [check(outcome) for outcome in (Outcome.PASS, Outcome.SKIP, Outcome.FAIL)]
     verdict = "FAIL  the package is to blame; 1 check failed, 1 passed, 1 skipped; 20.0 s"
-    assert told(probe(*answers))[-1] == verdict
+    assert lines_of(probe(*answers))[-1] == verdict
 
 
-def test_nothing_was_tested() -> None:
+def test_verdict_of_a_report_without_probes() -> None:
     lines: list[str] = []
     Terminal(lines.append, colour=False, width=3).end_report(Report(probes=()))
     assert lines == ["SKIP  nothing was tested; 0.0 s"]
 
 
 @pytest.mark.parametrize("width", [5, 40, 400])
-def test_a_long_subject_keeps_its_line(width: int) -> None:
+def test_long_subject_stays_on_its_line(width: int) -> None:
     subject = "https://127.0.0.1:8443/" + "x" * 60
     long = check(subject=subject, kind=CheckKind.NETWORK)
-    lines = told(probe(long, check(subject="a")), width=width)
+    lines = lines_of(probe(long, check(subject="a")), width=width)
     assert lines[2] == f"  pass     3.2 s  network  {subject}  active (running)"
     assert lines[3] == f"  pass     3.2 s  unit     {'a':<{min(width, 40)}}  active (running)"
 
 
-def test_an_empty_reason() -> None:
-    lines = told(probe(check(reason="")))
+def test_check_with_an_empty_reason() -> None:
+    lines = lines_of(probe(check(reason="")))
     assert lines[2] == "  pass     3.2 s  unit     redis.service"
 
 
-def test_colours() -> None:
-    lines = told(probe(check(), check(Outcome.FAIL)), colour=True)
+def test_outcomes_are_coloured() -> None:
+    lines = lines_of(probe(check(), check(Outcome.FAIL)), colour=True)
     assert lines[2].startswith("  \x1b[32mpass \x1b[0m    3.2 s  unit ")
     assert lines[3].startswith("  \x1b[31;1mfail \x1b[0m    3.2 s  unit ")
     assert lines[-1].startswith("\x1b[31;1mFAIL\x1b[0m  the package is to blame")
 
 
-def test_what_a_package_says_cannot_speak_to_the_terminal() -> None:
+def test_escape_sequences_of_a_package_are_removed() -> None:
     answer = check(Outcome.FAIL, subject=HOSTILE, reason=f"{HOSTILE}\n{HOSTILE}\rover\x85next")
     step = StepResult(
         name=StepName.INSTALL, done=Outcome.FAIL, reason=HOSTILE, seconds=0, hint=HOSTILE
@@ -165,7 +165,7 @@ def test_what_a_package_says_cannot_speak_to_the_terminal() -> None:
         probe(steps=(), reason=HOSTILE, hint=HOSTILE),
         ProbeResult(image="i", package=HOSTILE),
     ):
-        text = "".join(told(result))
+        text = "".join(lines_of(result))
         assert text.isprintable(), ascii(text)
         assert "red" in text
         assert "owned" not in text
@@ -202,7 +202,7 @@ class Paper:
         return [line.split()[-1] for line in self.lines]
 
 
-def test_lines_come_in_the_order_of_the_images() -> None:
+def test_screen_keeps_the_order_of_the_images() -> None:
     paper = Paper(["i0", "i1", "i2"], 3)
     paper.begin(1)
     paper.begin(0)
@@ -220,14 +220,14 @@ def test_lines_come_in_the_order_of_the_images() -> None:
 
 
 @pytest.mark.parametrize(("jobs", "live"), [(1, True), (1, False), (2, False)])
-def test_one_probe_at_a_time_is_told_line_by_line(jobs: int, live: bool) -> None:
+def test_screen_shows_a_single_probe_line_by_line(jobs: int, live: bool) -> None:
     paper = Paper(["i0", "i1"], jobs, live=live)
     paper.begin(0)
     paper.answer(0, "a")
     assert paper.words == ["i0", "a"]
 
 
-def test_on_a_terminal_a_probe_is_told_when_it_has_ended() -> None:
+def test_live_screen_shows_a_probe_when_it_ends() -> None:
     paper = Paper(["i0", "i1"], 2, live=True)
     paper.begin(0)
     paper.begin(1)
@@ -240,7 +240,7 @@ def test_on_a_terminal_a_probe_is_told_when_it_has_ended() -> None:
     assert paper.words == ["i1", "b", "i0", "a"]
 
 
-def test_what_goes_on_is_a_line_for_each_probe_that_runs() -> None:
+def test_live_screen_has_a_progress_line_per_running_probe() -> None:
     paper = Paper(["i0", "i1"], 2, live=True)
     paper.begin(0)
     paper.seats[0].begin_part("boot")
@@ -261,7 +261,7 @@ def test_what_goes_on_is_a_line_for_each_probe_that_runs() -> None:
     assert paper.lines[-1] == "SKIP  nothing was tested; 3.0 s"
 
 
-def test_one_image_needs_no_name_below() -> None:
+def test_progress_line_of_a_single_image_has_no_name() -> None:
     paper = Paper(["i0"], 1, live=True)
     paper.begin(0)
     paper.seats[0].begin_part("boot")
@@ -271,7 +271,7 @@ def test_one_image_needs_no_name_below() -> None:
 
 
 @pytest.mark.parametrize("live", [True, False])
-def test_lines_of_threads_never_mix(live: bool) -> None:
+def test_screen_never_mixes_lines_of_threads(live: bool) -> None:
     places = range(8)
     paper = Paper([f"i{place}" for place in places], 8, live=live)
 
@@ -307,18 +307,18 @@ def test_lines_of_threads_never_mix(live: bool) -> None:
         ("\udcff \u202e", "\\udcff \\u202e"),
     ],
 )
-def test_visible(text: str, shown: str) -> None:
+def test_visible_escapes_control_characters(text: str, shown: str) -> None:
     assert visible(text) == shown
 
 
-def test_how_to_repeat_what_did_not_pass() -> None:
+def test_bad_probe_shows_its_reproduction() -> None:
     command = "postroj pkgprobe --check-command 'a\n  b\tc'"
-    assert not any("reproduce" in line for line in told(probe(check(), reproduce=command)))
+    assert not any("reproduce" in line for line in lines_of(probe(check(), reproduce=command)))
     for result in (
         probe(check(Outcome.FAIL), reproduce=command),
         probe(reason="no guest", reproduce=command),
     ):
-        *_, line, _ = told(result)
+        *_, line, _ = lines_of(result)
         assert line == "  reproduce: postroj pkgprobe --check-command 'a\n  b\\tc'".replace(
             "\\t", " " * 5
         )

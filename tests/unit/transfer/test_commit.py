@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_identity_stays_behind(tmp_path: Path) -> None:
+def test_tar_of_a_commit_lacks_the_identity(tmp_path: Path) -> None:
     root, blank = tmp_path / "root", tmp_path / "blank"
     names = ["etc/hostname", "etc/machine-id", "etc/hosts", "etc/resolv.conf", "etc/keep"]
     names += ("var/log/journal/0/a", "var/log/keep", "srv/etc/hostname", "var/lib/dbus/machine-id")

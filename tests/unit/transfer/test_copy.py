@@ -22,7 +22,7 @@ from postroj.transfer.copy import Place, place
         ("file", Place("", "file")),
     ],
 )
-def test_places(text: str, found: Place) -> None:
+def test_place_parses_guests_and_host_paths(text: str, found: Place) -> None:
     assert place(text) == found
 
 
@@ -37,6 +37,6 @@ def test_places(text: str, found: Place) -> None:
         ("/a/../b", "b", False, False),
     ],
 )
-def test_names(path: str, name: str, is_content: bool, is_folder: bool) -> None:
+def test_name_of_a_place(path: str, name: str, is_content: bool, is_folder: bool) -> None:
     found = Place("web", path)
     assert (found.name, found.is_content, found.is_folder) == (name, is_content, is_folder)

@@ -49,7 +49,7 @@ def tar(*members: tuple[str, bytes, str], data: bytes = b"data", **more: Any) ->
     return made
 
 
-def test_files_folders_and_links(top: Path, into: int) -> None:
+def test_unpack_of_files_folders_and_links(top: Path, into: int) -> None:
     archive = tar(
         ("./", b"5", ""), ("./a", b"5", ""), ("./a/b", b"0", ""), ("l", b"2", "/etc"),
         ("h", b"1", "./a/b"), mode=0o750, mtime=1.25,
@@ -63,7 +63,7 @@ def test_files_folders_and_links(top: Path, into: int) -> None:
     assert [(top / name).stat().st_mode & 0o7777 for name in ("a", "h")] == [0o750, 0o750]
 
 
-def test_only_a_fresh_folder_becomes_as_in_the_archive(top: Path, into: int) -> None:
+def test_only_a_fresh_folder_gets_the_mode_of_the_archive(top: Path, into: int) -> None:
     top.chmod(0o711)
     unpack(tar(("./", b"5", ""), mode=0o3770), Into(into))
     assert top.stat().st_mode & 0o7777 == 0o711
@@ -71,7 +71,7 @@ def test_only_a_fresh_folder_becomes_as_in_the_archive(top: Path, into: int) -> 
     assert top.stat().st_mode & 0o7777 == 0o1770
 
 
-def test_no_program_runs_as_somebody_else(top: Path, into: int) -> None:
+def test_set_user_id_is_dropped(top: Path, into: int) -> None:
     unpack(tar(("p", b"0", ""), mode=0o7755), Into(into))
     assert (top / "p").stat().st_mode & 0o7777 == 0o755
 
@@ -92,7 +92,7 @@ def test_no_program_runs_as_somebody_else(top: Path, into: int) -> None:
         [(".", b"0", "")],
     ],
 )
-def test_what_leads_out_is_refused(
+def test_names_that_lead_out_are_refused(
     top: Path, into: int, members: list[tuple[str, bytes, str]]
 ) -> None:
     (top / "there").symlink_to("../outside")
@@ -104,7 +104,7 @@ def test_what_leads_out_is_refused(
     assert (outside / "file").stat().st_nlink == 1
 
 
-def test_what_lies_there_is_replaced_and_not_followed(top: Path, into: int) -> None:
+def test_existing_links_are_replaced_and_not_followed(top: Path, into: int) -> None:
     (top / "a").symlink_to("../outside/file")
     unpack(tar(("a", b"0", "")), Into(into))
     assert (top / "a").read_text() == "data"
@@ -120,7 +120,7 @@ def test_devices_are_skipped(top: Path, into: int) -> None:
     assert [path.name for path in top.iterdir()] == ["f"]
 
 
-def test_a_file_alone(top: Path, into: int) -> None:
+def test_single_file_gets_its_new_name(top: Path, into: int) -> None:
     unpack(tar(("./theirs", b"0", "")), Into(into, alone="ours"))
     assert [path.name for path in top.iterdir()] == ["ours"]
 
@@ -135,7 +135,7 @@ def test_a_file_alone(top: Path, into: int) -> None:
         [("a", b"1", "b")],
     ],
 )
-def test_more_than_a_file_alone(
+def test_more_than_the_requested_file_is_refused(
     top: Path, into: int, members: list[tuple[str, bytes, str]]
 ) -> None:
     with pytest.raises(GuestError, match="something other than the requested file"):
@@ -153,17 +153,17 @@ def test_more_than_a_file_alone(
         {"pax_headers": {"uid": "nobody"}},
     ],
 )
-def test_what_there_cannot_be(into: int, more: dict[str, Any]) -> None:
+def test_impossible_owners_are_refused(into: int, more: dict[str, Any]) -> None:
     with pytest.raises((GuestError, ImageError)):
         unpack(tar(("f", b"0", ""), **more), Into(into))
 
 
-def test_one_that_is_empty(top: Path, into: int) -> None:
+def test_empty_tar_makes_nothing(top: Path, into: int) -> None:
     assert unpack(tar(), Into(into, alone="x")) == Unpacked(0, ())
     assert list(top.iterdir()) == []
 
 
-def test_one_that_is_cut_off(into: int) -> None:
+def test_truncated_tar_is_refused(into: int) -> None:
     whole = tar(("f", b"0", ""), data=bytes(5000)).getvalue()
     with pytest.raises(ImageError, match="was cut off"):
         unpack(io.BytesIO(whole[:3000]), Into(into))
