@@ -142,11 +142,11 @@ def _add_case(cell: Element, case: Case) -> None:
 
 
 def _add_images(body: Element, found: Sequence[Suite]) -> None:
-    brought = [(suite, suite.discovered) for suite in found if suite.discovered]
-    if not brought:
+    discovered_on = [(suite, suite.discovered) for suite in found if suite.discovered]
+    if not discovered_on:
         return
-    add(body, "h2", "What the package has brought")
-    for suite, discovered in brought:
+    add(body, "h2", "Contents of the package")
+    for suite, discovered in discovered_on:
         fold = add(body, "details", class_="image")
         summary = add(fold, "summary")
         add(summary, "span", suite.name, class_="name")

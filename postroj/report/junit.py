@@ -1,8 +1,8 @@
-"""The report for Jenkins, GitLab and all others that read the XML of JUnit.
+"""The report as JUnit XML, for Jenkins, GitLab and others.
 
-No standard describes it; what is written is valid against `junit-10.xsd` of Jenkins' xUnit plugin.
-A suite is a probe, a case a step or check, with at most one of `failure` (the package is to blame),
-`error` (the package was not judged) and `skipped`.
+No standard describes it; the output is valid against `junit-10.xsd` of Jenkins' xUnit plugin. A
+suite is a probe. A case is a step or check, with at most one of `failure` (the package is to
+blame), `error` (the package was not judged) and `skipped`.
 """
 
 from __future__ import annotations

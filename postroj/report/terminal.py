@@ -55,7 +55,7 @@ INDENT = " " * 10
 class Terminal:
     """Print a probe line by line; `write` prints a line, `width` is that of the longest subject.
 
-    `busy` shows what is being done until the next line is written; '' shows nothing.
+    `busy` shows a progress line until the next line is written; '' shows nothing.
     """
 
     def __init__(
@@ -180,7 +180,7 @@ class Screen(Terminal):
         self._seats = [_Seat(self, image if len(images) > 1 else "") for image in images]
         return self._seats
 
-    def hear(self, seat: _Seat) -> None:
+    def update(self, seat: _Seat) -> None:
         """Print lines that are due after a change of a probe, and those that waited for its end."""
         with self._lock:
             if self._live:
@@ -229,8 +229,8 @@ class _Seat(Terminal):
 
     def _take(self, line: str) -> None:
         self.lines.append(line)
-        self._screen.hear(self)
+        self._screen.update(self)
 
     def _do(self, text: str) -> None:
         self.doing = text
-        self._screen.hear(self)
+        self._screen.update(self)

@@ -34,7 +34,7 @@ BAD = (*LESS, result("systemd-nspawn", Status.TOO_OLD), result("root", Status.MI
 
 @pytest.fixture
 def survey(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Result, ...]]:
-    """Return what the surveys of the host will find, one after the other."""
+    """Return a list of the results of the next surveys."""
     found: list[tuple[Result, ...]] = []
     monkeypatch.setattr(doctor, "survey", lambda: found.pop(0))
     monkeypatch.setattr(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The run directory of a guest that is there, and has neither leader nor console."""
+    """Return the run directory of a guest without leader and console."""
     monkeypatch.setattr(start, "require_root", lambda: None)
     with locking.Claim.make(paths.state_dir(), rundir.PREFIX) as claim:
         write_facts(claim.path, Facts(given="web"))

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def process_state() -> Iterator[None]:
-    """What `main` changes in the process that it is meant to end."""
+    """Restore signal handlers and logging, which `main` changes for the whole process."""
     signals = [signal.SIGTERM, signal.SIGHUP]
     handlers = [signal.getsignal(number) for number in signals]
     logger = logging.getLogger("postroj")
@@ -48,7 +48,7 @@ def process_state() -> Iterator[None]:
 
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """Run `postroj list-images` when the catalog raises; the exit status."""
+    """Return a function that runs `list-images` with a failing catalog; it returns the status."""
 
     def run(error: BaseException, *options: str) -> int:
         def fail(*_: object) -> object:
@@ -196,7 +196,7 @@ def test_errors_are_coloured_on_a_terminal_only(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_signals_set_the_exit_status(number: signal.Signals) -> None:
-    """Of a process that waits: a guest's end is tested with guests."""
+    """Signal a waiting process; tests with guests cover the end of a guest."""
     script = (
         "import os, signal, sys; from postroj import cli\n"
         "from postroj.image.catalog import catalog\n"

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 def report(outcome: Outcome) -> Report:
-    """A report whose worst is `outcome`."""
+    """Return a report with an outcome."""
     check = CheckResult(
         kind=CheckKind.UNIT, subject="x.service", outcome=outcome, reason="because", seconds=1
     )
@@ -50,7 +50,7 @@ def report(outcome: Outcome) -> Report:
 
 
 class Recorder:
-    """Stands in for `matrix.probe_all`."""
+    """Replace `matrix.probe_all`, and record its arguments."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []

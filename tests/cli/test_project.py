@@ -49,7 +49,7 @@ until = 2999-01-01
 
 
 class Recorder:
-    """Stands in for `matrix.probe_all`."""
+    """Replace `matrix.probe_all`, and record its arguments."""
 
     images: tuple[str, ...]
     packages: tuple[str, ...]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Recorder:
-    """What was obtained, booted and run; `result` is the command's status, or raised."""
+    """Record images, guests and commands; `result` is a status or an error to raise."""
 
     def __init__(self) -> None:
         self.images: list[str] = []

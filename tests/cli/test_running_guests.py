@@ -47,7 +47,7 @@ TWO = Listing(
 
 
 class House:
-    """Guests, what ran in them, and which were stopped."""
+    """Replace the roster of guests; record commands and stopped guests."""
 
     def __init__(self) -> None:
         self.guests = [ONE, TWO]

@@ -41,7 +41,7 @@ def put(name: str, content: bytes = b"x" * 3_000_000, architecture: str = ARCH) 
 
 
 def squashfs(folder: Path) -> bytes:
-    """A real one, small."""
+    """Return a small squashfs file."""
     tree = folder / "tree"
     (tree / "etc").mkdir(parents=True)
     (tree / "etc/hostname").write_text("some\n")

@@ -43,7 +43,7 @@ def check(schema: str, *paths: Path) -> None:
 
 
 def scripts(found: Any) -> Iterator[str]:
-    """All that is run, of a workflow or an action."""
+    """Yield the scripts of a workflow or action."""
     steps = [found["runs"]] if "runs" in found else found["jobs"].values()
     for step in (step for job in steps for step in job["steps"]):
         if "run" in step:
@@ -106,7 +106,7 @@ def test_scripts_pass_shellcheck() -> None:
 def runner(
     tmp_path: Path, inputs: Mapping[str, str], *, status: int = 0, cached: bool = False
 ) -> Runner:
-    """A runner with a postroj that only notes its arguments, after `setup`."""
+    """Return a runner after `setup`, with a postroj that only records its arguments."""
     programs = {"work/_temp/postroj/venv/bin/postroj": POSTROJ, "bin/sudo": SUDO}
     made = Runner(
         folder=tmp_path,

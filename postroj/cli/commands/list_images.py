@@ -110,8 +110,10 @@ def _listed(patterns: Sequence[str], architecture: str) -> list[Listed]:
         found = store.records()
         records = {record.name: record for record in found if record.architecture == architecture}
     known = {entry.name for entry in catalog.entries()}
-    brought = [_as_entry(record) for record in records.values() if record.name not in known]
-    return [Listed(entry, records.get(entry.name)) for entry in catalog.matching(patterns, brought)]
+    imported = [_as_entry(record) for record in records.values() if record.name not in known]
+    return [
+        Listed(entry, records.get(entry.name)) for entry in catalog.matching(patterns, imported)
+    ]
 
 
 def _as_entry(record: Record) -> Entry:

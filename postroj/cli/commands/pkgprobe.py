@@ -116,7 +116,7 @@ def _check(kind: CheckKind, metavar: str, text: str) -> Callable[[F], F]:
 @click.option(
     "--refresh",
     is_flag=True,
-    help="Renew what is cached between runs: set-up, package lists, dependencies.",
+    help="Renew cached data: set-up, package lists, dependencies.",
 )
 @click.option("--offline", is_flag=True, help="Use only cached data; download nothing.")
 @click.option(

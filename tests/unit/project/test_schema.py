@@ -28,7 +28,7 @@ VALUES: tuple[Any, ...] = (
 
 
 def as_json(value: Any) -> Any:
-    """Dates as editors hand them to a schema."""
+    """Convert dates to text, as editors do for a schema."""
     match value:
         case dict():
             return {name: as_json(inner) for name, inner in value.items()}

@@ -20,7 +20,7 @@ COMMAND = re.compile(r"::(?:error|notice) title=(?P<title>[^:,\r\n]+)::(?P<messa
 
 
 def decoded(text: str) -> str:
-    """Undo the escapes as the runner does, the percent sign last."""
+    """Unescape a property or message as the runner does, percent signs last."""
     for code, char in (("%0D", "\r"), ("%0A", "\n"), ("%3A", ":"), ("%2C", ","), ("%25", "%")):
         text = text.replace(code, char)
     return text
@@ -78,7 +78,7 @@ def test_summary_has_a_table_and_folded_details() -> None:
 
 
 def test_summary_escapes_what_a_package_prints() -> None:
-    """Outside of `pre` each mark is an entity, inside of it each that means something to HTML."""
+    """Text is escaped for Markdown outside `pre`, and for HTML inside."""
     text = github.summary(ODD)
     assert not re.search(r"<(?!/?(code|pre|details|summary|br)>)", text)
     outside = re.sub(r"^<pre>.*?</pre>$", "", text, flags=re.DOTALL | re.MULTILINE)
@@ -91,7 +91,7 @@ def test_summary_escapes_what_a_package_prints() -> None:
 
 
 class Rendered(HTMLParser):
-    """The summary as a reader of Markdown makes HTML of it."""
+    """Parse the summary as Markdown into HTML."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

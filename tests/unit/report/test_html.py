@@ -15,7 +15,7 @@ VOID = {"meta"}
 
 
 class Page(HTMLParser):
-    """What a browser would make of it: tags, attributes, texts with the elements around them."""
+    """Collect tags, attributes, and texts with their enclosing elements, as a browser would."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -44,7 +44,7 @@ def probe(*checks: CheckResult, **changes: object) -> ProbeResult:
 
 
 def lines_of(result: ProbeResult, *, colour: bool = False, width: int = 20) -> list[str]:
-    """Tell a probe as `probe.probe` does."""
+    """Send a probe to a terminal as `probe.probe` does, and return its lines."""
     lines: list[str] = []
     terminal = Terminal(lines.append, colour=colour, width=width)
     terminal.begin_probe(result.image, result.package)
@@ -172,7 +172,7 @@ def test_escape_sequences_of_a_package_are_removed() -> None:
 
 
 class Paper:
-    """What a screen has written, and what it shows below it now."""
+    """Collect the lines of a screen, and its current progress lines."""
 
     def __init__(self, images: list[str], jobs: int, *, live: bool = False) -> None:
         self.lines: list[str] = []
@@ -198,7 +198,7 @@ class Paper:
 
     @property
     def words(self) -> list[str]:
-        """Subjects, and the heads of probes."""
+        """Return the subjects of checks, and the heads of probes."""
         return [line.split()[-1] for line in self.lines]
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def top(tmp_path: Path) -> Path:
-    """A folder to unpack into, beside one that is nobody else's business."""
+    """Return the folder to unpack into, beside one that must stay untouched."""
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "file").write_text("ours")
     (tmp_path / "top").mkdir()
@@ -34,7 +34,7 @@ def into(top: Path) -> Iterator[int]:
 
 
 def tar(*members: tuple[str, bytes, str], data: bytes = b"data", **more: Any) -> io.BytesIO:
-    """A tar whose members have a name, a kind, and where they lead; files have the data."""
+    """Return a tar of members, each a name, a kind and a target, or the data of a file."""
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for name, kind, link in members:
