@@ -17,7 +17,7 @@ import material
 from pairs import POSTROJ, Measured, Pair, main, measure, run
 
 from postroj.container.boot import masks
-from postroj.image import pull
+from postroj.image import architectures, pull
 from postroj.image.catalog import catalog
 from postroj.image.catalog.entry import Bootstrap
 from postroj.image.pull import Request
@@ -46,7 +46,7 @@ STREAMED = 300_000_000
 def cycle(runs: int) -> Measured:
     """A whole warm cycle: start, ready, one command, gone."""
     pull.pull(catalog.find(IMAGE))
-    record = store.require(IMAGE, pull.architecture())
+    record = store.require(IMAGE, architectures.of_this_host())
     pair = Pair(
         name="cycle",
         ours="postroj run -- true",
@@ -78,7 +78,7 @@ def making(runs: int) -> Measured:
     plan = Plan(
         source=source,
         packages=entry.packages,
-        architecture=pull.architecture(),
+        architecture=architectures.of_this_host(),
         archives=mirror.archives({suite.archive for suite in source.suites}),
         keyring=source.keyring,
         allow_expired=False,
@@ -207,7 +207,7 @@ def _on_four(
     """Measure a probe on four images beside the bare script, which has no time to settle."""
     for name in FOUR:
         pull.pull(catalog.find(name), Request(allow_expired=True))
-    records = [store.require(name, pull.architecture()) for name in FOUR]
+    records = [store.require(name, architectures.of_this_host()) for name in FOUR]
     (mount := work / "mount").mkdir()
     images = [f"--image={name}" for name in FOUR]
     probe = [POSTROJ, "--quiet", "pkgprobe", f"--package={deb}", "--jobs=4", "--settle=0"]
@@ -231,7 +231,7 @@ def warm(runs: int) -> Measured:
         runs=runs,
     )
     pull.pull(catalog.find(IMAGE))
-    record = store.require(IMAGE, pull.architecture())
+    record = store.require(IMAGE, architectures.of_this_host())
     with tempfile.TemporaryDirectory() as work:
         (mount := Path(work, "mount")).mkdir()
         deb = debs.build(Path(work), "bench", depends="redis-server")

@@ -5,12 +5,16 @@ Imports nothing of postroj. A word here means the same everywhere, in messages a
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
+"""A SHA-256 in lower-case hex, as postroj writes it; what people type is lowered first."""
 
 
 class SourceKind(StrEnum):

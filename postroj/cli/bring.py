@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 import click
 
 from postroj.errors import UsageError
+from postroj.model import SHA256
 
 
 @click.command("import")
@@ -22,19 +21,19 @@ def bring(name: str, source: str, sha256: str | None, subtree: str, force: bool)
     disk, an http or https URL of one of these files, or docker://REFERENCE.
     """
     from postroj import prepare
+    from postroj.image.architectures import of_this_host
     from postroj.image.importer import Wish
     from postroj.image.importer import bring as bring_it
-    from postroj.image.pull import architecture
     from postroj.report.text import visible
 
-    if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
+    if sha256 is not None and not SHA256.fullmatch(sha256.lower()):
         message = f"'{sha256}' is no SHA-256"
         raise UsageError(message, hint="it has 64 hexadecimal digits, as `sha256sum` prints them")
     record = bring_it(
         Wish(
             name=name,
             source=source,
-            architecture=architecture(),
+            architecture=of_this_host(),
             sha256=sha256,
             subtree=subtree,
             force=force,

@@ -64,7 +64,7 @@ def matrix(
     """
     from postroj import fleet
     from postroj.image import selection
-    from postroj.image.pull import architecture as of_this_host
+    from postroj.image.architectures import of_this_host
 
     images = selection.elsewhere(image_names, _managers(packages), architecture or of_this_host())
     click.echo(fleet.matrix(images, Language(language), shards))

@@ -44,9 +44,9 @@ def pull(
     architecture: str | None,
 ) -> None:
     """Fetch, verify and store images."""
+    from postroj.image.architectures import of_this_host
     from postroj.image.catalog import catalog
     from postroj.image.pull import Request
-    from postroj.image.pull import architecture as of_this_host
 
     architecture = architecture or of_this_host()
 
@@ -90,9 +90,9 @@ def _pull_each(entries: Sequence[Entry], request: Request) -> None:
 def make_bootable(record: Record) -> None:
     """Prepare an image now if we may, not at its first use, and say what was done."""
     from postroj import prepare
-    from postroj.image.pull import architecture
+    from postroj.image.architectures import of_this_host
 
-    if record.prepared is None and record.architecture == architecture() and prepare.possible():
+    if record.prepared is None and record.architecture == of_this_host() and prepare.possible():
         for line in prepare.prepared(record).prepared or ():
             click.echo(f"{record.name}: {line}")
 

@@ -78,7 +78,7 @@ def list_images(
     as_json: bool,
 ) -> None:
     """Show the catalog of images, or what matches: 'debian-*', trixie."""
-    from postroj.image.pull import architecture as of_this_host
+    from postroj.image.architectures import of_this_host
 
     architecture = architecture or of_this_host()
     found = [

@@ -237,17 +237,17 @@ def _check_lock(file: Path, images: Sequence[tuple[str, str]]) -> None:
 
 def _images(names: Sequence[str], architecture: str | None) -> list[tuple[str, str]]:
     """Return names of the store and the architecture, each image once."""
-    from postroj.image import pull, upkeep
+    from postroj.image import architectures, upkeep
 
-    wanted = architecture or pull.architecture()
+    wanted = architecture or architectures.of_this_host()
     return list(dict.fromkeys((upkeep.resolve(name, wanted), wanted) for name in names))
 
 
 def _called(name: str, architecture: str) -> str:
     """Return the name of an image, with its architecture if that is not this host's."""
-    from postroj.image import pull
+    from postroj.image import architectures
 
-    return name if architecture == pull.architecture() else f"{name} ({architecture})"
+    return name if architecture == architectures.of_this_host() else f"{name} ({architecture})"
 
 
 def _size(count: int) -> str:

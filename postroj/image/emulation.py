@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from postroj.errors import HostError
+from postroj.image import architectures
 
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
 
@@ -21,7 +21,7 @@ QEMU = {"armv7l": "arm", "i686": "i386"}
 
 def is_needed(architecture: str) -> bool:
     """Whether this host's processor cannot run programs of an architecture by itself."""
-    host = os.uname().machine
+    host = architectures.of_this_host()
     return architecture not in NATIVE.get(host, (host,))
 
 
@@ -32,7 +32,7 @@ def require(architecture: str) -> None:
     """
     if not is_needed(architecture):
         return
-    host = os.uname().machine
+    host = architectures.of_this_host()
     name = f"qemu-{QEMU.get(architecture, architecture)}"
     if lacking := _lacking(BINFMT / name):
         message = f"this host, of the architecture '{host}', cannot run programs of {architecture}"

@@ -7,11 +7,10 @@ catalog, which takes time to read, is not asked for an image that is stored unde
 from __future__ import annotations
 
 import logging
-import os
 from typing import TYPE_CHECKING
 
 from postroj.errors import ImageError, VerificationError
-from postroj.image import emulation
+from postroj.image import architectures, emulation
 from postroj.image.store import lockfile, store
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ def obtain(name: str, machine: str = "") -> Record:
     :raises HostError: if this host lacks something.
     :raises ImageError: if it could not be made.
     """
-    machine = machine or os.uname().machine
+    machine = machine or architectures.of_this_host()
     emulation.require(machine)
     name, record = _look(name, machine)
     if record and lockfile.is_wanted(record, lockfile.find(name, machine)):
@@ -53,7 +52,7 @@ def at_hand(name: str, machine: str = "") -> Record:
     :raises HostError: if this host cannot run its programs.
     :raises ImageError: if it is not cached, or not as the lock file has it.
     """
-    machine = machine or os.uname().machine
+    machine = machine or architectures.of_this_host()
     emulation.require(machine)
     name, record = _look(name, machine)
     if record and lockfile.is_wanted(record, lockfile.find(name, machine)):

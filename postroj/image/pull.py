@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from postroj import console
 from postroj.errors import DownloadError, HostError, UsageError
+from postroj.image import architectures
 from postroj.image.catalog.entry import Bootstrap, Oci, Simplestreams, Tarball
 from postroj.image.sources import Order
 from postroj.image.store import lockfile, store, warm_layers
@@ -27,11 +27,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def architecture() -> str:
-    """Return the architecture of this host, as `uname -m` has it."""
-    return os.uname().machine
-
-
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """How an image is wanted."""
@@ -42,7 +37,7 @@ class Request:
     """From this source, and no other."""
     allow_expired: bool = False
     """Accept Release files that are out of date."""
-    architecture: str = field(default_factory=architecture)
+    architecture: str = field(default_factory=architectures.of_this_host)
     """As `uname -m` has it; this host's, if nothing is said."""
     locked: Locked | None = None
     """This one and no other; of the lock file that holds, which `pull` looks up."""

@@ -9,8 +9,8 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from postroj.errors import UsageError
+from postroj.image.architectures import of_this_host
 from postroj.image.catalog import catalog
-from postroj.image.pull import architecture
 from postroj.image.store import store
 from postroj.model import Manager
 
@@ -36,7 +36,7 @@ def check(wanted: Iterable[str], machine: str = "") -> None:
 
     :raises UsageError: if one does not.
     """
-    machine = machine or architecture()
+    machine = machine or of_this_host()
     for text in wanted:
         _names(text, tuple(Manager), machine, _imported(machine))
 
@@ -50,7 +50,7 @@ def choose(wanted: Sequence[str], managers: Collection[Manager], machine: str = 
 
     :raises UsageError: if there is no such image.
     """
-    machine = machine or architecture()
+    machine = machine or of_this_host()
     if not wanted:
         return _cached(managers, machine)
     return _each_once(wanted, managers, machine, _imported(machine))
@@ -83,7 +83,7 @@ def meant(text: str) -> list[str]:
     :raises UsageError: if there is none.
     """
     known = catalog.names()
-    imported = [r.name for r in _records(architecture()) if r.name not in known]
+    imported = [r.name for r in _records(of_this_host()) if r.name not in known]
     own = [name for name in imported if fnmatchcase(name, text.lower())]
     try:
         entries = catalog.matching([text]) if is_pattern(text) else [catalog.find(text)]

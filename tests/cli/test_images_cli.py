@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from postroj.cli import completion, images
 from postroj.errors import UsageError
-from postroj.image import obtain, pull
+from postroj.image import architectures, obtain
 from postroj.image.store import store
 from postroj.image.store.record import Provenance
 from postroj.model import Manager, SourceKind, Verification
@@ -47,10 +47,10 @@ def put(name: str) -> Record:
         fingerprints=("0123456789ABCDEF0123456789ABCDEF01234567", "F" * 40),
         allow_expired=True,
     )
-    with store.building(name, pull.architecture()) as directory:
+    with store.building(name, architectures.of_this_host()) as directory:
         file = directory / "image.squashfs"
         file.write_bytes(b"x" * 3_000_000)
-        return store.add(name, pull.architecture(), Manager.APT, file, origin, prepared=())
+        return store.add(name, architectures.of_this_host(), Manager.APT, file, origin, prepared=())
 
 
 def test_list_images() -> None:
@@ -175,7 +175,7 @@ def test_what_cannot_be_booted_says_why(cache: Path) -> None:
 
 
 def test_an_architecture_that_cannot_be_run_here() -> None:
-    foreign = "s390x" if pull.architecture() != "s390x" else "riscv64"
+    foreign = "s390x" if architectures.of_this_host() != "s390x" else "riscv64"
     done = postroj("pull", "--arch", foreign, "debian-trixie", "--source", "bootstrap")
     assert done.returncode == 4
     assert f"cannot run programs of {foreign}" in done.stderr
@@ -204,7 +204,7 @@ def test_a_catalog_of_ones_own(tmp_path: Path) -> None:
 
 
 def test_an_architecture_that_has_no_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("postroj.image.pull.architecture", lambda: "vax")
+    monkeypatch.setattr("postroj.image.architectures.of_this_host", lambda: "vax")
     done = CliRunner().invoke(images.pull, ["debian-sid"])
     assert str(done.exception) == "there is no image 'debian-sid' for the architecture 'vax'"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.image import pull
+from postroj.image import architectures
 from postroj.image.store import store
 from postroj.locking import Claim
 from postroj.model import SourceKind
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from postroj.image.store.record import Record
 
-ARCH = pull.architecture()
+ARCH = architectures.of_this_host()
 FOREIGN = "s390x"
 
 

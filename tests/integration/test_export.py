@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from postroj.image import pull
+from postroj.image import architectures
 from postroj.image.store import store
 from postroj.image.unpack import disk
 from tests.support.cli import all_argv, eventually, postroj, start
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
-ARCH = pull.architecture()
+ARCH = architectures.of_this_host()
 BASE = "debian-bookworm"
 CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
 """`cap_net_raw+ep`, as setcap writes it."""

@@ -21,7 +21,7 @@ import pytest
 
 from postroj import locking
 from postroj.errors import DownloadError, HostError, ImageError, VerificationError
-from postroj.image import pull
+from postroj.image import architectures
 from postroj.image.catalog import catalog
 from postroj.image.catalog.entry import Bootstrap, Suite
 from postroj.image.sources import bootstrap, mirror
@@ -297,10 +297,10 @@ def test_an_image_killed_at_its_last_moment(cache: Path) -> None:
     """The file is complete and has its name, its record is not there yet."""
     store.prepare()
     with ExitStack() as stack:
-        directory = stack.enter_context(store.building(NAME, pull.architecture()))
+        directory = stack.enter_context(store.building(NAME, architectures.of_this_host()))
         (directory / "image.squashfs").write_bytes(b"hsqs")
         (directory / "image.squashfs").rename(
-            images_dir() / f"{NAME}-{pull.architecture()}.0123456789abcdef.squashfs"
+            images_dir() / f"{NAME}-{architectures.of_this_host()}.0123456789abcdef.squashfs"
         )
     assert cached(cache) == []
     assert store.collect() == 4

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from postroj.errors import DownloadError
-from postroj.image import pull
+from postroj.image import architectures, pull
 from postroj.image.catalog.entry import Oci
 from postroj.image.store import store
 from postroj.model import SourceKind
@@ -45,7 +45,7 @@ BOOTED = ("sh", "-c", "systemctl is-system-running; hostname; stat -c %a /usr/bi
 def tree(image: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Root file system of a Debian, as a folder beside its tar."""
     folder = tmp_path_factory.mktemp("tree")
-    squashfs = store.require(image, pull.architecture()).path
+    squashfs = store.require(image, architectures.of_this_host()).path
     with (folder / "root.tar").open("wb") as stream:
         subprocess.run(["sqfs2tar", squashfs], stdout=stream, check=True)
     (folder / "root").mkdir()
@@ -105,7 +105,7 @@ def test_every_shape_boots(
     state, name, mode = done.stdout.splitlines()
     assert (done.returncode, state, mode) == (0, "running", "4755")
     assert name.startswith("postroj-")
-    record = json.loads((cache / f"images/mine-{pull.architecture()}.json").read_text())
+    record = json.loads((cache / f"images/mine-{architectures.of_this_host()}.json").read_text())
     assert (record["source"], record["url"]) == ("import", source)
     assert (record["manager"], record["verification"]) == ("apt", "none")
     assert record["compression"] == ("" if shape is as_squashfs else "lz4")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from postroj.console import Silence
-from postroj.image import pull, upkeep
+from postroj.image import architectures, upkeep
 from postroj.image.store import store
 from postroj.image.store.record import stored as stored_images
 from tests.support.cli import POSTROJ, eventually, postroj
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
-ARCH = pull.architecture()
+ARCH = architectures.of_this_host()
 KILLED = -signal.SIGKILL
 # Python itself may lie where only root may read.
 READING = ("--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search")

@@ -20,7 +20,7 @@ from postroj import warm
 from postroj.container.boot.nspawn import GuestSpec
 from postroj.container.start import start_guest
 from postroj.errors import ImageError
-from postroj.image import pull
+from postroj.image import architectures
 from postroj.image.store import store, warm_layers
 from postroj.image.store.record import Provenance
 from postroj.model import Manager, NetworkMode, SourceKind, Verification
@@ -66,7 +66,7 @@ PLAN = Plan(
 
 def lay_in(files: Sequence[Path], name: str, manager: Manager) -> None:
     """Put an image with these layers in our cache."""
-    arch = pull.architecture()
+    arch = architectures.of_this_host()
     store.prepare()
     with store.building(name, arch) as directory:
         file = directory / "layer.squashfs"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from postroj.image import architectures
 from postroj.model import SourceKind, Verification
 
 if TYPE_CHECKING:
@@ -12,20 +13,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from postroj.model import Manager
-
-DEBIAN_ARCHITECTURES = {
-    "x86_64": "amd64",
-    "aarch64": "arm64",
-    "armv7l": "armhf",
-    "i686": "i386",
-    "ppc64le": "ppc64el",
-    "riscv64": "riscv64",
-    "s390x": "s390x",
-}
-"""Names of architectures: as `uname -m` has them, and as Debian has them."""
-
-OCI_ARCHITECTURES = DEBIAN_ARCHITECTURES | {"armv7l": "arm", "i686": "386", "ppc64le": "ppc64le"}
-"""The same as Go has them (GOARCH), and so registries do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,8 +148,8 @@ def expand(template: str, architecture: str) -> str:
     """Fill the names of an architecture into a URL or a product."""
     names = {
         "{arch}": architecture,
-        "{debian_arch}": DEBIAN_ARCHITECTURES.get(architecture, architecture),
-        "{oci_arch}": OCI_ARCHITECTURES.get(architecture, architecture),
+        "{debian_arch}": architectures.DEBIAN.get(architecture, architecture),
+        "{oci_arch}": architectures.OCI.get(architecture, architecture),
     }
     for placeholder, name in names.items():
         template = template.replace(placeholder, name)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from urllib.parse import urljoin
 
 from postroj.errors import ImageError
+from postroj.image import architectures
 from postroj.image.catalog.entry import (
-    DEBIAN_ARCHITECTURES,
     Bootstrap,
     Entry,
     Oci,
@@ -24,7 +24,7 @@ from postroj.image.catalog.entry import (
     Tarball,
 )
 from postroj.image.trust.keyring import KEYS
-from postroj.model import Manager, SourceKind
+from postroj.model import SHA256, Manager, SourceKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -141,7 +141,7 @@ def _simplestreams(table: _Table) -> Simplestreams:
 
 def _tarball(table: _Table) -> Tarball:
     sha256 = table.maybe("sha256", str) or ""
-    if sha256 and not re.fullmatch(r"[0-9a-f]{64}", sha256):
+    if sha256 and not SHA256.fullmatch(sha256):
         table.refuse("sha256", "is no SHA-256 of 64 small hexadecimal digits")
     url = _url(table, "url")
     tarball = Tarball(
@@ -170,9 +170,9 @@ def _oci(table: _Table) -> Oci:
 def _architectures(table: _Table, *, empty: bool = True) -> tuple[str, ...]:
     names = table.texts("architectures", empty=empty)
     for name in names:
-        if name not in DEBIAN_ARCHITECTURES:
+        if name not in architectures.DEBIAN:
             table.refuse(
-                "architectures", f"has '{name}', not one of {_quoted(DEBIAN_ARCHITECTURES)}"
+                "architectures", f"has '{name}', not one of {_quoted(architectures.DEBIAN)}"
             )
     return names
 

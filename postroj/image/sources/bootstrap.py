@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from postroj import process
 from postroj.errors import CommandError, HostError, ImageError
-from postroj.image import emulation
+from postroj.image import architectures, emulation
 from postroj.image.sources import Built, mirror
 from postroj.image.sources.causes import failure
 from postroj.image.sources.mmdebstrap import AS_ROOT, TIED, WORK, Plan
@@ -71,7 +71,7 @@ def build(source: Bootstrap, order: Order) -> Built:
             )
             for line in plan.left_out():
                 log.info("%s: %s", name, line)
-            foreign = order.architecture != os.uname().machine
+            foreign = order.architecture != architectures.of_this_host()
             argv = plan.argv(tools, scratch, root=root, foreign=foreign)
             env = mirror.proxies() | {"TMPDIR": WORK, "SOURCE_DATE_EPOCH": str(epoch)}
             process.pipeline(argv, packer, on_line=watch, env=env)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from postroj import process
 from postroj.errors import CommandError
+from postroj.image import architectures
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -97,7 +97,7 @@ def by_origin(targets: list[Target], host: str = "") -> dict[str, str]:
         archive = ARCHIVES.get((target.origin, target.label))
         # Ubuntu's server for security updates says that it is Ubuntu, and has nothing else
         if archive and not (archive == "ubuntu" and target.release.endswith("-security")):
-            known.setdefault(archive_for(archive, host or os.uname().machine), target.uri)
+            known.setdefault(archive_for(archive, host or architectures.of_this_host()), target.uri)
     return known
 
 

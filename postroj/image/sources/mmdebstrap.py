@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from postroj.image.catalog.entry import DEBIAN_ARCHITECTURES
+from postroj.image import architectures
 from postroj.image.sources import mirror
 from postroj.process import CONTAINED
 
@@ -108,7 +108,7 @@ class Plan:
             tools["mmdebstrap"],
             "--mode=root",
             "--variant=minbase",
-            f"--architectures={DEBIAN_ARCHITECTURES[self.architecture]}",
+            f"--architectures={architectures.DEBIAN[self.architecture]}",
             *(["--skip=check/qemu"] if foreign else []),  # it takes a tool that few hosts have
             f"--include={','.join(self.packages)}",
             f"--keyring={self.keyring}",

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, replace
 
 from postroj.errors import UsageError
+from postroj.image.unpack.manifest import DIGEST
 from postroj.net import redacted
 
 TRANSPORT = "docker://"
@@ -23,7 +24,6 @@ REGISTRY = re.compile(
 PART = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
 PATH = re.compile(rf"{PART}(?:/{PART})*")
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 
 
 @dataclass(frozen=True, kw_only=True)

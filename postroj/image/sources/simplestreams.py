@@ -23,7 +23,7 @@ from postroj.image.store.record import Provenance
 from postroj.image.trust import verify
 from postroj.image.trust.checksums import Checksum
 from postroj.image.unpack import pack, superblock
-from postroj.model import SourceKind, Verification
+from postroj.model import SHA256, SourceKind, Verification
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,6 @@ SEGMENT = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9._:+~@=,-]+"
 PATH = re.compile(rf"{SEGMENT}(?:/{SEGMENT})*")
 NAME = re.compile(r"[A-Za-z0-9._:+~-]{1,100}")
 """Of a version or a product."""
-DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 Table = dict[str, Any]
@@ -171,7 +170,7 @@ class Index:
     def _item(self, version: str, item: Table) -> Item:
         url = self._url(str(item.get("path")))
         size, sha256 = item.get("size"), str(item.get("sha256")).lower()
-        if not isinstance(size, int) or size <= 0 or not DIGEST.fullmatch(sha256):
+        if not isinstance(size, int) or size <= 0 or not SHA256.fullmatch(sha256):
             message = f"the index lists '{net.redacted(url)}' without its size or its SHA-256"
             raise ImageError(message)
         return Item(version=version, ftype=item["ftype"], url=url, size=size, sha256=sha256)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import re
 import stat
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from postroj import paths
 from postroj.image import emulation
 from postroj.image.store.trouble import trouble
-from postroj.model import Image, Manager, SourceKind, Verification
+from postroj.model import SHA256, Image, Manager, SourceKind, Verification
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -177,7 +176,7 @@ def provenance_fields(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def checked_digest(text: object) -> str:
     """Return a SHA-256; it becomes part of a path, and may come from another user's cache."""
-    if not re.fullmatch(r"[0-9a-f]{64}", str(text)):
+    if not SHA256.fullmatch(str(text)):
         message = f"'{text}' is no SHA-256"
         raise ValueError(message)
     return str(text)

@@ -22,6 +22,7 @@ from postroj.image.unpack.decompress import CHUNK
 from postroj.image.unpack.pack import MOST_UNPACKED
 from postroj.image.unpack.tarstream import FILE, LINK, SYMLINK, Reader, opened, show
 from postroj.image.unpack.tree import split
+from postroj.model import SHA256
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 INDEX, IMAGES = "index.json", "manifest.json"
 FIRST = re.compile(
-    r"[0-9a-f]{64}(?:/.*|\.tar|\.json)?|blobs(?:/.*)?"
+    rf"{SHA256.pattern}(?:/.*|\.tar|\.json)?|blobs(?:/.*)?"
     r"|index\.json|oci-layout|manifest\.json|repositories"
 )
 """Names of members with which such an archive begins, and no root file system."""
@@ -171,7 +172,7 @@ class Archive:
         """Return a configuration, whose name is its digest."""
         stored = self.find(posixpath.normpath(name))
         digest = posixpath.basename(name).removesuffix(".json")
-        if re.fullmatch(r"[0-9a-f]{64}", digest) and digest != stored.sha256:
+        if SHA256.fullmatch(digest) and digest != stored.sha256:
             raise _differs(digest, stored.sha256)
         return stored
 

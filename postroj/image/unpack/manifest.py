@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from postroj.errors import ImageError
-from postroj.image.catalog.entry import OCI_ARCHITECTURES
-from postroj.image.sources.reference import DIGEST
+from postroj.image import architectures
+from postroj.model import SHA256
+
+DIGEST = re.compile(f"sha256:({SHA256.pattern})")
 
 MOST_JSON = 1 << 20
 """Bytes of a manifest or a configuration."""
@@ -90,7 +92,7 @@ def choose(index: Json, architecture: str) -> Descriptor:
 
     :raises ImageError: if there is none.
     """
-    wanted = OCI_ARCHITECTURES.get(architecture, architecture)
+    wanted = architectures.OCI.get(architecture, architecture)
     entries = [entry for entry in _list(index, "manifests") if isinstance(entry, dict)]
     ranked = sorted(
         (rank, position)
@@ -135,7 +137,7 @@ def check_platform(config: Json, architecture: str) -> None:
 
     :raises ImageError: if it is for another platform.
     """
-    wanted = OCI_ARCHITECTURES.get(architecture, architecture)
+    wanted = architectures.OCI.get(architecture, architecture)
     if (config.get("os", "linux"), config.get("architecture", wanted)) != ("linux", wanted):
         raise missing(architecture, [_shown(config)])
 

@@ -9,8 +9,8 @@ import pytest
 
 from postroj.errors import UsageError
 from postroj.image import selection
+from postroj.image.architectures import of_this_host
 from postroj.image.catalog import catalog
-from postroj.image.pull import architecture
 from postroj.model import Manager
 from tests.support.images import put
 
@@ -59,7 +59,7 @@ def test_patterns_keep_the_order_in_which_they_are_given() -> None:
 
 def test_nothing_stands_for_what_is_cached(caplog: pytest.LogCaptureFixture) -> None:
     """Of what is supported, for this host, of that package manager, and no import."""
-    ours = architecture()
+    ours = of_this_host()
     for name in ("debian-trixie", "debian-bookworm", "debian-stretch", "fedora-43", "own"):
         put(name, name.encode(), ours)
     put("debian-sid", b"other", "aarch64" if ours != "aarch64" else "x86_64")
@@ -70,8 +70,8 @@ def test_nothing_stands_for_what_is_cached(caplog: pytest.LogCaptureFixture) -> 
 
 
 def test_another_architecture() -> None:
-    other = "aarch64" if architecture() != "aarch64" else "x86_64"
-    put("debian-trixie", b"x", architecture())
+    other = "aarch64" if of_this_host() != "aarch64" else "x86_64"
+    put("debian-trixie", b"x", of_this_host())
     put("debian-bookworm", b"y", other)
     put("own-far", b"z", other)
     assert selection.choose((), APT, other) == ["debian-bookworm"]
@@ -82,12 +82,12 @@ def test_another_architecture() -> None:
 
 def test_nothing_stands_for_the_default_where_nothing_is_cached() -> None:
     assert choose() == ["debian-trixie"]
-    put("debian-bookworm", b"x", architecture())
+    put("debian-bookworm", b"x", of_this_host())
     assert choose(managers=[Manager.DNF]) == ["debian-trixie"]
 
 
 def test_what_was_imported_has_a_name_too() -> None:
-    put("own-one", b"x", architecture())
+    put("own-one", b"x", of_this_host())
     assert choose("own-one") == ["own-one"]
     assert choose("own-*") == ["own-one"]
     assert choose("*-sid", "own*") == ["debian-sid", "own-one"]

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from postroj.errors import ImageError, UsageError
+from postroj.image import architectures
 from postroj.image.catalog import catalog
 from postroj.image.catalog.entry import (
-    DEBIAN_ARCHITECTURES,
     Bootstrap,
     Oci,
     Simplestreams,
@@ -120,7 +120,7 @@ def test_the_strongest_source_comes_first(entry: Entry) -> None:
 def test_every_url_is_whole_for_every_architecture(entry: Entry) -> None:
     for source in entry.sources:
         for architecture in source.architectures or entry.architectures:
-            assert architecture in DEBIAN_ARCHITECTURES
+            assert architecture in architectures.DEBIAN
             assert architecture in entry.architectures
             texts: list[str] = []
             match source:

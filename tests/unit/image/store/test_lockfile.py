@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from postroj.errors import UsageError, VerificationError
-from postroj.image import inspect, obtain, pull
+from postroj.image import architectures, inspect, obtain, pull
 from postroj.image.catalog import catalog
 from postroj.image.catalog.entry import Tarball
 from postroj.image.pull import Request
@@ -57,7 +57,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.chdir(folder)
     monkeypatch.delenv("POSTROJ_LOCK", raising=False)
-    monkeypatch.setattr(pull, "architecture", lambda: "x86_64")
+    monkeypatch.setattr(architectures, "of_this_host", lambda: "x86_64")
     return folder
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from postroj.errors import ImageError, VerificationError
-from postroj.image.pull import architecture
+from postroj.image.architectures import of_this_host
 from postroj.image.unpack import bundle
 from postroj.image.unpack.bundle import Archive, is_container_archive
 from postroj.image.unpack.decompress import Plain
@@ -61,7 +61,7 @@ def content(data: bytes, directory: Path, machine: str = "") -> dict[str, bytes]
     archive = Archive(directory)
     with Plain(archive.store) as plain:
         plain.write(data)
-    flatten(archive.layers(machine or architecture()), out)
+    flatten(archive.layers(machine or of_this_host()), out)
     with tarfile.open(fileobj=io.BytesIO(out.getvalue())) as flat:
         streams = {member.name: flat.extractfile(member) for member in flat}
     return {name: stream.read() for name, stream in streams.items() if stream and "etc" in name}
