@@ -22,7 +22,7 @@ from postroj.image.catalog import catalog
 from postroj.image.catalog.entry import Bootstrap
 from postroj.image.pull import Request
 from postroj.image.sources import bootstrap, mirror
-from postroj.image.sources.mmdebstrap import Plan
+from postroj.image.sources.mmdebstrap import BootstrapPlan
 from postroj.image.store import store
 from postroj.image.unpack import pack
 from tests.support import debs
@@ -75,7 +75,7 @@ def making(runs: int) -> Measured:
     )
     entry = catalog.find(IMAGE)
     source = next(source for source in entry.sources if isinstance(source, Bootstrap))
-    plan = Plan(
+    plan = BootstrapPlan(
         source=source,
         packages=entry.packages,
         architecture=architectures.of_this_host(),

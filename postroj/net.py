@@ -18,12 +18,11 @@ from queue import Queue
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from postroj import __version__, answers
-from postroj.answers import AbsentError as AbsentError
-from postroj.answers import TransientError
-from postroj.answers import redacted as redacted
+from postroj import __version__, http_errors
 from postroj.console import Silence
 from postroj.errors import DownloadError
+from postroj.http_errors import TransientError
+from postroj.urls import is_web, redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,7 +68,7 @@ def stream(
     url: str,
     *,
     progress: Progress,
-    anywhere: bool = False,
+    allow_downgrade: bool = False,
     patience: Patience = PATIENCE,
 ) -> Iterator[Body]:
     """Fetch `url` as chunks of bytes, from its first byte to its last and each once.
@@ -80,14 +79,20 @@ def stream(
     """
     import requests
 
-    if not answers.is_web(url):
+    if not is_web(url):
         message = f"'{redacted(url)}' is no http or https URL"
         raise DownloadError(message, hint="give a URL like 'https://host/path', or a local path")
     with requests.Session() as session:
         session.max_redirects = patience.redirects
         # A body in another encoding would have other bytes than its publisher's digest.
         session.headers.update({"User-Agent": USER_AGENT, "Accept-Encoding": "identity"})
-        body = Body(url, session, progress, anywhere=anywhere, patience=patience)
+        body = Body(
+            url,
+            session,
+            progress,
+            allow_downgrade=allow_downgrade,
+            patience=patience,
+        )
         try:
             body.open()
             yield body
@@ -97,14 +102,19 @@ def stream(
 
 
 def fetch_small(
-    url: str, *, limit: int, anywhere: bool = False, patience: Patience = PATIENCE
+    url: str, *, limit: int, allow_downgrade: bool = False, patience: Patience = PATIENCE
 ) -> bytes:
     """Fetch `url` into memory.
 
     :raises DownloadError: if it cannot be fetched, or has more than `limit` bytes.
     """
     data = bytearray()
-    with stream(url, progress=Silence(), anywhere=anywhere, patience=patience) as body:
+    with stream(
+        url,
+        progress=Silence(),
+        allow_downgrade=allow_downgrade,
+        patience=patience,
+    ) as body:
         for chunk in body if body.size <= limit else [bytes(limit + 1)]:
             data += chunk
             if len(data) > limit:
@@ -128,7 +138,12 @@ def download(
     part = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.part")
     try:
         with (
-            stream(url, progress=progress, anywhere=sha256 is not None, patience=patience) as body,
+            stream(
+                url,
+                progress=progress,
+                allow_downgrade=sha256 is not None,
+                patience=patience,
+            ) as body,
             part.open("xb") as file,
         ):
             for chunk in body:
@@ -197,11 +212,11 @@ class Body:
         session: Session,
         progress: Progress,
         *,
-        anywhere: bool,
+        allow_downgrade: bool,
         patience: Patience,
     ) -> None:
         self.asked, self.session, self.progress = url, session, progress
-        self.anywhere, self.patience = anywhere, patience
+        self.allow_downgrade, self.patience = allow_downgrade, patience
         self.name = f"'{redacted(url)}'"
         self.url, self.size = redacted(url), 0
         self.response: Response | None = None
@@ -263,14 +278,16 @@ class Body:
         timeout = (self.patience.connect, self.patience.read)
         response = self.session.get(self.asked, headers=headers, stream=True, timeout=timeout)
         self.response = response
-        answers.judge(response, self.name, rest=rest, anywhere=self.anywhere)
+        http_errors.check_response(
+            response, self.name, rest=rest, allow_downgrade=self.allow_downgrade
+        )
         start, size = _extent(response)
         if self.size and size and size != self.size:
             raise self._changed(evidence=f"it had {self.size} bytes, it has {size}")
         validator = _validator(response)
         if start and (start != self.done or validator not in ("", self.validator)):
             self.validator = ""  # the next attempt takes the whole file, and compares
-            raise answers.cut_off(self.name, "the server went on at another place")
+            raise http_errors.truncated(self.name, "the server went on at another place")
         self.url, self.size = redacted(response.url), self.size or size
         self.validator = validator or self.validator
 
@@ -294,7 +311,7 @@ class Body:
                 yield fresh
                 self.progress.reach(self.done, self.size)
         if at < max(wanted, self.size):
-            raise answers.cut_off(self.name, f"received {at} of {self.size or wanted} bytes")
+            raise http_errors.truncated(self.name, f"received {at} of {self.size or wanted} bytes")
 
     def _changed(self, *, evidence: str) -> DownloadError:
         message = f"{self.name} was changed while it was fetched"
@@ -308,7 +325,7 @@ class Body:
         try:
             yield
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise answers.explain(error, self.name) from error
+            raise http_errors.explain(error, self.name) from error
 
 
 def _validator(response: Response) -> str:

@@ -23,7 +23,7 @@ from postroj.errors import (
     ImageError,
     UsageError,
 )
-from postroj.image import obtain as cached
+from postroj.image.obtain import find_cached, find_or_pull
 from postroj.image.store import store
 from postroj.model import Manager, NetworkMode
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from postroj.image.catalog.entry import Entry
-    from postroj.image.inspect import Look
+    from postroj.image.inspect import Contents
     from postroj.image.store.record import Record
     from postroj.model import Image
 
@@ -92,24 +92,24 @@ def obtain(name: str, architecture: str = "", *, boot: bool = True) -> Iterator[
     :raises HostError: if this host lacks something.
     :raises ImageError: if it could not be made.
     """
-    record = cached.obtain(name, architecture)
-    with store.hold((prepared(record) if boot else record).as_image()) as image:
+    record = find_or_pull(name, architecture)
+    with store.use((prepared(record) if boot else record).as_image()) as image:
         yield image
 
 
 @contextmanager
-def at_hand(name: str, architecture: str = "") -> Iterator[Image]:
+def obtain_cached(name: str, architecture: str = "") -> Iterator[Image]:
     """Have an image as `obtain` does, if nothing need be fetched for it.
 
     :raises UsageError: if no image has that name.
     :raises ImageError: if it is not cached, or not prepared.
     """
-    record = cached.at_hand(name, architecture)
+    record = find_cached(name, architecture)
     if record.prepared is None:
         message = f"the image '{record.name}' is not prepared yet, which `--offline` does not do"
         hint = f"`postroj run --image {record.name} -- true` prepares it"
         raise ImageError(message, hint=hint)
-    with store.hold(record.as_image()) as image:
+    with store.use(record.as_image()) as image:
         yield image
 
 
@@ -145,10 +145,10 @@ def _prepare(record: Record, directory: Path) -> Record:
     # once for an image, and `obtain` is on the way of every guest
     from postroj.container.boot.nspawn import GuestSpec
     from postroj.container.start import start_guest
-    from postroj.image.inspect import look
+    from postroj.image.inspect import inspect_squashfs
     from postroj.image.unpack import pack
 
-    seen = look(record.path)
+    seen = inspect_squashfs(record.path)
     known = _known(record.name)
     packages = _lacking(record, seen, known)
     if not seen.has_shell:  # as in NixOS, which makes it when it boots
@@ -165,7 +165,7 @@ def _prepare(record: Record, directory: Path) -> Record:
     )
     try:
         with (
-            store.hold(image),
+            store.use(image),
             start_guest(spec) as guest,
         ):
             done = guest.run(
@@ -187,7 +187,7 @@ def _prepare(record: Record, directory: Path) -> Record:
     return store.extend(record, file, tuple(line.removeprefix(DID) for line in said), directory)
 
 
-def _lacking(record: Record, seen: Look, known: Entry | None) -> tuple[str, ...]:
+def _lacking(record: Record, seen: Contents, known: Entry | None) -> tuple[str, ...]:
     """Return the packages that must be installed so that an image boots.
 
     :raises ImageError: if nothing can install them.

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from postroj.container.guest import OwnGuest
-    from postroj.image.store.warm_layers import Kept, Recipe
+    from postroj.image.store.warm_layers import Recipe, WarmLayer
     from postroj.model import Image
     from postroj.probe.managers.base import PackageManager
     from postroj.probe.package.package_file import PackageFile
@@ -146,16 +146,16 @@ class _Larder:
         wanted = {batch.digest for batch in batches}
         recipe = warm_layers.recipe(Kind.DEPENDENCIES, image, str(image.manager))
 
-        def will_do(kept: Kept) -> bool:
+        def will_do(kept: WarmLayer) -> bool:
             return self._is_new(kept) and wanted <= set(kept.complete)
 
         make = partial(self._fetch_dependencies, image, batches)
         return _stack_on(image, self._keep(image, recipe, will_do, make))
 
-    def _is_new(self, kept: Kept) -> bool:
+    def _is_new(self, kept: WarmLayer) -> bool:
         return not self._plan.refresh or kept.made >= self._began
 
-    def _is_young(self, kept: Kept) -> bool:
+    def _is_young(self, kept: WarmLayer) -> bool:
         is_young = abs(time.time() - kept.made) < MAX_AGE
         return self._plan.offline or (is_young and self._is_new(kept))
 
@@ -163,15 +163,15 @@ class _Larder:
         self,
         image: Image,
         recipe: Recipe,
-        will_do: Callable[[Kept], bool],
-        make: Callable[[Recipe, Path], Kept],
-    ) -> Kept:
+        will_do: Callable[[WarmLayer], bool],
+        make: Callable[[Recipe, Path], WarmLayer],
+    ) -> WarmLayer:
         """Return the layer of a recipe, in use; made, if there is none that will do.
 
         :raises ImageError: if that cannot be made with `offline`.
         """
 
-        def look() -> Kept | None:
+        def look() -> WarmLayer | None:
             kept = warm_layers.find(recipe)
             return kept if kept and will_do(kept) and warm_layers.use(self._stack, kept) else None
 
@@ -179,7 +179,7 @@ class _Larder:
             return kept
         if self._plan.offline and recipe.kind is not Kind.DEPENDENCIES:
             raise _missing(image, recipe.kind)
-        with warm_layers.making(image) as directory:
+        with warm_layers.building(image) as directory:
             if kept := look():  # somebody else may have made it while we waited
                 return kept
             log.info("%s: %s ...", image.name, TITLES[recipe.kind])
@@ -187,13 +187,13 @@ class _Larder:
         warm_layers.collect()  # what it replaces, and what rested on that
         return kept
 
-    def _run_setup(self, image: Image, recipe: Recipe, directory: Path) -> Kept:
+    def _run_setup(self, image: Image, recipe: Recipe, directory: Path) -> WarmLayer:
         with self._guest(image) as guest:
             for command in self._plan.setup:
                 _run(guest, image, command, self._plan.timeout)
             return warm_layers.add(self._stack, recipe, _pack(guest, directory))
 
-    def _fetch_lists(self, image: Image, recipe: Recipe, directory: Path) -> Kept:
+    def _fetch_lists(self, image: Image, recipe: Recipe, directory: Path) -> WarmLayer:
         manager = manager_of(image.manager)
         with self._guest(image) as guest:
             argv = manager.refresh()
@@ -203,7 +203,7 @@ class _Larder:
 
     def _fetch_dependencies(
         self, image: Image, batches: Sequence[_Batch], recipe: Recipe, directory: Path
-    ) -> Kept:
+    ) -> WarmLayer:
         """Add what is missing to the layer that there is, or make one."""
         manager = manager_of(image.manager)
         folders = (*manager.cache, BROUGHT)
@@ -230,7 +230,7 @@ class _Larder:
             file = _pack(guest, directory, folders)
             return warm_layers.add(self._stack, recipe, file, complete)
 
-    def _to_add_to(self, recipe: Recipe, stack: ExitStack) -> Kept | None:
+    def _to_add_to(self, recipe: Recipe, stack: ExitStack) -> WarmLayer | None:
         """Return the layer of dependencies that there is, in use, unless it is to be replaced."""
         kept = warm_layers.find(recipe)
         fits = kept and self._is_new(kept) and kept.size < MOST_BYTES
@@ -284,7 +284,7 @@ def _missing(image: Image, kind: Kind, evidence: str = "") -> ImageError:
     return ImageError(message, evidence=evidence, hint=hint)
 
 
-def _stack_on(image: Image, kept: Kept) -> Image:
+def _stack_on(image: Image, kept: WarmLayer) -> Image:
     return replace(image, layers=(*image.layers, kept.path))
 
 

@@ -22,15 +22,14 @@ def bring(name: str, source: str, sha256: str | None, subtree: str, force: bool)
     """
     from postroj import prepare
     from postroj.image.architectures import of_this_host
-    from postroj.image.importer import Wish
-    from postroj.image.importer import bring as bring_it
+    from postroj.image.importer import ImportRequest, import_image
     from postroj.report.text import visible
 
     if sha256 is not None and not SHA256.fullmatch(sha256.lower()):
         message = f"'{sha256}' is no SHA-256"
         raise UsageError(message, hint="it has 64 hexadecimal digits, as `sha256sum` prints them")
-    record = bring_it(
-        Wish(
+    record = import_image(
+        ImportRequest(
             name=name,
             source=source,
             architecture=of_this_host(),

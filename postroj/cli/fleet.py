@@ -66,7 +66,9 @@ def matrix(
     from postroj.image import selection
     from postroj.image.architectures import of_this_host
 
-    images = selection.elsewhere(image_names, _managers(packages), architecture or of_this_host())
+    images = selection.choose_from_catalog(
+        image_names, _managers(packages), architecture or of_this_host()
+    )
     click.echo(fleet.matrix(images, Language(language), shards))
 
 

@@ -96,10 +96,10 @@ def list_images(
 
 def _look(patterns: Sequence[str], architecture: str) -> list[Listed]:
     from postroj.image.catalog import catalog
-    from postroj.image.store import store
+    from postroj.image.store import os_errors, store
 
     records: dict[str, Record] = {}
-    with suppress(HostError), store.trouble():  # looking needs no right to write
+    with suppress(HostError), os_errors.explained():  # looking needs no right to write
         store.sweep()
         found = store.records()
         records = {record.name: record for record in found if record.architecture == architecture}

@@ -37,15 +37,15 @@ def verify(names: tuple[str, ...], architecture: str | None, as_json: bool) -> N
     """Compare the files of stored images with their digests; without a name of all of them."""
     from postroj.image import upkeep
     from postroj.image.store import store
-    from postroj.image.store.record import stored
+    from postroj.image.store.record import stored_images
 
     if names:
         images = _images(names, architecture)
         for image in images:
-            if image not in stored():
+            if image not in stored_images():
                 store.require(*image)
     else:
-        images = [image for image in stored() if architecture in (None, image[1])]
+        images = [image for image in stored_images() if architecture in (None, image[1])]
     with console.progress("verify", unit="B") as progress:
         findings = list(upkeep.verify(images, progress))
     for finding in () if as_json else findings:
@@ -91,12 +91,12 @@ def _found(finding: Finding) -> str:
 def remove(names: tuple[str, ...], architecture: str | None) -> None:
     """Delete stored images."""
     from postroj.image.store import store, warm_layers
-    from postroj.image.store.record import stored
+    from postroj.image.store.record import stored_images
 
     images = _images(names, architecture)
     store.prepare()
     for image in images:
-        if image not in stored():
+        if image not in stored_images():
             store.require(*image)  # all of them, or none
     for image in images:
         freed = store.remove(*image) + store.collect() + warm_layers.collect()
@@ -171,7 +171,7 @@ def _export_to_stdout(image: Image, format_: Format, progress: Progress) -> None
         message = "stdout takes a tar, and is not to be a terminal"
         raise UsageError(message, hint="`postroj export NAME FILE` writes to a file")
     try:
-        with store.hold(image) as held:
+        with store.use(image) as held:
             export.write(held, STDOUT, format_, progress)
     except BrokenPipeError:  # whoever reads it has had enough
         sys.exit(1)
@@ -206,12 +206,12 @@ def lock(names: tuple[str, ...], file: Path | None, check: bool, architecture: s
     else:
         records = [r for r in store.records() if architecture in (None, r.architecture)]
         kept = []
-    locked = [lockfile.Locked.of(record) for record in records]
+    locked = [lockfile.LockedImage.of(record) for record in records]
     lockfile.write(file, [*kept, *locked])
     for one in locked:
         digest = one.provenance.artifact or one.sha256
         click.echo(f"{_called(one.name, one.architecture)}: locked, {digest[:16]}")
-        if not one.can_be_made_again:
+        if not one.is_reproducible:
             log.warning(
                 "%s: cannot be made again as it is, since its record does not say how", one.name
             )

@@ -17,11 +17,11 @@ from typing import IO, TYPE_CHECKING
 
 from postroj import locking, paths, process
 from postroj.errors import CommandError, HostError, ImageError, UsageError
-from postroj.image.outfile import placed
-from postroj.image.store import store
+from postroj.image.outfile import atomic_file
+from postroj.image.store import os_errors, store
 from postroj.image.store.record import open_file
 from postroj.image.unpack import pack
-from postroj.image.unpack.decompress import confined
+from postroj.image.unpack.confine import confined
 from postroj.image.unpack.disk import ROOT_TYPES
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def export(
     :raises HostError: if this host lacks a tool, or it takes root and we are not.
     :raises ImageError: if the image cannot be read, or its disk is full.
     """
-    with store.hold(image) as held, placed(path, replace=replace) as descriptor:
+    with store.use(image) as held, atomic_file(path, replace=replace) as descriptor:
         write(held, descriptor, format_, progress)
         return os.lseek(descriptor, 0, os.SEEK_END)
 
@@ -188,7 +188,7 @@ def _as_one_file(image: Image, progress: Progress) -> Iterator[int]:
             yield descriptor
             return
         progress.describe("one layer of several")
-        with store.trouble():
+        with os_errors.explained():
             folder = stack.enter_context(locking.Claim.make(store.partial_dir(), "export")).path
         target = folder / "image.squashfs"
         pack.squash_output(stack.enter_context(_merged(image.layers)), target)

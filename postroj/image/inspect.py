@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from postroj import process
 from postroj.errors import CommandError, ImageError
-from postroj.image.unpack.decompress import confined
+from postroj.image.unpack.confine import confined
 from postroj.model import Manager
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ LINE = re.compile(r"\S+ +\S+ +\S+ (?P<name>.+?)(?: -> .*)?")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class Contents:
     """What was seen."""
 
     distribution: str
@@ -53,8 +53,8 @@ class Look:
     has_shell: bool
 
 
-def look(file: Path) -> Look:
-    """Look into a squashfs file.
+def inspect_squashfs(file: Path) -> Contents:
+    """Contents into a squashfs file.
 
     :raises ImageError: if it is none, or holds no root file system.
     """
@@ -65,7 +65,7 @@ def look(file: Path) -> Look:
         raise ImageError(message, evidence=f"at its top there is {found}")
     tools = _list(file, "usr/bin")
     release = os_release(_read(file, "usr/lib/os-release") or _read(file, "etc/os-release"))
-    return Look(
+    return Contents(
         distribution=release.get("ID", ""),
         version=release.get("VERSION_ID", ""),
         title=release.get("PRETTY_NAME", ""),

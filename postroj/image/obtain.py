@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def obtain(name: str, machine: str = "") -> Record:
+def find_or_pull(name: str, machine: str = "") -> Record:
     """Return the record of an image of that name or alias, pulled if it is not cached.
 
     It is for the architecture `machine`, or this host's, and runs here.
@@ -30,7 +30,7 @@ def obtain(name: str, machine: str = "") -> Record:
     """
     machine = machine or architectures.of_this_host()
     emulation.require(machine)
-    name, record = _look(name, machine)
+    name, record = _find(name, machine)
     if record and lockfile.is_wanted(record, lockfile.find(name, machine)):
         return record
     from postroj.image import pull
@@ -45,7 +45,7 @@ def obtain(name: str, machine: str = "") -> Record:
     return pull.pull(catalog.find(name), pull.Request(architecture=machine)).record
 
 
-def at_hand(name: str, machine: str = "") -> Record:
+def find_cached(name: str, machine: str = "") -> Record:
     """Return the record of an image as `obtain` does, which is not fetched if it is missing.
 
     :raises UsageError: if no image has that name.
@@ -54,7 +54,7 @@ def at_hand(name: str, machine: str = "") -> Record:
     """
     machine = machine or architectures.of_this_host()
     emulation.require(machine)
-    name, record = _look(name, machine)
+    name, record = _find(name, machine)
     if record and lockfile.is_wanted(record, lockfile.find(name, machine)):
         return record
     why = "is not as the lock file has it" if record else "is not cached"
@@ -62,7 +62,7 @@ def at_hand(name: str, machine: str = "") -> Record:
     raise ImageError(message, hint=f"`postroj pull {name}` fetches it")
 
 
-def _look(name: str, machine: str) -> tuple[str, Record | None]:
+def _find(name: str, machine: str) -> tuple[str, Record | None]:
     """Return the full name of an image, and its record if it is cached."""
     record = store.find(name, machine)
     if record is None:

@@ -18,7 +18,7 @@ NO_NAMELESS_FILES = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)
 
 
 @contextmanager
-def placed(path: Path, *, replace: bool) -> Iterator[int]:
+def atomic_file(path: Path, *, replace: bool) -> Iterator[int]:
     """Yield a descriptor to read and write; the file has its name when the context ends well.
 
     :raises UsageError: if the file is there and not to be replaced, or cannot be made.

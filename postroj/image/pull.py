@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from postroj.image.catalog.entry import Entry, Source
     from postroj.image.sources import Built
-    from postroj.image.store.lockfile import Locked
+    from postroj.image.store.lockfile import LockedImage
     from postroj.image.store.record import Record
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class Request:
     """Accept Release files that are out of date."""
     architecture: str = field(default_factory=architectures.of_this_host)
     """As `uname -m` has it; this host's, if nothing is said."""
-    locked: Locked | None = None
+    locked: LockedImage | None = None
     """This one and no other; of the lock file that holds, which `pull` looks up."""
 
 
@@ -120,7 +120,7 @@ def _make_from(source: Source, entry: Entry, directory: Path, request: Request) 
         built = _build(source, order)
         if request.locked:
             request.locked.check(built.provenance, store.seal(built.file).sha256)
-        inspect.look(built.file)
+        inspect.inspect_squashfs(built.file)
         # what is bootstrapped is made to boot
         prepared = () if source.kind is SourceKind.BOOTSTRAP else None
         return store.add(

@@ -56,7 +56,9 @@ def choose(wanted: Sequence[str], managers: Collection[Manager], machine: str = 
     return _each_once(wanted, managers, machine, _imported(machine))
 
 
-def elsewhere(wanted: Sequence[str], managers: Collection[Manager], architecture: str) -> list[str]:
+def choose_from_catalog(
+    wanted: Sequence[str], managers: Collection[Manager], architecture: str
+) -> list[str]:
     """Return the names of the images that are wanted on other hosts, of some architecture.
 
     As `choose`, but of the catalog, whatever is cached here: nothing at all stands for all images
@@ -77,7 +79,7 @@ def _each_once(
     return list(dict.fromkeys(chain.from_iterable(found)))
 
 
-def meant(text: str) -> list[str]:
+def names_matching(text: str) -> list[str]:
     """Return the names of all images that a name or a pattern stands for, supported or not.
 
     :raises UsageError: if there is none.

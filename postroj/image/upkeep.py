@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from postroj import locking, paths
 from postroj.errors import ImageError, UsageError
 from postroj.image.catalog import catalog
-from postroj.image.store import store, warm_layers
-from postroj.image.store.record import Layer, Record, images_dir, open_file, read, stored
+from postroj.image.store import os_errors, store, warm_layers
+from postroj.image.store.record import Layer, Record, images_dir, open_file, read, stored_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -58,7 +58,7 @@ def resolve(name: str, architecture: str) -> str:
 
     :raises UsageError: if there is none.
     """
-    return name if (name, architecture) in stored() else catalog.find(name).name
+    return name if (name, architecture) in stored_images() else catalog.find(name).name
 
 
 def verify(images: Sequence[tuple[str, str]], progress: Progress) -> Iterator[Finding]:
@@ -136,7 +136,7 @@ def _fault(path: Path, layer: Layer, advance: Callable[[int], None]) -> str:
 
 def unused() -> list[tuple[str, int]]:
     """Return name and bytes of each file that no image names, without a right to write."""
-    with store.at_rest():
+    with store.read_locked():
         return [(path.name, path.lstat().st_size) for path in store.orphans()]
 
 
@@ -151,11 +151,11 @@ def prune(*, everything: bool, dry_run: bool) -> Pruned:
             leftovers.append(f"{folder.name}/{name}")
             freed += _disk_usage(folder / name)
 
-        with store.trouble():
+        with os_errors.explained():
             locking.sweep(folder, weigh, dry_run=dry_run)
     images: list[tuple[str, str]] = []
     held: list[str] = []
-    for image in stored() if everything else ():
+    for image in stored_images() if everything else ():
         try:
             freed += store.remove(*image, dry_run=dry_run)
             images.append(image)

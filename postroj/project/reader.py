@@ -127,7 +127,7 @@ def _expectation(source: Source, number: int, table: Mapping[str, Any], today: d
     images: set[str] = set()
     for text in values["image"]:
         try:
-            images.update(selection.meant(text))
+            images.update(selection.names_matching(text))
         except UsageError as error:
             source.refuse((*path, "image"), f"{EXPECT}.image", error.message, error.hint)
     return Expectation(

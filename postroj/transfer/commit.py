@@ -16,8 +16,8 @@ from postroj.container.layer import SEEDED
 from postroj.container.still import still
 from postroj.errors import UsageError
 from postroj.image.architectures import of_this_host
-from postroj.image.importer import judge_name
-from postroj.image.inspect import look
+from postroj.image.importer import check_name
+from postroj.image.inspect import inspect_squashfs
 from postroj.image.store import store
 from postroj.image.store.record import Provenance
 from postroj.image.unpack import pack
@@ -49,7 +49,7 @@ def commit(name: str, image: str, *, force: bool = False) -> Record:
     :raises GuestError: if the guest ends meanwhile.
     :raises ImageError: if its files cannot be read.
     """
-    judge_name(image)
+    check_name(image)
     guest = roster.enter(name)
     with still(guest) as files:
         store.prepare()
@@ -78,7 +78,7 @@ def commit(name: str, image: str, *, force: bool = False) -> Record:
             )
             # what has booted need not be prepared
             prepared = () if guest.init() == "systemd" else None
-            manager = look(file).manager
+            manager = inspect_squashfs(file).manager
             record = store.add(image, of_this_host(), manager, file, of, prepared=prepared)
     store.collect()
     return record

@@ -170,7 +170,7 @@ def test_what_cannot_be_booted_says_why(cache: Path) -> None:
     said = "the image 'alpine' cannot be had: it has no systemd: its init is BusyBox with OpenRC"
     assert said in done.stderr
     with pytest.raises(UsageError, match=said):  # as `run` and all others have images
-        obtain.obtain("alpine")
+        obtain.find_or_pull("alpine")
     assert not cache.exists()
 
 
@@ -227,7 +227,7 @@ def test_remove_of_what_is_not_cached_removes_nothing() -> None:
 
 def test_remove_of_what_a_guest_holds() -> None:
     record = put("debian-trixie")
-    with store.hold(record.as_image()):
+    with store.use(record.as_image()):
         done = postroj("remove", "debian-trixie")
     assert done.returncode == 4
     assert "error: the image 'debian-trixie' is in use by a guest" in done.stderr

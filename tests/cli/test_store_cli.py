@@ -177,7 +177,7 @@ class TestRemoveAndPrune:
     def test_prune_all(self) -> None:
         held = put("debian-trixie")
         put("my-own", architecture=FOREIGN)
-        with store.hold(held.as_image()):
+        with store.use(held.as_image()):
             done = postroj("prune", "--all")
         assert done.stdout == (
             f"my-own ({FOREIGN}): removed\n"

@@ -190,7 +190,7 @@ def test_force_swaps_while_guests_run_on(twice: tuple[Path, object], cache: Path
     shutil.copytree(twice[0], cache)
     (old,) = store.records()
     inode = old.path.stat().st_ino
-    with store.hold(old.as_image()):
+    with store.use(old.as_image()):
         process = begin("pull", "--force", NAME, cache=cache)
         while process.poll() is None:
             assert store.find(NAME, old.architecture), "there was a moment without the image"
@@ -199,7 +199,7 @@ def test_force_swaps_while_guests_run_on(twice: tuple[Path, object], cache: Path
         (new,) = store.records()
         assert new.path != old.path
         assert old.path.stat().st_ino == inode
-        with store.hold(new.as_image()):
+        with store.use(new.as_image()):
             done = postroj("remove", NAME)
             assert done.returncode == 4
             assert "is in use by a guest" in done.stderr

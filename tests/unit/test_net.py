@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
-from postroj import __version__, answers, net
+from postroj import __version__, http_errors, net
 from postroj.console import Silence
 from postroj.errors import DownloadError
 from postroj.net import Patience
@@ -494,11 +494,11 @@ class TestStream:
     ],
 )
 def test_retry_after(said: str, seconds: float) -> None:
-    assert answers.retry_after(said) == seconds
+    assert http_errors.retry_after(said) == seconds
 
 
 def test_retry_after_a_date() -> None:
-    assert 50 < answers.retry_after(formatdate(time.time() + 60, usegmt=True)) <= 60
+    assert 50 < http_errors.retry_after(formatdate(time.time() + 60, usegmt=True)) <= 60
 
 
 class TestBrokenContent:
@@ -607,20 +607,3 @@ class TestOurSide:
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("https://host/file.deb?x=1#part", "https://host/file.deb?x=1#part"),
-        ("https://user:word@host:8080/file", "https://***@host:8080/file"),
-        ("https://token@host/file", "https://***@host/file"),
-        (
-            "https://host/f?a=1&X-Amz-Signature=abc&access_token=def&b=2",
-            "https://host/f?a=1&X-Amz-Signature=***&access_token=***&b=2",
-        ),
-        ("http://[::1/file", "***"),
-    ],
-)
-def test_redacted(url: str, shown: str) -> None:
-    assert net.redacted(url) == shown

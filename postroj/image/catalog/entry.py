@@ -156,7 +156,7 @@ def expand(template: str, architecture: str) -> str:
     return template
 
 
-def brought(name: str, architecture: str, source: Source) -> Entry:
+def imported_entry(name: str, architecture: str, source: Source) -> Entry:
     """Return an entry for what the user brings, of which no catalog knows anything."""
     return Entry(
         name=name,

@@ -21,10 +21,11 @@ from postroj.errors import CommandError, HostError, ImageError
 from postroj.image import architectures, emulation
 from postroj.image.sources import Built, mirror
 from postroj.image.sources.causes import failure
-from postroj.image.sources.mmdebstrap import AS_ROOT, TIED, WORK, Plan
+from postroj.image.sources.mmdebstrap import AS_ROOT, TIED, WORK, BootstrapPlan
 from postroj.image.store.record import Provenance
 from postroj.image.trust.keyring import KEYS
 from postroj.model import SourceKind, Verification
+from postroj.urls import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +61,7 @@ def build(source: Bootstrap, order: Order) -> Built:
         with _scratch(directory, root=root) as scratch:
             shutil.copyfile(keyring, scratch / keyring.name)
             (scratch / keyring.name).chmod(0o644)
-            plan = Plan(
+            plan = BootstrapPlan(
                 source=source,
                 packages=order.entry.packages,
                 architecture=order.architecture,
@@ -79,10 +80,10 @@ def build(source: Bootstrap, order: Order) -> Built:
         raise failure(name, error.output) from None
     if not watch.fingerprints:
         message = f"the signatures on the Release files for '{name}' could not be confirmed"
-        raise ImageError(message, evidence=mirror.redact(watch.url))
+        raise ImageError(message, evidence=redacted(watch.url))
     provenance = Provenance(
         source=SourceKind.BOOTSTRAP,
-        url=mirror.redact(watch.url),
+        url=redacted(watch.url),
         build=plan.suite,
         artifact="",
         compression=COMPRESSION,

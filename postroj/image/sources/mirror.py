@@ -131,8 +131,3 @@ def proxies() -> dict[str, str]:
         if match and value not in ("", "DIRECT"):
             found[f"{match[1]}_proxy"] = value
     return found
-
-
-def redact(text: str) -> str:
-    """Hide user and password in every URL of a text."""
-    return re.sub(r"(?<=://)[^/\s@]+@", "***@", text)

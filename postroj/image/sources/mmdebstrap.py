@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from postroj.image import architectures
 from postroj.image.sources import mirror
 from postroj.process import CONTAINED
+from postroj.urls import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +33,7 @@ SIGNERS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class BootstrapPlan:
     """What mmdebstrap is asked for."""
 
     source: Bootstrap
@@ -77,7 +78,7 @@ class Plan:
             for suite in self.source.suites
             if (uri := self._uri(suite))
         }
-        return tuple(f"{name}={mirror.redact(uri)}" for name, uri in sorted(used.items()))
+        return tuple(f"{name}={redacted(uri)}" for name, uri in sorted(used.items()))
 
     def left_out(self) -> list[str]:
         """Say what is used instead of a mirror that the host does not have."""

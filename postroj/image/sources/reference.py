@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from postroj.errors import UsageError
 from postroj.image.unpack.manifest import DIGEST
-from postroj.net import redacted
+from postroj.urls import redacted
 
 TRANSPORT = "docker://"
 HUB, OFFICIAL = "docker.io", "library/"

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from postroj import net
 from postroj.errors import ImageError, VerificationError
+from postroj.http_errors import AbsentError
 from postroj.image.catalog.entry import expand
 from postroj.image.sources import Built
 from postroj.image.store.record import Provenance
@@ -24,6 +25,7 @@ from postroj.image.trust import verify
 from postroj.image.trust.checksums import Checksum
 from postroj.image.unpack import pack, superblock
 from postroj.model import SHA256, SourceKind, Verification
+from postroj.urls import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,7 +77,7 @@ def build(source: Simplestreams, order: Order) -> Built:
     if item.ftype == SQUASHFS:
         with target.open("xb") as file:
             _fetch(item, order, file.write)
-        superblock.judge(target)
+        superblock.check(target)
         return Built(target, _provenance(item, index, order), item.sha256)
     with pack.Packer(target) as packer:
         _fetch(item, order, packer.write)
@@ -92,7 +94,7 @@ def _provenance(item: Item, index: Index, order: Order) -> Provenance:
         verification = Verification.TLS if tls else Verification.NONE
     return Provenance(
         source=SourceKind.SIMPLESTREAMS,
-        url=net.redacted(item.url),
+        url=redacted(item.url),
         build=item.version,
         artifact=item.sha256,
         compression="" if item.ftype == SQUASHFS else pack.COMPRESSION,
@@ -107,9 +109,9 @@ def _fetch(item: Item, order: Order, write: Callable[[bytes], int]) -> None:
 
     :raises VerificationError: if it is something else.
     """
-    name = f"'{net.redacted(item.url)}'"
+    name = f"'{redacted(item.url)}'"
     # The index vouches for the content, wherever a redirect leads.
-    with net.stream(item.url, progress=order.progress, anywhere=True) as body:
+    with net.stream(item.url, progress=order.progress, allow_downgrade=True) as body:
         for chunk in body:
             write(chunk)
             if body.done > item.size:
@@ -120,7 +122,7 @@ def _fetch(item: Item, order: Order, write: Callable[[bytes], int]) -> None:
         raise VerificationError(
             message, evidence=f"expected {item.size} bytes, received {received}", hint=verify.HINT
         )
-    verify.compare(name, Checksum(name, "sha256", item.sha256), body.sha256)
+    verify.check_digest(name, Checksum(name, "sha256", item.sha256), body.sha256)
 
 
 class Index:
@@ -153,8 +155,8 @@ class Index:
                     return items
         family = product.partition(":")[0] + ":"
         others = [one for one in known if one.startswith(family)]
-        message = f"'{net.redacted(self.server)}' has no image '{product}'"
-        raise net.AbsentError(
+        message = f"'{redacted(self.server)}' has no image '{product}'"
+        raise AbsentError(
             message, evidence="\n".join(["it lists:", *others[:20]] if others else [])
         )
 
@@ -171,7 +173,7 @@ class Index:
         url = self._url(str(item.get("path")))
         size, sha256 = item.get("size"), str(item.get("sha256")).lower()
         if not isinstance(size, int) or size <= 0 or not SHA256.fullmatch(sha256):
-            message = f"the index lists '{net.redacted(url)}' without its size or its SHA-256"
+            message = f"the index lists '{redacted(url)}' without its size or its SHA-256"
             raise ImageError(message)
         return Item(version=version, ftype=item["ftype"], url=url, size=size, sha256=sha256)
 
@@ -181,7 +183,7 @@ class Index:
         :raises VerificationError: if it is not below the server's.
         """
         if not PATH.fullmatch(path):
-            message = f"the index of '{net.redacted(self.server)}' leads out of its server"
+            message = f"the index of '{redacted(self.server)}' leads out of its server"
             raise VerificationError(message, evidence=f"it names the path {path[:200]!r}")
         return f"{self.server}/{path}"
 
@@ -190,7 +192,7 @@ class Index:
         try:
             data = json.loads(self._fetch(url))
         except (ValueError, RecursionError) as error:
-            message = f"'{net.redacted(url)}' is no JSON"
+            message = f"'{redacted(url)}' is no JSON"
             raise ImageError(message, evidence=str(error)) from None
         return data if isinstance(data, dict) else {}
 
@@ -201,11 +203,11 @@ class Index:
         signature = None
         try:
             data = net.fetch_small(url.removesuffix(".json") + ".sjson", limit=INDEX_LIMIT)
-        except net.AbsentError:
+        except AbsentError:
             data = net.fetch_small(url, limit=INDEX_LIMIT)
             signature = _signature(url)
-        name = f"'{net.redacted(url)}'"
-        signed = verify.signers(
+        name = f"'{redacted(url)}'"
+        signed = verify.check_signature(
             data, signature, self.key, name=name, allow_expired=self.allow_expired
         )
         self.fingerprints = tuple(dict.fromkeys((*self.fingerprints, *signed.fingerprints)))
@@ -220,8 +222,8 @@ def _signature(url: str) -> bytes:
     """
     try:
         return net.fetch_small(url + ".gpg", limit=SIGNATURE_LIMIT)
-    except net.AbsentError as error:
-        message = f"'{net.redacted(url)}' is not signed"
+    except AbsentError as error:
+        message = f"'{redacted(url)}' is not signed"
         raise VerificationError(message, evidence=error.evidence) from None
 
 
@@ -241,7 +243,7 @@ def choose(items: list[Item], source: Simplestreams, order: Order) -> Item:
     if order.pinned:
         return _pinned(items, order.pinned)
     newest = max(item.version for item in items)
-    previous, server = order.previous, net.redacted(source.server.rstrip("/"))
+    previous, server = order.previous, redacted(source.server.rstrip("/"))
     if previous and previous.url.startswith(server + "/") and newest < previous.build:
         message = f"'{server}' offers an older '{order.entry.name}' than the one that is cached"
         evidence = f"the newest build it lists is {newest}, the one that is cached {previous.build}"

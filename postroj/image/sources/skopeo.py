@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
-from postroj import net, process
+from postroj import process
 from postroj.errors import (
     CommandError,
     CommandTimeout,
@@ -18,8 +18,8 @@ from postroj.errors import (
     ImageError,
     VerificationError,
 )
-from postroj.image.sources import mirror
-from postroj.image.store import store
+from postroj.image.store import os_errors
+from postroj.urls import redacted_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -213,7 +213,7 @@ def failure(reference: Reference, output: str) -> PostrojError:
     evidence = readable(output)
     cause = classify(output)
     if cause is DISK_FULL:
-        return store.disk_full(evidence)
+        return os_errors.disk_full(evidence)
     names = {
         "reference": reference,
         "registry": reference.registry,
@@ -232,5 +232,5 @@ def readable(output: str) -> str:
     for line in output.strip().splitlines():
         match = re.search(r'\bmsg="((?:[^"\\]|\\.)*)"', line)
         text = re.sub(r"\\(.)", r"\1", match[1]) if match else line
-        lines.append(re.sub(r"https?://[^\s\"']+", lambda url: net.redacted(url[0]), text))
-    return mirror.redact("\n".join(dict.fromkeys(lines[-3:])))
+        lines.append(text)
+    return redacted_text("\n".join(dict.fromkeys(lines[-3:])))

@@ -18,9 +18,10 @@ from postroj.image.catalog.entry import expand
 from postroj.image.sources import Built
 from postroj.image.store.record import Provenance
 from postroj.image.trust import verify
-from postroj.image.trust.checksums import Checksum, digest_from
-from postroj.image.unpack.detect import Arrival
+from postroj.image.trust.checksums import Checksum, find_checksum
+from postroj.image.unpack.detect import Converter
 from postroj.model import SourceKind, Verification
+from postroj.urls import redacted
 
 if TYPE_CHECKING:
     from postroj.image.catalog.entry import Tarball
@@ -80,44 +81,52 @@ def _ties(source: Tarball, order: Order) -> Ties:
     if checksums:
         return _with_checksums(ties, checksums, signature, source.key, order)
     if signature:
-        return replace(ties, signature=net.fetch_small(signature, limit=LARGEST, anywhere=True))
+        return replace(
+            ties, signature=net.fetch_small(signature, limit=LARGEST, allow_downgrade=True)
+        )
     return ties
 
 
 def _with_checksums(ties: Ties, url: str, signature: str, key: str, order: Order) -> Ties:
     """Add what a file of checksums says, signed if there is a key."""
-    data = net.fetch_small(url, limit=LARGEST, anywhere=bool(key))
+    data = net.fetch_small(url, limit=LARGEST, allow_downgrade=bool(key))
     if key:
-        detached = net.fetch_small(signature, limit=LARGEST, anywhere=True) if signature else None
-        name = f"'{net.redacted(url)}'"
-        signed = verify.signers(data, detached, key, name=name, allow_expired=order.allow_expired)
+        detached = (
+            net.fetch_small(signature, limit=LARGEST, allow_downgrade=True) if signature else None
+        )
+        name = f"'{redacted(url)}'"
+        signed = verify.check_signature(
+            data, detached, key, name=name, allow_expired=order.allow_expired
+        )
         ties = replace(ties, fingerprints=signed.fingerprints, expired=signed.expired)
         data = signed.text
     folder, _, name = ties.url.rpartition("/")
-    checksum = digest_from(data.decode(errors="replace"), name)
+    checksum = find_checksum(data.decode(errors="replace"), name)
     if checksum is None:
-        message = f"'{net.redacted(url)}' lists no file '{name}'"
+        message = f"'{redacted(url)}' lists no file '{name}'"
         raise VerificationError(message, hint="has its publisher renamed it?")
     return replace(ties, url=f"{folder}/{checksum.name}", checksums=(*ties.checksums, checksum))
 
 
 def _fetch(source: Tarball, order: Order, ties: Ties) -> Built:
-    name = f"'{net.redacted(ties.url)}'"
+    name = f"'{redacted(ties.url)}'"
     # SHA-256 is what the download has anyway
     others = {one.algorithm: hashlib.new(one.algorithm) for one in ties.checksums}
     others.pop("sha256", None)
     gpgv = None
     if ties.signature:
         expired = order.allow_expired
-        gpgv = verify.Detached(ties.signature, source.key, name=name, allow_expired=expired)
+        gpgv = verify.DetachedSignature(
+            ties.signature, source.key, name=name, allow_expired=expired
+        )
     order.progress.describe("download")
     with (
-        net.stream(ties.url, progress=order.progress, anywhere=ties.elsewhere) as body,
-        Arrival(order.directory, order.architecture, source.subtree) as arrival,
+        net.stream(ties.url, progress=order.progress, allow_downgrade=ties.elsewhere) as body,
+        Converter(order.directory, order.architecture, source.subtree) as converter,
     ):
         with gpgv or nullcontext():
             for chunk in body:
-                arrival.write(chunk)
+                converter.write(chunk)
                 for digest in others.values():
                     digest.update(chunk)
                 if gpgv:
@@ -125,16 +134,16 @@ def _fetch(source: Tarball, order: Order, ties: Ties) -> Built:
         # before anything that the archive may be blamed for
         for one in ties.checksums:
             other = others.get(one.algorithm)
-            verify.compare(name, one, other.hexdigest() if other else body.sha256)
+            verify.check_digest(name, one, other.hexdigest() if other else body.sha256)
     signed = gpgv or ties
     return Built(
-        arrival.settle(),
+        converter.finish(),
         Provenance(
             source=SourceKind.TARBALL,
             url=body.url,
             build="",
             artifact=body.sha256,
-            compression=arrival.compression,
+            compression=converter.compression,
             verification=_verification(ties),
             fingerprints=signed.fingerprints,
             allow_expired=signed.expired,

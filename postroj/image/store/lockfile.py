@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from postroj import paths
 from postroj.errors import UsageError, VerificationError
-from postroj.image.outfile import placed
+from postroj.image.outfile import atomic_file
 from postroj.image.store.record import Provenance, Record, checked_digest, provenance_fields
 from postroj.model import SourceKind
 
@@ -33,7 +33,7 @@ HEADER = """\
 
 
 @dataclass(frozen=True, kw_only=True)
-class Locked:
+class LockedImage:
     """An image of a lock file."""
 
     name: str
@@ -43,7 +43,7 @@ class Locked:
     provenance: Provenance
 
     @classmethod
-    def of(cls, record: Record) -> Locked:
+    def of(cls, record: Record) -> LockedImage:
         """Return what a lock file says of a stored image."""
         values = {field.name: getattr(record, field.name) for field in fields(Provenance)}
         return cls(
@@ -53,13 +53,13 @@ class Locked:
             provenance=Provenance(**values),
         )
 
-    def is_met_by(self, artifact: str, sha256: str) -> bool:
+    def matches(self, artifact: str, sha256: str) -> bool:
         """Whether an image of these digests, of what was fetched and of its squashfs, is this."""
         wanted = self.provenance.artifact
         return artifact == wanted if wanted else sha256 == self.sha256
 
     @property
-    def can_be_made_again(self) -> bool:
+    def is_reproducible(self) -> bool:
         """Whether its record says enough; those of older versions do not of a bootstrap."""
         return bool(self.provenance.artifact) or self.provenance.epoch is not None
 
@@ -68,7 +68,7 @@ class Locked:
 
         :raises VerificationError: if it is another one.
         """
-        if self.is_met_by(provenance.artifact, sha256):
+        if self.matches(provenance.artifact, sha256):
             return
         wanted = self.provenance.artifact or self.sha256
         got = provenance.artifact or sha256
@@ -88,7 +88,7 @@ class Locked:
         raise VerificationError(message, evidence=evidence, hint=hint)
 
 
-def find(name: str, architecture: str) -> Locked | None:
+def find(name: str, architecture: str) -> LockedImage | None:
     """Return what the lock file that holds says of an image; None if it names it not.
 
     :raises UsageError: if the file cannot be read, or is not to be trusted.
@@ -104,9 +104,9 @@ def find(name: str, architecture: str) -> Locked | None:
     return None
 
 
-def is_wanted(record: Record, locked: Locked | None) -> bool:
+def is_wanted(record: Record, locked: LockedImage | None) -> bool:
     """Whether a stored image is the one that is locked, if any is."""
-    return locked is None or locked.is_met_by(record.artifact, record.sha256)
+    return locked is None or locked.matches(record.artifact, record.sha256)
 
 
 def _refuse_planted(path: Path) -> None:
@@ -126,7 +126,7 @@ def _refuse_planted(path: Path) -> None:
         raise UsageError(message, hint=hint)
 
 
-def load(path: Path) -> list[Locked]:
+def load(path: Path) -> list[LockedImage]:
     """Read a lock file.
 
     :raises UsageError: if there is none, or it is none.
@@ -148,15 +148,15 @@ def load(path: Path) -> list[Locked]:
         raise UsageError(message, hint="`postroj lock` writes it anew") from None
 
 
-def _images(data: dict[str, Any]) -> list[Locked]:
+def _images(data: dict[str, Any]) -> list[LockedImage]:
     if data.get("schema") != SCHEMA:
         message = f"its schema is {data.get('schema')}, not {SCHEMA}"
         raise ValueError(message)
     return [_locked(image) for image in data.get("image", [])]
 
 
-def _locked(image: dict[str, Any]) -> Locked:
-    return Locked(
+def _locked(image: dict[str, Any]) -> LockedImage:
+    return LockedImage(
         name=str(image["name"]),
         architecture=str(image["architecture"]),
         sha256=checked_digest(image["sha256"]),
@@ -164,23 +164,26 @@ def _locked(image: dict[str, Any]) -> Locked:
     )
 
 
-def write(path: Path, images: Iterable[Locked]) -> None:
+def write(path: Path, images: Iterable[LockedImage]) -> None:
     """Write a lock file.
 
     :raises UsageError: if it cannot be written.
     """
     text = dump(images)
-    with placed(path, replace=True) as descriptor, os.fdopen(descriptor, "w", closefd=False) as out:
+    with (
+        atomic_file(path, replace=True) as descriptor,
+        os.fdopen(descriptor, "w", closefd=False) as out,
+    ):
         out.write(text)
 
 
-def dump(images: Iterable[Locked]) -> str:
+def dump(images: Iterable[LockedImage]) -> str:
     """Return the text of a lock file."""
     ordered = sorted(images, key=lambda locked: (locked.name, locked.architecture))
     return "\n".join([f"{HEADER}\nschema = {SCHEMA}\n", *map(_table, ordered)])
 
 
-def _table(locked: Locked) -> str:
+def _table(locked: LockedImage) -> str:
     values = {
         "name": locked.name,
         "architecture": locked.architecture,
@@ -198,7 +201,7 @@ def _value(value: str | bool | int | tuple[str, ...]) -> str:
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def differences(wanted: Iterable[Locked], stored: Iterable[Record]) -> dict[str, str]:
+def differences(wanted: Iterable[LockedImage], stored: Iterable[Record]) -> dict[str, str]:
     """Return what is not as a lock file has it: the name of an image, and how it differs."""
     records = {(record.name, record.architecture): record for record in stored}
     found = {}
@@ -206,7 +209,7 @@ def differences(wanted: Iterable[Locked], stored: Iterable[Record]) -> dict[str,
         record = records.get((locked.name, locked.architecture))
         if record is None:
             found[locked.name] = "not cached"
-        elif not locked.is_met_by(record.artifact, record.sha256):
+        elif not locked.matches(record.artifact, record.sha256):
             mine, theirs = record.artifact or record.sha256, locked.provenance.artifact
             found[locked.name] = f"cached is {mine[:16]}, locked {(theirs or locked.sha256)[:16]}"
     return found

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from postroj import paths
 from postroj.image import emulation
-from postroj.image.store.trouble import trouble
+from postroj.image.store import os_errors
 from postroj.model import SHA256, Image, Manager, SourceKind, Verification
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def read(name: str, architecture: str) -> Record | None:
 
     :raises ValueError: if it cannot be read, or is that of another image.
     """
-    with trouble():
+    with os_errors.explained():
         try:
             descriptor = open_file(record_path(name, architecture))
         except FileNotFoundError:
@@ -204,7 +204,7 @@ def read(name: str, architecture: str) -> Record | None:
     return record
 
 
-def stored() -> list[tuple[str, str]]:
+def stored_images() -> list[tuple[str, str]]:
     """Return name and architecture of all images that have a record, readable or not."""
     stems = sorted(path.stem for path in images_dir().glob("*.json"))
     return [(name, architecture) for name, _, architecture in (s.rpartition("-") for s in stems)]

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from postroj import __version__, locking, paths
 from postroj.errors import ImageError, UsageError
+from postroj.image.store import os_errors
 from postroj.image.store.record import (
     Layer,
     Provenance,
@@ -30,10 +31,8 @@ from postroj.image.store.record import (
     open_file,
     read,
     record_path,
-    stored,
+    stored_images,
 )
-from postroj.image.store.trouble import disk_full as disk_full
-from postroj.image.store.trouble import trouble as trouble
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -59,7 +58,7 @@ def prepare() -> None:
 
     :raises HostError: if the cache cannot be written.
     """
-    with trouble():
+    with os_errors.explained():
         for folder in (images_dir(), partial_dir(), paths.cache_dir() / "locks"):
             folder.mkdir(parents=True, exist_ok=True)
         with (
@@ -112,7 +111,7 @@ def require(name: str, architecture: str) -> Record:
 
 
 @contextmanager
-def hold(image: Image) -> Iterator[Image]:
+def use(image: Image) -> Iterator[Image]:
     """Keep the files of an image from being deleted while the context lasts.
 
     What is yielded is the image that is current now: it may have been replaced since.
@@ -120,13 +119,13 @@ def hold(image: Image) -> Iterator[Image]:
     :raises UsageError: if it was removed since.
     """
     with ExitStack() as stack:
-        with trouble():
-            while not share(stack, image.layers):
+        with os_errors.explained():
+            while not lock_shared(stack, image.layers):
                 image = require(image.name, image.architecture).as_image()
         yield image
 
 
-def share(stack: ExitStack, files: Iterable[Path]) -> bool:
+def lock_shared(stack: ExitStack, files: Iterable[Path]) -> bool:
     """Hold a shared lock on each of some files until the stack unwinds; False if one is gone."""
     with ExitStack() as held:
         for path in files:
@@ -151,7 +150,7 @@ def building(name: str, architecture: str) -> Iterator[Path]:
         log.info("%s: waiting for another `postroj pull` of it", name)
 
     with (
-        trouble(),
+        os_errors.explained(),
         locking.exclusive(lock, say),
         locking.Claim.make(partial_dir(), "pull") as claim,
     ):
@@ -231,7 +230,7 @@ def draft(directory: Path, text: str) -> Path:
 def _put_in_place(record: Record, added: Mapping[Layer, Path], directory: Path) -> None:
     """Rename files to their names, then the record, drafted in `directory`, to its own."""
     drafted = draft(directory, record.to_json())
-    with putting_in_place():
+    with write_locked():
         for layer, file in added.items():
             file.rename(record.path_of(layer))
         sync_folder(images_dir())  # the files' names before the record's
@@ -246,14 +245,14 @@ def collect() -> int:
 
 def collect_each(*, dry_run: bool = False) -> list[tuple[str, int | None]]:
     """Delete files as `collect` does; name and size of each, None if it is held."""
-    with trouble(), putting_in_place():
-        return [(path.name, delete_unheld(path, dry_run=dry_run)) for path in orphans()]
+    with os_errors.explained(), write_locked():
+        return [(path.name, delete_unlocked(path, dry_run=dry_run)) for path in orphans()]
 
 
 def orphans() -> list[Path]:
     """Return the files that no record names."""
     current: set[Path] = set()
-    for image in stored():
+    for image in stored_images():
         with suppress(ValueError):
             record = read(*image)
             current.update(record.paths if record else ())
@@ -266,15 +265,15 @@ def remove(name: str, architecture: str, *, dry_run: bool = False) -> int:
     :raises UsageError: if it is not in the store.
     :raises ImageError: if a guest holds it.
     """
-    with trouble(), putting_in_place():
-        if (name, architecture) not in stored():
+    with os_errors.explained(), write_locked():
+        if (name, architecture) not in stored_images():
             require(name, architecture)
         files: tuple[Path, ...] = ()
         with suppress(ValueError):
             record = read(name, architecture)
             files = record.paths if record else ()
         with ExitStack() as stack:
-            sizes = [_reserve(stack, path) for path in files]
+            sizes = [_lock_exclusively(stack, path) for path in files]
             if None in sizes:
                 message = f"the image '{name}' is in use by a guest or by another command"
                 raise ImageError(message, hint="end its guests, then try again")
@@ -285,19 +284,19 @@ def remove(name: str, architecture: str, *, dry_run: bool = False) -> int:
 
 def records() -> list[Record]:
     """Return the records of all images that are cached."""
-    return [record for image in stored() if (record := find(*image))]
+    return [record for image in stored_images() if (record := find(*image))]
 
 
-def delete_unheld(path: Path, *, dry_run: bool) -> int | None:
+def delete_unlocked(path: Path, *, dry_run: bool) -> int | None:
     """Delete a squashfs file unless a guest holds it; its size, None if it is held."""
     with ExitStack() as stack:
-        size = _reserve(stack, path)
+        size = _lock_exclusively(stack, path)
         if size is not None and not dry_run:
             path.unlink()
     return size
 
 
-def _reserve(stack: ExitStack, path: Path) -> int | None:
+def _lock_exclusively(stack: ExitStack, path: Path) -> int | None:
     """Be the only one who holds a file until the stack unwinds; its size, None if it is held."""
     if not is_file(path):
         return 0  # what only stands in for a file is held by nobody
@@ -309,7 +308,7 @@ def _reserve(stack: ExitStack, path: Path) -> int | None:
 
 
 @contextmanager
-def putting_in_place() -> Iterator[None]:
+def write_locked() -> Iterator[None]:
     """Keep a file that has its name but not yet its record from being collected."""
     _store_lock().parent.mkdir(exist_ok=True)  # a cache of CI may hold the images alone
     with locking.exclusive(_store_lock()):
@@ -317,9 +316,9 @@ def putting_in_place() -> Iterator[None]:
 
 
 @contextmanager
-def at_rest() -> Iterator[None]:
-    """Look while nothing is put in place or deleted; takes no right to write."""
-    with trouble(), locking.shared(_store_lock()):
+def read_locked() -> Iterator[None]:
+    """Contents while nothing is put in place or deleted; takes no right to write."""
+    with os_errors.explained(), locking.shared(_store_lock()):
         yield
 
 

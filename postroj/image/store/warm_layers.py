@@ -20,7 +20,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from postroj import __version__, locking, paths
-from postroj.image.store import store
+from postroj.image.store import os_errors, store
 from postroj.image.store.record import DIGITS, checked_digest, is_file, open_file
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Recipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept(Recipe):
+class WarmLayer(Recipe):
     """A layer that is kept; the keys of its JSON."""
 
     sha256: str
@@ -101,19 +101,19 @@ def recipe(kind: Kind, image: Image, *asked: str) -> Recipe:
     return Recipe(kind=kind, below=tuple(path.name for path in image.layers), asked=asked)
 
 
-def find(recipe: Recipe) -> Kept | None:
+def find(recipe: Recipe) -> WarmLayer | None:
     """Return the layer of a recipe, if it is kept."""
-    with store.trouble():
+    with os_errors.explained():
         kept = _read(recipe.record_path)
     return kept if kept and is_file(kept.path) else None
 
 
-def _read(path: Path) -> Kept | None:
+def _read(path: Path) -> WarmLayer | None:
     """Read a record; one that cannot be read is none."""
     try:
         with open(open_file(path), encoding="utf-8", errors="replace") as stream:  # noqa: PTH123
             data = json.load(stream)
-        kept = Kept(
+        kept = WarmLayer(
             kind=Kind(data["kind"]),
             below=tuple(map(str, data["below"])),
             asked=tuple(map(str, data["asked"])),
@@ -129,10 +129,10 @@ def _read(path: Path) -> Kept | None:
     return kept if is_sound else None
 
 
-def use(stack: ExitStack, kept: Kept) -> bool:
+def use(stack: ExitStack, kept: WarmLayer) -> bool:
     """Keep a layer from being deleted until the stack unwinds; False if it is gone already."""
-    with store.trouble():
-        if not store.share(stack, [kept.path]):
+    with os_errors.explained():
+        if not store.lock_shared(stack, [kept.path]):
             return False
     with suppress(OSError):  # a cache that cannot be written serves, too
         os.utime(kept.record_path, follow_symlinks=False)
@@ -140,7 +140,7 @@ def use(stack: ExitStack, kept: Kept) -> bool:
 
 
 @contextmanager
-def making(image: Image) -> Iterator[Path]:
+def building(image: Image) -> Iterator[Path]:
     """Be the only one who makes layers on an image; the path of a directory to make them in.
 
     :raises HostError: if the cache cannot be written.
@@ -148,7 +148,7 @@ def making(image: Image) -> Iterator[Path]:
     store.prepare()
     lock = paths.cache_dir() / "locks" / f"{image.name}-{image.architecture}.layers.lock"
     with (
-        store.trouble(),
+        os_errors.explained(),
         locking.exclusive(lock),
         locking.Claim.make(store.partial_dir(), "layer") as claim,
     ):
@@ -156,10 +156,10 @@ def making(image: Image) -> Iterator[Path]:
         yield claim.path
 
 
-def add(stack: ExitStack, recipe: Recipe, file: Path, complete: tuple[str, ...] = ()) -> Kept:
+def add(stack: ExitStack, recipe: Recipe, file: Path, complete: tuple[str, ...] = ()) -> WarmLayer:
     """Keep a layer that was made, in the place of one that there was; in use as by `use`."""
     sealed = store.seal(file)
-    kept = Kept(
+    kept = WarmLayer(
         kind=recipe.kind,
         below=recipe.below,
         asked=recipe.asked,
@@ -169,23 +169,23 @@ def add(stack: ExitStack, recipe: Recipe, file: Path, complete: tuple[str, ...] 
         created=datetime.now(UTC).isoformat(),
         postroj=__version__,
     )
-    with store.trouble():
-        store.share(stack, [file])
-        with store.putting_in_place():
+    with os_errors.explained():
+        store.lock_shared(stack, [file])
+        with store.write_locked():
             file.rename(kept.path)
             _write(kept, file.parent)
     return kept
 
 
-def amend(kept: Kept, complete: tuple[str, ...], directory: Path) -> Kept:
+def amend(kept: WarmLayer, complete: tuple[str, ...], directory: Path) -> WarmLayer:
     """Note for which package files a layer is complete; its file stays as it is."""
     kept = replace(kept, complete=complete)
-    with store.trouble(), store.putting_in_place():
+    with os_errors.explained(), store.write_locked():
         _write(kept, directory)
     return kept
 
 
-def _write(kept: Kept, directory: Path) -> None:
+def _write(kept: WarmLayer, directory: Path) -> None:
     """Replace a record by one that is drafted in `directory`."""
     store.sync_folder(layers_dir())  # the file's name before the record's
     draft = store.draft(directory, json.dumps(asdict(kept), indent=2) + "\n")
@@ -206,7 +206,7 @@ def collect_each(
     """
     if not layers_dir().is_dir():
         return []
-    with store.trouble(), store.putting_in_place():
+    with os_errors.explained(), store.write_locked():
         current = {path.name for record in store.records() for path in record.paths}
         found = {path: _read(path) for path in layers_dir().glob("*.json")}
         doomed = {}
@@ -218,14 +218,16 @@ def collect_each(
             elif kept:
                 doomed[kept.path.name] = path
         files = [path for path in layers_dir().glob("*.squashfs") if path.name not in current]
-        sizes = [(path.name, store.delete_unheld(path, dry_run=dry_run)) for path in sorted(files)]
+        sizes = [
+            (path.name, store.delete_unlocked(path, dry_run=dry_run)) for path in sorted(files)
+        ]
         for name, size in sizes:
             if name in doomed and size is not None and not dry_run:
                 doomed[name].unlink()
     return sizes
 
 
-def _height(kept: Kept | None) -> int:
+def _height(kept: WarmLayer | None) -> int:
     """Say how many files a layer rests on: fewer than any on top of it."""
     return len(kept.below) if kept else 0
 

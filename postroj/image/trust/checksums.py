@@ -30,7 +30,7 @@ class Checksum(NamedTuple):
     """Hexadecimal, lower case."""
 
 
-def digest_from(text: str, file_name: str) -> Checksum | None:
+def find_checksum(text: str, file_name: str) -> Checksum | None:
     """Find the checksum of a file, SHA-256 if there is one; None if it is not listed.
 
     In `file_name` each `*` stands for what a version may hold; the newest of several is taken.

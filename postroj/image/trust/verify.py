@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 from postroj import process
 from postroj.errors import VerificationError
 from postroj.image.trust import keyring
-from postroj.image.unpack.decompress import confined
+from postroj.image.unpack.confine import confined
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -56,7 +56,7 @@ class Signed(NamedTuple):
     """Whether none of the signatures is valid any more but for its age."""
 
 
-def signers(
+def check_signature(
     data: bytes,
     signature: bytes | None,
     key: str,
@@ -71,7 +71,7 @@ def signers(
     :raises VerificationError: if none of its keys vouches for the bytes.
     """
     if signature is not None:
-        with Detached(signature, key, name=name, allow_expired=allow_expired) as gpgv:
+        with DetachedSignature(signature, key, name=name, allow_expired=allow_expired) as gpgv:
             gpgv.write(data)
         return Signed(data, gpgv.fingerprints, gpgv.expired)
     if not data.lstrip().startswith(CLEARSIGNED):
@@ -86,7 +86,7 @@ def signers(
         return Signed(text.read(), fingerprints, expired)
 
 
-def compare(name: str, wanted: Checksum, received: str) -> None:
+def check_digest(name: str, wanted: Checksum, received: str) -> None:
     """Refuse what does not have the digest that it must have.
 
     :raises VerificationError: always then.
@@ -98,7 +98,7 @@ def compare(name: str, wanted: Checksum, received: str) -> None:
         raise VerificationError(message, evidence=evidence, hint=HINT)
 
 
-class Detached:
+class DetachedSignature:
     """The bytes that a detached signature is for are written in as they arrive.
 
     Leaving the context raises VerificationError if no key of the file vouches for them.

@@ -17,9 +17,10 @@ from typing import IO, TYPE_CHECKING, Protocol
 
 from postroj import process
 from postroj.errors import ImageError
+from postroj.image.unpack.confine import confined
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from types import TracebackType
     from typing import Self
 
@@ -28,10 +29,6 @@ HEAD = 4096
 """Bytes that tell of what kind a file is."""
 WIDTH = 1 << 20
 """Bytes that a pipe holds; more is for root only, pipe(7)."""
-
-MOST_MEMORY = 1 << 30
-"""Bytes that a tool may use for the members of an archive; a bomb takes more."""
-NOBODY = 65534
 
 DECOMPRESSORS = {
     b"\xfd7zXZ\x00": ("xz", "-dc"),
@@ -43,17 +40,7 @@ DECOMPRESSORS = {
 LONGEST_MAGIC = max(map(len, DECOMPRESSORS))
 
 
-def confined(argv: Sequence[str]) -> list[str]:
-    """Return the command line of a tool that gets no rights of ours; root's are dropped."""
-    limits = ["prlimit", f"--data={MOST_MEMORY}", "--core=0", "--"]
-    ours = ["setpriv", "--pdeathsig", "KILL", "--no-new-privs"]
-    if os.geteuid() == 0:
-        ours += [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-        ours += ["--bounding-set=-all", "--inh-caps=-all"]
-    return [*ours, "--", *limits, *argv]
-
-
-def decompressor(head: bytes) -> tuple[str, ...]:
+def decompress_argv(head: bytes) -> tuple[str, ...]:
     """Return the tool for a file with these first bytes; none if it is not compressed."""
     for magic, argv in DECOMPRESSORS.items():
         if head.startswith(magic):
@@ -68,8 +55,8 @@ class Readable(Protocol):
         """Return up to `size` bytes, at the end none."""
 
 
-class Ahead:
-    """Plain bytes of an archive, of which the first are known before they are read."""
+class PeekedPipe:
+    """Decompressor bytes of an archive, of which the first are known before they are read."""
 
     def __init__(self, pipe: FileIO, *, whole: bool) -> None:
         self.pipe = pipe
@@ -98,14 +85,14 @@ class Ahead:
             yield moved
 
 
-class Plain:
+class Decompressor:
     """Compressed bytes are written in, a thread of its own consumes the plain ones.
 
     Leaving the context waits for both and raises what went wrong; leaving it with an exception
     ends both. What the consumer does not read of the plain bytes is discarded.
     """
 
-    def __init__(self, consume: Callable[[Ahead], None]) -> None:
+    def __init__(self, consume: Callable[[PeekedPipe], None]) -> None:
         self.consume = consume
         self._head: bytes | None = b""
         """The first bytes, until they tell the compression."""
@@ -132,7 +119,7 @@ class Plain:
 
     def _begin(self) -> None:
         head, self._head = self._head or b"", None
-        if argv := decompressor(head):
+        if argv := decompress_argv(head):
             self._process = process.spawn(
                 confined(argv),
                 stdio=(process.PIPE, process.PIPE, self._complaints),
@@ -160,7 +147,7 @@ class Plain:
     def _consume(self, outlet: FileIO) -> None:
         try:
             with outlet:
-                self.consume(Ahead(outlet, whole=self._process is not None))
+                self.consume(PeekedPipe(outlet, whole=self._process is not None))
                 while outlet.read(CHUNK):
                     pass
         except BaseException as error:

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 from postroj.errors import ImageError
 from postroj.image.unpack import bundle, disk, pack, superblock
-from postroj.image.unpack.decompress import CHUNK, Plain
+from postroj.image.unpack.decompress import CHUNK, Decompressor
 from postroj.image.unpack.flatten import flatten
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from postroj.image.unpack.decompress import Ahead
+    from postroj.image.unpack.decompress import PeekedPipe
 
 FOREIGN = {
     b"QFI\xfb": "qcow2",
@@ -30,7 +30,7 @@ FOREIGN = {
 """First bytes of disks that are not raw."""
 
 
-class Shape(StrEnum):
+class FileKind(StrEnum):
     """What a file is, compression aside."""
 
     ARCHIVE = "archive"
@@ -40,7 +40,7 @@ class Shape(StrEnum):
     DISK = "disk"
 
 
-def shape_of(head: bytes) -> Shape:
+def detect(head: bytes) -> FileKind:
     """Tell what a file is by its first bytes.
 
     :raises ImageError: if it is a disk that is not raw.
@@ -51,14 +51,14 @@ def shape_of(head: bytes) -> Shape:
             hint = f"`qemu-img convert -O raw FILE.{name} FILE.raw` makes one that can be read"
             raise ImageError(message, hint=hint)
     if head.startswith(superblock.MAGIC):
-        return Shape.SQUASHFS
+        return FileKind.SQUASHFS
     is_tar = re.match(rb"ustar", head[257:262])
     if head[512:520] == b"EFI PART" or (head[510:512] == b"\x55\xaa" and not is_tar):
-        return Shape.DISK
-    return Shape.LAYERS if bundle.is_container_archive(head) else Shape.ARCHIVE
+        return FileKind.DISK
+    return FileKind.LAYERS if bundle.is_container_archive(head) else FileKind.ARCHIVE
 
 
-class Arrival(Plain):
+class Converter(Decompressor):
     """Bytes, compressed or not, become a squashfs file in `directory`; `settle` gives it."""
 
     def __init__(self, directory: Path, architecture: str, subtree: str = "") -> None:
@@ -68,46 +68,46 @@ class Arrival(Plain):
         self.target = directory / "image.squashfs"
         self.disk = directory / "disk.raw"
         self.subtree = subtree
-        self.shape: Shape | None = None
+        self.kind: FileKind | None = None
 
     @property
     def compression(self) -> str:
         """Of the squashfs file; '' if it was taken as it is."""
-        return "" if self.shape is Shape.SQUASHFS else pack.COMPRESSION
+        return "" if self.kind is FileKind.SQUASHFS else pack.COMPRESSION
 
-    def _receive(self, plain: Ahead) -> None:
-        self.shape = shape_of(plain.head)
-        match self.shape:
-            case Shape.ARCHIVE:
+    def _receive(self, plain: PeekedPipe) -> None:
+        self.kind = detect(plain.head)
+        match self.kind:
+            case FileKind.ARCHIVE:
                 pack.squash(plain, self.target, self.subtree)
-            case Shape.LAYERS:
+            case FileKind.LAYERS:
                 self.layers.store(plain)
-            case Shape.SQUASHFS:
+            case FileKind.SQUASHFS:
                 _keep(plain, self.target)
-            case Shape.DISK:
+            case FileKind.DISK:
                 _keep(plain, self.disk)
 
-    def settle(self) -> Path:
+    def finish(self) -> Path:
         """Return the squashfs file, once what arrived may be trusted.
 
         :raises HostError: if it is a disk, and we are not root.
         :raises ImageError: if it is a disk without a root partition, or a broken squashfs, or has
             no image for the architecture.
         """
-        match self.shape:
-            case Shape.DISK:
+        match self.kind:
+            case FileKind.DISK:
                 disk.squash(self.disk, self.target)
-            case Shape.LAYERS:
+            case FileKind.LAYERS:
                 with pack.Packer(self.target) as packer:
                     flatten(self.layers.layers(self.architecture), packer)
-            case Shape.SQUASHFS:
-                superblock.judge(self.target)
-            case Shape.ARCHIVE | None:
+            case FileKind.SQUASHFS:
+                superblock.check(self.target)
+            case FileKind.ARCHIVE | None:
                 pass  # it has taken its shape while it arrived
         return self.target
 
 
-def _keep(source: Ahead, target: Path) -> None:
+def _keep(source: PeekedPipe, target: Path) -> None:
     """Write a stream to a file, leaving holes where there are zeros."""
     empty = bytes(CHUNK)
     meter = pack.Meter()

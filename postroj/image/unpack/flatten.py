@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from postroj.image.unpack.tarstream import Member
-    from postroj.image.unpack.tree import Plan
+    from postroj.image.unpack.tree import CopyPlan
 
 
 class Sink(Protocol):
@@ -38,7 +38,7 @@ def flatten(layers: Sequence[Path], sink: Sink) -> None:
     :raises HostError: if a tool to decompress them is not installed.
     """
     plan = survey(layers)
-    if plan.as_it_is:
+    if plan.unchanged:
         with layers[0].open("rb") as file:
             while chunk := file.read(CHUNK):
                 sink.write(chunk)
@@ -46,7 +46,7 @@ def flatten(layers: Sequence[Path], sink: Sink) -> None:
         _write(layers, plan, sink)
 
 
-def survey(layers: Sequence[Path]) -> Plan:
+def survey(layers: Sequence[Path]) -> CopyPlan:
     """Read the headers of all layers, and find out what is to be copied."""
     tree = Tree()
     for layer in layers:
@@ -61,7 +61,7 @@ def survey(layers: Sequence[Path]) -> Plan:
     return plan
 
 
-def _write(layers: Sequence[Path], plan: Plan, sink: Sink) -> None:
+def _write(layers: Sequence[Path], plan: CopyPlan, sink: Sink) -> None:
     out = _Buffered(sink)
     number = 0
     for layer in layers:

@@ -11,8 +11,9 @@ from typing import IO, TYPE_CHECKING
 
 from postroj import process
 from postroj.errors import CommandError, ImageError
-from postroj.image.store import store
-from postroj.image.unpack.decompress import CHUNK, NOBODY, Ahead, Plain, confined, widen
+from postroj.image.store import os_errors
+from postroj.image.unpack.confine import NOBODY, confined
+from postroj.image.unpack.decompress import CHUNK, Decompressor, PeekedPipe, widen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +71,7 @@ class TarWatch(Meter):
 
         :raises ImageError: if it is too large.
         """
-        if isinstance(source, Ahead) and source.whole:
+        if isinstance(source, PeekedPipe) and source.whole:
             for count in source.pour(inlet.fileno()):
                 self.add(count)
             self._last = END
@@ -170,7 +171,7 @@ def _judge(said: str) -> None:
 def _refusal(error: CommandError) -> ImageError:
     """Say in a sentence why tar2sqfs gave up."""
     if re.search(r"No space left on device|Disk quota exceeded|: I/O error", error.output):
-        return store.disk_full(error.output)
+        return os_errors.disk_full(error.output)
     known = {
         r"not a ustar tar archive": "it is no tar archive",
         r"unexpected end-of-file": "the archive was cut off",
@@ -184,7 +185,7 @@ def _refusal(error: CommandError) -> ImageError:
     return ImageError("the archive cannot be packed", evidence=error.reason)
 
 
-class Packer(Plain):
+class Packer(Decompressor):
     """The bytes of a tar, compressed or not, become the squashfs file `target`."""
 
     def __init__(self, target: Path, subtree: str = "") -> None:

@@ -16,7 +16,7 @@ FIELDS = struct.Struct("<4s 24x H H 8x Q 48x")
 VERSION = (4, 0)
 
 
-def judge(file: Path) -> None:
+def check(file: Path) -> None:
     """Refuse what is no squashfs 4.0, or is cut off.
 
     :raises ImageError: always then.

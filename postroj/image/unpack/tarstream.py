@@ -17,7 +17,8 @@ from typing import IO, TYPE_CHECKING
 
 from postroj import process
 from postroj.errors import ImageError
-from postroj.image.unpack.decompress import CHUNK, LONGEST_MAGIC, confined, decompressor
+from postroj.image.unpack.confine import confined
+from postroj.image.unpack.decompress import CHUNK, LONGEST_MAGIC, decompress_argv
 from postroj.image.unpack.pack import BLOCK
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
     :raises HostError: if the tool to decompress it is not installed.
     """
     with path.open("rb", buffering=0) as file:
-        argv = decompressor(file.read(LONGEST_MAGIC))
+        argv = decompress_argv(file.read(LONGEST_MAGIC))
         file.seek(0)
         if not argv:
             yield io.BufferedReader(file, CHUNK)

@@ -48,7 +48,7 @@ IMPLIED = -1
 """The number of a directory that no member stands for."""
 
 
-class Elsewhere(NamedTuple):
+class Moved(NamedTuple):
     """A member that is found at another place than its header says: a hard link, for example."""
 
     number: int
@@ -69,19 +69,19 @@ class Directory:
     children: dict[bytes, Node] = field(default_factory=dict)
 
 
-Node = int | Elsewhere | Directory
+Node = int | Moved | Directory
 """What a name stands for; a number is a member that is where its header says."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class CopyPlan:
     """Which members are copied; they are numbered in their order through all layers."""
 
     kept: bytearray
     """1 for each that is copied as it is."""
     names: dict[int, list[bytes]]
     """Of each that has names beside or instead of that in its header."""
-    as_it_is: bool
+    unchanged: bool
     """Whether all members of all layers are to be copied, unchanged."""
 
 
@@ -97,7 +97,7 @@ class Tree:
         self.root = Directory(IMPLIED, 0, 0)
         self.links: dict[int, bytes] = {}
         """Where symlinks lead."""
-        self.as_it_is = True
+        self.unchanged = True
         self._nodes = self._named = self._followed = self._unpacked = 0
 
     def begin_layer(self) -> None:
@@ -117,7 +117,7 @@ class Tree:
         self._measure(member)
         parts = split(member.name)
         if any(part.startswith(WHITEOUT) for part in parts):
-            self.as_it_is = False
+            self.unchanged = False
             self._whiteout(parts)
             return
         literal = not member.odd and _is_literal(member, parts)
@@ -156,19 +156,19 @@ class Tree:
         if member.kind == DIRECTORY:
             new = Directory(number, self.layer, self.layer, elsewhere)
         elif member.kind == LINK:
-            new = Elsewhere(self._target(member), self.layer)
+            new = Moved(self._target(member), self.layer)
         else:
-            new = Elsewhere(number, self.layer) if elsewhere else number
+            new = Moved(number, self.layer) if elsewhere else number
         if member.kind == SYMLINK:
             self.links[number] = member.link
         if old is not None or elsewhere:
-            self.as_it_is = False
+            self.unchanged = False
         parent.children[name] = new
 
     def _restate(self, directory: Directory, number: int, *, elsewhere: bool) -> None:
         """Let a directory that is there take the attributes of a member."""
         if elsewhere or directory.number != IMPLIED:
-            self.as_it_is = False
+            self.unchanged = False
         directory.number, directory.layer, directory.elsewhere = number, self.layer, elsewhere
 
     def _target(self, member: Member) -> int:
@@ -180,8 +180,8 @@ class Tree:
             message = "a layer has a hard link that leads nowhere"
             raise ImageError(message, evidence=f"{show(member.name)} -> {show(member.link)}")
         if not (direct and member.link.removeprefix(b"./") == b"/".join(parts)):
-            self.as_it_is = False
-        return node.number if isinstance(node, Elsewhere) else node
+            self.unchanged = False
+        return node.number if isinstance(node, Moved) else node
 
     def _whiteout(self, parts: list[bytes]) -> None:
         """Hide what layers below have."""
@@ -257,9 +257,9 @@ class Tree:
                 raise _too_much(DEEPEST, "folders in each other")
         return way[-1], not links
 
-    def _link(self, node: int | Elsewhere) -> bytes | None:
+    def _link(self, node: int | Moved) -> bytes | None:
         """Return where a symlink leads, None if it is none."""
-        return self.links.get(node.number if isinstance(node, Elsewhere) else node)
+        return self.links.get(node.number if isinstance(node, Moved) else node)
 
     def _follow(
         self,
@@ -283,22 +283,22 @@ class Tree:
         """Make a directory that no member stands for, as yet."""
         self._nodes += 1
         if name in parent.children:
-            self.as_it_is = False
+            self.unchanged = False
         made = Directory(IMPLIED, self.layer, self.layer)
         parent.children[name] = made
         return made
 
-    def plan(self) -> Plan:
+    def plan(self) -> CopyPlan:
         """Say what is to be copied."""
         kept, names = bytearray(self.count), dict[int, list[bytes]]()
         for path, node in self._all():
             if isinstance(node, int):
                 kept[node] = 1
-            elif isinstance(node, Elsewhere) or node.elsewhere:
+            elif isinstance(node, Moved) or node.elsewhere:
                 names.setdefault(node.number, []).append(path)
             elif node.number != IMPLIED:
                 kept[node.number] = 1
-        return Plan(kept=kept, names=names, as_it_is=self.as_it_is and self.layer == 0)
+        return CopyPlan(kept=kept, names=names, unchanged=self.unchanged and self.layer == 0)
 
     def _all(self) -> Iterator[tuple[bytes, Node]]:
         """Yield every path and what it stands for."""

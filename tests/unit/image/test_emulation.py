@@ -80,10 +80,10 @@ def test_what_is_stored_for_others_is_refused_before_it_is_booted(
     record = put("debian-trixie", b"x", FOREIGN)
     assert record.as_image().emulated
     assert not put("debian-trixie", b"x", HOST).as_image().emulated
-    for have in (obtain.obtain, obtain.at_hand):
+    for have in (obtain.find_or_pull, obtain.find_cached):
         assert have("debian-trixie").architecture == HOST
         with pytest.raises(HostError, match=f"cannot run programs of {FOREIGN}$"):
             have("debian-trixie", FOREIGN)
     (tmp_path / f"qemu-{FOREIGN}").write_text(ENABLED)
-    assert obtain.obtain("debian-trixie", FOREIGN) == record
-    assert obtain.at_hand("debian-trixie", FOREIGN) == record
+    assert obtain.find_or_pull("debian-trixie", FOREIGN) == record
+    assert obtain.find_cached("debian-trixie", FOREIGN) == record

@@ -111,7 +111,7 @@ def test_what_is_not_there(wanted: str, words: str) -> None:
 
 
 def elsewhere(*wanted: str, managers: Sequence[Manager] = APT, on: str = "x86_64") -> list[str]:
-    return selection.elsewhere(wanted, managers, on)
+    return selection.choose_from_catalog(wanted, managers, on)
 
 
 def test_elsewhere_nothing_stands_for_all_that_is_supported() -> None:

@@ -209,7 +209,7 @@ def test_prune(cache: Path) -> None:
 
 def test_prune_all() -> None:
     held, free = put("a", b"hsqs"), put("b", b"12345")
-    with store.hold(held.as_image()):
+    with store.use(held.as_image()):
         planned = upkeep.prune(everything=True, dry_run=True)
         assert store.records() == [held, free]
         done = upkeep.prune(everything=True, dry_run=False)
@@ -222,7 +222,7 @@ def test_prune_all() -> None:
 
 def test_a_file_that_nobody_names_and_a_guest_holds() -> None:
     old = put("a", b"old")
-    with store.hold(old.as_image()):
+    with store.use(old.as_image()):
         put("a", b"new")
         done = upkeep.prune(everything=False, dry_run=False)
         assert (done.files, done.held) == ((), (old.path.name,))

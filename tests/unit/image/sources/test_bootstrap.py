@@ -10,7 +10,7 @@ from postroj.image.catalog import catalog
 from postroj.image.sources import bootstrap, causes
 from postroj.image.sources.bootstrap import Watch
 from postroj.image.sources.causes import classify, failure
-from postroj.image.sources.mmdebstrap import Plan
+from postroj.image.sources.mmdebstrap import BootstrapPlan
 from tests.support.images import bootstrap_source
 
 TOOLS = {name: f"/usr/bin/{name}" for name in bootstrap.TOOLS}
@@ -91,10 +91,10 @@ E: Sub-process env returned an error code (2)
 FULL_PACKER = "I: creating tarball...\nusr/lib/x86_64-linux-gnu/libapt-pkg.so.7.0.0: I/O error.\n"
 
 
-def plan(name: str, archives: dict[str, str], *, allow_expired: bool = False) -> Plan:
+def plan(name: str, archives: dict[str, str], *, allow_expired: bool = False) -> BootstrapPlan:
     entry = catalog.find(name)
     source = bootstrap_source(entry)
-    return Plan(
+    return BootstrapPlan(
         source=source,
         packages=entry.packages,
         architecture="x86_64",

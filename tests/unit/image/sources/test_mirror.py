@@ -86,9 +86,3 @@ def test_no_targets_at_all() -> None:
 def test_what_only_the_host_can_reach_is_left_out() -> None:
     text = "file:/srv/debian/\tsid\tDebian\tDebian\ncdrom://x/\tsid\tDebian\tDebian\n"
     assert mirror.parse(text) == []
-
-
-def test_credentials_are_hidden() -> None:
-    assert mirror.redact("E: http://user:pa@mirror.example/debian, a@b") == (
-        "E: http://***@mirror.example/debian, a@b"
-    )

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from postroj.answers import AbsentError
 from postroj.errors import DownloadError, ImageError, PostrojError, VerificationError
+from postroj.http_errors import AbsentError
 from postroj.image.catalog.entry import Simplestreams
 from postroj.image.sources import simplestreams
 from postroj.image.store.record import Provenance
@@ -116,7 +116,7 @@ class TestChoice:
         server.tree.add(OLD, FILE)
         server.tree.publish()
         file, provenance, _ = server.build()
-        superblock.judge(file)
+        superblock.check(file)
         assert (provenance.build, provenance.compression) == (NEW, "lz4")
 
     def test_build_without_a_file_for_us_does_not_count(self, server: Server) -> None:
@@ -362,6 +362,6 @@ def test_superblock_of_a_real_file(tmp_path: Path) -> None:
         tar.addfile(tarfile.TarInfo("hello"))
     with pack.Packer(tmp_path / "real.squashfs") as packer:
         packer.write(archive.getvalue())
-    superblock.judge(tmp_path / "real.squashfs")
+    superblock.check(tmp_path / "real.squashfs")
     head = (tmp_path / "real.squashfs").read_bytes()[:48]
     assert struct.unpack_from("<Q", head, 40)[0] > 48

@@ -13,7 +13,7 @@ from postroj.image.catalog.entry import Tarball
 from postroj.image.pull import Request
 from postroj.image.sources import Built
 from postroj.image.store import lockfile, store
-from postroj.image.store.lockfile import Locked
+from postroj.image.store.lockfile import LockedImage
 from postroj.image.store.record import Provenance
 from postroj.model import SourceKind, Verification
 from tests.support.images import entry, put
@@ -45,10 +45,10 @@ FETCHED = Provenance(
     compression="lz4",
     verification=Verification.TLS,
 )
-TRIXIE = Locked(
+TRIXIE = LockedImage(
     name="debian-trixie", architecture="x86_64", sha256="d" * 64, provenance=BOOTSTRAPPED
 )
-OTHER = Locked(name="other", architecture="aarch64", sha256="e" * 64, provenance=FETCHED)
+OTHER = LockedImage(name="other", architecture="aarch64", sha256="e" * 64, provenance=FETCHED)
 
 
 @pytest.fixture(autouse=True)
@@ -145,10 +145,10 @@ def test_a_file_that_another_user_has_put_there(
 
 
 def test_which_image_is_meant() -> None:
-    assert TRIXIE.is_met_by("", "d" * 64)
-    assert not TRIXIE.is_met_by("", "f" * 64)
-    assert OTHER.is_met_by("c" * 64, "f" * 64)
-    assert not OTHER.is_met_by("", "e" * 64)
+    assert TRIXIE.matches("", "d" * 64)
+    assert not TRIXIE.matches("", "f" * 64)
+    assert OTHER.matches("c" * 64, "f" * 64)
+    assert not OTHER.matches("", "e" * 64)
     TRIXIE.check(BOOTSTRAPPED, "d" * 64)
     with pytest.raises(VerificationError, match="the mirror of 'debian-trixie' has moved on") as no:
         TRIXIE.check(BOOTSTRAPPED, "f" * 64)
@@ -168,7 +168,7 @@ class Source:
         self.content = b"hsqs one"
         self.orders: list[Order] = []
         monkeypatch.setattr(pull, "_build", self.build)
-        monkeypatch.setattr(inspect, "look", lambda path: None)
+        monkeypatch.setattr(inspect, "inspect_squashfs", lambda path: None)
 
     def build(self, source: object, order: Order) -> Built:
         self.orders.append(order)
@@ -182,8 +182,8 @@ def source(monkeypatch: pytest.MonkeyPatch) -> Source:
     return Source(monkeypatch)
 
 
-def lock(here: Path) -> Locked:
-    locked = Locked.of(store.require("debian-trixie", "x86_64"))
+def lock(here: Path) -> LockedImage:
+    locked = LockedImage.of(store.require("debian-trixie", "x86_64"))
     lockfile.write(here / "postroj.lock", [locked])
     return locked
 
@@ -202,7 +202,7 @@ def test_what_is_cached_and_not_what_is_locked_is_pulled_anew(here: Path, source
     first = pull.pull(trixie).record
     lock(here)
     put("debian-trixie", b"hsqs another")
-    assert obtain.obtain("debian-13").sha256 == first.sha256
+    assert obtain.find_or_pull("debian-13").sha256 == first.sha256
     assert len(source.orders) == 2
 
 
@@ -232,11 +232,11 @@ def test_another_source_than_the_locked_one(here: Path, source: Source) -> None:
 
 def test_an_image_that_was_imported(here: Path) -> None:
     record = put("my-own", b"hsqs")
-    lockfile.write(here / "postroj.lock", [Locked.of(record)])
-    assert obtain.obtain("my-own") == record
+    lockfile.write(here / "postroj.lock", [LockedImage.of(record)])
+    assert obtain.find_or_pull("my-own") == record
     put("my-own", b"hsqs other")
     with pytest.raises(VerificationError, match="'my-own', which was imported, is not the one"):
-        obtain.obtain("my-own")
+        obtain.find_or_pull("my-own")
 
 
 def test_an_archive_that_its_publisher_has_replaced(here: Path, tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_an_archive_that_its_publisher_has_replaced(here: Path, tmp_path: Path) 
         tiny = entry("tiny", Tarball(url=f"{url}/root.tar"), architectures=("x86_64",))
         record = pull.pull(tiny).record
         assert record.verification is Verification.NONE
-        lockfile.write(here / "postroj.lock", [Locked.of(record)])
+        lockfile.write(here / "postroj.lock", [LockedImage.of(record)])
         again = pull.pull(tiny, Request(force=True)).record
         assert again.artifact == record.artifact
         # a digest that was known before is more than what the server says

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from postroj.errors import HostError, ImageError, UsageError
-from postroj.image.store import store
+from postroj.image.store import os_errors, store
 from postroj.image.store.record import Provenance
 from postroj.model import Manager, SourceKind, Verification
 
@@ -151,7 +151,7 @@ def test_replacing_by_the_same_bytes(cache: Path) -> None:
 
 def test_a_held_file_outlives_its_replacement() -> None:
     old = put(b"old")
-    with store.hold(old.as_image()) as held:
+    with store.use(old.as_image()) as held:
         assert held.layers[0] == old.path
         new = put(b"newer")
         assert store.collect() == 0
@@ -165,14 +165,14 @@ def test_holding_what_was_replaced_meanwhile() -> None:
     image = put(b"old").as_image()
     new = put(b"newer")
     store.collect()
-    with store.hold(image) as held:
+    with store.use(image) as held:
         assert held.layers[0] == new.path
 
 
 def test_holding_what_was_removed_meanwhile() -> None:
     image = put().as_image()
     store.remove(NAME, ARCH)
-    with pytest.raises(UsageError, match="is not cached"), store.hold(image):
+    with pytest.raises(UsageError, match="is not cached"), store.use(image):
         pass
 
 
@@ -188,7 +188,7 @@ def test_a_file_deleted_between_open_and_lock(monkeypatch: pytest.MonkeyPatch) -
         flock(descriptor, kind)
 
     monkeypatch.setattr(fcntl, "flock", late)
-    with store.hold(image) as held:
+    with store.use(image) as held:
         assert held.layers[0] == new[0].path
 
 
@@ -202,7 +202,7 @@ def test_removing(cache: Path) -> None:
 
 def test_removing_what_a_guest_holds() -> None:
     record = put()
-    with store.hold(record.as_image()):
+    with store.use(record.as_image()):
         with pytest.raises(ImageError, match="the image 'some-image' is in use by a guest"):
             store.remove(NAME, ARCH)
         assert store.find(NAME, ARCH) == record
@@ -243,7 +243,7 @@ def test_a_cache_that_must_not_be_written(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")  # noqa: PTH110
 def test_a_full_disk(cache: Path) -> None:
     store.prepare()
-    with pytest.raises(ImageError, match="no space is left") as caught, store.trouble():  # noqa: PT012
+    with pytest.raises(ImageError, match="no space is left") as caught, os_errors.explained():  # noqa: PT012
         descriptor = os.open("/dev/full", os.O_WRONLY)
         try:
             os.write(descriptor, b"x")

@@ -14,7 +14,7 @@ import pytest
 from postroj.errors import HostError
 from postroj.image import upkeep
 from postroj.image.store import store, warm_layers
-from postroj.image.store.warm_layers import Kept, Kind, Recipe
+from postroj.image.store.warm_layers import Kind, Recipe, WarmLayer
 from tests.support.images import put
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ def image() -> Image:
 
 def make(
     stack: ExitStack, image: Image, recipe: Recipe, content: bytes = b"new", *complete: str
-) -> Kept:
-    with warm_layers.making(image) as directory:
+) -> WarmLayer:
+    with warm_layers.building(image) as directory:
         file = directory / "layer.squashfs"
         file.write_bytes(content)
         return warm_layers.add(stack, recipe, file, complete)
@@ -49,7 +49,7 @@ def lists(image: Image) -> Recipe:
     return warm_layers.recipe(Kind.LISTS, image, "apt")
 
 
-def on_top(image: Image, kept: Kept) -> Image:
+def on_top(image: Image, kept: WarmLayer) -> Image:
     return replace(image, layers=(*image.layers, kept.path))
 
 
@@ -98,7 +98,7 @@ def test_a_layer_that_was_deleted_cannot_be_used(image: Image, stack: ExitStack)
 
 def test_what_is_complete_is_amended(image: Image, stack: ExitStack) -> None:
     kept = make(stack, image, lists(image), b"new", "one")
-    with warm_layers.making(image) as directory:
+    with warm_layers.building(image) as directory:
         amended = warm_layers.amend(kept, ("one", "two"), directory)
     assert warm_layers.find(lists(image)) == amended == replace(kept, complete=("one", "two"))
 
@@ -141,7 +141,7 @@ def test_prune_deletes_what_was_not_used_for_long(image: Image, stack: ExitStack
     assert upkeep.prune(everything=False, dry_run=False).layers == ()
     os.utime(kept.record_path, (long_ago, long_ago))
     with ExitStack() as other:
-        store.share(other, [kept.path])
+        store.lock_shared(other, [kept.path])
         done = upkeep.prune(everything=False, dry_run=False)
         assert (done.layers, done.held) == ((), (kept.path.name,))
         assert warm_layers.find(lists(image)) == kept
@@ -195,5 +195,5 @@ def test_nothing_is_collected_where_nothing_is() -> None:
 
 def test_a_cache_that_cannot_be_written(image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POSTROJ_CACHE_DIR", "/proc/none")
-    with pytest.raises(HostError, match="cannot be used"), warm_layers.making(image):
+    with pytest.raises(HostError, match="cannot be used"), warm_layers.building(image):
         pass

@@ -45,7 +45,7 @@ def by(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Signers]:
 def refusal(data: bytes, signature: bytes | None, key: object, **options: bool) -> str:
     """Return why bytes are refused."""
     with pytest.raises(VerificationError) as caught:
-        verify.signers(data, signature, str(key), name="'it'", **options)
+        verify.check_signature(data, signature, str(key), name="'it'", **options)
     assert caught.value.hint
     return caught.value.message.removeprefix("'it' ")
 
@@ -55,36 +55,36 @@ class TestGood:
     def test_detached(self, armour: bool, by: Signers, tmp_path: Path) -> None:
         key = tmp_path / "key"
         key.write_bytes(by.gpg.export(by.good, armour=armour))
-        signed = verify.signers(TEXT, by.gpg.detach(TEXT, by.good), str(key))
+        signed = verify.check_signature(TEXT, by.gpg.detach(TEXT, by.good), str(key))
         assert signed == (TEXT, (by.good,), False)
 
     def test_inline(self, by: Signers) -> None:
-        signed = verify.signers(by.gpg.clearsign(TEXT, by.good), None, str(by.file))
+        signed = verify.check_signature(by.gpg.clearsign(TEXT, by.good), None, str(by.file))
         assert signed == (TEXT, (by.good,), False)
 
     def test_only_what_is_signed_counts(self, by: Signers) -> None:
         message = b"\n" + by.gpg.clearsign(TEXT, by.good) + b"and more\n"
-        assert verify.signers(message, None, str(by.file)).text == TEXT
+        assert verify.check_signature(message, None, str(by.file)).text == TEXT
 
     def test_two_keys(self, by: Signers) -> None:
         signature = by.gpg.detach(TEXT, by.good, "--local-user", by.second)
-        assert set(verify.signers(TEXT, signature, str(by.file)).fingerprints) == {
+        assert set(verify.check_signature(TEXT, signature, str(by.file)).fingerprints) == {
             by.good,
             by.second,
         }
 
     def test_one_of_them_unknown(self, by: Signers) -> None:
         signature = by.gpg.detach(TEXT, by.good, "--local-user", by.stranger)
-        assert verify.signers(TEXT, signature, str(by.file)).fingerprints == (by.good,)
+        assert verify.check_signature(TEXT, signature, str(by.file)).fingerprints == (by.good,)
 
     def test_expired_where_that_is_allowed(self, by: Signers) -> None:
         signature = by.gpg.detach(TEXT, by.expired, LONG_AGO)
-        signed = verify.signers(TEXT, signature, str(by.file), allow_expired=True)
+        signed = verify.check_signature(TEXT, signature, str(by.file), allow_expired=True)
         assert signed == (TEXT, (by.expired,), True)
 
     def test_archive_as_it_arrives(self, by: Signers) -> None:
         archive = random.Random(2).randbytes(3_000_000)
-        with verify.Detached(by.gpg.detach(archive, by.good), str(by.file)) as gpgv:
+        with verify.DetachedSignature(by.gpg.detach(archive, by.good), str(by.file)) as gpgv:
             for start in range(0, len(archive), 70_000):
                 gpgv.write(archive[start : start + 70_000])
         assert gpgv.fingerprints == (by.good,)
@@ -114,7 +114,7 @@ class TestRefused:
     def test_expired_signature(self, by: Signers) -> None:
         signature = by.gpg.detach(TEXT, by.second, LONG_AGO, "--default-sig-expire=30d")
         assert refusal(TEXT, signature, by.file) == "has a signature that has expired"
-        signed = verify.signers(TEXT, signature, str(by.file), allow_expired=True)
+        signed = verify.check_signature(TEXT, signature, str(by.file), allow_expired=True)
         assert signed == (TEXT, (by.second,), True)
 
     def test_revoked(self, by: Signers, tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ class TestRefused:
         signature = by.gpg.detach(TEXT, by.good)
 
         def arrive() -> None:
-            with verify.Detached(signature, str(by.file)) as gpgv:
+            with verify.DetachedSignature(signature, str(by.file)) as gpgv:
                 gpgv.write(b"x" * 3_000_000)
 
         with pytest.raises(VerificationError, match="is not what its publisher signed"):
@@ -163,7 +163,7 @@ class TestRefused:
 
     def test_archive_that_does_not_arrive(self, by: Signers) -> None:
         def arrive() -> None:
-            with verify.Detached(by.gpg.detach(TEXT, by.good), str(by.file)) as gpgv:
+            with verify.DetachedSignature(by.gpg.detach(TEXT, by.good), str(by.file)) as gpgv:
                 gpgv.write(TEXT)
                 raise KeyboardInterrupt
 

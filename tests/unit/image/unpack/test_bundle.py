@@ -12,7 +12,7 @@ from postroj.errors import ImageError, VerificationError
 from postroj.image.architectures import of_this_host
 from postroj.image.unpack import bundle
 from postroj.image.unpack.bundle import Archive, is_container_archive
-from postroj.image.unpack.decompress import Plain
+from postroj.image.unpack.decompress import Decompressor
 from postroj.image.unpack.flatten import flatten
 from tests.support.oci import HERE, Layout, digest, platform
 from tests.support.tars import COMPRESSIONS, Member, tar
@@ -59,7 +59,7 @@ def content(data: bytes, directory: Path, machine: str = "") -> dict[str, bytes]
     """Files of `etc` in the root file system of an archive."""
     out = io.BytesIO()
     archive = Archive(directory)
-    with Plain(archive.store) as plain:
+    with Decompressor(archive.store) as plain:
         plain.write(data)
     flatten(archive.layers(machine or of_this_host()), out)
     with tarfile.open(fileobj=io.BytesIO(out.getvalue())) as flat:

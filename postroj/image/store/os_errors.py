@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def trouble() -> Iterator[None]:
+def explained() -> Iterator[None]:
     """Say it in a sentence when the cache cannot be read or written.
 
     :raises HostError: if it may not be.

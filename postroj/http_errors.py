@@ -5,14 +5,13 @@ requests and urllib3 are slow to load and are imported when something went wrong
 
 from __future__ import annotations
 
-import re
 import socket
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from postroj.errors import DownloadError
+from postroj.urls import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from requests import Response
 
 WORTH_RETRYING = (429, 502, 503, 504)
-SECRETS = re.compile(r"(?i)([^&=]*(?:auth|cred|key|pass|secret|sig|token)[^&=]*)=[^&]*")
 
 
 class TransientError(DownloadError):
@@ -34,34 +32,13 @@ class AbsentError(DownloadError):
     """The server has no such file."""
 
 
-def redacted(url: str) -> str:
-    """Return the URL without user, password and what looks like a secret in its query."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "***"
-    netloc = parts.netloc
-    if "@" in netloc:
-        netloc = "***@" + netloc.rpartition("@")[2]
-    return parts._replace(netloc=netloc, query=SECRETS.sub(r"\1=***", parts.query)).geturl()
-
-
-def is_web(url: str) -> bool:
-    """Whether it is a URL of http or https."""
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-
-
-def judge(response: Response, name: str, *, rest: bool, anywhere: bool) -> None:
+def check_response(response: Response, name: str, *, rest: bool, allow_downgrade: bool) -> None:
     """Raise for an answer that is not the file, or the rest of it where that was asked for.
 
     A redirect out of TLS is refused unless the file may come from `anywhere`.
     """
     urls = [one.url for one in (*response.history, response)]
-    if not anywhere and urls[0].startswith("https:"):
+    if not allow_downgrade and urls[0].startswith("https:"):
         for url in urls[1:]:
             if not url.startswith("https:"):
                 message = f"{name} leads to an unprotected URL"
@@ -71,10 +48,10 @@ def judge(response: Response, name: str, *, rest: bool, anywhere: bool) -> None:
                     hint="pin the file with its SHA-256 to fetch it that way",
                 )
     if response.status_code not in ((200, 206, 416) if rest else (200,)):
-        raise refusal(response, name)
+        raise status_error(response, name)
 
 
-def refusal(response: Response, name: str) -> DownloadError:
+def status_error(response: Response, name: str) -> DownloadError:
     """Return the error for a status other than 200."""
     status = response.status_code
     said = f"{status} {response.reason or ''}".rstrip()
@@ -109,7 +86,7 @@ def retry_after(said: str) -> float:
     return 0.0
 
 
-def cut_off(name: str, evidence: str) -> DownloadError:
+def truncated(name: str, evidence: str) -> DownloadError:
     """Return the error for a file that did not come to its end."""
     message = f"{name} was cut off"
     return TransientError(message, evidence=evidence, hint="check the network and try again")
@@ -120,7 +97,7 @@ def explain(error: Exception, name: str) -> DownloadError:
     import requests
     import urllib3.exceptions
 
-    causes = list(_causes(error))
+    causes = list(_nested(error))
     evidence = _words(causes)
     match error:
         case requests.TooManyRedirects():
@@ -166,12 +143,12 @@ def _explain_connection(causes: list[BaseException], name: str, evidence: str) -
             case _:
                 continue
     if isinstance(causes[0], urllib3.exceptions.ProtocolError):  # while the body was read
-        return cut_off(name, evidence)
+        return truncated(name, evidence)
     message = f"{name} could not be fetched: the connection failed"
     return TransientError(message, evidence=evidence, hint="check the network, and try again")
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def _nested(error: BaseException) -> Iterator[BaseException]:
     """Yield an exception and all that are nested in it, outermost first."""
     seen: list[BaseException] = []
     waiting: list[object] = [error]

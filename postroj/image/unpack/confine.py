@@ -1,0 +1,23 @@
+"""Run a tool on bytes of strangers without any rights but to read and write its descriptors."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MOST_MEMORY = 1 << 30
+"""Bytes that a tool may use for the members of an archive; a decompression bomb needs more."""
+NOBODY = 65534
+
+
+def confined(argv: Sequence[str]) -> list[str]:
+    """Return the command line that runs a tool without privileges; it dies with our thread."""
+    limits = ["prlimit", f"--data={MOST_MEMORY}", "--core=0", "--"]
+    ours = ["setpriv", "--pdeathsig", "KILL", "--no-new-privs"]
+    if os.geteuid() == 0:
+        ours += [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+        ours += ["--bounding-set=-all", "--inh-caps=-all"]
+    return [*ours, "--", *limits, *argv]
