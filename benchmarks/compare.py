@@ -21,7 +21,7 @@ from postroj.image import architectures, pull
 from postroj.image.catalog import catalog
 from postroj.image.catalog.entry import Bootstrap
 from postroj.image.pull import Request
-from postroj.image.sources import bootstrap, mirror
+from postroj.image.sources import mirror
 from postroj.image.sources.mmdebstrap import BootstrapPlan
 from postroj.image.store import store
 from postroj.image.unpack import pack
@@ -89,7 +89,7 @@ def making(runs: int) -> Measured:
         script = (
             f"mmdebstrap --variant=minbase --include={include} --format=tar"
             f" {plan.suite} - {sources}"
-            f" | tar2sqfs -q -c {bootstrap.COMPRESSION} -f {work}/bare.squashfs"
+            f" | tar2sqfs -q -c {pack.COMPRESSION} -f {work}/bare.squashfs"
         )
         return measure(
             pair,

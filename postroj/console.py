@@ -142,6 +142,11 @@ def colour_wanted(stream: TextIO) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR")
 
 
+def megabytes(count: int) -> str:
+    """Return a number of bytes as people read it: `12 MB`."""
+    return f"{count / 1e6:.0f} MB"
+
+
 def set_up_logging(verbosity: int) -> None:
     """Send log lines to stderr: -1 warnings, 0 what is being done, 1 every command too."""
     level = {-1: logging.WARNING, 0: logging.INFO}.get(verbosity, logging.DEBUG)

@@ -7,6 +7,7 @@ Root uses the system's folders, everybody else their own; `POSTROJ_CACHE_DIR` an
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 LOCK_NAME = "postroj.lock"
@@ -55,6 +56,16 @@ def catalog_file() -> Path | None:
         return Path(named).absolute()
     usual = config_dir() / "catalog.toml"
     return usual if usual.exists() else None
+
+
+def disk_usage(folder: Path) -> int:
+    """Return the bytes of all files below a folder that others may change; links count as such."""
+    size = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                size += Path(parent, name).lstat().st_size
+    return size
 
 
 def lock_file() -> Path | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from postroj.console import megabytes
 from postroj.errors import UsageError
 from postroj.model import SHA256
 
@@ -38,7 +39,7 @@ def bring(name: str, source: str, sha256: str | None, subtree: str, force: bool)
             force=force,
         )
     )
-    click.echo(f"{record.name}: imported, {record.size / 1e6:.0f} MB, {record.verification}")
+    click.echo(f"{record.name}: imported, {megabytes(record.size)}, {record.verification}")
     if prepare.possible():
         for line in prepare.prepared(record).prepared or ():
             click.echo(f"{record.name}: {visible(line)}")

@@ -8,6 +8,7 @@ import click
 
 from postroj.cli import options
 from postroj.cli.completion import complete_image
+from postroj.console import megabytes
 from postroj.errors import ImageError, PostrojError, UsageError
 from postroj.model import SourceKind
 
@@ -102,7 +103,7 @@ def _pulled(done: Pulled) -> str:
     record = done.record
     how = f"pulled in {done.seconds:.1f} s" if done.fresh else "cached already"
     origin = f"{record.source} from {record.url}"
-    return f"{record.name}: {how}, {_size(record.size)}, {origin}, {_verified(record)}"
+    return f"{record.name}: {how}, {megabytes(record.size)}, {origin}, {_verified(record)}"
 
 
 def _verified(record: Record) -> str:
@@ -112,7 +113,3 @@ def _verified(record: Record) -> str:
         more = len(record.fingerprints) - 1
         said += f" by {record.fingerprints[0][-16:]}" + (f" and {more} more" if more else "")
     return said + (", although expired" if record.allow_expired else "")
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:.0f} MB"

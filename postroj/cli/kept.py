@@ -10,6 +10,7 @@ import click
 
 from postroj.cli import options
 from postroj.cli.completion import complete_guest, complete_place
+from postroj.console import megabytes
 from postroj.errors import GuestError, UsageError
 
 if TYPE_CHECKING:
@@ -145,4 +146,4 @@ def commit(name: str, image: str, force: bool) -> None:
 
     require_root()
     record = commit_it(name, image, force=force)
-    click.echo(f"{record.name}: committed, {record.size / 1e6:.0f} MB")
+    click.echo(f"{record.name}: committed, {megabytes(record.size)}")

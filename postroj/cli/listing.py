@@ -34,11 +34,6 @@ class Listed(NamedTuple):
     record: Record | None
 
 
-def _size(record: Record) -> int:
-    """Return the bytes of all of its layers."""
-    return sum(layer.size for layer in record.files)
-
-
 def _natural(listed: Listed) -> Any:
     """Order `fedora-9` before `fedora-10`."""
     parts = re.split(r"(\d+)", listed.entry.name)
@@ -49,7 +44,7 @@ ORDERS: dict[str, Callable[[Listed], Any]] = {
     "catalog": lambda _: 0,
     "name": _natural,
     "eol": lambda listed: listed.entry.end_of_life or date.max,
-    "size": lambda listed: -_size(listed.record) if listed.record else 0,
+    "size": lambda listed: -listed.record.total_size if listed.record else 0,
 }
 """By what images can be sorted; those of equal rank stay in the order of the catalog."""
 
@@ -186,7 +181,7 @@ def _row(entry: Entry, record: Record | None, architecture: str) -> tuple[str, .
 
 
 def _stored(record: Record) -> str:
-    return f"{_size(record) / 1e6:.0f} MB, {record.created[:10]}"
+    return f"{console.megabytes(record.total_size)}, {record.created[:10]}"
 
 
 def _coloured(text: str, colour: str) -> str:

@@ -15,6 +15,7 @@ from postroj import locking, paths
 from postroj.cli import options
 from postroj.cli.completion import complete_guest
 from postroj.cli.guests import PassingThrough, in_guest
+from postroj.console import megabytes
 from postroj.errors import PostrojError, UsageError
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def _row(guest: Listing) -> tuple[str, ...]:
         guest.given or guest.name,
         guest.image or "-",
         _age(time.time() - guest.began) if guest.began else "-",
-        f"{guest.memory / 1e6:.0f} MB",
+        megabytes(guest.memory),
         "yes" if guest.kept else "no",
         purpose if len(purpose) <= SHOWN else f"{purpose[: SHOWN - 1]}…",
     )

@@ -14,6 +14,7 @@ import click
 from postroj import console, paths
 from postroj.cli import options
 from postroj.cli.completion import complete_cached
+from postroj.console import megabytes
 from postroj.errors import ImageError, UsageError, VerificationError
 from postroj.streams import STDOUT
 
@@ -58,7 +59,7 @@ def verify(names: tuple[str, ...], architecture: str | None, as_json: bool) -> N
         log.info(
             "%s of no image, %s: `postroj prune` deletes what nothing uses",
             _count(len(unused), "file"),
-            _size(sum(size for _, size in unused)),
+            megabytes(sum(size for _, size in unused)),
         )
     _judge(findings)
 
@@ -82,7 +83,7 @@ def _found(finding: Finding) -> str:
     name = _called(finding.name, finding.architecture)
     if finding.faults:
         return f"{name}: damaged, {'; '.join(finding.faults)}"
-    return f"{name}: clean, {_size(finding.size)}"
+    return f"{name}: clean, {megabytes(finding.size)}"
 
 
 @click.command()
@@ -100,7 +101,7 @@ def remove(names: tuple[str, ...], architecture: str | None) -> None:
             store.require(*image)  # all of them, or none
     for image in images:
         freed = store.remove(*image) + store.collect() + warm_layers.collect()
-        click.echo(f"{_called(*image)}: removed, {_size(freed)} freed")
+        click.echo(f"{_called(*image)}: removed, {megabytes(freed)} freed")
 
 
 @click.command()
@@ -125,7 +126,7 @@ def prune(everything: bool, dry_run: bool, as_json: bool) -> None:
         click.echo(f"{name}: {'would be ' if dry_run else ''}deleted")
     for name in done.held:
         click.echo(f"{name}: kept, in use by a guest or by another command")
-    click.echo(f"{_size(done.freed)} {'would be ' if dry_run else ''}freed")
+    click.echo(f"{megabytes(done.freed)} {'would be ' if dry_run else ''}freed")
 
 
 @click.command()
@@ -160,7 +161,7 @@ def export(
             _export_to_stdout(image, format_, progress)
             return
         size = export.export(image, file, format_, progress, replace=force)
-    click.echo(f"{_called(name, architecture)}: {format_} in '{file}', {_size(size)}")
+    click.echo(f"{_called(name, architecture)}: {format_} in '{file}', {megabytes(size)}")
 
 
 def _export_to_stdout(image: Image, format_: Format, progress: Progress) -> None:
@@ -248,10 +249,6 @@ def _called(name: str, architecture: str) -> str:
     from postroj.image import architectures
 
     return name if architecture == architectures.of_this_host() else f"{name} ({architecture})"
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:.0f} MB"
 
 
 def _count(number: int, noun: str) -> str:

@@ -21,7 +21,7 @@ from postroj.image.outfile import atomic_file
 from postroj.image.store import os_errors, store
 from postroj.image.store.record import open_file
 from postroj.image.unpack import pack
-from postroj.image.unpack.confine import confined
+from postroj.image.unpack.confine import TIED, confined
 from postroj.image.unpack.disk import ROOT_TYPES
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def merge_argv(layers: Sequence[Path], folder: Path) -> list[str]:
         ["exec", *pack.tar_argv("root")],
     ]
     return [
-        *("setpriv", "--pdeathsig", "KILL", "--"),
+        *TIED,
         *process.CONTAINED,
         *("sh", "-euc", "\n".join(map(shlex.join, steps))),
     ]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postroj import locking, paths
@@ -17,6 +15,7 @@ from postroj.image.store.record import Layer, Record, images_dir, open_file, rea
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from postroj.console import Progress
 
@@ -63,7 +62,7 @@ def resolve(name: str, architecture: str) -> str:
 
 def verify(images: Sequence[tuple[str, str]], progress: Progress) -> Iterator[Finding]:
     """Read every file of these images (name, architecture) and compare it with its record."""
-    total = sum(_size(*image) for image in images)
+    total = sum(_recorded_size(*image) for image in images)
     done = 0
 
     def advance(count: int) -> None:
@@ -77,12 +76,12 @@ def verify(images: Sequence[tuple[str, str]], progress: Progress) -> Iterator[Fi
             yield finding
 
 
-def _size(name: str, architecture: str) -> int:
+def _recorded_size(name: str, architecture: str) -> int:
     try:
         record = read(name, architecture)
     except ValueError:
         return 0
-    return sum(layer.size for layer in record.files) if record else 0
+    return record.total_size if record else 0
 
 
 def _examine(name: str, architecture: str, advance: Callable[[int], None]) -> Finding | None:
@@ -96,7 +95,7 @@ def _examine(name: str, architecture: str, advance: Callable[[int], None]) -> Fi
             break
         if record is None:
             return None
-        size = sum(layer.size for layer in record.files)
+        size = record.total_size
         faults = _faults(record, advance)
         if not faults or not store.is_replaced(record):
             break
@@ -149,7 +148,7 @@ def prune(*, everything: bool, dry_run: bool) -> Pruned:
         def weigh(name: str, folder: Path = folder) -> None:
             nonlocal freed
             leftovers.append(f"{folder.name}/{name}")
-            freed += _disk_usage(folder / name)
+            freed += paths.disk_usage(folder / name)
 
         with os_errors.explained():
             locking.sweep(folder, weigh, dry_run=dry_run)
@@ -174,13 +173,4 @@ def prune(*, everything: bool, dry_run: bool) -> Pruned:
         layers=tuple(name for name, size in kept if size is not None),
         held=(*held, *(name for name, size in (*files, *kept) if size is None)),
         freed=freed + sum(size or 0 for _, size in (*files, *kept)),
-    )
-
-
-def _disk_usage(folder: Path) -> int:
-    """Return the bytes of all files below a folder; links are not followed."""
-    return sum(
-        os.lstat(Path(parent) / name).st_size
-        for parent, _, names in os.walk(folder)
-        for name in names
     )

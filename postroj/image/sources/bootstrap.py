@@ -21,9 +21,11 @@ from postroj.errors import CommandError, HostError, ImageError
 from postroj.image import architectures, emulation
 from postroj.image.sources import Built, mirror
 from postroj.image.sources.causes import failure
-from postroj.image.sources.mmdebstrap import AS_ROOT, TIED, WORK, BootstrapPlan
+from postroj.image.sources.mmdebstrap import AS_ROOT, WORK, BootstrapPlan
 from postroj.image.store.record import Provenance
 from postroj.image.trust.keyring import KEYS
+from postroj.image.unpack import pack
+from postroj.image.unpack.confine import TIED
 from postroj.model import SourceKind, Verification
 from postroj.urls import redacted
 
@@ -37,8 +39,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TOOLS = ("mmdebstrap", "tar2sqfs", "gpgv", "setpriv", "unshare")
-COMPRESSION = "lz4"
-"""Quick to boot from, and packing keeps up with mmdebstrap."""
 
 
 def build(source: Bootstrap, order: Order) -> Built:
@@ -56,7 +56,7 @@ def build(source: Bootstrap, order: Order) -> Built:
     epoch = pinned.epoch if pinned and pinned.epoch else int(time.time())
     target = directory / "image.squashfs"
     watch = Watch(order.progress)
-    packer = [*TIED, tools["tar2sqfs"], "-q", "-c", COMPRESSION, "-f", str(target)]
+    packer = [*TIED, tools["tar2sqfs"], "-q", "-c", pack.COMPRESSION, "-f", str(target)]
     try:
         with _scratch(directory, root=root) as scratch:
             shutil.copyfile(keyring, scratch / keyring.name)
@@ -86,7 +86,7 @@ def build(source: Bootstrap, order: Order) -> Built:
         url=redacted(watch.url),
         build=plan.suite,
         artifact="",
-        compression=COMPRESSION,
+        compression=pack.COMPRESSION,
         verification=Verification.SIGNATURE,
         fingerprints=tuple(sorted(watch.fingerprints)),
         allow_expired=plan.allow_expired,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from postroj.image import architectures
 from postroj.image.sources import mirror
+from postroj.image.unpack.confine import TIED
 from postroj.process import CONTAINED
 from postroj.urls import redacted
 
@@ -135,8 +136,6 @@ class BootstrapPlan:
         return hooks
 
 
-# The death of the thread that started it kills the tool. Pulls run in the main thread.
-TIED = ("setpriv", "--pdeathsig", "KILL", "--")
 # Without root, the user and the subordinate ids of the user stand in for those of the image.
 AS_ROOT = ("--user", "--map-auto", "--map-root-user")
 # What is made must not depend on where the cache is: apt gives its folders to other users of the

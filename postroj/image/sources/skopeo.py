@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import re
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
-from postroj import process
+from postroj import paths, process
 from postroj.errors import (
     CommandError,
     CommandTimeout,
@@ -19,6 +18,7 @@ from postroj.errors import (
     VerificationError,
 )
 from postroj.image.store import os_errors
+from postroj.image.unpack.confine import TIED
 from postroj.urls import redacted_text
 
 if TYPE_CHECKING:
@@ -41,9 +41,6 @@ PATIENCE = 120.0
 STILL = "timeout: no byte arrived for too long"
 TICK = 0.2
 """Seconds between two looks at how far it is."""
-
-# The death of the thread that started it kills the tool.
-TIED = ("setpriv", "--pdeathsig", "KILL", "--")
 
 
 def inspect_argv(skopeo: str, reference: Reference) -> list[str]:
@@ -112,29 +109,20 @@ def copy(reference: Reference, directory: Path, on_bytes: Callable[[int], None])
         said += f"\n{STILL}"
     if status != 0:
         raise failure(reference, said)
-    on_bytes(_size(directory))
+    on_bytes(paths.disk_usage(directory))
 
 
 def _watch(child: process.Child, directory: Path, on_bytes: Callable[[int], None]) -> int | None:
     """Wait for skopeo; its status, None if it stands still."""
     there, since = -1, time.monotonic()
     while (status := process.wait(child, TICK)) is None:
-        size = _size(directory)
+        size = paths.disk_usage(directory)
         if size != there:
             there, since = size, time.monotonic()
             on_bytes(size)
         elif time.monotonic() - since > PATIENCE:
             return None
     return status
-
-
-def _size(directory: Path) -> int:
-    """Return how many bytes lie in a directory that somebody else fills."""
-    size = 0
-    for entry in os.scandir(directory):
-        with suppress(FileNotFoundError):
-            size += entry.stat(follow_symlinks=False).st_size
-    return size
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from postroj import paths
+from postroj.console import megabytes
 from postroj.errors import HostError, ImageError
 
 if TYPE_CHECKING:
@@ -40,6 +41,6 @@ def disk_full(evidence: str) -> ImageError:
     free = shutil.disk_usage(cache).free
     return ImageError(
         f"no space is left in the cache directory '{cache}'",
-        evidence=f"{evidence}\n{free / 1e6:.0f} MB are free, an image in the making takes 500 MB",
+        evidence=f"{evidence}\n{megabytes(free)} are free, an image in the making takes 500 MB",
         hint="`postroj remove NAME` deletes images, POSTROJ_CACHE_DIR names another directory",
     )

@@ -95,6 +95,11 @@ class Record(Provenance):
         """All of its squashfs files, the base first."""
         return [Layer(sha256=self.sha256, size=self.size), *self.layers]
 
+    @property
+    def total_size(self) -> int:
+        """Bytes of all its squashfs files."""
+        return sum(layer.size for layer in self.files)
+
     def path_of(self, layer: Layer) -> Path:
         """Return one of its squashfs files."""
         name = f"{self.name}-{self.architecture}.{layer.sha256[:DIGITS]}.squashfs"

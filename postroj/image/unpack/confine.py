@@ -12,11 +12,14 @@ MOST_MEMORY = 1 << 30
 """Bytes that a tool may use for the members of an archive; a decompression bomb needs more."""
 NOBODY = 65534
 
+TIED = ("setpriv", "--pdeathsig", "KILL", "--")
+"""Put before a command line, kills the tool when the thread that started it dies."""
+
 
 def confined(argv: Sequence[str]) -> list[str]:
     """Return the command line that runs a tool without privileges; it dies with our thread."""
     limits = ["prlimit", f"--data={MOST_MEMORY}", "--core=0", "--"]
-    ours = ["setpriv", "--pdeathsig", "KILL", "--no-new-privs"]
+    ours = [*TIED[:-1], "--no-new-privs"]
     if os.geteuid() == 0:
         ours += [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
         ours += ["--bounding-set=-all", "--inh-caps=-all"]
