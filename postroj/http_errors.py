@@ -1,6 +1,6 @@
-"""What comes back from the web instead of a file, each as one clear error.
+"""Errors of downloads: turn HTTP statuses and exceptions of requests into `DownloadError`s.
 
-requests and urllib3 are slow to load and are imported when something went wrong.
+requests and urllib3 are slow to import, so they are imported after a failure.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ WORTH_RETRYING = (429, 502, 503, 504)
 
 
 class TransientError(DownloadError):
-    """A failure that may not come again."""
+    """A download failed for a reason that may pass; worth a retry."""
 
     pause = 0.0
-    """How long the server asks us to wait."""
+    """Seconds that the server asks us to wait."""
 
 
 class AbsentError(DownloadError):
-    """The server has no such file."""
+    """The server does not have the file."""
 
 
 def check_response(response: Response, name: str, *, rest: bool, allow_downgrade: bool) -> None:
-    """Raise for an answer that is not the file, or the rest of it where that was asked for.
+    """Raise unless a response carries the file, or with `rest` a part of it.
 
-    A redirect out of TLS is refused unless the file may come from `anywhere`.
+    Redirects from https to http are refused unless `allow_downgrade` is set.
     """
     urls = [one.url for one in (*response.history, response)]
     if not allow_downgrade and urls[0].startswith("https:"):
@@ -52,7 +52,7 @@ def check_response(response: Response, name: str, *, rest: bool, allow_downgrade
 
 
 def status_error(response: Response, name: str) -> DownloadError:
-    """Return the error for a status other than 200."""
+    """Build the error for an HTTP status that is not a success."""
     status = response.status_code
     said = f"{status} {response.reason or ''}".rstrip()
     evidence = f"GET {redacted(response.url)}: {said}"
@@ -75,7 +75,7 @@ def status_error(response: Response, name: str) -> DownloadError:
 
 
 def retry_after(said: str) -> float:
-    """Read how long a server asks to wait: seconds, or a date (RFC 9110, 10.2.3)."""
+    """Parse a `Retry-After` header, seconds or a date (RFC 9110, 10.2.3), into seconds."""
     if said.isascii() and said.isdigit():
         return float(said)
     from email.utils import parsedate_to_datetime
@@ -87,13 +87,13 @@ def retry_after(said: str) -> float:
 
 
 def truncated(name: str, evidence: str) -> DownloadError:
-    """Return the error for a file that did not come to its end."""
+    """Build the error for a download that ended early."""
     message = f"{name} was cut off"
     return TransientError(message, evidence=evidence, hint="check the network and try again")
 
 
 def explain(error: Exception, name: str) -> DownloadError:
-    """Translate what requests and urllib3 raise; their own words tell too much and too little."""
+    """Build the error for an exception of requests or urllib3, without the secrets in its text."""
     import requests
     import urllib3.exceptions
 
@@ -121,7 +121,7 @@ def explain(error: Exception, name: str) -> DownloadError:
 
 
 def _explain_connection(causes: list[BaseException], name: str, evidence: str) -> DownloadError:
-    """Find among nested exceptions the one that says what happened to the connection."""
+    """Build the error from the nested exception that tells what happened to the connection."""
     import urllib3.exceptions
 
     for cause in causes:
@@ -142,14 +142,14 @@ def _explain_connection(causes: list[BaseException], name: str, evidence: str) -
                 return TransientError(message, evidence=evidence, hint=hint)
             case _:
                 continue
-    if isinstance(causes[0], urllib3.exceptions.ProtocolError):  # while the body was read
+    if isinstance(causes[0], urllib3.exceptions.ProtocolError):  # raised while reading the body
         return truncated(name, evidence)
     message = f"{name} could not be fetched: the connection failed"
     return TransientError(message, evidence=evidence, hint="check the network, and try again")
 
 
 def _nested(error: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and all that are nested in it, outermost first."""
+    """Yield an exception and all exceptions nested in it, outermost first."""
     seen: list[BaseException] = []
     waiting: list[object] = [error]
     while waiting:
@@ -157,12 +157,12 @@ def _nested(error: BaseException) -> Iterator[BaseException]:
         if isinstance(one, BaseException) and one not in seen:
             seen.append(one)
             yield one
-            # urllib3 keeps a cause in `reason`, requests in its arguments.
+            # urllib3 stores the cause in `reason`, requests in its arguments.
             waiting += [getattr(one, "reason", None), one.__cause__, one.__context__, *one.args]
 
 
 def _words(causes: list[BaseException]) -> str:
-    """Return what the system said; the outer exceptions would repeat the URL with its secrets."""
+    """Return the system's own error text; outer exceptions repeat the URL with its secrets."""
     for cause in reversed(causes):
         if isinstance(cause, OSError) and cause.strerror:
             return str(cause)

@@ -1,8 +1,8 @@
-"""`postroj.lock`: the exact images that a project wants, for every pull to make again or fail.
+"""`postroj.lock`: the exact images of a project, which every pull reproduces or fails.
 
-A TOML file that people read and version control compares: sorted, one value a line. An image is
-the same when its publisher's file is (`artifact`), or, where it was made of many packages, when
-its squashfs file is (`sha256`).
+A TOML file for people and version control: sorted, one value a line. Two images are the same if
+their downloads are (`artifact`); an image built from many packages has no single download, so there
+the squashfs files are compared (`sha256`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ HEADER = """\
 
 @dataclass(frozen=True, kw_only=True)
 class LockedImage:
-    """An image of a lock file."""
+    """An image as the lock file describes it."""
 
     name: str
     architecture: str
@@ -44,7 +44,7 @@ class LockedImage:
 
     @classmethod
     def of(cls, record: Record) -> LockedImage:
-        """Return what a lock file says of a stored image."""
+        """Build the entry of a stored image."""
         values = {field.name: getattr(record, field.name) for field in fields(Provenance)}
         return cls(
             name=record.name,
@@ -54,19 +54,19 @@ class LockedImage:
         )
 
     def matches(self, artifact: str, sha256: str) -> bool:
-        """Whether an image of these digests, of what was fetched and of its squashfs, is this."""
+        """Whether an image with these digests of download and squashfs is this one."""
         wanted = self.provenance.artifact
         return artifact == wanted if wanted else sha256 == self.sha256
 
     @property
     def is_reproducible(self) -> bool:
-        """Whether its record says enough; those of older versions do not of a bootstrap."""
+        """Whether the record suffices to reproduce it; early versions recorded too little."""
         return bool(self.provenance.artifact) or self.provenance.epoch is not None
 
     def check(self, provenance: Provenance, sha256: str) -> None:
-        """Refuse what a source has made, unless it is this image.
+        """Check that a source has built exactly this image.
 
-        :raises VerificationError: if it is another one.
+        :raises VerificationError: if it is another image.
         """
         if self.matches(provenance.artifact, sha256):
             return
@@ -89,9 +89,9 @@ class LockedImage:
 
 
 def find(name: str, architecture: str) -> LockedImage | None:
-    """Return what the lock file that holds says of an image; None if it names it not.
+    """Return an image of the lock file in effect; None if the file does not list it.
 
-    :raises UsageError: if the file cannot be read, or is not to be trusted.
+    :raises UsageError: if the file cannot be read or belongs to another user.
     """
     path = paths.lock_file()
     if path is None:
@@ -105,17 +105,16 @@ def find(name: str, architecture: str) -> LockedImage | None:
 
 
 def is_wanted(record: Record, locked: LockedImage | None) -> bool:
-    """Whether a stored image is the one that is locked, if any is."""
+    """Whether a stored image is the locked one; any image is, if none is locked."""
     return locked is None or locked.matches(record.artifact, record.sha256)
 
 
 def _refuse_planted(path: Path) -> None:
-    """Refuse a file that somebody else has put in a folder like `/tmp`.
+    """Refuse a lock file that another user has put into a shared folder like `/tmp`.
 
-    It chooses what is booted, and nobody has named it.
+    A lock file decides what is booted, and this one was found, not named.
 
-    :raises UsageError: if it is of nobody whom we trust: root, us, the user of sudo, or whoever
-        owns the folder that we are in.
+    :raises UsageError: unless it belongs to root, us, the user of sudo, or the owner of the folder.
     """
     trusted = {0, os.geteuid(), path.parent.stat().st_uid}
     with suppress(KeyError, ValueError):
@@ -129,9 +128,9 @@ def _refuse_planted(path: Path) -> None:
 def load(path: Path) -> list[LockedImage]:
     """Read a lock file.
 
-    :raises UsageError: if there is none, or it is none.
+    :raises UsageError: if it does not exist or is not a lock file.
     """
-    import tomllib  # most commands read no lock file
+    import tomllib  # imported late, because most commands read no lock file
 
     try:
         data = tomllib.loads(path.read_text("utf-8"))
@@ -178,7 +177,7 @@ def write(path: Path, images: Iterable[LockedImage]) -> None:
 
 
 def dump(images: Iterable[LockedImage]) -> str:
-    """Return the text of a lock file."""
+    """Format a lock file."""
     ordered = sorted(images, key=lambda locked: (locked.name, locked.architecture))
     return "\n".join([f"{HEADER}\nschema = {SCHEMA}\n", *map(_table, ordered)])
 
@@ -195,14 +194,14 @@ def _table(locked: LockedImage) -> str:
 
 
 def _value(value: str | bool | int | tuple[str, ...]) -> str:
-    """Write a value as TOML has it; a string of JSON is one of TOML, but for DEL."""
+    """Format a TOML value; a JSON string is a TOML string, except for DEL."""
     if isinstance(value, tuple):
         return "[\n" + "".join(f"    {_value(item)},\n" for item in value) + "]" if value else "[]"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def differences(wanted: Iterable[LockedImage], stored: Iterable[Record]) -> dict[str, str]:
-    """Return what is not as a lock file has it: the name of an image, and how it differs."""
+    """Describe how stored images differ from locked ones, by the name of the image."""
     records = {(record.name, record.architecture): record for record in stored}
     found = {}
     for locked in wanted:

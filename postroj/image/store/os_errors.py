@@ -1,4 +1,4 @@
-"""What the cache directory can have wrong, in sentences."""
+"""Sentences for what can go wrong with the cache directory: no permission, no space."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Say it in a sentence when the cache cannot be read or written.
+    """Translate an OSError below the cache directory into a sentence.
 
-    :raises HostError: if it may not be.
+    :raises HostError: if the directory cannot be used.
     :raises ImageError: if its disk is full.
     """
     try:
@@ -36,7 +36,7 @@ def explained() -> Iterator[None]:
 
 
 def disk_full(evidence: str) -> ImageError:
-    """Build the error for a disk that has no room for an image."""
+    """Build the error for a disk without room for an image."""
     cache = paths.cache_dir()
     free = shutil.disk_usage(cache).free
     return ImageError(

@@ -1,10 +1,10 @@
-"""Layers that are kept between runs: made on top of images, each can be made again.
+"""Layers that are cached between runs, stacked on images; any of them can be made again.
 
     CACHE/layers/KIND-KEY.json                  the record; without it there is no layer
-    CACHE/layers/KIND-KEY.<digest>.squashfs     never changed; guests hold a shared lock on theirs
+    CACHE/layers/KIND-KEY.<digest>.squashfs     immutable; guests lock theirs with a shared lock
 
-A key stands for what a layer was made of: the files below it, and what was asked for. So a layer
-whose image was replaced is found no more; it is deleted, and all that rests on it.
+The key is a hash of the recipe: the files below the layer and what was asked for. Replacing an
+image therefore orphans its layers; they are deleted, with all layers stacked on them.
 """
 
 from __future__ import annotations
@@ -34,82 +34,82 @@ UNUSED = 7 * 24 * 3600.0
 
 
 class Kind(StrEnum):
-    """What a layer brings; each may rest on those before it."""
+    """Content of a layer; each kind may be stacked on the kinds before it."""
 
     SETUP = "setup"
-    """What the user's commands have written."""
+    """Written by the commands of `--setup`."""
     LISTS = "lists"
     """Package lists."""
     DEPENDENCIES = "dependencies"
-    """Packages that were fetched, and not installed."""
+    """Packages that were downloaded, not installed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What a layer is made of."""
+    """What a layer is made from."""
 
     kind: Kind
     below: tuple[str, ...]
-    """Names of the files below it, the image's own first."""
+    """Names of the files below it, the image's base first."""
     asked: tuple[str, ...]
-    """The commands of a set-up; the package manager."""
+    """The commands of `--setup`, or the package manager."""
 
     @property
     def stem(self) -> str:
-        """How the names of its record and its file begin."""
+        """Prefix of the file names of layer and record."""
         words = json.dumps([self.kind, self.below, self.asked])
         return f"{self.kind}-{hashlib.sha256(words.encode()).hexdigest()[:DIGITS]}"
 
     @property
     def record_path(self) -> Path:
-        """Its record."""
+        """Path of the record."""
         return layers_dir() / f"{self.stem}.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class WarmLayer(Recipe):
-    """A layer that is kept; the keys of its JSON."""
+    """A cached layer; the fields are the keys of its JSON."""
 
     sha256: str
     size: int
     """Bytes."""
     complete: tuple[str, ...] = ()
-    """Of dependencies: digests of the package files for which all was fetched."""
+    """Digests of the package files whose dependencies are all there; only for dependencies."""
     created: str
     """UTC, ISO 8601."""
     postroj: str
-    """The version that made it."""
+    """Version of postroj that made it."""
 
     @property
     def path(self) -> Path:
-        """Its squashfs file."""
+        """Path of the squashfs file."""
         return layers_dir() / f"{self.stem}.{self.sha256[:DIGITS]}.squashfs"
 
     @property
     def made(self) -> float:
-        """When it was made, in seconds since 1970."""
+        """Creation time in seconds since 1970."""
         return datetime.fromisoformat(self.created).timestamp()
 
 
 def layers_dir() -> Path:
-    """Return the folder of kept layers."""
+    """Return the folder of cached layers."""
     return paths.cache_dir() / "layers"
 
 
 def recipe(kind: Kind, image: Image, *asked: str) -> Recipe:
-    """Return what a layer on top of an image is made of."""
+    """Return the recipe of a layer on top of an image."""
     return Recipe(kind=kind, below=tuple(path.name for path in image.layers), asked=asked)
 
 
 def find(recipe: Recipe) -> WarmLayer | None:
-    """Return the layer of a recipe, if it is kept."""
+    """Return the cached layer of a recipe; None if there is none."""
     with os_errors.explained():
         kept = _read(recipe.record_path)
     return kept if kept and is_file(kept.path) else None
 
 
 def _read(path: Path) -> WarmLayer | None:
-    """Read a record; one that cannot be read is none."""
+    """Read a record; None if it is damaged."""
     try:
         with open(open_file(path), encoding="utf-8", errors="replace") as stream:  # noqa: PTH123
             data = json.load(stream)
@@ -130,18 +130,18 @@ def _read(path: Path) -> WarmLayer | None:
 
 
 def use(stack: ExitStack, kept: WarmLayer) -> bool:
-    """Keep a layer from being deleted until the stack unwinds; False if it is gone already."""
+    """Lock a layer until the stack unwinds, so that nobody deletes it; False if it is gone."""
     with os_errors.explained():
         if not store.lock_shared(stack, [kept.path]):
             return False
-    with suppress(OSError):  # a cache that cannot be written serves, too
+    with suppress(OSError):  # a read-only cache works as well
         os.utime(kept.record_path, follow_symlinks=False)
     return True
 
 
 @contextmanager
 def building(image: Image) -> Iterator[Path]:
-    """Be the only one who makes layers on an image; the path of a directory to make them in.
+    """Lock the building of layers on an image, and yield a directory to build them in.
 
     :raises HostError: if the cache cannot be written.
     """
@@ -157,7 +157,7 @@ def building(image: Image) -> Iterator[Path]:
 
 
 def add(stack: ExitStack, recipe: Recipe, file: Path, complete: tuple[str, ...] = ()) -> WarmLayer:
-    """Keep a layer that was made, in the place of one that there was; in use as by `use`."""
+    """Cache a new layer, replacing the recipe's previous one, and lock it as `use` does."""
     sealed = store.seal(file)
     kept = WarmLayer(
         kind=recipe.kind,
@@ -178,7 +178,7 @@ def add(stack: ExitStack, recipe: Recipe, file: Path, complete: tuple[str, ...] 
 
 
 def amend(kept: WarmLayer, complete: tuple[str, ...], directory: Path) -> WarmLayer:
-    """Note for which package files a layer is complete; its file stays as it is."""
+    """Record for which package files a layer is complete; its squashfs file stays."""
     kept = replace(kept, complete=complete)
     with os_errors.explained(), store.write_locked():
         _write(kept, directory)
@@ -186,23 +186,23 @@ def amend(kept: WarmLayer, complete: tuple[str, ...], directory: Path) -> WarmLa
 
 
 def _write(kept: WarmLayer, directory: Path) -> None:
-    """Replace a record by one that is drafted in `directory`."""
-    store.sync_folder(layers_dir())  # the file's name before the record's
+    """Replace a record by a draft in `directory`."""
+    store.sync_folder(layers_dir())  # the layer's name must be durable before the record is
     draft = store.draft(directory, json.dumps(asdict(kept), indent=2) + "\n")
     draft.replace(kept.record_path)
 
 
 def collect() -> int:
-    """Delete the layers whose image is gone, and files of none; the bytes that became free."""
+    """Delete layers without an image and files without a record; return the bytes freed."""
     return sum(size for _, size in collect_each() if size)
 
 
 def collect_each(
     *, unused: float = float("inf"), dry_run: bool = False
 ) -> list[tuple[str, int | None]]:
-    """Delete layers whose image is gone, or which nobody has used for `unused` seconds.
+    """Delete layers whose image is gone, or that nobody has used for `unused` seconds.
 
-    Name and size of each file that is deleted, None if it is held.
+    Returns name and size of each deleted file, None for a locked one.
     """
     if not layers_dir().is_dir():
         return []
@@ -228,7 +228,7 @@ def collect_each(
 
 
 def _height(kept: WarmLayer | None) -> int:
-    """Say how many files a layer rests on: fewer than any on top of it."""
+    """Return the number of files below a layer, to sort layers bottom up."""
     return len(kept.below) if kept else 0
 
 

@@ -1,8 +1,8 @@
-"""An image inside of a tar: what `docker save` writes, and OCI layouts.
+"""Read an image from a tar of layers: `docker save` or an OCI layout.
 
-Its files are stored under names of our own, whatever they are called in the archive. The formats:
-https://github.com/opencontainers/image-spec/blob/main/image-layout.md, and for docker's its
-`manifest.json`, a list of images with the names of their configuration and layers.
+Members are stored under names of ours, whatever their names are. Formats:
+https://github.com/opencontainers/image-spec/blob/main/image-layout.md; docker's `manifest.json` is
+a list of images, with the names of their configuration and layers.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ FIRST = re.compile(
     rf"{SHA256.pattern}(?:/.*|\.tar|\.json)?|blobs(?:/.*)?"
     r"|index\.json|oci-layout|manifest\.json|repositories"
 )
-"""Names of members with which such an archive begins, and no root file system."""
+"""First members of such an archive; a root file system does not begin with them."""
 
 MOST_FILES = 10_000
 MOST_HOPS = 8
-"""Links from one to the other, and indexes in each other."""
+"""Limit for chains of links, and for indexes inside of indexes."""
 
 
 def is_container_archive(head: bytes) -> bool:
-    """Whether a plain tar that begins with these bytes holds an image made of layers.
+    """Whether a tar with this beginning holds an image made of layers.
 
-    4 KiB are enough: the first member that is not the root tells.
+    4 KiB suffice: the first member other than the root decides.
     """
     with suppress(ImageError):
         for member in Reader(io.BytesIO(head)):
@@ -57,7 +57,7 @@ def is_container_archive(head: bytes) -> bool:
 
 
 class Stored(NamedTuple):
-    """A file of an archive."""
+    """A member that was written to a file."""
 
     path: Path
     sha256: str
@@ -66,16 +66,16 @@ class Stored(NamedTuple):
 
 @dataclass
 class Archive:
-    """The files of an archive, and where its links lead."""
+    """The members of an archive, and its links."""
 
     directory: Path
     files: dict[str, Stored] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
     count: int = 0
-    """Files that were written."""
+    """Number of files written so far."""
 
     def store(self, plain: Readable) -> None:
-        """Take a plain tar."""
+        """Read an uncompressed tar and store its members."""
         reader, size = Reader(plain), 0
         for member in reader:
             size += member.size
@@ -93,7 +93,7 @@ class Archive:
                 self.links[name] = posixpath.normpath(posixpath.join(folder, link))
 
     def _keep(self, reader: Reader, member: Member) -> Stored:
-        """Write a file under a name of ours."""
+        """Write a member to a file with a name of ours."""
         self.count += 1
         path = self.directory / f"member-{self.count}"
         digest, left = hashlib.sha256(), member.size
@@ -106,7 +106,7 @@ class Archive:
         return Stored(path, digest.hexdigest(), member.size)
 
     def find(self, name: str) -> Stored:
-        """Return a file by its name in the archive, through its links."""
+        """Return a member by its name, following links."""
         for _ in range(MOST_HOPS):
             if name not in self.links:
                 break
@@ -119,8 +119,8 @@ class Archive:
     def layers(self, architecture: str) -> list[Path]:
         """Return the layers of the image for an architecture, the lowest first.
 
-        :raises ImageError: if there is none, or more than one.
-        :raises VerificationError: if a part has another digest than it should have.
+        :raises ImageError: if there is no such image, or more than one.
+        :raises VerificationError: if a part does not match its digest.
         """
         if INDEX in self.files:
             return self._layers_of_layout(architecture)
@@ -169,7 +169,7 @@ class Archive:
         ]
 
     def _config(self, name: str) -> Stored:
-        """Return a configuration, whose name is its digest."""
+        """Return a configuration and check it against the digest in its name."""
         stored = self.find(posixpath.normpath(name))
         digest = posixpath.basename(name).removesuffix(".json")
         if SHA256.fullmatch(digest) and digest != stored.sha256:
@@ -178,7 +178,7 @@ class Archive:
 
 
 def _images(data: bytes) -> list[Json]:
-    """Read docker's list of images."""
+    """Parse docker's list of images."""
     try:
         images: Any = json.loads(data)
     except (ValueError, RecursionError):
@@ -190,13 +190,13 @@ def _images(data: bytes) -> list[Json]:
 
 
 def _text(stored: Stored) -> bytes:
-    """Read a file that is not large."""
+    """Read a small file, up to the limit of a manifest."""
     with stored.path.open("rb") as file:
         return file.read(manifest.MOST_JSON)
 
 
 def _verified(layer: Stored, digest: str) -> Path:
-    """Return a layer whose plain bytes have a digest; it may be compressed."""
+    """Check that a layer, decompressed if necessary, has a digest."""
     if layer.sha256 != digest:
         plain = hashlib.sha256()
         with opened(layer.path) as stream:

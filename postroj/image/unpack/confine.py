@@ -1,4 +1,4 @@
-"""Run a tool on bytes of strangers without any rights but to read and write its descriptors."""
+"""Run a tool on untrusted bytes with no rights but to read and write its descriptors."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MOST_MEMORY = 1 << 30
-"""Bytes that a tool may use for the members of an archive; a decompression bomb needs more."""
+"""Bytes of memory for a tool that unpacks archives; a decompression bomb needs more."""
 NOBODY = 65534
 
 TIED = ("setpriv", "--pdeathsig", "KILL", "--")
-"""Put before a command line, kills the tool when the thread that started it dies."""
+"""Prefix of a command line: kills the tool when the thread that started it ends."""
 
 
 def confined(argv: Sequence[str]) -> list[str]:
-    """Return the command line that runs a tool without privileges; it dies with our thread."""
+    """Return the command line that runs a tool without privileges."""
     limits = ["prlimit", f"--data={MOST_MEMORY}", "--core=0", "--"]
     ours = [*TIED[:-1], "--no-new-privs"]
     if os.geteuid() == 0:

@@ -1,8 +1,4 @@
-"""From the bytes of a file to its plain bytes: decompressed as they arrive, by a tool in between.
-
-The tools that see bytes of strangers run without any right but to read and write what they were
-given.
-"""
+"""Decompress bytes as they arrive, through a confined tool and without temporary files."""
 
 from __future__ import annotations
 
@@ -26,9 +22,9 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 18
 HEAD = 4096
-"""Bytes that tell of what kind a file is."""
+"""Bytes that suffice to detect the kind of a file."""
 WIDTH = 1 << 20
-"""Bytes that a pipe holds; more is for root only, pipe(7)."""
+"""Bytes that a pipe buffers, the largest size for users without root, pipe(7)."""
 
 DECOMPRESSORS = {
     b"\xfd7zXZ\x00": ("xz", "-dc"),
@@ -36,12 +32,12 @@ DECOMPRESSORS = {
     b"\x28\xb5\x2f\xfd": ("zstd", "-dcq"),
     b"BZh": ("bzip2", "-dc"),
 }
-"""By the first bytes of a compressed file."""
+"""Tool by the first bytes of a compressed file."""
 LONGEST_MAGIC = max(map(len, DECOMPRESSORS))
 
 
 def decompress_argv(head: bytes) -> tuple[str, ...]:
-    """Return the tool for a file with these first bytes; none if it is not compressed."""
+    """Return the tool that decompresses a file with this beginning; empty if it is plain."""
     for magic, argv in DECOMPRESSORS.items():
         if head.startswith(magic):
             return argv
@@ -49,26 +45,26 @@ def decompress_argv(head: bytes) -> tuple[str, ...]:
 
 
 class Readable(Protocol):
-    """What bytes can be read from."""
+    """Anything with a `read` method for bytes."""
 
     def read(self, size: int = -1, /) -> bytes:
-        """Return up to `size` bytes, at the end none."""
+        """Return up to `size` bytes, none at the end."""
 
 
 class PeekedPipe:
-    """Decompressor bytes of an archive, of which the first are known before they are read."""
+    """A pipe of plain bytes whose first `HEAD` bytes can be inspected before they are read."""
 
     def __init__(self, pipe: FileIO, *, whole: bool) -> None:
         self.pipe = pipe
         self.whole = whole
-        """Whether a tool judges that nothing is missing at its end."""
+        """Whether the tool that writes it reports a truncated input."""
         self.head = b""
         while len(self.head) < HEAD and (chunk := pipe.read(HEAD - len(self.head))):
             self.head += chunk
         self._left = self.head
 
     def read(self, size: int = -1, /) -> bytes:
-        """Return up to `size` bytes, at the end none."""
+        """Return up to `size` bytes, none at the end."""
         if not self._left:
             return self.pipe.read(size) or b""
         chunk = self._left if size < 0 else self._left[:size]
@@ -76,7 +72,7 @@ class PeekedPipe:
         return chunk + (self.pipe.read() if size < 0 else b"")
 
     def pour(self, target: int) -> Iterator[int]:
-        """Move what was not read yet to another pipe without copying it; the numbers of bytes."""
+        """Splice all unread bytes to another pipe, without copying them; yield their numbers."""
         while self._left:
             written = os.write(target, self._left)
             self._left = self._left[written:]
@@ -86,16 +82,16 @@ class PeekedPipe:
 
 
 class Decompressor:
-    """Compressed bytes are written in, a thread of its own consumes the plain ones.
+    """Takes compressed bytes, and has a thread consume the plain ones.
 
-    Leaving the context waits for both and raises what went wrong; leaving it with an exception
-    ends both. What the consumer does not read of the plain bytes is discarded.
+    Leaving the context waits for tool and thread, and raises their error; leaving it with an
+    exception stops them. Plain bytes that the consumer does not read are discarded.
     """
 
     def __init__(self, consume: Callable[[PeekedPipe], None]) -> None:
         self.consume = consume
         self._head: bytes | None = b""
-        """The first bytes, until they tell the compression."""
+        """First bytes, until they suffice to detect the compression."""
         self._stack = ExitStack()
         self._failures: list[BaseException] = []
         self._process: process.Child | None = None
@@ -105,9 +101,9 @@ class Decompressor:
         return self
 
     def write(self, chunk: bytes) -> int:
-        """Take bytes; once the other side has failed they go nowhere.
+        """Take bytes; they are discarded once the consumer has failed.
 
-        :raises HostError: if the tool to decompress them is not installed.
+        :raises HostError: if the tool that decompresses them is not installed.
         """
         if self._head is None:
             self._feed(chunk)
@@ -140,7 +136,7 @@ class Decompressor:
 
     def _feed(self, chunk: bytes) -> None:
         rest = memoryview(chunk)
-        with suppress(BrokenPipeError):  # whoever closed it says why
+        with suppress(BrokenPipeError):  # the side that closed the pipe reports why
             while rest:
                 rest = rest[self._inlet.write(rest) or 0 :]
 
@@ -174,7 +170,7 @@ class Decompressor:
         if failed:
             return
         status = process.exit_status(self._process.wait()) if self._process else 0
-        # the consumer is first to fail when its tool ends for want of a reader
+        # If the consumer fails first, its tool ends for lack of a reader.
         if self._failures and status in (0, 128 + signal.SIGPIPE):
             raise self._failures[0]
         if status:
@@ -185,6 +181,6 @@ class Decompressor:
 
 
 def widen(pipe: IO[bytes]) -> None:
-    """Let a pipe hold more, so that both of its sides are woken less often."""
-    with suppress(OSError):  # users without root have no more than so many pages for all pipes
+    """Enlarge the buffer of a pipe, so that its two sides wake each other less often."""
+    with suppress(OSError):  # users without root have a limit for all their pipes
         fcntl(pipe.fileno(), F_SETPIPE_SZ, WIDTH)

@@ -1,7 +1,7 @@
-"""A file of a kind that nobody told us becomes a squashfs file: an archive, a squashfs, a disk.
+"""Detect whether a file is an archive, layers, a squashfs or a disk, and convert it to a squashfs.
 
-The first bytes tell. Archives and squashfs files take their shape while they arrive; a disk is
-kept until all of it has been verified, and mounted only then.
+The first bytes decide. Archives and squashfs files are converted as they arrive; a disk is stored
+until all of it is verified, because it must be mounted.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ FOREIGN = {
     b"conectix": "vhd",
     b"vhdxfile": "vhdx",
 }
-"""First bytes of disks that are not raw."""
+"""First bytes of disk formats other than raw."""
 
 
 class FileKind(StrEnum):
-    """What a file is, compression aside."""
+    """What a file is, apart from its compression."""
 
     ARCHIVE = "archive"
     LAYERS = "layers"
-    """An archive of the layers of an image, by docker or as an OCI layout."""
+    """An archive of an image's layers, written by docker or as an OCI layout."""
     SQUASHFS = "squashfs"
     DISK = "disk"
 
 
 def detect(head: bytes) -> FileKind:
-    """Tell what a file is by its first bytes.
+    """Detect what a file is from its first bytes.
 
     :raises ImageError: if it is a disk that is not raw.
     """
@@ -59,7 +59,7 @@ def detect(head: bytes) -> FileKind:
 
 
 class Converter(Decompressor):
-    """Bytes, compressed or not, become a squashfs file in `directory`; `settle` gives it."""
+    """Converts the bytes of a file to a squashfs file in `directory`; `finish` returns it."""
 
     def __init__(self, directory: Path, architecture: str, subtree: str = "") -> None:
         super().__init__(self._receive)
@@ -72,7 +72,7 @@ class Converter(Decompressor):
 
     @property
     def compression(self) -> str:
-        """Of the squashfs file; '' if it was taken as it is."""
+        """Compression of the squashfs; '' if it was stored as it arrived."""
         return "" if self.kind is FileKind.SQUASHFS else pack.COMPRESSION
 
     def _receive(self, plain: PeekedPipe) -> None:
@@ -88,11 +88,11 @@ class Converter(Decompressor):
                 _keep(plain, self.disk)
 
     def finish(self) -> Path:
-        """Return the squashfs file, once what arrived may be trusted.
+        """Return the squashfs file; call this once the bytes are verified.
 
-        :raises HostError: if it is a disk, and we are not root.
-        :raises ImageError: if it is a disk without a root partition, or a broken squashfs, or has
-            no image for the architecture.
+        :raises HostError: if it is a disk and we are not root.
+        :raises ImageError: if a disk has no root partition, a squashfs is damaged, or an archive
+            has no image for the architecture.
         """
         match self.kind:
             case FileKind.DISK:
@@ -103,12 +103,12 @@ class Converter(Decompressor):
             case FileKind.SQUASHFS:
                 superblock.check(self.target)
             case FileKind.ARCHIVE | None:
-                pass  # it has taken its shape while it arrived
+                pass  # packed while it arrived
         return self.target
 
 
 def _keep(source: PeekedPipe, target: Path) -> None:
-    """Write a stream to a file, leaving holes where there are zeros."""
+    """Write a stream to a file, with holes instead of zeros."""
     empty = bytes(CHUNK)
     meter = pack.Meter()
     with target.open("xb") as stream:

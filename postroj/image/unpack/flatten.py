@@ -1,7 +1,7 @@
-"""From the layers of an image to one tar, without unpacking any of them on the host.
+"""Merge the layers of an image into one tar, without unpacking any on the host.
 
-The first reading of the layers finds out which member ends up where, the second one copies what is
-still there, byte for byte.
+The first pass over the layers decides which members remain under which names, the second pass
+copies these byte for byte.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 
 class Sink(Protocol):
-    """What takes a tar, as a `Packer` does."""
+    """Receives a tar, as a `Packer` does."""
 
     def write(self, chunk: bytes, /) -> object:
-        """Take bytes of it."""
+        """Take bytes of the tar."""
 
 
 def flatten(layers: Sequence[Path], sink: Sink) -> None:
-    """Write what layers amount to, the lowest first, as one tar; they may be compressed.
+    """Write the merged content of layers, the lowest first, as one tar; layers may be compressed.
 
-    A single layer that hides nothing is written as it is, compressed if it is.
+    A single layer that hides nothing is passed on unchanged, compressed or not.
 
-    :raises ImageError: if a layer is damaged, or no part of an image.
-    :raises HostError: if a tool to decompress them is not installed.
+    :raises ImageError: if a layer is damaged or not part of an image.
+    :raises HostError: if a tool to decompress a layer is not installed.
     """
     plan = survey(layers)
     if plan.unchanged:
@@ -47,7 +47,7 @@ def flatten(layers: Sequence[Path], sink: Sink) -> None:
 
 
 def survey(layers: Sequence[Path]) -> CopyPlan:
-    """Read the headers of all layers, and find out what is to be copied."""
+    """Read the headers of all layers, and plan what to copy."""
     tree = Tree()
     for layer in layers:
         tree.begin_layer()
@@ -78,7 +78,7 @@ def _write(layers: Sequence[Path], plan: CopyPlan, sink: Sink) -> None:
 def _copies(
     reader: Reader, member: Member, kept: int, names: Sequence[bytes] | None
 ) -> Iterator[bytes]:
-    """Yield a member under all names that it has in the end; nothing if it is hidden."""
+    """Yield a member under all of its final names; nothing if it is hidden."""
     if kept:
         yield member.raw
         yield from reader.data()
@@ -95,7 +95,7 @@ def _copies(
 
 
 class _Buffered:
-    """Passes small chunks on as larger ones."""
+    """Joins small chunks to larger ones."""
 
     def __init__(self, sink: Sink) -> None:
         self.sink = sink
@@ -108,6 +108,6 @@ class _Buffered:
             self.flush()
 
     def flush(self) -> None:
-        """Pass on what is left."""
+        """Pass on what is buffered."""
         self.sink.write(bytes(self.pending))
         self.pending.clear()

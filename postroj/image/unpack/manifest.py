@@ -1,7 +1,6 @@
-"""What is written about an image: which one of an index is for a platform, what it is made of.
+"""Parse manifests, indexes and configurations of OCI images, and choose a platform's image.
 
-Pure functions on the JSON of the OCI image specification and of docker's schema 2, which say the
-same in the same words.
+Pure functions on JSON; the OCI specification and docker's schema 2 use the same keys.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from postroj.model import SHA256
 DIGEST = re.compile(f"sha256:({SHA256.pattern})")
 
 MOST_JSON = 1 << 20
-"""Bytes of a manifest or a configuration."""
+"""Largest manifest or configuration, in bytes."""
 
 LAYER = re.compile(
     r"application/vnd\.(?:oci\.image\.layer(?:\.nondistributable)?\.v1"
@@ -31,14 +30,15 @@ VARIANTS = {
     "arm": ("v7", "", "v6", "v5"),
     "arm64": ("v8", ""),
 }
-"""Of an architecture, the one to be preferred first; of amd64 what runs on every host."""
+"""Variants of an architecture in order of preference; for amd64, one that runs on every host first.
+"""
 
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Descriptor:
-    """What a manifest says of a file."""
+    """Digest and size of a file."""
 
     digest: str
     """SHA-256 in hex."""
@@ -47,7 +47,7 @@ class Descriptor:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What an image is made of."""
+    """The parts of one image."""
 
     config: Descriptor
     layers: tuple[Descriptor, ...]
@@ -55,14 +55,14 @@ class Manifest:
 
     @property
     def size(self) -> int:
-        """Bytes of all that is fetched."""
+        """Bytes to download."""
         return self.config.size + sum(layer.size for layer in set(self.layers))
 
 
 def read(data: bytes) -> Json:
-    """Read a manifest, an index or a configuration.
+    """Parse a manifest, an index or a configuration.
 
-    :raises ImageError: if it is none.
+    :raises ImageError: if it is not a JSON object of moderate size.
     """
     try:
         if len(data) >= MOST_JSON:
@@ -77,9 +77,9 @@ def read(data: bytes) -> Json:
 
 
 def is_index(document: Json) -> bool:
-    """Whether it lists manifests of several images.
+    """Whether the document is an index of several manifests.
 
-    :raises ImageError: if it is both, which two programs could read in two ways.
+    :raises ImageError: if it is a manifest as well, which tools would read in different ways.
     """
     if "manifests" in document and "layers" in document:
         message = "the image has a manifest that is an index at the same time"
@@ -88,9 +88,9 @@ def is_index(document: Json) -> bool:
 
 
 def choose(index: Json, architecture: str) -> Descriptor:
-    """Choose the manifest of an index for an architecture, which is one as `uname -m` has it.
+    """Choose the manifest for an architecture (as in `uname -m`) from an index.
 
-    :raises ImageError: if there is none.
+    :raises ImageError: if the index has none.
     """
     wanted = architectures.OCI.get(architecture, architecture)
     entries = [entry for entry in _list(index, "manifests") if isinstance(entry, dict)]
@@ -102,21 +102,21 @@ def choose(index: Json, architecture: str) -> Descriptor:
     if ranked:
         return _descriptor(entries[ranked[0][1]])
     if len(entries) == 1 and not _platform(entries[0]):
-        return _descriptor(entries[0])  # what it is for, its configuration says
+        return _descriptor(entries[0])  # its configuration states the platform
     raise missing(architecture, [name for entry in entries if (name := _shown(_platform(entry)))])
 
 
 def missing(architecture: str, there: list[str]) -> ImageError:
-    """Build the error for an image that is not there for an architecture."""
+    """Build the error for an image without the architecture."""
     message = f"there is no such image for the architecture '{architecture}'"
     evidence = f"there is one for {', '.join(dict.fromkeys(there))}" if there else ""
     return ImageError(message, evidence=evidence)
 
 
 def parse(document: Json) -> Manifest:
-    """Read the manifest of one image.
+    """Parse the manifest of one image.
 
-    :raises ImageError: if it is none of an image that could be booted.
+    :raises ImageError: if it is not the manifest of a bootable image.
     """
     if document.get("schemaVersion") == 1:
         message = "the image has a manifest of schema 1, which registries gave up years ago"
@@ -133,7 +133,7 @@ def parse(document: Json) -> Manifest:
 
 
 def check_platform(config: Json, architecture: str) -> None:
-    """Compare what an image says of itself with what is wanted.
+    """Check that a configuration is for Linux on an architecture.
 
     :raises ImageError: if it is for another platform.
     """
@@ -143,14 +143,14 @@ def check_platform(config: Json, architecture: str) -> None:
 
 
 def diff_ids(config: Json) -> list[str]:
-    """Return the SHA-256 in hex of each layer when it is not compressed."""
+    """Return the SHA-256 of each uncompressed layer, in hex."""
     rootfs = config.get("rootfs")
     found = _list(rootfs if isinstance(rootfs, dict) else {}, "diff_ids")
     return [_hex(digest) for digest in found]
 
 
 def _rank(platform: Json, wanted: str) -> int | None:
-    """Return how good a platform is, 0 is the best; None if it is another one."""
+    """Return the preference of a platform, 0 for the best; None if it does not match."""
     if (platform.get("os"), platform.get("architecture")) != ("linux", wanted):
         return None
     known = VARIANTS.get(wanted, ())
@@ -166,7 +166,7 @@ def _platform(entry: Json) -> Json:
 
 
 def _shown(platform: Json) -> str:
-    """Return the name of a platform; '' if it is none, as that of an attestation."""
+    """Format a platform; '' for a pseudo platform, as attestations have it."""
     parts = [str(platform.get(key, "")) for key in ("os", "architecture", "variant")]
     return "" if "unknown" in parts else "/".join(filter(None, parts))
 

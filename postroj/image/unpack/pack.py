@@ -1,4 +1,4 @@
-"""From a tar to a squashfs file, as it arrives: watched and packed, never unpacked on the host."""
+"""Pack a tar into a squashfs file as it arrives, without unpacking it on the host."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
     from postroj.image.unpack.decompress import Readable
 
 BLOCK = 512
-"""Of a tar, tar(5)."""
+"""Block size of a tar, tar(5)."""
 END = bytes(2 * BLOCK)
-"""What every tar ends with."""
+"""The end of every tar."""
 
 COMPRESSION = "lz4"
-"""Quick to boot from, and packing keeps up with what brings the archive."""
+"""Fast to boot from, and fast enough that packing never delays a download."""
 
 MOST_UNPACKED = 64 << 30
-"""Bytes that an archive may unpack to; a bomb has more."""
+"""Most bytes that an archive may unpack to; a decompression bomb has more."""
 
 
 def tar_argv(folder: str) -> list[str]:
-    """Return what writes the tar of a folder, of that file system alone, to stdout."""
+    """Return the command line that writes a folder's file system as tar to stdout."""
     return [
         *("tar", "--create", f"--directory={folder}", "--numeric-owner", "--sort=name"),
         *("--xattrs", "--xattrs-include=*", "--one-file-system"),
-        *("--warning=no-file-ignored", "."),  # sockets
+        *("--warning=no-file-ignored", "."),  # it cannot archive sockets
     ]
 
 
@@ -49,9 +49,9 @@ class Meter:
         self.count = 0
 
     def add(self, count: int) -> None:
-        """Count some more.
+        """Count more bytes.
 
-        :raises ImageError: if there are too many.
+        :raises ImageError: if the archive is too large.
         """
         self.count += count
         if self.count > MOST_UNPACKED:
@@ -60,16 +60,16 @@ class Meter:
 
 
 class TarWatch(Meter):
-    """Sees the bytes of a tar pass by: how many, and how they end."""
+    """Watches the bytes of a tar: their number, and how they end."""
 
     def __init__(self) -> None:
         super().__init__()
         self._last = b""
 
     def feed(self, source: Readable, inlet: IO[bytes]) -> None:
-        """Give a tar to a tool; what somebody else judges to be whole is moved without copying it.
+        """Pass a tar to a tool; splice it if a decompressor checks for its end.
 
-        :raises ImageError: if it is too large.
+        :raises ImageError: if the tar is too large.
         """
         if isinstance(source, PeekedPipe) and source.whole:
             for count in source.pour(inlet.fileno()):
@@ -82,9 +82,9 @@ class TarWatch(Meter):
                 inlet.write(chunk)
 
     def close(self) -> None:
-        """Judge how it ended.
+        """Check that the tar was complete.
 
-        :raises ImageError: if there is no end, or nothing before it.
+        :raises ImageError: if it has no end, or nothing before the end.
         """
         if not self.count:
             message = "the archive is empty"
@@ -98,13 +98,13 @@ class TarWatch(Meter):
 
 
 def squash(source: Readable, target: Path, subtree: str = "") -> None:
-    """Make a squashfs file of a plain tar; `subtree` is the folder in it that is the root.
+    """Pack an uncompressed tar into a squashfs file; `subtree` is the folder that becomes the root.
 
-    :raises ImageError: if it is no tar, or holds what cannot be in an image.
+    :raises ImageError: if it is not a tar, or contains what an image cannot.
     """
     with ExitStack() as stack:
         complaints = stack.enter_context(TemporaryFile())
-        # of the tool while it writes: it may have no way to our folders
+        # The tool owns the file while it writes, because our folders may be closed to it.
         descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         stack.callback(os.close, descriptor)
         if os.geteuid() == 0:
@@ -136,9 +136,9 @@ def squash(source: Readable, target: Path, subtree: str = "") -> None:
 
 
 def squash_output(argv: Sequence[str], target: Path) -> None:
-    """Make a squashfs file of the tar that a command of ours writes.
+    """Pack the tar that a command writes into a squashfs file.
 
-    :raises ImageError: if it failed, or its tar cannot be packed.
+    :raises ImageError: if the command fails, or its tar cannot be packed.
     """
     with TemporaryFile() as complaints:
         child = process.spawn(
@@ -161,7 +161,7 @@ def squash_output(argv: Sequence[str], target: Path) -> None:
 
 
 def _judge(said: str) -> None:
-    """Refuse what tar2sqfs skipped although it belongs to the archive."""
+    """Refuse an archive of which tar2sqfs has skipped members."""
     skipped = deque((line for line in said.splitlines() if "(invalid name)" in line), maxlen=5)
     if skipped:
         message = "the archive has members whose names lead out of it"
@@ -169,7 +169,7 @@ def _judge(said: str) -> None:
 
 
 def _refusal(error: CommandError) -> ImageError:
-    """Say in a sentence why tar2sqfs gave up."""
+    """Explain why tar2sqfs failed."""
     if re.search(r"No space left on device|Disk quota exceeded|: I/O error", error.output):
         return os_errors.disk_full(error.output)
     known = {
@@ -186,7 +186,7 @@ def _refusal(error: CommandError) -> ImageError:
 
 
 class Packer(Decompressor):
-    """The bytes of a tar, compressed or not, become the squashfs file `target`."""
+    """Packs the bytes of a tar, compressed or not, into the squashfs file `target`."""
 
     def __init__(self, target: Path, subtree: str = "") -> None:
         super().__init__(lambda plain: squash(plain, target, subtree))

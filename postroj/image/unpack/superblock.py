@@ -1,4 +1,4 @@
-"""The first bytes of a squashfs file that somebody else made, before any tool or kernel sees it."""
+"""Check the superblock of a foreign squashfs file before any tool or kernel reads it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ VERSION = (4, 0)
 
 
 def check(file: Path) -> None:
-    """Refuse what is no squashfs 4.0, or is cut off.
+    """Check that a file is a complete squashfs 4.0.
 
-    :raises ImageError: always then.
+    :raises ImageError: if it is not.
     """
     with file.open("rb") as stream:
         head = stream.read(FIELDS.size)
