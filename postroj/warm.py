@@ -1,8 +1,8 @@
-"""An image with what its probes would fetch: set up, with package lists, with dependencies.
+"""Warm an image: stack cached layers on it with set-up, package lists and dependencies.
 
-Each is a layer that is kept between runs (`store.warm_layers`). All are made in guests without
-init, in which no package under test is installed: what the code of a package may have touched is
-never kept. What cannot be fetched is left to the probe, which knows whom to blame.
+Each layer is cached between runs (`postroj.image.store.warm_layers`). All are made in guests
+without init and without a package under test, so that no package's code has touched them. If
+something cannot be downloaded, the probe meets the same failure and decides who is to blame.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ if TYPE_CHECKING:
     from postroj.probe.plan import Plan
 
 MAX_AGE = 24 * 3600.0
-"""Seconds after which package lists are fetched anew."""
+"""Seconds after which package lists are downloaded again."""
 MOST_BYTES = 1 << 29
-"""Of dependencies; what is larger is not added to, but made anew."""
+"""Limit for dependencies, in bytes; a larger layer is not extended but made anew."""
 MOST_COMPLETE = 200
-"""For as many sets of package files it is remembered that all their dependencies are there."""
+"""Number of sets of package files whose completeness is remembered."""
 
 LIST = 'for folder; do [ ! -d "$folder" ] || find "$folder" -type f; done | sort'
 TOUCH = 'for folder; do [ ! -d "$folder" ] || find "$folder" -type f -exec touch -a {} +; done'
-"""What is touched of the layers below is written to the one on top."""
+"""Touching files of the layers below copies them into the layer on top."""
 
 TITLES = {
     Kind.SETUP: "set-up",
@@ -69,12 +69,12 @@ log = logging.getLogger(__name__)
 
 
 def warmed(image: Image, packages: Sequence[PackageFile], plan: Plan, stack: ExitStack) -> Image:
-    """Return an image with the layers for a probe, which are in use until the stack unwinds.
+    """Return an image with all layers for a probe, in use until the stack unwinds.
 
-    Safe in any thread.
+    Thread-safe.
 
-    :raises ImageError: if a command of the set-up fails; with `offline`, if something is missing.
-    :raises HostError: if the set-up takes what this host lacks.
+    :raises ImageError: if a command of the set-up fails, or with `offline` if something is missing.
+    :raises HostError: if the set-up needs something that this host lacks.
     """
     if unfit([*packages, *plan.older], image.manager):
         return image
@@ -91,34 +91,34 @@ def warmed(image: Image, packages: Sequence[PackageFile], plan: Plan, stack: Exi
     except PostrojError as error:
         if plan.offline:
             raise
-        # of a guest that ended, the probe will tell
+        # The probe reports guests that end.
         level = logging.DEBUG if isinstance(error, GuestError) else logging.INFO
         log.log(level, "%s: what is fetched is not kept: %s", image.name, error.message)
     return image
 
 
 class _Unfetched(Exception):
-    """Something cannot be fetched, as the probe will find, too."""
+    """A download failed, as it will for the probe as well."""
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """Package files that are installed in one go."""
+    """Package files that are installed in one transaction."""
 
     packages: tuple[PackageFile, ...]
     after_repository: bool = False
-    """Whether the repositories' versions of them are installed before."""
+    """Whether the repositories' versions of them are installed first."""
 
     @cached_property
     def digest(self) -> str:
-        """It stands for their content."""
+        """Digest of the content."""
         digests = sorted(sha256(package.path) for package in self.packages)
         words = " ".join([*digests, *(["repository"] if self.after_repository else [])])
         return hashlib.sha256(words.encode()).hexdigest()
 
 
 class _Larder:
-    """What is kept for the images of a probe; what is not is made."""
+    """Finds the cached layers of a probe, and makes the missing ones."""
 
     def __init__(self, plan: Plan, packages: Sequence[PackageFile], stack: ExitStack) -> None:
         self._plan = plan
@@ -127,20 +127,20 @@ class _Larder:
         self._began = time.time()
 
     def set_up(self, image: Image) -> Image:
-        """Return an image in which the commands of the set-up have been run."""
+        """Return the image after the commands of the set-up."""
         recipe = warm_layers.recipe(Kind.SETUP, image, *self._plan.setup)
         make = partial(self._run_setup, image)
         return _stack_on(image, self._keep(image, recipe, self._is_new, make))
 
     def with_lists(self, image: Image) -> Image:
-        """Return an image with package lists that are not too old."""
+        """Return the image with recent package lists."""
         recipe = warm_layers.recipe(Kind.LISTS, image, str(image.manager))
         make = partial(self._fetch_lists, image)
         kept = self._keep(image, recipe, self._is_young, make)
         return replace(_stack_on(image, kept), has_lists=True)
 
     def with_dependencies(self, image: Image) -> Image:
-        """Return an image with all that the packages take from the repositories."""
+        """Return the image with everything that the packages need from repositories."""
         batches = [_Batch(tuple(self._packages), self._plan.from_repository)]
         batches += [_Batch(self._plan.older)] if self._plan.older else []
         wanted = {batch.digest for batch in batches}
@@ -166,9 +166,9 @@ class _Larder:
         will_do: Callable[[WarmLayer], bool],
         make: Callable[[Recipe, Path], WarmLayer],
     ) -> WarmLayer:
-        """Return the layer of a recipe, in use; made, if there is none that will do.
+        """Return the cached layer of a recipe, in use; make it if there is none that satisfies.
 
-        :raises ImageError: if that cannot be made with `offline`.
+        :raises ImageError: if it is missing and `offline` forbids making it.
         """
 
         def look() -> WarmLayer | None:
@@ -180,11 +180,11 @@ class _Larder:
         if self._plan.offline and recipe.kind is not Kind.DEPENDENCIES:
             raise _missing(image, recipe.kind)
         with warm_layers.building(image) as directory:
-            if kept := look():  # somebody else may have made it while we waited
+            if kept := look():  # another process may have made it while we waited
                 return kept
             log.info("%s: %s ...", image.name, TITLES[recipe.kind])
             kept = make(recipe, directory)
-        warm_layers.collect()  # what it replaces, and what rested on that
+        warm_layers.collect()  # layers that the new one replaces, and those stacked on them
         return kept
 
     def _run_setup(self, image: Image, recipe: Recipe, directory: Path) -> WarmLayer:
@@ -204,7 +204,7 @@ class _Larder:
     def _fetch_dependencies(
         self, image: Image, batches: Sequence[_Batch], recipe: Recipe, directory: Path
     ) -> WarmLayer:
-        """Add what is missing to the layer that there is, or make one."""
+        """Extend the layer of dependencies by what is missing, or make it."""
         manager = manager_of(image.manager)
         folders = (*manager.cache, BROUGHT)
         with ExitStack() as stack:
@@ -231,13 +231,13 @@ class _Larder:
             return warm_layers.add(self._stack, recipe, file, complete)
 
     def _to_add_to(self, recipe: Recipe, stack: ExitStack) -> WarmLayer | None:
-        """Return the layer of dependencies that there is, in use, unless it is to be replaced."""
+        """Return the layer of dependencies to extend, in use; None to make a new one."""
         kept = warm_layers.find(recipe)
         fits = kept and self._is_new(kept) and kept.size < MOST_BYTES
         return kept if kept and fits and warm_layers.use(stack, kept) else None
 
     def _fetch(self, guest: OwnGuest, manager: PackageManager, batch: _Batch) -> Blame | None:
-        """Fetch what one batch takes; whom to blame if that fails."""
+        """Download what one batch needs; return the blame if that fails."""
         facts = operations.look(guest, manager, batch.packages)
         if isinstance(facts, Blame):
             return facts
@@ -256,7 +256,7 @@ class _Larder:
         return operations.perform(guest, manager, fetch, names, timeout) if older else None
 
     def _guest(self, image: Image) -> AbstractContextManager[OwnGuest]:
-        """Return a guest that sees the package files, as the probe's does."""
+        """Return a guest that sees the package files, as the probe's guest does."""
         network = NetworkMode.PRIVATE
         if self._plan.offline:
             network = NetworkMode.NONE
@@ -305,12 +305,12 @@ def _run(guest: OwnGuest, image: Image, command: str, timeout: float) -> None:
 
 
 def _list(guest: OwnGuest, folders: Sequence[str]) -> str:
-    """Name the files in folders of a guest."""
+    """List the files in folders of a guest."""
     return guest.run(["sh", "-c", LIST, "sh", *folders], timeout=operations.PATIENCE).text
 
 
 def _pack(guest: OwnGuest, directory: Path, only: Sequence[str] | None = None) -> Path:
-    """Make a layer of what a guest has written, perhaps in some folders only; it is over."""
+    """Pack what a guest has written, or only some folders of it, into a layer; ends the guest."""
     from postroj.image.unpack import pack
 
     file = directory / "layer.squashfs"

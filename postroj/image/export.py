@@ -1,7 +1,7 @@
-"""A stored image as a file for other tools: a tar, a squashfs, or a disk with one partition.
+"""Export a stored image for other tools: as tar, squashfs, or disk with one partition.
 
-An image of several layers is put together as a guest sees it, in a mount namespace of its own,
-which takes root. One of a single file is read without a right.
+An image of several layers is mounted as a guest sees it, in a private mount namespace, which needs
+root. A single layer is read without privileges.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 
 
 class Format(StrEnum):
-    """What an image can be exported as."""
+    """Formats to export to."""
 
     TAR = "tar"
     TAR_ZST = "tar.zst"
     SQUASHFS = "squashfs"
     DISK = "disk"
-    """A GPT disk image with one root partition."""
+    """A GPT disk with one root partition."""
 
 
 SUFFIXES = {
@@ -54,17 +54,17 @@ SUFFIXES = {
 
 CHUNK = 1 << 20
 START = 1 << 20
-"""Byte at which the partition begins, as every tool for disks has it."""
+"""Offset of the partition in bytes, the default of all partitioning tools."""
 END = 1 << 20
-"""Bytes behind it, for the second table."""
+"""Bytes behind the partition, for the backup table."""
 READ_ONLY = 60
-"""Bit of a partition that is not to be mounted for writing: a squashfs cannot be."""
+"""Attribute bit of a read-only partition, since a squashfs cannot be written."""
 
 
 def format_of(name: str) -> Format:
-    """Return the format that the name of a file asks for.
+    """Return the format that a file name implies.
 
-    :raises UsageError: if it asks for none.
+    :raises UsageError: if it implies none.
     """
     for suffix, format_ in SUFFIXES.items():
         if name.endswith(suffix):
@@ -76,11 +76,11 @@ def format_of(name: str) -> Format:
 def export(
     image: Image, path: Path, format_: Format, progress: Progress, *, replace: bool = False
 ) -> int:
-    """Write an image to a file; its size in bytes.
+    """Write an image to a file and return its size in bytes.
 
-    :raises UsageError: if the file is there and not to be replaced, or cannot be made.
-    :raises HostError: if this host lacks a tool, or it takes root and we are not.
-    :raises ImageError: if the image cannot be read, or its disk is full.
+    :raises UsageError: if the file exists and `replace` is not set, or cannot be created.
+    :raises HostError: if this host lacks a tool, or the export needs root.
+    :raises ImageError: if the image cannot be read, or the disk is full.
     """
     with store.use(image) as held, atomic_file(path, replace=replace) as descriptor:
         write(held, descriptor, format_, progress)
@@ -88,7 +88,7 @@ def export(
 
 
 def write(image: Image, descriptor: int, format_: Format, progress: Progress) -> None:
-    """Write an image, which is held, to a descriptor; a disk or a squashfs only to a file."""
+    """Write an image in use to a descriptor, which must be a file for squashfs and disk."""
     match format_:
         case Format.TAR | Format.TAR_ZST:
             _write_tar(image, descriptor, progress, compressed=format_ is Format.TAR_ZST)
@@ -116,7 +116,7 @@ def _write_tar(image: Image, descriptor: int, progress: Progress, *, compressed:
 def _pass_on(
     source: IO[bytes], write_some: Callable[[memoryview], int], progress: Progress
 ) -> None:
-    """Carry all bytes over, as many at a time as the other side takes."""
+    """Copy all bytes, as many at a time as the writer accepts."""
     done = 0
     while chunk := source.read(CHUNK):
         rest = memoryview(chunk)
@@ -128,7 +128,7 @@ def _pass_on(
 
 @contextmanager
 def _tar(image: Image) -> Iterator[IO[bytes]]:
-    """Yield the tar of what a guest of the image sees."""
+    """Yield a tar of the image as a guest sees it."""
     with ExitStack() as stack:
         if len(image.layers) == 1:
             descriptor = open_file(image.layers[0])
@@ -145,7 +145,7 @@ def _tar(image: Image) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _merged(layers: Sequence[Path]) -> Iterator[list[str]]:
-    """Yield the command line that writes the tar of several layers, one on top of the other."""
+    """Yield the command line that writes the tar of merged layers."""
     if os.geteuid() != 0:
         message = "this image has several layers, which takes root to put together"
         raise HostError(message, hint="run the same command with `sudo`")
@@ -154,9 +154,9 @@ def _merged(layers: Sequence[Path]) -> Iterator[list[str]]:
 
 
 def merge_argv(layers: Sequence[Path], folder: Path) -> list[str]:
-    """Return the command line that mounts layers in a namespace of its own and writes their tar.
+    """Return the command line that mounts layers in a private namespace and writes their tar.
 
-    All of it is gone with its process, which does not outlive ours.
+    The mounts vanish with its process, which does not outlive ours.
     """
     lowers = [f"lower{number}" for number in range(len(layers))]
     overlay = f"ro,lowerdir={':'.join(reversed(lowers))},redirect_dir=on"
@@ -180,7 +180,7 @@ def merge_argv(layers: Sequence[Path], folder: Path) -> list[str]:
 
 @contextmanager
 def _as_one_file(image: Image, progress: Progress) -> Iterator[int]:
-    """Yield a descriptor of a squashfs file that has all of an image."""
+    """Yield a descriptor of a single squashfs file with the whole image."""
     with ExitStack() as stack:
         if len(image.layers) == 1:
             descriptor = open_file(image.layers[0])
@@ -199,7 +199,7 @@ def _as_one_file(image: Image, progress: Progress) -> Iterator[int]:
 
 
 def _copy(source: int, target: int, progress: Progress) -> None:
-    """Copy a file to where another one stands."""
+    """Copy a file to the current position of another."""
     size = os.fstat(source).st_size
     done = 0
     while sent := os.sendfile(target, source, done, CHUNK):
@@ -208,10 +208,10 @@ def _copy(source: int, target: int, progress: Progress) -> None:
 
 
 def _write_disk(source: int, target: int, architecture: str, progress: Progress) -> None:
-    """Write a disk image with a squashfs file in its root partition."""
+    """Write a disk with a squashfs file in its root partition."""
     size = os.fstat(source).st_size
     os.ftruncate(target, START + -(-size // START) * START + END)
-    # what is on the disk makes its ids, so that the same image is the same disk
+    # The content determines the ids, so that exporting an image twice gives the same disk.
     digest = os.pread(source, 4096, 0)
     text = table(architecture, size, uuid.uuid5(uuid.NAMESPACE_OID, digest.hex()))
     argv = ["sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", f"/proc/self/fd/{target}"]
@@ -224,9 +224,9 @@ def _write_disk(source: int, target: int, architecture: str, progress: Progress)
 
 
 def table(architecture: str, size: int, identity: uuid.UUID) -> str:
-    """Return what sfdisk(8) is to make: a partition of `size` bytes that is found by its type.
+    """Return the input of sfdisk(8) for one root partition of `size` bytes.
 
-    :raises UsageError: if there is no type for the architecture.
+    :raises UsageError: if there is no partition type for the architecture.
     """
     types = {name: kind for kind, name in ROOT_TYPES.items()}
     if architecture not in types:
@@ -248,9 +248,9 @@ def _tool(
     stdout: int,
     pass_fds: Sequence[int] = (),
 ) -> Iterator[process.Child]:
-    """Run a tool while the context lasts; it must end well, or the context fails.
+    """Run a tool while the context lasts, and check its status at the end.
 
-    :raises ImageError: if it did not.
+    :raises ImageError: if the tool failed.
     """
     with TemporaryFile() as complaints:
         child = process.spawn(
@@ -263,7 +263,7 @@ def _tool(
             failure: BrokenPipeError | None = None
             try:
                 yield child
-            except BrokenPipeError as error:  # since the tool that we write to ended; it says why
+            except BrokenPipeError as error:  # the tool has ended, and its status says why
                 if child.stdin is None:
                     raise
                 failure = error

@@ -1,4 +1,4 @@
-"""Images that the user brings: a folder, an archive, a squashfs, a disk, a URL, a registry's."""
+"""Import the user's own images from a folder, archive, squashfs, disk, URL or registry."""
 
 from __future__ import annotations
 
@@ -37,27 +37,27 @@ REGISTRY = "docker://"
 
 @dataclass(frozen=True, kw_only=True)
 class ImportRequest:
-    """What is to be imported_entry."""
+    """What to import."""
 
     name: str
     source: str
     """A path, an http or https URL, or `docker://REFERENCE`."""
     architecture: str
     sha256: str | None = None
-    """Of the file or of what the URL brings, known beforehand."""
+    """Expected digest of the file or download."""
     subtree: str = ""
-    """Folder of an archive that is the root."""
+    """Folder of an archive that becomes the root."""
     force: bool = False
-    """Replace an image of that name."""
+    """Replace an image of the same name."""
 
 
 def import_image(request: ImportRequest) -> Record:
-    """Make an image of what the user has.
+    """Build an image from the user's source and store it.
 
-    :raises UsageError: if the name may not be used, or there is no such file.
-    :raises DownloadError: if a URL could not be fetched.
-    :raises VerificationError: if it is not what was pinned.
-    :raises ImageError: if it cannot be an image.
+    :raises UsageError: if the name is not allowed, or the file does not exist.
+    :raises DownloadError: if a download fails.
+    :raises VerificationError: if the digest is not the expected one.
+    :raises ImageError: if the source cannot become an image.
     """
     check_name(request.name)
     if request.sha256 and not _has_digest(request.source):
@@ -77,9 +77,9 @@ def import_image(request: ImportRequest) -> Record:
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that is none, or one of the catalog's.
+    """Check that a name is allowed for an imported image.
 
-    :raises UsageError: always then.
+    :raises UsageError: if it is malformed or in the catalog.
     """
     if not NAME.fullmatch(name):
         message = f"'{name}' cannot be the name of an image"
@@ -91,7 +91,7 @@ def check_name(name: str) -> None:
 
 
 def _has_digest(source: str) -> bool:
-    """Whether a source is one file, of which there is a digest."""
+    """Whether a source is a single file, which has a digest."""
     return not source.startswith(REGISTRY) and not (Path(source).is_dir() and "://" not in source)
 
 
@@ -135,7 +135,7 @@ def _from_path(request: ImportRequest, directory: Path, progress: Progress) -> B
 
 
 def _receive(request: ImportRequest, directory: Path, chunks: Iterable[bytes], url: str) -> Built:
-    """Make a squashfs file of bytes, and let nothing pass that was not pinned."""
+    """Convert bytes to a squashfs file, and check their digest if one is expected."""
     digest = hashlib.sha256()
     with Converter(directory, request.architecture, request.subtree) as converter:
         for chunk in chunks:

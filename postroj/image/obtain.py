@@ -1,7 +1,7 @@
-"""From a name to the record of an image: cached already, or pulled first.
+"""Find the record of an image by its name, and pull the image if it is not cached.
 
-This is on the way of every guest. So what pulls is not imported before something must be, and the
-catalog, which takes time to read, is not asked for an image that is stored under its very name.
+Every guest starts here. Therefore the modules that pull are imported only when needed, and the slow
+catalog is not read for an image that is stored under the very name.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ log = logging.getLogger(__name__)
 
 
 def find_or_pull(name: str, machine: str = "") -> Record:
-    """Return the record of an image of that name or alias, pulled if it is not cached.
+    """Return the record of an image by name or alias; pull it if it is not cached.
 
-    It is for the architecture `machine`, or this host's, and runs here.
+    The image is for the architecture `machine`, by default this host's, which must run here.
 
     :raises UsageError: if no image has that name.
     :raises HostError: if this host lacks something.
-    :raises ImageError: if it could not be made.
+    :raises ImageError: if the build fails.
     """
     machine = machine or architectures.of_this_host()
     emulation.require(machine)
@@ -46,11 +46,11 @@ def find_or_pull(name: str, machine: str = "") -> Record:
 
 
 def find_cached(name: str, machine: str = "") -> Record:
-    """Return the record of an image as `obtain` does, which is not fetched if it is missing.
+    """Return the record of a cached image by name or alias; download nothing.
 
     :raises UsageError: if no image has that name.
     :raises HostError: if this host cannot run its programs.
-    :raises ImageError: if it is not cached, or not as the lock file has it.
+    :raises ImageError: if it is not cached, or not the image in the lock file.
     """
     machine = machine or architectures.of_this_host()
     emulation.require(machine)
@@ -63,7 +63,7 @@ def find_cached(name: str, machine: str = "") -> Record:
 
 
 def _find(name: str, machine: str) -> tuple[str, Record | None]:
-    """Return the full name of an image, and its record if it is cached."""
+    """Resolve an alias and return the image's name, and its record if it is cached."""
     record = store.find(name, machine)
     if record is None:
         from postroj.image.catalog import catalog

@@ -1,4 +1,4 @@
-"""From an entry of the catalog to a stored image: source, store."""
+"""Pull an image of the catalog: build it from one of its sources, and store it."""
 
 from __future__ import annotations
 
@@ -29,37 +29,37 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """How an image is wanted."""
+    """How to pull an image."""
 
     force: bool = False
-    """Make it anew, also when it is cached."""
+    """Build it even if it is cached."""
     kind: SourceKind | None = None
-    """From this source, and no other."""
+    """Use only this source."""
     allow_expired: bool = False
-    """Accept Release files that are out of date."""
+    """Accept expired Release files."""
     architecture: str = field(default_factory=architectures.of_this_host)
-    """As `uname -m` has it; this host's, if nothing is said."""
+    """As `uname -m` has it; by default this host's."""
     locked: LockedImage | None = None
-    """This one and no other; of the lock file that holds, which `pull` looks up."""
+    """Entry in the lock file, which `pull` looks up; only this image is acceptable."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pulled:
-    """An image that is cached now."""
+    """A pulled image, which is cached now."""
 
     record: Record
     fresh: bool
-    """Whether it was made just now."""
+    """Whether it was built just now."""
     seconds: float
 
 
 def pull(entry: Entry, request: Request | None = None) -> Pulled:
-    """Make an image, unless it is cached.
+    """Build an image unless it is cached.
 
-    :raises UsageError: if it cannot be booted, or the catalog has no source as it was asked for.
+    :raises UsageError: if it is not bootable, or has no source that was asked for.
     :raises HostError: if this host lacks something.
-    :raises ImageError: if it could not be made.
-    :raises VerificationError: if it is not the one in the lock file.
+    :raises ImageError: if the build fails.
+    :raises VerificationError: if it is not the image in the lock file.
     """
     request = request or Request()
     request = replace(request, locked=lockfile.find(entry.name, request.architecture))
@@ -70,7 +70,7 @@ def pull(entry: Entry, request: Request | None = None) -> Pulled:
     fresh = False
     if record is None:
         with store.building(entry.name, request.architecture) as directory:
-            record = _cached(entry, request)  # somebody else may have made it while we waited
+            record = _cached(entry, request)  # another process may have built it while we waited
             fresh = record is None
             if record is None:
                 record = _make(entry, sources, directory, request)
@@ -85,9 +85,9 @@ def _cached(entry: Entry, request: Request) -> Record | None:
 
 
 def _make(entry: Entry, sources: Sequence[Source], directory: Path, request: Request) -> Record:
-    """Make an image from the first source that can be used here.
+    """Build an image from the first source that works on this host.
 
-    What was fetched and not proved is no reason to try a weaker source.
+    A failed verification does not fall back to a weaker source.
     """
     for number, source in enumerate(sources, start=1):
         work = directory / str(number)
@@ -121,7 +121,7 @@ def _make_from(source: Source, entry: Entry, directory: Path, request: Request) 
         if request.locked:
             request.locked.check(built.provenance, store.seal(built.file).sha256)
         inspect.inspect_squashfs(built.file)
-        # what is bootstrapped is made to boot
+        # mmdebstrap installs what makes the image bootable.
         prepared = () if source.kind is SourceKind.BOOTSTRAP else None
         return store.add(
             entry.name,
@@ -154,7 +154,7 @@ def _build(source: Source, order: Order) -> Built:
 
 
 def _sources(entry: Entry, request: Request) -> list[Source]:
-    """Return the sources that an image may be made from, the preferred first.
+    """Return the acceptable sources of an image, the preferred first.
 
     :raises UsageError: if there is none.
     """
@@ -176,7 +176,7 @@ def _sources(entry: Entry, request: Request) -> list[Source]:
 
 
 def _locked_source(entry: Entry, request: Request, sources: list[Source]) -> Source:
-    """Choose the source that the lock file has."""
+    """Return the source that the lock file names."""
     assert request.locked
     kind = request.locked.provenance.source
     for source in sources:

@@ -1,4 +1,4 @@
-"""The store at rest: are its files what their records say, and what in it does nobody need?"""
+"""Maintain the store: compare files with their records, delete what nobody uses."""
 
 from __future__ import annotations
 
@@ -24,36 +24,36 @@ CHUNK = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What became of an image."""
+    """Result of verifying an image."""
 
     name: str
     architecture: str
     size: int
-    """Bytes of its files, as the record has them."""
+    """Bytes of its files, according to the record."""
     faults: tuple[str, ...]
-    """What is wrong with it; none if it is what its record says."""
+    """Deviations from the record; empty if there are none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pruned:
-    """What was deleted, or would be."""
+    """What was deleted, or would be with `dry_run`."""
 
     files: tuple[str, ...]
-    """Squashfs files that no image names."""
+    """Squashfs files without an image."""
     leftovers: tuple[str, ...]
-    """Folders of commands that were killed, in `partial/` and `downloads/`."""
+    """Folders of killed commands in `partial/` and `downloads/`."""
     images: tuple[tuple[str, str], ...]
     """Names and architectures."""
     layers: tuple[str, ...]
-    """Files of layers whose image is gone, or that no probe has used for long."""
+    """Layers whose image is gone, or that no probe has used for long."""
     held: tuple[str, ...]
-    """Images, and files that no image names, that a guest or another command uses."""
+    """Images and files that stay because a guest or another command has locked them."""
     freed: int
     """Bytes."""
 
 
 def resolve(name: str, architecture: str) -> str:
-    """Return the name of an image, of the store or of the catalog, that has this name or alias.
+    """Return the full name of a stored image, or of a name or alias in the catalog.
 
     :raises UsageError: if there is none.
     """
@@ -61,7 +61,7 @@ def resolve(name: str, architecture: str) -> str:
 
 
 def verify(images: Sequence[tuple[str, str]], progress: Progress) -> Iterator[Finding]:
-    """Read every file of these images (name, architecture) and compare it with its record."""
+    """Read all files of images (name, architecture) and compare them with their records."""
     total = sum(_recorded_size(*image) for image in images)
     done = 0
 
@@ -85,7 +85,7 @@ def _recorded_size(name: str, architecture: str) -> int:
 
 
 def _examine(name: str, architecture: str, advance: Callable[[int], None]) -> Finding | None:
-    """Examine one image, again when it is replaced meanwhile; None if it is removed meanwhile."""
+    """Verify one image, again if it is replaced meanwhile; None if it is removed meanwhile."""
     while True:
         size, faults = 0, []
         try:
@@ -108,7 +108,7 @@ def _faults(record: Record, advance: Callable[[int], None]) -> list[str]:
 
 
 def _fault(path: Path, layer: Layer, advance: Callable[[int], None]) -> str:
-    """Say what is wrong with a squashfs file; '' if nothing is."""
+    """Return what is wrong with a squashfs file; '' if nothing is."""
     try:
         descriptor = open_file(path)
     except FileNotFoundError:
@@ -134,13 +134,13 @@ def _fault(path: Path, layer: Layer, advance: Callable[[int], None]) -> str:
 
 
 def unused() -> list[tuple[str, int]]:
-    """Return name and bytes of each file that no image names, without a right to write."""
+    """Return name and size of each file without an image; needs no permission to write."""
     with store.read_locked():
         return [(path.name, path.lstat().st_size) for path in store.orphans()]
 
 
 def prune(*, everything: bool, dry_run: bool) -> Pruned:
-    """Delete what nobody uses; with `everything` all images that nobody holds, too."""
+    """Delete what nobody uses; with `everything`, also all images that are not locked."""
     leftovers: list[str] = []
     freed = 0
     for folder in (store.partial_dir(), paths.cache_dir() / "downloads"):
@@ -160,7 +160,7 @@ def prune(*, everything: bool, dry_run: bool) -> Pruned:
             images.append(image)
         except ImageError:
             held.append(image[0])
-        except UsageError:  # somebody else removed it
+        except UsageError:  # another process removed it
             continue
     files = store.collect_each(dry_run=dry_run) if images_dir().is_dir() else []
     kept = warm_layers.collect_each(

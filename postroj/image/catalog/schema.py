@@ -1,8 +1,7 @@
-"""The form of a catalog: TOML in, entries out, and every mistake named.
+"""Parse a catalog from TOML and report every mistake by file, entry and key.
 
-The keys are explained at the head of `catalog.toml`. A catalog is checked as a whole when it is
-read, so that a mistake in one entry is met by the first command and not by the one user of that
-entry.
+The head of `catalog.toml` explains the keys. The whole catalog is checked whenever it is read, so
+that any command reports a mistake, not only the first use of the wrong entry.
 """
 
 from __future__ import annotations
@@ -34,21 +33,21 @@ if TYPE_CHECKING:
 
 LINUXCONTAINERS = "https://images.linuxcontainers.org"
 LINUXCONTAINERS_KEY = "linuxcontainers.asc"
-"""The server of simplestreams which most distributions are on, and the key of its index."""
+"""The simplestreams server of most distributions, and the key of its index."""
 
 NAME = r"[a-z0-9][a-z0-9.-]*"
 NAME_FORM = "made of small letters, digits, '-' and '.'"
-"""What an image and an alias may be named; it is part of the name of a file."""
+"""Form of names and aliases, which become parts of file names."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Which catalog is read."""
+    """The catalog that is being read."""
 
     title: str
-    """As in 'entry ... of TITLE'."""
+    """As in "entry ... of TITLE"."""
     folder: Path
-    """What its paths are relative to."""
+    """Base of relative paths."""
     shipped: bool = False
 
 
@@ -56,7 +55,7 @@ T = TypeVar("T")
 
 
 class _Table:
-    """A table of the catalog which is read key by key; what is left over is a mistake."""
+    """A TOML table that is read key by key; keys that remain are mistakes."""
 
     def __init__(self, origin: Origin, entry: str, table: dict[str, Any], path: str = "") -> None:
         self.origin = origin
@@ -65,27 +64,27 @@ class _Table:
         self.path = path
 
     def refuse(self, key: str, why: str) -> NoReturn:
-        """Name the entry and the key that is wrong."""
+        """Raise an error that names entry and key."""
         message = f"entry '{self.entry}' of {self.origin.title}: '{self.path}{key}' {why}"
         raise ImageError(message)
 
     def take(self, key: str, kind: type[T]) -> T:
-        """Return the value of a key, which must be of exactly this type."""
+        """Return the value of a required key of exactly this type."""
         value = self.maybe(key, kind)
         if value is None:
             self.refuse(key, "is missing")
         return value
 
     def maybe(self, key: str, kind: type[T]) -> T | None:
-        """Return the value of a key that may be left out."""
+        """Return the value of an optional key; None if it is missing."""
         value = self.left.pop(key, None)
-        # not isinstance: a bool is an int, and a time is a date
+        # Not isinstance, since a bool is an int, and a datetime is a date.
         if value is not None and type(value) is not kind:
             self.refuse(key, f"is of type {type(value).__name__}, not {kind.__name__}")
         return value
 
     def texts(self, key: str, *, empty: bool = False) -> tuple[str, ...]:
-        """Return a list of strings, which may be left out where it may be empty."""
+        """Return a list of strings; optional if it may be empty."""
         values = (self.maybe(key, list) or []) if empty else self.take(key, list)
         if not all(isinstance(value, str) for value in values):
             self.refuse(key, "holds something else than strings")
@@ -94,7 +93,7 @@ class _Table:
         return tuple(values)
 
     def tables(self, key: str) -> list[_Table]:
-        """Return a list of tables, each of them to be closed."""
+        """Return a list of tables; the caller closes each of them."""
         values = self.take(key, list)
         if not values or not all(isinstance(value, dict) for value in values):
             self.refuse(key, "is no list of tables")
@@ -104,7 +103,7 @@ class _Table:
         ]
 
     def close(self) -> None:
-        """Refuse what nobody asked for."""
+        """Refuse unknown keys."""
         for key in self.left:
             self.refuse(key, "is no key that is known")
 
@@ -178,7 +177,7 @@ def _architectures(table: _Table, *, empty: bool = True) -> tuple[str, ...]:
 
 
 def _key(table: _Table) -> str:
-    """Return the key of a source: the name of one that is shipped, or a path."""
+    """Return the key of a source: the name of a shipped one, or a path."""
     key = table.maybe("key", str) or ""
     if not key:
         return ""
@@ -191,7 +190,7 @@ def _key(table: _Table) -> str:
 
 
 def _url(table: _Table, key: str, base: str = "", *, needed: bool = True) -> str:
-    """Return a URL, which may be relative to the `base`."""
+    """Return a URL, which may be relative to `base`."""
     text = table.take(key, str) if needed else table.maybe(key, str) or ""
     url = urljoin(base, text) if text else ""
     if (needed or url) and not re.match(r"https?://[^/\s@]+/?\S*$", url):
@@ -258,11 +257,11 @@ def _quoted(names: Iterable[str]) -> str:
 
 
 def parse(text: str, origin: Origin) -> dict[str, Entry]:
-    """Read a catalog: entries by their names, in the order of the file.
+    """Parse a catalog into entries by name, in the order of the file.
 
-    :raises ImageError: if something is wrong with it, naming the file, the entry and the key.
+    :raises ImageError: if the catalog is invalid; names file, entry and key.
     """
-    import tomllib  # most commands read no catalog
+    import tomllib  # imported late, because most commands read no catalog
 
     try:
         tables = tomllib.loads(text)

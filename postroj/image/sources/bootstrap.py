@@ -1,6 +1,6 @@
-"""The source `bootstrap`: mmdebstrap's stream becomes a squashfs as it arrives.
+"""Source `bootstrap`: pack the tar stream of mmdebstrap into a squashfs as it arrives.
 
-Signatures are checked by apt, with the keyring of the distribution and no other.
+apt verifies the signatures, with only the distribution's keyring.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ TOOLS = ("mmdebstrap", "tar2sqfs", "gpgv", "setpriv", "unshare")
 
 
 def build(source: Bootstrap, order: Order) -> Built:
-    """Make an image from the packages of a mirror.
+    """Build an image from the packages of a mirror.
 
-    :raises HostError: if this host lacks a tool, the keyring, or a way to run the architecture.
-    :raises ImageError: if the mirror, the network or the disk is to blame.
+    :raises HostError: if a tool, the keyring, or emulation of the architecture is missing.
+    :raises ImageError: if mirror, network or disk fail.
     """
     name, directory, pinned = order.entry.name, order.directory, order.pinned
     emulation.require(order.architecture)
@@ -97,20 +97,20 @@ def build(source: Bootstrap, order: Order) -> Built:
 
 
 def _pinned_mirrors(pinned: Provenance | None) -> dict[str, str]:
-    """Return the mirrors that a lock file names, but for those whose password it does not have."""
+    """Return the mirrors in a lock file, except for those whose password was redacted."""
     pairs = (text.partition("=") for text in (pinned.mirrors if pinned else ()))
     return {archive: uri for archive, _, uri in pairs if "***@" not in uri}
 
 
 def _needed() -> dict[str, str]:
-    """Return the paths of the tools that a bootstrap takes."""
-    # without root mmdebstrap works in a user namespace, whose ids this maps
+    """Return the paths of the tools that a bootstrap needs."""
+    # Without root, mmdebstrap works in a user namespace, whose ids newuidmap maps.
     names = TOOLS if os.geteuid() == 0 else (*TOOLS, "newuidmap")
     return {name: process.tool(name) for name in names}
 
 
 def keyring_for(source: Bootstrap) -> Path:
-    """Return the keyring of the host, or the one that postroj ships in its place.
+    """Return the keyring of the host, or else the one that postroj ships.
 
     :raises HostError: if there is neither.
     """
@@ -124,9 +124,9 @@ def keyring_for(source: Bootstrap) -> Path:
 
 @contextmanager
 def _scratch(directory: Path, *, root: bool) -> Iterator[Path]:
-    """Have a place for mmdebstrap to work in: our directory, unless its ids have no way there."""
+    """Yield a working directory for mmdebstrap that the ids of its user namespace can reach."""
     if root:
-        directory.chmod(0o755)  # whatever the umask is: apt's own user works in it
+        directory.chmod(0o755)  # independent of the umask: apt's own user works in it
         yield directory
         return
     scratch = Path(mkdtemp(prefix="postroj-"))
@@ -134,12 +134,14 @@ def _scratch(directory: Path, *, root: bool) -> Iterator[Path]:
         scratch.chmod(0o755)
         yield scratch
     finally:
-        # after an interruption there are files of the subordinate ids, not ours to delete
+        # After an interruption it contains files of subordinate ids, which we cannot delete
+        # ourselves.
         process.run(["unshare", *AS_ROOT, "rm", "-rf", "--", str(scratch)], ok=(0, 1))
 
 
 STAGES = (
-    # mmdebstrap says, we say, per cent at its begin, per cent at its end: by the clock
+    # Prefix of mmdebstrap's message, our description, percentage at the begin, percentage at the
+    # end.
     ("running apt-get update", "package lists", 2, 15),
     ("downloading packages", "download", 15, 22),
     ("extracting archives", "unpack", 22, 36),
@@ -154,7 +156,7 @@ STAGES = (
 
 @dataclass
 class Watch:
-    """Reads along with mmdebstrap: how far it is, its mirror, the keys that signed."""
+    """Parses mmdebstrap's output: progress, the mirror, the keys that signed."""
 
     progress: Progress
     share: float = 0
@@ -165,11 +167,11 @@ class Watch:
     _done: int = 0
 
     def __call__(self, line: str) -> None:
-        """Take one line."""
+        """Parse one line."""
         if line.startswith("I: "):
             self._begin_stage(line[3:])
         elif match := re.search(r" (\d+) newly installed", line):
-            # of each package we hear that it comes, is unpacked, is set up
+            # apt prints three lines a package: when it downloads, unpacks and sets it up.
             self._packages = 3 * int(match[1])
         elif re.match(r"Get:|Unpacking |Setting up ", line):
             self._done += 1

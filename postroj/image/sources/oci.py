@@ -1,7 +1,7 @@
-"""The source `oci`: an image of a registry, whose layers become one squashfs.
+"""Source `oci`: download an image from a container registry and merge its layers to a squashfs.
 
-skopeo speaks with the registry. Nothing of what it brings is believed before its digest is that of
-the manifest, and that of the manifest is what was pinned, or what the registry said over TLS.
+skopeo speaks with the registry. Each file must have the digest in the manifest; the manifest must
+have the pinned digest, or come from the registry over TLS.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 
 def build(source: Oci, order: Order) -> Built:
-    """Make an image of one of a registry.
+    """Build an image from one in a registry.
 
-    :raises UsageError: if its name is none.
+    :raises UsageError: if its name is invalid.
     :raises HostError: if this host lacks a tool.
-    :raises DownloadError: if it cannot be fetched.
-    :raises VerificationError: if the registry brought something else than it said, or was pinned.
-    :raises ImageError: if it is not there for the architecture, or is none that could be booted.
+    :raises DownloadError: if the download fails.
+    :raises VerificationError: if a file has another digest than the manifest, or than was pinned.
+    :raises ImageError: if the image is not bootable, or not there for the architecture.
     """
     wanted = normalise(order.pinned.url if order.pinned else source.reference)
     parts = order.directory / "parts"
@@ -59,14 +59,14 @@ def build(source: Oci, order: Order) -> Built:
 
 
 def _verification(wanted: Reference) -> Verification:
-    """Say what ties the image to its name; without TLS a tag proves nothing."""
+    """Return how the image is verified; a tag without TLS proves nothing."""
     if wanted.digest:
         return Verification.DIGEST
     return Verification.NONE if wanted.is_local else Verification.TLS
 
 
 def _resolve(wanted: Reference, order: Order) -> tuple[Reference, Manifest]:
-    """Find the manifest for the architecture, and the digest under which the registry has it."""
+    """Find the manifest for the architecture and its digest."""
     digest, document = _fetch(wanted, order.directory)
     if manifest.is_index(document):
         chosen = manifest.choose(document, order.architecture)
@@ -78,7 +78,7 @@ def _resolve(wanted: Reference, order: Order) -> tuple[Reference, Manifest]:
 
 
 def _fetch(reference: Reference, directory: Path) -> tuple[str, manifest.Json]:
-    """Fetch a manifest or an index; its SHA-256 in hex and what it says."""
+    """Fetch a manifest or an index; return its SHA-256 in hex and the parsed JSON."""
     data = skopeo.inspect(reference, directory)
     digest = hashlib.sha256(data).hexdigest()
     if reference.digest and reference.digest != digest:
@@ -87,7 +87,7 @@ def _fetch(reference: Reference, directory: Path) -> tuple[str, manifest.Json]:
 
 
 def _verified(image: Manifest, parts: Path, architecture: str) -> list[Path]:
-    """Return the layers, each of them what the manifest says."""
+    """Return the layers after checking all files against the manifest."""
     files = [_checked(part, parts) for part in (image.config, *image.layers)]
     config = files[0].read_bytes() if image.config.size < manifest.MOST_JSON else b""
     manifest.check_platform(manifest.read(config), architecture)
@@ -95,7 +95,7 @@ def _verified(image: Manifest, parts: Path, architecture: str) -> list[Path]:
 
 
 def _checked(part: Descriptor, parts: Path) -> Path:
-    """Return a file of an image, compared with its digest and its size."""
+    """Return a file after checking its digest and size."""
     path = parts / part.digest
     try:
         with path.open("rb") as file:

@@ -1,11 +1,11 @@
-"""The source `simplestreams`: an index, the products that it leads to, the newest build of one.
+"""Source `simplestreams`: find the newest build of a product through an index, and download it.
 
-    SERVER/streams/v1/index.json     which file lists which products
+    SERVER/streams/v1/index.json     lists files of products
     SERVER/streams/v1/images.json    product -> versions -> items, each with path, size, SHA-256
 
-Signed, they are `index.sjson` (inline), or `index.json` beside `index.json.gpg`. An item is found
-by its `ftype`, its key in the table means nothing. The index is data of strangers: it names files
-below its server, and nothing else.
+A signed index is either `index.sjson` (inline) or `index.json` with `index.json.gpg`. Items are
+found by their `ftype`; their keys in the table are arbitrary. The index is untrusted data and may
+only name files below its server.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ if TYPE_CHECKING:
 INDEX = "streams/v1/index.json"
 INDEX_LIMIT = 32 << 20
 SIGNATURE_LIMIT = 64 << 10
-"""Bytes."""
+"""Limits in bytes."""
 
 SQUASHFS, ARCHIVE = FTYPES = ("squashfs", "root.tar.xz")
-"""What an image can be made of, the preferred first."""
+"""File types that can become an image, the preferred first."""
 
-# Nothing that a URL gives another meaning: no `//`, no `..`, no `%2e`, no `?`.
+# Excludes everything with a special meaning in a URL: `//`, `..`, `%2e`, `?`.
 SEGMENT = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9._:+~@=,-]+"
 PATH = re.compile(rf"{SEGMENT}(?:/{SEGMENT})*")
 NAME = re.compile(r"[A-Za-z0-9._:+~-]{1,100}")
-"""Of a version or a product."""
+"""Of versions and products."""
 
 
 Table = dict[str, Any]
@@ -56,7 +56,7 @@ class Item:
     """One file of a build."""
 
     version: str
-    """Of the build, as `20260814_05:24`; a later one sorts behind."""
+    """Version of the build, as `20260814_05:24`; versions sort by age."""
     ftype: str
     url: str
     size: int
@@ -64,10 +64,10 @@ class Item:
 
 
 def build(source: Simplestreams, order: Order) -> Built:
-    """Fetch the newest build of a product, or the one that is pinned.
+    """Download the newest build of a product, or the pinned one.
 
-    :raises DownloadError: if something could not be fetched.
-    :raises VerificationError: if something is not what its publisher vouched for.
+    :raises DownloadError: if a download fails.
+    :raises VerificationError: if a file is not what its publisher signed.
     :raises ImageError: if there is no such build, or it cannot be used.
     """
     index = Index(source, allow_expired=order.allow_expired)
@@ -105,12 +105,12 @@ def _provenance(item: Item, index: Index, order: Order) -> Provenance:
 
 
 def _fetch(item: Item, order: Order, write: Callable[[bytes], int]) -> None:
-    """Fetch an item; nothing but what the index vouches for ends without an error.
+    """Download an item and check size and digest.
 
-    :raises VerificationError: if it is something else.
+    :raises VerificationError: if either differs from the index.
     """
     name = f"'{redacted(item.url)}'"
-    # The index vouches for the content, wherever a redirect leads.
+    # The digest proves the content, so redirects may lead anywhere.
     with net.stream(item.url, progress=order.progress, allow_downgrade=True) as body:
         for chunk in body:
             write(chunk)
@@ -126,22 +126,23 @@ def _fetch(item: Item, order: Order, write: Callable[[bytes], int]) -> None:
 
 
 class Index:
-    """The index of a server, and what was verified of it."""
+    """The index of a server, and how it was verified."""
 
     def __init__(self, source: Simplestreams, *, allow_expired: bool) -> None:
         self.server, self.key = source.server.rstrip("/"), source.key
         self.allow_expired = allow_expired
         self.fingerprints: tuple[str, ...] = ()
-        """Of the keys that signed all of it."""
+        """Fingerprints of all keys that signed the index."""
         self.expired = False
-        """Whether one of them has expired."""
+        """Whether a signature or key has expired."""
 
     def items(self, product: str) -> list[Item]:
-        """Return all files of all builds of a product of which an image can be made.
+        """Return the usable files of all builds of a product.
 
-        :raises DownloadError: if the index could not be fetched.
-        :raises VerificationError: if it is not signed by the key, or leads elsewhere.
-        :raises AbsentError: if it does not have the product.
+        :raises DownloadError: if the index cannot be downloaded.
+        :raises VerificationError: if the key has not signed the index, or it leads out of its
+            server.
+        :raises AbsentError: if it does not list the product.
         :raises ImageError: if it cannot be read.
         """
         known: list[str] = []
@@ -178,9 +179,9 @@ class Index:
         return Item(version=version, ftype=item["ftype"], url=url, size=size, sha256=sha256)
 
     def _url(self, path: str) -> str:
-        """Return the URL of a file that the index names.
+        """Return the URL of a path in the index.
 
-        :raises VerificationError: if it is not below the server's.
+        :raises VerificationError: if it leads out of the server.
         """
         if not PATH.fullmatch(path):
             message = f"the index of '{redacted(self.server)}' leads out of its server"
@@ -197,7 +198,7 @@ class Index:
         return data if isinstance(data, dict) else {}
 
     def _fetch(self, url: str) -> bytes:
-        """Return what a file of the index holds, verified if there is a key."""
+        """Return the content of an index file, verified if the source has a key."""
         if not self.key:
             return net.fetch_small(url, limit=INDEX_LIMIT)
         signature = None
@@ -216,7 +217,7 @@ class Index:
 
 
 def _signature(url: str) -> bytes:
-    """Fetch the detached signature of a file.
+    """Download the detached signature of a file.
 
     :raises VerificationError: if there is none.
     """
@@ -228,17 +229,18 @@ def _signature(url: str) -> bytes:
 
 
 def _tables(table: Table, key: str) -> dict[str, Table]:
-    """Return the tables in a table of a table; what is none does not count."""
+    """Return the tables below a key of a table; skip values that are not tables."""
     found = table.get(key)
     found = found.items() if isinstance(found, dict) else ()
     return {name: value for name, value in found if isinstance(value, dict)}
 
 
 def choose(items: list[Item], source: Simplestreams, order: Order) -> Item:
-    """Return the item that is pinned, or the best one of the newest build.
+    """Return the pinned item, or the preferred item of the newest build.
 
-    :raises VerificationError: if it is older than what we have, or not what was pinned.
-    :raises ImageError: if what is pinned is gone.
+    :raises VerificationError: if the newest build is older than the cached one, or the pinned item
+        has been replaced.
+    :raises ImageError: if the pinned build is gone.
     """
     if order.pinned:
         return _pinned(items, order.pinned)

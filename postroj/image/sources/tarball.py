@@ -1,8 +1,8 @@
-"""The source `tarball`: an archive that its publisher offers, tied to them as well as they allow.
+"""Source `tarball`: download a publisher's archive, verified as strongly as the publisher allows.
 
-What ties it is fetched first: a digest of the catalog, a file of checksums, a signature on either
-or on the archive itself. The archive is hashed, verified and packed while it arrives, and nothing
-is made of it before all of that is done.
+The proof comes first: a digest in the catalog, a checksum file, a signature on either or on the
+archive itself. Then the archive is hashed, verified and packed while it arrives; the result counts
+only if all of that succeeds.
 """
 
 from __future__ import annotations
@@ -28,37 +28,37 @@ if TYPE_CHECKING:
     from postroj.image.sources import Order
 
 LARGEST = 4 << 20
-"""Bytes of a file of checksums, or of a signature."""
+"""Largest checksum file or signature, in bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ties:
-    """What ties an archive to its publisher."""
+    """What proves the content of an archive."""
 
     url: str
-    """Of the archive."""
+    """URL of the archive."""
     checksums: tuple[Checksum, ...] = ()
-    """All of them must hold."""
+    """All of them must match."""
     signature: bytes | None = None
-    """Of the archive itself."""
+    """Detached signature of the archive itself."""
     fingerprints: tuple[str, ...] = ()
-    """Of who signed the checksums."""
+    """Fingerprints of the keys that signed the checksums."""
     known: bool = False
-    """Whether one of the checksums was known before anything was fetched."""
+    """Whether one of the checksums was known before the download."""
     expired: bool = False
 
     @property
     def elsewhere(self) -> bool:
-        """Whether the archive may come from anywhere, since something else proves it."""
+        """Whether the content is proved independently of the connection."""
         return bool(self.checksums or self.signature)
 
 
 def build(source: Tarball, order: Order) -> Built:
-    """Make an image of an archive.
+    """Build an image from an archive.
 
-    :raises DownloadError: if something cannot be fetched.
-    :raises VerificationError: if it is not what its publisher, the catalog or a lock vouched for.
-    :raises ImageError: if it is no archive of a root file system.
+    :raises DownloadError: if a download fails.
+    :raises VerificationError: if the archive is not what publisher, catalog or lock file promise.
+    :raises ImageError: if the archive contains no root file system.
     """
     if order.pinned:
         digest = Checksum("", "sha256", order.pinned.artifact)
@@ -88,7 +88,7 @@ def _ties(source: Tarball, order: Order) -> Ties:
 
 
 def _with_checksums(ties: Ties, url: str, signature: str, key: str, order: Order) -> Ties:
-    """Add what a file of checksums says, signed if there is a key."""
+    """Add the checksum from a checksum file, whose signature is verified if there is a key."""
     data = net.fetch_small(url, limit=LARGEST, allow_downgrade=bool(key))
     if key:
         detached = (
@@ -110,7 +110,7 @@ def _with_checksums(ties: Ties, url: str, signature: str, key: str, order: Order
 
 def _fetch(source: Tarball, order: Order, ties: Ties) -> Built:
     name = f"'{redacted(ties.url)}'"
-    # SHA-256 is what the download has anyway
+    # The download computes SHA-256 anyway.
     others = {one.algorithm: hashlib.new(one.algorithm) for one in ties.checksums}
     others.pop("sha256", None)
     gpgv = None
@@ -131,7 +131,7 @@ def _fetch(source: Tarball, order: Order, ties: Ties) -> Built:
                     digest.update(chunk)
                 if gpgv:
                     gpgv.write(chunk)
-        # before anything that the archive may be blamed for
+        # Before errors of unpacking, which tampering may have caused.
         for one in ties.checksums:
             other = others.get(one.algorithm)
             verify.check_digest(name, one, other.hexdigest() if other else body.sha256)
@@ -152,7 +152,7 @@ def _fetch(source: Tarball, order: Order, ties: Ties) -> Built:
 
 
 def _verification(ties: Ties) -> Verification:
-    """Say what ties the archive to its publisher, and never more than that."""
+    """Return how the archive was verified."""
     if ties.fingerprints or ties.signature:
         return Verification.SIGNATURE
     if ties.known:
