@@ -99,7 +99,7 @@ class _Board:
             self._draw()
 
     @contextmanager
-    def away(self) -> Iterator[None]:
+    def erased(self) -> Iterator[None]:
         """Erase the lines while something permanent is printed."""
         with self._lock:
             self._erase()
@@ -127,7 +127,7 @@ class _Handler(logging.StreamHandler["TextIO"]):
     """Print log records above the temporary lines."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        with _BOARD.away():
+        with _BOARD.erased():
             super().emit(record)
 
 

@@ -41,11 +41,11 @@ def check_response(response: Response, name: str, *, rest: bool, allow_downgrade
     if not allow_downgrade and urls[0].startswith("https:"):
         for url in urls[1:]:
             if not url.startswith("https:"):
-                message = f"{name} leads to an unprotected URL"
+                message = f"{name} redirects to an unencrypted URL"
                 raise DownloadError(
                     message,
                     evidence=f"redirected to '{redacted(url)}'",
-                    hint="pin the file with its SHA-256 to fetch it that way",
+                    hint="pin the file with its SHA-256 to allow that",
                 )
     if response.status_code not in ((200, 206, 416) if rest else (200,)):
         raise status_error(response, name)
@@ -54,34 +54,34 @@ def check_response(response: Response, name: str, *, rest: bool, allow_downgrade
 def status_error(response: Response, name: str) -> DownloadError:
     """Build the error for an HTTP status that is not a success."""
     status = response.status_code
-    said = f"{status} {response.reason or ''}".rstrip()
-    evidence = f"GET {redacted(response.url)}: {said}"
+    text = f"{status} {response.reason or ''}".rstrip()
+    evidence = f"GET {redacted(response.url)}: {text}"
     if status in WORTH_RETRYING:
-        message = f"{name} could not be fetched: the server says {said}"
+        message = f"{name} could not be fetched: the server says {text}"
         error = TransientError(message, evidence=evidence, hint="try again later")
         error.pause = retry_after(response.headers.get("Retry-After", ""))
         return error
     if status in (404, 410):
-        message = f"{name} does not exist: the server says {said}"
-        hint = "check the URL; files on a mirror go away when a newer version comes"
+        message = f"{name} does not exist: the server says {text}"
+        hint = "check the URL; mirrors delete files when a newer version arrives"
         return AbsentError(message, evidence=evidence, hint=hint)
     if status in (401, 403, 407):
-        message = f"{name} may not be fetched: the server says {said}"
+        message = f"{name} is not accessible: the server says {text}"
         hint = "check user, password or token in the URL"
     else:
-        message = f"{name} could not be fetched: the server says {said}"
+        message = f"{name} could not be fetched: the server says {text}"
         hint = "open the URL in a browser to see more"
     return DownloadError(message, evidence=evidence, hint=hint)
 
 
-def retry_after(said: str) -> float:
+def retry_after(text: str) -> float:
     """Parse a `Retry-After` header, seconds or a date (RFC 9110, 10.2.3), into seconds."""
-    if said.isascii() and said.isdigit():
-        return float(said)
+    if text.isascii() and text.isdigit():
+        return float(text)
     from email.utils import parsedate_to_datetime
 
     with suppress(ValueError):
-        then = parsedate_to_datetime(said)
+        then = parsedate_to_datetime(text)
         return max(0.0, then.timestamp() - time.time())
     return 0.0
 
@@ -98,23 +98,23 @@ def explain(error: Exception, name: str) -> DownloadError:
     import urllib3.exceptions
 
     causes = list(_nested(error))
-    evidence = _words(causes)
+    evidence = _system_error(causes)
     match error:
         case requests.TooManyRedirects():
-            message, hint = f"{name} leads through too many redirects", "check the URL"
+            message, hint = f"{name} has too many redirects", "check the URL"
             if error.response is not None:
-                evidence = f"the last one leads to '{redacted(error.response.url)}'"
+                evidence = f"the last one goes to '{redacted(error.response.url)}'"
             return DownloadError(message, evidence=evidence, hint=hint)
         case requests.exceptions.InvalidSchema() | requests.exceptions.InvalidURL():
-            message = f"{name} leads to something that is no http or https URL"
+            message = f"{name} leads to something thatis not an http or https URL"
             return DownloadError(message, hint="check the URL, and where it redirects to")
         case requests.exceptions.ProxyError():
-            message = f"{name} could not be fetched: the proxy did not let us through"
+            message = f"{name} could not be fetched: the proxy refused the connection"
             hint = "check the environment variables 'http_proxy', 'https_proxy' and 'no_proxy'"
             return TransientError(message, evidence=evidence, hint=hint)
         case requests.exceptions.SSLError() | urllib3.exceptions.SSLError():
             message = f"{name} could not be fetched: no trusted TLS connection to its host"
-            hint = "for a certificate authority of your own set 'REQUESTS_CA_BUNDLE'"
+            hint = "set 'REQUESTS_CA_BUNDLE' to use your own certificate authority"
             return DownloadError(message, evidence=evidence, hint=hint)
         case _:
             return _explain_connection(causes, name, evidence)
@@ -127,25 +127,25 @@ def _explain_connection(causes: list[BaseException], name: str, evidence: str) -
     for cause in causes:
         match cause:
             case socket.gaierror():
-                message = f"{name} could not be fetched: its host is not known"
-                hint = "check the host's name, and that DNS works here"
+                message = f"{name} could not be fetched: its host is unknown"
+                hint = "check the name, and whether DNS works on this host"
                 again = cause.errno == socket.EAI_AGAIN
                 kind = TransientError if again else DownloadError
                 return kind(message, evidence=evidence, hint=hint)
             case ConnectionRefusedError():
                 message = f"{name} could not be fetched: its host refused the connection"
-                hint = "check host and port, and that the server runs"
+                hint = "check host and port, and whether the server runs"
                 return TransientError(message, evidence=evidence, hint=hint)
             case TimeoutError() | urllib3.exceptions.ReadTimeoutError():
-                message = f"{name} could not be fetched: nothing came in time"
-                hint = "check the network, and try again later"
+                message = f"{name} could not be fetched: the server did not respond in time"
+                hint = "check the network and try again later"
                 return TransientError(message, evidence=evidence, hint=hint)
             case _:
                 continue
     if isinstance(causes[0], urllib3.exceptions.ProtocolError):  # raised while reading the body
         return truncated(name, evidence)
     message = f"{name} could not be fetched: the connection failed"
-    return TransientError(message, evidence=evidence, hint="check the network, and try again")
+    return TransientError(message, evidence=evidence, hint="check the network and try again")
 
 
 def _nested(error: BaseException) -> Iterator[BaseException]:
@@ -161,7 +161,7 @@ def _nested(error: BaseException) -> Iterator[BaseException]:
             waiting += [getattr(one, "reason", None), one.__cause__, one.__context__, *one.args]
 
 
-def _words(causes: list[BaseException]) -> str:
+def _system_error(causes: list[BaseException]) -> str:
     """Return the system's own error text; outer exceptions repeat the URL with its secrets."""
     for cause in reversed(causes):
         if isinstance(cause, OSError) and cause.strerror:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOCK_NAME = "lock"
-DYING = 5
+DEATH_TIMEOUT = 5
 """Seconds until a killed process is gone at the latest."""
 CLAIM_NAME = re.compile(r"[a-z-]+-[0-9a-f]{8}")
 
@@ -132,7 +132,7 @@ def sweep(
     return removed
 
 
-def held(parent: Path) -> list[str]:
+def live_claims(parent: Path) -> list[str]:
     """Return the names of the directories below `parent` whose owners are alive."""
     with suppress(FileNotFoundError):
         names = sorted(path.name for path in parent.iterdir() if CLAIM_NAME.fullmatch(path.name))
@@ -144,7 +144,7 @@ def held(parent: Path) -> list[str]:
 
 def _remove(path: Path) -> None:
     """Remove a tree without following links; it never contains files of a guest."""
-    deadline = time.monotonic() + DYING
+    deadline = time.monotonic() + DEATH_TIMEOUT
     while True:
         try:
             shutil.rmtree(path)

@@ -80,7 +80,7 @@ def stream(
     import requests
 
     if not is_web(url):
-        message = f"'{redacted(url)}' is no http or https URL"
+        message = f"'{redacted(url)}' is not an http or https URL"
         raise DownloadError(message, hint="give a URL like 'https://host/path', or a local path")
     with requests.Session() as session:
         session.max_redirects = patience.redirects
@@ -118,8 +118,8 @@ def fetch_small(
         for chunk in body if body.size <= limit else [bytes(limit + 1)]:
             data += chunk
             if len(data) > limit:
-                message = f"'{redacted(url)}' has more than the {limit} bytes that it may have"
-                raise DownloadError(message, hint="is it really the file that is meant?")
+                message = f"'{redacted(url)}' is larger than the limit of {limit} bytes"
+                raise DownloadError(message, hint="is it the right file?")
     return bytes(data)
 
 
@@ -155,12 +155,12 @@ def download(
             raise DownloadError(
                 message,
                 evidence=f"expected SHA-256 {sha256}\nreceived SHA-256 {body.sha256}",
-                hint="it was changed or replaced: compare with what its publisher says",
+                hint="it was changed or replaced: compare with the digest of its publisher",
             )
         part.replace(target)
     except OSError as error:  # from the disk: errors of the connection are translated already
         message = f"'{target}' could not be written: {error.strerror or error}"
-        hint = "is there space left, and may you write there?"
+        hint = "is the disk full, or the folder read-only?"
         raise DownloadError(message, evidence=str(error), hint=hint) from error
     finally:
         part.unlink(missing_ok=True)
@@ -215,7 +215,7 @@ class Body:
         allow_downgrade: bool,
         patience: Patience,
     ) -> None:
-        self.asked, self.session, self.progress = url, session, progress
+        self.requested_url, self.session, self.progress = url, session, progress
         self.allow_downgrade, self.patience = allow_downgrade, patience
         self.name = f"'{redacted(url)}'"
         self.url, self.size = redacted(url), 0
@@ -237,9 +237,9 @@ class Body:
         while self.response is None:
             try:
                 with self._translated():
-                    self._ask()
+                    self._request()
             except TransientError as error:
-                self._bear(error)
+                self._wait_or_raise(error)
 
     def close(self) -> None:
         """Close the connection."""
@@ -252,12 +252,12 @@ class Body:
             self.open()
             try:
                 with self._translated():
-                    yield from self._fresh()
+                    yield from self._new_chunks()
                     return
             except TransientError as error:
-                self._bear(error)
+                self._wait_or_raise(error)
 
-    def _bear(self, error: TransientError) -> None:
+    def _wait_or_raise(self, error: TransientError) -> None:
         """Sleep before the next attempt, or raise the error after the last one."""
         self.close()
         if self.done >= self.done_at_failure + CHUNK:
@@ -271,12 +271,14 @@ class Body:
         log.info("%s; trying again in %.0f s", error.message, wait)
         time.sleep(wait)
 
-    def _ask(self) -> None:
+    def _request(self) -> None:
         """Request the file, or its rest if a validator proves that it has not changed."""
         rest = bool(self.done and self.validator)
         headers = {"Range": f"bytes={self.done}-", "If-Range": self.validator} if rest else {}
         timeout = (self.patience.connect, self.patience.read)
-        response = self.session.get(self.asked, headers=headers, stream=True, timeout=timeout)
+        response = self.session.get(
+            self.requested_url, headers=headers, stream=True, timeout=timeout
+        )
         self.response = response
         http_errors.check_response(
             response, self.name, rest=rest, allow_downgrade=self.allow_downgrade
@@ -291,7 +293,7 @@ class Body:
         self.url, self.size = redacted(response.url), self.size or size
         self.validator = validator or self.validator
 
-    def _fresh(self) -> Iterator[bytes]:
+    def _new_chunks(self) -> Iterator[bytes]:
         """Yield the bytes that have not been yielded yet."""
         assert self.response is not None
         if self.response.status_code == 416:  # Range Not Satisfiable: all bytes are here
@@ -304,7 +306,7 @@ class Body:
             again.update(known)
             at += len(chunk)
             if known and at >= wanted and again.hexdigest() != self.digest.hexdigest():
-                raise self._changed(evidence="its beginning is another one now")
+                raise self._changed(evidence="its beginning has changed")
             if fresh := chunk[len(known) :]:
                 self.digest.update(fresh)
                 self.done += len(fresh)
@@ -314,7 +316,7 @@ class Body:
             raise http_errors.truncated(self.name, f"received {at} of {self.size or wanted} bytes")
 
     def _changed(self, *, evidence: str) -> DownloadError:
-        message = f"{self.name} was changed while it was fetched"
+        message = f"{self.name} changed during the download"
         return DownloadError(message, evidence=evidence, hint="try again")
 
     @contextmanager

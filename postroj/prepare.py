@@ -40,10 +40,10 @@ PATIENCE = 900.0
 
 FUNCTIONS = Path(__file__).with_name("prepare.sh")
 
-DID = "did: "
+CHANGE_PREFIX = "did: "
 """Prefix of the script's lines that report a change."""
 
-USUAL = {
+DEFAULT_PACKAGES = {
     Manager.APT: ("systemd-sysv", "dbus", "libpam-systemd"),
     Manager.DNF: ("systemd", "dbus"),
     Manager.ZYPPER: ("systemd", "dbus-1"),
@@ -106,7 +106,7 @@ def obtain_cached(name: str, architecture: str = "") -> Iterator[Image]:
     """
     record = find_cached(name, architecture)
     if record.prepared is None:
-        message = f"the image '{record.name}' is not prepared yet, which `--offline` does not do"
+        message = f"the image '{record.name}' is not prepared yet, and `--offline` prevents that"
         hint = f"`postroj run --image {record.name} -- true` prepares it"
         raise ImageError(message, hint=hint)
     with store.use(record.as_image()) as image:
@@ -148,12 +148,12 @@ def _prepare(record: Record, directory: Path) -> Record:
     from postroj.image.inspect import inspect_squashfs
     from postroj.image.unpack import pack
 
-    seen = inspect_squashfs(record.path)
-    known = _known(record.name)
-    packages = _lacking(record, seen, known)
-    if not seen.has_shell:  # NixOS creates it when it boots
+    contents = inspect_squashfs(record.path)
+    entry = _catalog_entry(record.name)
+    packages = _missing_packages(record, contents, entry)
+    if not contents.has_shell:  # NixOS creates it when it boots
         return store.extend(record, None, (), directory)
-    text = script(record.manager, packages, known.repositories if known else ())
+    text = script(record.manager, packages, entry.repositories if entry else ())
     image = record.as_image()
     spec = GuestSpec(
         layers=image.layers,
@@ -174,35 +174,39 @@ def _prepare(record: Record, directory: Path) -> Record:
                 env={"DEBIAN_FRONTEND": "noninteractive"},
                 timeout=PATIENCE,
             )
-            said = [line for line in done.text.splitlines() if line.startswith(DID)]
-            file = directory / "layer.squashfs" if said else None
+            changes = [
+                line.removeprefix(CHANGE_PREFIX)
+                for line in done.text.splitlines()
+                if line.startswith(CHANGE_PREFIX)
+            ]
+            file = directory / "layer.squashfs" if changes else None
             if file:
                 pack.squash_output(guest.layer_argv(), file)
     except CommandError as error:
         raise _failure(record.name, packages, error) from None
     except GuestError as error:
         message = f"the image '{record.name}' could not be prepared: {error.message}"
-        hint = "is it made for this architecture, and is there a `/bin/sh` in it?"
+        hint = "is it for this architecture, and does it contain `/bin/sh`?"
         raise ImageError(message, evidence=error.evidence, hint=hint) from None
-    return store.extend(record, file, tuple(line.removeprefix(DID) for line in said), directory)
+    return store.extend(record, file, tuple(changes), directory)
 
 
-def _lacking(record: Record, seen: Contents, known: Entry | None) -> tuple[str, ...]:
+def _missing_packages(record: Record, contents: Contents, entry: Entry | None) -> tuple[str, ...]:
     """Return the packages that must be installed to make an image bootable.
 
     :raises ImageError: if it has no means to install them.
     """
-    if seen.has_systemd:
+    if contents.has_systemd:
         return ()
-    if record.manager is None or seen.manager is None or not seen.has_shell:
-        message = f"the image '{record.name}' has no systemd, and nothing that can install it"
+    if record.manager is None or contents.manager is None or not contents.has_shell:
+        message = f"the image '{record.name}' has no systemd, and no package manager to install it"
         managers = ", ".join(Manager)
-        hint = f"postroj knows {managers}; {_enter(record.name)}"
-        raise ImageError(message, evidence=seen.title, hint=hint)
-    return (known.packages if known else ()) or USUAL[record.manager]
+        hint = f"postroj knows {managers}; {_hint_to_enter(record.name)}"
+        raise ImageError(message, evidence=contents.title, hint=hint)
+    return (entry.packages if entry else ()) or DEFAULT_PACKAGES[record.manager]
 
 
-def _known(name: str) -> Entry | None:
+def _catalog_entry(name: str) -> Entry | None:
     """Return the catalog's entry of an image; None for an imported image."""
     from postroj.image.catalog import catalog
 
@@ -213,19 +217,23 @@ def _known(name: str) -> Entry | None:
 
 def _failure(name: str, packages: tuple[str, ...], error: CommandError) -> ImageError:
     """Explain why an image could not be prepared."""
-    hint = _enter(name)
+    hint = _hint_to_enter(name)
     if isinstance(error, CommandTimeout):
         message = f"the image '{name}' was not prepared within {PATIENCE:g} s"
     elif not packages or error.status in NOT_RUN:
         message = f"the image '{name}' could not be prepared"
     elif UNREACHABLE.search(error.output):
         message = f"the package manager of the image '{name}' reached no repository"
-        hint = "is this host online? what an image lacks is fetched from its distribution"
+        hint = "is this host online? missing packages are downloaded from the distribution"
     else:
         message = f"the package manager of the image '{name}' could not install systemd"
-    said = "\n".join(line for line in error.output.splitlines() if not line.startswith(DID))
-    return ImageError(message, evidence=process.last_lines(said), hint=hint)
+    output = "\n".join(
+        line for line in error.output.splitlines() if not line.startswith(CHANGE_PREFIX)
+    )
+    return ImageError(message, evidence=process.last_lines(output), hint=hint)
 
 
-def _enter(name: str) -> str:
-    return f"`postroj run --no-boot --image {name} -- /bin/sh` enters it as it is"
+def _hint_to_enter(name: str) -> str:
+    return (
+        f"`postroj run --no-boot --image {name} -- /bin/sh` opens a shell in the unprepared image"
+    )

@@ -27,7 +27,7 @@ def bring(name: str, source: str, sha256: str | None, subtree: str, force: bool)
     from postroj.report.text import visible
 
     if sha256 is not None and not SHA256.fullmatch(sha256.lower()):
-        message = f"'{sha256}' is no SHA-256"
+        message = f"'{sha256}' is not a SHA-256"
         raise UsageError(message, hint="it has 64 hexadecimal digits, as `sha256sum` prints them")
     record = import_image(
         ImportRequest(

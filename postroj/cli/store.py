@@ -207,7 +207,7 @@ def lock(names: tuple[str, ...], file: Path | None, check: bool, architecture: s
     else:
         records = [r for r in store.records() if architecture in (None, r.architecture)]
         kept = []
-    locked = [lockfile.LockedImage.of(record) for record in records]
+    locked = [lockfile.LockedImage.from_record(record) for record in records]
     lockfile.write(file, [*kept, *locked])
     for one in locked:
         digest = one.provenance.artifact or one.sha256

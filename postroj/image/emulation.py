@@ -34,24 +34,26 @@ def require(architecture: str) -> None:
         return
     host = architectures.of_this_host()
     name = f"qemu-{QEMU.get(architecture, architecture)}"
-    if lacking := _lacking(BINFMT / name):
-        message = f"this host, of the architecture '{host}', cannot run programs of {architecture}"
+    if fault := _registration_fault(BINFMT / name):
+        message = f"this host ({host}) cannot run programs for {architecture}"
         hint = (
-            "`qemu-user-static` brings it (Debian from 13 on: `qemu-user-binfmt`), and"
-            " `systemctl restart systemd-binfmt` registers it; what runs in a container needs it"
-            " on the container's host, and `mount -t binfmt_misc none /proc/sys/fs/binfmt_misc`"
+            "install `qemu-user-static` (`qemu-user-binfmt` since Debian 13);"
+            " `systemctl restart systemd-binfmt` registers it; inside a container, do so"
+            " on its host, and `mount -t binfmt_misc none /proc/sys/fs/binfmt_misc`"
         )
-        raise HostError(message, evidence=lacking, hint=hint)
+        raise HostError(message, evidence=fault, hint=hint)
 
 
-def _lacking(entry: Path) -> str:
+def _registration_fault(entry: Path) -> str:
     """Return what is wrong with the qemu-user registration in the kernel; '' if nothing is."""
     try:
         lines = entry.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return f"{entry} does not exist: qemu-user is not registered for them"
+        return f"{entry} does not exist: qemu-user is not registered"
     if lines[:1] != ["enabled"]:
         return f"{entry} says '{''.join(lines[:1])}', not 'enabled'"
     flags = next((line.partition(":")[2] for line in lines if line.startswith("flags")), "")
     # With F the kernel keeps the interpreter open, so it works below the root of an image.
-    return "" if "F" in flags else f"{entry} has not the flag F: its interpreter is not in images"
+    return (
+        "" if "F" in flags else f"{entry} lacks the flag F: images do not contain its interpreter"
+    )

@@ -69,8 +69,8 @@ def format_of(name: str) -> Format:
     for suffix, format_ in SUFFIXES.items():
         if name.endswith(suffix):
             return format_
-    message = f"the name '{name}' does not tell a format"
-    raise UsageError(message, hint=f"`--format` does, or a name that ends in {', '.join(SUFFIXES)}")
+    message = f"the name '{name}' implies no format"
+    raise UsageError(message, hint=f"use `--format`, or a name that ends in {', '.join(SUFFIXES)}")
 
 
 def export(
@@ -82,8 +82,8 @@ def export(
     :raises HostError: if this host lacks a tool, or the export needs root.
     :raises ImageError: if the image cannot be read, or the disk is full.
     """
-    with store.use(image) as held, atomic_file(path, replace=replace) as descriptor:
-        write(held, descriptor, format_, progress)
+    with store.use(image) as current, atomic_file(path, replace=replace) as descriptor:
+        write(current, descriptor, format_, progress)
         return os.lseek(descriptor, 0, os.SEEK_END)
 
 
@@ -93,27 +93,27 @@ def write(image: Image, descriptor: int, format_: Format, progress: Progress) ->
         case Format.TAR | Format.TAR_ZST:
             _write_tar(image, descriptor, progress, compressed=format_ is Format.TAR_ZST)
         case Format.SQUASHFS:
-            with _as_one_file(image, progress) as source:
+            with _single_squashfs(image, progress) as source:
                 _copy(source, descriptor, progress)
         case Format.DISK:
-            with _as_one_file(image, progress) as source:
+            with _single_squashfs(image, progress) as source:
                 _write_disk(source, descriptor, image.architecture, progress)
 
 
 def _write_tar(image: Image, descriptor: int, progress: Progress, *, compressed: bool) -> None:
-    with _tar(image) as tar:
+    with _open_tar(image) as tar:
         if compressed:
             argv = ["zstd", "--quiet", "--threads=0", "--stdout"]
-            with _tool(argv, stdin=process.PIPE, stdout=descriptor) as zstd:
+            with _running_tool(argv, stdin=process.PIPE, stdout=descriptor) as zstd:
                 assert zstd.stdin
                 with zstd.stdin:
-                    _pass_on(tar, zstd.stdin.write, progress)
+                    _copy_stream(tar, zstd.stdin.write, progress)
         else:
             with open(descriptor, "wb", buffering=0, closefd=False) as out:
-                _pass_on(tar, out.write, progress)
+                _copy_stream(tar, out.write, progress)
 
 
-def _pass_on(
+def _copy_stream(
     source: IO[bytes], write_some: Callable[[memoryview], int], progress: Progress
 ) -> None:
     """Copy all bytes, as many at a time as the writer accepts."""
@@ -127,17 +127,19 @@ def _pass_on(
 
 
 @contextmanager
-def _tar(image: Image) -> Iterator[IO[bytes]]:
+def _open_tar(image: Image) -> Iterator[IO[bytes]]:
     """Yield a tar of the image as a guest sees it."""
     with ExitStack() as stack:
         if len(image.layers) == 1:
             descriptor = open_file(image.layers[0])
             stack.callback(os.close, descriptor)
             argv = confined(["sqfs2tar", "--root-becomes=.", f"/proc/self/fd/{descriptor}"])
-            tool = _tool(argv, stdin=process.DEVNULL, stdout=process.PIPE, pass_fds=[descriptor])
+            tool = _running_tool(
+                argv, stdin=process.DEVNULL, stdout=process.PIPE, pass_fds=[descriptor]
+            )
         else:
             argv = stack.enter_context(_merged(image.layers))
-            tool = _tool(argv, stdin=process.DEVNULL, stdout=process.PIPE)
+            tool = _running_tool(argv, stdin=process.DEVNULL, stdout=process.PIPE)
         child = stack.enter_context(tool)
         assert child.stdout
         yield stack.enter_context(child.stdout)
@@ -147,7 +149,7 @@ def _tar(image: Image) -> Iterator[IO[bytes]]:
 def _merged(layers: Sequence[Path]) -> Iterator[list[str]]:
     """Yield the command line that writes the tar of merged layers."""
     if os.geteuid() != 0:
-        message = "this image has several layers, which takes root to put together"
+        message = "this image has several layers; merging them needs root"
         raise HostError(message, hint="run the same command with `sudo`")
     with locking.Claim.make(paths.state_dir(), "export") as claim:
         yield merge_argv(layers, claim.path)
@@ -179,7 +181,7 @@ def merge_argv(layers: Sequence[Path], folder: Path) -> list[str]:
 
 
 @contextmanager
-def _as_one_file(image: Image, progress: Progress) -> Iterator[int]:
+def _single_squashfs(image: Image, progress: Progress) -> Iterator[int]:
     """Yield a descriptor of a single squashfs file with the whole image."""
     with ExitStack() as stack:
         if len(image.layers) == 1:
@@ -187,7 +189,7 @@ def _as_one_file(image: Image, progress: Progress) -> Iterator[int]:
             stack.callback(os.close, descriptor)
             yield descriptor
             return
-        progress.describe("one layer of several")
+        progress.describe("merge layers")
         with os_errors.explained():
             folder = stack.enter_context(locking.Claim.make(store.partial_dir(), "export")).path
         target = folder / "image.squashfs"
@@ -213,9 +215,11 @@ def _write_disk(source: int, target: int, architecture: str, progress: Progress)
     os.ftruncate(target, START + -(-size // START) * START + END)
     # The content determines the ids, so that exporting an image twice gives the same disk.
     digest = os.pread(source, 4096, 0)
-    text = table(architecture, size, uuid.uuid5(uuid.NAMESPACE_OID, digest.hex()))
+    text = partition_table(architecture, size, uuid.uuid5(uuid.NAMESPACE_OID, digest.hex()))
     argv = ["sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", f"/proc/self/fd/{target}"]
-    with _tool(argv, stdin=process.PIPE, stdout=process.DEVNULL, pass_fds=[target]) as sfdisk:
+    with _running_tool(
+        argv, stdin=process.PIPE, stdout=process.DEVNULL, pass_fds=[target]
+    ) as sfdisk:
         assert sfdisk.stdin
         with sfdisk.stdin:
             sfdisk.stdin.write(text.encode())
@@ -223,15 +227,15 @@ def _write_disk(source: int, target: int, architecture: str, progress: Progress)
     _copy(source, target, progress)
 
 
-def table(architecture: str, size: int, identity: uuid.UUID) -> str:
+def partition_table(architecture: str, size: int, identity: uuid.UUID) -> str:
     """Return the input of sfdisk(8) for one root partition of `size` bytes.
 
     :raises UsageError: if there is no partition type for the architecture.
     """
     types = {name: kind for kind, name in ROOT_TYPES.items()}
     if architecture not in types:
-        message = f"there is no type of root partition for the architecture '{architecture}'"
-        raise UsageError(message, hint="`--format squashfs` needs none")
+        message = f"there is no root partition type for the architecture '{architecture}'"
+        raise UsageError(message, hint="use `--format squashfs`")
     partition = uuid.uuid5(identity, "root")
     return (
         f"label: gpt\nlabel-id: {identity}\n"
@@ -241,7 +245,7 @@ def table(architecture: str, size: int, identity: uuid.UUID) -> str:
 
 
 @contextmanager
-def _tool(
+def _running_tool(
     argv: Sequence[str],
     *,
     stdin: int,
@@ -272,8 +276,8 @@ def _tool(
             process.kill_group(child)
         if status and not (failure and status == 128 + signal.SIGPIPE):
             complaints.seek(0)
-            said = complaints.read().decode(errors="replace")
-            failed = CommandError(argv, status, process.last_lines(said))
+            output = complaints.read().decode(errors="replace")
+            failed = CommandError(argv, status, process.last_lines(output))
             message = "the image could not be exported"
             raise ImageError(message, evidence=failed.reason)
         if failure:

@@ -70,8 +70,8 @@ def import_image(request: ImportRequest) -> Record:
             raise UsageError(message, hint="`--force` replaces it")
         with console.progress(f"import {request.name}", "B") as progress:
             built = _build(request, directory, progress)
-            seen = inspect_squashfs(built.file)
-        record = store.add(request.name, request.architecture, seen.manager, *built)
+            contents = inspect_squashfs(built.file)
+        record = store.add(request.name, request.architecture, contents.manager, *built)
     store.collect()
     return record
 
@@ -83,10 +83,10 @@ def check_name(name: str) -> None:
     """
     if not NAME.fullmatch(name):
         message = f"'{name}' cannot be the name of an image"
-        raise UsageError(message, hint="small letters, digits and . + _ - can, 64 at most")
+        raise UsageError(message, hint="use up to 64 lower-case letters, digits and . + _ -")
     if name in catalog.names():
-        message = f"'{name}' is the name of an image of the catalog"
-        hint = f"choose another one, `my-{name}`; or say in a catalog of yours what '{name}' is"
+        message = f"'{name}' is the name of an image in the catalog"
+        hint = f"choose another name, such as `my-{name}`, or redefine '{name}' in your own catalog"
         raise UsageError(message, hint=hint)
 
 

@@ -61,8 +61,8 @@ def inspect_squashfs(file: Path) -> Contents:
     names = _list(file, "/")
     if not names & TOP:
         found = ", ".join(sorted(names)[:10]) or "nothing"
-        message = "there is no root file system in it"
-        raise ImageError(message, evidence=f"at its top there is {found}")
+        message = "it contains no root file system"
+        raise ImageError(message, evidence=f"its top folder contains {found}")
     tools = _list(file, "usr/bin")
     release = os_release(_read(file, "usr/lib/os-release") or _read(file, "etc/os-release"))
     return Contents(
@@ -89,16 +89,16 @@ def os_release(text: str) -> dict[str, str]:
 
 def _list(file: Path, folder: str) -> set[str]:
     """Return the names in a folder; none if the folder does not exist."""
-    lines = _ask(file, "--list", folder).splitlines()
+    lines = _rdsquashfs(file, "--list", folder).splitlines()
     return {match["name"] for line in lines if (match := LINE.fullmatch(line))}
 
 
 def _read(file: Path, path: str) -> str:
     """Return the text of a regular file; '' if there is none."""
-    return _ask(file, "--cat", path)
+    return _rdsquashfs(file, "--cat", path)
 
 
-def _ask(file: Path, option: str, path: str) -> str:
+def _rdsquashfs(file: Path, option: str, path: str) -> str:
     with file.open("rb") as stream:
         number = stream.fileno()
         argv = confined(["rdsquashfs", option, path, f"/proc/self/fd/{number}"])

@@ -37,11 +37,11 @@ def find_or_pull(name: str, machine: str = "") -> Record:
     from postroj.image.catalog import catalog
 
     if record and name not in catalog.names():
-        message = f"the image '{name}', which was imported, is not the one in the lock file"
-        hint = "`postroj import --force` brings another, `postroj lock` writes down this one"
+        message = f"the imported image '{name}' is not the one in the lock file"
+        hint = "`postroj import --force` replaces it, `postroj lock` locks this one"
         raise VerificationError(message, hint=hint)
-    why = "is not as the lock file has it" if record else "is not cached yet"
-    log.info("the image '%s' %s, it is pulled now", name, why)
+    why = "is not the one in the lock file" if record else "is not cached yet"
+    log.info("the image '%s' %s, pulling it", name, why)
     return pull.pull(catalog.find(name), pull.Request(architecture=machine)).record
 
 
@@ -57,9 +57,9 @@ def find_cached(name: str, machine: str = "") -> Record:
     name, record = _find(name, machine)
     if record and lockfile.is_wanted(record, lockfile.find(name, machine)):
         return record
-    why = "is not as the lock file has it" if record else "is not cached"
-    message = f"the image '{name}' {why}, and `--offline` fetches none"
-    raise ImageError(message, hint=f"`postroj pull {name}` fetches it")
+    why = "is not the one in the lock file" if record else "is not cached"
+    message = f"the image '{name}' {why}, and `--offline` is set"
+    raise ImageError(message, hint=f"`postroj pull {name}` downloads it")
 
 
 def _find(name: str, machine: str) -> tuple[str, Record | None]:

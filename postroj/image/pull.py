@@ -99,7 +99,7 @@ def _make(entry: Entry, sources: Sequence[Source], directory: Path, request: Req
                 raise
             instead = sources[number].kind
             log.warning("%s: source %s: %s", entry.name, source.kind, error.message)
-            log.warning("%s: source %s is tried instead", entry.name, instead)
+            log.warning("%s: trying source %s instead", entry.name, instead)
     raise AssertionError(sources)
 
 
@@ -159,18 +159,20 @@ def _sources(entry: Entry, request: Request) -> list[Source]:
     :raises UsageError: if there is none.
     """
     if entry.unbootable:
-        message = f"the image '{entry.name}' cannot be had: {entry.unbootable}"
-        raise UsageError(message, hint="`postroj list-images --supported` shows those that can")
+        message = f"the image '{entry.name}' is not available: {entry.unbootable}"
+        raise UsageError(message, hint="`postroj list-images --supported` shows those that are")
     sources = entry.sources_for(request.architecture)
     if not sources:
-        message = f"there is no image '{entry.name}' for the architecture '{request.architecture}'"
-        raise UsageError(message, hint=f"there is one for {', '.join(entry.architectures)}")
+        message = (
+            f"the image '{entry.name}' does not exist for the architecture '{request.architecture}'"
+        )
+        raise UsageError(message, hint=f"it exists for {', '.join(entry.architectures)}")
     if request.locked:
         return [_locked_source(entry, request, sources)]
     wanted = [source for source in sources if request.kind in (None, source.kind)]
     if not wanted:
         kinds = ", ".join(dict.fromkeys(source.kind for source in sources))
-        message = f"the image '{entry.name}' has no source '{request.kind}'"
+        message = f"the image '{entry.name}' has no source of the kind '{request.kind}'"
         raise UsageError(message, hint=f"it has {kinds}")
     return wanted
 
@@ -182,8 +184,8 @@ def _locked_source(entry: Entry, request: Request, sources: list[Source]) -> Sou
     for source in sources:
         if source.kind is kind and request.kind in (None, kind):
             return source
-    message = f"the lock file has '{entry.name}' from the source '{kind}'"
+    message = f"the lock file names the source '{kind}' for '{entry.name}'"
     kinds = ", ".join(source.kind for source in sources)
-    evidence = f"asked for is '{request.kind}'" if request.kind else f"the catalog has {kinds}"
-    hint = f"`postroj --ignore-lock pull {entry.name}` does without the lock file"
+    evidence = f"requested is '{request.kind}'" if request.kind else f"the catalog has {kinds}"
+    hint = f"`postroj --ignore-lock pull {entry.name}` ignores the lock file"
     raise UsageError(message, evidence=evidence, hint=hint)

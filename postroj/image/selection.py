@@ -101,7 +101,7 @@ def _cached(managers: Collection[Manager], machine: str) -> list[str]:
     names = [entry.name for entry in fit if entry.name in cached]
     if not names:
         return [catalog.find(DEFAULT).name]
-    log.info("no `--image` is given, these are cached and fit: %s", ", ".join(names))
+    log.info("no `--image` given, using the cached images that fit: %s", ", ".join(names))
     return names
 
 
@@ -122,8 +122,8 @@ def _names(
     names = [entry.name for entry in _fit(entries, managers, architecture)]
     names += [record.name for record in own if record.manager in managers]
     if not names:
-        hint = "a name in full stands for its image, whatever it is"
-        message = f"'{text}' matches no image that is supported here and installs such a package"
+        hint = "a full name selects any image"
+        message = f"'{text}' matches no supported image for this kind of package"
         raise UsageError(message, hint=hint)
     return names
 

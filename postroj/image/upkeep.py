@@ -115,7 +115,7 @@ def _fault(path: Path, layer: Layer, advance: Callable[[int], None]) -> str:
         return f"'{path.name}' is missing"
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.EINVAL):
-            return f"'{path.name}' is no regular file"
+            return f"'{path.name}' is not a regular file"
         return f"'{path.name}' cannot be read: {error.strerror}"
     digest, count = hashlib.sha256(), 0
     with open(descriptor, "rb", buffering=0) as stream:  # noqa: PTH123
@@ -145,13 +145,13 @@ def prune(*, everything: bool, dry_run: bool) -> Pruned:
     freed = 0
     for folder in (store.partial_dir(), paths.cache_dir() / "downloads"):
 
-        def weigh(name: str, folder: Path = folder) -> None:
+        def note(name: str, folder: Path = folder) -> None:
             nonlocal freed
             leftovers.append(f"{folder.name}/{name}")
             freed += paths.disk_usage(folder / name)
 
         with os_errors.explained():
-            locking.sweep(folder, weigh, dry_run=dry_run)
+            locking.sweep(folder, note, dry_run=dry_run)
     images: list[tuple[str, str]] = []
     held: list[str] = []
     for image in stored_images() if everything else ():
@@ -163,14 +163,14 @@ def prune(*, everything: bool, dry_run: bool) -> Pruned:
         except UsageError:  # another process removed it
             continue
     files = store.collect_each(dry_run=dry_run) if images_dir().is_dir() else []
-    kept = warm_layers.collect_each(
+    layers = warm_layers.collect_each(
         unused=0.0 if everything else warm_layers.UNUSED, dry_run=dry_run
     )
     return Pruned(
         files=tuple(name for name, size in files if size is not None),
         leftovers=tuple(leftovers),
         images=tuple(images),
-        layers=tuple(name for name, size in kept if size is not None),
-        held=(*held, *(name for name, size in (*files, *kept) if size is None)),
-        freed=freed + sum(size or 0 for _, size in (*files, *kept)),
+        layers=tuple(name for name, size in layers if size is not None),
+        held=(*held, *(name for name, size in (*files, *layers) if size is None)),
+        freed=freed + sum(size or 0 for _, size in (*files, *layers)),
     )

@@ -232,7 +232,7 @@ def test_a_name_is_no_reason_to_stay(seen: Recorder) -> None:
             ["--private-users", "--network", "host", "true"],
             "`--private-users` needs a network of the guest's own",
         ),
-        (["--image", "debian-trixy", "true"], "no image is named 'debian-trixy'"),
+        (["--image", "debian-trixy", "true"], "there is no image 'debian-trixy'"),
     ],
 )
 def test_what_is_wrong_is_said(argv: list[str], message: str) -> None:

@@ -151,7 +151,7 @@ def test_an_unknown_image(command: str, cache: Path) -> None:
     done = postroj(command, "debian-bokworm")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "error: no image is named 'debian-bokworm'\n"
+        "error: there is no image 'debian-bokworm'\n"
         "\nhint: did you mean 'debian-bookworm'? `postroj list-images` shows all of them\n"
     )
     assert not cache.exists()
@@ -167,7 +167,7 @@ def test_pull_wants_names_or_all(argv: list[str]) -> None:
 def test_what_cannot_be_booted_says_why(cache: Path) -> None:
     done = postroj("pull", "alpine")
     assert done.returncode == 2
-    said = "the image 'alpine' cannot be had: it has no systemd: its init is BusyBox with OpenRC"
+    said = "the image 'alpine' is not available: it has no systemd: its init is BusyBox with OpenRC"
     assert said in done.stderr
     with pytest.raises(UsageError, match=said):  # as `run` and all others have images
         obtain.find_or_pull("alpine")
@@ -178,14 +178,14 @@ def test_an_architecture_that_cannot_be_run_here() -> None:
     foreign = "s390x" if architectures.of_this_host() != "s390x" else "riscv64"
     done = postroj("pull", "--arch", foreign, "debian-trixie", "--source", "bootstrap")
     assert done.returncode == 4
-    assert f"cannot run programs of {foreign}" in done.stderr
+    assert f"cannot run programs for {foreign}" in done.stderr
     assert "qemu-user-static" in done.stderr
 
 
 def test_an_architecture_that_the_image_is_not_for() -> None:
     done = postroj("pull", "--arch", "s390x", "linuxmint-zena")
     assert done.returncode == 2
-    assert "no image 'linuxmint-zena' for the architecture 's390x'" in done.stderr
+    assert "the image 'linuxmint-zena' does not exist for the architecture 's390x'" in done.stderr
 
 
 def test_a_catalog_of_ones_own(tmp_path: Path) -> None:
@@ -199,14 +199,14 @@ def test_a_catalog_of_ones_own(tmp_path: Path) -> None:
     own.write_text(text + 'x = "y"\n')
     done = postroj("--catalog", str(own), "list-images", "mine")
     assert done.returncode == 4
-    assert f"entry 'mine' of '{own}': 'x' is no key that is known" in done.stderr
+    assert f"entry 'mine' of '{own}': 'x' is not a known key" in done.stderr
     assert postroj("--catalog", str(own), "--help").returncode == 0
 
 
 def test_an_architecture_that_has_no_image(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("postroj.image.architectures.of_this_host", lambda: "vax")
     done = CliRunner().invoke(images.pull, ["debian-sid"])
-    assert str(done.exception) == "there is no image 'debian-sid' for the architecture 'vax'"
+    assert str(done.exception) == "the image 'debian-sid' does not exist for the architecture 'vax'"
 
 
 def test_remove() -> None:

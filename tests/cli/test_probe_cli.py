@@ -238,7 +238,7 @@ def test_how_many_at_once_and_for_how_long(seen: Recorder) -> None:
         (["--report", "github=x"], "'github=x' is no report"),
         (["--report", "json=x", "--report", "tap=./x"], "two reports go to '"),
         (["--report", "json=/no/such/folder/x"], "'/no/such/folder/x' cannot be a file"),
-        (["--image", "debian-trixy"], "no image is named 'debian-trixy'"),
+        (["--image", "debian-trixy"], "there is no image 'debian-trixy'"),
         (["-i", "debian-sid", "-i", "nothing-*"], "no image matches 'nothing-*'"),
     ],
 )
@@ -327,8 +327,8 @@ def test_offline_pulls_no_image() -> None:
     package = debs.build(paths.cache_dir().parent, "x")
     done = postroj("pkgprobe", "--image", "debian-trixie", "--offline", "-p", package)
     assert done.returncode == 4
-    assert "the image 'debian-trixie' is not cached, and `--offline` fetches none" in done.stdout
-    assert "hint: `postroj pull debian-trixie` fetches it" in done.stdout
+    assert "the image 'debian-trixie' is not cached, and `--offline` is set" in done.stdout
+    assert "hint: `postroj pull debian-trixie` downloads it" in done.stdout
 
 
 def test_a_shell_takes_one_guest_at_a_time(seen: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -212,7 +212,7 @@ def test_several_layers_take_root(tmp_path: Path) -> None:
     words = [*user, "env", "-C", "/", *start_argv("export", "layered", "-")]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 4
-    assert "several layers, which takes root to put together" in done.stderr
+    assert "several layers; merging them needs root" in done.stderr
     assert "hint: run the same command with `sudo`" in done.stderr
 
 

@@ -594,8 +594,8 @@ SHELL = ("usr/bin/sh", {"data": b"no program", "mode": 0o755})
 @pytest.mark.parametrize(
     ("members", "sentence"),
     [
-        (TREE[1:], "has no systemd, and nothing that can install it"),
-        (TREE, "has no systemd, and nothing that can install it"),
+        (TREE[1:], "has no systemd, and no package manager to install it"),
+        (TREE, "has no systemd, and no package manager to install it"),
         ((*TREE, SHELL), "could not be prepared"),
     ],
     ids=["no manager", "no shell", "no program"],

@@ -290,7 +290,7 @@ def test_setup_is_what_probes_find(world: World) -> None:
 
     done = postroj(*argv, "--setup", "echo fine; echo no frob >&2; exit 3")
     assert done.returncode == 4
-    assert "`--setup` went wrong on the image 'warm-apt': 'echo fine;" in done.stdout
+    assert "`--setup` failed on the image 'warm-apt': 'echo fine;" in done.stdout
     assert "ended with status 3" in done.stdout
     assert "no frob" in done.stdout
     assert len(kept("setup")) == 1

@@ -181,19 +181,19 @@ class TestHeld:
         with locking.Claim.make(tmp_path, "pull") as claim:
             (tmp_path / "pull-00000000").mkdir()
             (tmp_path / "other").mkdir()
-            assert locking.held(tmp_path) == [claim.path.name]
-        assert locking.held(tmp_path) == []
+            assert locking.live_claims(tmp_path) == [claim.path.name]
+        assert locking.live_claims(tmp_path) == []
 
     def test_there_is_no_folder(self, tmp_path: Path) -> None:
-        assert locking.held(tmp_path / "none") == []
+        assert locking.live_claims(tmp_path / "none") == []
 
     def test_one_that_stays_belongs_to_who_has_its_lock(self, tmp_path: Path) -> None:
         with locking.Claim.make(tmp_path, "pull") as claim:
             owner = subprocess.Popen(["sleep", "1000"], pass_fds=[claim.descriptor])
             claim.stays = True
-        assert locking.held(tmp_path) == [claim.path.name]
+        assert locking.live_claims(tmp_path) == [claim.path.name]
         assert locking.sweep(tmp_path) == []
         owner.kill()
         owner.wait()
-        assert locking.held(tmp_path) == []
+        assert locking.live_claims(tmp_path) == []
         assert locking.sweep(tmp_path) == [claim.path.name]

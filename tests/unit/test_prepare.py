@@ -8,14 +8,14 @@ import pytest
 
 from postroj.errors import CommandError, CommandTimeout
 from postroj.model import Manager
-from postroj.prepare import FUNCTIONS, USUAL, _failure, script
+from postroj.prepare import DEFAULT_PACKAGES, FUNCTIONS, _failure, script
 
 ARGV = ("/bin/sh", "-s")
 
 
 @pytest.mark.parametrize("manager", [None, *Manager])
 def test_the_script_is_one_that_shells_agree_on(manager: Manager | None) -> None:
-    packages = USUAL[manager] if manager else ()
+    packages = DEFAULT_PACKAGES[manager] if manager else ()
     text = script(manager, packages, ("sed -i s/a/b/ /etc/some",)).encode()
     subprocess.run(["shellcheck", "--shell=sh", "-"], input=text, check=True)
     subprocess.run(["dash", "-n"], input=text, check=True)
@@ -100,4 +100,7 @@ def test_each_failure_has_its_sentence(
     failure = _failure("some", packages, error)
     assert failure.message == sentence
     assert failure.evidence == error.output
-    assert failure.hint == "`postroj run --no-boot --image some -- /bin/sh` enters it as it is"
+    assert (
+        failure.hint
+        == "`postroj run --no-boot --image some -- /bin/sh` opens a shell in the unprepared image"
+    )

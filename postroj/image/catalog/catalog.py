@@ -56,7 +56,7 @@ def _read(path: Path) -> str:
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         message = f"the catalog '{path}' cannot be read"
-        hint = "POSTROJ_CATALOG and `--catalog` name a catalog of your own"
+        hint = "POSTROJ_CATALOG and `--catalog` name your own catalog"
         raise UsageError(message, evidence=str(error), hint=hint) from None
 
 
@@ -71,7 +71,7 @@ def check_names(found: Mapping[str, Entry], origin: Origin) -> None:
             if alias in taken:
                 taken_by = taken[alias]
                 message = (
-                    f"entry '{name}' of {origin.title}: alias '{alias}' is '{taken_by}' already"
+                    f"entry '{name}' of {origin.title}: alias '{alias}' is taken by '{taken_by}'"
                 )
                 raise ImageError(message)
             taken[alias] = name
@@ -90,8 +90,8 @@ def find(name: str) -> Entry:
     for entry in entries():
         if name in (entry.name, *entry.aliases):
             return entry
-    message = f"no image is named '{name}'"
-    raise UsageError(message, hint=_nearest(name))
+    message = f"there is no image '{name}'"
+    raise UsageError(message, hint=_suggest(name))
 
 
 def matching(patterns: Sequence[str], brought: Iterable[Entry] = ()) -> list[Entry]:
@@ -112,17 +112,17 @@ def matching(patterns: Sequence[str], brought: Iterable[Entry] = ()) -> list[Ent
         ]
         if not hits:
             message = f"no image matches '{pattern}'"
-            raise UsageError(message, hint=_nearest(pattern))
+            raise UsageError(message, hint=_suggest(pattern))
         found.update(entry.name for entry in hits)
     return [entry for entry in there if not patterns or entry.name in found]
 
 
-def _nearest(name: str) -> str:
+def _suggest(name: str) -> str:
     """Return a hint with similar names."""
     near = [known for known in names() if name in known]
     import difflib
 
     near = near[:3] or difflib.get_close_matches(name, names(), n=3, cutoff=0.75)
     quoted = " or ".join(f"'{known}'" for known in near)
-    meant = f"did you mean {quoted}? " if near else ""
-    return f"{meant}`postroj list-images` shows all of them"
+    suggestion = f"did you mean {quoted}? " if near else ""
+    return f"{suggestion}`postroj list-images` shows all of them"

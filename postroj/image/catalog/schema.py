@@ -36,7 +36,7 @@ LINUXCONTAINERS_KEY = "linuxcontainers.asc"
 """The simplestreams server of most distributions, and the key of its index."""
 
 NAME = r"[a-z0-9][a-z0-9.-]*"
-NAME_FORM = "made of small letters, digits, '-' and '.'"
+NAME_FORM = "made of lower-case letters, digits, '-' and '.'"
 """Form of names and aliases, which become parts of file names."""
 
 
@@ -87,7 +87,7 @@ class _Table:
         """Return a list of strings; optional if it may be empty."""
         values = (self.maybe(key, list) or []) if empty else self.take(key, list)
         if not all(isinstance(value, str) for value in values):
-            self.refuse(key, "holds something else than strings")
+            self.refuse(key, "contains values that are not strings")
         if not (values or empty):
             self.refuse(key, "is empty")
         return tuple(values)
@@ -96,7 +96,7 @@ class _Table:
         """Return a list of tables; the caller closes each of them."""
         values = self.take(key, list)
         if not values or not all(isinstance(value, dict) for value in values):
-            self.refuse(key, "is no list of tables")
+            self.refuse(key, "is not a list of tables")
         return [
             _Table(self.origin, self.entry, value, f"{self.path}{key}[{number}].")
             for number, value in enumerate(values)
@@ -105,7 +105,7 @@ class _Table:
     def close(self) -> None:
         """Refuse unknown keys."""
         for key in self.left:
-            self.refuse(key, "is no key that is known")
+            self.refuse(key, "is not a known key")
 
 
 def _bootstrap(table: _Table) -> Bootstrap:
@@ -141,7 +141,7 @@ def _simplestreams(table: _Table) -> Simplestreams:
 def _tarball(table: _Table) -> Tarball:
     sha256 = table.maybe("sha256", str) or ""
     if sha256 and not SHA256.fullmatch(sha256):
-        table.refuse("sha256", "is no SHA-256 of 64 small hexadecimal digits")
+        table.refuse("sha256", "is not a SHA-256 of 64 lower-case hex digits")
     url = _url(table, "url")
     tarball = Tarball(
         url=url,
@@ -153,9 +153,9 @@ def _tarball(table: _Table) -> Tarball:
         architectures=_architectures(table),
     )
     if bool(tarball.key) != bool(tarball.signature or (tarball.key and tarball.checksums)):
-        table.refuse("key", "and what it has signed belong together")
+        table.refuse("key", "and a signature require each other")
     if "*" in tarball.url and not ("*" in tarball.url.rpartition("/")[2] and tarball.checksums):
-        table.refuse("url", "has a '*' that no file of checksums explains")
+        table.refuse("url", "has a '*' but no checksum file to resolve it")
     return tarball
 
 
@@ -194,7 +194,7 @@ def _url(table: _Table, key: str, base: str = "", *, needed: bool = True) -> str
     text = table.take(key, str) if needed else table.maybe(key, str) or ""
     url = urljoin(base, text) if text else ""
     if (needed or url) and not re.match(r"https?://[^/\s@]+/?\S*$", url):
-        table.refuse(key, "is no http or https URL")
+        table.refuse(key, "is not an http or https URL")
     return url
 
 
@@ -271,7 +271,7 @@ def parse(text: str, origin: Origin) -> dict[str, Entry]:
     found = {}
     for name, table in tables.items():
         if not isinstance(table, dict):
-            message = f"entry '{name}' of {origin.title} is no table"
+            message = f"entry '{name}' of {origin.title} is not a table"
             raise ImageError(message)
         found[name] = _entry(name, _Table(origin, name, table))
     return found

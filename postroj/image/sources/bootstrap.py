@@ -49,13 +49,13 @@ def build(source: Bootstrap, order: Order) -> Built:
     """
     name, directory, pinned = order.entry.name, order.directory, order.pinned
     emulation.require(order.architecture)
-    tools = _needed()
+    tools = _tool_paths()
     keyring = keyring_for(source)
     root = os.geteuid() == 0
     wanted = {mirror.archive_for(suite.archive, order.architecture) for suite in source.suites}
     epoch = pinned.epoch if pinned and pinned.epoch else int(time.time())
     target = directory / "image.squashfs"
-    watch = Watch(order.progress)
+    watch = OutputParser(order.progress)
     packer = [*TIED, tools["tar2sqfs"], "-q", "-c", pack.COMPRESSION, "-f", str(target)]
     try:
         with _scratch(directory, root=root) as scratch:
@@ -70,7 +70,7 @@ def build(source: Bootstrap, order: Order) -> Built:
                 allow_expired=pinned.allow_expired if pinned else order.allow_expired,
                 pinned=pinned is not None,
             )
-            for line in plan.left_out():
+            for line in plan.substitutions():
                 log.info("%s: %s", name, line)
             foreign = order.architecture != architectures.of_this_host()
             argv = plan.argv(tools, scratch, root=root, foreign=foreign)
@@ -102,7 +102,7 @@ def _pinned_mirrors(pinned: Provenance | None) -> dict[str, str]:
     return {archive: uri for archive, _, uri in pairs if "***@" not in uri}
 
 
-def _needed() -> dict[str, str]:
+def _tool_paths() -> dict[str, str]:
     """Return the paths of the tools that a bootstrap needs."""
     # Without root, mmdebstrap works in a user namespace, whose ids newuidmap maps.
     names = TOOLS if os.geteuid() == 0 else (*TOOLS, "newuidmap")
@@ -155,7 +155,7 @@ STAGES = (
 
 
 @dataclass
-class Watch:
+class OutputParser:
     """Parses mmdebstrap's output: progress, the mirror, the keys that signed."""
 
     progress: Progress

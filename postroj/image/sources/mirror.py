@@ -66,7 +66,7 @@ def archives(wanted: Collection[str]) -> dict[str, str]:
             ]
             known = {**by_path(others), **known}
     except CommandError as error:
-        log.warning("apt of this host does not tell its mirror, a default one is used")
+        log.warning("apt of this host does not report its mirrors, using the defaults")
         log.debug("%s", error.evidence)
         return {}
     return {archive: uri for archive, uri in known.items() if archive in wanted}

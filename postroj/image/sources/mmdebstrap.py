@@ -81,15 +81,15 @@ class BootstrapPlan:
         }
         return tuple(f"{name}={redacted(uri)}" for name, uri in sorted(used.items()))
 
-    def left_out(self) -> list[str]:
+    def substitutions(self) -> list[str]:
         """Describe what replaces the mirrors that the host does not have."""
         suites = self.source.suites
         first = mirror.archive_for(suites[0].archive, self.architecture)
         if first not in self.archives:
             default = mirror.DEFAULTS.get(first, "mmdebstrap's default")
-            return [f"apt of this host has no mirror of it, {default} is used"]
+            return [f"apt of this host has no mirror of it, using {default}"]
         return [
-            f"without '{suite.name}', of which apt of this host has no mirror"
+            f"without '{suite.name}', since apt of this host has no mirror of it"
             for suite in suites
             if not self._uri(suite)
         ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from postroj.errors import ImageError, VerificationError
 from postroj.image.sources import Built, skopeo
-from postroj.image.sources.reference import normalise
+from postroj.image.sources.reference import parse_reference
 from postroj.image.store.record import Provenance
 from postroj.image.unpack import manifest, pack
 from postroj.image.unpack.flatten import flatten
@@ -35,7 +35,7 @@ def build(source: Oci, order: Order) -> Built:
     :raises VerificationError: if a file has another digest than the manifest, or than was pinned.
     :raises ImageError: if the image is not bootable, or not there for the architecture.
     """
-    wanted = normalise(order.pinned.url if order.pinned else source.reference)
+    wanted = parse_reference(order.pinned.url if order.pinned else source.reference)
     parts = order.directory / "parts"
     parts.mkdir()
     order.progress.describe("manifest")
@@ -72,9 +72,9 @@ def _resolve(wanted: Reference, order: Order) -> tuple[Reference, Manifest]:
         chosen = manifest.choose(document, order.architecture)
         digest, document = _fetch(wanted.at(chosen.digest), order.directory)
         if manifest.is_index(document):
-            message = f"the image '{wanted}' has an index inside of its index"
+            message = f"the image '{wanted}' has an index inside an index"
             raise ImageError(message)
-    return wanted.at(digest), manifest.parse(document)
+    return wanted.at(digest), manifest.parse_manifest(document)
 
 
 def _fetch(reference: Reference, directory: Path) -> tuple[str, manifest.Json]:
@@ -82,15 +82,15 @@ def _fetch(reference: Reference, directory: Path) -> tuple[str, manifest.Json]:
     data = skopeo.inspect(reference, directory)
     digest = hashlib.sha256(data).hexdigest()
     if reference.digest and reference.digest != digest:
-        raise _differs(reference.digest, digest)
-    return digest, manifest.read(data)
+        raise _mismatch(reference.digest, digest)
+    return digest, manifest.parse_json(data)
 
 
 def _verified(image: Manifest, parts: Path, architecture: str) -> list[Path]:
     """Return the layers after checking all files against the manifest."""
     files = [_checked(part, parts) for part in (image.config, *image.layers)]
     config = files[0].read_bytes() if image.config.size < manifest.MOST_JSON else b""
-    manifest.check_platform(manifest.read(config), architecture)
+    manifest.check_platform(manifest.parse_json(config), architecture)
     return files[1:]
 
 
@@ -101,17 +101,17 @@ def _checked(part: Descriptor, parts: Path) -> Path:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
-        message = "the registry did not bring a part of the image"
+        message = "the registry did not send a part of the image"
         raise ImageError(message, evidence=f"sha256:{part.digest}") from None
     size = path.stat().st_size
     if (digest, size) != (part.digest, part.size):
-        raise _differs((part.digest, part.size), (digest, size))
+        raise _mismatch((part.digest, part.size), (digest, size))
     return path
 
 
-def _differs(expected: object, received: object) -> VerificationError:
+def _mismatch(expected: object, received: object) -> VerificationError:
     return VerificationError(
         "the registry brought something else than the image",
         evidence=f"expected {expected}\nreceived {received}",
-        hint="something between this host and the registry changes files, or its disk is damaged",
+        hint="something between this host and the registry changes files, or a disk is damaged",
     )

@@ -64,7 +64,7 @@ class Reference:
             return False
 
 
-def normalise(text: str) -> Reference:
+def parse_reference(text: str) -> Reference:
     """Parse a name as the user types it.
 
     :raises UsageError: if it is not the name of an image.
@@ -80,8 +80,8 @@ def normalise(text: str) -> Reference:
         or not (tag is None or TAG.fullmatch(tag))
     ):
         shown = redacted(text) if "://" in text else text.rpartition("@")[2] if at else text
-        message = f"'{shown}' names no image of a registry"
-        hint = "as in 'debian:trixie', 'quay.io/centos/centos:stream9', 'HOST/PATH@sha256:DIGEST'"
+        message = f"'{shown}' is not the name of an image in a registry"
+        hint = "use 'debian:trixie', 'quay.io/centos/centos:stream9', 'HOST/PATH@sha256:DIGEST'"
         raise UsageError(message, hint=hint)
     if tag is None:
         tag = "" if digest else "latest"

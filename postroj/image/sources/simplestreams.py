@@ -117,7 +117,7 @@ def _fetch(item: Item, order: Order, write: Callable[[bytes], int]) -> None:
             if body.done > item.size:
                 break
     if body.done != item.size:
-        message = f"{name} does not have the size that its index lists"
+        message = f"{name} does not have the size that the index states"
         received = "more" if body.done > item.size else body.done
         raise VerificationError(
             message, evidence=f"expected {item.size} bytes, received {received}", hint=verify.HINT
@@ -185,7 +185,7 @@ class Index:
         """
         if not PATH.fullmatch(path):
             message = f"the index of '{redacted(self.server)}' leads out of its server"
-            raise VerificationError(message, evidence=f"it names the path {path[:200]!r}")
+            raise VerificationError(message, evidence=f"it contains the path {path[:200]!r}")
         return f"{self.server}/{path}"
 
     def _read(self, path: str) -> Table:
@@ -193,7 +193,7 @@ class Index:
         try:
             data = json.loads(self._fetch(url))
         except (ValueError, RecursionError) as error:
-            message = f"'{redacted(url)}' is no JSON"
+            message = f"'{redacted(url)}' is not JSON"
             raise ImageError(message, evidence=str(error)) from None
         return data if isinstance(data, dict) else {}
 
@@ -247,9 +247,9 @@ def choose(items: list[Item], source: Simplestreams, order: Order) -> Item:
     newest = max(item.version for item in items)
     previous, server = order.previous, redacted(source.server.rstrip("/"))
     if previous and previous.url.startswith(server + "/") and newest < previous.build:
-        message = f"'{server}' offers an older '{order.entry.name}' than the one that is cached"
-        evidence = f"the newest build it lists is {newest}, the one that is cached {previous.build}"
-        hint = f"if its publisher took that back: `postroj remove {order.entry.name}`, then pull"
+        message = f"'{server}' offers an older '{order.entry.name}' than the cached one"
+        evidence = f"its newest build is {newest}, the cached one {previous.build}"
+        hint = f"if the publisher withdrew a build: `postroj remove {order.entry.name}`, then pull"
         raise VerificationError(message, evidence=evidence, hint=hint)
     build = [item for item in items if item.version == newest]
     return min(build, key=lambda item: FTYPES.index(item.ftype))
@@ -258,13 +258,13 @@ def choose(items: list[Item], source: Simplestreams, order: Order) -> Item:
 def _pinned(items: list[Item], pinned: Provenance) -> Item:
     build = [item for item in items if item.version == pinned.build]
     if not build:
-        message = f"the build {pinned.build} that is pinned is gone from its server"
+        message = f"the pinned build {pinned.build} is gone from the server"
         others = sorted({item.version for item in items})
-        hint = "publishers keep the latest builds only: pin a newer one"
+        hint = "publishers keep only the latest builds: pin a newer one"
         raise ImageError(message, evidence=f"it has {', '.join(others)}", hint=hint)
     for item in build:
         if item.sha256 == pinned.artifact:
             return item
-    message = f"the build {pinned.build} is not the one that was pinned"
+    message = f"the build {pinned.build} has changed since it was pinned"
     evidence = "\n".join(f"{item.ftype}: SHA-256 {item.sha256}" for item in build)
     raise VerificationError(message, evidence=f"pinned: SHA-256 {pinned.artifact}\n{evidence}")

@@ -141,7 +141,7 @@ CAUSES = (
     Cause(
         pattern=r"[Dd]igest (?:did not|does not) match|digest mismatch|Digest .* does not match",
         message="the registry '{registry}' brought something else than '{reference}'",
-        hint="something between this host and the registry changes files, or its disk is damaged",
+        hint="something between this host and the registry changes files, or a disk is damaged",
         kind=VerificationError,
     ),
     Cause(

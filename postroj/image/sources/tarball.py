@@ -32,7 +32,7 @@ LARGEST = 4 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ties:
+class Proof:
     """What proves the content of an archive."""
 
     url: str
@@ -43,12 +43,12 @@ class Ties:
     """Detached signature of the archive itself."""
     fingerprints: tuple[str, ...] = ()
     """Fingerprints of the keys that signed the checksums."""
-    known: bool = False
+    known_before: bool = False
     """Whether one of the checksums was known before the download."""
     expired: bool = False
 
     @property
-    def elsewhere(self) -> bool:
+    def proves_content(self) -> bool:
         """Whether the content is proved independently of the connection."""
         return bool(self.checksums or self.signature)
 
@@ -62,32 +62,32 @@ def build(source: Tarball, order: Order) -> Built:
     """
     if order.pinned:
         digest = Checksum("", "sha256", order.pinned.artifact)
-        ties = Ties(url=order.pinned.url, checksums=(digest,), known=True)
+        proof = Proof(url=order.pinned.url, checksums=(digest,), known_before=True)
     else:
-        ties = _ties(source, order)
-    return _fetch(source, order, ties)
+        proof = _find_proof(source, order)
+    return _fetch(source, order, proof)
 
 
-def _ties(source: Tarball, order: Order) -> Ties:
+def _find_proof(source: Tarball, order: Order) -> Proof:
     url, checksums, signature = (
         expand(text, order.architecture)
         for text in (source.url, source.checksums, source.signature)
     )
     order.progress.describe("verification")
-    ties = Ties(url=url)
+    proof = Proof(url=url)
     if source.sha256:
         digest = Checksum("", "sha256", source.sha256)
-        ties = replace(ties, checksums=(digest,), known=True)
+        proof = replace(proof, checksums=(digest,), known_before=True)
     if checksums:
-        return _with_checksums(ties, checksums, signature, source.key, order)
+        return _with_checksums(proof, checksums, signature, source.key, order)
     if signature:
         return replace(
-            ties, signature=net.fetch_small(signature, limit=LARGEST, allow_downgrade=True)
+            proof, signature=net.fetch_small(signature, limit=LARGEST, allow_downgrade=True)
         )
-    return ties
+    return proof
 
 
-def _with_checksums(ties: Ties, url: str, signature: str, key: str, order: Order) -> Ties:
+def _with_checksums(proof: Proof, url: str, signature: str, key: str, order: Order) -> Proof:
     """Add the checksum from a checksum file, whose signature is verified if there is a key."""
     data = net.fetch_small(url, limit=LARGEST, allow_downgrade=bool(key))
     if key:
@@ -98,30 +98,32 @@ def _with_checksums(ties: Ties, url: str, signature: str, key: str, order: Order
         signed = verify.check_signature(
             data, detached, key, name=name, allow_expired=order.allow_expired
         )
-        ties = replace(ties, fingerprints=signed.fingerprints, expired=signed.expired)
+        proof = replace(proof, fingerprints=signed.fingerprints, expired=signed.expired)
         data = signed.text
-    folder, _, name = ties.url.rpartition("/")
+    folder, _, name = proof.url.rpartition("/")
     checksum = find_checksum(data.decode(errors="replace"), name)
     if checksum is None:
-        message = f"'{redacted(url)}' lists no file '{name}'"
+        message = f"'{redacted(url)}' does not list the file '{name}'"
         raise VerificationError(message, hint="has its publisher renamed it?")
-    return replace(ties, url=f"{folder}/{checksum.name}", checksums=(*ties.checksums, checksum))
+    return replace(proof, url=f"{folder}/{checksum.name}", checksums=(*proof.checksums, checksum))
 
 
-def _fetch(source: Tarball, order: Order, ties: Ties) -> Built:
-    name = f"'{redacted(ties.url)}'"
+def _fetch(source: Tarball, order: Order, proof: Proof) -> Built:
+    name = f"'{redacted(proof.url)}'"
     # The download computes SHA-256 anyway.
-    others = {one.algorithm: hashlib.new(one.algorithm) for one in ties.checksums}
+    others = {one.algorithm: hashlib.new(one.algorithm) for one in proof.checksums}
     others.pop("sha256", None)
     gpgv = None
-    if ties.signature:
+    if proof.signature:
         expired = order.allow_expired
         gpgv = verify.DetachedSignature(
-            ties.signature, source.key, name=name, allow_expired=expired
+            proof.signature, source.key, name=name, allow_expired=expired
         )
     order.progress.describe("download")
     with (
-        net.stream(ties.url, progress=order.progress, allow_downgrade=ties.elsewhere) as body,
+        net.stream(
+            proof.url, progress=order.progress, allow_downgrade=proof.proves_content
+        ) as body,
         Converter(order.directory, order.architecture, source.subtree) as converter,
     ):
         with gpgv or nullcontext():
@@ -132,10 +134,10 @@ def _fetch(source: Tarball, order: Order, ties: Ties) -> Built:
                 if gpgv:
                     gpgv.write(chunk)
         # Before errors of unpacking, which tampering may have caused.
-        for one in ties.checksums:
+        for one in proof.checksums:
             other = others.get(one.algorithm)
             verify.check_digest(name, one, other.hexdigest() if other else body.sha256)
-    signed = gpgv or ties
+    signed = gpgv or proof
     return Built(
         converter.finish(),
         Provenance(
@@ -144,17 +146,17 @@ def _fetch(source: Tarball, order: Order, ties: Ties) -> Built:
             build="",
             artifact=body.sha256,
             compression=converter.compression,
-            verification=_verification(ties),
+            verification=_verification(proof),
             fingerprints=signed.fingerprints,
             allow_expired=signed.expired,
         ),
     )
 
 
-def _verification(ties: Ties) -> Verification:
+def _verification(proof: Proof) -> Verification:
     """Return how the archive was verified."""
-    if ties.fingerprints or ties.signature:
+    if proof.fingerprints or proof.signature:
         return Verification.SIGNATURE
-    if ties.known:
+    if proof.known_before:
         return Verification.DIGEST
-    return Verification.TLS if ties.url.startswith("https:") else Verification.NONE
+    return Verification.TLS if proof.url.startswith("https:") else Verification.NONE

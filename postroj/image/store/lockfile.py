@@ -43,7 +43,7 @@ class LockedImage:
     provenance: Provenance
 
     @classmethod
-    def of(cls, record: Record) -> LockedImage:
+    def from_record(cls, record: Record) -> LockedImage:
         """Build the entry of a stored image."""
         values = {field.name: getattr(record, field.name) for field in fields(Provenance)}
         return cls(
@@ -73,17 +73,17 @@ class LockedImage:
         wanted = self.provenance.artifact or self.sha256
         got = provenance.artifact or sha256
         evidence = f"locked: {wanted}, {self.provenance.url}\nnow:    {got}, {provenance.url}"
-        hint = f"`postroj --ignore-lock pull --force {self.name}` takes what there is now"
-        message = f"'{self.name}' is not the image in the lock file any more"
+        hint = f"`postroj --ignore-lock pull --force {self.name}` pulls the current image"
+        message = f"'{self.name}' is no longer the image in the lock file"
         if self.provenance.source is SourceKind.BOOTSTRAP:
             message = (
-                f"the mirror of '{self.name}' has moved on, its packages of now make another image"
+                f"the mirror of '{self.name}' has moved on: its current packages make another image"
                 " than the one in the lock file"
             )
             day = datetime.fromtimestamp(self.provenance.epoch or 0, UTC).date()
             hint = (
-                f"lock an image that was made from a snapshot mirror (of {day} or later), named as"
-                f" the apt source of this host; {hint}"
+                f"use a snapshot mirror (of {day} or later)"
+                f" as the apt source of this host and lock an image made from it; {hint}"
             )
         raise VerificationError(message, evidence=evidence, hint=hint)
 
@@ -121,7 +121,7 @@ def _refuse_planted(path: Path) -> None:
         trusted.add(int(os.environ["SUDO_UID"]))
     if path.lstat().st_uid not in trusted:
         message = f"the lock file '{path}' belongs to another user"
-        hint = "`--lock postroj.lock` uses it all the same, `--ignore-lock` does not"
+        hint = "`--lock postroj.lock` uses it anyway, `--ignore-lock` ignores it"
         raise UsageError(message, hint=hint)
 
 
@@ -140,11 +140,11 @@ def load(path: Path) -> list[LockedImage]:
         raise UsageError(message, evidence=str(error)) from None
     except (ValueError, TypeError, AttributeError) as error:
         message = f"the lock file '{path}' is damaged, or of another version of postroj"
-        hint = "`postroj lock` writes it anew"
+        hint = "`postroj lock` rewrites it"
         raise UsageError(message, evidence=str(error), hint=hint) from None
     except KeyError as error:
-        message = f"an image of the lock file '{path}' has no key {error}"
-        raise UsageError(message, hint="`postroj lock` writes it anew") from None
+        message = f"an image in the lock file '{path}' has no key {error}"
+        raise UsageError(message, hint="`postroj lock` rewrites it") from None
 
 
 def _images(data: dict[str, Any]) -> list[LockedImage]:
@@ -189,14 +189,14 @@ def _table(locked: LockedImage) -> str:
         "sha256": locked.sha256,
         **{field.name: getattr(locked.provenance, field.name) for field in fields(Provenance)},
     }
-    lines = [f"{key} = {_value(value)}" for key, value in values.items() if value is not None]
+    lines = [f"{key} = {_toml(value)}" for key, value in values.items() if value is not None]
     return "\n".join(["[[image]]", *lines]) + "\n"
 
 
-def _value(value: str | bool | int | tuple[str, ...]) -> str:
+def _toml(value: str | bool | int | tuple[str, ...]) -> str:
     """Format a TOML value; a JSON string is a TOML string, except for DEL."""
     if isinstance(value, tuple):
-        return "[\n" + "".join(f"    {_value(item)},\n" for item in value) + "]" if value else "[]"
+        return "[\n" + "".join(f"    {_toml(item)},\n" for item in value) + "]" if value else "[]"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
@@ -210,5 +210,5 @@ def differences(wanted: Iterable[LockedImage], stored: Iterable[Record]) -> dict
             found[locked.name] = "not cached"
         elif not locked.matches(record.artifact, record.sha256):
             mine, theirs = record.artifact or record.sha256, locked.provenance.artifact
-            found[locked.name] = f"cached is {mine[:16]}, locked {(theirs or locked.sha256)[:16]}"
+            found[locked.name] = f"cached {mine[:16]}, locked {(theirs or locked.sha256)[:16]}"
     return found

@@ -31,7 +31,7 @@ def explained() -> Iterator[None]:
         if not str(error.filename).startswith(str(cache)):
             raise
         message = f"the cache directory '{cache}' cannot be used"
-        hint = "`POSTROJ_CACHE_DIR=DIR postroj ...` keeps images in a directory of yours"
+        hint = "`POSTROJ_CACHE_DIR=DIR postroj ...` stores images in your own directory"
         raise HostError(message, evidence=str(error), hint=hint) from None
 
 
@@ -41,6 +41,6 @@ def disk_full(evidence: str) -> ImageError:
     free = shutil.disk_usage(cache).free
     return ImageError(
         f"no space is left in the cache directory '{cache}'",
-        evidence=f"{evidence}\n{megabytes(free)} are free, an image in the making takes 500 MB",
+        evidence=f"{evidence}\n{megabytes(free)} are free, building an image takes 500 MB",
         hint="`postroj remove NAME` deletes images, POSTROJ_CACHE_DIR names another directory",
     )

@@ -182,7 +182,7 @@ def provenance_fields(data: Mapping[str, Any]) -> dict[str, Any]:
 def checked_digest(text: object) -> str:
     """Return a SHA-256; it becomes part of a path and may come from another user."""
     if not SHA256.fullmatch(str(text)):
-        message = f"'{text}' is no SHA-256"
+        message = f"'{text}' is not a SHA-256"
         raise ValueError(message)
     return str(text)
 
@@ -204,7 +204,7 @@ def read(name: str, architecture: str) -> Record | None:
         with open(descriptor, encoding="utf-8", errors="replace") as stream:  # noqa: PTH123
             record = Record.from_json(stream.read())
     if (record.name, record.architecture) != (name, architecture):
-        message = f"it is that of '{record.name}' for '{record.architecture}'"
+        message = f"it belongs to '{record.name}' for '{record.architecture}'"
         raise ValueError(message)
     return record
 

@@ -81,7 +81,7 @@ def find(name: str, architecture: str) -> Record | None:
         record = read(name, architecture)
     except ValueError as error:
         path = record_path(name, architecture)
-        log.warning("the record '%s' cannot be read, its image counts as not cached", path)
+        log.warning("the record '%s' cannot be read, its image is treated as not cached", path)
         log.debug("%s", error)
         return None
     if record is None or all(map(is_file, record.paths)):
@@ -105,7 +105,7 @@ def require(name: str, architecture: str) -> Record:
     record = find(name, architecture)
     if record is None:
         message = f"the image '{name}' is not cached"
-        hint = f"`postroj list-images --cached` shows what is, `postroj pull {name}` fetches it"
+        hint = f"`postroj list-images --cached` shows others, `postroj pull {name}` downloads it"
         raise UsageError(message, hint=hint)
     return record
 
@@ -127,17 +127,17 @@ def use(image: Image) -> Iterator[Image]:
 
 def lock_shared(stack: ExitStack, files: Iterable[Path]) -> bool:
     """Lock files with a shared lock until the stack unwinds; False if one of them is gone."""
-    with ExitStack() as held:
+    with ExitStack() as locked:
         for path in files:
             try:
                 descriptor = open_file(path)
             except FileNotFoundError:
                 return False
-            held.callback(os.close, descriptor)
+            locked.callback(os.close, descriptor)
             fcntl.flock(descriptor, fcntl.LOCK_SH)
             if os.fstat(descriptor).st_nlink == 0:  # deleted before we got the lock
                 return False
-        stack.push(held.pop_all())
+        stack.push(locked.pop_all())
     return True
 
 
@@ -146,12 +146,12 @@ def building(name: str, architecture: str) -> Iterator[Path]:
     """Lock the building of an image, and yield a directory to build it in."""
     lock = paths.cache_dir() / "locks" / f"{name}-{architecture}.lock"
 
-    def say() -> None:
-        log.info("%s: waiting for another `postroj pull` of it", name)
+    def report_wait() -> None:
+        log.info("%s: waiting for another `postroj pull`", name)
 
     with (
         os_errors.explained(),
-        locking.exclusive(lock, say),
+        locking.exclusive(lock, report_wait),
         locking.Claim.make(partial_dir(), "pull") as claim,
     ):
         yield claim.path
@@ -276,7 +276,7 @@ def remove(name: str, architecture: str, *, dry_run: bool = False) -> int:
             sizes = [_lock_exclusively(stack, path) for path in files]
             if None in sizes:
                 message = f"the image '{name}' is in use by a guest or by another command"
-                raise ImageError(message, hint="end its guests, then try again")
+                raise ImageError(message, hint="stop its guests, then try again")
             for path in () if dry_run else (record_path(name, architecture), *files):
                 path.unlink(missing_ok=True)
     return sum(size or 0 for size in sizes)

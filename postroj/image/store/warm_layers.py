@@ -104,8 +104,8 @@ def recipe(kind: Kind, image: Image, *asked: str) -> Recipe:
 def find(recipe: Recipe) -> WarmLayer | None:
     """Return the cached layer of a recipe; None if there is none."""
     with os_errors.explained():
-        kept = _read(recipe.record_path)
-    return kept if kept and is_file(kept.path) else None
+        layer = _read(recipe.record_path)
+    return layer if layer and is_file(layer.path) else None
 
 
 def _read(path: Path) -> WarmLayer | None:
@@ -113,7 +113,7 @@ def _read(path: Path) -> WarmLayer | None:
     try:
         with open(open_file(path), encoding="utf-8", errors="replace") as stream:  # noqa: PTH123
             data = json.load(stream)
-        kept = WarmLayer(
+        layer = WarmLayer(
             kind=Kind(data["kind"]),
             below=tuple(map(str, data["below"])),
             asked=tuple(map(str, data["asked"])),
@@ -123,19 +123,19 @@ def _read(path: Path) -> WarmLayer | None:
             created=str(data["created"]),
             postroj=str(data["postroj"]),
         )
-        is_sound = kept.record_path == path and kept.made > 0
+        is_sound = layer.record_path == path and layer.made > 0
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return kept if is_sound else None
+    return layer if is_sound else None
 
 
-def use(stack: ExitStack, kept: WarmLayer) -> bool:
+def use(stack: ExitStack, layer: WarmLayer) -> bool:
     """Lock a layer until the stack unwinds, so that nobody deletes it; False if it is gone."""
     with os_errors.explained():
-        if not store.lock_shared(stack, [kept.path]):
+        if not store.lock_shared(stack, [layer.path]):
             return False
     with suppress(OSError):  # a read-only cache works as well
-        os.utime(kept.record_path, follow_symlinks=False)
+        os.utime(layer.record_path, follow_symlinks=False)
     return True
 
 
@@ -159,7 +159,7 @@ def building(image: Image) -> Iterator[Path]:
 def add(stack: ExitStack, recipe: Recipe, file: Path, complete: tuple[str, ...] = ()) -> WarmLayer:
     """Cache a new layer, replacing the recipe's previous one, and lock it as `use` does."""
     sealed = store.seal(file)
-    kept = WarmLayer(
+    layer = WarmLayer(
         kind=recipe.kind,
         below=recipe.below,
         asked=recipe.asked,
@@ -172,24 +172,24 @@ def add(stack: ExitStack, recipe: Recipe, file: Path, complete: tuple[str, ...] 
     with os_errors.explained():
         store.lock_shared(stack, [file])
         with store.write_locked():
-            file.rename(kept.path)
-            _write(kept, file.parent)
-    return kept
+            file.rename(layer.path)
+            _write(layer, file.parent)
+    return layer
 
 
-def amend(kept: WarmLayer, complete: tuple[str, ...], directory: Path) -> WarmLayer:
+def amend(layer: WarmLayer, complete: tuple[str, ...], directory: Path) -> WarmLayer:
     """Record for which package files a layer is complete; its squashfs file stays."""
-    kept = replace(kept, complete=complete)
+    layer = replace(layer, complete=complete)
     with os_errors.explained(), store.write_locked():
-        _write(kept, directory)
-    return kept
+        _write(layer, directory)
+    return layer
 
 
-def _write(kept: WarmLayer, directory: Path) -> None:
+def _write(layer: WarmLayer, directory: Path) -> None:
     """Replace a record by a draft in `directory`."""
     store.sync_folder(layers_dir())  # the layer's name must be durable before the record is
-    draft = store.draft(directory, json.dumps(asdict(kept), indent=2) + "\n")
-    draft.replace(kept.record_path)
+    draft = store.draft(directory, json.dumps(asdict(layer), indent=2) + "\n")
+    draft.replace(layer.record_path)
 
 
 def collect() -> int:
@@ -210,13 +210,13 @@ def collect_each(
         current = {path.name for record in store.records() for path in record.paths}
         found = {path: _read(path) for path in layers_dir().glob("*.json")}
         doomed = {}
-        for path, kept in sorted(found.items(), key=lambda pair: _height(pair[1])):
-            if kept and current.issuperset(kept.below) and _was_used(path, unused):
-                current.add(kept.path.name)
-            elif not dry_run and (kept is None or not is_file(kept.path)):
+        for path, layer in sorted(found.items(), key=lambda pair: _height(pair[1])):
+            if layer and current.issuperset(layer.below) and _was_used(path, unused):
+                current.add(layer.path.name)
+            elif not dry_run and (layer is None or not is_file(layer.path)):
                 path.unlink()
-            elif kept:
-                doomed[kept.path.name] = path
+            elif layer:
+                doomed[layer.path.name] = path
         files = [path for path in layers_dir().glob("*.squashfs") if path.name not in current]
         sizes = [
             (path.name, store.delete_unlocked(path, dry_run=dry_run)) for path in sorted(files)
@@ -227,9 +227,9 @@ def collect_each(
     return sizes
 
 
-def _height(kept: WarmLayer | None) -> int:
+def _height(layer: WarmLayer | None) -> int:
     """Return the number of files below a layer, to sort layers bottom up."""
-    return len(kept.below) if kept else 0
+    return len(layer.below) if layer else 0
 
 
 def _was_used(path: Path, seconds: float) -> bool:

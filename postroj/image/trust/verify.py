@@ -39,10 +39,10 @@ COMPLAINTS = {
 }
 """Sentences by gpgv's status, the gravest first."""
 FAILED = (1, 2)
-UNJUDGED = frozenset({"EXPSIG", "ERRSIG"})
+PARTIAL = frozenset({"EXPSIG", "ERRSIG"})
 """Statuses of signatures that are expired or by unknown keys; others beside them may count."""
 
-HINT = "it was damaged or meddled with on its way, or its publisher has a new key"
+HINT = "it was damaged or tampered with, or its publisher has a new key"
 
 
 class Signed(NamedTuple):
@@ -81,7 +81,7 @@ def check_signature(
         given.write(data)
         given.seek(0)
         with _gpgv(key, "--output", "-", "-", stdin=given, stdout=text) as run:
-            fingerprints, expired = run.judge(name, allow_expired=allow_expired)
+            fingerprints, expired = run.result(name, allow_expired=allow_expired)
         text.seek(0)
         return Signed(text.read(), fingerprints, expired)
 
@@ -92,7 +92,7 @@ def check_digest(name: str, wanted: Checksum, received: str) -> None:
     :raises VerificationError: if it differs.
     """
     if received != wanted.digest:
-        message = f"{name} is not the file that it should be"
+        message = f"{name} does not have the expected digest"
         what = {"sha256": "SHA-256", "sha512": "SHA-512"}[wanted.algorithm]
         evidence = f"expected {what} {wanted.digest}\nreceived {what} {received}"
         raise VerificationError(message, evidence=evidence, hint=HINT)
@@ -139,7 +139,7 @@ class DetachedSignature:
     ) -> None:
         with self._stack:
             if kind is None:
-                self.fingerprints, self.expired = self._run.judge(
+                self.fingerprints, self.expired = self._run.result(
                     self.name, allow_expired=self.allow_expired
                 )
 
@@ -202,7 +202,7 @@ class _Run(NamedTuple):
             with suppress(BrokenPipeError):
                 self.child.stdin.close()
 
-    def judge(self, name: str, *, allow_expired: bool) -> tuple[tuple[str, ...], bool]:
+    def result(self, name: str, *, allow_expired: bool) -> tuple[tuple[str, ...], bool]:
         """Wait for gpgv; return the signers and whether their signatures are expired.
 
         :raises VerificationError: if no signature is valid.
@@ -210,11 +210,11 @@ class _Run(NamedTuple):
         self.close()
         status = self.child.wait()
         found = signatures(_content(self.status))
-        if status == 0 or (status in FAILED and any(one.word in UNJUDGED for one in found)):
+        if status == 0 or (status in FAILED and any(one.word in PARTIAL for one in found)):
             for words in (GOOD, EXPIRED) if allow_expired else (GOOD,):
                 if signed := tuple(one.fingerprint for one in found if one.counts_as(words)):
                     return signed, words is EXPIRED
-        message = f"{name} {complaint(found)}"
+        message = f"{name} {describe_failure(found)}"
         evidence = process.last_lines(_content(self.complaints))
         raise VerificationError(message, evidence=evidence, hint=HINT)
 
@@ -253,16 +253,16 @@ def signatures(status: str) -> list[Signature]:
     return found
 
 
-def complaint(found: Sequence[Signature]) -> str:
+def describe_failure(found: Sequence[Signature]) -> str:
     """Return why no signature counts, as the end of a sentence."""
     for one in found:
         if one.weakness:
-            return f"is signed with {one.weakness}, which proves nothing any more"
+            return f"is signed with {one.weakness}, which is too weak"
     words = {one.word for one in found}
     for word, sentence in COMPLAINTS.items():
         if word in words:
             return sentence
-    return "is not signed in a way that gpgv understands"
+    return "has no signature that gpgv understands"
 
 
 def _content(file: IO[bytes]) -> str:

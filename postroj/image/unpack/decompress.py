@@ -175,9 +175,9 @@ class Decompressor:
             raise self._failures[0]
         if status:
             self._complaints.seek(0)
-            said = self._complaints.read().decode(errors="replace")
-            message = f"the archive is damaged, or was cut off: {self._argv[0]} cannot unpack it"
-            raise ImageError(message, evidence=process.last_lines(said))
+            output = self._complaints.read().decode(errors="replace")
+            message = f"the archive is damaged or incomplete: {self._argv[0]} cannot unpack it"
+            raise ImageError(message, evidence=process.last_lines(output))
 
 
 def widen(pipe: IO[bytes]) -> None:

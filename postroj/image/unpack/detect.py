@@ -47,8 +47,8 @@ def detect(head: bytes) -> FileKind:
     """
     for magic, name in FOREIGN.items():
         if head.startswith(magic):
-            message = f"it is a disk of the format {name}"
-            hint = f"`qemu-img convert -O raw FILE.{name} FILE.raw` makes one that can be read"
+            message = f"it is a disk in the format {name}"
+            hint = f"`qemu-img convert -O raw FILE.{name} FILE.raw` converts it"
             raise ImageError(message, hint=hint)
     if head.startswith(superblock.MAGIC):
         return FileKind.SQUASHFS
@@ -83,9 +83,9 @@ class Converter(Decompressor):
             case FileKind.LAYERS:
                 self.layers.store(plain)
             case FileKind.SQUASHFS:
-                _keep(plain, self.target)
+                _write_sparse(plain, self.target)
             case FileKind.DISK:
-                _keep(plain, self.disk)
+                _write_sparse(plain, self.disk)
 
     def finish(self) -> Path:
         """Return the squashfs file; call this once the bytes are verified.
@@ -107,7 +107,7 @@ class Converter(Decompressor):
         return self.target
 
 
-def _keep(source: PeekedPipe, target: Path) -> None:
+def _write_sparse(source: PeekedPipe, target: Path) -> None:
     """Write a stream to a file, with holes instead of zeros."""
     empty = bytes(CHUNK)
     meter = pack.Meter()

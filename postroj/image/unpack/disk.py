@@ -54,7 +54,7 @@ def root_partition(table: str) -> Partition:
         count = len(found) or "no"
         message = f"the disk has {count} partitions that could be its root"
         kinds = "\n".join(f"{one['node']}: type {one['type']}" for one in partitions[:20])
-        hint = "a root partition has the type of its architecture, as `systemd-dissect` wants it"
+        hint = "give the root partition the type of its architecture, as for `systemd-dissect`"
         raise ImageError(message, evidence=kinds, hint=hint)
     return Partition(int(found[0]["start"]) * sector, int(found[0]["size"]) * sector)
 
@@ -66,12 +66,12 @@ def squash(raw: Path, target: Path) -> None:
     :raises ImageError: if there is no root partition, or it cannot be read.
     """
     if os.geteuid() != 0:
-        message = "a disk is mounted to read it, which needs root"
+        message = "reading a disk means to mount it, which needs root"
         raise HostError(message, hint="run the same command with `sudo`")
     try:
         table = process.run(["sfdisk", "--json", str(raw)]).text
     except CommandError as error:
-        message = "the disk has no table of partitions"
+        message = "the disk has no partition table"
         raise ImageError(message, evidence=error.reason) from None
     place = root_partition(table)
     kind = _file_system(raw, place)
@@ -83,7 +83,7 @@ def _file_system(raw: Path, place: Partition) -> str:
     argv = ["blkid", "--probe", "--offset", str(place.start), "--size", str(place.size)]
     done = process.run([*argv, "--output", "value", "--match-tag", "TYPE", str(raw)], ok=(0, 2))
     if not done.text:
-        message = "the root partition has no file system that is known"
+        message = "the root partition has no known file system"
         raise ImageError(message)
     return done.text
 

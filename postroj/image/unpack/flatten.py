@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from postroj.errors import ImageError
 from postroj.image.unpack.decompress import CHUNK
 from postroj.image.unpack.pack import END
-from postroj.image.unpack.tarstream import Reader, hard_link, opened, renamed
+from postroj.image.unpack.tarstream import Reader, hard_link, open_plain, renamed
 from postroj.image.unpack.tree import Tree, split
 
 if TYPE_CHECKING:
@@ -51,13 +51,13 @@ def survey(layers: Sequence[Path]) -> CopyPlan:
     tree = Tree()
     for layer in layers:
         tree.begin_layer()
-        with opened(layer) as stream:
+        with open_plain(layer) as stream:
             for member in Reader(stream):
                 tree.add(member)
     plan = tree.plan()
-    if not (plan.names or any(plan.kept)):
+    if not (plan.names or any(plan.copied)):
         message = "the image has no files"
-        raise ImageError(message, hint="is it one to boot, and not a container of some data?")
+        raise ImageError(message, hint="does it contain an operating system, or only data?")
     return plan
 
 
@@ -65,10 +65,10 @@ def _write(layers: Sequence[Path], plan: CopyPlan, sink: Sink) -> None:
     out = _Buffered(sink)
     number = 0
     for layer in layers:
-        with opened(layer) as stream:
+        with open_plain(layer) as stream:
             reader = Reader(stream)
             for member in reader:
-                for chunk in _copies(reader, member, plan.kept[number], plan.names.get(number)):
+                for chunk in _copies(reader, member, plan.copied[number], plan.names.get(number)):
                     out.write(chunk)
                 number += 1
     out.write(END)
@@ -76,15 +76,15 @@ def _write(layers: Sequence[Path], plan: CopyPlan, sink: Sink) -> None:
 
 
 def _copies(
-    reader: Reader, member: Member, kept: int, names: Sequence[bytes] | None
+    reader: Reader, member: Member, copied: int, names: Sequence[bytes] | None
 ) -> Iterator[bytes]:
     """Yield a member under all of its final names; nothing if it is hidden."""
-    if kept:
+    if copied:
         yield member.raw
         yield from reader.data()
     if not names:
         return
-    if kept:
+    if copied:
         first, others = b"/".join(split(member.name)), names
     else:
         first, *others = names

@@ -59,19 +59,19 @@ class Manifest:
         return self.config.size + sum(layer.size for layer in set(self.layers))
 
 
-def read(data: bytes) -> Json:
+def parse_json(data: bytes) -> Json:
     """Parse a manifest, an index or a configuration.
 
     :raises ImageError: if it is not a JSON object of moderate size.
     """
     try:
         if len(data) >= MOST_JSON:
-            raise ValueError("it has more than 1 MiB")  # noqa: EM101, TRY301
+            raise ValueError("it is larger than 1 MiB")  # noqa: EM101, TRY301
         document = json.loads(data)
         if not isinstance(document, dict):
-            raise ValueError("it is no object")  # noqa: EM101, TRY301, TRY004
+            raise ValueError("it is not a JSON object")  # noqa: EM101, TRY301, TRY004
     except (ValueError, RecursionError) as error:
-        message = "what should describe an image cannot be read"
+        message = "the manifest of the image cannot be read"
         raise ImageError(message, evidence=str(error)) from None
     return document
 
@@ -82,7 +82,7 @@ def is_index(document: Json) -> bool:
     :raises ImageError: if it is a manifest as well, which tools would read in different ways.
     """
     if "manifests" in document and "layers" in document:
-        message = "the image has a manifest that is an index at the same time"
+        message = "the manifest of the image is an index at the same time"
         raise ImageError(message)
     return "manifests" in document
 
@@ -103,28 +103,30 @@ def choose(index: Json, architecture: str) -> Descriptor:
         return _descriptor(entries[ranked[0][1]])
     if len(entries) == 1 and not _platform(entries[0]):
         return _descriptor(entries[0])  # its configuration states the platform
-    raise missing(architecture, [name for entry in entries if (name := _shown(_platform(entry)))])
+    raise missing_platform(
+        architecture, [name for entry in entries if (name := _platform_name(_platform(entry)))]
+    )
 
 
-def missing(architecture: str, there: list[str]) -> ImageError:
+def missing_platform(architecture: str, there: list[str]) -> ImageError:
     """Build the error for an image without the architecture."""
-    message = f"there is no such image for the architecture '{architecture}'"
-    evidence = f"there is one for {', '.join(dict.fromkeys(there))}" if there else ""
+    message = f"the image does not exist for the architecture '{architecture}'"
+    evidence = f"it exists for {', '.join(dict.fromkeys(there))}" if there else ""
     return ImageError(message, evidence=evidence)
 
 
-def parse(document: Json) -> Manifest:
+def parse_manifest(document: Json) -> Manifest:
     """Parse the manifest of one image.
 
     :raises ImageError: if it is not the manifest of a bootable image.
     """
     if document.get("schemaVersion") == 1:
-        message = "the image has a manifest of schema 1, which registries gave up years ago"
+        message = "the manifest of the image has schema 1, which is obsolete"
         raise ImageError(message)
     layers = _list(document, "layers")
     kinds = {str(layer.get("mediaType")) for layer in layers if isinstance(layer, dict)}
     if unknown := sorted(kind for kind in kinds if not LAYER.fullmatch(kind)):
-        message = "the image has layers that are no part of a file system"
+        message = "the image has layers that are not part of a file system"
         raise ImageError(message, evidence="\n".join(unknown))
     return Manifest(
         config=_descriptor(document.get("config")),
@@ -139,14 +141,14 @@ def check_platform(config: Json, architecture: str) -> None:
     """
     wanted = architectures.OCI.get(architecture, architecture)
     if (config.get("os", "linux"), config.get("architecture", wanted)) != ("linux", wanted):
-        raise missing(architecture, [_shown(config)])
+        raise missing_platform(architecture, [_platform_name(config)])
 
 
 def diff_ids(config: Json) -> list[str]:
     """Return the SHA-256 of each uncompressed layer, in hex."""
     rootfs = config.get("rootfs")
     found = _list(rootfs if isinstance(rootfs, dict) else {}, "diff_ids")
-    return [_hex(digest) for digest in found]
+    return [_digest(digest) for digest in found]
 
 
 def _rank(platform: Json, wanted: str) -> int | None:
@@ -165,7 +167,7 @@ def _platform(entry: Json) -> Json:
     return platform if isinstance(platform, dict) else {}
 
 
-def _shown(platform: Json) -> str:
+def _platform_name(platform: Json) -> str:
     """Format a platform; '' for a pseudo platform, as attestations have it."""
     parts = [str(platform.get(key, "")) for key in ("os", "architecture", "variant")]
     return "" if "unknown" in parts else "/".join(filter(None, parts))
@@ -174,7 +176,7 @@ def _shown(platform: Json) -> str:
 def _list(document: Json, key: str) -> list[Any]:
     found = document.get(key)
     if not isinstance(found, list):
-        message = "what should describe an image cannot be read"
+        message = "the manifest of the image cannot be read"
         raise ImageError(message, evidence=f"it has no list '{key}'")
     return found
 
@@ -182,14 +184,14 @@ def _list(document: Json, key: str) -> list[Any]:
 def _descriptor(entry: object) -> Descriptor:
     size = entry.get("size") if isinstance(entry, dict) else None
     if not isinstance(entry, dict) or type(size) is not int or size < 0:
-        message = "what should describe an image cannot be read"
+        message = "the manifest of the image cannot be read"
         raise ImageError(message, evidence="a digest or a size is missing")
-    return Descriptor(digest=_hex(entry.get("digest")), size=size)
+    return Descriptor(digest=_digest(entry.get("digest")), size=size)
 
 
-def _hex(digest: object) -> str:
+def _digest(digest: object) -> str:
     match = DIGEST.fullmatch(str(digest))
     if not match:
-        message = "the image has a digest that is no SHA-256"
+        message = "the image has a digest that is not a SHA-256"
         raise ImageError(message, evidence=str(digest)[:200])
     return match[1]

@@ -90,7 +90,7 @@ class TarWatch(Meter):
             message = "the archive is empty"
             raise ImageError(message)
         if self.count < len(END):
-            message = "it is no tar archive"
+            message = "it is not a tar archive"
             raise ImageError(message, evidence=f"it has {self.count} bytes")
         if not self._last.endswith(END):
             message = "the archive was cut off"
@@ -126,11 +126,11 @@ def squash(source: Readable, target: Path, subtree: str = "") -> None:
             watch.feed(source, packer.stdin)
         status = process.exit_status(packer.wait())
         complaints.seek(0)
-        said = complaints.read().decode(errors="replace")
+        output = complaints.read().decode(errors="replace")
         if status:
-            raise _refusal(CommandError(argv, status, process.last_lines(said)))
+            raise _explain(CommandError(argv, status, process.last_lines(output)))
         watch.close()
-        _judge(said)
+        _check_skipped(output)
         os.fchown(descriptor, os.geteuid(), os.getegid())
         os.fchmod(descriptor, 0o644)
 
@@ -155,28 +155,28 @@ def squash_output(argv: Sequence[str], target: Path) -> None:
             process.kill_group(child)
         if status:
             complaints.seek(0)
-            said = process.last_lines(complaints.read().decode(errors="replace"))
+            output = process.last_lines(complaints.read().decode(errors="replace"))
             message = "the files of the image could not be read"
-            raise ImageError(message, evidence=f"'{argv[0]}' ended with status {status}\n{said}")
+            raise ImageError(message, evidence=f"'{argv[0]}' ended with status {status}\n{output}")
 
 
-def _judge(said: str) -> None:
+def _check_skipped(output: str) -> None:
     """Refuse an archive of which tar2sqfs has skipped members."""
-    skipped = deque((line for line in said.splitlines() if "(invalid name)" in line), maxlen=5)
+    skipped = deque((line for line in output.splitlines() if "(invalid name)" in line), maxlen=5)
     if skipped:
-        message = "the archive has members whose names lead out of it"
+        message = "the archive has members outside of its root"
         raise ImageError(message, evidence="\n".join(skipped))
 
 
-def _refusal(error: CommandError) -> ImageError:
+def _explain(error: CommandError) -> ImageError:
     """Explain why tar2sqfs failed."""
     if re.search(r"No space left on device|Disk quota exceeded|: I/O error", error.output):
         return os_errors.disk_full(error.output)
     known = {
-        r"not a ustar tar archive": "it is no tar archive",
+        r"not a ustar tar archive": "it is not a tar archive",
         r"unexpected end-of-file": "the archive was cut off",
         r"File exists": "the archive has two members of the same name",
-        r"Not a directory": "the archive has members below one that is no directory",
+        r"Not a directory": "the archive has members below one that is not a directory",
         r"hard link|Invalid argument": "the archive has a hard link that leads nowhere",
     }
     for pattern, message in known.items():

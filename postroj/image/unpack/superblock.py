@@ -25,12 +25,14 @@ def check(file: Path) -> None:
         head = stream.read(FIELDS.size)
         size = stream.seek(0, 2)
     if len(head) < FIELDS.size or not head.startswith(MAGIC):
-        message = "it is no squashfs file"
+        message = "it is not a squashfs file"
         raise ImageError(message)
     _, major, minor, used = FIELDS.unpack(head)
     if (major, minor) != VERSION:
-        message = f"it is a squashfs file of the version {major}.{minor}, and not of 4.0"
+        message = f"it is a squashfs file of version {major}.{minor}, not 4.0"
         raise ImageError(message)
     if not FIELDS.size <= used <= size:
         message = "the squashfs file was cut off"
-        raise ImageError(message, evidence=f"it says that it has {used} bytes, it has {size}")
+        raise ImageError(
+            message, evidence=f"its superblock states {used} bytes, the file has {size}"
+        )

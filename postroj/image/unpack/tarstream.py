@@ -62,7 +62,7 @@ class Member:
     """Bytes of data in the archive, without padding."""
     unpacked: int
     """Bytes of the unpacked file; more than `size` if it is sparse."""
-    odd: bool
+    ambiguous: bool
     """Whether tools could interpret the header differently."""
 
     @property
@@ -72,7 +72,7 @@ class Member:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[IO[bytes]]:
+def open_plain(path: Path) -> Iterator[IO[bytes]]:
     """Open a file for reading, decompressed if necessary.
 
     Leaving the context without an exception reads the rest.
@@ -103,9 +103,9 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
                 process.kill_group(child)
             if status:
                 complaints.seek(0)
-                said = complaints.read().decode(errors="replace")
-                message = f"a layer is damaged, or was cut off: {argv[0]} cannot unpack it"
-                raise ImageError(message, evidence=process.last_lines(said))
+                output = complaints.read().decode(errors="replace")
+                message = f"a layer is damaged or incomplete: {argv[0]} cannot unpack it"
+                raise ImageError(message, evidence=process.last_lines(output))
 
 
 class Reader:
@@ -128,9 +128,9 @@ class Reader:
         while self._left:
             count = min(self._left, CHUNK)
             self._left -= count
-            yield self._exactly(count)
+            yield self._read_exactly(count)
 
-    def _exactly(self, count: int) -> bytes:
+    def _read_exactly(self, count: int) -> bytes:
         chunk = self.stream.read(count)
         while len(chunk) < count:
             more = self.stream.read(count - len(chunk))
@@ -150,7 +150,7 @@ class Reader:
             if size > MOST_EXTENSION:
                 message = f"a tar archive has an extended header of {size} bytes"
                 raise ImageError(message)
-            body = self._exactly(size + -size % BLOCK)
+            body = self._read_exactly(size + -size % BLOCK)
             if kind == GLOBAL:  # as container runtimes do
                 continue
             extensions += header + body
@@ -163,7 +163,7 @@ class Reader:
     def _header(self, *, first: bool) -> bytes:
         """Read a header; empty at the end of the archive, with or without an end marker."""
         header = self.stream.read(BLOCK) or NOTHING
-        header += self._exactly(BLOCK - len(header))
+        header += self._read_exactly(BLOCK - len(header))
         if header == NOTHING:
             if not first:
                 message = "a tar archive was cut off"
@@ -171,7 +171,7 @@ class Reader:
             return b""
         expected = 256 + sum(header[:148]) + sum(header[156:])
         if number(header[148:156]) != expected:
-            message = "a layer is no tar archive, or is damaged"
+            message = "a layer is damaged, or not a tar archive"
             raise ImageError(message, evidence="the checksum of a header is wrong")
         return header
 
@@ -200,7 +200,7 @@ class Reader:
             kind = FILE
         if kind not in (FILE, LINK, SYMLINK, DIRECTORY, *DEVICES):
             message = f"a tar archive has a member of the unknown kind {header[156:157]!r}"
-            raise ImageError(message, evidence=show(name))
+            raise ImageError(message, evidence=printable(name))
         # Only files have data, whatever a header says; Go reads archives in the same way.
         stored = size if kind == FILE else 0
         return Member(
@@ -215,14 +215,14 @@ class Reader:
             holes=holes,
             size=stored,
             unpacked=max(unpacked, stored),
-            odd=stored != size or (kind == DIRECTORY and header[156:157] != DIRECTORY),
+            ambiguous=stored != size or (kind == DIRECTORY and header[156:157] != DIRECTORY),
         )
 
     def _holes(self, *, more: bool) -> bytes:
         """Read the blocks of holes behind the header of an old GNU sparse file."""
         blocks = b""
         while more:
-            blocks += self._exactly(BLOCK)
+            blocks += self._read_exactly(BLOCK)
             if len(blocks) > MOST_EXTENSION:
                 message = "a tar archive has a file with too many holes"
                 raise ImageError(message)
@@ -276,7 +276,7 @@ def parse_records(body: bytes) -> Records:
         key, equals, value = body[match.end() : end - 1].partition(b"=") if match else (b"",) * 3
         if not equals or end > len(body) or body[end - 1 : end] != b"\n":
             message = "a tar archive has an extended header that cannot be read"
-            raise ImageError(message, evidence=show(body[position : position + 80]))
+            raise ImageError(message, evidence=printable(body[position : position + 80]))
         found.append((key, value))
         position = end
     return found
@@ -291,8 +291,8 @@ def number(field: bytes) -> int:
         return int.from_bytes(field[1:])
     digits = field.strip(b" \0").partition(b"\0")[0].strip()
     if not re.fullmatch(rb"[0-7]*", digits):
-        message = "a layer is no tar archive, or is damaged"
-        raise ImageError(message, evidence=f"{show(field)} is no number")
+        message = "a layer is damaged, or not a tar archive"
+        raise ImageError(message, evidence=f"{printable(field)} is not a number")
     return int(digits or b"0", 8)
 
 
@@ -303,11 +303,11 @@ def decimal(text: bytes) -> int:
     """
     if not re.fullmatch(rb"[0-9]{1,19}", text):
         message = "a tar archive has an extended header that cannot be read"
-        raise ImageError(message, evidence=f"{show(text)} is no number")
+        raise ImageError(message, evidence=f"{printable(text)} is not a number")
     return int(text)
 
 
-def show(name: bytes) -> str:
+def printable(name: bytes) -> str:
     """Format a name from an archive for messages."""
     text = ascii(name.decode(errors="surrogateescape"))
     return text if len(text) < 200 else text[:200] + "..."

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from postroj.errors import ImageError
 from postroj.image.unpack.pack import BLOCK, MOST_UNPACKED
-from postroj.image.unpack.tarstream import DIRECTORY, LINK, SYMLINK, show
+from postroj.image.unpack.tarstream import DIRECTORY, LINK, SYMLINK, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -78,7 +78,7 @@ Node = int | Moved | Directory
 class CopyPlan:
     """Which members are copied, numbered consecutively through all layers."""
 
-    kept: bytearray
+    copied: bytearray
     """1 for each member that is copied under its own name."""
     names: dict[int, list[bytes]]
     """Additional or replacing names of members."""
@@ -106,7 +106,7 @@ class Tree:
         self.layer += 1
         self.begin = self.count
         if self.layer >= MOST_LAYERS:
-            raise _too_much(MOST_LAYERS, "layers")
+            raise _limit_exceeded(MOST_LAYERS, "layers")
 
     def add(self, member: Member) -> None:
         """Add a member of the current layer.
@@ -121,7 +121,7 @@ class Tree:
             self.unchanged = False
             self._whiteout(parts)
             return
-        literal = not member.odd and _is_literal(member, parts)
+        literal = not member.ambiguous and _is_literal(member, parts)
         if not parts:
             self._add_root(member, number, literal=literal)
             return
@@ -133,17 +133,17 @@ class Tree:
         self._named += len(member.name) + len(member.link)
         self._unpacked += BLOCK + member.unpacked
         if self._nodes > MOST_MEMBERS:
-            raise _too_much(MOST_MEMBERS, "files")
+            raise _limit_exceeded(MOST_MEMBERS, "files")
         if self._named > MOST_NAMES:
-            raise _too_much(MOST_NAMES, "bytes of names")
+            raise _limit_exceeded(MOST_NAMES, "bytes of names")
         if self._unpacked > MOST_UNPACKED:
-            raise _too_much(MOST_UNPACKED, "bytes of data")
+            raise _limit_exceeded(MOST_UNPACKED, "bytes of data")
 
     def _add_root(self, member: Member, number: int, *, literal: bool) -> None:
         if member.kind != DIRECTORY:
-            message = "a layer has a root that is no directory"
+            message = "a layer has a root that is not a directory"
             raise ImageError(message)
-        self._restate(self.root, number, elsewhere=not literal)
+        self._update(self.root, number, elsewhere=not literal)
 
     def _put(
         self, parent: Directory, name: bytes, member: Member, number: int, *, elsewhere: bool
@@ -151,7 +151,7 @@ class Tree:
         """Put a member into a directory, replacing an entry of the same name."""
         old = parent.children.get(name)
         if member.kind == DIRECTORY and isinstance(old, Directory):
-            self._restate(old, number, elsewhere=elsewhere)
+            self._update(old, number, elsewhere=elsewhere)
             return
         new: Node
         if member.kind == DIRECTORY:
@@ -166,7 +166,7 @@ class Tree:
             self.unchanged = False
         parent.children[name] = new
 
-    def _restate(self, directory: Directory, number: int, *, elsewhere: bool) -> None:
+    def _update(self, directory: Directory, number: int, *, elsewhere: bool) -> None:
         """Give an existing directory the attributes of a member."""
         if elsewhere or directory.number != IMPLIED:
             self.unchanged = False
@@ -179,7 +179,9 @@ class Tree:
         node = parent.children.get(parts[-1]) if parent and parts else None
         if node is None or isinstance(node, Directory):
             message = "a layer has a hard link that leads nowhere"
-            raise ImageError(message, evidence=f"{show(member.name)} -> {show(member.link)}")
+            raise ImageError(
+                message, evidence=f"{printable(member.name)} -> {printable(member.link)}"
+            )
         if not (direct and member.link.removeprefix(b"./") == b"/".join(parts)):
             self.unchanged = False
         return node.number if isinstance(node, Moved) else node
@@ -192,7 +194,7 @@ class Tree:
         victim = name.removeprefix(WHITEOUT)
         if victim in (b"", b".", b"..") or any(part.startswith(WHITEOUT) for part in above):
             message = "a layer has a whiteout that is malformed"
-            raise ImageError(message, evidence=show(b"/".join(parts)))
+            raise ImageError(message, evidence=printable(b"/".join(parts)))
         directory, _ = self._find(above)
         if directory is None:
             return
@@ -255,7 +257,7 @@ class Tree:
                 node = self._make(way[-1], part)
             way.append(node)
             if len(way) > DEEPEST:
-                raise _too_much(DEEPEST, "folders in each other")
+                raise _limit_exceeded(DEEPEST, "folders in each other")
         return way[-1], not links
 
     def _link(self, node: int | Moved) -> bytes | None:
@@ -274,8 +276,8 @@ class Tree:
         ahead = link.split(b"/")
         self._followed += len(ahead)
         if links > MOST_LINKS or self._followed > MOST_FOLLOWED:
-            message = "a layer has symlinks that lead round in circles"
-            raise ImageError(message, evidence=show(b"/".join(parts)))
+            message = "a layer has a loop of symlinks"
+            raise ImageError(message, evidence=printable(b"/".join(parts)))
         if link.startswith(b"/"):
             del way[1:]
         waiting.extend(reversed(ahead))
@@ -291,15 +293,15 @@ class Tree:
 
     def plan(self) -> CopyPlan:
         """Return what is to be copied."""
-        kept, names = bytearray(self.count), dict[int, list[bytes]]()
+        copied, names = bytearray(self.count), dict[int, list[bytes]]()
         for path, node in self._all():
             if isinstance(node, int):
-                kept[node] = 1
+                copied[node] = 1
             elif isinstance(node, Moved) or node.elsewhere:
                 names.setdefault(node.number, []).append(path)
             elif node.number != IMPLIED:
-                kept[node.number] = 1
-        return CopyPlan(kept=kept, names=names, unchanged=self.unchanged and self.layer == 0)
+                copied[node.number] = 1
+        return CopyPlan(copied=copied, names=names, unchanged=self.unchanged and self.layer == 0)
 
     def _all(self) -> Iterator[tuple[bytes, Node]]:
         """Yield all paths and their nodes."""
@@ -321,11 +323,11 @@ def split(name: bytes) -> list[bytes]:
     """
     parts = [part for part in name.split(b"/") if part not in (b"", b".")]
     if b".." in parts:
-        message = "a layer has members whose names lead out of it"
-        raise ImageError(message, evidence=show(name))
+        message = "a layer has members outside of its root"
+        raise ImageError(message, evidence=printable(name))
     if len(name) > LONGEST_PATH or b"\0" in name or max(map(len, parts), default=0) > LONGEST_PART:
-        message = "a layer has a name that no file can have"
-        raise ImageError(message, evidence=show(name))
+        message = "a layer has a name that Linux does not allow"
+        raise ImageError(message, evidence=printable(name))
     return parts
 
 
@@ -339,5 +341,5 @@ def _is_literal(member: Member, parts: list[bytes]) -> bool:
     return name == b"/".join(parts)
 
 
-def _too_much(limit: int, what: str) -> ImageError:
+def _limit_exceeded(limit: int, what: str) -> ImageError:
     return ImageError(f"the image has more than {limit:,} {what}")

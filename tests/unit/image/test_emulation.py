@@ -53,14 +53,14 @@ def test_an_architecture_that_is_registered(binfmt: Path) -> None:
     [
         (None, "does not exist"),
         (ENABLED.replace("enabled", "disabled"), "says 'disabled'"),
-        (ENABLED.replace("POCF", "POC"), "has not the flag F"),
+        (ENABLED.replace("POCF", "POC"), "lacks the flag F"),
         ("", "says ''"),
     ],
 )
 def test_an_architecture_that_cannot_be_run(binfmt: Path, content: str | None, said: str) -> None:
     if content is not None:
         (binfmt / f"qemu-{FOREIGN}").write_text(content)
-    with pytest.raises(HostError, match=f"cannot run programs of {FOREIGN}$") as caught:
+    with pytest.raises(HostError, match=f"cannot run programs for {FOREIGN}$") as caught:
         emulation.require(FOREIGN)
     assert said in caught.value.evidence
     assert "qemu-user-static" in caught.value.hint
@@ -82,7 +82,7 @@ def test_what_is_stored_for_others_is_refused_before_it_is_booted(
     assert not put("debian-trixie", b"x", HOST).as_image().emulated
     for have in (obtain.find_or_pull, obtain.find_cached):
         assert have("debian-trixie").architecture == HOST
-        with pytest.raises(HostError, match=f"cannot run programs of {FOREIGN}$"):
+        with pytest.raises(HostError, match=f"cannot run programs for {FOREIGN}$"):
             have("debian-trixie", FOREIGN)
     (tmp_path / f"qemu-{FOREIGN}").write_text(ENABLED)
     assert obtain.find_or_pull("debian-trixie", FOREIGN) == record

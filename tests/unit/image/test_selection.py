@@ -66,7 +66,7 @@ def test_nothing_stands_for_what_is_cached(caplog: pytest.LogCaptureFixture) -> 
     with caplog.at_level(logging.INFO, logger="postroj"):
         found = choose()
     assert found == ["debian-bookworm", "debian-trixie"]
-    assert "are cached and fit: debian-bookworm, debian-trixie" in caplog.text
+    assert "cached images that fit: debian-bookworm, debian-trixie" in caplog.text
 
 
 def test_another_architecture() -> None:
@@ -91,16 +91,16 @@ def test_what_was_imported_has_a_name_too() -> None:
     assert choose("own-one") == ["own-one"]
     assert choose("own-*") == ["own-one"]
     assert choose("*-sid", "own*") == ["debian-sid", "own-one"]
-    with pytest.raises(UsageError, match="matches no image that is supported here"):
+    with pytest.raises(UsageError, match="matches no supported image"):
         selection.choose(["own-*"], [Manager.DNF])
 
 
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
-        ("debian-trixy", "no image is named 'debian-trixy'"),
+        ("debian-trixy", "there is no image 'debian-trixy'"),
         ("nothing-*", "no image matches 'nothing-*'"),
-        ("debian-stret*", "'debian-stret*' matches no image that is supported here"),
+        ("debian-stret*", "'debian-stret*' matches no supported image"),
     ],
 )
 def test_what_is_not_there(wanted: str, words: str) -> None:
@@ -133,6 +133,6 @@ def test_elsewhere_what_is_imported_here_is_not_known() -> None:
 
 def test_elsewhere_images_are_those_of_another_architecture() -> None:
     assert elsewhere("archlinux", managers=[Manager.PACMAN], on="s390x") == ["archlinux"]
-    with pytest.raises(UsageError, match="matches no image"):
+    with pytest.raises(UsageError, match="matches no supported image"):
         elsewhere("arch*", managers=[Manager.PACMAN], on="s390x")
     assert "debian-trixie" in elsewhere(on="s390x")

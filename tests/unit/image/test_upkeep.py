@@ -105,7 +105,7 @@ def test_what_only_stands_in_for_a_file(kind: str, tmp_path: Path) -> None:
         os.mkfifo(record.path)
     else:
         record.path.mkdir()
-    assert faults(A) == [(f"'{record.path.name}' is no regular file",)]
+    assert faults(A) == [(f"'{record.path.name}' is not a regular file",)]
     assert store.find(*A) is None
 
 
@@ -114,9 +114,9 @@ def test_what_only_stands_in_for_a_file(kind: str, tmp_path: Path) -> None:
     [
         ("{", "", "Extra data"),
         ('"size"', '"length"', "it has no key 'size'"),
-        ('"name": "a"', '"name": "b"', "it is that of 'b' for 'x86_64'"),
-        ('"name": "a"', '"name": "../a"', "it is that of '../a' for 'x86_64'"),
-        ('"sha256": "', '"sha256": "../', "is no SHA-256"),
+        ('"name": "a"', '"name": "b"', "it belongs to 'b' for 'x86_64'"),
+        ('"name": "a"', '"name": "../a"', "it belongs to '../a' for 'x86_64'"),
+        ('"sha256": "', '"sha256": "../', "is not a SHA-256"),
         ('"source": "import"', '"source": "magic"', "'magic' is not a valid SourceKind"),
     ],
 )
@@ -250,5 +250,5 @@ def test_names() -> None:
     put("my-own", b"hsqs")
     assert upkeep.resolve("my-own", ARCH) == "my-own"
     assert upkeep.resolve("debian-13", ARCH) == "debian-trixie"
-    with pytest.raises(UsageError, match="no image is named 'my-own'"):
+    with pytest.raises(UsageError, match="there is no image 'my-own'"):
         upkeep.resolve("my-own", "aarch64")

@@ -176,7 +176,7 @@ def test_names_and_aliases(name: str, release: str) -> None:
     ],
 )
 def test_an_unknown_name_brings_the_nearest(name: str, meant: str) -> None:
-    with pytest.raises(UsageError, match=f"no image is named '{name}'") as caught:
+    with pytest.raises(UsageError, match=f"there is no image '{name}'") as caught:
         catalog.find(name)
     assert meant in caught.value.hint
     assert "debian-forky" not in caught.value.hint
@@ -235,7 +235,7 @@ def test_a_catalog_of_the_users_own(own: Path) -> None:
     assert names == [*(entry.name for entry in ENTRIES), "my-image"]
     assert catalog.find("mine").title == "Mine"
     assert catalog.find("debian-trixie").title == "Ours"
-    with pytest.raises(UsageError, match="no image is named 'debian-stable'"):
+    with pytest.raises(UsageError, match="there is no image 'debian-stable'"):
         catalog.find("debian-stable")  # the name was that of the entry which is replaced
 
 

@@ -8,7 +8,7 @@ import pytest
 from postroj.errors import HostError
 from postroj.image.catalog import catalog
 from postroj.image.sources import bootstrap, causes
-from postroj.image.sources.bootstrap import Watch
+from postroj.image.sources.bootstrap import OutputParser
 from postroj.image.sources.causes import classify, failure
 from postroj.image.sources.mmdebstrap import BootstrapPlan
 from tests.support.images import bootstrap_source
@@ -111,18 +111,18 @@ def test_the_apt_sources_of_an_image() -> None:
         "deb http://mirror.example/debian-security trixie-security main",
     ]
     assert len(plan("debian-sid", MIRROR).apt_sources()) == 1
-    assert plan("debian-trixie", MIRROR).left_out() == []
+    assert plan("debian-trixie", MIRROR).substitutions() == []
 
 
 def test_what_the_host_has_no_mirror_of() -> None:
     partly = plan("debian-trixie", {"debian": "http://mirror.example/debian"})
     assert len(partly.apt_sources()) == 2
-    assert partly.left_out() == [
-        "without 'trixie-security', of which apt of this host has no mirror"
+    assert partly.substitutions() == [
+        "without 'trixie-security', since apt of this host has no mirror of it"
     ]
     nothing = plan("debian-trixie", {"debian-security": "http://mirror.example/debian-security"})
     assert nothing.apt_sources() == []
-    assert "mmdebstrap's default is used" in nothing.left_out()[0]
+    assert "using mmdebstrap's default" in nothing.substitutions()[0]
 
 
 def test_the_command_line() -> None:
@@ -154,7 +154,10 @@ def test_an_image_of_a_lock_file_needs_no_valid_date_and_keeps_no_trace_of_that(
 
 
 def test_the_mirrors_that_a_record_has() -> None:
-    mirrors = {"debian": "http://a:b@mirror.example/debian", "elsewhere": "http://other.example"}
+    mirrors = {
+        "debian": "http://a:b@mirror.example/debian",
+        "elsewhere": "http://other.example",
+    }
     assert plan("debian-trixie", mirrors).mirrors() == ("debian=http://***@mirror.example/debian",)
     assert plan("debian-trixie", {"elsewhere": "http://other.example"}).mirrors() == ()
 
@@ -167,8 +170,8 @@ def test_the_apt_sources_of_ubuntu() -> None:
         "deb http://archive.ubuntu.com/ubuntu noble-updates main universe",
         "deb http://archive.ubuntu.com/ubuntu noble-security main universe",
     ]
-    assert noble.left_out() == [
-        "apt of this host has no mirror of it, http://archive.ubuntu.com/ubuntu is used"
+    assert noble.substitutions() == [
+        "apt of this host has no mirror of it, using http://archive.ubuntu.com/ubuntu"
     ]
     assert noble.mirrors() == ("ubuntu=http://archive.ubuntu.com/ubuntu",)
 
@@ -176,7 +179,7 @@ def test_the_apt_sources_of_ubuntu() -> None:
 def test_ubuntu_from_the_mirror_of_the_host() -> None:
     here = plan("ubuntu-noble", {"ubuntu": "http://mirror.example/ubuntu"})
     assert all(" http://mirror.example/ubuntu noble" in line for line in here.apt_sources())
-    assert here.left_out() == []
+    assert here.substitutions() == []
 
 
 def test_ubuntu_for_another_architecture_is_from_its_ports() -> None:
@@ -184,7 +187,7 @@ def test_ubuntu_for_another_architecture_is_from_its_ports() -> None:
         plan("ubuntu-noble", {"ubuntu": "http://mirror.example/ubuntu"}), architecture="aarch64"
     )
     assert all(" http://ports.ubuntu.com/ubuntu-ports " in line for line in there.apt_sources())
-    assert "http://ports.ubuntu.com/ubuntu-ports is used" in there.left_out()[0]
+    assert "using http://ports.ubuntu.com/ubuntu-ports" in there.substitutions()[0]
 
 
 @pytest.mark.parametrize(
@@ -273,7 +276,7 @@ I: success in 16.5398 seconds
 
 def test_reading_along() -> None:
     bar = Bar()
-    watch = Watch(bar)
+    watch = OutputParser(bar)
     for line in SAID.splitlines():
         watch(line)
     assert watch.url == "http://mirror.example/debian"
@@ -288,7 +291,7 @@ def test_reading_along() -> None:
 
 def test_progress_never_leaves_its_stage() -> None:
     bar = Bar()
-    watch = Watch(bar)
+    watch = OutputParser(bar)
     watch("I: downloading packages with apt...")
     watch("0 upgraded, 1 newly installed, 0 to remove and 0 not upgraded.")
     for _ in range(50):

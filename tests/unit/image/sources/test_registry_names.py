@@ -7,7 +7,7 @@ import pytest
 
 from postroj.errors import DownloadError, ImageError, PostrojError, UsageError, VerificationError
 from postroj.image.sources import skopeo
-from postroj.image.sources.reference import normalise
+from postroj.image.sources.reference import parse_reference
 from postroj.image.unpack import manifest
 
 if TYPE_CHECKING:
@@ -36,13 +36,13 @@ HEX = "0123456789abcdef" * 4
     ],
 )
 def test_short_names(typed: str, meant: str) -> None:
-    assert str(normalise(typed)) == meant
-    assert normalise(normalise(typed).url) == normalise(meant)
+    assert str(parse_reference(typed)) == meant
+    assert parse_reference(parse_reference(typed).url) == parse_reference(meant)
 
 
 def test_a_tag_is_kept_beside_a_digest() -> None:
-    assert normalise(f"debian:12@sha256:{HEX}").tag == "12"
-    assert normalise(f"debian@sha256:{HEX}").tag == ""
+    assert parse_reference(f"debian:12@sha256:{HEX}").tag == "12"
+    assert parse_reference(f"debian@sha256:{HEX}").tag == ""
 
 
 @pytest.mark.parametrize(
@@ -54,8 +54,8 @@ def test_a_tag_is_kept_beside_a_digest() -> None:
     ],
 )
 def test_names_that_are_none(typed: str) -> None:
-    with pytest.raises(UsageError, match="names no image") as caught:
-        normalise(typed)
+    with pytest.raises(UsageError, match="is not the name of an image") as caught:
+        parse_reference(typed)
     assert "secret" not in caught.value.reason
 
 
@@ -71,7 +71,7 @@ def test_names_that_are_none(typed: str) -> None:
     ],
 )
 def test_plain_http_only_on_this_host(name: str, local: bool, tmp_path: Path) -> None:
-    reference = normalise(name)
+    reference = parse_reference(name)
     assert reference.is_local is local
     words = [*skopeo.inspect_argv("s", reference), *skopeo.copy_argv("s", reference, tmp_path)]
     assert [word for word in words if "tls-verify" in word] == (
@@ -124,9 +124,11 @@ def test_platforms(architecture: str, entries: list[Any], chosen: str) -> None:
 
 def test_a_platform_that_is_missing() -> None:
     entries = [entry("arm64", "v8"), entry("amd64", system="windows"), entry("unknown"), "x"]
-    with pytest.raises(ImageError, match="no such image for the architecture 'x86_64'") as caught:
+    with pytest.raises(
+        ImageError, match="the image does not exist for the architecture 'x86_64'"
+    ) as caught:
         manifest.choose({"manifests": entries}, "x86_64")
-    assert caught.value.evidence == "there is one for linux/arm64/v8, windows/amd64"
+    assert caught.value.evidence == "it exists for linux/arm64/v8, windows/amd64"
 
 
 LAYER = {"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", **entry("")}
@@ -153,7 +155,7 @@ LAYER = {"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", **entry("")
 )
 def test_manifests_of_nothing_to_boot(document: Any) -> None:
     with pytest.raises(ImageError):
-        manifest.parse(document)
+        manifest.parse_manifest(document)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +169,9 @@ def test_manifests_of_nothing_to_boot(document: Any) -> None:
     ],
 )
 def test_kinds_of_layers(kind: str) -> None:
-    parsed = manifest.parse({"config": entry(""), "layers": [{**LAYER, "mediaType": kind}] * 2})
+    parsed = manifest.parse_manifest(
+        {"config": entry(""), "layers": [{**LAYER, "mediaType": kind}] * 2}
+    )
     assert (len(parsed.layers), parsed.size) == (2, 2)
 
 
@@ -222,7 +226,7 @@ PULLING = r"initializing source docker://some/a:1: reading manifest 1 in some/a:
     ],
 )
 def test_failures(said: str, kind: type[PostrojError], message: str) -> None:
-    error = skopeo.failure(normalise("some.example/a:1"), FATAL.format(said))
+    error = skopeo.failure(parse_reference("some.example/a:1"), FATAL.format(said))
     assert type(error) is kind
     assert message in error.message
     assert "level=fatal" not in error.evidence
@@ -240,5 +244,5 @@ def test_evidence_has_no_secrets() -> None:
 def test_a_full_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("POSTROJ_CACHE_DIR", str(tmp_path))
     said = FATAL.format("writing blob: write /x: no space left on device")
-    error = skopeo.failure(normalise("some.example/a"), said)
+    error = skopeo.failure(parse_reference("some.example/a"), said)
     assert "no space is left" in error.message

@@ -212,7 +212,7 @@ class TestLies:
     def test_other_content(self, server: Server) -> None:
         server.tree.add(NEW, FILE, sha256="0" * 64)
         server.tree.publish()
-        assert "is not the file that it should be" in server.refusal().message
+        assert "does not have the expected digest" in server.refusal().message
 
     def test_less_content(self, server: Server) -> None:
         server.tree.add(NEW, FILE, size=len(FILE) + 1)
@@ -230,13 +230,13 @@ class TestLies:
     def test_archive_of_other_content(self, server: Server) -> None:
         server.tree.add(NEW, b"no archive at all", "root.tar.xz", sha256="0" * 64)
         server.tree.publish()
-        assert "is not the file that it should be" in server.refusal().message
+        assert "does not have the expected digest" in server.refusal().message
 
     def test_older_than_what_we_have(self, server: Server) -> None:
         server.tree.add(OLD, FILE)
         server.tree.publish()
         error = server.refusal(previous=server.provenance())
-        assert "offers an older 'debian-trixie' than the one that is cached" in error.message
+        assert "offers an older 'debian-trixie' than the cached one" in error.message
         assert "`postroj remove debian-trixie`" in error.hint
 
     def test_older_than_one_of_another_server_says_nothing(self, server: Server) -> None:
@@ -318,12 +318,12 @@ class TestIndex:
     @pytest.mark.parametrize("index", [b"", b"<html>", b"\xff\xfe", b"[" * 100_000, b"1" * 5000])
     def test_no_json(self, index: bytes, server: Server) -> None:
         server.tree.write("index.json", index)
-        assert server.refusal(ImageError).message.endswith("index.json' is no JSON")
+        assert server.refusal(ImageError).message.endswith("index.json' is not JSON")
 
     def test_huge(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(simplestreams, "INDEX_LIMIT", 1000)
         server.tree.write("index.json", b" " * 1001)
-        with pytest.raises(DownloadError, match="more than the 1000 bytes"):
+        with pytest.raises(DownloadError, match="larger than the limit of 1000 bytes"):
             server.build()
 
     def test_missing(self, server: Server) -> None:
@@ -345,13 +345,13 @@ class TestPinned:
         server.tree.add(NEW, FILE)
         server.tree.publish()
         error = server.refusal(ImageError, pinned=server.provenance(build=OLD))
-        assert error.message == f"the build {OLD} that is pinned is gone from its server"
+        assert error.message == f"the pinned build {OLD} is gone from the server"
 
     def test_replaced(self, server: Server) -> None:
         server.tree.add(NEW, FILE)
         server.tree.publish()
         error = server.refusal(pinned=server.provenance())
-        assert error.message == f"the build {NEW} is not the one that was pinned"
+        assert error.message == f"the build {NEW} has changed since it was pinned"
 
 
 def test_superblock_of_a_real_file(tmp_path: Path) -> None:

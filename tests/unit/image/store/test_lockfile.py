@@ -87,7 +87,7 @@ def test_the_text_is_the_same_whatever_the_order_was() -> None:
         ("schema = 1", "", "its schema is None, not 1"),
         ("[[image]]", "[[image", ""),
         ("[[image]]", "[image]", ""),
-        ('sha256 = "d', 'sha256 = "../d', "is no SHA-256"),
+        ('sha256 = "d', 'sha256 = "../d', "is not a SHA-256"),
         ('source = "bootstrap"', 'source = "magic"', "'magic'"),
         ('artifact = ""\n', "", ""),
     ],
@@ -98,7 +98,7 @@ def test_a_file_that_is_damaged(old: str, new: str, why: str, here: Path) -> Non
     with pytest.raises(UsageError, match="lock file") as caught:
         lockfile.load(path)
     assert why in caught.value.evidence
-    assert caught.value.hint == "`postroj lock` writes it anew"
+    assert caught.value.hint == "`postroj lock` rewrites it"
 
 
 def test_a_file_that_is_not_there(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +157,7 @@ def test_which_image_is_meant() -> None:
         f"locked: {'d' * 64}, http://mirror.example/debian",
         f"now:    {'f' * 64}, http://mirror.example/debian",
     ]
-    with pytest.raises(VerificationError, match="'other' is not the image in the lock file"):
+    with pytest.raises(VerificationError, match="'other' is no longer the image in the lock file"):
         OTHER.check(BOOTSTRAPPED, "e" * 64)
 
 
@@ -183,7 +183,7 @@ def source(monkeypatch: pytest.MonkeyPatch) -> Source:
 
 
 def lock(here: Path) -> LockedImage:
-    locked = LockedImage.of(store.require("debian-trixie", "x86_64"))
+    locked = LockedImage.from_record(store.require("debian-trixie", "x86_64"))
     lockfile.write(here / "postroj.lock", [locked])
     return locked
 
@@ -226,16 +226,16 @@ def test_another_source_than_the_locked_one(here: Path, source: Source) -> None:
     trixie = catalog.find("debian-trixie")
     pull.pull(trixie)
     lock(here)
-    with pytest.raises(UsageError, match="has 'debian-trixie' from the source 'bootstrap'"):
+    with pytest.raises(UsageError, match="names the source 'bootstrap' for 'debian-trixie'"):
         pull.pull(trixie, Request(kind=SourceKind.OCI))
 
 
 def test_an_image_that_was_imported(here: Path) -> None:
     record = put("my-own", b"hsqs")
-    lockfile.write(here / "postroj.lock", [LockedImage.of(record)])
+    lockfile.write(here / "postroj.lock", [LockedImage.from_record(record)])
     assert obtain.find_or_pull("my-own") == record
     put("my-own", b"hsqs other")
-    with pytest.raises(VerificationError, match="'my-own', which was imported, is not the one"):
+    with pytest.raises(VerificationError, match="the imported image 'my-own' is not the one"):
         obtain.find_or_pull("my-own")
 
 
@@ -247,7 +247,7 @@ def test_an_archive_that_its_publisher_has_replaced(here: Path, tmp_path: Path) 
         tiny = entry("tiny", Tarball(url=f"{url}/root.tar"), architectures=("x86_64",))
         record = pull.pull(tiny).record
         assert record.verification is Verification.NONE
-        lockfile.write(here / "postroj.lock", [LockedImage.of(record)])
+        lockfile.write(here / "postroj.lock", [LockedImage.from_record(record)])
         again = pull.pull(tiny, Request(force=True)).record
         assert again.artifact == record.artifact
         # a digest that was known before is more than what the server says

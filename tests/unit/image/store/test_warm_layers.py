@@ -1,4 +1,4 @@
-"""Layers that are kept between runs: found by what they were made of, deleted with their image."""
+"""Layers that are layer between runs: found by what they were made of, deleted with their image."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def lists(image: Image) -> Recipe:
     return warm_layers.recipe(Kind.LISTS, image, "apt")
 
 
-def on_top(image: Image, kept: WarmLayer) -> Image:
-    return replace(image, layers=(*image.layers, kept.path))
+def on_top(image: Image, layer: WarmLayer) -> Image:
+    return replace(image, layers=(*image.layers, layer.path))
 
 
 def names() -> list[str]:
@@ -60,14 +60,14 @@ def names() -> list[str]:
 def test_a_layer_is_found_by_what_it_is_made_of(image: Image, stack: ExitStack) -> None:
     recipe = lists(image)
     assert warm_layers.find(recipe) is None
-    kept = make(stack, image, recipe, b"new", "one")
-    assert warm_layers.find(recipe) == kept
-    assert kept.path.read_bytes() == b"new"
-    assert abs(time.time() - kept.made) < 60
-    assert names() == [kept.record_path.name, kept.path.name][::-1]
+    layer = make(stack, image, recipe, b"new", "one")
+    assert warm_layers.find(recipe) == layer
+    assert layer.path.read_bytes() == b"new"
+    assert abs(time.time() - layer.made) < 60
+    assert names() == [layer.record_path.name, layer.path.name][::-1]
     assert warm_layers.find(warm_layers.recipe(Kind.LISTS, image, "dnf")) is None
     assert warm_layers.find(warm_layers.recipe(Kind.SETUP, image, "apt")) is None
-    assert warm_layers.find(lists(on_top(image, kept))) is None
+    assert warm_layers.find(lists(on_top(image, layer))) is None
     assert not list(store.partial_dir().glob("layer-*"))
 
 
@@ -89,18 +89,18 @@ def test_a_layer_in_use_outlives_the_one_in_its_place(image: Image, stack: ExitS
 
 
 def test_a_layer_that_was_deleted_cannot_be_used(image: Image, stack: ExitStack) -> None:
-    kept = make(stack, image, lists(image))
+    layer = make(stack, image, lists(image))
     stack.close()
-    kept.path.unlink()
+    layer.path.unlink()
     assert warm_layers.find(lists(image)) is None
-    assert not warm_layers.use(stack, kept)
+    assert not warm_layers.use(stack, layer)
 
 
 def test_what_is_complete_is_amended(image: Image, stack: ExitStack) -> None:
-    kept = make(stack, image, lists(image), b"new", "one")
+    layer = make(stack, image, lists(image), b"new", "one")
     with warm_layers.building(image) as directory:
-        amended = warm_layers.amend(kept, ("one", "two"), directory)
-    assert warm_layers.find(lists(image)) == amended == replace(kept, complete=("one", "two"))
+        amended = warm_layers.amend(layer, ("one", "two"), directory)
+    assert warm_layers.find(lists(image)) == amended == replace(layer, complete=("one", "two"))
 
 
 def test_all_goes_with_the_image(image: Image, stack: ExitStack) -> None:
@@ -130,33 +130,33 @@ def test_what_rests_on_a_layer_goes_with_it(image: Image, stack: ExitStack) -> N
 
 
 def test_prune_deletes_what_was_not_used_for_long(image: Image, stack: ExitStack) -> None:
-    kept = make(stack, image, lists(image))
+    layer = make(stack, image, lists(image))
     stack.close()
     assert upkeep.prune(everything=False, dry_run=False).layers == ()
     long_ago = time.time() - warm_layers.UNUSED - 1
-    os.utime(kept.record_path, (long_ago, long_ago))
+    os.utime(layer.record_path, (long_ago, long_ago))
     assert warm_layers.collect_each() == []
     with ExitStack() as other:
-        assert warm_layers.use(other, kept)
+        assert warm_layers.use(other, layer)
     assert upkeep.prune(everything=False, dry_run=False).layers == ()
-    os.utime(kept.record_path, (long_ago, long_ago))
+    os.utime(layer.record_path, (long_ago, long_ago))
     with ExitStack() as other:
-        store.lock_shared(other, [kept.path])
+        store.lock_shared(other, [layer.path])
         done = upkeep.prune(everything=False, dry_run=False)
-        assert (done.layers, done.held) == ((), (kept.path.name,))
-        assert warm_layers.find(lists(image)) == kept
+        assert (done.layers, done.held) == ((), (layer.path.name,))
+        assert warm_layers.find(lists(image)) == layer
     planned = upkeep.prune(everything=False, dry_run=True)
-    assert (planned.layers, planned.freed) == ((kept.path.name,), 3)
-    assert kept.path.exists()
+    assert (planned.layers, planned.freed) == ((layer.path.name,), 3)
+    assert layer.path.exists()
     assert upkeep.prune(everything=False, dry_run=False) == planned
     assert names() == []
 
 
 def test_prune_all(image: Image, stack: ExitStack) -> None:
-    kept = make(stack, image, lists(image))
+    layer = make(stack, image, lists(image))
     stack.close()
     planned = upkeep.prune(everything=True, dry_run=True)
-    assert planned.layers == (kept.path.name,)
+    assert planned.layers == (layer.path.name,)
     assert upkeep.prune(everything=True, dry_run=False) == planned
 
 
@@ -173,9 +173,9 @@ def test_prune_all(image: Image, stack: ExitStack) -> None:
 def test_a_record_that_cannot_be_believed(
     key: str, value: object, image: Image, stack: ExitStack
 ) -> None:
-    kept = make(stack, image, lists(image))
+    layer = make(stack, image, lists(image))
     stack.close()
-    record = kept.record_path
+    record = layer.record_path
     record.write_text(json.dumps(json.loads(record.read_text()) | {key: value}))
     assert warm_layers.find(lists(image)) is None
     assert warm_layers.collect() == 3

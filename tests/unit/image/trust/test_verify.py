@@ -129,7 +129,7 @@ class TestRefused:
     def test_weak(self, by: Signers) -> None:
         signature = by.gpg.detach(TEXT, by.good, "--digest-algo=SHA1")
         said = refusal(TEXT, signature, by.file)
-        assert said == "is signed with SHA-1, which proves nothing any more"
+        assert said == "is signed with SHA-1, which is too weak"
 
     def test_not_signed(self, by: Signers) -> None:
         assert refusal(TEXT, None, by.file) == "is not signed"
@@ -139,17 +139,17 @@ class TestRefused:
     @pytest.mark.parametrize("signature", [b"", b"\0" * 100, b"<html>", b"-----BEGIN PGP"])
     def test_no_signature(self, signature: bytes, by: Signers) -> None:
         said = refusal(TEXT, signature, by.file)
-        assert said == "is not signed in a way that gpgv understands"
+        assert said == "has no signature that gpgv understands"
 
     def test_signature_that_brings_its_own_text(self, by: Signers) -> None:
-        said = "is not signed in a way that gpgv understands"
+        said = "has no signature that gpgv understands"
         assert refusal(b"evil", by.gpg.clearsign(TEXT, by.good), by.file) == said
         packed = by.gpg.run("--local-user", by.good, "--sign", stdin=TEXT)
         assert refusal(b"evil", packed, by.file) == said
 
     def test_two_messages_in_one(self, by: Signers) -> None:
         two = by.gpg.clearsign(TEXT, by.good) + by.gpg.clearsign(b"evil\n", by.stranger)
-        assert refusal(two, None, by.file) == "is not signed in a way that gpgv understands"
+        assert refusal(two, None, by.file) == "has no signature that gpgv understands"
 
     def test_archive_that_is_another_one(self, by: Signers) -> None:
         signature = by.gpg.detach(TEXT, by.good)

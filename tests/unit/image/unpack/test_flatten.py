@@ -283,9 +283,9 @@ def test_sparse_files(tmp_path: Path) -> None:
 
 
 HOSTILE: dict[str, tuple[Members, str]] = {
-    "a name that leads out": ([file("../etc/passwd")], "names lead out"),
-    "a name that leads out further down": ([file("a/../../b")], "names lead out"),
-    "a hard link that leads out": ([link("a", "../../etc/shadow")], "names lead out"),
+    "a name that leads out": ([file("../etc/passwd")], "outside of its root"),
+    "a name that leads out further down": ([file("a/../../b")], "outside of its root"),
+    "a hard link that leads out": ([link("a", "../../etc/shadow")], "outside of its root"),
     "a hard link to nothing": ([link("a", "etc/shadow")], "leads nowhere"),
     "a hard link to a folder": ([folder("d"), link("a", "d")], "leads nowhere"),
     "a hard link to the root": ([link("a", "/")], "leads nowhere"),
@@ -293,10 +293,13 @@ HOSTILE: dict[str, tuple[Members, str]] = {
     "a whiteout of the root": ([file(".wh..")], "malformed"),
     "a whiteout of what is above": ([file("d/.wh...")], "malformed"),
     "a folder that is a whiteout": ([file(".wh.d/a")], "malformed"),
-    "a circle of symlinks": ([symlink("a", "b"), symlink("b", "a"), file("a/x")], "in circles"),
+    "a circle of symlinks": (
+        [symlink("a", "b"), symlink("b", "a"), file("a/x")],
+        "loop of symlinks",
+    ),
     "a root that is a file": ([file("./")], "root"),
-    "a name that is too long": ([file("n" * 256)], "no file can have"),
-    "a path that is too long": ([file("n/" * 2100)], "no file can have"),
+    "a name that is too long": ([file("n" * 256)], "Linux does not allow"),
+    "a path that is too long": ([file("n/" * 2100)], "Linux does not allow"),
     "folders in folders": ([file("n/" * 300)], "folders in each other"),
     "an unknown kind": ([("a", {"type": b"Z"})], "unknown kind"),
     "nothing but a whiteout": ([file(".wh.a")], "has no files"),
@@ -319,7 +322,7 @@ def test_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         with monkeypatch.context() as patch:
             patch.setattr(tree, name, limit)
-            with pytest.raises(ImageError, match=r"more than|circles"):
+            with pytest.raises(ImageError, match=r"more than|loop of symlinks"):
                 flat(tmp_path, members)
     with pytest.raises(ImageError, match="more than 500 layers"):
         flat(tmp_path, *([file("a")] for _ in range(501)))
@@ -342,7 +345,7 @@ def test_damaged_layers(suffix: str, tmp_path: Path) -> None:
     data = COMPRESSIONS[suffix](tar(file("a", random.Random(0).randbytes(10_000))))
     with pytest.raises(ImageError, match=r"cut off|damaged"):
         flat(tmp_path, data[: len(data) // 2])
-    with pytest.raises(ImageError, match=r"no tar archive|damaged"):
+    with pytest.raises(ImageError, match=r"not a tar archive|damaged"):
         flat(tmp_path, COMPRESSIONS[suffix](b"garbage " * 1000))
 
 
@@ -366,5 +369,5 @@ def test_numbers() -> None:
     fields = (b"0000644\0", b" 12 \0\0\0", b"12345670", bytes(8))
     assert [number(field) for field in fields] == [0o644, 0o12, 0o12345670, 0]
     assert number(b"\x80" + (1 << 40).to_bytes(11, "big")) == 1 << 40
-    with pytest.raises(ImageError, match="no tar archive"):
+    with pytest.raises(ImageError, match="not a tar archive"):
         number(b"0o12    ")
