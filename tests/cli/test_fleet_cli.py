@@ -32,7 +32,7 @@ def test_images_are_those_that_install_the_package(tmp_path: Path) -> None:
     assert not any(name.startswith(("fedora", "arch", "opensuse")) for name in names)
     done = postroj("matrix", "--package", deb, "--image", "fedora-*")
     assert done.returncode == 2
-    assert "'fedora-*' matches no image" in done.stderr
+    assert "'fedora-*' matches no supported image" in done.stderr
 
 
 def test_what_is_no_package_is_refused(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def parse(text: str, origin: Origin = ORIGIN) -> Entry:
     return entry
 
 
-def test_a_good_catalog() -> None:
+def test_parse_reads_all_kinds_of_sources() -> None:
     entry = parse(GOOD)
     assert (entry.name, entry.aliases, entry.systemd) == ("some-image", ("some-1",), None)
     bootstrap, streams, tarball, _ = entry.sources
@@ -107,7 +107,7 @@ def test_a_good_catalog() -> None:
         ("registry.example/some:one", "some:one", "'sources\\[3\\].reference' is not"),
     ],
 )
-def test_a_mistake_names_file_entry_and_key(old: str, new: str, said: str) -> None:
+def test_parse_names_file_entry_and_key_of_a_mistake(old: str, new: str, said: str) -> None:
     assert old in GOOD
     text = GOOD.replace(old, new)
     if new == "*":
@@ -126,26 +126,26 @@ def test_a_mistake_names_file_entry_and_key(old: str, new: str, said: str) -> No
         ("[x", "'/etc/postroj/catalog.toml' is not TOML"),
     ],
 )
-def test_what_is_no_entry(text: str, said: str) -> None:
+def test_parse_refuses_text_that_is_not_a_catalog(text: str, said: str) -> None:
     with pytest.raises(ImageError, match=said):
         schema.parse(text, ORIGIN)
 
 
-def test_an_entry_that_only_says_why() -> None:
+def test_parse_takes_an_unbootable_entry_without_sources() -> None:
     text = '[x]\ndistribution = "x"\ntitle = "X"\nunbootable = "it has no systemd"\n'
     entry = parse(text)
     assert (entry.release, entry.architectures, entry.sources) == ("", (), ())
     assert entry.unbootable == "it has no systemd"
 
 
-def test_most_are_on_one_server_whose_key_is_shipped() -> None:
+def test_simplestreams_has_a_default_server_and_its_key() -> None:
     streams = parse(GOOD.replace('server = "https://images.example/"\n', "")).sources[1]
     assert isinstance(streams, Simplestreams)
     assert streams.server == "https://images.linuxcontainers.org"
     assert (keyring.KEYS / streams.key).exists()
 
 
-def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+def test_paths_in_a_catalog_are_relative_to_its_file(tmp_path: Path) -> None:
     origin = Origin(title="x", folder=tmp_path)
     (tmp_path / "my.asc").touch()
     text = GOOD.replace("fedora-44.asc", "my.asc").replace("/keyring.gpg", "keyring.gpg")
@@ -156,7 +156,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     assert tarball.key == str(tmp_path / "my.asc")
 
 
-def test_the_package_of_a_keyring_is_named_as_its_file() -> None:
+def test_keyring_package_defaults_to_the_name_of_the_keyring() -> None:
     bootstrap = parse(GOOD.replace('keyring_package = "some-keyring"\n', "")).sources[0]
     assert isinstance(bootstrap, Bootstrap)
     assert bootstrap.keyring_package == "keyring"

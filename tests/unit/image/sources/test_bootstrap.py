@@ -104,7 +104,7 @@ def plan(name: str, archives: dict[str, str], *, allow_expired: bool = False) ->
     )
 
 
-def test_the_apt_sources_of_an_image() -> None:
+def test_apt_sources_of_an_image() -> None:
     assert plan("debian-trixie", MIRROR).apt_sources() == [
         "deb http://mirror.example/debian trixie main",
         "deb http://mirror.example/debian trixie-updates main",
@@ -114,7 +114,7 @@ def test_the_apt_sources_of_an_image() -> None:
     assert plan("debian-trixie", MIRROR).substitutions() == []
 
 
-def test_what_the_host_has_no_mirror_of() -> None:
+def test_substitutions_name_what_the_host_has_no_mirror_of() -> None:
     partly = plan("debian-trixie", {"debian": "http://mirror.example/debian"})
     assert len(partly.apt_sources()) == 2
     assert partly.substitutions() == [
@@ -125,7 +125,7 @@ def test_what_the_host_has_no_mirror_of() -> None:
     assert "using mmdebstrap's default" in nothing.substitutions()[0]
 
 
-def test_the_command_line() -> None:
+def test_argv_as_root() -> None:
     argv = plan("debian-sid", MIRROR, allow_expired=True).argv(TOOLS, WORK, root=True)
     start = argv.index("/usr/bin/mmdebstrap")
     assert argv[:start] == [
@@ -140,20 +140,20 @@ def test_the_command_line() -> None:
     assert "99mmdebstrap" not in str(argv)
 
 
-def test_the_command_line_without_root() -> None:
+def test_argv_without_root_maps_the_ids() -> None:
     argv = plan("debian-sid", MIRROR).argv(TOOLS, WORK, root=False)
     start = argv.index("/usr/bin/unshare")
     assert argv[start + 1 : start + 4] == ["--user", "--map-auto", "--map-root-user"]
     assert not any(word.startswith("--aptopt") for word in argv)
 
 
-def test_an_image_of_a_lock_file_needs_no_valid_date_and_keeps_no_trace_of_that() -> None:
+def test_pinned_bootstrap_accepts_expired_files_and_leaves_no_trace_of_it() -> None:
     argv = replace(plan("debian-sid", MIRROR), pinned=True).argv(TOOLS, WORK, root=True)
     assert '--aptopt=Acquire::Check-Valid-Until "false"' in argv
     assert '--customize-hook=rm -f "$1"/etc/apt/apt.conf.d/99mmdebstrap' in argv
 
 
-def test_the_mirrors_that_a_record_has() -> None:
+def test_mirrors_in_a_record() -> None:
     mirrors = {
         "debian": "http://a:b@mirror.example/debian",
         "elsewhere": "http://other.example",
@@ -162,7 +162,7 @@ def test_the_mirrors_that_a_record_has() -> None:
     assert plan("debian-trixie", {"elsewhere": "http://other.example"}).mirrors() == ()
 
 
-def test_the_apt_sources_of_ubuntu() -> None:
+def test_apt_sources_of_ubuntu() -> None:
     """A host of Debian has no mirror of it, and mmdebstrap no idea of the newest releases."""
     noble = plan("ubuntu-noble", MIRROR)
     assert noble.apt_sources() == [
@@ -176,13 +176,13 @@ def test_the_apt_sources_of_ubuntu() -> None:
     assert noble.mirrors() == ("ubuntu=http://archive.ubuntu.com/ubuntu",)
 
 
-def test_ubuntu_from_the_mirror_of_the_host() -> None:
+def test_apt_sources_of_ubuntu_use_the_mirror_of_the_host() -> None:
     here = plan("ubuntu-noble", {"ubuntu": "http://mirror.example/ubuntu"})
     assert all(" http://mirror.example/ubuntu noble" in line for line in here.apt_sources())
     assert here.substitutions() == []
 
 
-def test_ubuntu_for_another_architecture_is_from_its_ports() -> None:
+def test_apt_sources_of_ubuntu_use_ports_for_other_architectures() -> None:
     there = replace(
         plan("ubuntu-noble", {"ubuntu": "http://mirror.example/ubuntu"}), architecture="aarch64"
     )
@@ -193,14 +193,14 @@ def test_ubuntu_for_another_architecture_is_from_its_ports() -> None:
 @pytest.mark.parametrize(
     ("architecture", "debian"), [("x86_64", "amd64"), ("aarch64", "arm64"), ("i686", "i386")]
 )
-def test_the_architecture_that_is_bootstrapped(architecture: str, debian: str) -> None:
+def test_argv_names_the_architecture(architecture: str, debian: str) -> None:
     wanted = replace(plan("debian-bookworm", MIRROR), architecture=architecture)
     assert f"--architectures={debian}" in wanted.argv(TOOLS, WORK, root=True)
     assert "--skip=check/qemu" not in wanted.argv(TOOLS, WORK, root=True)
     assert "--skip=check/qemu" in wanted.argv(TOOLS, WORK, root=True, foreign=True)
 
 
-def test_apt_of_the_host_uses_a_copy_of_the_keyring_and_the_image_its_own() -> None:
+def test_argv_gives_apt_a_copy_of_the_keyring_and_the_image_its_own() -> None:
     argv = plan("ubuntu-noble", {}).argv(TOOLS, WORK, root=True)
     assert "--keyring=/var/tmp/ubuntu-archive-keyring.gpg" in argv
     assert not any("signed-by" in word for word in argv if word.startswith("deb "))
@@ -215,7 +215,9 @@ def test_apt_of_the_host_uses_a_copy_of_the_keyring_and_the_image_its_own() -> N
     assert not any("sources.list" in word for word in left_to_mmdebstrap)
 
 
-def test_which_keyring_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keyring_for_prefers_the_keyring_of_the_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = bootstrap_source(catalog.find("ubuntu-noble"))
     own, shipped = tmp_path / source.keyring.name, tmp_path / "keys"
     source = replace(source, keyring=own)
@@ -274,7 +276,7 @@ I: success in 16.5398 seconds
 """
 
 
-def test_reading_along() -> None:
+def test_output_parser_finds_mirror_keys_and_progress() -> None:
     bar = Bar()
     watch = OutputParser(bar)
     for line in SAID.splitlines():
@@ -289,7 +291,7 @@ def test_reading_along() -> None:
     assert bar.said[-2:] == ["pack", "clean up"]
 
 
-def test_progress_never_leaves_its_stage() -> None:
+def test_output_parser_keeps_progress_within_its_stage() -> None:
     bar = Bar()
     watch = OutputParser(bar)
     watch("I: downloading packages with apt...")
@@ -313,7 +315,7 @@ def test_progress_never_leaves_its_stage() -> None:
         (NO_SUITE, "the mirror has no suite for 'NAME'", "forky Release"),
     ],
 )
-def test_what_went_wrong(output: str, said: str, evidence: str) -> None:
+def test_causes_of_failed_bootstraps(output: str, said: str, evidence: str) -> None:
     error = failure("NAME", output + UPDATE_FAILED)
     assert said in error.message
     assert evidence in error.evidence
@@ -322,14 +324,14 @@ def test_what_went_wrong(output: str, said: str, evidence: str) -> None:
     assert "mmdebstrap failed to run" not in error.evidence
 
 
-def test_the_hint_for_an_expired_release_file() -> None:
+def test_cause_of_an_expired_release_file_hints_at_allow_expired() -> None:
     assert (
         "`postroj pull --force --allow-expired debian-sid`" in failure("debian-sid", EXPIRED).hint
     )
 
 
 @pytest.mark.parametrize("output", [FULL_APT, FULL_TAR, FULL_DPKG, FULL_PACKER])
-def test_a_full_disk(output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cause_of_a_full_disk(output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POSTROJ_CACHE_DIR", str(tmp_path))
     assert classify(output + UPDATE_FAILED) is causes.DISK_FULL
     error = failure("NAME", output + UPDATE_FAILED)
@@ -339,7 +341,7 @@ def test_a_full_disk(output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "POSTROJ_CACHE_DIR" in error.hint
 
 
-def test_anything_else_comes_with_the_last_lines() -> None:
+def test_unknown_failure_shows_the_last_lines() -> None:
     output = "\n".join(["E: first"] + [f"line {number}" for number in range(40)])
     assert classify(output) is None
     error = failure("NAME", output)

@@ -61,13 +61,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_what_is_written_is_read(here: Path) -> None:
+def test_load_reads_what_write_wrote(here: Path) -> None:
     lockfile.write(here / "postroj.lock", [OTHER, TRIXIE])
     assert lockfile.load(here / "postroj.lock") == [TRIXIE, OTHER]
     assert [path.name for path in here.iterdir()] == ["postroj.lock"]
 
 
-def test_the_text_is_the_same_whatever_the_order_was() -> None:
+def test_dump_does_not_depend_on_the_order() -> None:
     text = lockfile.dump([OTHER, TRIXIE])
     assert text == lockfile.dump([TRIXIE, OTHER])
     assert text.startswith("# Exact images, written by `postroj lock`.")
@@ -92,7 +92,7 @@ def test_the_text_is_the_same_whatever_the_order_was() -> None:
         ('artifact = ""\n', "", ""),
     ],
 )
-def test_a_file_that_is_damaged(old: str, new: str, why: str, here: Path) -> None:
+def test_load_refuses_a_damaged_file(old: str, new: str, why: str, here: Path) -> None:
     path = here / "postroj.lock"
     path.write_text(lockfile.dump([TRIXIE]).replace(old, new))
     with pytest.raises(UsageError, match="lock file") as caught:
@@ -101,14 +101,14 @@ def test_a_file_that_is_damaged(old: str, new: str, why: str, here: Path) -> Non
     assert caught.value.hint == "`postroj lock` rewrites it"
 
 
-def test_a_file_that_is_not_there(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_refuses_a_missing_file(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert lockfile.find("debian-trixie", "x86_64") is None
     monkeypatch.setenv("POSTROJ_LOCK", "elsewhere.lock")
     with pytest.raises(UsageError, match=r"project/elsewhere\.lock' cannot be read"):
         lockfile.find("debian-trixie", "x86_64")
 
 
-def test_which_file_holds(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lock_file_in_effect(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lockfile.write(here / "postroj.lock", [TRIXIE])
     lockfile.write(here / "another.lock", [OTHER])
     assert lockfile.find("debian-trixie", "x86_64") == TRIXIE
@@ -120,9 +120,7 @@ def test_which_file_holds(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert lockfile.find("debian-trixie", "x86_64") is None
 
 
-def test_a_file_that_another_user_has_put_there(
-    here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_find_refuses_a_file_of_another_user(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = here / "postroj.lock"
     lockfile.write(path, [TRIXIE])
     ours = os.geteuid()
@@ -144,7 +142,7 @@ def test_a_file_that_another_user_has_put_there(
     assert lockfile.find("debian-trixie", "x86_64") == TRIXIE
 
 
-def test_which_image_is_meant() -> None:
+def test_find_selects_by_name_and_architecture() -> None:
     assert TRIXIE.matches("", "d" * 64)
     assert not TRIXIE.matches("", "f" * 64)
     assert OTHER.matches("c" * 64, "f" * 64)
@@ -188,7 +186,7 @@ def lock(here: Path) -> LockedImage:
     return locked
 
 
-def test_a_pull_makes_what_is_locked(here: Path, source: Source) -> None:
+def test_pull_reproduces_the_locked_image(here: Path, source: Source) -> None:
     trixie = catalog.find("debian-trixie")
     assert pull.pull(trixie).fresh
     locked = lock(here)
@@ -197,7 +195,7 @@ def test_a_pull_makes_what_is_locked(here: Path, source: Source) -> None:
     assert [order.pinned for order in source.orders] == [None, locked.provenance]
 
 
-def test_what_is_cached_and_not_what_is_locked_is_pulled_anew(here: Path, source: Source) -> None:
+def test_pull_replaces_a_cached_image_that_is_not_locked(here: Path, source: Source) -> None:
     trixie = catalog.find("debian-trixie")
     first = pull.pull(trixie).record
     lock(here)
@@ -206,7 +204,7 @@ def test_what_is_cached_and_not_what_is_locked_is_pulled_anew(here: Path, source
     assert len(source.orders) == 2
 
 
-def test_a_source_that_has_moved_on(
+def test_check_explains_a_mirror_that_has_moved_on(
     here: Path, source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trixie = catalog.find("debian-trixie")
@@ -222,7 +220,7 @@ def test_a_source_that_has_moved_on(
     assert after.sha256 != before.sha256
 
 
-def test_another_source_than_the_locked_one(here: Path, source: Source) -> None:
+def test_pull_refuses_another_source_than_the_locked_one(here: Path, source: Source) -> None:
     trixie = catalog.find("debian-trixie")
     pull.pull(trixie)
     lock(here)
@@ -230,7 +228,7 @@ def test_another_source_than_the_locked_one(here: Path, source: Source) -> None:
         pull.pull(trixie, Request(kind=SourceKind.OCI))
 
 
-def test_an_image_that_was_imported(here: Path) -> None:
+def test_imported_image_that_differs_from_the_locked_one(here: Path) -> None:
     record = put("my-own", b"hsqs")
     lockfile.write(here / "postroj.lock", [LockedImage.from_record(record)])
     assert obtain.find_or_pull("my-own") == record
@@ -239,7 +237,7 @@ def test_an_image_that_was_imported(here: Path) -> None:
         obtain.find_or_pull("my-own")
 
 
-def test_an_archive_that_its_publisher_has_replaced(here: Path, tmp_path: Path) -> None:
+def test_check_refuses_an_archive_that_was_replaced(here: Path, tmp_path: Path) -> None:
     (tmp_path / "web").mkdir()
     archive = tmp_path / "web" / "root.tar"
     archive.write_bytes(tar())
