@@ -94,27 +94,27 @@ def find(name: str) -> Entry:
     raise UsageError(message, hint=_suggest(name))
 
 
-def matching(patterns: Sequence[str], brought: Iterable[Entry] = ()) -> list[Entry]:
+def matching(patterns: Sequence[str], imported: Iterable[Entry] = ()) -> list[Entry]:
     """Return the images that match any of the patterns, such as `debian-*`, or `trixie` as a part.
 
     Case is ignored. `imported` are images to search beside the catalog's.
 
     :raises UsageError: if a pattern matches no image.
     """
-    there = [*entries(), *brought]
+    known = [*entries(), *imported]
     found: set[str] = set()
     for pattern in patterns:
         glob = (pattern if set(pattern) & set("*?[") else f"*{pattern}*").lower()
         hits = [
             entry
-            for entry in there
+            for entry in known
             if any(fnmatchcase(name, glob) for name in (entry.name, *entry.aliases))
         ]
         if not hits:
             message = f"no image matches '{pattern}'"
             raise UsageError(message, hint=_suggest(pattern))
         found.update(entry.name for entry in hits)
-    return [entry for entry in there if not patterns or entry.name in found]
+    return [entry for entry in known if not patterns or entry.name in found]
 
 
 def _suggest(name: str) -> str:

@@ -64,8 +64,8 @@ class Tarball:
 
     kind: ClassVar[SourceKind] = SourceKind.TARBALL
     url: str
-    """May contain `{arch}`, `{debian_arch}`, `{oci_arch}`, and in the file name a `*` for what only
-    the checksum file tells."""
+    """May contain `{arch}`, `{debian_arch}`, `{oci_arch}`, and in the file name a `*` for
+    what only the checksum file contains."""
     sha256: str = ""
     """Known in advance; '' if the publisher replaces the file."""
     checksums: str = ""

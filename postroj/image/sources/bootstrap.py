@@ -184,8 +184,8 @@ class OutputParser:
         self.share = max(self.share, begin + (end - begin) * done)
         self.progress.reach(self.share, 100)
 
-    def _begin_stage(self, said: str) -> None:
+    def _begin_stage(self, message: str) -> None:
         for prefix, description, begin, end in STAGES:
-            if said.startswith(prefix):
+            if message.startswith(prefix):
                 self._span, self._packages, self._done = (begin, end), 0, 0
                 self.progress.describe(description)

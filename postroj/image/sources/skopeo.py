@@ -104,11 +104,11 @@ def copy(reference: Reference, directory: Path, on_bytes: Callable[[int], None])
         finally:
             process.kill_group(child)
         complaints.seek(0)
-        said = complaints.read().decode(errors="replace")
+        output = complaints.read().decode(errors="replace")
     if status is None:
-        said += f"\n{STILL}"
+        output += f"\n{STILL}"
     if status != 0:
-        raise failure(reference, said)
+        raise failure(reference, output)
     on_bytes(paths.disk_usage(directory))
 
 

@@ -1,6 +1,6 @@
 """Read an image from a tar of layers: `docker save` or an OCI layout.
 
-Members are stored under names of ours, whatever their names are. Formats:
+Members are stored under our own names, not theirs. Formats:
 https://github.com/opencontainers/image-spec/blob/main/image-layout.md; docker's `manifest.json` is
 a list of images, with the names of their configuration and layers.
 """
@@ -93,7 +93,7 @@ class Archive:
                 self.links[name] = posixpath.normpath(posixpath.join(folder, link))
 
     def _write_member(self, reader: Reader, member: Member) -> StoredMember:
-        """Write a member to a file with a name of ours."""
+        """Write a member to a file with our own name."""
         self.count += 1
         path = self.directory / f"member-{self.count}"
         digest, left = hashlib.sha256(), member.size

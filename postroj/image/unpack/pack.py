@@ -161,7 +161,7 @@ def squash_output(argv: Sequence[str], target: Path) -> None:
 
 
 def _check_skipped(output: str) -> None:
-    """Refuse an archive of which tar2sqfs has skipped members."""
+    """Refuse an archive if tar2sqfs skipped members of it."""
     skipped = deque((line for line in output.splitlines() if "(invalid name)" in line), maxlen=5)
     if skipped:
         message = "the archive has members outside of its root"
