@@ -173,11 +173,8 @@ class _WarmLayers:
 
         def find() -> WarmLayer | None:
             layer = warm_layers.find(recipe)
-            return (
-                layer
-                if layer and satisfies(layer) and warm_layers.use(self._stack, layer)
-                else None
-            )
+            usable = layer and satisfies(layer) and warm_layers.use(self._stack, layer)
+            return layer if usable else None
 
         if layer := find():
             return layer
