@@ -39,7 +39,7 @@ def require(architecture: str) -> None:
         hint = (
             "install `qemu-user-static` (`qemu-user-binfmt` since Debian 13);"
             " `systemctl restart systemd-binfmt` registers it; inside a container, do so"
-            " on its host, and `mount -t binfmt_misc none /proc/sys/fs/binfmt_misc`"
+            " on its host, and `mount -t binfmt_misc none /proc/sys/fs/binfmt_misc` in it"
         )
         raise HostError(message, evidence=fault, hint=hint)
 

@@ -262,16 +262,16 @@ def test_what_cannot_be_fetched_is_left_to_the_probe(world: World) -> None:
 
 def test_what_is_missing_offline(world: World) -> None:
     package = world.make("warm-off", needs="lib-a")
-    with pytest.raises(ImageError, match="no such set-up is kept") as raised:
+    with pytest.raises(ImageError, match="results of the set-up are not cached") as raised:
         world.warm(package, offline=True)
     assert "without `--offline`" in raised.value.hint
-    with pytest.raises(ImageError, match="no package lists are kept"):
+    with pytest.raises(ImageError, match="package lists are not cached"):
         world.warm(package, offline=True, setup=())
     world.offer("lib-a", "lib-b")
     world.warm(package)
     world.warm(package, offline=True)
     another = world.make("warm-off-two", needs="lib-b")
-    with pytest.raises(ImageError, match="not all dependencies are kept") as raised:
+    with pytest.raises(ImageError, match="some dependencies are not cached") as raised:
         world.warm(another, offline=True)
     assert "lib-b" in raised.value.evidence
     alone = world.make("warm-off-three")
