@@ -314,7 +314,7 @@ def test_another_manifest_than_was_pinned(tmp_path: Path) -> None:
     [
         (200, b"<html>log in</html>", "the manifest of the image cannot be read"),
         (200, b"[" * 100_000, "the manifest of the image cannot be read"),
-        (200, b'{"schemaVersion": 1}', "a manifest of schema 1"),
+        (200, b'{"schemaVersion": 1}', "has schema 1"),
         (200, b'{"manifests": [], "layers": []}', "an index at the same time"),
         (503, b"busy", "is ill"),
         (403, b"no", "does not let us fetch"),
