@@ -27,7 +27,7 @@ from postroj.container.boot import masks
 from postroj.container.boot.nspawn import GuestSpec
 from postroj.container.network import pasta
 from postroj.container.start import start_guest
-from postroj.image import pull
+from postroj.image import architectures, pull
 from postroj.image.catalog import catalog
 from postroj.image.store import store
 from postroj.prepare import obtain
@@ -50,7 +50,7 @@ STATE = "systemctl is-system-running --wait"
 @contextmanager
 def unpacked() -> Iterator[Path]:
     """Have the image as a directory."""
-    record = store.require(IMAGE, pull.architecture())
+    record = store.require(IMAGE, architectures.of_this_host())
     with tempfile.TemporaryDirectory() as work:
         tree = Path(work, "tree")
         tree.mkdir()
@@ -103,7 +103,7 @@ def boot(runs: int, *, directory: bool) -> Measured:
     """From nothing to ready: the same layers and network, or the physical limit."""
     with ExitStack() as stack:
         image = stack.enter_context(obtain(IMAGE))
-        record = store.require(IMAGE, pull.architecture())
+        record = store.require(IMAGE, architectures.of_this_host())
         lower = stack.enter_context(unpacked()) if directory else record.path
         spec = GuestSpec(layers=image.layers)
 
@@ -150,7 +150,7 @@ def _cycle() -> None:
 
 def eight(runs: int) -> Measured:
     """Eight guests at once, from nothing until they are gone."""
-    record = store.require(IMAGE, pull.architecture())
+    record = store.require(IMAGE, architectures.of_this_host())
     with obtain(IMAGE) as image, ThreadPoolExecutor(EIGHT) as pool:
         spec = GuestSpec(layers=image.layers)
 

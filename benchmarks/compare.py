@@ -17,12 +17,12 @@ import material
 from pairs import POSTROJ, Measured, Pair, main, measure, run
 
 from postroj.container.boot import masks
-from postroj.image import pull
+from postroj.image import architectures, pull
 from postroj.image.catalog import catalog
 from postroj.image.catalog.entry import Bootstrap
 from postroj.image.pull import Request
-from postroj.image.sources import bootstrap, mirror
-from postroj.image.sources.mmdebstrap import Plan
+from postroj.image.sources import mirror
+from postroj.image.sources.mmdebstrap import BootstrapPlan
 from postroj.image.store import store
 from postroj.image.unpack import pack
 from tests.support import debs
@@ -46,7 +46,7 @@ STREAMED = 300_000_000
 def cycle(runs: int) -> Measured:
     """A whole warm cycle: start, ready, one command, gone."""
     pull.pull(catalog.find(IMAGE))
-    record = store.require(IMAGE, pull.architecture())
+    record = store.require(IMAGE, architectures.of_this_host())
     pair = Pair(
         name="cycle",
         ours="postroj run -- true",
@@ -75,10 +75,10 @@ def making(runs: int) -> Measured:
     )
     entry = catalog.find(IMAGE)
     source = next(source for source in entry.sources if isinstance(source, Bootstrap))
-    plan = Plan(
+    plan = BootstrapPlan(
         source=source,
         packages=entry.packages,
-        architecture=pull.architecture(),
+        architecture=architectures.of_this_host(),
         archives=mirror.archives({suite.archive for suite in source.suites}),
         keyring=source.keyring,
         allow_expired=False,
@@ -89,7 +89,7 @@ def making(runs: int) -> Measured:
         script = (
             f"mmdebstrap --variant=minbase --include={include} --format=tar"
             f" {plan.suite} - {sources}"
-            f" | tar2sqfs -q -c {bootstrap.COMPRESSION} -f {work}/bare.squashfs"
+            f" | tar2sqfs -q -c {pack.COMPRESSION} -f {work}/bare.squashfs"
         )
         return measure(
             pair,
@@ -207,7 +207,7 @@ def _on_four(
     """Measure a probe on four images beside the bare script, which has no time to settle."""
     for name in FOUR:
         pull.pull(catalog.find(name), Request(allow_expired=True))
-    records = [store.require(name, pull.architecture()) for name in FOUR]
+    records = [store.require(name, architectures.of_this_host()) for name in FOUR]
     (mount := work / "mount").mkdir()
     images = [f"--image={name}" for name in FOUR]
     probe = [POSTROJ, "--quiet", "pkgprobe", f"--package={deb}", "--jobs=4", "--settle=0"]
@@ -231,7 +231,7 @@ def warm(runs: int) -> Measured:
         runs=runs,
     )
     pull.pull(catalog.find(IMAGE))
-    record = store.require(IMAGE, pull.architecture())
+    record = store.require(IMAGE, architectures.of_this_host())
     with tempfile.TemporaryDirectory() as work:
         (mount := Path(work, "mount")).mkdir()
         deb = debs.build(Path(work), "bench", depends="redis-server")

@@ -20,7 +20,7 @@ from pairs import run
 
 from postroj.container.boot.nspawn import GuestSpec
 from postroj.container.start import start_guest
-from postroj.image import pull
+from postroj.image import architectures, pull
 from postroj.image.catalog import catalog
 from postroj.image.store import store
 from postroj.prepare import obtain
@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--cold", action="store_true")
     options = parser.parse_args()
     pull.pull(catalog.find(IMAGE))
-    record = store.require(IMAGE, pull.architecture())
+    record = store.require(IMAGE, architectures.of_this_host())
     with tempfile.TemporaryDirectory(dir="/var/tmp") as work, obtain(IMAGE) as image:
         tar = Path(work, "image.tar")
         run(["sh", "-c", f"sqfs2tar {record.path} > {tar}"])

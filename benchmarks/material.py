@@ -9,7 +9,7 @@ import tarfile
 from io import BytesIO
 from pathlib import Path
 
-from postroj.image import pull
+from postroj.image import architectures, pull
 from postroj.image.catalog import catalog
 from postroj.image.store import store
 
@@ -26,7 +26,7 @@ cat *.deb
 def archive(folder: Path, megabytes: int) -> Path:
     """A rootfs.tar.xz that boots: an image of Debian, and so much that cannot be compressed."""
     pull.pull(catalog.find(IMAGE))
-    record = store.require(IMAGE, pull.architecture())
+    record = store.require(IMAGE, architectures.of_this_host())
     path = folder / "rootfs.tar"
     with path.open("wb") as stream:
         subprocess.run(["sqfs2tar", record.path], stdout=stream, check=True)

@@ -1,6 +1,6 @@
-"""What a person sees on stderr: log lines, progress bars, colour. Data goes to stdout, elsewhere.
+"""What people see on stderr: log lines, progress bars, colour. The only module that knows tqdm.
 
-The only module that knows tqdm.
+Data goes to stdout, and only `postroj.cli` prints it.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ log = logging.getLogger(__name__)
 
 
 class Progress(Protocol):
-    """How far some long work is; a bar on a terminal, silence elsewhere."""
+    """Reports how far a long task is: a bar on a terminal, nothing elsewhere."""
 
     def describe(self, text: str) -> None:
-        """Say what is being done now."""
+        """Show what the task is doing now."""
 
     def reach(self, done: float, total: float) -> None:
-        """Say that `done` of `total` is behind us, in the unit of the bar."""
+        """Show that `done` of `total` is finished, in the unit of the bar."""
 
 
 class Silence:
     """Progress that nobody watches."""
 
     def describe(self, text: str) -> None:
-        """Say nothing."""
+        """Ignore the text."""
 
     def reach(self, done: float, total: float) -> None:
-        """Say nothing."""
+        """Ignore the numbers."""
 
 
 class _Bar:
@@ -67,9 +67,9 @@ class _Bar:
 
 @contextmanager
 def progress(title: str, unit: str = "%") -> Iterator[Progress]:
-    """Show long work named `title`: a bar that goes away on a terminal, else one line at first.
+    """Show the progress of a task: a bar on a terminal, which disappears, else one log line.
 
-    With the unit "B" the numbers are bytes, with "%" only the share is shown.
+    `unit` is "B" for bytes or "%" for a bare percentage.
     """
     if sys.stderr.isatty() and log.isEnabledFor(logging.INFO):
         bar = _Bar(title, unit)
@@ -83,14 +83,14 @@ def progress(title: str, unit: str = "%") -> Iterator[Progress]:
 
 
 class _Board:
-    """Lines at the end of a terminal that are taken away again; any thread may write."""
+    """Temporary lines at the bottom of a terminal, written by any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._lines: tuple[str, ...] = ()
 
     def show(self, lines: tuple[str, ...]) -> None:
-        """Show these lines in the place of the last ones."""
+        """Replace the current lines by these."""
         with self._lock:
             if lines == self._lines:
                 return
@@ -99,8 +99,8 @@ class _Board:
             self._draw()
 
     @contextmanager
-    def away(self) -> Iterator[None]:
-        """Make place for what stays on the terminal."""
+    def erased(self) -> Iterator[None]:
+        """Erase the lines while something permanent is printed."""
         with self._lock:
             self._erase()
             yield
@@ -114,7 +114,7 @@ class _Board:
 
     def _draw(self) -> None:
         if self._lines:
-            # one that wraps would be two lines
+            # A wrapped line would count as two when it is erased.
             columns = (os.get_terminal_size(sys.stderr.fileno()).columns or 80) - 1
             sys.stderr.write("\n".join(line[:columns] for line in self._lines))
             sys.stderr.flush()
@@ -124,26 +124,31 @@ _BOARD = _Board()
 
 
 class _Handler(logging.StreamHandler["TextIO"]):
-    """Log lines, above what is being done."""
+    """Print log records above the temporary lines."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        with _BOARD.away():
+        with _BOARD.erased():
             super().emit(record)
 
 
 def busy(*lines: str) -> None:
-    """Show what is being done until the next call, which takes it away; on a terminal only."""
+    """Show what is going on, on a terminal only; the next call replaces it."""
     if sys.stderr.isatty() and log.isEnabledFor(logging.INFO):
         _BOARD.show(tuple(filter(None, lines)))
 
 
 def colour_wanted(stream: TextIO) -> bool:
-    """Whether to colour what goes to `stream`: on a terminal, unless `NO_COLOR` is set."""
+    """Whether `stream` gets colour: if it is a terminal and `NO_COLOR` is not set."""
     return stream.isatty() and not os.environ.get("NO_COLOR")
 
 
+def megabytes(count: int) -> str:
+    """Format a number of bytes, as `12 MB`."""
+    return f"{count / 1e6:.0f} MB"
+
+
 def set_up_logging(verbosity: int) -> None:
-    """Send log lines to stderr: -1 warnings, 0 what is being done, 1 every command too."""
+    """Log to stderr: warnings at verbosity -1, progress at 0, every command at 1."""
     level = {-1: logging.WARNING, 0: logging.INFO}.get(verbosity, logging.DEBUG)
     handler = _Handler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))

@@ -1,20 +1,20 @@
-"""The one error tree and the exit status of every member.
+"""The error tree of postroj, with the exit status of each class.
 
-Everything that a user can cause or meet is raised as a `PostrojError`: one sentence, the evidence,
-a hint. Nothing here prints or exits; only `postroj.cli` does.
+Every failure that a user can cause or meet is a `PostrojError`: one sentence, evidence, a hint.
+Nothing here prints or exits; only `postroj.cli` does.
 
     PostrojError            4  host, image or guest failed: the package was not judged
     ├── UsageError          2  wrong usage
-    ├── HostError           4  this host lacks something that `postroj doctor` knows of
+    ├── HostError           4  this host lacks something, see `postroj doctor`
     ├── CommandError        4  a tool of the host failed
     │   └── CommandTimeout  4
-    ├── DownloadError       4  a URL could not be fetched, or its content is not what was pinned
-    ├── ImageError          4  an image could not be built, or is not to be had
-    │   └── VerificationError 4 what was fetched is not what somebody vouched for
-    ├── GuestError          4  a guest did not start, or ended
-    │   └── GuestLost       4  it ended by what went on in it; 1 where a package did that
+    ├── DownloadError       4  a download failed, or its content is not what was pinned
+    ├── ImageError          4  an image could not be built or is not available
+    │   └── VerificationError 4 the content is not what its publisher signed or the user pinned
+    ├── GuestError          4  a guest did not start, or ended early
+    │   └── GuestLost       4  its own programs ended it; 1 if a package did
     └── PackageError        1  the package is to blame
-    Interrupted       128 + N  a signal asked us to stop (130 for Ctrl-C)
+    Interrupted       128 + N  a signal asked postroj to stop (130 for Ctrl-C)
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class ExitStatus(IntEnum):
-    """What the process says at its end; the documented table of the command line."""
+    """Exit status of postroj, as the command line documents it."""
 
     PASSED = 0
     FAILED = 1
@@ -36,11 +36,11 @@ class ExitStatus(IntEnum):
     NOTHING_TESTED = 3
     ERROR = 4
     RUN_FAILED = 125
-    """`postroj run`, `shell` and `exec`: postroj failed, not the command (as docker has it)."""
+    """`postroj run`, `shell` and `exec`: postroj failed, not the command, as in docker."""
 
 
 class PostrojError(Exception):
-    """One sentence what went wrong, its evidence, and the next thing to type."""
+    """A failure: one sentence, the evidence for it, and a hint what to type next."""
 
     exit_status: ExitStatus = ExitStatus.ERROR
 
@@ -52,18 +52,18 @@ class PostrojError(Exception):
 
     @property
     def reason(self) -> str:
-        """The sentence, and the evidence below it."""
+        """The sentence, followed by the evidence."""
         return "\n".join(part for part in (self.message, self.evidence) if part)
 
 
 class UsageError(PostrojError):
-    """What was typed cannot be done; nothing was started."""
+    """The command line cannot be carried out; nothing was started."""
 
     exit_status = ExitStatus.USAGE
 
 
 class HostError(PostrojError):
-    """This host lacks something."""
+    """This host lacks something; the default hint is `postroj doctor`."""
 
     def __init__(self, message: str, *, evidence: str = "", hint: str = "") -> None:
         hint = hint or "`sudo postroj doctor` shows what this host lacks, `--fix` installs it"
@@ -71,7 +71,7 @@ class HostError(PostrojError):
 
 
 class CommandError(PostrojError):
-    """A tool ended with a status that its caller did not expect."""
+    """A tool ended with an unexpected status."""
 
     def __init__(self, argv: Sequence[str], status: int, output: str, *, message: str = "") -> None:
         self.argv = tuple(argv)
@@ -84,7 +84,7 @@ class CommandError(PostrojError):
 
 
 class CommandTimeout(CommandError):
-    """A tool did not end in the time it was given, and was killed."""
+    """A tool exceeded its time limit and was killed."""
 
     def __init__(self, argv: Sequence[str], seconds: float, output: str) -> None:
         self.seconds = seconds
@@ -93,7 +93,7 @@ class CommandTimeout(CommandError):
 
 
 class DownloadError(PostrojError):
-    """A URL could not be fetched, or brought other bytes than were pinned."""
+    """A download failed, or its content differs from the pinned digest."""
 
 
 class ImageError(PostrojError):
@@ -101,23 +101,23 @@ class ImageError(PostrojError):
 
 
 class VerificationError(ImageError):
-    """What was fetched is not what its publisher or the user vouched for.
+    """The content is not what its publisher signed or the user pinned.
 
-    Nobody tries another source on it: that would help who meddled with the first.
+    No other source is tried after it: that would reward whoever tampered with the first.
     """
 
 
 class GuestError(PostrojError):
-    """A guest did not start, or ended before its time."""
+    """A guest did not start, or ended early."""
 
     console = ""
-    """What its console showed, where it is gone with the guest."""
+    """Console output of the guest, if it is gone with the guest."""
 
 
 class GuestLost(GuestError):
-    """A guest that was ready ended by what went on in it: who was at work there did it.
+    """A guest that was ready ended; whoever was working in it is to blame.
 
-    `output` is what the command had said that ended with it.
+    `output` is what the interrupted command had printed.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class PackageError(PostrojError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asked postroj to stop; clean-up runs on its way out."""
+    """A signal asked postroj to stop; clean-up runs while this propagates."""
 
     def __init__(self, number: int = signal.SIGINT) -> None:
         super().__init__()

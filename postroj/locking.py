@@ -1,7 +1,7 @@
-"""Locks that die with their holder, and directories that belong to whoever holds their lock.
+"""File locks, and directories that are removed once their owner is dead.
 
-All locks are `flock(2)`: the kernel lets go of them when the last process that has the descriptor
-ends, however it ends. So a lock that is free proves that its owner is dead.
+All locks are `flock(2)`: the kernel releases them when the last process with the descriptor ends,
+however it ends. A lock that is free proves that its owner is dead.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOCK_NAME = "lock"
-DYING = 5
-"""Seconds that a process which was killed may take to be gone."""
+DEATH_TIMEOUT = 5
+"""Seconds until a killed process is gone at the latest."""
 CLAIM_NAME = re.compile(r"[a-z-]+-[0-9a-f]{8}")
 
 
 @contextmanager
 def exclusive(path: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Hold the lock file at `path`; call `on_wait` once when somebody else has it."""
+    """Lock the file at `path` exclusively; call `on_wait` once if another process has the lock."""
     descriptor = _open(path)
     try:
         if not try_lock(descriptor, fcntl.LOCK_EX):
@@ -39,7 +39,7 @@ def exclusive(path: Path, on_wait: Callable[[], None] = lambda: None) -> Iterato
 
 
 def _open(path: Path) -> int:
-    """Open a lock file, made if there is none; where another user made it, without writing it."""
+    """Open a lock file, creating it if necessary; read-only if another user created it."""
     flags = os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         return os.open(path, os.O_RDWR | flags, 0o644)
@@ -49,7 +49,7 @@ def _open(path: Path) -> int:
 
 @contextmanager
 def shared(path: Path) -> Iterator[None]:
-    """Hold the lock file at `path` together with others; where there is none, nobody is there."""
+    """Lock the file at `path` together with other readers; do nothing if it does not exist."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
@@ -63,7 +63,7 @@ def shared(path: Path) -> Iterator[None]:
 
 
 def try_lock(descriptor: int, kind: int) -> bool:
-    """Whether the lock (`fcntl.LOCK_EX` or `LOCK_SH`) could be had at once."""
+    """Try to lock at once (`fcntl.LOCK_EX` or `LOCK_SH`) and return whether that succeeded."""
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -72,34 +72,34 @@ def try_lock(descriptor: int, kind: int) -> bool:
 
 
 class Claim:
-    """A directory of ours for as long as we live: `PARENT/NAME/`, with a held lock inside.
+    """A directory `PARENT/NAME/` that exists as long as its owner lives, with a locked file in it.
 
-    Leaving the context removes it. After a SIGKILL it stays, its lock free, until `sweep`.
+    Leaving the context removes the directory. After a SIGKILL it stays, unlocked, until `sweep`.
     """
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
         self.descriptor = descriptor
         self.stays = False
-        """Whether it is left to those who have its lock from us."""
+        """Whether `release` leaves the directory to processes that inherited the lock."""
 
     @classmethod
     def make(cls, parent: Path, prefix: str) -> Self:
-        """Create `PARENT/PREFIX-XXXXXXXX` (mode 0755) and hold its lock."""
+        """Create `PARENT/PREFIX-XXXXXXXX` (mode 0755) and lock it."""
         parent.mkdir(parents=True, exist_ok=True)
         with exclusive(parent / ".lock"):  # no sweep between mkdir and flock
             path = parent / f"{prefix}-{os.urandom(4).hex()}"
             path.mkdir()
-            path.chmod(0o755)  # whatever the umask is
+            path.chmod(0o755)  # independent of the umask
             descriptor = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         return cls(path, descriptor)
 
     def release(self) -> None:
-        """Remove the directory, unless it stays, then let go of the lock."""
+        """Remove the directory, unless it stays, and close the lock's descriptor."""
         try:
             if not self.stays:
-                with exclusive(self.path.parent / ".lock"):  # no sweep of a half-removed directory
+                with exclusive(self.path.parent / ".lock"):  # no sweep meanwhile
                     _remove(self.path)
         finally:
             os.close(self.descriptor)
@@ -114,15 +114,15 @@ class Claim:
 def sweep(
     parent: Path, before: Callable[[str], None] = lambda name: None, *, dry_run: bool = False
 ) -> list[str]:
-    """Remove every claimed directory below `parent` whose owner is dead; their names.
+    """Remove the directories below `parent` whose owners are dead, and return their names.
 
-    `before` is called with each name, for what else the dead owner left. With `dry_run` none is
-    removed. Those of another user, which are not ours to remove, are left to that user.
+    `before` is called with each name, to clean up what else the owner left. `dry_run` removes
+    nothing. Directories of other users are skipped.
     """
     if not parent.is_dir():
         return []
     removed = []
-    with exclusive(parent / ".lock"):  # so none is in the making
+    with exclusive(parent / ".lock"):  # nobody is creating one meanwhile
         for path in sorted(parent.iterdir()):
             if CLAIM_NAME.fullmatch(path.name) and not path.is_symlink() and _is_dead(path):
                 before(path.name)
@@ -132,23 +132,24 @@ def sweep(
     return removed
 
 
-def held(parent: Path) -> list[str]:
-    """Names of the claimed directories below `parent` whose owners live."""
+def live_claims(parent: Path) -> list[str]:
+    """Return the names of the directories below `parent` whose owners are alive."""
     with suppress(FileNotFoundError):
         names = sorted(path.name for path in parent.iterdir() if CLAIM_NAME.fullmatch(path.name))
-        # shared, so that of two who look at once neither takes the other for the owner
+        # A shared lock, so that two processes that try at once do not take each other for the
+        # owner.
         return [name for name in names if not _is_dead(parent / name, fcntl.LOCK_SH)]
     return []
 
 
 def _remove(path: Path) -> None:
-    """Remove a tree; content of a guest never lands in one, and links are not followed."""
-    deadline = time.monotonic() + DYING
+    """Remove a tree without following links; it never contains files of a guest."""
+    deadline = time.monotonic() + DEATH_TIMEOUT
     while True:
         try:
             shutil.rmtree(path)
         except OSError as error:
-            # A process that was just killed may still be writing below.
+            # A process that was just killed may still write into it.
             if error.errno not in (errno.ENOTEMPTY, errno.ENOENT) or time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
@@ -159,7 +160,7 @@ def _remove(path: Path) -> None:
 
 
 def _is_dead(claim: Path, kind: int = fcntl.LOCK_EX) -> bool:
-    """Whether nobody holds the claim's lock; one that has none was being made or removed."""
+    """Whether the owner of a directory is dead, or is just creating or removing it."""
     try:
         descriptor = os.open(claim / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:

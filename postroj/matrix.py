@@ -22,7 +22,7 @@ from postroj.errors import PackageError, PostrojError
 from postroj.handover import Handover
 from postroj.image import selection
 from postroj.model import Manager
-from postroj.prepare import at_hand, obtain
+from postroj.prepare import obtain, obtain_cached
 from postroj.probe.ask.checks import unasked
 from postroj.probe.excuse import expectations
 from postroj.probe.package import package_file
@@ -188,7 +188,7 @@ class _Run:
     def _obtain_each(self, stack: ExitStack) -> list[tuple[int, Image]]:
         """Have each image until the stack unwinds; what cannot be had has been judged."""
         images = []
-        have = at_hand if self.plan.offline else obtain
+        have = obtain_cached if self.plan.offline else obtain
         for place, result in enumerate(self.results):
             if place not in self.open:
                 continue

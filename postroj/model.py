@@ -1,10 +1,11 @@
-"""The vocabulary of images and guests: closed sets, and the record they meet in.
+"""The vocabulary of images and guests: enumerations, and the record that joins both.
 
-Imports nothing of postroj. A word here means the same everywhere, in messages and reports too.
+Imports nothing of postroj. A word means the same in code, messages and reports.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -12,44 +13,47 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+SHA256 = re.compile(r"[0-9a-f]{64}")
+"""A SHA-256 in lower-case hex; input of users is lower-cased before it is matched."""
+
 
 class SourceKind(StrEnum):
     """Where an image comes from."""
 
     BOOTSTRAP = "bootstrap"
-    """The packages of a mirror."""
+    """Packages of a mirror, installed into an empty folder."""
     SIMPLESTREAMS = "simplestreams"
     TARBALL = "tarball"
     OCI = "oci"
-    """A registry."""
+    """A container registry."""
     IMPORT = "import"
-    """Brought by the user."""
+    """The user's own file, folder or URL."""
 
 
 class Verification(StrEnum):
     """How strongly the origin of an image was proved, strongest first."""
 
     SIGNATURE = "signature"
-    """By a key that postroj ships, or that the user named."""
+    """By a key that postroj ships or the user named."""
     DIGEST = "digest"
-    """Known before anything was fetched: from the catalog, a lock file or the user."""
+    """By a digest known before the download: from the catalog, a lock file or the user."""
     TLS = "tls"
-    """The server's name alone, also where it serves checksums that nobody signed."""
+    """By the server's certificate only, even if it serves unsigned checksums."""
     NONE = "none"
 
 
 class Manager(StrEnum):
-    """The package managers; a distribution has one of them."""
+    """The package managers; a distribution has exactly one."""
 
     APT = "apt"
     DNF = "dnf"
-    """Also yum, its predecessor."""
+    """And its predecessor yum."""
     ZYPPER = "zypper"
     PACMAN = "pacman"
 
 
 class NetworkMode(StrEnum):
-    """What network a guest has."""
+    """How a guest is connected."""
 
     PRIVATE = "private"
     """A namespace of its own with outbound access."""
@@ -59,19 +63,19 @@ class NetworkMode(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """A stored image: what `image` hands to `container`."""
+    """A stored image, as `image` hands it to `container`."""
 
     name: str
-    """Its name in the catalog, as `debian-trixie`."""
+    """Name in the catalog, as `debian-trixie`."""
     architecture: str
     """As `uname -m` has it: `x86_64`, `aarch64`."""
     layers: tuple[Path, ...]
-    """Squashfs files, immutable; the base first, each later one on top."""
+    """Immutable squashfs files, the base first, each later one stacked on top."""
     manager: Manager | None
-    """None if it is one that postroj does not know."""
+    """None if postroj does not know its package manager."""
     systemd: int | None = None
-    """Major version of its systemd, where that is known."""
+    """Major version of its systemd, if known."""
     emulated: bool = False
-    """Whether its programs run through qemu-user here."""
+    """Whether its programs run through qemu-user on this host."""
     has_lists: bool = False
-    """Whether package lists that will do are in its layers."""
+    """Whether its layers contain recent package lists."""

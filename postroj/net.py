@@ -1,7 +1,7 @@
-"""The one door to the web: a URL becomes bytes, a file or an error, over a bad line too.
+"""Download URLs, the only module that opens web connections: resume, retry, verify.
 
-What a server answers instead is in `answers`. requests is slow to load and is imported when
-something is fetched.
+`http_errors` turns the failures into sentences. requests is slow to import, so it is imported when
+something is downloaded.
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ from queue import Queue
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from postroj import __version__, answers
-from postroj.answers import AbsentError as AbsentError
-from postroj.answers import TransientError
-from postroj.answers import redacted as redacted
+from postroj import __version__, http_errors
 from postroj.console import Silence
 from postroj.errors import DownloadError
+from postroj.http_errors import TransientError
+from postroj.urls import is_web, redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,11 +35,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CHUNK = 1 << 17
-"""Bytes; of one that a failure interrupts nothing is kept."""
+"""Bytes read at a time; a chunk that a failure interrupts is discarded."""
 USER_AGENT = f"postroj/{__version__}"
 LONGEST_PAUSE = 30.0
 NUMBER = re.compile(r"[0-9]{1,18}")
-# RFC 9110, 14.4: `bytes 5-9/10`, `bytes 5-9/*`; and of a range that cannot be had, `bytes */10`
+# RFC 9110, 14.4: `bytes 5-9/10`, `bytes 5-9/*`, and `bytes */10` for a range that does not exist.
 CONTENT_RANGE = re.compile(
     r"bytes (?=[^*]|\*/[0-9])(?:([0-9]{1,18})-[0-9]+|\*)/(?:([0-9]{1,18})|\*)"
 )
@@ -49,15 +48,15 @@ NOWHERE = -1
 
 @dataclass(frozen=True, kw_only=True)
 class Patience:
-    """How long and how often to try; seconds."""
+    """How long to wait and how often to retry; times in seconds."""
 
     connect: float = 10.0
     read: float = 30.0
-    """Without a single byte."""
+    """Between two bytes."""
     attempts: int = 3
-    """In a row that bring less than a chunk."""
+    """Consecutive attempts that may bring less than a chunk each."""
     pause: float = 1.0
-    """After the first attempt; doubled after every other."""
+    """Before the second attempt; doubled before each later one."""
     redirects: int = 10
 
 
@@ -69,25 +68,31 @@ def stream(
     url: str,
     *,
     progress: Progress,
-    anywhere: bool = False,
+    allow_downgrade: bool = False,
     patience: Patience = PATIENCE,
 ) -> Iterator[Body]:
-    """Fetch `url` as chunks of bytes, from its first byte to its last and each once.
+    """Open `url` and yield its body, which iterates over each byte of the file exactly once.
 
-    Its content is proved otherwise if it may come from `anywhere`: redirects may leave TLS then.
+    `allow_downgrade` permits redirects from https to http, for content that is verified otherwise.
 
-    :raises DownloadError: if it cannot be fetched, here or while the body is iterated over.
+    :raises DownloadError: if the download fails, now or while the body is iterated over.
     """
     import requests
 
-    if not answers.is_web(url):
-        message = f"'{redacted(url)}' is no http or https URL"
+    if not is_web(url):
+        message = f"'{redacted(url)}' is not an http or https URL"
         raise DownloadError(message, hint="give a URL like 'https://host/path', or a local path")
     with requests.Session() as session:
         session.max_redirects = patience.redirects
-        # A body in another encoding would have other bytes than its publisher's digest.
+        # Digests are published for the plain bytes, not for a compressed transfer.
         session.headers.update({"User-Agent": USER_AGENT, "Accept-Encoding": "identity"})
-        body = Body(url, session, progress, anywhere=anywhere, patience=patience)
+        body = Body(
+            url,
+            session,
+            progress,
+            allow_downgrade=allow_downgrade,
+            patience=patience,
+        )
         try:
             body.open()
             yield body
@@ -97,19 +102,24 @@ def stream(
 
 
 def fetch_small(
-    url: str, *, limit: int, anywhere: bool = False, patience: Patience = PATIENCE
+    url: str, *, limit: int, allow_downgrade: bool = False, patience: Patience = PATIENCE
 ) -> bytes:
-    """Fetch `url` into memory.
+    """Download `url` into memory.
 
-    :raises DownloadError: if it cannot be fetched, or has more than `limit` bytes.
+    :raises DownloadError: if the download fails or exceeds `limit` bytes.
     """
     data = bytearray()
-    with stream(url, progress=Silence(), anywhere=anywhere, patience=patience) as body:
+    with stream(
+        url,
+        progress=Silence(),
+        allow_downgrade=allow_downgrade,
+        patience=patience,
+    ) as body:
         for chunk in body if body.size <= limit else [bytes(limit + 1)]:
             data += chunk
             if len(data) > limit:
-                message = f"'{redacted(url)}' has more than the {limit} bytes that it may have"
-                raise DownloadError(message, hint="is it really the file that is meant?")
+                message = f"'{redacted(url)}' is larger than the limit of {limit} bytes"
+                raise DownloadError(message, hint="is it the right file?")
     return bytes(data)
 
 
@@ -121,14 +131,19 @@ def download(
     progress: Progress,
     patience: Patience = PATIENCE,
 ) -> str:
-    """Fetch `url` into the file `target`, which appears whole or not at all; its SHA-256.
+    """Download `url` to the file `target` atomically and return its SHA-256.
 
-    :raises DownloadError: if it could not be fetched, or has another digest than `sha256`.
+    :raises DownloadError: if the download fails or the digest is not `sha256`.
     """
     part = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.part")
     try:
         with (
-            stream(url, progress=progress, anywhere=sha256 is not None, patience=patience) as body,
+            stream(
+                url,
+                progress=progress,
+                allow_downgrade=sha256 is not None,
+                patience=patience,
+            ) as body,
             part.open("xb") as file,
         ):
             for chunk in body:
@@ -140,12 +155,12 @@ def download(
             raise DownloadError(
                 message,
                 evidence=f"expected SHA-256 {sha256}\nreceived SHA-256 {body.sha256}",
-                hint="it was changed or replaced: compare with what its publisher says",
+                hint="it was changed or replaced: compare with the digest of its publisher",
             )
         part.replace(target)
-    except OSError as error:  # of the disk: what the connection raises was translated
+    except OSError as error:  # from the disk: errors of the connection are translated already
         message = f"'{target}' could not be written: {error.strerror or error}"
-        hint = "is there space left, and may you write there?"
+        hint = "is the disk full, or the folder read-only?"
         raise DownloadError(message, evidence=str(error), hint=hint) from error
     finally:
         part.unlink(missing_ok=True)
@@ -153,7 +168,7 @@ def download(
 
 
 class _Digest:
-    """SHA-256 of a stream, in a thread of its own: nothing takes longer, and it needs no lock."""
+    """SHA-256 of a stream, computed in a thread because hashing is the slowest part."""
 
     def __init__(self) -> None:
         self._sha256 = hashlib.sha256()
@@ -169,27 +184,27 @@ class _Digest:
             self._waiting.task_done()
 
     def update(self, chunk: bytes) -> None:
-        """Take some more bytes."""
+        """Queue more bytes."""
         self._waiting.put(chunk)
 
     def hexdigest(self) -> str:
-        """Return the digest of all that was taken."""
+        """Return the digest of all bytes so far."""
         self._waiting.join()
         return self._sha256.hexdigest()
 
     def close(self) -> None:
-        """End the thread."""
+        """Stop the thread."""
         self._waiting.put(b"")
         self._thread.join()
 
 
 class Body:
-    """What a URL brings, over as many connections as it takes."""
+    """The content of a URL, downloaded over as many connections as it takes."""
 
     url: str
-    """Where redirects have led to, without secrets."""
+    """The URL after redirects, without secrets."""
     size: int
-    """Bytes; 0 if the server does not tell."""
+    """Bytes; 0 if the server does not say."""
 
     def __init__(
         self,
@@ -197,37 +212,37 @@ class Body:
         session: Session,
         progress: Progress,
         *,
-        anywhere: bool,
+        allow_downgrade: bool,
         patience: Patience,
     ) -> None:
-        self.asked, self.session, self.progress = url, session, progress
-        self.anywhere, self.patience = anywhere, patience
+        self.requested_url, self.session, self.progress = url, session, progress
+        self.allow_downgrade, self.patience = allow_downgrade, patience
         self.name = f"'{redacted(url)}'"
         self.url, self.size = redacted(url), 0
         self.response: Response | None = None
         self.digest = _Digest()
         self.done = 0
         self.validator = ""
-        """A header's value by which the server knows this version of the file again."""
+        """ETag or date by which the server recognizes this version of the file."""
         self.failures = 0
         self.done_at_failure = 0
 
     @property
     def sha256(self) -> str:
-        """Of the bytes that came so far."""
+        """Digest of the bytes received so far."""
         return self.digest.hexdigest()
 
     def open(self) -> None:
-        """Have an answer whose body goes on where we are."""
+        """Connect unless connected, retrying transient failures."""
         while self.response is None:
             try:
                 with self._translated():
-                    self._ask()
+                    self._request()
             except TransientError as error:
-                self._bear(error)
+                self._wait_or_raise(error)
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         if self.response is not None:
             self.response.close()
             self.response = None
@@ -237,13 +252,13 @@ class Body:
             self.open()
             try:
                 with self._translated():
-                    yield from self._fresh()
+                    yield from self._new_chunks()
                     return
             except TransientError as error:
-                self._bear(error)
+                self._wait_or_raise(error)
 
-    def _bear(self, error: TransientError) -> None:
-        """Wait before the next attempt; raise the error if it is one too many."""
+    def _wait_or_raise(self, error: TransientError) -> None:
+        """Sleep before the next attempt, or raise the error after the last one."""
         self.close()
         if self.done >= self.done_at_failure + CHUNK:
             self.failures = 0
@@ -256,28 +271,32 @@ class Body:
         log.info("%s; trying again in %.0f s", error.message, wait)
         time.sleep(wait)
 
-    def _ask(self) -> None:
-        """Send a request, for the rest of the file if the server can tell that it is the same."""
+    def _request(self) -> None:
+        """Request the file, or its rest if a validator proves that it has not changed."""
         rest = bool(self.done and self.validator)
         headers = {"Range": f"bytes={self.done}-", "If-Range": self.validator} if rest else {}
         timeout = (self.patience.connect, self.patience.read)
-        response = self.session.get(self.asked, headers=headers, stream=True, timeout=timeout)
+        response = self.session.get(
+            self.requested_url, headers=headers, stream=True, timeout=timeout
+        )
         self.response = response
-        answers.judge(response, self.name, rest=rest, anywhere=self.anywhere)
+        http_errors.check_response(
+            response, self.name, rest=rest, allow_downgrade=self.allow_downgrade
+        )
         start, size = _extent(response)
         if self.size and size and size != self.size:
             raise self._changed(evidence=f"it had {self.size} bytes, it has {size}")
         validator = _validator(response)
         if start and (start != self.done or validator not in ("", self.validator)):
-            self.validator = ""  # the next attempt takes the whole file, and compares
-            raise answers.cut_off(self.name, "the server went on at another place")
+            self.validator = ""  # so the next attempt downloads everything and compares
+            raise http_errors.truncated(self.name, "the server went on at another place")
         self.url, self.size = redacted(response.url), self.size or size
         self.validator = validator or self.validator
 
-    def _fresh(self) -> Iterator[bytes]:
-        """Yield what comes after the bytes that we have."""
+    def _new_chunks(self) -> Iterator[bytes]:
+        """Yield the bytes that have not been yielded yet."""
         assert self.response is not None
-        if self.response.status_code == 416:  # we have them all
+        if self.response.status_code == 416:  # Range Not Satisfiable: all bytes are here
             return
         at = _extent(self.response)[0]
         wanted = self.done
@@ -287,17 +306,17 @@ class Body:
             again.update(known)
             at += len(chunk)
             if known and at >= wanted and again.hexdigest() != self.digest.hexdigest():
-                raise self._changed(evidence="its beginning is another one now")
+                raise self._changed(evidence="its beginning has changed")
             if fresh := chunk[len(known) :]:
                 self.digest.update(fresh)
                 self.done += len(fresh)
                 yield fresh
                 self.progress.reach(self.done, self.size)
         if at < max(wanted, self.size):
-            raise answers.cut_off(self.name, f"received {at} of {self.size or wanted} bytes")
+            raise http_errors.truncated(self.name, f"received {at} of {self.size or wanted} bytes")
 
     def _changed(self, *, evidence: str) -> DownloadError:
-        message = f"{self.name} was changed while it was fetched"
+        message = f"{self.name} changed during the download"
         return DownloadError(message, evidence=evidence, hint="try again")
 
     @contextmanager
@@ -308,17 +327,17 @@ class Body:
         try:
             yield
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise answers.explain(error, self.name) from error
+            raise http_errors.explain(error, self.name) from error
 
 
 def _validator(response: Response) -> str:
-    """Return what tells this version of a file from others (RFC 9110, 13.1.5); '' if nothing."""
+    """Return the validator of a file's version (RFC 9110, 13.1.5); '' if there is none."""
     tag: str = response.headers.get("ETag", "")
     return tag if tag.startswith('"') else response.headers.get("Last-Modified", "")
 
 
 def _extent(response: Response) -> tuple[int, int]:
-    """Return where in the file a body begins, and the size of the file (0 if unknown)."""
+    """Return the offset at which a body begins and the size of the file, 0 if unknown."""
     if response.status_code == 200:
         length = response.headers.get("Content-Length", "")
         return 0, int(length) if NUMBER.fullmatch(length) else 0
@@ -326,4 +345,4 @@ def _extent(response: Response) -> tuple[int, int]:
     if found is None:
         return NOWHERE, 0
     start, size = found.groups()
-    return int(start or size), int(size or 0)  # a range that cannot be had begins at the end
+    return int(start or size), int(size or 0)  # an unsatisfiable range begins at the end

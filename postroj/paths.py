@@ -1,12 +1,13 @@
-"""Where postroj keeps things: one door to the folders of the host.
+"""The folders and files of postroj on the host.
 
-Root uses the system's folders, everybody else their own; `POSTROJ_CACHE_DIR` and
-`POSTROJ_STATE_DIR` override both, `POSTROJ_CATALOG` names a file.
+Root uses the system's folders, other users their own. `POSTROJ_CACHE_DIR`, `POSTROJ_STATE_DIR`,
+`POSTROJ_CATALOG` and `POSTROJ_LOCK` override them.
 """
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 LOCK_NAME = "postroj.lock"
@@ -14,7 +15,7 @@ SYSTEM_STATE = Path("/run/postroj")
 
 
 def cache_dir() -> Path:
-    """Images and what may be fetched again; safe to delete when no guest runs."""
+    """Return the folder of images and downloads, safe to delete while no guest runs."""
     if override := os.environ.get("POSTROJ_CACHE_DIR"):
         return Path(override).absolute()
     if os.geteuid() == 0:
@@ -25,7 +26,7 @@ def cache_dir() -> Path:
 
 
 def state_dir() -> Path:
-    """Run directories: one a guest, gone with it."""
+    """Return the folder of run directories, one for each guest and removed with it."""
     if override := os.environ.get("POSTROJ_STATE_DIR"):
         return Path(override).absolute()
     if os.geteuid() == 0:
@@ -36,12 +37,12 @@ def state_dir() -> Path:
 
 
 def guests_dir() -> Path:
-    """Run directories of guests, which are root's, whoever asks."""
+    """Return the folder of the guests' run directories, which root owns, for any user."""
     return state_dir() if os.environ.get("POSTROJ_STATE_DIR") else SYSTEM_STATE
 
 
 def config_dir() -> Path:
-    """What the user has written, and nobody else changes."""
+    """Return the folder of the user's own configuration."""
     if os.geteuid() == 0:
         return Path("/etc/postroj")
     from platformdirs import user_config_path
@@ -50,17 +51,27 @@ def config_dir() -> Path:
 
 
 def catalog_file() -> Path | None:
-    """Return the user's own catalog: the one that was named, or the usual one if it is there."""
+    """Return the user's catalog: `POSTROJ_CATALOG`, else `catalog.toml` if it exists."""
     if named := os.environ.get("POSTROJ_CATALOG"):
         return Path(named).absolute()
     usual = config_dir() / "catalog.toml"
     return usual if usual.exists() else None
 
 
-def lock_file() -> Path | None:
-    """Return the lock file that holds: `POSTROJ_LOCK`, else `postroj.lock` here if there is one.
+def disk_usage(folder: Path) -> int:
+    """Return the bytes of all files below a folder, without following links."""
+    size = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                size += Path(parent, name).lstat().st_size
+    return size
 
-    An empty `POSTROJ_LOCK` stands for none.
+
+def lock_file() -> Path | None:
+    """Return the lock file in effect: `POSTROJ_LOCK`, else `postroj.lock` if it exists here.
+
+    An empty `POSTROJ_LOCK` disables lock files.
     """
     if (chosen := os.environ.get("POSTROJ_LOCK")) is not None:
         return Path(chosen).absolute() if chosen else None

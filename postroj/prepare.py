@@ -1,8 +1,8 @@
-"""An image that boots: what lacks systemd gets it, what keeps a container image from booting goes.
+"""Prepare images for booting: install systemd if it is missing, undo what prevents a boot.
 
-It is done in a guest without init, and what that guest has written becomes a layer of its own: the
-base stays as its publisher made it. What is done is in `prepare.sh`: it knows what is wrong with
-images of each family of distributions, and nothing of single ones, which are in the catalog.
+A guest without init does the work, and the files it writes become a layer; the base stays as
+published. `prepare.sh` repairs what whole families of distributions have in common; the catalog
+contains what is specific to one release.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from postroj.errors import (
     ImageError,
     UsageError,
 )
-from postroj.image import obtain as cached
+from postroj.image.obtain import find_cached, find_or_pull
 from postroj.image.store import store
 from postroj.model import Manager, NetworkMode
 
@@ -31,42 +31,42 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from postroj.image.catalog.entry import Entry
-    from postroj.image.inspect import Look
+    from postroj.image.inspect import Contents
     from postroj.image.store.record import Record
     from postroj.model import Image
 
 PATIENCE = 900.0
-"""Seconds for a package manager to bring systemd."""
+"""Seconds for a package manager to install systemd."""
 
 FUNCTIONS = Path(__file__).with_name("prepare.sh")
 
-DID = "did: "
-"""How the script begins a line that says what it has done."""
+CHANGE_PREFIX = "did: "
+"""Prefix of the script's lines that report a change."""
 
-USUAL = {
+DEFAULT_PACKAGES = {
     Manager.APT: ("systemd-sysv", "dbus", "libpam-systemd"),
     Manager.DNF: ("systemd", "dbus"),
     Manager.ZYPPER: ("systemd", "dbus-1"),
     Manager.PACMAN: ("systemd",),
 }
-"""What an image that is not in the catalog gets."""
+"""Packages for an image that is not in the catalog."""
 
 UNREACHABLE = re.compile(
     r"[Cc]ould(?: not|n't) (?:resolve|connect)|[Ff]ailed to connect|Unable to connect"
     r"|Temporary failure resolving|[Nn]etwork is unreachable|[Cc]onnection (?:timed out|refused)"
 )
-"""What package managers, and curl in them, say when they reach no repository."""
+"""Messages of package managers, and of curl in them, when no repository can be reached."""
 
 NOT_RUN = (126, 127)
-"""What a shell, env(1) and the way into a guest end with when they cannot start a program."""
+"""Statuses of a shell, env(1) and the way into a guest that cannot start a program."""
 
 
 def script(
     manager: Manager | None, packages: tuple[str, ...], repositories: tuple[str, ...]
 ) -> str:
-    """Return the script that makes an image boot; it says what it did, a line each.
+    """Return the script that prepares an image and prints each of its changes.
 
-    `packages` are installed, if any.
+    `packages` are installed, if there are any.
     """
     parts = [FUNCTIONS.read_text(encoding="utf-8"), "mend"]
     if manager is Manager.PACMAN:
@@ -83,46 +83,46 @@ def script(
 
 @contextmanager
 def obtain(name: str, architecture: str = "", *, boot: bool = True) -> Iterator[Image]:
-    """Have an image of that name or alias, pulled and prepared; kept while we use it.
+    """Yield an image by name or alias, pulled and prepared if necessary, and in use meanwhile.
 
-    It is for an architecture that runs here, this host's if none is said. What is not to `boot` is
-    had as it is.
+    It is for an architecture that runs here, by default this host's. Without `boot` the image is
+    returned unprepared.
 
     :raises UsageError: if no image has that name.
     :raises HostError: if this host lacks something.
-    :raises ImageError: if it could not be made.
+    :raises ImageError: if the build fails.
     """
-    record = cached.obtain(name, architecture)
-    with store.hold((prepared(record) if boot else record).as_image()) as image:
+    record = find_or_pull(name, architecture)
+    with store.use((prepared(record) if boot else record).as_image()) as image:
         yield image
 
 
 @contextmanager
-def at_hand(name: str, architecture: str = "") -> Iterator[Image]:
-    """Have an image as `obtain` does, if nothing need be fetched for it.
+def obtain_cached(name: str, architecture: str = "") -> Iterator[Image]:
+    """Yield an image as `obtain` does, but download nothing.
 
     :raises UsageError: if no image has that name.
-    :raises ImageError: if it is not cached, or not prepared.
+    :raises ImageError: if it is not cached or not prepared.
     """
-    record = cached.at_hand(name, architecture)
+    record = find_cached(name, architecture)
     if record.prepared is None:
-        message = f"the image '{record.name}' is not prepared yet, which `--offline` does not do"
+        message = f"the image '{record.name}' is not prepared yet, and `--offline` prevents that"
         hint = f"`postroj run --image {record.name} -- true` prepares it"
         raise ImageError(message, hint=hint)
-    with store.hold(record.as_image()) as image:
+    with store.use(record.as_image()) as image:
         yield image
 
 
 def possible() -> bool:
-    """Whether we may run the guest that it takes."""
+    """Whether we have the rights to run a guest."""
     return os.geteuid() == 0
 
 
 def prepared(record: Record) -> Record:
-    """Return the record of an image that boots; prepare it, which needs root, if nobody did.
+    """Return the record of a prepared image; prepare it, which needs root, if nobody has yet.
 
-    :raises HostError: if that takes what this host lacks, or a cache that can be written.
-    :raises ImageError: if it cannot be prepared.
+    :raises HostError: if this host lacks something, or the cache cannot be written.
+    :raises ImageError: if the preparation fails.
     """
     if record.prepared is not None:
         return record
@@ -133,7 +133,7 @@ def prepared(record: Record) -> Record:
         message = f"the image '{name}' is not prepared yet, and {error.message}"
         raise HostError(message, evidence=error.evidence, hint=error.hint) from None
     with store.building(name, architecture) as directory:
-        current = store.require(name, architecture)  # somebody else may have while we waited
+        current = store.require(name, architecture)  # somebody may have, while we waited
         if current.prepared is None:
             with console.progress(f"prepare {name}") as progress:
                 progress.describe("package manager")
@@ -142,18 +142,18 @@ def prepared(record: Record) -> Record:
 
 
 def _prepare(record: Record, directory: Path) -> Record:
-    # once for an image, and `obtain` is on the way of every guest
+    # Imported late: needed once an image, while `obtain` is called for every guest.
     from postroj.container.boot.nspawn import GuestSpec
     from postroj.container.start import start_guest
-    from postroj.image.inspect import look
+    from postroj.image.inspect import inspect_squashfs
     from postroj.image.unpack import pack
 
-    seen = look(record.path)
-    known = _known(record.name)
-    packages = _lacking(record, seen, known)
-    if not seen.has_shell:  # as in NixOS, which makes it when it boots
+    contents = inspect_squashfs(record.path)
+    entry = _catalog_entry(record.name)
+    packages = _missing_packages(record, contents, entry)
+    if not contents.has_shell:  # NixOS creates it when it boots
         return store.extend(record, None, (), directory)
-    text = script(record.manager, packages, known.repositories if known else ())
+    text = script(record.manager, packages, entry.repositories if entry else ())
     image = record.as_image()
     spec = GuestSpec(
         layers=image.layers,
@@ -165,7 +165,7 @@ def _prepare(record: Record, directory: Path) -> Record:
     )
     try:
         with (
-            store.hold(image),
+            store.use(image),
             start_guest(spec) as guest,
         ):
             done = guest.run(
@@ -174,36 +174,40 @@ def _prepare(record: Record, directory: Path) -> Record:
                 env={"DEBIAN_FRONTEND": "noninteractive"},
                 timeout=PATIENCE,
             )
-            said = [line for line in done.text.splitlines() if line.startswith(DID)]
-            file = directory / "layer.squashfs" if said else None
+            changes = [
+                line.removeprefix(CHANGE_PREFIX)
+                for line in done.text.splitlines()
+                if line.startswith(CHANGE_PREFIX)
+            ]
+            file = directory / "layer.squashfs" if changes else None
             if file:
                 pack.squash_output(guest.layer_argv(), file)
     except CommandError as error:
         raise _failure(record.name, packages, error) from None
     except GuestError as error:
         message = f"the image '{record.name}' could not be prepared: {error.message}"
-        hint = "is it made for this architecture, and is there a `/bin/sh` in it?"
+        hint = "is it for this architecture, and does it contain `/bin/sh`?"
         raise ImageError(message, evidence=error.evidence, hint=hint) from None
-    return store.extend(record, file, tuple(line.removeprefix(DID) for line in said), directory)
+    return store.extend(record, file, tuple(changes), directory)
 
 
-def _lacking(record: Record, seen: Look, known: Entry | None) -> tuple[str, ...]:
-    """Return the packages that must be installed so that an image boots.
+def _missing_packages(record: Record, contents: Contents, entry: Entry | None) -> tuple[str, ...]:
+    """Return the packages that must be installed to make an image bootable.
 
-    :raises ImageError: if nothing can install them.
+    :raises ImageError: if it has no means to install them.
     """
-    if seen.has_systemd:
+    if contents.has_systemd:
         return ()
-    if record.manager is None or seen.manager is None or not seen.has_shell:
-        message = f"the image '{record.name}' has no systemd, and nothing that can install it"
+    if record.manager is None or contents.manager is None or not contents.has_shell:
+        message = f"the image '{record.name}' has no systemd, and no package manager to install it"
         managers = ", ".join(Manager)
-        hint = f"postroj knows {managers}; {_enter(record.name)}"
-        raise ImageError(message, evidence=seen.title, hint=hint)
-    return (known.packages if known else ()) or USUAL[record.manager]
+        hint = f"postroj knows {managers}; {_hint_to_enter(record.name)}"
+        raise ImageError(message, evidence=contents.title, hint=hint)
+    return (entry.packages if entry else ()) or DEFAULT_PACKAGES[record.manager]
 
 
-def _known(name: str) -> Entry | None:
-    """Return what the catalog says of an image; None of one that the user has brought."""
+def _catalog_entry(name: str) -> Entry | None:
+    """Return the catalog's entry of an image; None for an imported image."""
     from postroj.image.catalog import catalog
 
     with suppress(UsageError):
@@ -212,20 +216,24 @@ def _known(name: str) -> Entry | None:
 
 
 def _failure(name: str, packages: tuple[str, ...], error: CommandError) -> ImageError:
-    """Say why an image could not be prepared."""
-    hint = _enter(name)
+    """Explain why an image could not be prepared."""
+    hint = _hint_to_enter(name)
     if isinstance(error, CommandTimeout):
         message = f"the image '{name}' was not prepared within {PATIENCE:g} s"
     elif not packages or error.status in NOT_RUN:
         message = f"the image '{name}' could not be prepared"
     elif UNREACHABLE.search(error.output):
         message = f"the package manager of the image '{name}' reached no repository"
-        hint = "is this host online? what an image lacks is fetched from its distribution"
+        hint = "is this host online? missing packages are downloaded from the distribution"
     else:
         message = f"the package manager of the image '{name}' could not install systemd"
-    said = "\n".join(line for line in error.output.splitlines() if not line.startswith(DID))
-    return ImageError(message, evidence=process.last_lines(said), hint=hint)
+    output = "\n".join(
+        line for line in error.output.splitlines() if not line.startswith(CHANGE_PREFIX)
+    )
+    return ImageError(message, evidence=process.last_lines(output), hint=hint)
 
 
-def _enter(name: str) -> str:
-    return f"`postroj run --no-boot --image {name} -- /bin/sh` enters it as it is"
+def _hint_to_enter(name: str) -> str:
+    return (
+        f"`postroj run --no-boot --image {name} -- /bin/sh` opens a shell in the unprepared image"
+    )

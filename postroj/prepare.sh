@@ -1,12 +1,12 @@
-# Functions that make an image boot, run in it by /bin/sh; postroj/prepare.py says which.
-# Each says what it has done, a line each that begins with `did: `, and does nothing twice.
+# Functions that make an image bootable. /bin/sh runs them in the image; postroj/prepare.py chooses.
+# Each prints a line beginning with `did: ` for every change, and can be repeated without harm.
 # shellcheck shell=sh
 
 set -eu
 
 did() { echo "did: $*"; }
 
-# comment_out WHAT PATTERN FILE...: put a # before the lines that match an extended expression
+# comment_out WHAT PATTERN FILE...: comment out lines that match an extended regular expression
 comment_out() {
     what=$1 pattern=$2
     shift 2
@@ -18,7 +18,7 @@ comment_out() {
     done
 }
 
-# mask UNIT...: of those that the image has; a package that brings one brings it unmasked
+# mask UNIT...: mask the units that exist; a unit that a package installs later is not masked
 mask() {
     for unit; do
         for folder in /usr/lib/systemd/system /lib/systemd/system; do
@@ -33,12 +33,12 @@ mask() {
 }
 
 mend() {
-    # Images of containers forbid their services to start.
+    # Container images forbid services to start.
     if [ -e /usr/sbin/policy-rc.d ]; then
         rm /usr/sbin/policy-rc.d
         did removed /usr/sbin/policy-rc.d
     fi
-    # They also mask units, some of which a guest needs; what would only wait stays masked.
+    # They also mask units that a guest needs. Units that would only wait stay masked.
     for link in /etc/systemd/system/*; do
         case $link in
             *firstboot* | *wait-online* | */cloud-* | */snapd*) continue ;;
@@ -48,13 +48,13 @@ mend() {
             did "unmasked ${link##*/}"
         fi
     done
-    # These wait for what never comes: a network that NetworkManager made, a cloud, a store.
+    # These would wait forever, for a network of NetworkManager, a cloud, a store.
     mask NetworkManager-wait-online.service snapd.service snapd.socket snapd.seeded.service
     if [ -d /etc/cloud ] && ! [ -e /etc/cloud/cloud-init.disabled ]; then
         : >/etc/cloud/cloud-init.disabled
         did disabled cloud-init
     fi
-    # Images of machines mount disks of theirs, and have cloud-init make the keys of ssh.
+    # Machine images mount their own disks, and rely on cloud-init to create ssh host keys.
     comment_out "disks and servers that a guest does not have" \
         '^[[:space:]]*(/dev/|[A-Z]+=|//|[^#/[:space:]]+:)|^[^#]*[[:space:]](/|swap|9p|virtiofs)[[:space:]]' \
         /etc/fstab
@@ -63,7 +63,7 @@ mend() {
         ssh-keygen -A >&2
         did made the host keys of ssh
     fi
-    # A package must bring all of its files, also those that images leave out to be small.
+    # Packages must install all of their files, even those that images omit to be small.
     small="files of packages that are left out to be small"
     comment_out "$small" '^path-exclude' /etc/dpkg/dpkg.cfg /etc/dpkg/dpkg.cfg.d/*
     comment_out "$small" '^tsflags *=.*nodocs' /etc/dnf/dnf.conf /etc/yum.conf
@@ -74,7 +74,7 @@ mend() {
 }
 
 mend_pacman() {
-    # It confines itself by means that not every kernel has, and that a container may not use.
+    # Its sandbox needs features that some kernels lack and that a container may not use.
     if pacman --sync --help | grep -q disable-sandbox &&
         ! grep -q '^DisableSandbox' /etc/pacman.conf; then
         sed -i '/^\[options\]/a DisableSandbox' /etc/pacman.conf
@@ -82,7 +82,7 @@ mend_pacman() {
     fi
     if ! [ -s /etc/pacman.d/gnupg/pubring.gpg ] && ! [ -s /etc/pacman.d/gnupg/pubring.kbx ]; then
         pacman-key --init >&2
-        pacman-key --populate >&2 || true # an image may trust nobody, and check no signatures
+        pacman-key --populate >&2 || true # an image may ship no keys, and check no signatures
         did made the keyring of pacman
     fi
     if ! grep -qs '^Server' /etc/pacman.d/mirrorlist &&
@@ -99,7 +99,7 @@ install_apt() {
     rm -rf /var/lib/apt/lists/*
 }
 
-# Weak dependencies are what nobody asked for; yum knows none.
+# Without weak dependencies, which nobody asked for; yum has none.
 install_dnf() {
     if command -v dnf >/dev/null; then
         dnf -y --setopt=install_weak_deps=0 install "$@"
@@ -114,9 +114,9 @@ install_dnf() {
 }
 
 install_zypper() {
-    # one repository of several is perhaps out of reach
+    # one of several repositories may be unreachable
     zypper --non-interactive --gpg-auto-import-keys refresh || true
-    # zypper(8): a reboot or a restart of zypper is due, a repository was skipped, a scriptlet failed
+    # zypper(8): reboot needed, restart of zypper needed, repository skipped, scriptlet failed
     zypper --non-interactive --gpg-auto-import-keys install --no-recommends "$@" ||
         case $? in
             102 | 103 | 106 | 107) ;;
@@ -125,16 +125,16 @@ install_zypper() {
     zypper --non-interactive clean --all
 }
 
-# Without its upgrade of everything pacman would mix releases, which Arch does not support.
+# Upgrades everything, because Arch does not support partial upgrades.
 install_pacman() {
     pacman -Syu --noconfirm --needed "$@"
     rm -rf /var/cache/pacman/pkg/* /var/lib/pacman/sync/*
 }
 
-# Managers have called it success when a repository was out of reach.
+# Some managers report success although a repository was unreachable.
 see_systemd() {
     if ! [ -e /usr/lib/systemd/systemd ] && ! [ -e /lib/systemd/systemd ]; then
-        echo "the package manager has ended well, and systemd is not there" >&2
+        echo "the package manager reported success, but systemd is not installed" >&2
         return 1
     fi
 }

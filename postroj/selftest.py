@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from postroj.console import megabytes
 from postroj.container.boot.nspawn import GuestSpec
 from postroj.container.start import start_guest
 from postroj.errors import PostrojError
@@ -114,7 +115,7 @@ def prove(names: list[str]) -> Iterator[Proof]:
         began = time.monotonic()
         try:
             with obtain(name) as image:
-                size = f"{sum(path.stat().st_size for path in image.layers) / 1e6:.0f} MB"
+                size = megabytes(sum(path.stat().st_size for path in image.layers))
                 yield _of(image, "image stored", size, time.monotonic() - began)
                 yield from _prove_guest(image)
         except PostrojError as error:

@@ -1,8 +1,8 @@
-"""An image with what its probes would fetch: set up, with package lists, with dependencies.
+"""Warm an image: stack cached layers on it with set-up, package lists and dependencies.
 
-Each is a layer that is kept between runs (`store.warm_layers`). All are made in guests without
-init, in which no package under test is installed: what the code of a package may have touched is
-never kept. What cannot be fetched is left to the probe, which knows whom to blame.
+Each layer is cached between runs (`postroj.image.store.warm_layers`). All are made in guests
+without init and without a package under test, so that no package's code has touched them. If
+something cannot be downloaded, the probe meets the same failure and decides who is to blame.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from postroj.container.guest import OwnGuest
-    from postroj.image.store.warm_layers import Kept, Recipe
+    from postroj.image.store.warm_layers import Recipe, WarmLayer
     from postroj.model import Image
     from postroj.probe.managers.base import PackageManager
     from postroj.probe.package.package_file import PackageFile
     from postroj.probe.plan import Plan
 
 MAX_AGE = 24 * 3600.0
-"""Seconds after which package lists are fetched anew."""
+"""Seconds after which package lists are downloaded again."""
 MOST_BYTES = 1 << 29
-"""Of dependencies; what is larger is not added to, but made anew."""
+"""Limit for dependencies, in bytes; a larger layer is not extended but made anew."""
 MOST_COMPLETE = 200
-"""For as many sets of package files it is remembered that all their dependencies are there."""
+"""Number of sets of package files whose completeness is remembered."""
 
 LIST = 'for folder; do [ ! -d "$folder" ] || find "$folder" -type f; done | sort'
 TOUCH = 'for folder; do [ ! -d "$folder" ] || find "$folder" -type f -exec touch -a {} +; done'
-"""What is touched of the layers below is written to the one on top."""
+"""Touching files of the layers below copies them into the layer on top."""
 
 TITLES = {
     Kind.SETUP: "set-up",
@@ -58,9 +58,9 @@ TITLES = {
     Kind.DEPENDENCIES: "dependencies",
 }
 LACKING = {
-    Kind.SETUP: "no such set-up is",
-    Kind.LISTS: "no package lists are",
-    Kind.DEPENDENCIES: "not all dependencies are",
+    Kind.SETUP: "results of the set-up",
+    Kind.LISTS: "package lists",
+    Kind.DEPENDENCIES: "some dependencies",
 }
 
 ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive"}
@@ -69,56 +69,56 @@ log = logging.getLogger(__name__)
 
 
 def warmed(image: Image, packages: Sequence[PackageFile], plan: Plan, stack: ExitStack) -> Image:
-    """Return an image with the layers for a probe, which are in use until the stack unwinds.
+    """Return an image with all layers for a probe, in use until the stack unwinds.
 
-    Safe in any thread.
+    Thread-safe.
 
-    :raises ImageError: if a command of the set-up fails; with `offline`, if something is missing.
-    :raises HostError: if the set-up takes what this host lacks.
+    :raises ImageError: if a command of the set-up fails, or with `offline` if something is missing.
+    :raises HostError: if the set-up needs something that this host lacks.
     """
     if unfit([*packages, *plan.older], image.manager):
         return image
-    larder = _Larder(plan, packages, stack)
+    layers = _WarmLayers(plan, packages, stack)
     if plan.setup:
-        image = larder.set_up(image)
+        image = layers.set_up(image)
     if image.manager is None:
         return image
     try:
-        image = larder.with_lists(image)
-        return larder.with_dependencies(image)
-    except _Unfetched as failure:
+        image = layers.with_lists(image)
+        return layers.with_dependencies(image)
+    except _DownloadFailed as failure:
         log.debug("%s: left to the probe: %s", image.name, failure)
     except PostrojError as error:
         if plan.offline:
             raise
-        # of a guest that ended, the probe will tell
+        # The probe reports guests that end.
         level = logging.DEBUG if isinstance(error, GuestError) else logging.INFO
-        log.log(level, "%s: what is fetched is not kept: %s", image.name, error.message)
+        log.log(level, "%s: not cached for later runs: %s", image.name, error.message)
     return image
 
 
-class _Unfetched(Exception):
-    """Something cannot be fetched, as the probe will find, too."""
+class _DownloadFailed(Exception):
+    """A download failed, as it will for the probe as well."""
 
 
 @dataclass(frozen=True)
-class _Batch:
-    """Package files that are installed in one go."""
+class _Transaction:
+    """Package files that are installed in one transaction."""
 
     packages: tuple[PackageFile, ...]
     after_repository: bool = False
-    """Whether the repositories' versions of them are installed before."""
+    """Whether the repositories' versions of them are installed first."""
 
     @cached_property
     def digest(self) -> str:
-        """It stands for their content."""
+        """Digest of the content."""
         digests = sorted(sha256(package.path) for package in self.packages)
         words = " ".join([*digests, *(["repository"] if self.after_repository else [])])
         return hashlib.sha256(words.encode()).hexdigest()
 
 
-class _Larder:
-    """What is kept for the images of a probe; what is not is made."""
+class _WarmLayers:
+    """Finds the cached layers of a probe, and makes the missing ones."""
 
     def __init__(self, plan: Plan, packages: Sequence[PackageFile], stack: ExitStack) -> None:
         self._plan = plan
@@ -127,84 +127,85 @@ class _Larder:
         self._began = time.time()
 
     def set_up(self, image: Image) -> Image:
-        """Return an image in which the commands of the set-up have been run."""
+        """Return the image after the commands of the set-up."""
         recipe = warm_layers.recipe(Kind.SETUP, image, *self._plan.setup)
         make = partial(self._run_setup, image)
-        return _stack_on(image, self._keep(image, recipe, self._is_new, make))
+        return _stack_on(image, self._find_or_make(image, recipe, self._is_new, make))
 
     def with_lists(self, image: Image) -> Image:
-        """Return an image with package lists that are not too old."""
+        """Return the image with recent package lists."""
         recipe = warm_layers.recipe(Kind.LISTS, image, str(image.manager))
         make = partial(self._fetch_lists, image)
-        kept = self._keep(image, recipe, self._is_young, make)
-        return replace(_stack_on(image, kept), has_lists=True)
+        layer = self._find_or_make(image, recipe, self._is_young, make)
+        return replace(_stack_on(image, layer), has_lists=True)
 
     def with_dependencies(self, image: Image) -> Image:
-        """Return an image with all that the packages take from the repositories."""
-        batches = [_Batch(tuple(self._packages), self._plan.from_repository)]
-        batches += [_Batch(self._plan.older)] if self._plan.older else []
-        wanted = {batch.digest for batch in batches}
+        """Return the image with everything that the packages need from repositories."""
+        transactions = [_Transaction(tuple(self._packages), self._plan.from_repository)]
+        transactions += [_Transaction(self._plan.older)] if self._plan.older else []
+        wanted = {transaction.digest for transaction in transactions}
         recipe = warm_layers.recipe(Kind.DEPENDENCIES, image, str(image.manager))
 
-        def will_do(kept: Kept) -> bool:
-            return self._is_new(kept) and wanted <= set(kept.complete)
+        def satisfies(layer: WarmLayer) -> bool:
+            return self._is_new(layer) and wanted <= set(layer.complete)
 
-        make = partial(self._fetch_dependencies, image, batches)
-        return _stack_on(image, self._keep(image, recipe, will_do, make))
+        make = partial(self._fetch_dependencies, image, transactions)
+        return _stack_on(image, self._find_or_make(image, recipe, satisfies, make))
 
-    def _is_new(self, kept: Kept) -> bool:
-        return not self._plan.refresh or kept.made >= self._began
+    def _is_new(self, layer: WarmLayer) -> bool:
+        return not self._plan.refresh or layer.made >= self._began
 
-    def _is_young(self, kept: Kept) -> bool:
-        is_young = abs(time.time() - kept.made) < MAX_AGE
-        return self._plan.offline or (is_young and self._is_new(kept))
+    def _is_young(self, layer: WarmLayer) -> bool:
+        is_young = abs(time.time() - layer.made) < MAX_AGE
+        return self._plan.offline or (is_young and self._is_new(layer))
 
-    def _keep(
+    def _find_or_make(
         self,
         image: Image,
         recipe: Recipe,
-        will_do: Callable[[Kept], bool],
-        make: Callable[[Recipe, Path], Kept],
-    ) -> Kept:
-        """Return the layer of a recipe, in use; made, if there is none that will do.
+        satisfies: Callable[[WarmLayer], bool],
+        make: Callable[[Recipe, Path], WarmLayer],
+    ) -> WarmLayer:
+        """Return the cached layer of a recipe, in use; make it if there is none that satisfies.
 
-        :raises ImageError: if that cannot be made with `offline`.
+        :raises ImageError: if it is missing and `offline` forbids making it.
         """
 
-        def look() -> Kept | None:
-            kept = warm_layers.find(recipe)
-            return kept if kept and will_do(kept) and warm_layers.use(self._stack, kept) else None
+        def find() -> WarmLayer | None:
+            layer = warm_layers.find(recipe)
+            usable = layer and satisfies(layer) and warm_layers.use(self._stack, layer)
+            return layer if usable else None
 
-        if kept := look():
-            return kept
+        if layer := find():
+            return layer
         if self._plan.offline and recipe.kind is not Kind.DEPENDENCIES:
             raise _missing(image, recipe.kind)
-        with warm_layers.making(image) as directory:
-            if kept := look():  # somebody else may have made it while we waited
-                return kept
+        with warm_layers.building(image) as directory:
+            if layer := find():  # another process may have made it while we waited
+                return layer
             log.info("%s: %s ...", image.name, TITLES[recipe.kind])
-            kept = make(recipe, directory)
-        warm_layers.collect()  # what it replaces, and what rested on that
-        return kept
+            layer = make(recipe, directory)
+        warm_layers.collect()  # layers that the new one replaces, and those stacked on them
+        return layer
 
-    def _run_setup(self, image: Image, recipe: Recipe, directory: Path) -> Kept:
+    def _run_setup(self, image: Image, recipe: Recipe, directory: Path) -> WarmLayer:
         with self._guest(image) as guest:
             for command in self._plan.setup:
                 _run(guest, image, command, self._plan.timeout)
             return warm_layers.add(self._stack, recipe, _pack(guest, directory))
 
-    def _fetch_lists(self, image: Image, recipe: Recipe, directory: Path) -> Kept:
+    def _fetch_lists(self, image: Image, recipe: Recipe, directory: Path) -> WarmLayer:
         manager = manager_of(image.manager)
         with self._guest(image) as guest:
             argv = manager.refresh()
             if blame := operations.perform(guest, manager, argv, [], self._plan.timeout):
-                raise _Unfetched(blame.sentence)
+                raise _DownloadFailed(blame.sentence)
             return warm_layers.add(self._stack, recipe, _pack(guest, directory))
 
     def _fetch_dependencies(
-        self, image: Image, batches: Sequence[_Batch], recipe: Recipe, directory: Path
-    ) -> Kept:
-        """Add what is missing to the layer that there is, or make one."""
+        self, image: Image, transactions: Sequence[_Transaction], recipe: Recipe, directory: Path
+    ) -> WarmLayer:
+        """Extend the layer of dependencies by what is missing, or make it."""
         manager = manager_of(image.manager)
         folders = (*manager.cache, BROUGHT)
         with ExitStack() as stack:
@@ -212,12 +213,12 @@ class _Larder:
             lower = _stack_on(image, old) if old else image
             guest = stack.enter_context(self._guest(lower))
             before = _list(guest, folders)
-            for batch in batches:
-                if blame := self._fetch(guest, manager, batch):
+            for transaction in transactions:
+                if blame := self._fetch(guest, manager, transaction):
                     if self._plan.offline and blame.outcome is Outcome.ERROR:
                         raise _missing(image, recipe.kind, blame.reason)
-                    raise _Unfetched(blame.sentence)
-            complete = tuple(batch.digest for batch in batches)
+                    raise _DownloadFailed(blame.sentence)
+            complete = tuple(transaction.digest for transaction in transactions)
             if old is None:
                 file = _pack(guest, directory, folders)
                 return warm_layers.add(self._stack, recipe, file, complete)
@@ -230,24 +231,26 @@ class _Larder:
             file = _pack(guest, directory, folders)
             return warm_layers.add(self._stack, recipe, file, complete)
 
-    def _to_add_to(self, recipe: Recipe, stack: ExitStack) -> Kept | None:
-        """Return the layer of dependencies that there is, in use, unless it is to be replaced."""
-        kept = warm_layers.find(recipe)
-        fits = kept and self._is_new(kept) and kept.size < MOST_BYTES
-        return kept if kept and fits and warm_layers.use(stack, kept) else None
+    def _to_add_to(self, recipe: Recipe, stack: ExitStack) -> WarmLayer | None:
+        """Return the layer of dependencies to extend, in use; None to make a new one."""
+        layer = warm_layers.find(recipe)
+        fits = layer and self._is_new(layer) and layer.size < MOST_BYTES
+        return layer if layer and fits and warm_layers.use(stack, layer) else None
 
-    def _fetch(self, guest: OwnGuest, manager: PackageManager, batch: _Batch) -> Blame | None:
-        """Fetch what one batch takes; whom to blame if that fails."""
-        facts = operations.look(guest, manager, batch.packages)
+    def _fetch(
+        self, guest: OwnGuest, manager: PackageManager, transaction: _Transaction
+    ) -> Blame | None:
+        """Download what one transaction needs; return the blame if that fails."""
+        facts = operations.look(guest, manager, transaction.packages)
         if isinstance(facts, Blame):
             return facts
         timeout = self._plan.timeout
         names = [fact.name for fact in facts]
-        paths = [package.guest_path for package in batch.packages]
+        paths = [package.guest_path for package in transaction.packages]
         if blame := operations.perform(guest, manager, manager.fetch(paths), names, timeout):
             return blame
         older = []
-        for name in names if batch.after_repository else ():
+        for name in names if transaction.after_repository else ():
             path = operations.bring(guest, manager, name, BROUGHT, timeout)
             if isinstance(path, Blame):
                 return path
@@ -256,7 +259,7 @@ class _Larder:
         return operations.perform(guest, manager, fetch, names, timeout) if older else None
 
     def _guest(self, image: Image) -> AbstractContextManager[OwnGuest]:
-        """Return a guest that sees the package files, as the probe's does."""
+        """Return a guest that sees the package files, as the probe's guest does."""
         network = NetworkMode.PRIVATE
         if self._plan.offline:
             network = NetworkMode.NONE
@@ -279,13 +282,13 @@ class _Larder:
 
 
 def _missing(image: Image, kind: Kind, evidence: str = "") -> ImageError:
-    message = f"of the image '{image.name}' {LACKING[kind]} kept, and `--offline` fetches nothing"
-    hint = f"the same `postroj pkgprobe --image {image.name} ...` without `--offline` fetches it"
+    message = f"for the image '{image.name}' {LACKING[kind]} are not cached, and `--offline` is set"
+    hint = f"the same `postroj pkgprobe --image {image.name} ...` without `--offline` downloads it"
     return ImageError(message, evidence=evidence, hint=hint)
 
 
-def _stack_on(image: Image, kept: Kept) -> Image:
-    return replace(image, layers=(*image.layers, kept.path))
+def _stack_on(image: Image, layer: WarmLayer) -> Image:
+    return replace(image, layers=(*image.layers, layer.path))
 
 
 def _run(guest: OwnGuest, image: Image, command: str, timeout: float) -> None:
@@ -299,18 +302,18 @@ def _run(guest: OwnGuest, image: Image, command: str, timeout: float) -> None:
     except CommandError as error:
         late = isinstance(error, CommandTimeout)
         how = f"did not end within {timeout:g} s" if late else f"ended with status {error.status}"
-        message = f"`--setup` went wrong on the image '{image.name}': '{command}' {how}"
-        hint = f"`postroj shell --no-boot --image {image.name}` is where to try it"
+        message = f"`--setup` failed on the image '{image.name}': '{command}' {how}"
+        hint = f"try the command in `postroj shell --no-boot --image {image.name}`"
         raise ImageError(message, evidence=process.last_lines(error.output), hint=hint) from None
 
 
 def _list(guest: OwnGuest, folders: Sequence[str]) -> str:
-    """Name the files in folders of a guest."""
+    """List the files in folders of a guest."""
     return guest.run(["sh", "-c", LIST, "sh", *folders], timeout=operations.PATIENCE).text
 
 
 def _pack(guest: OwnGuest, directory: Path, only: Sequence[str] | None = None) -> Path:
-    """Make a layer of what a guest has written, perhaps in some folders only; it is over."""
+    """Pack what a guest has written, or only some folders of it, into a layer; ends the guest."""
     from postroj.image.unpack import pack
 
     file = directory / "layer.squashfs"

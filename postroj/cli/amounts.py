@@ -1,11 +1,6 @@
-"""Sizes and counts, as commands print them."""
+"""Counts, as commands print them."""
 
 from __future__ import annotations
-
-
-def megabytes(count: int) -> str:
-    """Return bytes as rounded megabytes, with the unit."""
-    return f"{count / 1e6:.0f} MB"
 
 
 def count(number: int, noun: str) -> str:

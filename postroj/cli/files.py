@@ -33,11 +33,11 @@ def put_file(path: Path, text: str) -> None:
     :raises UsageError: if it is not writable.
     :raises ImageError: if the disk is full.
     """
-    from postroj.image.outfile import placed
+    from postroj.image.outfile import atomic_file
 
     with (
         writable(path),
-        placed(path, replace=True) as descriptor,
+        atomic_file(path, replace=True) as descriptor,
         os.fdopen(descriptor, "w", encoding="utf-8", closefd=False) as file,
     ):
         file.write(text)

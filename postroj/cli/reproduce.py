@@ -10,9 +10,9 @@ import click
 from click.core import ParameterSource
 
 from postroj import paths
-from postroj.answers import redacted
 from postroj.probe.course import REPOSITORY
 from postroj.probe.reproduce import Reproduction, option
+from postroj.urls import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

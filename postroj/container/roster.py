@@ -60,7 +60,7 @@ class Listing:
 
 def names() -> list[str]:
     """Names of the guests that are there, those that boot or end as well."""
-    return [name for name in locking.held(paths.guests_dir()) if cgroup.NAME.fullmatch(name)]
+    return [name for name in locking.live_claims(paths.guests_dir()) if cgroup.NAME.fullmatch(name)]
 
 
 def listing() -> list[Listing]:

@@ -69,7 +69,7 @@ def claim(facts: Facts) -> Claim:
 
 def by_given(state_dir: Path) -> dict[str, str]:
     """Names of the guests that live, by those that users chose for them."""
-    names = [name for name in locking.held(state_dir) if group.NAME.fullmatch(name)]
+    names = [name for name in locking.live_claims(state_dir) if group.NAME.fullmatch(name)]
     told = {name: read_facts(state_dir / name) for name in names}
     return {facts.given: name for name, facts in told.items() if facts and facts.given}
 

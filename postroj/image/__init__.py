@@ -1,1 +1,1 @@
-"""From a name to a verified, bootable root filesystem on disk."""
+"""Images: from a name to a verified, bootable root file system on disk."""

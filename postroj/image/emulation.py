@@ -1,57 +1,59 @@
-"""Whether this host can run programs of an architecture: its own, or through qemu-user."""
+"""Check whether this host runs programs of an architecture, natively or through qemu-user."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from postroj.errors import HostError
+from postroj.image import architectures
 
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
 
 NATIVE = {"x86_64": ("x86_64", "i686")}
-"""What processors run without help, where that is more than one architecture.
+"""Architectures that processors run natively, if more than their own.
 
-An aarch64 may or may not run armv7l: the cores of servers do not.
+Not armv7l on aarch64: server cores do not support it.
 """
 
 QEMU = {"armv7l": "arm", "i686": "i386"}
-"""Names of architectures in qemu, where these are not those of `uname -m`."""
+"""qemu's names of architectures, if they differ from `uname -m`."""
 
 
 def is_needed(architecture: str) -> bool:
-    """Whether this host's processor cannot run programs of an architecture by itself."""
-    host = os.uname().machine
+    """Whether this host needs qemu-user to run programs of an architecture."""
+    host = architectures.of_this_host()
     return architecture not in NATIVE.get(host, (host,))
 
 
 def require(architecture: str) -> None:
-    """Make sure that programs of an architecture can be run.
+    """Ensure that this host can run programs of an architecture.
 
-    :raises HostError: if they cannot.
+    :raises HostError: if it cannot.
     """
     if not is_needed(architecture):
         return
-    host = os.uname().machine
+    host = architectures.of_this_host()
     name = f"qemu-{QEMU.get(architecture, architecture)}"
-    if lacking := _lacking(BINFMT / name):
-        message = f"this host, of the architecture '{host}', cannot run programs of {architecture}"
+    if fault := _registration_fault(BINFMT / name):
+        message = f"this host ({host}) cannot run programs for {architecture}"
         hint = (
-            "`qemu-user-static` brings it (Debian from 13 on: `qemu-user-binfmt`), and"
-            " `systemctl restart systemd-binfmt` registers it; what runs in a container needs it"
-            " on the container's host, and `mount -t binfmt_misc none /proc/sys/fs/binfmt_misc`"
+            "install `qemu-user-static` (`qemu-user-binfmt` since Debian 13);"
+            " `systemctl restart systemd-binfmt` registers it; inside a container, do so"
+            " on its host, and `mount -t binfmt_misc none /proc/sys/fs/binfmt_misc` in it"
         )
-        raise HostError(message, evidence=lacking, hint=hint)
+        raise HostError(message, evidence=fault, hint=hint)
 
 
-def _lacking(entry: Path) -> str:
-    """Say what keeps the kernel from running them through qemu-user; '' if nothing does."""
+def _registration_fault(entry: Path) -> str:
+    """Return what is wrong with the qemu-user registration in the kernel; '' if nothing is."""
     try:
         lines = entry.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return f"{entry} does not exist: qemu-user is not registered for them"
+        return f"{entry} does not exist: qemu-user is not registered"
     if lines[:1] != ["enabled"]:
         return f"{entry} says '{''.join(lines[:1])}', not 'enabled'"
     flags = next((line.partition(":")[2] for line in lines if line.startswith("flags")), "")
-    # F: the kernel holds the interpreter open, so that it is found below the root of an image
-    return "" if "F" in flags else f"{entry} has not the flag F: its interpreter is not in images"
+    # With F the kernel keeps the interpreter open, so it works below the root of an image.
+    return (
+        "" if "F" in flags else f"{entry} lacks the flag F: images do not contain its interpreter"
+    )

@@ -1,7 +1,7 @@
-"""A stored image as a file for other tools: a tar, a squashfs, or a disk with one partition.
+"""Export a stored image for other tools: as tar, squashfs, or disk with one partition.
 
-An image of several layers is put together as a guest sees it, in a mount namespace of its own,
-which takes root. One of a single file is read without a right.
+An image of several layers is mounted as a guest sees it, in a private mount namespace, which needs
+root. A single layer is read without privileges.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import IO, TYPE_CHECKING
 
 from postroj import locking, paths, process
 from postroj.errors import CommandError, HostError, ImageError, UsageError
-from postroj.image.outfile import placed
-from postroj.image.store import store
+from postroj.image.outfile import atomic_file
+from postroj.image.store import os_errors, store
 from postroj.image.store.record import open_file
 from postroj.image.unpack import pack
-from postroj.image.unpack.decompress import confined
+from postroj.image.unpack.confine import TIED, confined
 from postroj.image.unpack.disk import ROOT_TYPES
 
 if TYPE_CHECKING:
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 
 
 class Format(StrEnum):
-    """What an image can be exported as."""
+    """Formats to export to."""
 
     TAR = "tar"
     TAR_ZST = "tar.zst"
     SQUASHFS = "squashfs"
     DISK = "disk"
-    """A GPT disk image with one root partition."""
+    """A GPT disk with one root partition."""
 
 
 SUFFIXES = {
@@ -54,69 +54,69 @@ SUFFIXES = {
 
 CHUNK = 1 << 20
 START = 1 << 20
-"""Byte at which the partition begins, as every tool for disks has it."""
+"""Offset of the partition in bytes, the default of all partitioning tools."""
 END = 1 << 20
-"""Bytes behind it, for the second table."""
+"""Bytes behind the partition, for the backup table."""
 READ_ONLY = 60
-"""Bit of a partition that is not to be mounted for writing: a squashfs cannot be."""
+"""Attribute bit of a read-only partition, since a squashfs cannot be written."""
 
 
 def format_of(name: str) -> Format:
-    """Return the format that the name of a file asks for.
+    """Return the format that a file name implies.
 
-    :raises UsageError: if it asks for none.
+    :raises UsageError: if it implies none.
     """
     for suffix, format_ in SUFFIXES.items():
         if name.endswith(suffix):
             return format_
-    message = f"the name '{name}' does not tell a format"
-    raise UsageError(message, hint=f"`--format` does, or a name that ends in {', '.join(SUFFIXES)}")
+    message = f"the name '{name}' implies no format"
+    raise UsageError(message, hint=f"use `--format`, or a name that ends in {', '.join(SUFFIXES)}")
 
 
 def export(
     image: Image, path: Path, format_: Format, progress: Progress, *, replace: bool = False
 ) -> int:
-    """Write an image to a file; its size in bytes.
+    """Write an image to a file and return its size in bytes.
 
-    :raises UsageError: if the file is there and not to be replaced, or cannot be made.
-    :raises HostError: if this host lacks a tool, or it takes root and we are not.
-    :raises ImageError: if the image cannot be read, or its disk is full.
+    :raises UsageError: if the file exists and `replace` is not set, or cannot be created.
+    :raises HostError: if this host lacks a tool, or the export needs root.
+    :raises ImageError: if the image cannot be read, or the disk is full.
     """
-    with store.hold(image) as held, placed(path, replace=replace) as descriptor:
-        write(held, descriptor, format_, progress)
+    with store.use(image) as current, atomic_file(path, replace=replace) as descriptor:
+        write(current, descriptor, format_, progress)
         return os.lseek(descriptor, 0, os.SEEK_END)
 
 
 def write(image: Image, descriptor: int, format_: Format, progress: Progress) -> None:
-    """Write an image, which is held, to a descriptor; a disk or a squashfs only to a file."""
+    """Write an image in use to a descriptor, which must be a file for squashfs and disk."""
     match format_:
         case Format.TAR | Format.TAR_ZST:
             _write_tar(image, descriptor, progress, compressed=format_ is Format.TAR_ZST)
         case Format.SQUASHFS:
-            with _as_one_file(image, progress) as source:
+            with _single_squashfs(image, progress) as source:
                 _copy(source, descriptor, progress)
         case Format.DISK:
-            with _as_one_file(image, progress) as source:
+            with _single_squashfs(image, progress) as source:
                 _write_disk(source, descriptor, image.architecture, progress)
 
 
 def _write_tar(image: Image, descriptor: int, progress: Progress, *, compressed: bool) -> None:
-    with _tar(image) as tar:
+    with _open_tar(image) as tar:
         if compressed:
             argv = ["zstd", "--quiet", "--threads=0", "--stdout"]
-            with _tool(argv, stdin=process.PIPE, stdout=descriptor) as zstd:
+            with _running_tool(argv, stdin=process.PIPE, stdout=descriptor) as zstd:
                 assert zstd.stdin
                 with zstd.stdin:
-                    _pass_on(tar, zstd.stdin.write, progress)
+                    _copy_stream(tar, zstd.stdin.write, progress)
         else:
             with open(descriptor, "wb", buffering=0, closefd=False) as out:
-                _pass_on(tar, out.write, progress)
+                _copy_stream(tar, out.write, progress)
 
 
-def _pass_on(
+def _copy_stream(
     source: IO[bytes], write_some: Callable[[memoryview], int], progress: Progress
 ) -> None:
-    """Carry all bytes over, as many at a time as the other side takes."""
+    """Copy all bytes, as many at a time as the writer accepts."""
     done = 0
     while chunk := source.read(CHUNK):
         rest = memoryview(chunk)
@@ -127,17 +127,19 @@ def _pass_on(
 
 
 @contextmanager
-def _tar(image: Image) -> Iterator[IO[bytes]]:
-    """Yield the tar of what a guest of the image sees."""
+def _open_tar(image: Image) -> Iterator[IO[bytes]]:
+    """Yield a tar of the image as a guest sees it."""
     with ExitStack() as stack:
         if len(image.layers) == 1:
             descriptor = open_file(image.layers[0])
             stack.callback(os.close, descriptor)
             argv = confined(["sqfs2tar", "--root-becomes=.", f"/proc/self/fd/{descriptor}"])
-            tool = _tool(argv, stdin=process.DEVNULL, stdout=process.PIPE, pass_fds=[descriptor])
+            tool = _running_tool(
+                argv, stdin=process.DEVNULL, stdout=process.PIPE, pass_fds=[descriptor]
+            )
         else:
             argv = stack.enter_context(_merged(image.layers))
-            tool = _tool(argv, stdin=process.DEVNULL, stdout=process.PIPE)
+            tool = _running_tool(argv, stdin=process.DEVNULL, stdout=process.PIPE)
         child = stack.enter_context(tool)
         assert child.stdout
         yield stack.enter_context(child.stdout)
@@ -145,18 +147,18 @@ def _tar(image: Image) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _merged(layers: Sequence[Path]) -> Iterator[list[str]]:
-    """Yield the command line that writes the tar of several layers, one on top of the other."""
+    """Yield the command line that writes the tar of merged layers."""
     if os.geteuid() != 0:
-        message = "this image has several layers, which takes root to put together"
+        message = "this image has several layers; merging them needs root"
         raise HostError(message, hint="run the same command with `sudo`")
     with locking.Claim.make(paths.state_dir(), "export") as claim:
         yield merge_argv(layers, claim.path)
 
 
 def merge_argv(layers: Sequence[Path], folder: Path) -> list[str]:
-    """Return the command line that mounts layers in a namespace of its own and writes their tar.
+    """Return the command line that mounts layers in a private namespace and writes their tar.
 
-    All of it is gone with its process, which does not outlive ours.
+    The mounts vanish with its process, which does not outlive ours.
     """
     lowers = [f"lower{number}" for number in range(len(layers))]
     overlay = f"ro,lowerdir={':'.join(reversed(lowers))},redirect_dir=on"
@@ -172,23 +174,23 @@ def merge_argv(layers: Sequence[Path], folder: Path) -> list[str]:
         ["exec", *pack.tar_argv("root")],
     ]
     return [
-        *("setpriv", "--pdeathsig", "KILL", "--"),
+        *TIED,
         *process.CONTAINED,
         *("sh", "-euc", "\n".join(map(shlex.join, steps))),
     ]
 
 
 @contextmanager
-def _as_one_file(image: Image, progress: Progress) -> Iterator[int]:
-    """Yield a descriptor of a squashfs file that has all of an image."""
+def _single_squashfs(image: Image, progress: Progress) -> Iterator[int]:
+    """Yield a descriptor of a single squashfs file with the whole image."""
     with ExitStack() as stack:
         if len(image.layers) == 1:
             descriptor = open_file(image.layers[0])
             stack.callback(os.close, descriptor)
             yield descriptor
             return
-        progress.describe("one layer of several")
-        with store.trouble():
+        progress.describe("merge layers")
+        with os_errors.explained():
             folder = stack.enter_context(locking.Claim.make(store.partial_dir(), "export")).path
         target = folder / "image.squashfs"
         pack.squash_output(stack.enter_context(_merged(image.layers)), target)
@@ -199,7 +201,7 @@ def _as_one_file(image: Image, progress: Progress) -> Iterator[int]:
 
 
 def _copy(source: int, target: int, progress: Progress) -> None:
-    """Copy a file to where another one stands."""
+    """Copy a file to the current position of another."""
     size = os.fstat(source).st_size
     done = 0
     while sent := os.sendfile(target, source, done, CHUNK):
@@ -208,14 +210,16 @@ def _copy(source: int, target: int, progress: Progress) -> None:
 
 
 def _write_disk(source: int, target: int, architecture: str, progress: Progress) -> None:
-    """Write a disk image with a squashfs file in its root partition."""
+    """Write a disk with a squashfs file in its root partition."""
     size = os.fstat(source).st_size
     os.ftruncate(target, START + -(-size // START) * START + END)
-    # what is on the disk makes its ids, so that the same image is the same disk
+    # The content determines the ids, so that exporting an image twice gives the same disk.
     digest = os.pread(source, 4096, 0)
-    text = table(architecture, size, uuid.uuid5(uuid.NAMESPACE_OID, digest.hex()))
+    text = partition_table(architecture, size, uuid.uuid5(uuid.NAMESPACE_OID, digest.hex()))
     argv = ["sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", f"/proc/self/fd/{target}"]
-    with _tool(argv, stdin=process.PIPE, stdout=process.DEVNULL, pass_fds=[target]) as sfdisk:
+    with _running_tool(
+        argv, stdin=process.PIPE, stdout=process.DEVNULL, pass_fds=[target]
+    ) as sfdisk:
         assert sfdisk.stdin
         with sfdisk.stdin:
             sfdisk.stdin.write(text.encode())
@@ -223,15 +227,15 @@ def _write_disk(source: int, target: int, architecture: str, progress: Progress)
     _copy(source, target, progress)
 
 
-def table(architecture: str, size: int, identity: uuid.UUID) -> str:
-    """Return what sfdisk(8) is to make: a partition of `size` bytes that is found by its type.
+def partition_table(architecture: str, size: int, identity: uuid.UUID) -> str:
+    """Return the input of sfdisk(8) for one root partition of `size` bytes.
 
-    :raises UsageError: if there is no type for the architecture.
+    :raises UsageError: if there is no partition type for the architecture.
     """
     types = {name: kind for kind, name in ROOT_TYPES.items()}
     if architecture not in types:
-        message = f"there is no type of root partition for the architecture '{architecture}'"
-        raise UsageError(message, hint="`--format squashfs` needs none")
+        message = f"there is no root partition type for the architecture '{architecture}'"
+        raise UsageError(message, hint="use `--format squashfs`")
     partition = uuid.uuid5(identity, "root")
     return (
         f"label: gpt\nlabel-id: {identity}\n"
@@ -241,16 +245,16 @@ def table(architecture: str, size: int, identity: uuid.UUID) -> str:
 
 
 @contextmanager
-def _tool(
+def _running_tool(
     argv: Sequence[str],
     *,
     stdin: int,
     stdout: int,
     pass_fds: Sequence[int] = (),
 ) -> Iterator[process.Child]:
-    """Run a tool while the context lasts; it must end well, or the context fails.
+    """Run a tool while the context lasts, and check its status at the end.
 
-    :raises ImageError: if it did not.
+    :raises ImageError: if the tool failed.
     """
     with TemporaryFile() as complaints:
         child = process.spawn(
@@ -263,7 +267,7 @@ def _tool(
             failure: BrokenPipeError | None = None
             try:
                 yield child
-            except BrokenPipeError as error:  # since the tool that we write to ended; it says why
+            except BrokenPipeError as error:  # the tool has ended, and its status says why
                 if child.stdin is None:
                     raise
                 failure = error
@@ -272,8 +276,8 @@ def _tool(
             process.kill_group(child)
         if status and not (failure and status == 128 + signal.SIGPIPE):
             complaints.seek(0)
-            said = complaints.read().decode(errors="replace")
-            failed = CommandError(argv, status, process.last_lines(said))
+            output = complaints.read().decode(errors="replace")
+            failed = CommandError(argv, status, process.last_lines(output))
             message = "the image could not be exported"
             raise ImageError(message, evidence=failed.reason)
         if failure:

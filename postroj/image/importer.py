@@ -1,4 +1,4 @@
-"""Images that the user brings: a folder, an archive, a squashfs, a disk, a URL, a registry's."""
+"""Import the user's own images from a folder, archive, squashfs, disk, URL or registry."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 from postroj import console, net
 from postroj.errors import UsageError
 from postroj.image.catalog import catalog
-from postroj.image.catalog.entry import Oci, brought
-from postroj.image.inspect import look
+from postroj.image.catalog.entry import Oci, imported_entry
+from postroj.image.inspect import inspect_squashfs
 from postroj.image.sources import Built, Order, oci
 from postroj.image.store import store
 from postroj.image.store.record import Provenance
@@ -21,8 +21,9 @@ from postroj.image.trust import verify
 from postroj.image.trust.checksums import Checksum
 from postroj.image.unpack import pack
 from postroj.image.unpack.decompress import CHUNK
-from postroj.image.unpack.detect import Arrival
+from postroj.image.unpack.detect import Converter
 from postroj.model import SourceKind, Verification
+from postroj.urls import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,82 +36,84 @@ REGISTRY = "docker://"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
-    """What is to be brought."""
+class ImportRequest:
+    """What to import."""
 
     name: str
     source: str
     """A path, an http or https URL, or `docker://REFERENCE`."""
     architecture: str
     sha256: str | None = None
-    """Of the file or of what the URL brings, known beforehand."""
+    """Expected digest of the file or download."""
     subtree: str = ""
-    """Folder of an archive that is the root."""
+    """Folder of an archive that becomes the root."""
     force: bool = False
-    """Replace an image of that name."""
+    """Replace an image of the same name."""
 
 
-def bring(wish: Wish) -> Record:
-    """Make an image of what the user has.
+def import_image(request: ImportRequest) -> Record:
+    """Build an image from the user's source and store it.
 
-    :raises UsageError: if the name may not be used, or there is no such file.
-    :raises DownloadError: if a URL could not be fetched.
-    :raises VerificationError: if it is not what was pinned.
-    :raises ImageError: if it cannot be an image.
+    :raises UsageError: if the name is not allowed, or the file does not exist.
+    :raises DownloadError: if a download fails.
+    :raises VerificationError: if the digest is not the expected one.
+    :raises ImageError: if the source cannot become an image.
     """
-    judge_name(wish.name)
-    if wish.sha256 and not _has_digest(wish.source):
-        message = f"`--sha256` pins a file or a URL, not '{wish.source}'"
+    check_name(request.name)
+    if request.sha256 and not _has_digest(request.source):
+        message = f"`--sha256` pins a file or a URL, not '{request.source}'"
         raise UsageError(message)
     store.prepare()
-    with store.building(wish.name, wish.architecture) as directory:
-        if not wish.force and store.find(wish.name, wish.architecture):
-            message = f"there is an image '{wish.name}' already"
+    with store.building(request.name, request.architecture) as directory:
+        if not request.force and store.find(request.name, request.architecture):
+            message = f"there is an image '{request.name}' already"
             raise UsageError(message, hint="`--force` replaces it")
-        with console.progress(f"import {wish.name}", "B") as progress:
-            built = _build(wish, directory, progress)
-            seen = look(built.file)
-        record = store.add(wish.name, wish.architecture, seen.manager, *built)
+        with console.progress(f"import {request.name}", "B") as progress:
+            built = _build(request, directory, progress)
+            contents = inspect_squashfs(built.file)
+        record = store.add(request.name, request.architecture, contents.manager, *built)
     store.collect()
     return record
 
 
-def judge_name(name: str) -> None:
-    """Refuse a name that is none, or one of the catalog's.
+def check_name(name: str) -> None:
+    """Check that a name is allowed for an imported image.
 
-    :raises UsageError: always then.
+    :raises UsageError: if it is malformed or in the catalog.
     """
     if not NAME.fullmatch(name):
         message = f"'{name}' cannot be the name of an image"
-        raise UsageError(message, hint="small letters, digits and . + _ - can, 64 at most")
+        raise UsageError(message, hint="use up to 64 lower-case letters, digits and . + _ -")
     if name in catalog.names():
-        message = f"'{name}' is the name of an image of the catalog"
-        hint = f"choose another one, `my-{name}`; or say in a catalog of yours what '{name}' is"
+        message = f"'{name}' is the name of an image in the catalog"
+        hint = f"choose another name, such as `my-{name}`, or redefine '{name}' in your own catalog"
         raise UsageError(message, hint=hint)
 
 
 def _has_digest(source: str) -> bool:
-    """Whether a source is one file, of which there is a digest."""
+    """Whether a source is a single file, which has a digest."""
     return not source.startswith(REGISTRY) and not (Path(source).is_dir() and "://" not in source)
 
 
-def _build(wish: Wish, directory: Path, progress: Progress) -> Built:
-    scheme = urlsplit(wish.source).scheme if "://" in wish.source else ""
+def _build(request: ImportRequest, directory: Path, progress: Progress) -> Built:
+    scheme = urlsplit(request.source).scheme if "://" in request.source else ""
     match scheme:
         case "":
-            return _from_path(wish, directory, progress)
+            return _from_path(request, directory, progress)
         case "http" | "https":
-            with net.stream(wish.source, progress=progress, anywhere=bool(wish.sha256)) as body:
-                return _receive(wish, directory, body, net.redacted(wish.source))
+            with net.stream(
+                request.source, progress=progress, allow_downgrade=bool(request.sha256)
+            ) as body:
+                return _receive(request, directory, body, redacted(request.source))
         case "docker":
-            return _from_registry(wish, directory, progress)
+            return _from_registry(request, directory, progress)
         case _:
             message = f"images cannot be imported from '{scheme}://'"
             raise UsageError(message, hint="give a path, an http or https URL, or `docker://...`")
 
 
-def _from_path(wish: Wish, directory: Path, progress: Progress) -> Built:
-    path = Path(wish.source).absolute()
+def _from_path(request: ImportRequest, directory: Path, progress: Progress) -> Built:
+    path = Path(request.source).absolute()
     if path.is_dir():
         return _from_folder(path, directory)
     try:
@@ -125,23 +128,23 @@ def _from_path(wish: Wish, directory: Path, progress: Progress) -> Built:
                     done += len(chunk)
                     progress.reach(done, size)
 
-            return _receive(wish, directory, chunks(), str(path))
+            return _receive(request, directory, chunks(), str(path))
     except FileNotFoundError:
         message = f"'{path}' does not exist"
         raise UsageError(message) from None
 
 
-def _receive(wish: Wish, directory: Path, chunks: Iterable[bytes], url: str) -> Built:
-    """Make a squashfs file of bytes, and let nothing pass that was not pinned."""
+def _receive(request: ImportRequest, directory: Path, chunks: Iterable[bytes], url: str) -> Built:
+    """Convert bytes to a squashfs file, and check their digest if one is expected."""
     digest = hashlib.sha256()
-    with Arrival(directory, wish.architecture, wish.subtree) as arrival:
+    with Converter(directory, request.architecture, request.subtree) as converter:
         for chunk in chunks:
             digest.update(chunk)
-            arrival.write(chunk)
-        if wish.sha256:
-            pinned = Checksum("", "sha256", wish.sha256.lower())
-            verify.compare(f"'{url}'", pinned, digest.hexdigest())
-    file = arrival.settle()
+            converter.write(chunk)
+        if request.sha256:
+            pinned = Checksum("", "sha256", request.sha256.lower())
+            verify.check_digest(f"'{url}'", pinned, digest.hexdigest())
+    file = converter.finish()
     proved = Verification.TLS if url.startswith("https:") else Verification.NONE
     return Built(
         file,
@@ -150,17 +153,17 @@ def _receive(wish: Wish, directory: Path, chunks: Iterable[bytes], url: str) -> 
             url=url,
             build="",
             artifact=digest.hexdigest(),
-            compression=arrival.compression,
-            verification=Verification.DIGEST if wish.sha256 else proved,
+            compression=converter.compression,
+            verification=Verification.DIGEST if request.sha256 else proved,
         ),
     )
 
 
-def _from_registry(wish: Wish, directory: Path, progress: Progress) -> Built:
-    source = Oci(reference=wish.source)
+def _from_registry(request: ImportRequest, directory: Path, progress: Progress) -> Built:
+    source = Oci(reference=request.source)
     order = Order(
-        entry=brought(wish.name, wish.architecture, source),
-        architecture=wish.architecture,
+        entry=imported_entry(request.name, request.architecture, source),
+        architecture=request.architecture,
         directory=directory,
         progress=progress,
     )

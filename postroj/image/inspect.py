@@ -1,6 +1,6 @@
-"""A look into a squashfs file without mounting it: is it a root file system, and whose?
+"""Inspect a squashfs file without mounting it: is it a root file system, and of which kind?
 
-rdsquashfs reads it without any right of ours (`plain.confined`); what it says is data of strangers.
+rdsquashfs reads it without privileges (`unpack.confine`); what it prints is untrusted data.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 from postroj import process
 from postroj.errors import CommandError, ImageError
-from postroj.image.unpack.decompress import confined
+from postroj.image.unpack.confine import confined
 from postroj.model import Manager
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 TOP = {"usr", "bin", "sbin", "nix"}
-"""Folders of which a root file system has one."""
+"""Top folders, one of which every root file system has."""
 
 MANAGERS = {
     "apt-get": Manager.APT,
@@ -31,21 +31,21 @@ MANAGERS = {
     "yum": Manager.DNF,
     "pacman": Manager.PACMAN,
 }
-"""By the program in `/usr/bin`; the first that is there counts."""
+"""By the program in `/usr/bin`; the first one present counts."""
 
 SYSTEMD = ("usr/lib/systemd", "lib/systemd")
-"""Where systemd itself is."""
+"""Folders of systemd itself."""
 
 LINE = re.compile(r"\S+ +\S+ +\S+ (?P<name>.+?)(?: -> .*)?")
-"""Of `rdsquashfs --list`: mode, owner, size, name, where a symlink leads."""
+"""A line of `rdsquashfs --list`: mode, owner, size, name, target of a symlink."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
-    """What was seen."""
+class Contents:
+    """What a squashfs file contains."""
 
     distribution: str
-    """ID of os-release; '' where there is none."""
+    """ID of os-release; '' if there is none."""
     version: str
     title: str
     manager: Manager | None
@@ -53,31 +53,31 @@ class Look:
     has_shell: bool
 
 
-def look(file: Path) -> Look:
-    """Look into a squashfs file.
+def inspect_squashfs(file: Path) -> Contents:
+    """Inspect a squashfs file.
 
-    :raises ImageError: if it is none, or holds no root file system.
+    :raises ImageError: if it is not a squashfs file, or not of a root file system.
     """
     names = _list(file, "/")
     if not names & TOP:
         found = ", ".join(sorted(names)[:10]) or "nothing"
-        message = "there is no root file system in it"
-        raise ImageError(message, evidence=f"at its top there is {found}")
+        message = "it contains no root file system"
+        raise ImageError(message, evidence=f"its top folder contains {found}")
     tools = _list(file, "usr/bin")
     release = os_release(_read(file, "usr/lib/os-release") or _read(file, "etc/os-release"))
-    return Look(
+    return Contents(
         distribution=release.get("ID", ""),
         version=release.get("VERSION_ID", ""),
         title=release.get("PRETTY_NAME", ""),
         manager=next((MANAGERS[tool] for tool in MANAGERS if tool in tools), None),
-        # that of NixOS is somewhere in its store
+        # NixOS has its systemd somewhere in its store.
         has_systemd="nix" in names or any("systemd" in _list(file, path) for path in SYSTEMD),
         has_shell="sh" in tools | _list(file, "bin"),
     )
 
 
 def os_release(text: str) -> dict[str, str]:
-    """Read an os-release(5) file; lines that cannot be read are left out."""
+    """Parse an os-release(5) file; skip malformed lines."""
     found = {}
     for line in text.splitlines():
         key, equals, value = line.partition("=")
@@ -88,17 +88,17 @@ def os_release(text: str) -> dict[str, str]:
 
 
 def _list(file: Path, folder: str) -> set[str]:
-    """Return the names in a folder; none if there is no such folder."""
-    lines = _ask(file, "--list", folder).splitlines()
+    """Return the names in a folder; none if the folder does not exist."""
+    lines = _rdsquashfs(file, "--list", folder).splitlines()
     return {match["name"] for line in lines if (match := LINE.fullmatch(line))}
 
 
 def _read(file: Path, path: str) -> str:
     """Return the text of a regular file; '' if there is none."""
-    return _ask(file, "--cat", path)
+    return _rdsquashfs(file, "--cat", path)
 
 
-def _ask(file: Path, option: str, path: str) -> str:
+def _rdsquashfs(file: Path, option: str, path: str) -> str:
     with file.open("rb") as stream:
         number = stream.fileno()
         argv = confined(["rdsquashfs", option, path, f"/proc/self/fd/{number}"])

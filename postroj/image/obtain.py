@@ -1,17 +1,16 @@
-"""From a name to the record of an image: cached already, or pulled first.
+"""Find the record of an image by its name, and pull the image if it is not cached.
 
-This is on the way of every guest. So what pulls is not imported before something must be, and the
-catalog, which takes time to read, is not asked for an image that is stored under its very name.
+Every guest starts here. Therefore the modules that pull are imported only when needed, and the slow
+catalog is not read for an image that is stored under the very name.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 from typing import TYPE_CHECKING
 
 from postroj.errors import ImageError, VerificationError
-from postroj.image import emulation
+from postroj.image import architectures, emulation
 from postroj.image.store import lockfile, store
 
 if TYPE_CHECKING:
@@ -20,51 +19,51 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def obtain(name: str, machine: str = "") -> Record:
-    """Return the record of an image of that name or alias, pulled if it is not cached.
+def find_or_pull(name: str, machine: str = "") -> Record:
+    """Return the record of an image by name or alias; pull it if it is not cached.
 
-    It is for the architecture `machine`, or this host's, and runs here.
+    The image is for the architecture `machine`, by default this host's, which must run here.
 
     :raises UsageError: if no image has that name.
     :raises HostError: if this host lacks something.
-    :raises ImageError: if it could not be made.
+    :raises ImageError: if the build fails.
     """
-    machine = machine or os.uname().machine
+    machine = machine or architectures.of_this_host()
     emulation.require(machine)
-    name, record = _look(name, machine)
+    name, record = _find(name, machine)
     if record and lockfile.is_wanted(record, lockfile.find(name, machine)):
         return record
     from postroj.image import pull
     from postroj.image.catalog import catalog
 
     if record and name not in catalog.names():
-        message = f"the image '{name}', which was imported, is not the one in the lock file"
-        hint = "`postroj import --force` brings another, `postroj lock` writes down this one"
+        message = f"the imported image '{name}' is not the one in the lock file"
+        hint = "`postroj import --force` replaces it, `postroj lock` locks this one"
         raise VerificationError(message, hint=hint)
-    why = "is not as the lock file has it" if record else "is not cached yet"
-    log.info("the image '%s' %s, it is pulled now", name, why)
+    why = "is not the one in the lock file" if record else "is not cached yet"
+    log.info("the image '%s' %s, pulling it", name, why)
     return pull.pull(catalog.find(name), pull.Request(architecture=machine)).record
 
 
-def at_hand(name: str, machine: str = "") -> Record:
-    """Return the record of an image as `obtain` does, which is not fetched if it is missing.
+def find_cached(name: str, machine: str = "") -> Record:
+    """Return the record of a cached image by name or alias; download nothing.
 
     :raises UsageError: if no image has that name.
     :raises HostError: if this host cannot run its programs.
-    :raises ImageError: if it is not cached, or not as the lock file has it.
+    :raises ImageError: if it is not cached, or not the image in the lock file.
     """
-    machine = machine or os.uname().machine
+    machine = machine or architectures.of_this_host()
     emulation.require(machine)
-    name, record = _look(name, machine)
+    name, record = _find(name, machine)
     if record and lockfile.is_wanted(record, lockfile.find(name, machine)):
         return record
-    why = "is not as the lock file has it" if record else "is not cached"
-    message = f"the image '{name}' {why}, and `--offline` fetches none"
-    raise ImageError(message, hint=f"`postroj pull {name}` fetches it")
+    why = "is not the one in the lock file" if record else "is not cached"
+    message = f"the image '{name}' {why}, and `--offline` is set"
+    raise ImageError(message, hint=f"`postroj pull {name}` downloads it")
 
 
-def _look(name: str, machine: str) -> tuple[str, Record | None]:
-    """Return the full name of an image, and its record if it is cached."""
+def _find(name: str, machine: str) -> tuple[str, Record | None]:
+    """Resolve an alias and return the image's name, and its record if it is cached."""
     record = store.find(name, machine)
     if record is None:
         from postroj.image.catalog import catalog

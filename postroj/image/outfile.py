@@ -1,4 +1,4 @@
-"""A file for the user: whole under its name, or not there at all, also after a kill."""
+"""Write a file for the user atomically: complete under its name, or absent, even after a kill."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NO_NAMELESS_FILES = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)
-"""What file systems say that know no O_TMPFILE, open(2)."""
+"""Errors of file systems that do not support O_TMPFILE, open(2)."""
 
 
 @contextmanager
-def placed(path: Path, *, replace: bool) -> Iterator[int]:
-    """Yield a descriptor to read and write; the file has its name when the context ends well.
+def atomic_file(path: Path, *, replace: bool) -> Iterator[int]:
+    """Yield a read-write descriptor; the file gets its name when the context ends without an error.
 
-    :raises UsageError: if the file is there and not to be replaced, or cannot be made.
-    :raises ImageError: if its disk is full.
+    :raises UsageError: if the file exists and `replace` is not set, or cannot be created.
+    :raises ImageError: if the disk is full.
     """
     draft = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     if not replace and path.exists():
@@ -32,7 +32,7 @@ def placed(path: Path, *, replace: bool) -> Iterator[int]:
         try:
             yield descriptor
             os.fsync(descriptor)
-            # without a draft there is no moment in which a kill would leave one
+            # Linked directly, there is no draft that a kill could leave behind.
             first = draft if replace else path
             if nameless:
                 _link(descriptor, first)
@@ -58,9 +58,9 @@ def _exists(path: Path) -> UsageError:
 
 
 def _open(path: Path, draft: Path) -> tuple[int, bool]:
-    """Open a file that has no name where there are such, else the draft; and whether it has none.
+    """Open an unnamed file if the file system supports it, else the draft; return whether unnamed.
 
-    The umask bounds who may read it.
+    The umask decides who may read it.
     """
     try:
         return os.open(path.parent, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o666), True
@@ -71,10 +71,10 @@ def _open(path: Path, draft: Path) -> tuple[int, bool]:
 
 
 def _link(descriptor: int, path: Path) -> None:
-    """Give a nameless file its name, open(2)."""
+    """Give an unnamed file its name, open(2)."""
     folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        # only with a folder Python calls linkat(2), which follows the link in /proc
+        # Python calls linkat(2), which follows the link in /proc, only with a directory descriptor.
         os.link(f"/proc/self/fd/{descriptor}", path.name, dst_dir_fd=folder, follow_symlinks=True)
     finally:
         os.close(folder)

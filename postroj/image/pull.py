@@ -1,15 +1,15 @@
-"""From an entry of the catalog to a stored image: source, store."""
+"""Pull an image of the catalog: build it from one of its sources, and store it."""
 
 from __future__ import annotations
 
 import logging
-import os
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from postroj import console
 from postroj.errors import DownloadError, HostError, UsageError
+from postroj.image import architectures
 from postroj.image.catalog.entry import Bootstrap, Oci, Simplestreams, Tarball
 from postroj.image.sources import Order
 from postroj.image.store import lockfile, store, warm_layers
@@ -21,50 +21,45 @@ if TYPE_CHECKING:
 
     from postroj.image.catalog.entry import Entry, Source
     from postroj.image.sources import Built
-    from postroj.image.store.lockfile import Locked
+    from postroj.image.store.lockfile import LockedImage
     from postroj.image.store.record import Record
 
 log = logging.getLogger(__name__)
 
 
-def architecture() -> str:
-    """Return the architecture of this host, as `uname -m` has it."""
-    return os.uname().machine
-
-
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """How an image is wanted."""
+    """How to pull an image."""
 
     force: bool = False
-    """Make it anew, also when it is cached."""
+    """Build it even if it is cached."""
     kind: SourceKind | None = None
-    """From this source, and no other."""
+    """Use only this source."""
     allow_expired: bool = False
-    """Accept Release files that are out of date."""
-    architecture: str = field(default_factory=architecture)
-    """As `uname -m` has it; this host's, if nothing is said."""
-    locked: Locked | None = None
-    """This one and no other; of the lock file that holds, which `pull` looks up."""
+    """Accept expired Release files."""
+    architecture: str = field(default_factory=architectures.of_this_host)
+    """As `uname -m` has it; by default this host's."""
+    locked: LockedImage | None = None
+    """Entry in the lock file, which `pull` looks up; only this image is acceptable."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pulled:
-    """An image that is cached now."""
+    """A pulled image, which is cached now."""
 
     record: Record
     fresh: bool
-    """Whether it was made just now."""
+    """Whether it was built just now."""
     seconds: float
 
 
 def pull(entry: Entry, request: Request | None = None) -> Pulled:
-    """Make an image, unless it is cached.
+    """Build an image unless it is cached.
 
-    :raises UsageError: if it cannot be booted, or the catalog has no source as it was asked for.
+    :raises UsageError: if it is not bootable, or has no source that was asked for.
     :raises HostError: if this host lacks something.
-    :raises ImageError: if it could not be made.
-    :raises VerificationError: if it is not the one in the lock file.
+    :raises ImageError: if the build fails.
+    :raises VerificationError: if it is not the image in the lock file.
     """
     request = request or Request()
     request = replace(request, locked=lockfile.find(entry.name, request.architecture))
@@ -75,7 +70,7 @@ def pull(entry: Entry, request: Request | None = None) -> Pulled:
     fresh = False
     if record is None:
         with store.building(entry.name, request.architecture) as directory:
-            record = _cached(entry, request)  # somebody else may have made it while we waited
+            record = _cached(entry, request)  # another process may have built it while we waited
             fresh = record is None
             if record is None:
                 record = _make(entry, sources, directory, request)
@@ -90,9 +85,9 @@ def _cached(entry: Entry, request: Request) -> Record | None:
 
 
 def _make(entry: Entry, sources: Sequence[Source], directory: Path, request: Request) -> Record:
-    """Make an image from the first source that can be used here.
+    """Build an image from the first source that works on this host.
 
-    What was fetched and not proved is no reason to try a weaker source.
+    A failed verification does not fall back to a weaker source.
     """
     for number, source in enumerate(sources, start=1):
         work = directory / str(number)
@@ -104,7 +99,7 @@ def _make(entry: Entry, sources: Sequence[Source], directory: Path, request: Req
                 raise
             instead = sources[number].kind
             log.warning("%s: source %s: %s", entry.name, source.kind, error.message)
-            log.warning("%s: source %s is tried instead", entry.name, instead)
+            log.warning("%s: trying source %s instead", entry.name, instead)
     raise AssertionError(sources)
 
 
@@ -125,8 +120,8 @@ def _make_from(source: Source, entry: Entry, directory: Path, request: Request) 
         built = _build(source, order)
         if request.locked:
             request.locked.check(built.provenance, store.seal(built.file).sha256)
-        inspect.look(built.file)
-        # what is bootstrapped is made to boot
+        inspect.inspect_squashfs(built.file)
+        # mmdebstrap installs what makes the image bootable.
         prepared = () if source.kind is SourceKind.BOOTSTRAP else None
         return store.add(
             entry.name,
@@ -159,36 +154,38 @@ def _build(source: Source, order: Order) -> Built:
 
 
 def _sources(entry: Entry, request: Request) -> list[Source]:
-    """Return the sources that an image may be made from, the preferred first.
+    """Return the acceptable sources of an image, the preferred first.
 
     :raises UsageError: if there is none.
     """
     if entry.unbootable:
-        message = f"the image '{entry.name}' cannot be had: {entry.unbootable}"
-        raise UsageError(message, hint="`postroj list-images --supported` shows those that can")
+        message = f"the image '{entry.name}' is not available: {entry.unbootable}"
+        raise UsageError(message, hint="`postroj list-images --supported` shows those that are")
     sources = entry.sources_for(request.architecture)
     if not sources:
-        message = f"there is no image '{entry.name}' for the architecture '{request.architecture}'"
-        raise UsageError(message, hint=f"there is one for {', '.join(entry.architectures)}")
+        message = (
+            f"the image '{entry.name}' does not exist for the architecture '{request.architecture}'"
+        )
+        raise UsageError(message, hint=f"it exists for {', '.join(entry.architectures)}")
     if request.locked:
         return [_locked_source(entry, request, sources)]
     wanted = [source for source in sources if request.kind in (None, source.kind)]
     if not wanted:
         kinds = ", ".join(dict.fromkeys(source.kind for source in sources))
-        message = f"the image '{entry.name}' has no source '{request.kind}'"
+        message = f"the image '{entry.name}' has no source of the kind '{request.kind}'"
         raise UsageError(message, hint=f"it has {kinds}")
     return wanted
 
 
 def _locked_source(entry: Entry, request: Request, sources: list[Source]) -> Source:
-    """Choose the source that the lock file has."""
+    """Return the source that the lock file names."""
     assert request.locked
     kind = request.locked.provenance.source
     for source in sources:
         if source.kind is kind and request.kind in (None, kind):
             return source
-    message = f"the lock file has '{entry.name}' from the source '{kind}'"
+    message = f"the lock file names the source '{kind}' for '{entry.name}'"
     kinds = ", ".join(source.kind for source in sources)
-    evidence = f"asked for is '{request.kind}'" if request.kind else f"the catalog has {kinds}"
-    hint = f"`postroj --ignore-lock pull {entry.name}` does without the lock file"
+    evidence = f"requested is '{request.kind}'" if request.kind else f"the catalog has {kinds}"
+    hint = f"`postroj --ignore-lock pull {entry.name}` ignores the lock file"
     raise UsageError(message, evidence=evidence, hint=hint)

@@ -1,4 +1,4 @@
-"""Which images are meant: by names, by patterns such as `debian-*`, or by none at all."""
+"""Select images by name, by patterns such as `debian-*`, or by default."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from postroj.errors import UsageError
+from postroj.image.architectures import of_this_host
 from postroj.image.catalog import catalog
-from postroj.image.pull import architecture
 from postroj.image.store import store
 from postroj.model import Manager
 
@@ -23,46 +23,47 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DEFAULT = "debian-stable"
-"""What is meant where nothing is given, and nothing is cached."""
+"""The image if none is given and none is cached."""
 
 
 def is_pattern(text: str) -> bool:
-    """Whether it stands for any number of images, and not for one."""
+    """Whether the text is a pattern, not the name of one image."""
     return bool(set(text) & set("*?["))
 
 
 def check(wanted: Iterable[str], machine: str = "") -> None:
-    """Make sure that every name and every pattern stands for something.
+    """Check that every name and pattern matches an image.
 
     :raises UsageError: if one does not.
     """
-    machine = machine or architecture()
+    machine = machine or of_this_host()
     for text in wanted:
         _names(text, tuple(Manager), machine, _imported(machine))
 
 
 def choose(wanted: Sequence[str], managers: Collection[Manager], machine: str = "") -> list[str]:
-    """Return the names of the images that are wanted, each once, in the order in which they are.
+    """Return the names of the selected images, each once, in the order of `wanted`.
 
-    A pattern stands for those that get updates, are there for the architecture `machine`, or this
-    host's, and have one of the package managers. Nothing at all stands for those of them that are
-    cached, if any.
+    A pattern selects the supported images for the architecture `machine` (by default this host's)
+    with one of the package managers. An empty `wanted` selects those of them that are cached, or
+    else the default image.
 
-    :raises UsageError: if there is no such image.
+    :raises UsageError: if a name or pattern matches nothing.
     """
-    machine = machine or architecture()
+    machine = machine or of_this_host()
     if not wanted:
         return _cached(managers, machine)
     return _each_once(wanted, managers, machine, _imported(machine))
 
 
-def elsewhere(wanted: Sequence[str], managers: Collection[Manager], architecture: str) -> list[str]:
-    """Return the names of the images that are wanted on other hosts, of some architecture.
+def choose_from_catalog(
+    wanted: Sequence[str], managers: Collection[Manager], architecture: str
+) -> list[str]:
+    """Select images as `choose` does, but from the catalog only, for hosts of any architecture.
 
-    As `choose`, but of the catalog, whatever is cached here: nothing at all stands for all images
-    that fit.
+    What is cached here does not matter: an empty `wanted` selects all images that fit.
 
-    :raises UsageError: if there is no such image.
+    :raises UsageError: if a name or pattern matches nothing.
     """
     return _each_once(wanted or ["*"], managers, architecture, ())
 
@@ -77,13 +78,13 @@ def _each_once(
     return list(dict.fromkeys(chain.from_iterable(found)))
 
 
-def meant(text: str) -> list[str]:
-    """Return the names of all images that a name or a pattern stands for, supported or not.
+def names_matching(text: str) -> list[str]:
+    """Return the names of all images that match a name or pattern, supported or not.
 
     :raises UsageError: if there is none.
     """
     known = catalog.names()
-    imported = [r.name for r in _records(architecture()) if r.name not in known]
+    imported = [r.name for r in _records(of_this_host()) if r.name not in known]
     own = [name for name in imported if fnmatchcase(name, text.lower())]
     try:
         entries = catalog.matching([text]) if is_pattern(text) else [catalog.find(text)]
@@ -100,14 +101,14 @@ def _cached(managers: Collection[Manager], machine: str) -> list[str]:
     names = [entry.name for entry in fit if entry.name in cached]
     if not names:
         return [catalog.find(DEFAULT).name]
-    log.info("no `--image` is given, these are cached and fit: %s", ", ".join(names))
+    log.info("no `--image` given, using the cached images that fit: %s", ", ".join(names))
     return names
 
 
 def _names(
     text: str, managers: Collection[Manager], architecture: str, imported: Sequence[Record]
 ) -> list[str]:
-    """Return what a name or a pattern stands for."""
+    """Return the names that match a name or pattern."""
     if not is_pattern(text):
         named = [record.name for record in imported if record.name == text]
         return named or [catalog.find(text).name]
@@ -121,8 +122,8 @@ def _names(
     names = [entry.name for entry in _fit(entries, managers, architecture)]
     names += [record.name for record in own if record.manager in managers]
     if not names:
-        hint = "a name in full stands for its image, whatever it is"
-        message = f"'{text}' matches no image that is supported here and installs such a package"
+        hint = "a full name selects any image"
+        message = f"'{text}' matches no supported image for this kind of package"
         raise UsageError(message, hint=hint)
     return names
 
@@ -137,11 +138,11 @@ def _fit(entries: Iterable[Entry], managers: Collection[Manager], architecture: 
 
 
 def _imported(machine: str) -> list[Record]:
-    """Return the records of what is cached under names that are not in the catalog."""
+    """Return the records of imported images, whose names are not in the catalog."""
     known = catalog.names()
     return [record for record in _records(machine) if record.name not in known]
 
 
 def _records(machine: str) -> list[Record]:
-    """Return the records of what is cached for an architecture."""
+    """Return the records of images for an architecture."""
     return [record for record in store.records() if record.architecture == machine]

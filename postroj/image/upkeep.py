@@ -1,22 +1,21 @@
-"""The store at rest: are its files what their records say, and what in it does nobody need?"""
+"""Maintain the store: compare files with their records, delete what nobody uses."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postroj import locking, paths
 from postroj.errors import ImageError, UsageError
 from postroj.image.catalog import catalog
-from postroj.image.store import store, warm_layers
-from postroj.image.store.record import Layer, Record, images_dir, open_file, read, stored
+from postroj.image.store import os_errors, store, warm_layers
+from postroj.image.store.record import Layer, Record, images_dir, open_file, read, stored_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from postroj.console import Progress
 
@@ -25,45 +24,45 @@ CHUNK = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What became of an image."""
+    """Result of verifying an image."""
 
     name: str
     architecture: str
     size: int
-    """Bytes of its files, as the record has them."""
+    """Bytes of its files, according to the record."""
     faults: tuple[str, ...]
-    """What is wrong with it; none if it is what its record says."""
+    """Deviations from the record; empty if there are none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pruned:
-    """What was deleted, or would be."""
+    """What was deleted, or would be with `dry_run`."""
 
     files: tuple[str, ...]
-    """Squashfs files that no image names."""
+    """Squashfs files without an image."""
     leftovers: tuple[str, ...]
-    """Folders of commands that were killed, in `partial/` and `downloads/`."""
+    """Folders of killed commands in `partial/` and `downloads/`."""
     images: tuple[tuple[str, str], ...]
     """Names and architectures."""
     layers: tuple[str, ...]
-    """Files of layers whose image is gone, or that no probe has used for long."""
+    """Layers whose image is gone, or that no probe has used for long."""
     held: tuple[str, ...]
-    """Images, and files that no image names, that a guest or another command uses."""
+    """Images and files that stay because a guest or another command has locked them."""
     freed: int
     """Bytes."""
 
 
 def resolve(name: str, architecture: str) -> str:
-    """Return the name of an image, of the store or of the catalog, that has this name or alias.
+    """Return the full name of a stored image, or of a name or alias in the catalog.
 
     :raises UsageError: if there is none.
     """
-    return name if (name, architecture) in stored() else catalog.find(name).name
+    return name if (name, architecture) in stored_images() else catalog.find(name).name
 
 
 def verify(images: Sequence[tuple[str, str]], progress: Progress) -> Iterator[Finding]:
-    """Read every file of these images (name, architecture) and compare it with its record."""
-    total = sum(_size(*image) for image in images)
+    """Read all files of images (name, architecture) and compare them with their records."""
+    total = sum(_recorded_size(*image) for image in images)
     done = 0
 
     def advance(count: int) -> None:
@@ -77,16 +76,16 @@ def verify(images: Sequence[tuple[str, str]], progress: Progress) -> Iterator[Fi
             yield finding
 
 
-def _size(name: str, architecture: str) -> int:
+def _recorded_size(name: str, architecture: str) -> int:
     try:
         record = read(name, architecture)
     except ValueError:
         return 0
-    return sum(layer.size for layer in record.files) if record else 0
+    return record.total_size if record else 0
 
 
 def _examine(name: str, architecture: str, advance: Callable[[int], None]) -> Finding | None:
-    """Examine one image, again when it is replaced meanwhile; None if it is removed meanwhile."""
+    """Verify one image, again if it is replaced meanwhile; None if it is removed meanwhile."""
     while True:
         size, faults = 0, []
         try:
@@ -96,7 +95,7 @@ def _examine(name: str, architecture: str, advance: Callable[[int], None]) -> Fi
             break
         if record is None:
             return None
-        size = sum(layer.size for layer in record.files)
+        size = record.total_size
         faults = _faults(record, advance)
         if not faults or not store.is_replaced(record):
             break
@@ -109,14 +108,14 @@ def _faults(record: Record, advance: Callable[[int], None]) -> list[str]:
 
 
 def _fault(path: Path, layer: Layer, advance: Callable[[int], None]) -> str:
-    """Say what is wrong with a squashfs file; '' if nothing is."""
+    """Return what is wrong with a squashfs file; '' if nothing is."""
     try:
         descriptor = open_file(path)
     except FileNotFoundError:
         return f"'{path.name}' is missing"
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.EINVAL):
-            return f"'{path.name}' is no regular file"
+            return f"'{path.name}' is not a regular file"
         return f"'{path.name}' cannot be read: {error.strerror}"
     digest, count = hashlib.sha256(), 0
     with open(descriptor, "rb", buffering=0) as stream:  # noqa: PTH123
@@ -135,52 +134,43 @@ def _fault(path: Path, layer: Layer, advance: Callable[[int], None]) -> str:
 
 
 def unused() -> list[tuple[str, int]]:
-    """Return name and bytes of each file that no image names, without a right to write."""
-    with store.at_rest():
+    """Return name and size of each file without an image; needs no permission to write."""
+    with store.read_locked():
         return [(path.name, path.lstat().st_size) for path in store.orphans()]
 
 
 def prune(*, everything: bool, dry_run: bool) -> Pruned:
-    """Delete what nobody uses; with `everything` all images that nobody holds, too."""
+    """Delete what nobody uses; with `everything`, also all images that are not locked."""
     leftovers: list[str] = []
     freed = 0
     for folder in (store.partial_dir(), paths.cache_dir() / "downloads"):
 
-        def weigh(name: str, folder: Path = folder) -> None:
+        def note(name: str, folder: Path = folder) -> None:
             nonlocal freed
             leftovers.append(f"{folder.name}/{name}")
-            freed += _disk_usage(folder / name)
+            freed += paths.disk_usage(folder / name)
 
-        with store.trouble():
-            locking.sweep(folder, weigh, dry_run=dry_run)
+        with os_errors.explained():
+            locking.sweep(folder, note, dry_run=dry_run)
     images: list[tuple[str, str]] = []
     held: list[str] = []
-    for image in stored() if everything else ():
+    for image in stored_images() if everything else ():
         try:
             freed += store.remove(*image, dry_run=dry_run)
             images.append(image)
         except ImageError:
             held.append(image[0])
-        except UsageError:  # somebody else removed it
+        except UsageError:  # another process removed it
             continue
     files = store.collect_each(dry_run=dry_run) if images_dir().is_dir() else []
-    kept = warm_layers.collect_each(
+    layers = warm_layers.collect_each(
         unused=0.0 if everything else warm_layers.UNUSED, dry_run=dry_run
     )
     return Pruned(
         files=tuple(name for name, size in files if size is not None),
         leftovers=tuple(leftovers),
         images=tuple(images),
-        layers=tuple(name for name, size in kept if size is not None),
-        held=(*held, *(name for name, size in (*files, *kept) if size is None)),
-        freed=freed + sum(size or 0 for _, size in (*files, *kept)),
-    )
-
-
-def _disk_usage(folder: Path) -> int:
-    """Return the bytes of all files below a folder; links are not followed."""
-    return sum(
-        os.lstat(Path(parent) / name).st_size
-        for parent, _, names in os.walk(folder)
-        for name in names
+        layers=tuple(name for name, size in layers if size is not None),
+        held=(*held, *(name for name, size in (*files, *layers) if size is None)),
+        freed=freed + sum(size or 0 for _, size in (*files, *layers)),
     )

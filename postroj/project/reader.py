@@ -128,7 +128,7 @@ def _expectation(
     images: set[str] = set()
     for text in values["image"]:
         try:
-            images.update(selection.meant(text))
+            images.update(selection.names_matching(text))
         except UsageError as error:
             file.refuse((*path, "image"), f"{EXPECT}.image", error.message, error.hint)
     return Expectation(

@@ -15,9 +15,9 @@ from postroj.container.facts import read_facts
 from postroj.container.layer import SEEDED
 from postroj.container.still import still
 from postroj.errors import UsageError
-from postroj.image.importer import judge_name
-from postroj.image.inspect import look
-from postroj.image.pull import architecture
+from postroj.image.architectures import of_this_host
+from postroj.image.importer import check_name
+from postroj.image.inspect import inspect_squashfs
 from postroj.image.store import store
 from postroj.image.store.record import Provenance
 from postroj.image.unpack import pack
@@ -49,12 +49,12 @@ def commit(name: str, image: str, *, force: bool = False) -> Record:
     :raises GuestError: if the guest ends meanwhile.
     :raises ImageError: if its files cannot be read.
     """
-    judge_name(image)
+    check_name(image)
     guest = roster.enter(name)
     with still(guest) as files:
         store.prepare()
-        with store.building(image, architecture()) as directory:
-            if not force and store.find(image, architecture()):
+        with store.building(image, of_this_host()) as directory:
+            if not force and store.find(image, of_this_host()):
                 message = f"there is an image '{image}' already"
                 raise UsageError(message, hint="`--force` replaces it")
             file = directory / "image.squashfs"
@@ -78,8 +78,8 @@ def commit(name: str, image: str, *, force: bool = False) -> Record:
             )
             # a guest that has booted needs no preparation
             prepared = () if guest.init() == "systemd" else None
-            manager = look(file).manager
-            record = store.add(image, architecture(), manager, file, of, prepared=prepared)
+            manager = inspect_squashfs(file).manager
+            record = store.add(image, of_this_host(), manager, file, of, prepared=prepared)
     store.collect()
     return record
 

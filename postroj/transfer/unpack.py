@@ -22,7 +22,7 @@ from postroj.image.unpack.tarstream import (
     Reader,
     decimal,
     number,
-    show,
+    printable,
 )
 from postroj.streams import write_all
 
@@ -89,7 +89,7 @@ def about(member: Member) -> About:
     nanoseconds = int(rest[:9].ljust(9, b"0")) if re.fullmatch(rb"\d+", rest) else 0
     if max(uid, gid) >= NOBODYS or abs(whole) > LATEST:
         message = "the guest sent a file with an impossible owner or time"
-        raise GuestError(message, evidence=show(member.name))
+        raise GuestError(message, evidence=printable(member.name))
     return About(
         mode=number(header[100:108]),
         uid=uid,
@@ -118,11 +118,11 @@ def unpack(source: Readable, into: Into) -> Unpacked:
         if into.alone:
             if count > 1 or len(parts) != 1 or member.kind not in (FILE, SYMLINK, *DEVICES):
                 message = "the guest sent something other than the requested file"
-                raise GuestError(message, evidence=show(member.name))
+                raise GuestError(message, evidence=printable(member.name))
             parts = [os.fsencode(into.alone)]
         if member.kind in DEVICES:
             if len(skipped) < MAX_SKIPPED:
-                skipped.append(show(member.name))
+                skipped.append(printable(member.name))
         elif member.kind == DIRECTORY:
             if _make(folder, parts) if parts else into.is_fresh:
                 made.append((parts, about(member)))
@@ -140,7 +140,7 @@ def _parts(name: bytes) -> list[bytes]:
     parts = [part for part in name.split(b"/") if part not in (b"", b".")]
     if b".." in parts or b"\0" in name:
         message = "the guest sent a name that leads out of the target folder"
-        raise GuestError(message, evidence=show(name))
+        raise GuestError(message, evidence=printable(name))
     return parts
 
 
@@ -176,7 +176,7 @@ def _put(reader: Reader, member: Member, folder: int, parent: int, name: bytes) 
     of = about(member)
     if member.holes or any(key.startswith(b"GNU.sparse") for key, _ in member.records):
         message = "the guest sent a sparse file, which tar was not asked for"
-        raise GuestError(message, evidence=show(member.name))
+        raise GuestError(message, evidence=printable(member.name))
     with suppress(FileNotFoundError):
         os.unlink(name, dir_fd=parent)
     if member.kind == LINK:

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from postroj.cli import completion
 from postroj.cli.commands.pull import pull as pull_command
 from postroj.errors import UsageError
-from postroj.image import obtain, pull
+from postroj.image import architectures, obtain
 from postroj.image.store import store
 from postroj.image.store.record import Provenance
 from postroj.model import Manager, SourceKind, Verification
@@ -48,10 +48,10 @@ def put(name: str) -> Record:
         fingerprints=("0123456789ABCDEF0123456789ABCDEF01234567", "F" * 40),
         allow_expired=True,
     )
-    with store.building(name, pull.architecture()) as directory:
+    with store.building(name, architectures.of_this_host()) as directory:
         file = directory / "image.squashfs"
         file.write_bytes(b"x" * 3_000_000)
-        return store.add(name, pull.architecture(), Manager.APT, file, origin, prepared=())
+        return store.add(name, architectures.of_this_host(), Manager.APT, file, origin, prepared=())
 
 
 def test_list_images_of_the_catalog() -> None:
@@ -152,7 +152,7 @@ def test_an_unknown_image(command: str, cache: Path) -> None:
     done = postroj(command, "debian-bokworm")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "error: no image is named 'debian-bokworm'\n"
+        "error: there is no image 'debian-bokworm'\n"
         "\nhint: did you mean 'debian-bookworm'? `postroj list-images` shows all of them\n"
     )
     assert not cache.exists()
@@ -168,25 +168,25 @@ def test_pull_wants_names_or_all(argv: list[str]) -> None:
 def test_pull_of_an_unbootable_image_gives_the_reason(cache: Path) -> None:
     done = postroj("pull", "alpine")
     assert done.returncode == 2
-    said = "the image 'alpine' cannot be had: it has no systemd: its init is BusyBox with OpenRC"
+    said = "the image 'alpine' is not available: it has no systemd: its init is BusyBox with OpenRC"
     assert said in done.stderr
     with pytest.raises(UsageError, match=said):  # as `run` and all others have images
-        obtain.obtain("alpine")
+        obtain.find_or_pull("alpine")
     assert not cache.exists()
 
 
 def test_pull_of_an_architecture_this_host_cannot_run() -> None:
-    foreign = "s390x" if pull.architecture() != "s390x" else "riscv64"
+    foreign = "s390x" if architectures.of_this_host() != "s390x" else "riscv64"
     done = postroj("pull", "--arch", foreign, "debian-trixie", "--source", "bootstrap")
     assert done.returncode == 4
-    assert f"cannot run programs of {foreign}" in done.stderr
+    assert f"cannot run programs for {foreign}" in done.stderr
     assert "qemu-user-static" in done.stderr
 
 
 def test_pull_of_an_architecture_without_this_image() -> None:
     done = postroj("pull", "--arch", "s390x", "linuxmint-zena")
     assert done.returncode == 2
-    assert "no image 'linuxmint-zena' for the architecture 's390x'" in done.stderr
+    assert "the image 'linuxmint-zena' does not exist for the architecture 's390x'" in done.stderr
 
 
 def test_catalog_option_adds_images(tmp_path: Path) -> None:
@@ -200,14 +200,14 @@ def test_catalog_option_adds_images(tmp_path: Path) -> None:
     own.write_text(text + 'x = "y"\n')
     done = postroj("--catalog", str(own), "list-images", "mine")
     assert done.returncode == 4
-    assert f"entry 'mine' of '{own}': 'x' is no key that is known" in done.stderr
+    assert f"entry 'mine' of '{own}': 'x' is not a known key" in done.stderr
     assert postroj("--catalog", str(own), "--help").returncode == 0
 
 
 def test_pull_on_an_architecture_without_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("postroj.image.pull.architecture", lambda: "vax")
+    monkeypatch.setattr("postroj.image.architectures.of_this_host", lambda: "vax")
     done = CliRunner().invoke(pull_command, ["debian-sid"])
-    assert str(done.exception) == "there is no image 'debian-sid' for the architecture 'vax'"
+    assert str(done.exception) == "the image 'debian-sid' does not exist for the architecture 'vax'"
 
 
 def test_remove_of_a_stored_image() -> None:
@@ -228,7 +228,7 @@ def test_remove_of_what_is_not_cached_removes_nothing() -> None:
 
 def test_remove_of_an_image_in_use() -> None:
     record = put("debian-trixie")
-    with store.hold(record.as_image()):
+    with store.use(record.as_image()):
         done = postroj("remove", "debian-trixie")
     assert done.returncode == 4
     assert "error: the image 'debian-trixie' is in use by a guest" in done.stderr

@@ -241,7 +241,7 @@ def test_jobs_and_fail_fast_are_passed_on(seen: Recorder) -> None:
             ["--report", "json=/no/such/folder/x"],
             "'/no/such/folder/x' is a folder, or its folder does not exist",
         ),
-        (["--image", "debian-trixy"], "no image is named 'debian-trixy'"),
+        (["--image", "debian-trixy"], "there is no image 'debian-trixy'"),
         (["-i", "debian-sid", "-i", "nothing-*"], "no image matches 'nothing-*'"),
     ],
 )
@@ -330,8 +330,8 @@ def test_offline_does_not_pull() -> None:
     package = debs.build(paths.cache_dir().parent, "x")
     done = postroj("pkgprobe", "--image", "debian-trixie", "--offline", "-p", package)
     assert done.returncode == 4
-    assert "the image 'debian-trixie' is not cached, and `--offline` fetches none" in done.stdout
-    assert "hint: `postroj pull debian-trixie` fetches it" in done.stdout
+    assert "the image 'debian-trixie' is not cached, and `--offline` is set" in done.stdout
+    assert "hint: `postroj pull debian-trixie` downloads it" in done.stdout
 
 
 def test_shell_on_failure_refuses_several_jobs(

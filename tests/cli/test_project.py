@@ -151,7 +151,7 @@ def test_project_and_no_project_options(seen: Recorder, tmp_path: Path) -> None:
         ("tcp://127.0.0.1:80", "ftp://x", "4: `check-network`: 'ftp://x'"),
         ('check-unit = "x"', 'check-file = "x"', "3: `check-file`: `--check-file` takes an absol"),
         ('"install", "reboot"', '"reboot"', "8: `steps`: `--steps reboot` cannot be done"),
-        ('"debian-trixie"', '"debian-tricksy"', "2: `image`: no image is named 'debian-tricksy'"),
+        ('"debian-trixie"', '"debian-tricksy"', "2: `image`: there is no image 'debian-tricksy'"),
         ("json=report.json", "json=nowhere/x", "14: `report`: '"),
         (
             ', "http://127.0.0.1/"',
@@ -180,7 +180,7 @@ def test_key_without_an_option_is_refused(seen: Recorder, monkeypatch: pytest.Mo
 
 
 def test_error_of_a_typed_value_does_not_name_the_file(seen: Recorder) -> None:
-    with pytest.raises(UsageError, match=r"^no image is named 'debian-tricksy'"):
+    with pytest.raises(UsageError, match=r"^there is no image 'debian-tricksy'"):
         run("--image", "debian-tricksy")
 
 

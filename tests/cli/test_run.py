@@ -235,7 +235,7 @@ def test_name_option_keeps_no_guest(seen: Recorder) -> None:
             ["--private-users", "--network", "host", "true"],
             "`--private-users` does not work with `--network=host`",
         ),
-        (["--image", "debian-trixy", "true"], "no image is named 'debian-trixy'"),
+        (["--image", "debian-trixy", "true"], "there is no image 'debian-trixy'"),
     ],
 )
 def test_invalid_values_are_refused(argv: list[str], message: str) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.image.pull import architecture
+from postroj.image.architectures import of_this_host
 from postroj.image.store import store
 from tests.support import debs
 from tests.support.runner import PATH, Runner
@@ -60,7 +60,7 @@ def restore(made: Runner, image: str) -> str:
 
     What the record of the image says is returned.
     """
-    record = store.require(image, architecture())
+    record = store.require(image, of_this_host())
     cache = Path(made.outputs["setup"]["cache"])
     cache.mkdir(parents=True)
     json_file = record.path.parent / f"{record.name}-{record.architecture}.json"

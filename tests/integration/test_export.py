@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from postroj.image import pull
+from postroj.image import architectures
 from postroj.image.store import store
 from postroj.image.unpack import disk
 from tests.support.cli import all_argv, eventually, postroj, start
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
-ARCH = pull.architecture()
+ARCH = architectures.of_this_host()
 BASE = "debian-bookworm"
 CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
 """`cap_net_raw+ep`, as setcap writes it."""
@@ -212,7 +212,7 @@ def test_several_layers_take_root(tmp_path: Path) -> None:
     words = [*user, "env", "-C", "/", *start_argv("export", "layered", "-")]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 4
-    assert "several layers, which takes root to put together" in done.stderr
+    assert "several layers; merging them needs root" in done.stderr
     assert "hint: run the same command with `sudo`" in done.stderr
 
 

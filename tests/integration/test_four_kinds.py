@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.image import pull
+from postroj.image import architectures
 from postroj.image.store import store
 from tests.support import oci
 from tests.support.cli import postroj
@@ -35,7 +35,7 @@ VERSION = "20261120_05:24"
 def catalog(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Servers that offer a Debian in three ways, and the catalog that names them."""
     folder = tmp_path_factory.mktemp("servers")
-    record = store.require(image, pull.architecture())
+    record = store.require(image, architectures.of_this_host())
     root = subprocess.run(["sqfs2tar", record.path], capture_output=True, check=True).stdout
     archive = subprocess.run(["zstd", "-1"], input=root, capture_output=True, check=True).stdout
     (folder / "www").mkdir()
@@ -71,7 +71,7 @@ def _entry(kind: str, keys: str) -> str:
 distribution = "mine"
 release = "{kind}"
 title = "Mine from {kind}"
-architectures = ["{pull.architecture()}"]
+architectures = ["{architectures.of_this_host()}"]
 manager = "apt"
 sources = [{{ kind = "{kind}", {keys} }}]
 """

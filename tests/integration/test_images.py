@@ -21,7 +21,7 @@ import pytest
 
 from postroj import locking
 from postroj.errors import DownloadError, HostError, ImageError, VerificationError
-from postroj.image import pull
+from postroj.image import architectures
 from postroj.image.catalog import catalog
 from postroj.image.catalog.entry import Bootstrap, Suite
 from postroj.image.sources import bootstrap, mirror
@@ -190,7 +190,7 @@ def test_force_swaps_while_guests_run_on(twice: tuple[Path, object], cache: Path
     shutil.copytree(twice[0], cache)
     (old,) = store.records()
     inode = old.path.stat().st_ino
-    with store.hold(old.as_image()):
+    with store.use(old.as_image()):
         process = begin("pull", "--force", NAME, cache=cache)
         while process.poll() is None:
             assert store.find(NAME, old.architecture), "there was a moment without the image"
@@ -199,7 +199,7 @@ def test_force_swaps_while_guests_run_on(twice: tuple[Path, object], cache: Path
         (new,) = store.records()
         assert new.path != old.path
         assert old.path.stat().st_ino == inode
-        with store.hold(new.as_image()):
+        with store.use(new.as_image()):
             done = postroj("remove", NAME)
             assert done.returncode == 4
             assert "is in use by a guest" in done.stderr
@@ -297,10 +297,10 @@ def test_an_image_killed_at_its_last_moment(cache: Path) -> None:
     """The file is complete and has its name, its record is not there yet."""
     store.prepare()
     with ExitStack() as stack:
-        directory = stack.enter_context(store.building(NAME, pull.architecture()))
+        directory = stack.enter_context(store.building(NAME, architectures.of_this_host()))
         (directory / "image.squashfs").write_bytes(b"hsqs")
         (directory / "image.squashfs").rename(
-            images_dir() / f"{NAME}-{pull.architecture()}.0123456789abcdef.squashfs"
+            images_dir() / f"{NAME}-{architectures.of_this_host()}.0123456789abcdef.squashfs"
         )
     assert cached(cache) == []
     assert store.collect() == 4

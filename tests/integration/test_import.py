@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from postroj.errors import DownloadError
-from postroj.image import pull
+from postroj.image import architectures, pull
 from postroj.image.catalog.entry import Oci
 from postroj.image.store import store
 from postroj.model import SourceKind
@@ -45,7 +45,7 @@ BOOTED = ("sh", "-c", "systemctl is-system-running; hostname; stat -c %a /usr/bi
 def tree(image: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Root file system of a Debian, as a folder beside its tar."""
     folder = tmp_path_factory.mktemp("tree")
-    squashfs = store.require(image, pull.architecture()).path
+    squashfs = store.require(image, architectures.of_this_host()).path
     with (folder / "root.tar").open("wb") as stream:
         subprocess.run(["sqfs2tar", squashfs], stdout=stream, check=True)
     (folder / "root").mkdir()
@@ -105,7 +105,7 @@ def test_every_shape_boots(
     state, name, mode = done.stdout.splitlines()
     assert (done.returncode, state, mode) == (0, "running", "4755")
     assert name.startswith("postroj-")
-    record = json.loads((cache / f"images/mine-{pull.architecture()}.json").read_text())
+    record = json.loads((cache / f"images/mine-{architectures.of_this_host()}.json").read_text())
     assert (record["source"], record["url"]) == ("import", source)
     assert (record["manager"], record["verification"]) == ("apt", "none")
     assert record["compression"] == ("" if shape is as_squashfs else "lz4")
@@ -148,8 +148,8 @@ def test_a_url_that_is_not_there(url: str, cache: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "source", "sentence"),
     [
-        ("debian-trixie", "/", "is the name of an image of the catalog"),
-        ("debian-stable", "/", "is the name of an image of the catalog"),
+        ("debian-trixie", "/", "is the name of an image in the catalog"),
+        ("debian-stable", "/", "is the name of an image in the catalog"),
         ("Mine", "/", "cannot be the name of an image"),
         ("../mine", "/", "cannot be the name of an image"),
         ("mine", "/nowhere/root.tar", "'/nowhere/root.tar' does not exist"),
@@ -166,9 +166,9 @@ def test_what_cannot_be_typed(name: str, source: str, sentence: str, cache: Path
     ("content", "sentence"),
     [
         (b"", "the archive is empty"),
-        (b"no archive at all" * 100, "it is no tar archive"),
-        (b"hsqs" + bytes(5000), "it is a squashfs file of the version 0.0"),
-        (b"QFI\xfb" + bytes(5000), "it is a disk of the format qcow2"),
+        (b"no archive at all" * 100, "it is not a tar archive"),
+        (b"hsqs" + bytes(5000), "it is a squashfs file of version 0.0"),
+        (b"QFI\xfb" + bytes(5000), "it is a disk in the format qcow2"),
         (bytes(510) + b"\x55\xaa" + bytes(5000), "partitions that could be its root"),
     ],
 )
@@ -186,7 +186,7 @@ def test_files_that_are_no_image(
 def test_a_folder_without_a_root_file_system(tmp_path: Path, cache: Path) -> None:
     (tmp_path / "tree/etc").mkdir(parents=True)
     done = postroj("import", "mine", tmp_path / "tree")
-    assert (done.returncode, "there is no root file system in it" in done.stderr) == (4, True)
+    assert (done.returncode, "it contains no root file system" in done.stderr) == (4, True)
 
 
 SECOND = tar(("etc/motd", {"data": b"second"}), ("etc/.wh.debian_version", {}), root=False)

@@ -433,7 +433,7 @@ def counting(image: str) -> Iterator[str]:
 def test_a_guest_becomes_an_image(counting: str) -> None:
     refused = postroj("commit", counting, "debian-trixie")
     assert refused.returncode == 2
-    assert "is the name of an image of the catalog" in refused.stderr
+    assert "is the name of an image in the catalog" in refused.stderr
     in_guest(counting, "echo mine >/srv/mine; rm /etc/motd; touch /tmp/t /run/r")
     assert re.match(rf"{IMAGE}: committed, \d+ MB\n", ok("commit", counting, IMAGE))
     last = in_guest(counting, "cat /etc/0/n")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from postroj.image.pull import architecture
+from postroj.image.architectures import of_this_host
 from postroj.image.store import store
 from tests.support import debs
 from tests.support.cli import all_argv, eventually, postroj, start
@@ -71,7 +71,7 @@ def eight(
     image: str, monkeypatch: pytest.MonkeyPatch, state_dir: Path
 ) -> Iterator[tuple[str, Path]]:
     """A pattern for eight images, in a cache of their own, and where their guests' state is."""
-    record = store.require(image, architecture())
+    record = store.require(image, of_this_host())
     bases = record.paths
     with tempfile.TemporaryDirectory(prefix="c-", dir="/var/tmp") as folder:
         monkeypatch.setenv("POSTROJ_CACHE_DIR", folder)

@@ -24,7 +24,7 @@ import pytest
 from postroj.errors import DownloadError, ImageError, PostrojError, VerificationError
 from postroj.image.catalog.entry import Oci as Source
 from postroj.image.sources import oci, skopeo
-from postroj.image.sources.reference import normalise
+from postroj.image.sources.reference import parse_reference
 from postroj.model import SourceKind, Verification
 from tests.support.cli import all_argv, eventually
 from tests.support.images import entry, order
@@ -217,17 +217,19 @@ def test_the_platform_is_chosen(public: Registry, tmp_path: Path) -> None:
     built = build(reference, tmp_path / "work")
     assert (unpacked(built, tmp_path / "out") / "etc/which").read_text() == HERE
     assert built.provenance.artifact == images[1]["digest"][7:]
-    with pytest.raises(ImageError, match="no such image for the architecture 's390x'") as caught:
+    with pytest.raises(
+        ImageError, match="the image does not exist for the architecture 's390x'"
+    ) as caught:
         build(reference, tmp_path / "other", architecture="s390x")
-    assert caught.value.evidence == f"there is one for linux/{OTHER}, linux/{HERE}"
+    assert caught.value.evidence == f"it exists for linux/{OTHER}, linux/{HERE}"
 
 
 def test_an_image_for_another_machine(public: Registry, tmp_path: Path) -> None:
     layout = Layout(tmp_path / "layout")
     reference = public.push(layout.finish(layout.image([tar()], OTHER)), "other:1")
-    with pytest.raises(ImageError, match="no such image for the architecture") as caught:
+    with pytest.raises(ImageError, match="the image does not exist for the architecture") as caught:
         build(reference, tmp_path / "work")
-    assert caught.value.evidence == f"there is one for linux/{OTHER}"
+    assert caught.value.evidence == f"it exists for linux/{OTHER}"
 
 
 def test_a_lock_brings_the_same_again(public: Registry, tmp_path: Path) -> None:
@@ -310,9 +312,9 @@ def test_another_manifest_than_was_pinned(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("status", "data", "message"),
     [
-        (200, b"<html>log in</html>", "what should describe an image cannot be read"),
-        (200, b"[" * 100_000, "what should describe an image cannot be read"),
-        (200, b'{"schemaVersion": 1}', "a manifest of schema 1"),
+        (200, b"<html>log in</html>", "the manifest of the image cannot be read"),
+        (200, b"[" * 100_000, "the manifest of the image cannot be read"),
+        (200, b'{"schemaVersion": 1}', "has schema 1"),
         (200, b'{"manifests": [], "layers": []}', "an index at the same time"),
         (503, b"busy", "is ill"),
         (403, b"no", "does not let us fetch"),
@@ -388,7 +390,7 @@ def test_progress_reaches_the_size(public: Registry, tmp_path: Path) -> None:
 
 def test_normalised_names_are_those_of_skopeo(public: Registry, tmp_path: Path) -> None:
     public.push(small(tmp_path / "layout"), "short:latest")
-    assert str(normalise(f"{public.address}/short")) == f"{public.address}/short:latest"
+    assert str(parse_reference(f"{public.address}/short")) == f"{public.address}/short:latest"
     assert build(f"docker://{public.address}/short", tmp_path / "work").file.exists()
 
 

@@ -19,7 +19,7 @@ from postroj.container import layer
 from postroj.container.boot.nspawn import GuestSpec
 from postroj.container.start import StartedGuest, start_guest
 from postroj.errors import GuestError, ImageError
-from postroj.image import pull
+from postroj.image import architectures
 from postroj.image.store import store
 from postroj.image.store.record import Provenance, record_path
 from postroj.image.unpack import pack
@@ -137,12 +137,12 @@ def unprepared(name: str, *layers: Path, manager: Manager | None = Manager.APT) 
         compression="lz4",
         verification=Verification.NONE,
     )
-    with store.building(name, pull.architecture()) as directory:
+    with store.building(name, architectures.of_this_host()) as directory:
         files = [
             Path(shutil.copyfile(path, directory / f"layer{number}"))
             for number, path in enumerate(layers)
         ]
-        record = store.add(name, pull.architecture(), manager, files[0], origin)
+        record = store.add(name, architectures.of_this_host(), manager, files[0], origin)
         for file in files[1:]:
             record = store.extend(record, file, (), directory)
     record = replace(record, prepared=None)
@@ -266,7 +266,7 @@ def test_a_manager_that_brings_nothing_has_failed(base: Image, managers: Path) -
         do(guest, WITHOUT_SYSTEMD + DNF)
         script = prepare.script(Manager.DNF, ("dbus",), ())
         done = guest.run(["/bin/sh", "-s"], stdin=script.encode(), ok=(1,))
-    assert b"systemd is not there" in done.stderr
+    assert b"systemd is not installed" in done.stderr
     assert "installed" not in done.text
 
 
@@ -291,12 +291,12 @@ def test_who_is_not_root_imports_and_root_prepares_once(
         argv = [*somebody, *reading, *POSTROJ, "import", "bare", str(theirs)]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, "import bare ...\n"), done.stderr
-        before = store.require("bare", pull.architecture())
+        before = store.require("bare", architectures.of_this_host())
         assert (before.manager, before.prepared, before.layers) == ("apt", None, ())
 
         both = [start("run", "--image", "bare", "--", *STATE) for _ in range(2)]
         assert [child.communicate()[0] for child in both] == [b"running\n"] * 2
-        record = store.require("bare", pull.architecture())
+        record = store.require("bare", architectures.of_this_host())
         assert record.prepared == ("installed systemd-sysv dbus libpam-systemd",)
         assert (record.sha256, record.path) == (before.sha256, before.path)
         assert len(record.paths) == len(list(cache.glob("images/*.squashfs"))) == 2
@@ -409,7 +409,9 @@ def test_a_nasty_image_boots(base: Image, managers: Path, cache: Path, tmp_path:
         "tmpfs /media tmpfs defaults 0 0",
     ]
     assert (len(seen[0]), seen[1]) == (32, "file")
-    assert sorted(store.require("nasty", pull.architecture()).prepared or ()) == sorted(MENDED)
+    assert sorted(store.require("nasty", architectures.of_this_host()).prepared or ()) == sorted(
+        MENDED
+    )
 
 
 # The layer: what a guest has written, exactly
@@ -582,7 +584,7 @@ def test_a_package_manager_that_fails(
     assert caught.value.message == sentence
     assert evidence in caught.value.evidence
     assert caught.value.hint
-    assert store.require("broken", pull.architecture()) == record
+    assert store.require("broken", architectures.of_this_host()) == record
     assert [path.name for path in (cache / "partial").iterdir()] == [".lock"]
 
 
@@ -592,8 +594,8 @@ SHELL = ("usr/bin/sh", {"data": b"no program", "mode": 0o755})
 @pytest.mark.parametrize(
     ("members", "sentence"),
     [
-        (TREE[1:], "has no systemd, and nothing that can install it"),
-        (TREE, "has no systemd, and nothing that can install it"),
+        (TREE[1:], "has no systemd, and no package manager to install it"),
+        (TREE, "has no systemd, and no package manager to install it"),
         ((*TREE, SHELL), "could not be prepared"),
     ],
     ids=["no manager", "no shell", "no program"],
@@ -616,7 +618,7 @@ def test_an_image_that_has_systemd_and_no_shell_is_left_alone(cache: Path, tmp_p
     image = squash(tmp_path / "image.squashfs", tar(nix, root=False))
     record = prepare.prepared(unprepared("nixos", image, manager=None))
     assert (record.prepared, record.layers) == ((), ())
-    assert store.require("nixos", pull.architecture()) == record
+    assert store.require("nixos", architectures.of_this_host()) == record
 
 
 def test_who_wants_no_boot_gets_the_image_as_it_is(bare_squashfs: Path, cache: Path) -> None:
@@ -624,7 +626,7 @@ def test_who_wants_no_boot_gets_the_image_as_it_is(bare_squashfs: Path, cache: P
     record = unprepared("bare", bare_squashfs)
     done = postroj("run", "--no-boot", "--image", "bare", "--", "ls", "/usr/lib/systemd/systemd")
     assert (done.returncode, "No such file" in done.stderr) == (2, True)
-    assert store.require("bare", pull.architecture()) == record
+    assert store.require("bare", architectures.of_this_host()) == record
 
 
 def test_a_preparation_that_is_killed(bare_squashfs: Path, cache: Path, tmp_path: Path) -> None:
@@ -633,7 +635,7 @@ def test_a_preparation_that_is_killed(bare_squashfs: Path, cache: Path, tmp_path
     assert eventually(lambda: b"sleep\x001000.5\0" in all_argv())
     child.kill()
     child.communicate()
-    assert store.require("bare", pull.architecture()) == record
+    assert store.require("bare", architectures.of_this_host()) == record
     assert len(list((cache / "partial").iterdir())) == 2
     store.prepare()
     assert [path.name for path in (cache / "partial").iterdir()] == [".lock"]
@@ -654,4 +656,4 @@ def test_a_cache_that_cannot_be_written(bare_squashfs: Path, cache: Path) -> Non
     sentence = f"the image 'bare' is not prepared yet, and the cache directory '{cache}' cannot be"
     assert f"error: {sentence} used\n" in done.stderr
     assert "Read-only file system" in done.stderr
-    assert store.require("bare", pull.architecture()) == record
+    assert store.require("bare", architectures.of_this_host()) == record

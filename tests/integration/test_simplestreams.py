@@ -16,7 +16,7 @@ from postroj.console import Silence
 from postroj.container.boot.nspawn import GuestSpec
 from postroj.container.start import start_guest
 from postroj.errors import VerificationError
-from postroj.image import pull
+from postroj.image import architectures, pull
 from postroj.image.catalog.entry import Simplestreams
 from postroj.image.pull import Request
 from postroj.image.sources import simplestreams
@@ -82,7 +82,7 @@ def build(url: str, work: Path, progress: Progress | None = None) -> Built:
 @pytest.fixture
 def real(image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
     """A squashfs that boots, and from here on a cache that does not have it."""
-    (base, *_) = store.require(image, pull.architecture()).paths
+    (base, *_) = store.require(image, architectures.of_this_host()).paths
     monkeypatch.setenv("POSTROJ_CACHE_DIR", str(tmp_path / "cache"))
     return base.read_bytes()
 
@@ -118,7 +118,7 @@ def test_newer_and_older_builds(real: bytes, tree: Tree, tmp_path: Path, publish
         with pytest.raises(VerificationError, match="offers an older 'debian-trixie'"):
             pull.pull(image, again)
         assert [record.build for record in store.records()] == [NEWER]
-        store.remove(NAME, pull.architecture())
+        store.remove(NAME, architectures.of_this_host())
         assert pull.pull(image).record.build == NEW
 
 

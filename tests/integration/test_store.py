@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from postroj.console import Silence
-from postroj.image import pull, upkeep
+from postroj.image import architectures, upkeep
 from postroj.image.store import store
-from postroj.image.store.record import stored as stored_images
+from postroj.image.store.record import stored_images
 from tests.support.cli import POSTROJ, eventually, postroj
 from tests.support.images import put
 from tests.support.nursery import Nursery
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
-ARCH = pull.architecture()
+ARCH = architectures.of_this_host()
 KILLED = -signal.SIGKILL
 # Python itself may lie where only root may read.
 READING = ("--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search")
@@ -103,7 +103,7 @@ class Reader(threading.Thread):
         if record is None:
             self.complaints.append(f"there was a moment without '{name}'")
             return
-        with store.hold(record.as_image()) as image:
+        with store.use(record.as_image()) as image:
             (path,) = image.layers
             if hashlib.sha256(path.read_bytes()).hexdigest()[:16] not in path.name:
                 self.complaints.append(f"'{path.name}' is not what its name says")
@@ -341,7 +341,7 @@ class TestAnotherUsersCache:
         record = store.require("own", ARCH)
         assert record.path.stat().st_uid == 65534
         assert damaged() == []
-        with store.hold(record.as_image()):
+        with store.use(record.as_image()):
             done = self.as_nobody("remove", "own")
             assert done.returncode == 4
             assert "is in use by a guest" in done.stderr

@@ -178,7 +178,7 @@ def test_an_image_that_is_cut_off(stored: Image, tmp_path: Path) -> None:
     with stored.layers[0].open("rb") as stream:
         (tmp_path / "half").write_bytes(stream.read(20 << 20))
     error = unready(GuestSpec(layers=(tmp_path / "half",)))
-    assert error.message.startswith("the image could not be mounted: it is no squashfs file")
+    assert error.message.startswith("the image could not be mounted: it is not a squashfs file")
     assert "postroj verify" in error.hint
 
 

@@ -20,7 +20,7 @@ from postroj import warm
 from postroj.container.boot.nspawn import GuestSpec
 from postroj.container.start import start_guest
 from postroj.errors import ImageError
-from postroj.image import pull
+from postroj.image import architectures
 from postroj.image.store import store, warm_layers
 from postroj.image.store.record import Provenance
 from postroj.model import Manager, NetworkMode, SourceKind, Verification
@@ -66,7 +66,7 @@ PLAN = Plan(
 
 def lay_in(files: Sequence[Path], name: str, manager: Manager) -> None:
     """Put an image with these layers in our cache."""
-    arch = pull.architecture()
+    arch = architectures.of_this_host()
     store.prepare()
     with store.building(name, arch) as directory:
         file = directory / "layer.squashfs"
@@ -262,16 +262,16 @@ def test_what_cannot_be_fetched_is_left_to_the_probe(world: World) -> None:
 
 def test_what_is_missing_offline(world: World) -> None:
     package = world.make("warm-off", needs="lib-a")
-    with pytest.raises(ImageError, match="no such set-up is kept") as raised:
+    with pytest.raises(ImageError, match="results of the set-up are not cached") as raised:
         world.warm(package, offline=True)
     assert "without `--offline`" in raised.value.hint
-    with pytest.raises(ImageError, match="no package lists are kept"):
+    with pytest.raises(ImageError, match="package lists are not cached"):
         world.warm(package, offline=True, setup=())
     world.offer("lib-a", "lib-b")
     world.warm(package)
     world.warm(package, offline=True)
     another = world.make("warm-off-two", needs="lib-b")
-    with pytest.raises(ImageError, match="not all dependencies are kept") as raised:
+    with pytest.raises(ImageError, match="some dependencies are not cached") as raised:
         world.warm(another, offline=True)
     assert "lib-b" in raised.value.evidence
     alone = world.make("warm-off-three")
@@ -290,7 +290,7 @@ def test_setup_is_what_probes_find(world: World) -> None:
 
     done = postroj(*argv, "--setup", "echo fine; echo no frob >&2; exit 3")
     assert done.returncode == 4
-    assert "`--setup` went wrong on the image 'warm-apt': 'echo fine;" in done.stdout
+    assert "`--setup` failed on the image 'warm-apt': 'echo fine;" in done.stdout
     assert "ended with status 3" in done.stdout
     assert "no frob" in done.stdout
     assert len(kept("setup")) == 1

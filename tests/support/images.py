@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from postroj.console import Silence
-from postroj.image import pull
+from postroj.image import architectures
 from postroj.image.catalog.entry import Bootstrap, Entry
 from postroj.image.sources import Order
 from postroj.image.store import store
@@ -28,7 +28,7 @@ def entry(name: str, *sources: Source, **others: Any) -> Entry:
         "title": name,
         "aliases": (),
         "end_of_life": None,
-        "architectures": (pull.architecture(),),
+        "architectures": (architectures.of_this_host(),),
         "manager": Manager.APT,
         "systemd": None,
         "packages": (),
@@ -40,7 +40,7 @@ def entry(name: str, *sources: Source, **others: Any) -> Entry:
 
 def order(wanted: Entry, directory: Path, **others: Any) -> Order:
     """An order for an image of this host's architecture."""
-    usual: dict[str, Any] = {"architecture": pull.architecture(), "progress": Silence()}
+    usual: dict[str, Any] = {"architecture": architectures.of_this_host(), "progress": Silence()}
     return Order(entry=wanted, directory=directory, **(usual | others))
 
 

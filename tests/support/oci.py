@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from postroj.image.catalog.entry import OCI_ARCHITECTURES
-from postroj.image.pull import architecture
+from postroj.image import architectures
+from postroj.image.architectures import of_this_host
 from tests.support.cli import eventually
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 OCI = "application/vnd.oci.image"
-HERE = OCI_ARCHITECTURES[architecture()]
+HERE = architectures.OCI[of_this_host()]
 """The architecture of this host, as registries have it."""
 
 USER, PASSWORD = "tester", "correct horse"

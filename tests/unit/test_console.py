@@ -43,7 +43,9 @@ def on_a_terminal(work: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> 
 
 
 class TestProgress:
-    def test_one_line_where_nobody_watches(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_progress_is_one_line_without_a_terminal(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         console.set_up_logging(0)
         with console.progress("fetching") as bar:
             bar.describe("the first half")
@@ -52,14 +54,16 @@ class TestProgress:
         assert captured.out == ""
         assert captured.err == "fetching ...\n"
 
-    def test_nothing_when_quiet(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_progress_is_silent_with_quiet(self, capsys: pytest.CaptureFixture[str]) -> None:
         console.set_up_logging(-1)
         with console.progress("fetching"):
             pass
         assert capsys.readouterr().err == ""
 
     @pytest.mark.parametrize("unit", ["%", "B"])
-    def test_bar_on_a_terminal_goes_away(self, unit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_progress_bar_disappears_from_a_terminal(
+        self, unit: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         def work() -> None:
             console.set_up_logging(0)
             with console.progress("fetching", unit) as bar:
@@ -75,7 +79,7 @@ class TestProgress:
         assert "50%" in said
         assert "done" not in said
 
-    def test_no_bar_when_quiet(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_progress_has_no_bar_with_quiet(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def work() -> None:
             console.set_up_logging(-1)
             with console.progress("fetching") as bar:
@@ -86,7 +90,7 @@ class TestProgress:
 
 
 class TestBusy:
-    def test_lines_are_taken_away_by_the_next(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_busy_lines_are_replaced_by_the_next(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def work() -> None:
             console.set_up_logging(0)
             console.busy("one", "two" * 40)
@@ -99,7 +103,7 @@ class TestBusy:
         cut = ("two" * 40)[:79]
         assert said == f"one\r\n{cut}\x1b[1A\r\x1b[Jthree\r\x1b[J"
 
-    def test_log_lines_stand_above(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_busy_lines_stay_below_log_lines(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def work() -> None:
             console.set_up_logging(0)
             console.busy("one", "two")
@@ -110,7 +114,9 @@ class TestBusy:
         away = "\x1b[1A\r\x1b[J"
         assert said == f"one\r\ntwo{away}said\r\none\r\ntwo{away}"
 
-    def test_nothing_where_nobody_watches(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_busy_shows_nothing_without_a_terminal(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         console.set_up_logging(0)
         console.busy("one")
         console.busy()
@@ -122,7 +128,7 @@ class TestLogging:
         ("verbosity", "seen"),
         [(-1, ["warning"]), (0, ["warning", "info"]), (1, ["warning", "info", "debug"])],
     )
-    def test_levels(
+    def test_logging_levels_follow_verbosity(
         self, verbosity: int, seen: list[str], capsys: pytest.CaptureFixture[str]
     ) -> None:
         console.set_up_logging(verbosity)
@@ -132,7 +138,7 @@ class TestLogging:
         captured = capsys.readouterr()
         assert (captured.out, captured.err.split()) == ("", seen)
 
-    def test_set_up_twice_says_all_once(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_logging_set_up_twice_prints_once(self, capsys: pytest.CaptureFixture[str]) -> None:
         console.set_up_logging(0)
         console.set_up_logging(0)
         logging.getLogger("postroj").info("once")
@@ -140,11 +146,11 @@ class TestLogging:
 
 
 class TestColour:
-    def test_not_in_a_file(self) -> None:
+    def test_colour_is_not_wanted_in_a_file(self) -> None:
         assert not console.colour_wanted(io.StringIO())
 
     @pytest.mark.parametrize(("no_colour", "wanted"), [(None, True), ("", True), ("1", False)])
-    def test_on_a_terminal(
+    def test_colour_is_wanted_on_a_terminal(
         self, no_colour: str | None, wanted: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         if no_colour is None:

@@ -13,8 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LONGEST = 350
 
-WORDS = {"errors", "model", "verdict"}
-DOORS = {"process", "streams", "net", "answers", "paths", "locking", "console"}
+WORDS = {"errors", "model", "urls", "verdict"}
+DOORS = {"process", "streams", "net", "http_errors", "paths", "locking", "console"}
 GROUND = WORDS | DOORS
 PROBING = GROUND | {"image", "container", "probe"}
 MAY_IMPORT = {
@@ -43,8 +43,8 @@ MAY_IMPORT = {
 
 DOOR_OF = {
     "subprocess": {"process"},
-    "requests": {"net", "answers"},
-    "urllib3": {"net", "answers"},
+    "requests": {"net", "http_errors"},
+    "urllib3": {"net", "http_errors"},
     "tqdm": {"console"},
     "platformdirs": {"paths"},
     "click": {"cli"},

@@ -34,7 +34,7 @@ def start_owner(parent: Path) -> tuple[subprocess.Popen[str], Path]:
 
 
 class TestExclusive:
-    def test_one_holder_at_a_time(self, tmp_path: Path) -> None:
+    def test_exclusive_lock_has_one_owner_at_a_time(self, tmp_path: Path) -> None:
         path = tmp_path / "lock"
         waited, order = threading.Event(), []
 
@@ -50,7 +50,7 @@ class TestExclusive:
         thread.join(10)
         assert order == ["first", "second"]
 
-    def test_on_wait_is_not_called_when_the_lock_is_free(self, tmp_path: Path) -> None:
+    def test_exclusive_calls_on_wait_only_when_locked(self, tmp_path: Path) -> None:
         def fail() -> None:
             pytest.fail("nobody holds the lock")
 
@@ -58,12 +58,12 @@ class TestExclusive:
             with locking.exclusive(tmp_path / "lock", fail):
                 pass
 
-    def test_freed_by_an_exception(self, tmp_path: Path) -> None:
+    def test_exclusive_lock_is_released_by_an_exception(self, tmp_path: Path) -> None:
         with pytest.raises(KeyboardInterrupt), locking.exclusive(tmp_path / "lock"):
             raise KeyboardInterrupt
         assert self._is_free(tmp_path / "lock")
 
-    def test_not_inherited_by_a_child(self, tmp_path: Path) -> None:
+    def test_exclusive_lock_is_not_inherited_by_a_child(self, tmp_path: Path) -> None:
         with locking.exclusive(tmp_path / "lock"):
             child = subprocess.Popen(["sleep", "1000"], close_fds=False)
         try:
@@ -82,7 +82,7 @@ class TestExclusive:
 
 
 class TestTryLock:
-    def test_shared_and_exclusive(self, tmp_path: Path) -> None:
+    def test_try_lock_tells_shared_from_exclusive(self, tmp_path: Path) -> None:
         first, second = (
             os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT, 0o600) for _ in range(2)
         )
@@ -96,7 +96,7 @@ class TestTryLock:
 
 
 class TestClaim:
-    def test_lives_as_long_as_its_context(self, tmp_path: Path) -> None:
+    def test_claim_exists_as_long_as_its_context(self, tmp_path: Path) -> None:
         with locking.Claim.make(tmp_path / "new" / "state", "guest") as claim:
             assert claim.path.is_dir()
             assert claim.path.stat().st_mode & 0o777 == 0o755
@@ -105,7 +105,7 @@ class TestClaim:
             (claim.path / "deep" / "file").write_text("x")
         assert not claim.path.exists()
 
-    def test_links_are_not_followed(self, tmp_path: Path) -> None:
+    def test_claim_removal_follows_no_links(self, tmp_path: Path) -> None:
         precious = tmp_path / "precious"
         precious.mkdir()
         (precious / "file").write_text("x")
@@ -113,12 +113,12 @@ class TestClaim:
             (claim.path / "link").symlink_to(precious)
         assert (precious / "file").exists()
 
-    def test_removed_when_an_exception_leaves_the_context(self, tmp_path: Path) -> None:
+    def test_claim_is_removed_when_an_exception_leaves_the_context(self, tmp_path: Path) -> None:
         with pytest.raises(KeyboardInterrupt), locking.Claim.make(tmp_path, "guest") as claim:
             raise KeyboardInterrupt
         assert not claim.path.exists()
 
-    def test_many_at_once(self, tmp_path: Path) -> None:
+    def test_claims_of_many_processes_at_once(self, tmp_path: Path) -> None:
         errors: list[BaseException] = []
 
         def work() -> None:
@@ -141,11 +141,11 @@ class TestClaim:
 
 
 class TestSweep:
-    def test_nothing_there(self, tmp_path: Path) -> None:
+    def test_sweep_of_a_missing_folder(self, tmp_path: Path) -> None:
         assert locking.sweep(tmp_path / "missing") == []
         assert not (tmp_path / "missing").exists()
 
-    def test_spares_the_living_and_what_is_not_ours(self, tmp_path: Path) -> None:
+    def test_sweep_spares_the_living_and_foreign_files(self, tmp_path: Path) -> None:
         (tmp_path / "something").mkdir()
         (tmp_path / "guest-0123456").mkdir()
         target = tmp_path / "elsewhere"
@@ -157,7 +157,7 @@ class TestSweep:
         left = {path.name for path in tmp_path.iterdir()}
         assert left == {".lock", "something", "guest-0123456", "guest-01234567", "elsewhere"}
 
-    def test_removes_what_a_killed_owner_left(self, tmp_path: Path) -> None:
+    def test_sweep_removes_what_a_killed_owner_left(self, tmp_path: Path) -> None:
         owner, path = start_owner(tmp_path)
         try:
             (path / "rest").write_text("x")
@@ -171,29 +171,29 @@ class TestSweep:
         assert asked == [path.name]
         assert not path.exists()
 
-    def test_removes_a_claim_without_its_lock(self, tmp_path: Path) -> None:
+    def test_sweep_removes_a_claim_without_its_lock_file(self, tmp_path: Path) -> None:
         (tmp_path / "guest-01234567" / "half").mkdir(parents=True)
         assert locking.sweep(tmp_path) == ["guest-01234567"]
 
 
 class TestHeld:
-    def test_those_whose_owner_lives(self, tmp_path: Path) -> None:
+    def test_live_claims_lists_living_owners(self, tmp_path: Path) -> None:
         with locking.Claim.make(tmp_path, "pull") as claim:
             (tmp_path / "pull-00000000").mkdir()
             (tmp_path / "other").mkdir()
-            assert locking.held(tmp_path) == [claim.path.name]
-        assert locking.held(tmp_path) == []
+            assert locking.live_claims(tmp_path) == [claim.path.name]
+        assert locking.live_claims(tmp_path) == []
 
-    def test_there_is_no_folder(self, tmp_path: Path) -> None:
-        assert locking.held(tmp_path / "none") == []
+    def test_live_claims_of_a_missing_folder(self, tmp_path: Path) -> None:
+        assert locking.live_claims(tmp_path / "none") == []
 
-    def test_one_that_stays_belongs_to_who_has_its_lock(self, tmp_path: Path) -> None:
+    def test_claim_that_stays_lives_with_who_inherited_its_lock(self, tmp_path: Path) -> None:
         with locking.Claim.make(tmp_path, "pull") as claim:
             owner = subprocess.Popen(["sleep", "1000"], pass_fds=[claim.descriptor])
             claim.stays = True
-        assert locking.held(tmp_path) == [claim.path.name]
+        assert locking.live_claims(tmp_path) == [claim.path.name]
         assert locking.sweep(tmp_path) == []
         owner.kill()
         owner.wait()
-        assert locking.held(tmp_path) == []
+        assert locking.live_claims(tmp_path) == []
         assert locking.sweep(tmp_path) == [claim.path.name]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
-from postroj import __version__, answers, net
+from postroj import __version__, http_errors, net
 from postroj.console import Silence
 from postroj.errors import DownloadError
 from postroj.net import Patience
@@ -294,7 +294,7 @@ def failure(url: str, folder: Path, sha256: str | None = None) -> DownloadError:
 
 
 class TestSuccess:
-    def test_file(self, server: Server, tmp_path: Path) -> None:
+    def test_download_writes_the_file(self, server: Server, tmp_path: Path) -> None:
         watch = Watch()
         target = tmp_path / "target"
         assert net.download(f"{server.url}/file", target, sha256=None, progress=watch) == SHA256
@@ -304,42 +304,44 @@ class TestSuccess:
         assert [done for done, _ in watch.seen] == sorted(done for done, _ in watch.seen)
         assert server.handler.seen["User-Agent"] == f"postroj/{__version__}"
 
-    def test_mode_is_that_of_any_new_file(self, server: Server, tmp_path: Path) -> None:
+    def test_download_uses_the_default_mode_of_files(self, server: Server, tmp_path: Path) -> None:
         (tmp_path / "other").touch()
         fetch(f"{server.url}/file", tmp_path)
         assert (tmp_path / "target").stat().st_mode == (tmp_path / "other").stat().st_mode
 
-    def test_an_older_file_is_replaced(self, server: Server, tmp_path: Path) -> None:
+    def test_download_replaces_an_older_file(self, server: Server, tmp_path: Path) -> None:
         (tmp_path / "target").write_text("old")
         fetch(f"{server.url}/file", tmp_path)
         assert (tmp_path / "target").read_bytes() == BODY
 
     @pytest.mark.parametrize("digest", [SHA256, SHA256.upper()])
-    def test_pinned(self, digest: str, server: Server, tmp_path: Path) -> None:
+    def test_download_accepts_the_pinned_digest(
+        self, digest: str, server: Server, tmp_path: Path
+    ) -> None:
         assert fetch(f"{server.url}/file", tmp_path, digest) == SHA256
 
-    def test_redirect(self, server: Server, tmp_path: Path) -> None:
+    def test_download_follows_redirects(self, server: Server, tmp_path: Path) -> None:
         assert fetch(f"{server.url}/redirect", tmp_path) == SHA256
 
-    def test_unknown_size(self, server: Server, tmp_path: Path) -> None:
+    def test_download_of_unknown_size(self, server: Server, tmp_path: Path) -> None:
         watch = Watch()
         url = f"{server.url}/unsized"
         net.download(url, tmp_path / "target", sha256=SHA256, progress=watch, patience=QUICK)
         assert watch.seen[-1] == (len(BODY), 0)
 
-    def test_bytes_are_kept_as_they_are_published(self, server: Server, tmp_path: Path) -> None:
+    def test_download_keeps_the_published_encoding(self, server: Server, tmp_path: Path) -> None:
         assert fetch(f"{server.url}/gzip-by-mistake", tmp_path) == SHA256
         assert server.handler.seen["Accept-Encoding"] == "identity"
 
-    def test_busy_server_is_asked_again(self, server: Server, tmp_path: Path) -> None:
+    def test_download_retries_a_busy_server(self, server: Server, tmp_path: Path) -> None:
         assert fetch(f"{server.url}/busy-once", tmp_path) == SHA256
         assert server.handler.hits["/busy-once"] == 2
 
-    def test_cut_off_body_is_asked_for_again(self, server: Server, tmp_path: Path) -> None:
+    def test_download_retries_a_truncated_body(self, server: Server, tmp_path: Path) -> None:
         assert fetch(f"{server.url}/truncated-once", tmp_path) == SHA256
         assert (tmp_path / "target").read_bytes() == BODY
 
-    def test_tls(
+    def test_download_over_tls(
         self,
         tls_server: Server,
         certificate: Path,
@@ -355,11 +357,11 @@ class TestRefusedByTheServer:
         ("path", "message", "status"),
         [
             ("missing", "does not exist", HTTPStatus.NOT_FOUND),
-            ("forbidden", "may not be fetched", HTTPStatus.FORBIDDEN),
+            ("forbidden", "is not accessible", HTTPStatus.FORBIDDEN),
             ("teapot", "could not be fetched", HTTPStatus.IM_A_TEAPOT),
         ],
     )
-    def test_status(
+    def test_error_by_http_status(
         self, path: str, message: str, status: HTTPStatus, server: Server, tmp_path: Path
     ) -> None:
         error = failure(f"{server.url}/{path}", tmp_path)
@@ -368,22 +370,22 @@ class TestRefusedByTheServer:
         assert error.evidence == f"GET {server.url}/{path}: {said}"
         assert server.handler.hits[f"/{path}"] == 1
 
-    def test_always_busy(self, server: Server, tmp_path: Path) -> None:
+    def test_error_of_a_server_that_stays_busy(self, server: Server, tmp_path: Path) -> None:
         error = failure(f"{server.url}/busy", tmp_path)
         assert "503 Service Unavailable" in error.message
         assert server.handler.hits["/busy"] == QUICK.attempts
 
-    def test_redirect_loop(self, server: Server, tmp_path: Path) -> None:
+    def test_error_of_a_redirect_loop(self, server: Server, tmp_path: Path) -> None:
         error = failure(f"{server.url}/loop", tmp_path)
-        assert error.message == f"'{server.url}/loop' leads through too many redirects"
-        assert error.evidence == f"the last one leads to '{server.url}/loop?token=***'"
+        assert error.message == f"'{server.url}/loop' has too many redirects"
+        assert error.evidence == f"the last one goes to '{server.url}/loop?token=***'"
         assert server.handler.hits["/loop"] == QUICK.redirects + 1
 
-    def test_redirect_to_a_local_file(self, server: Server, tmp_path: Path) -> None:
+    def test_redirect_to_a_local_file_is_refused(self, server: Server, tmp_path: Path) -> None:
         error = failure(f"{server.url}/elsewhere", tmp_path)
-        assert error.message.endswith("leads to something that is no http or https URL")
+        assert error.message.endswith("leads to something thatis not an http or https URL")
 
-    def test_redirect_out_of_tls(
+    def test_redirect_out_of_tls_is_refused(
         self,
         server: Server,
         tls_server: Server,
@@ -394,7 +396,7 @@ class TestRefusedByTheServer:
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
         url = f"{tls_server.url}/outside?{server.url}/file"
         error = failure(url, tmp_path)
-        assert error.message == f"'{url}' leads to an unprotected URL"
+        assert error.message == f"'{url}' redirects to an unencrypted URL"
         assert error.evidence == f"redirected to '{server.url}/file'"
         assert fetch(url, tmp_path, SHA256) == SHA256
 
@@ -403,7 +405,9 @@ class TestResume:
     """What was fetched before the line broke is not fetched again, and is never mixed up."""
 
     @pytest.mark.parametrize("path", ["bad-line", "bad-line-weak", "small-parts"])
-    def test_goes_on_where_it_was_cut_off(self, path: str, server: Server, tmp_path: Path) -> None:
+    def test_resume_continues_at_the_last_byte(
+        self, path: str, server: Server, tmp_path: Path
+    ) -> None:
         watch = Watch()
         url = f"{server.url}/{path}"
         net.download(url, tmp_path / "target", sha256=SHA256, progress=watch, patience=QUICK)
@@ -412,43 +416,45 @@ class TestResume:
         assert [done for done, _ in watch.seen] == sorted({done for done, _ in watch.seen})
         assert watch.seen[-1] == (len(BODY), len(BODY))
 
-    def test_busy_in_between(self, server: Server, tmp_path: Path) -> None:
+    def test_resume_after_a_busy_server(self, server: Server, tmp_path: Path) -> None:
         assert fetch(f"{server.url}/busy-in-between", tmp_path) == SHA256
         assert server.handler.hits["/busy-in-between"] == 5
 
-    def test_nothing_was_left_to_fetch(self, server: Server, tmp_path: Path) -> None:
+    def test_resume_with_nothing_left_to_download(self, server: Server, tmp_path: Path) -> None:
         url = f"{server.url}/all-but-the-end"
         assert fetch(url, tmp_path) == SHA256
         assert server.handler.hits["/all-but-the-end"] == 2
 
     @pytest.mark.parametrize("path", ["another-place", "another-mirror"])
-    def test_same_file_again_from_its_beginning(
+    def test_resume_without_ranges_skips_known_bytes(
         self, path: str, server: Server, tmp_path: Path
     ) -> None:
         assert fetch(f"{server.url}/{path}", tmp_path) == SHA256
 
     @pytest.mark.parametrize(
         ("path", "evidence"),
-        [("changed", "its beginning is another one now"), ("grown", f"it had {len(BODY)} bytes")],
+        [("changed", "its beginning has changed"), ("grown", f"it had {len(BODY)} bytes")],
     )
-    def test_changed(self, path: str, evidence: str, server: Server, tmp_path: Path) -> None:
+    def test_resume_refuses_a_changed_file(
+        self, path: str, evidence: str, server: Server, tmp_path: Path
+    ) -> None:
         error = failure(f"{server.url}/{path}", tmp_path)
-        assert error.message == f"'{server.url}/{path}' was changed while it was fetched"
+        assert error.message == f"'{server.url}/{path}' changed during the download"
         assert evidence in error.evidence
         assert server.handler.hits[f"/{path}"] == 2
 
-    def test_another_version_is_not_appended(self, server: Server, tmp_path: Path) -> None:
+    def test_resume_appends_no_other_version(self, server: Server, tmp_path: Path) -> None:
         error = failure(f"{server.url}/ignores-if-range", tmp_path)
-        assert error.message.endswith("was changed while it was fetched")
+        assert error.message.endswith("changed during the download")
         assert server.handler.hits["/ignores-if-range"] == 3
 
-    def test_a_drip_is_no_progress(self, server: Server, tmp_path: Path) -> None:
+    def test_resume_gives_up_on_a_trickle(self, server: Server, tmp_path: Path) -> None:
         assert failure(f"{server.url}/drip", tmp_path).message.endswith("was cut off")
         assert server.handler.hits["/drip"] == QUICK.attempts
 
 
 class TestStream:
-    def test_chunks(self, server: Server) -> None:
+    def test_stream_yields_chunks(self, server: Server) -> None:
         url = f"{server.url}/redirect?token=SECRET"
         with net.stream(url, progress=Silence(), patience=QUICK) as body:
             assert body.size == len(BODY)
@@ -456,11 +462,11 @@ class TestStream:
             assert b"".join(body) == BODY
             assert body.sha256 == SHA256
 
-    def test_half_read(self, server: Server) -> None:
+    def test_stream_can_be_left_half_read(self, server: Server) -> None:
         with net.stream(f"{server.url}/file", progress=Silence(), patience=QUICK) as body:
             assert BODY.startswith(next(iter(body)))
 
-    def test_what_its_reader_raises_is_left_alone(self, server: Server) -> None:
+    def test_stream_passes_exceptions_of_its_reader_on(self, server: Server) -> None:
         def read() -> None:
             with net.stream(f"{server.url}/file", progress=Silence(), patience=QUICK) as body:
                 for _ in body:
@@ -470,15 +476,15 @@ class TestStream:
             read()
         assert server.handler.hits["/file"] == 1
 
-    def test_small(self, server: Server) -> None:
+    def test_fetch_small_returns_the_bytes(self, server: Server) -> None:
         for path in ("file", "unsized", "truncated-once"):
             url = f"{server.url}/{path}"
             assert net.fetch_small(url, limit=len(BODY), patience=QUICK) == BODY
 
     @pytest.mark.parametrize("path", ["file", "unsized"])
-    def test_not_small(self, path: str, server: Server) -> None:
+    def test_fetch_small_refuses_a_large_file(self, path: str, server: Server) -> None:
         url = f"{server.url}/{path}"
-        with pytest.raises(DownloadError, match="has more than the 2000 bytes that it may have"):
+        with pytest.raises(DownloadError, match="is larger than the limit of 2000 bytes"):
             net.fetch_small(url, limit=2000, patience=QUICK)
 
 
@@ -492,29 +498,30 @@ class TestStream:
         ("Tue, 06 Oct 2020 10:00:00 GMT", 0),
         ("9" * 400, float("inf")),
     ],
+    ids=["seconds", "negative", "word", "empty", "past date", "too large"],
 )
-def test_retry_after(said: str, seconds: float) -> None:
-    assert answers.retry_after(said) == seconds
+def test_retry_after_in_seconds(said: str, seconds: float) -> None:
+    assert http_errors.retry_after(said) == seconds
 
 
-def test_retry_after_a_date() -> None:
-    assert 50 < answers.retry_after(formatdate(time.time() + 60, usegmt=True)) <= 60
+def test_retry_after_as_a_date() -> None:
+    assert 50 < http_errors.retry_after(formatdate(time.time() + 60, usegmt=True)) <= 60
 
 
 class TestBrokenContent:
-    def test_truncated(self, server: Server, tmp_path: Path) -> None:
+    def test_truncated_download_is_refused(self, server: Server, tmp_path: Path) -> None:
         error = failure(f"{server.url}/truncated", tmp_path)
         assert error.message == f"'{server.url}/truncated' was cut off"
         assert error.evidence
         assert server.handler.hits["/truncated"] == QUICK.attempts
 
-    def test_shorter_than_its_pin(self, server: Server, tmp_path: Path) -> None:
+    def test_download_shorter_than_its_pin_is_refused(self, server: Server, tmp_path: Path) -> None:
         assert (
             "not the file that was pinned"
             in failure(f"{server.url}/too-short", tmp_path, SHA256).message
         )
 
-    def test_wrong_digest(self, server: Server, tmp_path: Path) -> None:
+    def test_download_with_a_wrong_digest_is_refused(self, server: Server, tmp_path: Path) -> None:
         error = failure(f"{server.url}/file", tmp_path, "0" * 64)
         assert error.message == f"'{server.url}/file' is not the file that was pinned"
         assert error.evidence.split() == [
@@ -523,20 +530,20 @@ class TestBrokenContent:
         ]
         assert server.handler.hits["/file"] == 1
 
-    def test_no_http(self, server: Server, tmp_path: Path) -> None:
+    def test_response_that_is_not_http_is_refused(self, server: Server, tmp_path: Path) -> None:
         assert "connection failed" in failure(f"{server.url}/garbled", tmp_path).message
 
 
 class TestConnection:
     @pytest.mark.parametrize("path", ["stall", "silent"])
-    def test_time_out(self, path: str, server: Server, tmp_path: Path) -> None:
+    def test_error_of_a_time_out(self, path: str, server: Server, tmp_path: Path) -> None:
         started = time.monotonic()
         error = failure(f"{server.url}/{path}", tmp_path)
-        assert error.message.endswith("could not be fetched: nothing came in time")
+        assert error.message.endswith("could not be fetched: the server did not respond in time")
         assert server.handler.hits[f"/{path}"] == QUICK.attempts
         assert time.monotonic() - started < 10
 
-    def test_refused(self, tmp_path: Path) -> None:
+    def test_error_of_a_refused_connection(self, tmp_path: Path) -> None:
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
             port = unused.getsockname()[1]
@@ -545,25 +552,27 @@ class TestConnection:
         assert "Connection refused" in error.evidence
         assert "SECRET" not in error.reason
 
-    def test_unknown_host(self, tmp_path: Path) -> None:
+    def test_error_of_an_unknown_host(self, tmp_path: Path) -> None:
         error = failure("http://user:SECRET@no-such-host.invalid/file", tmp_path)
         assert error.message == (
-            "'http://***@no-such-host.invalid/file' could not be fetched: its host is not known"
+            "'http://***@no-such-host.invalid/file' could not be fetched: its host is unknown"
         )
         assert "SECRET" not in error.reason
 
-    def test_untrusted_certificate(self, tls_server: Server, tmp_path: Path) -> None:
+    def test_error_of_an_untrusted_certificate(self, tls_server: Server, tmp_path: Path) -> None:
         error = failure(f"{tls_server.url}/file", tmp_path)
         assert error.message.endswith("could not be fetched: no trusted TLS connection to its host")
         assert "CERTIFICATE_VERIFY_FAILED" in error.evidence
         assert tls_server.handler.hits == {}
 
-    def test_proxy_that_is_down(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_error_of_a_proxy_that_is_down(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
             monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{unused.getsockname()[1]}")
             error = failure("http://no-such-host.invalid/file", tmp_path)
-        assert error.message.endswith("the proxy did not let us through")
+        assert error.message.endswith("the proxy refused the connection")
 
     @pytest.mark.parametrize(
         "url",
@@ -578,12 +587,12 @@ class TestConnection:
             "http://host:99999/file",
         ],
     )
-    def test_no_url(self, url: str, tmp_path: Path) -> None:
-        assert "is no http or https URL" in failure(url, tmp_path).message
+    def test_error_of_what_is_not_a_url(self, url: str, tmp_path: Path) -> None:
+        assert "is not an http or https URL" in failure(url, tmp_path).message
 
 
 class TestOurSide:
-    def test_interrupt_leaves_nothing(self, server: Server, tmp_path: Path) -> None:
+    def test_interrupted_download_leaves_nothing(self, server: Server, tmp_path: Path) -> None:
         class Impatient(Silence):
             def reach(self, done: float, total: float) -> None:
                 raise KeyboardInterrupt
@@ -594,11 +603,11 @@ class TestOurSide:
             )
         assert list(tmp_path.iterdir()) == []
 
-    def test_no_such_folder(self, server: Server, tmp_path: Path) -> None:
+    def test_download_into_a_missing_folder(self, server: Server, tmp_path: Path) -> None:
         with pytest.raises(DownloadError, match="could not be written: No such file"):
             fetch(f"{server.url}/file", tmp_path / "missing")
 
-    def test_file_that_grows_too_large(self, server: Server, tmp_path: Path) -> None:
+    def test_download_that_exceeds_the_disk(self, server: Server, tmp_path: Path) -> None:
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1_200_000, limits[1]))
         try:
@@ -607,20 +616,3 @@ class TestOurSide:
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("https://host/file.deb?x=1#part", "https://host/file.deb?x=1#part"),
-        ("https://user:word@host:8080/file", "https://***@host:8080/file"),
-        ("https://token@host/file", "https://***@host/file"),
-        (
-            "https://host/f?a=1&X-Amz-Signature=abc&access_token=def&b=2",
-            "https://host/f?a=1&X-Amz-Signature=***&access_token=***&b=2",
-        ),
-        ("http://[::1/file", "***"),
-    ],
-)
-def test_redacted(url: str, shown: str) -> None:
-    assert net.redacted(url) == shown

@@ -8,20 +8,20 @@ import pytest
 
 from postroj.errors import CommandError, CommandTimeout
 from postroj.model import Manager
-from postroj.prepare import FUNCTIONS, USUAL, _failure, script
+from postroj.prepare import DEFAULT_PACKAGES, FUNCTIONS, _failure, script
 
 ARGV = ("/bin/sh", "-s")
 
 
 @pytest.mark.parametrize("manager", [None, *Manager])
-def test_the_script_is_one_that_shells_agree_on(manager: Manager | None) -> None:
-    packages = USUAL[manager] if manager else ()
+def test_script_is_portable_shell(manager: Manager | None) -> None:
+    packages = DEFAULT_PACKAGES[manager] if manager else ()
     text = script(manager, packages, ("sed -i s/a/b/ /etc/some",)).encode()
     subprocess.run(["shellcheck", "--shell=sh", "-"], input=text, check=True)
     subprocess.run(["dash", "-n"], input=text, check=True)
 
 
-def test_it_does_what_is_asked_in_order() -> None:
+def test_script_runs_its_parts_in_order() -> None:
     text = script(Manager.PACMAN, ("systemd", "it's"), ("first", "second"))
     assert text.removeprefix(FUNCTIONS.read_text()).splitlines() == [
         "",
@@ -39,12 +39,12 @@ def test_it_does_what_is_asked_in_order() -> None:
     ]
 
 
-def test_what_has_systemd_is_only_mended() -> None:
+def test_script_installs_nothing_if_systemd_is_there() -> None:
     text = script(Manager.APT, (), ())
     assert text.removeprefix(FUNCTIONS.read_text()).split() == ["mend"]
 
 
-def test_a_command_that_fails_ends_the_script_before_it_says_that_it_is_done() -> None:
+def test_script_stops_at_a_failed_command_without_reporting_it() -> None:
     words = script(Manager.APT, ("some",), ()).removeprefix(FUNCTIONS.read_text())
     functions = "set -eu\ndid() { echo did: $*; }\nmend() { :; }\nsee_systemd() { :; }\n"
     apt = "install_apt() { false; echo on stdout; }\n"
@@ -65,7 +65,7 @@ def test_a_command_that_fails_ends_the_script_before_it_says_that_it_is_done() -
         "error: failed retrieving file 'core.db' from mirror.invalid : Could not resolve host",
     ],
 )
-def test_a_network_that_is_away_is_told_from_a_package_that_is(line: str) -> None:
+def test_failure_tells_the_network_from_the_package(line: str) -> None:
     output = f"did: something\nsome line\n{line}\nE: Unable to locate package systemd-sysv"
     error = _failure("some", ("systemd",), CommandError(ARGV, 100, output))
     assert error.message == "the package manager of the image 'some' reached no repository"
@@ -93,11 +93,15 @@ def test_a_network_that_is_away_is_told_from_a_package_that_is(line: str) -> Non
             "the image 'some' was not prepared within 900 s",
         ),
     ],
+    ids=["package missing", "manager missing", "script failed", "time out"],
 )
-def test_each_failure_has_its_sentence(
+def test_failure_explains_each_cause(
     error: CommandError, packages: tuple[str, ...], sentence: str
 ) -> None:
     failure = _failure("some", packages, error)
     assert failure.message == sentence
     assert failure.evidence == error.output
-    assert failure.hint == "`postroj run --no-boot --image some -- /bin/sh` enters it as it is"
+    assert (
+        failure.hint
+        == "`postroj run --no-boot --image some -- /bin/sh` opens a shell in the unprepared image"
+    )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from postroj.cli.amounts import megabytes
 from postroj.cli.completion import complete_guest
+from postroj.console import megabytes
 
 
 @click.command()

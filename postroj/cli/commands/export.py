@@ -10,9 +10,9 @@ import click
 
 from postroj import console
 from postroj.cli import options
-from postroj.cli.amounts import megabytes
 from postroj.cli.completion import complete_cached
-from postroj.cli.stored_images import stored_images, title
+from postroj.cli.stored_images import resolve, title
+from postroj.console import megabytes
 from postroj.errors import UsageError
 from postroj.streams import STDOUT
 
@@ -46,7 +46,7 @@ def export(
     from postroj.image import export
     from postroj.image.store import store
 
-    ((name, architecture),) = stored_images([name], architecture)
+    ((name, architecture),) = resolve([name], architecture)
     to_stdout = str(file) == "-"
     wanted = "tar" if to_stdout and not format_name else format_name
     format_ = export.Format(wanted) if wanted else export.format_of(file.name)
@@ -67,7 +67,7 @@ def _export_to_stdout(image: Image, format_: Format, progress: Progress) -> None
         message = "only a tar can go to stdout, and stdout must not be a terminal"
         raise UsageError(message, hint="`postroj export NAME FILE` writes to a file")
     try:
-        with store.hold(image) as held:
+        with store.use(image) as held:
             export.write(held, STDOUT, format_, progress)
     except BrokenPipeError:  # the reader has gone
         sys.exit(1)

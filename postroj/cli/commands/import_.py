@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
 import click
 
-from postroj.cli.amounts import megabytes
+from postroj.console import megabytes
 from postroj.errors import UsageError
+from postroj.model import SHA256
 
 
 @click.command("import")
@@ -25,18 +24,18 @@ def import_(name: str, source: str, sha256: str | None, subtree: str, force: boo
     file, a raw disk image, an http(s) URL of such a file, or docker://REFERENCE.
     """
     from postroj import prepare
-    from postroj.image.importer import Wish, bring
-    from postroj.image.pull import architecture
+    from postroj.image.architectures import of_this_host
+    from postroj.image.importer import ImportRequest, import_image
     from postroj.report.visible import visible
 
-    if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
+    if sha256 is not None and not SHA256.fullmatch(sha256.lower()):
         message = f"'{sha256}' is not a SHA-256"
         raise UsageError(message, hint="`sha256sum` prints its 64 hexadecimal digits")
-    record = bring(
-        Wish(
+    record = import_image(
+        ImportRequest(
             name=name,
             source=source,
-            architecture=architecture(),
+            architecture=of_this_host(),
             sha256=sha256,
             subtree=subtree,
             force=force,

@@ -34,11 +34,6 @@ class Listed(NamedTuple):
     record: Record | None
 
 
-def _size(record: Record) -> int:
-    """Return the size of all layers, in bytes."""
-    return sum(layer.size for layer in record.files)
-
-
 def _natural(listed: Listed) -> Any:
     """Order `fedora-9` before `fedora-10`."""
     parts = re.split(r"(\d+)", listed.entry.name)
@@ -49,7 +44,7 @@ ORDERS: dict[str, Callable[[Listed], Any]] = {
     "catalog": lambda _: 0,
     "name": _natural,
     "eol": lambda listed: listed.entry.end_of_life or date.max,
-    "size": lambda listed: -_size(listed.record) if listed.record else 0,
+    "size": lambda listed: -listed.record.total_size if listed.record else 0,
 }
 """Sort keys of `--sort`; equal images stay in the order of the catalog."""
 
@@ -84,7 +79,7 @@ def list_images(
     as_json: bool,
 ) -> None:
     """List the images of the catalog, or those that match, such as 'debian-*' or trixie."""
-    from postroj.image.pull import architecture as of_this_host
+    from postroj.image.architectures import of_this_host
 
     architecture = architecture or of_this_host()
     found = [
@@ -102,10 +97,10 @@ def list_images(
 
 def _listed(patterns: Sequence[str], architecture: str) -> list[Listed]:
     from postroj.image.catalog import catalog
-    from postroj.image.store import store
+    from postroj.image.store import os_errors, store
 
     records: dict[str, Record] = {}
-    with suppress(HostError), store.trouble():  # a listing works without the right to write
+    with suppress(HostError), os_errors.explained():  # a listing works without the right to write
         store.sweep()
         found = store.records()
         records = {record.name: record for record in found if record.architecture == architecture}
@@ -194,7 +189,7 @@ def _row(entry: Entry, record: Record | None, architecture: str) -> tuple[str, .
 
 
 def _stored(record: Record) -> str:
-    return f"{_size(record) / 1e6:.0f} MB, {record.created[:10]}"
+    return f"{console.megabytes(record.total_size)}, {record.created[:10]}"
 
 
 def _coloured(text: str, colour: str) -> str:

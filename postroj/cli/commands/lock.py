@@ -12,7 +12,7 @@ from postroj import paths
 from postroj.cli import options
 from postroj.cli.amounts import count
 from postroj.cli.completion import complete_cached
-from postroj.cli.stored_images import stored_images, title
+from postroj.cli.stored_images import resolve, title
 from postroj.errors import VerificationError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def lock(names: tuple[str, ...], file: Path | None, check: bool, architecture: s
     from postroj.image.store import lockfile, store
 
     file = file or paths.lock_file() or Path(paths.LOCK_NAME)
-    images = stored_images(names, architecture)
+    images = resolve(names, architecture)
     if check:
         _check_lock(file, images)
         return
@@ -49,12 +49,12 @@ def lock(names: tuple[str, ...], file: Path | None, check: bool, architecture: s
     else:
         records = [r for r in store.records() if architecture in (None, r.architecture)]
         kept = []
-    locked = [lockfile.Locked.of(record) for record in records]
+    locked = [lockfile.LockedImage.from_record(record) for record in records]
     lockfile.write(file, [*kept, *locked])
     for one in locked:
         digest = one.provenance.artifact or one.sha256
         click.echo(f"{title(one.name, one.architecture)}: locked, {digest[:16]}")
-        if not one.can_be_made_again:
+        if not one.is_reproducible:
             log.warning("%s: cannot be made again, as its record lacks the source", one.name)
 
 

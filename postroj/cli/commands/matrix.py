@@ -64,9 +64,11 @@ def matrix(
     """
     from postroj import ci_matrix
     from postroj.image import selection
-    from postroj.image.pull import architecture as of_this_host
+    from postroj.image.architectures import of_this_host
 
-    images = selection.elsewhere(image_names, _managers(packages), architecture or of_this_host())
+    images = selection.choose_from_catalog(
+        image_names, _managers(packages), architecture or of_this_host()
+    )
     click.echo(ci_matrix.matrix(images, Language(language), shards))
 
 

@@ -8,8 +8,8 @@ from dataclasses import asdict
 import click
 
 from postroj.cli import options
-from postroj.cli.amounts import megabytes
 from postroj.cli.stored_images import title
+from postroj.console import megabytes
 
 
 @click.command()

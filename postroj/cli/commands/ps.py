@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from postroj.cli import options
-from postroj.cli.amounts import megabytes
+from postroj.console import megabytes
 
 if TYPE_CHECKING:
     from postroj.container.roster import Listing

@@ -8,6 +8,7 @@ import click
 
 from postroj.cli import options
 from postroj.cli.completion import complete_image
+from postroj.console import megabytes
 from postroj.errors import ImageError, PostrojError, UsageError
 from postroj.model import SourceKind
 
@@ -42,9 +43,9 @@ def pull(
     architecture: str | None,
 ) -> None:
     """Download, verify and store images."""
+    from postroj.image.architectures import of_this_host
     from postroj.image.catalog import catalog
     from postroj.image.pull import Request
-    from postroj.image.pull import architecture as of_this_host
 
     architecture = architecture or of_this_host()
 
@@ -88,9 +89,9 @@ def _pull_each(entries: Sequence[Entry], request: Request) -> None:
 def make_bootable(record: Record) -> None:
     """Prepare an image now rather than at its first use, if we are root, and print the changes."""
     from postroj import prepare
-    from postroj.image.pull import architecture
+    from postroj.image.architectures import of_this_host
 
-    if record.prepared is None and record.architecture == architecture() and prepare.possible():
+    if record.prepared is None and record.architecture == of_this_host() and prepare.possible():
         for line in prepare.prepared(record).prepared or ():
             click.echo(f"{record.name}: {line}")
 
@@ -100,7 +101,7 @@ def _pulled(done: Pulled) -> str:
     record = done.record
     how = f"pulled in {done.seconds:.1f} s" if done.fresh else "cached already"
     origin = f"{record.source} from {record.url}"
-    return f"{record.name}: {how}, {_size(record.size)}, {origin}, {_verified(record)}"
+    return f"{record.name}: {how}, {megabytes(record.size)}, {origin}, {_verified(record)}"
 
 
 def _verified(record: Record) -> str:
@@ -110,7 +111,3 @@ def _verified(record: Record) -> str:
         more = len(record.fingerprints) - 1
         said += f" by {record.fingerprints[0][-16:]}" + (f" and {more} more" if more else "")
     return said + (" (expired)" if record.allow_expired else "")
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:.0f} MB"

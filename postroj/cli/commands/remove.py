@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from postroj.cli import options
-from postroj.cli.amounts import megabytes
 from postroj.cli.completion import complete_cached
-from postroj.cli.stored_images import stored_images, title
+from postroj.cli.stored_images import resolve, title
+from postroj.console import megabytes
 
 
 @click.command()
@@ -16,12 +16,12 @@ from postroj.cli.stored_images import stored_images, title
 def remove(names: tuple[str, ...], architecture: str | None) -> None:
     """Delete stored images."""
     from postroj.image.store import store, warm_layers
-    from postroj.image.store.record import stored
+    from postroj.image.store.record import stored_images
 
-    images = stored_images(names, architecture)
+    images = resolve(names, architecture)
     store.prepare()
     for image in images:
-        if image not in stored():
+        if image not in stored_images():
             store.require(*image)  # remove all or none
     for image in images:
         freed = store.remove(*image) + store.collect() + warm_layers.collect()

@@ -11,9 +11,10 @@ import click
 
 from postroj import console
 from postroj.cli import options
-from postroj.cli.amounts import count, megabytes
+from postroj.cli.amounts import count
 from postroj.cli.completion import complete_cached
-from postroj.cli.stored_images import stored_images, title
+from postroj.cli.stored_images import resolve, title
+from postroj.console import megabytes
 from postroj.errors import ImageError
 
 if TYPE_CHECKING:
@@ -32,15 +33,15 @@ def verify(names: tuple[str, ...], architecture: str | None, as_json: bool) -> N
     """Check stored images against their digests; without NAME all of them."""
     from postroj.image import upkeep
     from postroj.image.store import store
-    from postroj.image.store.record import stored
+    from postroj.image.store.record import stored_images
 
     if names:
-        images = stored_images(names, architecture)
+        images = resolve(names, architecture)
         for image in images:
-            if image not in stored():
+            if image not in stored_images():
                 store.require(*image)
     else:
-        images = [image for image in stored() if architecture in (None, image[1])]
+        images = [image for image in stored_images() if architecture in (None, image[1])]
     with console.progress("verify", unit="B") as progress:
         findings = list(upkeep.verify(images, progress))
     for finding in () if as_json else findings:

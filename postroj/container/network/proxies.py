@@ -6,10 +6,10 @@ import socket
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from postroj.answers import is_web, redacted
 from postroj.container.network.pasta import is_own
 from postroj.errors import UsageError
 from postroj.model import NetworkMode
+from postroj.urls import is_web, redacted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

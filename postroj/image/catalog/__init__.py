@@ -1,1 +1,1 @@
-"""Which images there are."""
+"""The catalog: which images there are, and the sources of each."""

@@ -1,7 +1,7 @@
-"""The catalog: which images there are, and by which names.
+"""Look up images in the catalog by name, alias or pattern.
 
-`catalog.toml` beside this module, and the user's own file, whose entries replace those of the same
-name.
+It consists of `catalog.toml` beside this module and of the user's own file, whose entries replace
+those of the same name.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ SHIPPED = Path(__file__).with_name("catalog.toml")
 
 
 def entries() -> tuple[Entry, ...]:
-    """Return all images: those that are shipped, oldest release first, then those of the user.
+    """Return all images: the shipped ones, oldest release first, then the user's own.
 
-    :raises UsageError: if there is not the file that the user named.
-    :raises ImageError: if something is wrong with it, naming file, entry and key.
+    :raises UsageError: if the file that the user named cannot be read.
+    :raises ImageError: if a catalog is invalid; names file, entry and key.
     """
     return _merged(paths.catalog_file())
 
 
 def shipped() -> tuple[Entry, ...]:
-    """Return the images that postroj knows by itself."""
+    """Return the images that postroj ships."""
     return _merged(None)
 
 
@@ -51,19 +51,19 @@ def _merged(own: Path | None) -> tuple[Entry, ...]:
 
 
 def _read(path: Path) -> str:
-    """Return what the user's own catalog says."""
+    """Return the text of the user's own catalog."""
     try:
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         message = f"the catalog '{path}' cannot be read"
-        hint = "POSTROJ_CATALOG and `--catalog` name a catalog of your own"
+        hint = "POSTROJ_CATALOG and `--catalog` name your own catalog"
         raise UsageError(message, evidence=str(error), hint=hint) from None
 
 
 def check_names(found: Mapping[str, Entry], origin: Origin) -> None:
-    """Make sure that every name and alias means one image.
+    """Check that no name or alias is used twice.
 
-    :raises ImageError: if one does not.
+    :raises ImageError: if one is.
     """
     taken = {name: name for name in found}
     for name, entry in found.items():
@@ -71,58 +71,58 @@ def check_names(found: Mapping[str, Entry], origin: Origin) -> None:
             if alias in taken:
                 taken_by = taken[alias]
                 message = (
-                    f"entry '{name}' of {origin.title}: alias '{alias}' is '{taken_by}' already"
+                    f"entry '{name}' of {origin.title}: alias '{alias}' is taken by '{taken_by}'"
                 )
                 raise ImageError(message)
             taken[alias] = name
 
 
 def names() -> list[str]:
-    """Return all names, aliases included."""
+    """Return all names and aliases."""
     return [name for entry in entries() for name in (entry.name, *entry.aliases)]
 
 
 def find(name: str) -> Entry:
-    """Return the image of that name or alias.
+    """Return the image with this name or alias.
 
-    :raises UsageError: if there is none, with the nearest names.
+    :raises UsageError: if there is none; suggests similar names.
     """
     for entry in entries():
         if name in (entry.name, *entry.aliases):
             return entry
-    message = f"no image is named '{name}'"
-    raise UsageError(message, hint=_nearest(name))
+    message = f"there is no image '{name}'"
+    raise UsageError(message, hint=_suggest(name))
 
 
-def matching(patterns: Sequence[str], brought: Iterable[Entry] = ()) -> list[Entry]:
-    """Return the images of which a name matches: `debian-*`, or a part of it like `trixie`.
+def matching(patterns: Sequence[str], imported: Iterable[Entry] = ()) -> list[Entry]:
+    """Return the images that match any of the patterns, such as `debian-*`, or `trixie` as a part.
 
-    Capital letters count as small ones. `brought` are further images to look at.
+    Case is ignored. `imported` are images to search beside the catalog's.
 
-    :raises UsageError: if a pattern matches none.
+    :raises UsageError: if a pattern matches no image.
     """
-    there = [*entries(), *brought]
+    known = [*entries(), *imported]
     found: set[str] = set()
     for pattern in patterns:
         glob = (pattern if set(pattern) & set("*?[") else f"*{pattern}*").lower()
         hits = [
             entry
-            for entry in there
+            for entry in known
             if any(fnmatchcase(name, glob) for name in (entry.name, *entry.aliases))
         ]
         if not hits:
             message = f"no image matches '{pattern}'"
-            raise UsageError(message, hint=_nearest(pattern))
+            raise UsageError(message, hint=_suggest(pattern))
         found.update(entry.name for entry in hits)
-    return [entry for entry in there if not patterns or entry.name in found]
+    return [entry for entry in known if not patterns or entry.name in found]
 
 
-def _nearest(name: str) -> str:
-    """Return a hint with the names that could have been meant."""
+def _suggest(name: str) -> str:
+    """Return a hint with similar names."""
     near = [known for known in names() if name in known]
     import difflib
 
     near = near[:3] or difflib.get_close_matches(name, names(), n=3, cutoff=0.75)
     quoted = " or ".join(f"'{known}'" for known in near)
-    meant = f"did you mean {quoted}? " if near else ""
-    return f"{meant}`postroj list-images` shows all of them"
+    suggestion = f"did you mean {quoted}? " if near else ""
+    return f"{suggestion}`postroj list-images` shows all of them"

@@ -1,10 +1,11 @@
-"""What the catalog says of an image: records, and nothing that reads or fetches."""
+"""Records of the catalog: an image and its sources. Nothing here reads files or downloads."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from postroj.image import architectures
 from postroj.model import SourceKind, Verification
 
 if TYPE_CHECKING:
@@ -13,86 +14,74 @@ if TYPE_CHECKING:
 
     from postroj.model import Manager
 
-DEBIAN_ARCHITECTURES = {
-    "x86_64": "amd64",
-    "aarch64": "arm64",
-    "armv7l": "armhf",
-    "i686": "i386",
-    "ppc64le": "ppc64el",
-    "riscv64": "riscv64",
-    "s390x": "s390x",
-}
-"""Names of architectures: as `uname -m` has them, and as Debian has them."""
-
-OCI_ARCHITECTURES = DEBIAN_ARCHITECTURES | {"armv7l": "arm", "i686": "386", "ppc64le": "ppc64le"}
-"""The same as Go has them (GOARCH), and so registries do."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
     """One suite of an archive."""
 
     archive: str
-    """Which archive of the distribution: `debian`, `debian-security`."""
+    """The archive of the distribution: `debian`, `debian-security`."""
     name: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bootstrap:
-    """A source: built from the packages of a mirror."""
+    """A source: packages of a mirror."""
 
     kind: ClassVar[SourceKind] = SourceKind.BOOTSTRAP
     verification: ClassVar[Verification] = Verification.SIGNATURE
     suites: tuple[Suite, ...]
     components: tuple[str, ...] = ("main",)
     keyring: Path
-    """File of the host; one of its name in `image/keys/` stands in where it is missing."""
+    """File of the host; if it is missing, the one of its name in `image/trust/keys/` is used."""
     keyring_package: str
     architectures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Simplestreams:
-    """A source: the newest version of a product of an index."""
+    """A source: the newest build of a product on a simplestreams server."""
 
     kind: ClassVar[SourceKind] = SourceKind.SIMPLESTREAMS
     server: str
-    """URL below which `streams/v1/index.json` lies, without a slash at its end."""
+    """URL above `streams/v1/index.json`, without a trailing slash."""
     product: str
     """As `debian:trixie:{debian_arch}:default`."""
     key: str = ""
-    """File in `image/keys/` that signs the index, or the path of one; '' if none is known."""
+    """File in `image/trust/keys/`, or path of a file, with the key that signs the index; '' if
+    unsigned."""
     architectures: tuple[str, ...] = ()
 
     @property
     def verification(self) -> Verification:
-        """Digests of an index that nobody signed are worth what TLS is worth."""
+        """How strongly the index is verified: unsigned digests are worth as much as TLS."""
         return Verification.SIGNATURE if self.key else Verification.TLS
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tarball:
-    """A source: an archive that its publisher offers."""
+    """A source: an archive that its publisher offers for download."""
 
     kind: ClassVar[SourceKind] = SourceKind.TARBALL
     url: str
-    """May hold `{arch}`, `{debian_arch}`, `{oci_arch}`, and, in its file name, `*` for what the
-    checksum file tells."""
+    """May contain `{arch}`, `{debian_arch}`, `{oci_arch}`, and in the file name a `*` for
+    what only the checksum file contains."""
     sha256: str = ""
-    """Known beforehand; '' if the publisher changes the file in place."""
+    """Known in advance; '' if the publisher replaces the file."""
     checksums: str = ""
-    """URL of a file of checksums."""
+    """URL of a checksum file."""
     signature: str = ""
-    """URL of a detached signature of the checksums, or of the archive if there are none."""
+    """URL of a detached signature on the checksums, or on the archive if there are none."""
     key: str = ""
-    """As in `Simplestreams`; with `checksums` and no `signature`, these are signed inline."""
+    """As in `Simplestreams`; with `checksums` but no `signature`, the checksums are signed inline.
+    """
     subtree: str = ""
-    """Folder of the archive that is the root, as `root.x86_64`."""
+    """Folder of the archive that becomes the root, as `root.x86_64`."""
     architectures: tuple[str, ...] = ()
 
     @property
     def verification(self) -> Verification:
-        """How strongly the archive is tied to its publisher."""
+        """How strongly the archive is verified."""
         if self.key:
             return Verification.SIGNATURE
         return Verification.DIGEST if self.sha256 else Verification.TLS
@@ -100,7 +89,7 @@ class Tarball:
 
 @dataclass(frozen=True, kw_only=True)
 class Oci:
-    """A source: an image of a registry."""
+    """A source: an image in a container registry."""
 
     kind: ClassVar[SourceKind] = SourceKind.OCI
     reference: str
@@ -109,42 +98,42 @@ class Oci:
 
     @property
     def verification(self) -> Verification:
-        """A tag is worth what TLS is worth."""
+        """How strongly the image is verified: a tag is worth as much as TLS."""
         return Verification.DIGEST if "@sha256:" in self.reference else Verification.TLS
 
 
 Source = Bootstrap | Simplestreams | Tarball | Oci
-"""All kinds of sources."""
+"""Any kind of source."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """An image that could be had, or a name that is answered with why it cannot be."""
+    """An image, or a known name for which there is none, with the reason."""
 
     name: str
     distribution: str
     release: str
     version: str
-    """'' where the release has none."""
+    """'' if the release has none."""
     title: str
     aliases: tuple[str, ...]
     end_of_life: date | None
     architectures: tuple[str, ...]
     manager: Manager | None
-    """None where it is one that postroj does not know."""
+    """None if postroj does not know it."""
     systemd: int | None
     packages: tuple[str, ...]
-    """What must be installed so that it boots."""
+    """Packages that make the image bootable."""
     repositories: tuple[str, ...]
-    """Shell commands, run in the image, that lead its package manager to repositories which still
-    have its release."""
+    """Shell commands that point the image's package manager to repositories which still carry its
+    release."""
     sources: tuple[Source, ...]
-    """In the order of preference; none if it is `unbootable`."""
+    """In order of preference; empty if `unbootable`."""
     unbootable: str
-    """Why it cannot be booted, '' if it can."""
+    """Why it cannot be booted; '' if it can."""
 
     def sources_for(self, architecture: str) -> list[Source]:
-        """Return the sources that have it for an architecture, in the order of preference."""
+        """Return the sources for an architecture, in order of preference."""
         return [
             source
             for source in self.sources
@@ -152,25 +141,25 @@ class Entry:
         ]
 
     def is_supported(self, architecture: str, today: date) -> bool:
-        """Whether it boots there, and its distribution still mends it."""
+        """Whether it boots on an architecture and still gets updates."""
         alive = self.end_of_life is None or self.end_of_life >= today
         return alive and not self.unbootable and bool(self.sources_for(architecture))
 
 
 def expand(template: str, architecture: str) -> str:
-    """Fill the names of an architecture into a URL or a product."""
+    """Fill the names of an architecture into a URL or product."""
     names = {
         "{arch}": architecture,
-        "{debian_arch}": DEBIAN_ARCHITECTURES.get(architecture, architecture),
-        "{oci_arch}": OCI_ARCHITECTURES.get(architecture, architecture),
+        "{debian_arch}": architectures.DEBIAN.get(architecture, architecture),
+        "{oci_arch}": architectures.OCI.get(architecture, architecture),
     }
     for placeholder, name in names.items():
         template = template.replace(placeholder, name)
     return template
 
 
-def brought(name: str, architecture: str, source: Source) -> Entry:
-    """Return an entry for what the user brings, of which no catalog knows anything."""
+def imported_entry(name: str, architecture: str, source: Source) -> Entry:
+    """Return an entry for an image that the user imports."""
     return Entry(
         name=name,
         distribution="",

@@ -1,8 +1,7 @@
-"""The form of a catalog: TOML in, entries out, and every mistake named.
+"""Parse a catalog from TOML and report every mistake by file, entry and key.
 
-The keys are explained at the head of `catalog.toml`. A catalog is checked as a whole when it is
-read, so that a mistake in one entry is met by the first command and not by the one user of that
-entry.
+The head of `catalog.toml` explains the keys. The whole catalog is checked whenever it is read, so
+that any command reports a mistake, not only the first use of the wrong entry.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from urllib.parse import urljoin
 
 from postroj.errors import ImageError
+from postroj.image import architectures
 from postroj.image.catalog.entry import (
-    DEBIAN_ARCHITECTURES,
     Bootstrap,
     Entry,
     Oci,
@@ -24,7 +23,7 @@ from postroj.image.catalog.entry import (
     Tarball,
 )
 from postroj.image.trust.keyring import KEYS
-from postroj.model import Manager, SourceKind
+from postroj.model import SHA256, Manager, SourceKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -34,21 +33,21 @@ if TYPE_CHECKING:
 
 LINUXCONTAINERS = "https://images.linuxcontainers.org"
 LINUXCONTAINERS_KEY = "linuxcontainers.asc"
-"""The server of simplestreams which most distributions are on, and the key of its index."""
+"""The simplestreams server of most distributions, and the key of its index."""
 
 NAME = r"[a-z0-9][a-z0-9.-]*"
-NAME_FORM = "made of small letters, digits, '-' and '.'"
-"""What an image and an alias may be named; it is part of the name of a file."""
+NAME_FORM = "made of lower-case letters, digits, '-' and '.'"
+"""Form of names and aliases, which become parts of file names."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Which catalog is read."""
+    """The catalog that is being read."""
 
     title: str
-    """As in 'entry ... of TITLE'."""
+    """As in "entry ... of TITLE"."""
     folder: Path
-    """What its paths are relative to."""
+    """Base of relative paths."""
     shipped: bool = False
 
 
@@ -56,7 +55,7 @@ T = TypeVar("T")
 
 
 class _Table:
-    """A table of the catalog which is read key by key; what is left over is a mistake."""
+    """A TOML table that is read key by key; keys that remain are mistakes."""
 
     def __init__(self, origin: Origin, entry: str, table: dict[str, Any], path: str = "") -> None:
         self.origin = origin
@@ -65,48 +64,48 @@ class _Table:
         self.path = path
 
     def refuse(self, key: str, why: str) -> NoReturn:
-        """Name the entry and the key that is wrong."""
+        """Raise an error that names entry and key."""
         message = f"entry '{self.entry}' of {self.origin.title}: '{self.path}{key}' {why}"
         raise ImageError(message)
 
     def take(self, key: str, kind: type[T]) -> T:
-        """Return the value of a key, which must be of exactly this type."""
+        """Return the value of a required key of exactly this type."""
         value = self.maybe(key, kind)
         if value is None:
             self.refuse(key, "is missing")
         return value
 
     def maybe(self, key: str, kind: type[T]) -> T | None:
-        """Return the value of a key that may be left out."""
+        """Return the value of an optional key; None if it is missing."""
         value = self.left.pop(key, None)
-        # not isinstance: a bool is an int, and a time is a date
+        # Not isinstance, since a bool is an int, and a datetime is a date.
         if value is not None and type(value) is not kind:
             self.refuse(key, f"is of type {type(value).__name__}, not {kind.__name__}")
         return value
 
     def texts(self, key: str, *, empty: bool = False) -> tuple[str, ...]:
-        """Return a list of strings, which may be left out where it may be empty."""
+        """Return a list of strings; optional if it may be empty."""
         values = (self.maybe(key, list) or []) if empty else self.take(key, list)
         if not all(isinstance(value, str) for value in values):
-            self.refuse(key, "holds something else than strings")
+            self.refuse(key, "contains values that are not strings")
         if not (values or empty):
             self.refuse(key, "is empty")
         return tuple(values)
 
     def tables(self, key: str) -> list[_Table]:
-        """Return a list of tables, each of them to be closed."""
+        """Return a list of tables; the caller closes each of them."""
         values = self.take(key, list)
         if not values or not all(isinstance(value, dict) for value in values):
-            self.refuse(key, "is no list of tables")
+            self.refuse(key, "is not a list of tables")
         return [
             _Table(self.origin, self.entry, value, f"{self.path}{key}[{number}].")
             for number, value in enumerate(values)
         ]
 
     def close(self) -> None:
-        """Refuse what nobody asked for."""
+        """Refuse unknown keys."""
         for key in self.left:
-            self.refuse(key, "is no key that is known")
+            self.refuse(key, "is not a known key")
 
 
 def _bootstrap(table: _Table) -> Bootstrap:
@@ -141,8 +140,8 @@ def _simplestreams(table: _Table) -> Simplestreams:
 
 def _tarball(table: _Table) -> Tarball:
     sha256 = table.maybe("sha256", str) or ""
-    if sha256 and not re.fullmatch(r"[0-9a-f]{64}", sha256):
-        table.refuse("sha256", "is no SHA-256 of 64 small hexadecimal digits")
+    if sha256 and not SHA256.fullmatch(sha256):
+        table.refuse("sha256", "is not a SHA-256 of 64 lower-case hex digits")
     url = _url(table, "url")
     tarball = Tarball(
         url=url,
@@ -154,9 +153,9 @@ def _tarball(table: _Table) -> Tarball:
         architectures=_architectures(table),
     )
     if bool(tarball.key) != bool(tarball.signature or (tarball.key and tarball.checksums)):
-        table.refuse("key", "and what it has signed belong together")
+        table.refuse("key", "and a signature require each other")
     if "*" in tarball.url and not ("*" in tarball.url.rpartition("/")[2] and tarball.checksums):
-        table.refuse("url", "has a '*' that no file of checksums explains")
+        table.refuse("url", "has a '*' but no checksum file to resolve it")
     return tarball
 
 
@@ -170,15 +169,15 @@ def _oci(table: _Table) -> Oci:
 def _architectures(table: _Table, *, empty: bool = True) -> tuple[str, ...]:
     names = table.texts("architectures", empty=empty)
     for name in names:
-        if name not in DEBIAN_ARCHITECTURES:
+        if name not in architectures.DEBIAN:
             table.refuse(
-                "architectures", f"has '{name}', not one of {_quoted(DEBIAN_ARCHITECTURES)}"
+                "architectures", f"has '{name}', not one of {_quoted(architectures.DEBIAN)}"
             )
     return names
 
 
 def _key(table: _Table) -> str:
-    """Return the key of a source: the name of one that is shipped, or a path."""
+    """Return the key of a source: the name of a shipped one, or a path."""
     key = table.maybe("key", str) or ""
     if not key:
         return ""
@@ -191,11 +190,11 @@ def _key(table: _Table) -> str:
 
 
 def _url(table: _Table, key: str, base: str = "", *, needed: bool = True) -> str:
-    """Return a URL, which may be relative to the `base`."""
+    """Return a URL, which may be relative to `base`."""
     text = table.take(key, str) if needed else table.maybe(key, str) or ""
     url = urljoin(base, text) if text else ""
     if (needed or url) and not re.match(r"https?://[^/\s@]+/?\S*$", url):
-        table.refuse(key, "is no http or https URL")
+        table.refuse(key, "is not an http or https URL")
     return url
 
 
@@ -258,11 +257,11 @@ def _quoted(names: Iterable[str]) -> str:
 
 
 def parse(text: str, origin: Origin) -> dict[str, Entry]:
-    """Read a catalog: entries by their names, in the order of the file.
+    """Parse a catalog into entries by name, in the order of the file.
 
-    :raises ImageError: if something is wrong with it, naming the file, the entry and the key.
+    :raises ImageError: if the catalog is invalid; names file, entry and key.
     """
-    import tomllib  # most commands read no catalog
+    import tomllib  # imported late, because most commands read no catalog
 
     try:
         tables = tomllib.loads(text)
@@ -272,7 +271,7 @@ def parse(text: str, origin: Origin) -> dict[str, Entry]:
     found = {}
     for name, table in tables.items():
         if not isinstance(table, dict):
-            message = f"entry '{name}' of {origin.title} is no table"
+            message = f"entry '{name}' of {origin.title} is not a table"
             raise ImageError(message)
         found[name] = _entry(name, _Table(origin, name, table))
     return found

@@ -1,4 +1,4 @@
-"""The kinds of sources, each a function from an order to a squashfs file and its provenance."""
+"""The sources of images; each builds a squashfs file with its provenance from an order."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What a source is asked for."""
+    """What a source is to build."""
 
     entry: Entry
     architecture: str
     """As `uname -m` has it."""
     directory: Path
-    """Where to work: empty, ours alone, and removed afterwards."""
+    """Empty working directory, for this order only, removed afterwards."""
     progress: Progress
     allow_expired: bool = False
-    """Accept Release files that are out of date."""
+    """Accept expired Release files."""
     previous: Provenance | None = None
-    """Of the image that will be replaced; an older one than that is refused."""
+    """Provenance of the image to be replaced; older builds than that are refused."""
     pinned: Provenance | None = None
-    """Make this one again, or fail."""
+    """Reproduce this image, or fail."""
 
 
 class Built(NamedTuple):
-    """What a source made."""
+    """What a source has built."""
 
     file: Path
     """A squashfs file in the directory of the order."""
     provenance: Provenance
     sha256: str = ""
-    """Of the file, if it was hashed while it was written; it may be large."""
+    """Digest of the file, if it was computed while writing; the file may be large."""

@@ -1,6 +1,6 @@
-"""The source `bootstrap`: mmdebstrap's stream becomes a squashfs as it arrives.
+"""Source `bootstrap`: pack the tar stream of mmdebstrap into a squashfs as it arrives.
 
-Signatures are checked by apt, with the keyring of the distribution and no other.
+apt verifies the signatures, with only the distribution's keyring.
 """
 
 from __future__ import annotations
@@ -18,13 +18,16 @@ from typing import TYPE_CHECKING
 
 from postroj import process
 from postroj.errors import CommandError, HostError, ImageError
-from postroj.image import emulation
+from postroj.image import architectures, emulation
 from postroj.image.sources import Built, mirror
 from postroj.image.sources.causes import failure
-from postroj.image.sources.mmdebstrap import AS_ROOT, TIED, WORK, Plan
+from postroj.image.sources.mmdebstrap import AS_ROOT, WORK, BootstrapPlan
 from postroj.image.store.record import Provenance
 from postroj.image.trust.keyring import KEYS
+from postroj.image.unpack import pack
+from postroj.image.unpack.confine import TIED
 from postroj.model import SourceKind, Verification
+from postroj.urls import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,31 +39,29 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TOOLS = ("mmdebstrap", "tar2sqfs", "gpgv", "setpriv", "unshare")
-COMPRESSION = "lz4"
-"""Quick to boot from, and packing keeps up with mmdebstrap."""
 
 
 def build(source: Bootstrap, order: Order) -> Built:
-    """Make an image from the packages of a mirror.
+    """Build an image from the packages of a mirror.
 
-    :raises HostError: if this host lacks a tool, the keyring, or a way to run the architecture.
-    :raises ImageError: if the mirror, the network or the disk is to blame.
+    :raises HostError: if a tool, the keyring, or emulation of the architecture is missing.
+    :raises ImageError: if mirror, network or disk fail.
     """
     name, directory, pinned = order.entry.name, order.directory, order.pinned
     emulation.require(order.architecture)
-    tools = _needed()
+    tools = _tool_paths()
     keyring = keyring_for(source)
     root = os.geteuid() == 0
     wanted = {mirror.archive_for(suite.archive, order.architecture) for suite in source.suites}
     epoch = pinned.epoch if pinned and pinned.epoch else int(time.time())
     target = directory / "image.squashfs"
-    watch = Watch(order.progress)
-    packer = [*TIED, tools["tar2sqfs"], "-q", "-c", COMPRESSION, "-f", str(target)]
+    watch = OutputParser(order.progress)
+    packer = [*TIED, tools["tar2sqfs"], "-q", "-c", pack.COMPRESSION, "-f", str(target)]
     try:
         with _scratch(directory, root=root) as scratch:
             shutil.copyfile(keyring, scratch / keyring.name)
             (scratch / keyring.name).chmod(0o644)
-            plan = Plan(
+            plan = BootstrapPlan(
                 source=source,
                 packages=order.entry.packages,
                 architecture=order.architecture,
@@ -69,9 +70,9 @@ def build(source: Bootstrap, order: Order) -> Built:
                 allow_expired=pinned.allow_expired if pinned else order.allow_expired,
                 pinned=pinned is not None,
             )
-            for line in plan.left_out():
+            for line in plan.substitutions():
                 log.info("%s: %s", name, line)
-            foreign = order.architecture != os.uname().machine
+            foreign = order.architecture != architectures.of_this_host()
             argv = plan.argv(tools, scratch, root=root, foreign=foreign)
             env = mirror.proxies() | {"TMPDIR": WORK, "SOURCE_DATE_EPOCH": str(epoch)}
             process.pipeline(argv, packer, on_line=watch, env=env)
@@ -79,13 +80,13 @@ def build(source: Bootstrap, order: Order) -> Built:
         raise failure(name, error.output) from None
     if not watch.fingerprints:
         message = f"the signatures on the Release files for '{name}' could not be confirmed"
-        raise ImageError(message, evidence=mirror.redact(watch.url))
+        raise ImageError(message, evidence=redacted(watch.url))
     provenance = Provenance(
         source=SourceKind.BOOTSTRAP,
-        url=mirror.redact(watch.url),
+        url=redacted(watch.url),
         build=plan.suite,
         artifact="",
-        compression=COMPRESSION,
+        compression=pack.COMPRESSION,
         verification=Verification.SIGNATURE,
         fingerprints=tuple(sorted(watch.fingerprints)),
         allow_expired=plan.allow_expired,
@@ -96,20 +97,20 @@ def build(source: Bootstrap, order: Order) -> Built:
 
 
 def _pinned_mirrors(pinned: Provenance | None) -> dict[str, str]:
-    """Return the mirrors that a lock file names, but for those whose password it does not have."""
+    """Return the mirrors in a lock file, except for those whose password was redacted."""
     pairs = (text.partition("=") for text in (pinned.mirrors if pinned else ()))
     return {archive: uri for archive, _, uri in pairs if "***@" not in uri}
 
 
-def _needed() -> dict[str, str]:
-    """Return the paths of the tools that a bootstrap takes."""
-    # without root mmdebstrap works in a user namespace, whose ids this maps
+def _tool_paths() -> dict[str, str]:
+    """Return the paths of the tools that a bootstrap needs."""
+    # Without root, mmdebstrap works in a user namespace, whose ids newuidmap maps.
     names = TOOLS if os.geteuid() == 0 else (*TOOLS, "newuidmap")
     return {name: process.tool(name) for name in names}
 
 
 def keyring_for(source: Bootstrap) -> Path:
-    """Return the keyring of the host, or the one that postroj ships in its place.
+    """Return the keyring of the host, or else the one that postroj ships.
 
     :raises HostError: if there is neither.
     """
@@ -123,9 +124,9 @@ def keyring_for(source: Bootstrap) -> Path:
 
 @contextmanager
 def _scratch(directory: Path, *, root: bool) -> Iterator[Path]:
-    """Have a place for mmdebstrap to work in: our directory, unless its ids have no way there."""
+    """Yield a working directory for mmdebstrap that the ids of its user namespace can reach."""
     if root:
-        directory.chmod(0o755)  # whatever the umask is: apt's own user works in it
+        directory.chmod(0o755)  # independent of the umask: apt's own user works in it
         yield directory
         return
     scratch = Path(mkdtemp(prefix="postroj-"))
@@ -133,12 +134,14 @@ def _scratch(directory: Path, *, root: bool) -> Iterator[Path]:
         scratch.chmod(0o755)
         yield scratch
     finally:
-        # after an interruption there are files of the subordinate ids, not ours to delete
+        # After an interruption it contains files of subordinate ids, which we cannot delete
+        # ourselves.
         process.run(["unshare", *AS_ROOT, "rm", "-rf", "--", str(scratch)], ok=(0, 1))
 
 
 STAGES = (
-    # mmdebstrap says, we say, per cent at its begin, per cent at its end: by the clock
+    # Prefix of mmdebstrap's message, our description, percentage at the begin, percentage at the
+    # end.
     ("running apt-get update", "package lists", 2, 15),
     ("downloading packages", "download", 15, 22),
     ("extracting archives", "unpack", 22, 36),
@@ -152,8 +155,8 @@ STAGES = (
 
 
 @dataclass
-class Watch:
-    """Reads along with mmdebstrap: how far it is, its mirror, the keys that signed."""
+class OutputParser:
+    """Parses mmdebstrap's output: progress, the mirror, the keys that signed."""
 
     progress: Progress
     share: float = 0
@@ -164,11 +167,11 @@ class Watch:
     _done: int = 0
 
     def __call__(self, line: str) -> None:
-        """Take one line."""
+        """Parse one line."""
         if line.startswith("I: "):
             self._begin_stage(line[3:])
         elif match := re.search(r" (\d+) newly installed", line):
-            # of each package we hear that it comes, is unpacked, is set up
+            # apt prints three lines a package: when it downloads, unpacks and sets it up.
             self._packages = 3 * int(match[1])
         elif re.match(r"Get:|Unpacking |Setting up ", line):
             self._done += 1
@@ -181,8 +184,8 @@ class Watch:
         self.share = max(self.share, begin + (end - begin) * done)
         self.progress.reach(self.share, 100)
 
-    def _begin_stage(self, said: str) -> None:
+    def _begin_stage(self, message: str) -> None:
         for prefix, description, begin, end in STAGES:
-            if said.startswith(prefix):
+            if message.startswith(prefix):
                 self._span, self._packages, self._done = (begin, end), 0, 0
                 self.progress.describe(description)

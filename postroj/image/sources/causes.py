@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from postroj import process
 from postroj.errors import DownloadError, ImageError, PostrojError, VerificationError
-from postroj.image.sources import mirror
-from postroj.image.store import store
+from postroj.image.store import os_errors
+from postroj.urls import redacted_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,14 +84,14 @@ def classify(output: str) -> Cause | None:
 
 def failure(name: str, output: str) -> PostrojError:
     """Build the error for a bootstrap that failed."""
-    output = mirror.redact(output)
+    output = redacted_text(output)
     cause = classify(output)
     if cause is None:
         message = f"the image '{name}' could not be bootstrapped"
         return ImageError(message, evidence=process.last_lines(output))
     evidence = _evidence(output.splitlines(), cause.pattern)
     if cause is DISK_FULL:
-        return store.disk_full(evidence)
+        return os_errors.disk_full(evidence)
     message, hint = (text.format(name=name) for text in (cause.message, cause.hint))
     return cause.kind(message, evidence=evidence, hint=hint)
 

@@ -1,14 +1,14 @@
-"""Which mirror and which proxy the host's own apt uses: apt is asked, its files are not read."""
+"""Ask the host's apt for its mirrors and proxies, instead of parsing its files."""
 
 from __future__ import annotations
 
 import logging
-import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from postroj import process
 from postroj.errors import CommandError
+from postroj.image import architectures
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -21,21 +21,21 @@ ARCHIVES = {
     ("Debian", "Debian-Security"): "debian-security",
     ("Ubuntu", "Ubuntu"): "ubuntu",
 }
-"""An archive, by Origin and Label of its Release files."""
+"""Name of an archive by Origin and Label of its Release files."""
 
 DEFAULTS = {
     "ubuntu": "http://archive.ubuntu.com/ubuntu",
     "ubuntu-ports": "http://ports.ubuntu.com/ubuntu-ports",
 }
-"""Mirrors for hosts that have none. Debian's is known to mmdebstrap, which knows no release of
-Ubuntu that is newer than itself."""
+"""Mirrors for hosts without one. mmdebstrap has a default for Debian, and for releases of Ubuntu
+that are older than itself."""
 
 NOT_PORTS = ("x86_64", "i686")
-"""Architectures of Ubuntu's main archive; all others are in its ports."""
+"""Architectures of Ubuntu's main archive; its ports archive has all others."""
 
 
 class Target(NamedTuple):
-    """One index that apt knows of."""
+    """An index that apt knows."""
 
     uri: str
     release: str
@@ -44,15 +44,15 @@ class Target(NamedTuple):
 
 
 def archive_for(archive: str, architecture: str) -> str:
-    """Return the archive that really has an architecture: Ubuntu has two for one name."""
+    """Return the archive with an architecture; Ubuntu splits one name into two archives."""
     ports = archive == "ubuntu" and architecture not in NOT_PORTS
     return "ubuntu-ports" if ports else archive
 
 
 def archives(wanted: Collection[str]) -> dict[str, str]:
-    """Return the URI of each wanted archive that apt of this host has a mirror of.
+    """Return the URI of each wanted archive for which the host's apt has a mirror.
 
-    Empty when apt has none, or when it is ill.
+    Empty if apt has none or fails.
     """
     try:
         fetched = parse(_index_targets())
@@ -66,7 +66,7 @@ def archives(wanted: Collection[str]) -> dict[str, str]:
             ]
             known = {**by_path(others), **known}
     except CommandError as error:
-        log.warning("apt of this host does not tell its mirror, a default one is used")
+        log.warning("apt of this host does not report its mirrors, using the defaults")
         log.debug("%s", error.evidence)
         return {}
     return {archive: uri for archive, uri in known.items() if archive in wanted}
@@ -78,7 +78,7 @@ def _index_targets(*options: str) -> str:
 
 
 def parse(text: str) -> list[Target]:
-    """Read what apt says, and keep what a guest could use, too: http and https."""
+    """Parse apt's index targets; skip those that a guest cannot reach, such as files and CDs."""
     targets = []
     for line in text.splitlines():
         uri, release, origin, label = line.split("\t")
@@ -88,39 +88,39 @@ def parse(text: str) -> list[Target]:
 
 
 def by_origin(targets: list[Target], host: str = "") -> dict[str, str]:
-    """Return the archives that say themselves what they are; the first mirror of each.
+    """Return the first mirror of each archive, by Origin and Label of the Release files.
 
     `host` is the architecture of this host, which tells Ubuntu's two archives apart.
     """
     known: dict[str, str] = {}
     for target in targets:
         archive = ARCHIVES.get((target.origin, target.label))
-        # Ubuntu's server for security updates says that it is Ubuntu, and has nothing else
+        # Ubuntu's security server has the same origin, but only the security suites.
         if archive and not (archive == "ubuntu" and target.release.endswith("-security")):
-            known.setdefault(archive_for(archive, host or os.uname().machine), target.uri)
+            known.setdefault(archive_for(archive, host or architectures.of_this_host()), target.uri)
     return known
 
 
 def by_path(targets: list[Target]) -> dict[str, str]:
-    """Return the archives that look like one, for a host that has not fetched its lists yet.
+    """Return mirrors by the last part of their path, for a host whose apt has no lists yet.
 
-    The packages of third parties lie below such paths, too; what has a suite of updates is the
-    distribution's own.
+    Third parties use such paths as well; an archive with an updates suite is the distribution's
+    own.
     """
     known: dict[str, str] = {}
     for target in sorted(targets, key=lambda target: not target.release.endswith("-updates")):
         archive = target.uri.rpartition("/")[2]
         if archive in DEFAULTS and not target.release.endswith("-updates"):
-            continue  # a mirror of Ubuntu has them, its many third parties do not
+            continue  # for Ubuntu, require the updates suite because it has many third parties
         if archive in {*ARCHIVES.values(), *DEFAULTS}:
             known.setdefault(archive, target.uri)
     return known
 
 
 def proxies() -> dict[str, str]:
-    """Return the proxies that apt is configured to use, as variables of the environment.
+    """Return the proxies of apt's configuration as environment variables.
 
-    They must not be given to mmdebstrap as apt options, since these stay in the image.
+    Passed to mmdebstrap as apt options, they would remain in the image.
     """
     argv = ["apt-config", "dump", "--format", "%f\t%v%n"]
     text = process.run([*argv, "Acquire::http::Proxy", "Acquire::https::Proxy"]).text
@@ -131,8 +131,3 @@ def proxies() -> dict[str, str]:
         if match and value not in ("", "DIRECT"):
             found[f"{match[1]}_proxy"] = value
     return found
-
-
-def redact(text: str) -> str:
-    """Hide user and password in every URL of a text."""
-    return re.sub(r"(?<=://)[^/\s@]+@", "***@", text)

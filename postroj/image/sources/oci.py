@@ -1,7 +1,7 @@
-"""The source `oci`: an image of a registry, whose layers become one squashfs.
+"""Source `oci`: download an image from a container registry and merge its layers to a squashfs.
 
-skopeo speaks with the registry. Nothing of what it brings is believed before its digest is that of
-the manifest, and that of the manifest is what was pinned, or what the registry said over TLS.
+skopeo speaks with the registry. Each file must have the digest in the manifest; the manifest must
+have the pinned digest, or come from the registry over TLS.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from postroj.errors import ImageError, VerificationError
 from postroj.image.sources import Built, skopeo
-from postroj.image.sources.reference import normalise
+from postroj.image.sources.reference import parse_reference
 from postroj.image.store.record import Provenance
 from postroj.image.unpack import manifest, pack
 from postroj.image.unpack.flatten import flatten
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 
 def build(source: Oci, order: Order) -> Built:
-    """Make an image of one of a registry.
+    """Build an image from one in a registry.
 
-    :raises UsageError: if its name is none.
+    :raises UsageError: if its name is invalid.
     :raises HostError: if this host lacks a tool.
-    :raises DownloadError: if it cannot be fetched.
-    :raises VerificationError: if the registry brought something else than it said, or was pinned.
-    :raises ImageError: if it is not there for the architecture, or is none that could be booted.
+    :raises DownloadError: if the download fails.
+    :raises VerificationError: if a file has another digest than the manifest, or than was pinned.
+    :raises ImageError: if the image is not bootable, or not there for the architecture.
     """
-    wanted = normalise(order.pinned.url if order.pinned else source.reference)
+    wanted = parse_reference(order.pinned.url if order.pinned else source.reference)
     parts = order.directory / "parts"
     parts.mkdir()
     order.progress.describe("manifest")
@@ -59,59 +59,59 @@ def build(source: Oci, order: Order) -> Built:
 
 
 def _verification(wanted: Reference) -> Verification:
-    """Say what ties the image to its name; without TLS a tag proves nothing."""
+    """Return how the image is verified; a tag without TLS proves nothing."""
     if wanted.digest:
         return Verification.DIGEST
     return Verification.NONE if wanted.is_local else Verification.TLS
 
 
 def _resolve(wanted: Reference, order: Order) -> tuple[Reference, Manifest]:
-    """Find the manifest for the architecture, and the digest under which the registry has it."""
+    """Find the manifest for the architecture and its digest."""
     digest, document = _fetch(wanted, order.directory)
     if manifest.is_index(document):
         chosen = manifest.choose(document, order.architecture)
         digest, document = _fetch(wanted.at(chosen.digest), order.directory)
         if manifest.is_index(document):
-            message = f"the image '{wanted}' has an index inside of its index"
+            message = f"the image '{wanted}' has an index inside an index"
             raise ImageError(message)
-    return wanted.at(digest), manifest.parse(document)
+    return wanted.at(digest), manifest.parse_manifest(document)
 
 
 def _fetch(reference: Reference, directory: Path) -> tuple[str, manifest.Json]:
-    """Fetch a manifest or an index; its SHA-256 in hex and what it says."""
+    """Fetch a manifest or an index; return its SHA-256 in hex and the parsed JSON."""
     data = skopeo.inspect(reference, directory)
     digest = hashlib.sha256(data).hexdigest()
     if reference.digest and reference.digest != digest:
-        raise _differs(reference.digest, digest)
-    return digest, manifest.read(data)
+        raise _mismatch(reference.digest, digest)
+    return digest, manifest.parse_json(data)
 
 
 def _verified(image: Manifest, parts: Path, architecture: str) -> list[Path]:
-    """Return the layers, each of them what the manifest says."""
+    """Return the layers after checking all files against the manifest."""
     files = [_checked(part, parts) for part in (image.config, *image.layers)]
     config = files[0].read_bytes() if image.config.size < manifest.MOST_JSON else b""
-    manifest.check_platform(manifest.read(config), architecture)
+    manifest.check_platform(manifest.parse_json(config), architecture)
     return files[1:]
 
 
 def _checked(part: Descriptor, parts: Path) -> Path:
-    """Return a file of an image, compared with its digest and its size."""
+    """Return a file after checking its digest and size."""
     path = parts / part.digest
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
-        message = "the registry did not bring a part of the image"
+        message = "the registry did not send a part of the image"
         raise ImageError(message, evidence=f"sha256:{part.digest}") from None
     size = path.stat().st_size
     if (digest, size) != (part.digest, part.size):
-        raise _differs((part.digest, part.size), (digest, size))
+        raise _mismatch((part.digest, part.size), (digest, size))
     return path
 
 
-def _differs(expected: object, received: object) -> VerificationError:
+def _mismatch(expected: object, received: object) -> VerificationError:
     return VerificationError(
         "the registry brought something else than the image",
         evidence=f"expected {expected}\nreceived {received}",
-        hint="something between this host and the registry changes files, or its disk is damaged",
+        hint="something between this host and the registry changes files, or a disk is damaged",
     )

@@ -1,6 +1,6 @@
-"""The name of an image in a registry: what is typed, and what it stands for.
+"""Parse names of images in container registries, with docker's short names.
 
-Short names stand for what they do with docker: `debian` is `docker.io/library/debian:latest`.
+`debian` means `docker.io/library/debian:latest`.
 """
 
 from __future__ import annotations
@@ -10,34 +10,34 @@ import re
 from dataclasses import dataclass, replace
 
 from postroj.errors import UsageError
-from postroj.net import redacted
+from postroj.image.unpack.manifest import DIGEST
+from postroj.urls import redacted
 
 TRANSPORT = "docker://"
 HUB, OFFICIAL = "docker.io", "library/"
 HUB_ALIASES = ("index.docker.io", "registry-1.docker.io", "registry.hub.docker.com")
 
-# The grammar is that of https://pkg.go.dev/github.com/distribution/reference
+# Grammar: https://pkg.go.dev/github.com/distribution/reference
 REGISTRY = re.compile(
     r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?|\[[0-9a-fA-F:]+\])(?::\d{1,5})?"
 )
 PART = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
 PATH = re.compile(rf"{PART}(?:/{PART})*")
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """An image, or several for different platforms, in a registry."""
+    """Name of an image in a registry; it may exist for several platforms."""
 
     registry: str
-    """Its host, perhaps with a port."""
+    """Host, with a port if given."""
     path: str
-    """Of the repository."""
+    """Path of the repository."""
     tag: str
-    """'' if it is not known."""
+    """'' if unknown."""
     digest: str
-    """SHA-256 of a manifest or an index of manifests, in hex; '' if any will do."""
+    """SHA-256 of a manifest or an index in hex; '' if none is pinned."""
 
     def __str__(self) -> str:
         end = f"@sha256:{self.digest}" if self.digest else f":{self.tag}"
@@ -45,16 +45,16 @@ class Reference:
 
     @property
     def url(self) -> str:
-        """As skopeo and records have it."""
+        """The form that skopeo and records use."""
         return f"{TRANSPORT}{self}"
 
     def at(self, digest: str) -> Reference:
-        """Return the reference to one manifest of the same repository."""
+        """Return the reference to a manifest of the same repository."""
         return replace(self, digest=digest)
 
     @property
     def is_local(self) -> bool:
-        """Whether the registry runs on this host, where nobody is between us and it."""
+        """Whether the registry runs on this host, so that nobody can tamper with the connection."""
         host = re.sub(r":\d+$", "", self.registry)
         if host == "localhost":
             return True
@@ -64,10 +64,10 @@ class Reference:
             return False
 
 
-def normalise(text: str) -> Reference:
-    """Read what somebody calls an image.
+def parse_reference(text: str) -> Reference:
+    """Parse a name as the user types it.
 
-    :raises UsageError: if no image can have that name.
+    :raises UsageError: if it is not the name of an image.
     """
     name, at, pinned = text.removeprefix(TRANSPORT).partition("@")
     digest = DIGEST.fullmatch(pinned)
@@ -80,8 +80,8 @@ def normalise(text: str) -> Reference:
         or not (tag is None or TAG.fullmatch(tag))
     ):
         shown = redacted(text) if "://" in text else text.rpartition("@")[2] if at else text
-        message = f"'{shown}' names no image of a registry"
-        hint = "as in 'debian:trixie', 'quay.io/centos/centos:stream9', 'HOST/PATH@sha256:DIGEST'"
+        message = f"'{shown}' is not the name of an image in a registry"
+        hint = "use 'debian:trixie', 'quay.io/centos/centos:stream9', 'HOST/PATH@sha256:DIGEST'"
         raise UsageError(message, hint=hint)
     if tag is None:
         tag = "" if digest else "latest"
@@ -94,7 +94,7 @@ def _split_tag(name: str) -> tuple[str, str | None]:
 
 
 def _split_registry(name: str) -> tuple[str, str]:
-    """Tell a registry from the first part of a path, as docker does."""
+    """Split off the registry by docker's rule."""
     first, slash, rest = name.partition("/")
     if slash and (re.search(r"[.:A-Z]", first) or first == "localhost"):
         registry, path = (HUB if first in HUB_ALIASES else first), rest

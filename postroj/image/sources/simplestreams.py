@@ -1,11 +1,11 @@
-"""The source `simplestreams`: an index, the products that it leads to, the newest build of one.
+"""Source `simplestreams`: find the newest build of a product through an index, and download it.
 
-    SERVER/streams/v1/index.json     which file lists which products
+    SERVER/streams/v1/index.json     lists files of products
     SERVER/streams/v1/images.json    product -> versions -> items, each with path, size, SHA-256
 
-Signed, they are `index.sjson` (inline), or `index.json` beside `index.json.gpg`. An item is found
-by its `ftype`, its key in the table means nothing. The index is data of strangers: it names files
-below its server, and nothing else.
+A signed index is either `index.sjson` (inline) or `index.json` with `index.json.gpg`. Items are
+found by their `ftype`; their keys in the table are arbitrary. The index is untrusted data and may
+only name files below its server.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 from postroj import net
 from postroj.errors import ImageError, VerificationError
+from postroj.http_errors import AbsentError
 from postroj.image.catalog.entry import expand
 from postroj.image.sources import Built
 from postroj.image.store.record import Provenance
 from postroj.image.trust import verify
 from postroj.image.trust.checksums import Checksum
 from postroj.image.unpack import pack, superblock
-from postroj.model import SourceKind, Verification
+from postroj.model import SHA256, SourceKind, Verification
+from postroj.urls import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,17 +36,16 @@ if TYPE_CHECKING:
 INDEX = "streams/v1/index.json"
 INDEX_LIMIT = 32 << 20
 SIGNATURE_LIMIT = 64 << 10
-"""Bytes."""
+"""Limits in bytes."""
 
 SQUASHFS, ARCHIVE = FTYPES = ("squashfs", "root.tar.xz")
-"""What an image can be made of, the preferred first."""
+"""File types that can become an image, the preferred first."""
 
-# Nothing that a URL gives another meaning: no `//`, no `..`, no `%2e`, no `?`.
+# Excludes everything with a special meaning in a URL: `//`, `..`, `%2e`, `?`.
 SEGMENT = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9._:+~@=,-]+"
 PATH = re.compile(rf"{SEGMENT}(?:/{SEGMENT})*")
 NAME = re.compile(r"[A-Za-z0-9._:+~-]{1,100}")
-"""Of a version or a product."""
-DIGEST = re.compile(r"[0-9a-f]{64}")
+"""Of versions and products."""
 
 
 Table = dict[str, Any]
@@ -55,7 +56,7 @@ class Item:
     """One file of a build."""
 
     version: str
-    """Of the build, as `20260814_05:24`; a later one sorts behind."""
+    """Version of the build, as `20260814_05:24`; versions sort by age."""
     ftype: str
     url: str
     size: int
@@ -63,10 +64,10 @@ class Item:
 
 
 def build(source: Simplestreams, order: Order) -> Built:
-    """Fetch the newest build of a product, or the one that is pinned.
+    """Download the newest build of a product, or the pinned one.
 
-    :raises DownloadError: if something could not be fetched.
-    :raises VerificationError: if something is not what its publisher vouched for.
+    :raises DownloadError: if a download fails.
+    :raises VerificationError: if a file is not what its publisher signed.
     :raises ImageError: if there is no such build, or it cannot be used.
     """
     index = Index(source, allow_expired=order.allow_expired)
@@ -76,7 +77,7 @@ def build(source: Simplestreams, order: Order) -> Built:
     if item.ftype == SQUASHFS:
         with target.open("xb") as file:
             _fetch(item, order, file.write)
-        superblock.judge(target)
+        superblock.check(target)
         return Built(target, _provenance(item, index, order), item.sha256)
     with pack.Packer(target) as packer:
         _fetch(item, order, packer.write)
@@ -93,7 +94,7 @@ def _provenance(item: Item, index: Index, order: Order) -> Provenance:
         verification = Verification.TLS if tls else Verification.NONE
     return Provenance(
         source=SourceKind.SIMPLESTREAMS,
-        url=net.redacted(item.url),
+        url=redacted(item.url),
         build=item.version,
         artifact=item.sha256,
         compression="" if item.ftype == SQUASHFS else pack.COMPRESSION,
@@ -104,43 +105,44 @@ def _provenance(item: Item, index: Index, order: Order) -> Provenance:
 
 
 def _fetch(item: Item, order: Order, write: Callable[[bytes], int]) -> None:
-    """Fetch an item; nothing but what the index vouches for ends without an error.
+    """Download an item and check size and digest.
 
-    :raises VerificationError: if it is something else.
+    :raises VerificationError: if either differs from the index.
     """
-    name = f"'{net.redacted(item.url)}'"
-    # The index vouches for the content, wherever a redirect leads.
-    with net.stream(item.url, progress=order.progress, anywhere=True) as body:
+    name = f"'{redacted(item.url)}'"
+    # The digest proves the content, so redirects may lead anywhere.
+    with net.stream(item.url, progress=order.progress, allow_downgrade=True) as body:
         for chunk in body:
             write(chunk)
             if body.done > item.size:
                 break
     if body.done != item.size:
-        message = f"{name} does not have the size that its index lists"
+        message = f"{name} does not have the size that the index states"
         received = "more" if body.done > item.size else body.done
         raise VerificationError(
             message, evidence=f"expected {item.size} bytes, received {received}", hint=verify.HINT
         )
-    verify.compare(name, Checksum(name, "sha256", item.sha256), body.sha256)
+    verify.check_digest(name, Checksum(name, "sha256", item.sha256), body.sha256)
 
 
 class Index:
-    """The index of a server, and what was verified of it."""
+    """The index of a server, and how it was verified."""
 
     def __init__(self, source: Simplestreams, *, allow_expired: bool) -> None:
         self.server, self.key = source.server.rstrip("/"), source.key
         self.allow_expired = allow_expired
         self.fingerprints: tuple[str, ...] = ()
-        """Of the keys that signed all of it."""
+        """Fingerprints of all keys that signed the index."""
         self.expired = False
-        """Whether one of them has expired."""
+        """Whether a signature or key has expired."""
 
     def items(self, product: str) -> list[Item]:
-        """Return all files of all builds of a product of which an image can be made.
+        """Return the usable files of all builds of a product.
 
-        :raises DownloadError: if the index could not be fetched.
-        :raises VerificationError: if it is not signed by the key, or leads elsewhere.
-        :raises AbsentError: if it does not have the product.
+        :raises DownloadError: if the index cannot be downloaded.
+        :raises VerificationError: if the key has not signed the index, or it leads out of its
+            server.
+        :raises AbsentError: if it does not list the product.
         :raises ImageError: if it cannot be read.
         """
         known: list[str] = []
@@ -154,8 +156,8 @@ class Index:
                     return items
         family = product.partition(":")[0] + ":"
         others = [one for one in known if one.startswith(family)]
-        message = f"'{net.redacted(self.server)}' has no image '{product}'"
-        raise net.AbsentError(
+        message = f"'{redacted(self.server)}' has no image '{product}'"
+        raise AbsentError(
             message, evidence="\n".join(["it lists:", *others[:20]] if others else [])
         )
 
@@ -171,19 +173,19 @@ class Index:
     def _item(self, version: str, item: Table) -> Item:
         url = self._url(str(item.get("path")))
         size, sha256 = item.get("size"), str(item.get("sha256")).lower()
-        if not isinstance(size, int) or size <= 0 or not DIGEST.fullmatch(sha256):
-            message = f"the index lists '{net.redacted(url)}' without its size or its SHA-256"
+        if not isinstance(size, int) or size <= 0 or not SHA256.fullmatch(sha256):
+            message = f"the index lists '{redacted(url)}' without its size or its SHA-256"
             raise ImageError(message)
         return Item(version=version, ftype=item["ftype"], url=url, size=size, sha256=sha256)
 
     def _url(self, path: str) -> str:
-        """Return the URL of a file that the index names.
+        """Return the URL of a path in the index.
 
-        :raises VerificationError: if it is not below the server's.
+        :raises VerificationError: if it leads out of the server.
         """
         if not PATH.fullmatch(path):
-            message = f"the index of '{net.redacted(self.server)}' leads out of its server"
-            raise VerificationError(message, evidence=f"it names the path {path[:200]!r}")
+            message = f"the index of '{redacted(self.server)}' leads out of its server"
+            raise VerificationError(message, evidence=f"it contains the path {path[:200]!r}")
         return f"{self.server}/{path}"
 
     def _read(self, path: str) -> Table:
@@ -191,22 +193,22 @@ class Index:
         try:
             data = json.loads(self._fetch(url))
         except (ValueError, RecursionError) as error:
-            message = f"'{net.redacted(url)}' is no JSON"
+            message = f"'{redacted(url)}' is not JSON"
             raise ImageError(message, evidence=str(error)) from None
         return data if isinstance(data, dict) else {}
 
     def _fetch(self, url: str) -> bytes:
-        """Return what a file of the index holds, verified if there is a key."""
+        """Return the content of an index file, verified if the source has a key."""
         if not self.key:
             return net.fetch_small(url, limit=INDEX_LIMIT)
         signature = None
         try:
             data = net.fetch_small(url.removesuffix(".json") + ".sjson", limit=INDEX_LIMIT)
-        except net.AbsentError:
+        except AbsentError:
             data = net.fetch_small(url, limit=INDEX_LIMIT)
             signature = _signature(url)
-        name = f"'{net.redacted(url)}'"
-        signed = verify.signers(
+        name = f"'{redacted(url)}'"
+        signed = verify.check_signature(
             data, signature, self.key, name=name, allow_expired=self.allow_expired
         )
         self.fingerprints = tuple(dict.fromkeys((*self.fingerprints, *signed.fingerprints)))
@@ -215,38 +217,39 @@ class Index:
 
 
 def _signature(url: str) -> bytes:
-    """Fetch the detached signature of a file.
+    """Download the detached signature of a file.
 
     :raises VerificationError: if there is none.
     """
     try:
         return net.fetch_small(url + ".gpg", limit=SIGNATURE_LIMIT)
-    except net.AbsentError as error:
-        message = f"'{net.redacted(url)}' is not signed"
+    except AbsentError as error:
+        message = f"'{redacted(url)}' is not signed"
         raise VerificationError(message, evidence=error.evidence) from None
 
 
 def _tables(table: Table, key: str) -> dict[str, Table]:
-    """Return the tables in a table of a table; what is none does not count."""
+    """Return the tables below a key of a table; skip values that are not tables."""
     found = table.get(key)
     found = found.items() if isinstance(found, dict) else ()
     return {name: value for name, value in found if isinstance(value, dict)}
 
 
 def choose(items: list[Item], source: Simplestreams, order: Order) -> Item:
-    """Return the item that is pinned, or the best one of the newest build.
+    """Return the pinned item, or the preferred item of the newest build.
 
-    :raises VerificationError: if it is older than what we have, or not what was pinned.
-    :raises ImageError: if what is pinned is gone.
+    :raises VerificationError: if the newest build is older than the cached one, or the pinned item
+        has been replaced.
+    :raises ImageError: if the pinned build is gone.
     """
     if order.pinned:
         return _pinned(items, order.pinned)
     newest = max(item.version for item in items)
-    previous, server = order.previous, net.redacted(source.server.rstrip("/"))
+    previous, server = order.previous, redacted(source.server.rstrip("/"))
     if previous and previous.url.startswith(server + "/") and newest < previous.build:
-        message = f"'{server}' offers an older '{order.entry.name}' than the one that is cached"
-        evidence = f"the newest build it lists is {newest}, the one that is cached {previous.build}"
-        hint = f"if its publisher took that back: `postroj remove {order.entry.name}`, then pull"
+        message = f"'{server}' offers an older '{order.entry.name}' than the cached one"
+        evidence = f"its newest build is {newest}, the cached one {previous.build}"
+        hint = f"if the publisher withdrew a build: `postroj remove {order.entry.name}`, then pull"
         raise VerificationError(message, evidence=evidence, hint=hint)
     build = [item for item in items if item.version == newest]
     return min(build, key=lambda item: FTYPES.index(item.ftype))
@@ -255,13 +258,13 @@ def choose(items: list[Item], source: Simplestreams, order: Order) -> Item:
 def _pinned(items: list[Item], pinned: Provenance) -> Item:
     build = [item for item in items if item.version == pinned.build]
     if not build:
-        message = f"the build {pinned.build} that is pinned is gone from its server"
+        message = f"the pinned build {pinned.build} is gone from the server"
         others = sorted({item.version for item in items})
-        hint = "publishers keep the latest builds only: pin a newer one"
+        hint = "publishers keep only the latest builds: pin a newer one"
         raise ImageError(message, evidence=f"it has {', '.join(others)}", hint=hint)
     for item in build:
         if item.sha256 == pinned.artifact:
             return item
-    message = f"the build {pinned.build} is not the one that was pinned"
+    message = f"the build {pinned.build} has changed since it was pinned"
     evidence = "\n".join(f"{item.ftype}: SHA-256 {item.sha256}" for item in build)
     raise VerificationError(message, evidence=f"pinned: SHA-256 {pinned.artifact}\n{evidence}")

@@ -1,16 +1,15 @@
-"""Registries, through skopeo: it speaks their protocol, and has the user's credentials for them."""
+"""Run skopeo, which speaks the registries' protocol and finds the user's credentials."""
 
 from __future__ import annotations
 
 import os
 import re
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
-from postroj import net, process
+from postroj import paths, process
 from postroj.errors import (
     CommandError,
     CommandTimeout,
@@ -18,8 +17,9 @@ from postroj.errors import (
     ImageError,
     VerificationError,
 )
-from postroj.image.sources import mirror
-from postroj.image.store import store
+from postroj.image.store import os_errors
+from postroj.image.unpack.confine import TIED
+from postroj.urls import redacted_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,22 +32,19 @@ PASSED_ON = (
     *("HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "REGISTRY_AUTH_FILE", "DOCKER_CONFIG"),
     *("CONTAINERS_REGISTRIES_CONF", "SSL_CERT_FILE", "SSL_CERT_DIR"),
 )
-"""What leads skopeo to credentials, mirrors and certificates of the user."""
+"""Variables that lead skopeo to the user's credentials, mirrors and certificates."""
 
 RETRIES = 2
-"""After 1 and 2 seconds; for how long a busy registry wants to be left alone, skopeo knows."""
+"""Pauses are 1 and 2 seconds; skopeo obeys a busy registry that asks for longer ones."""
 PATIENCE = 120.0
-"""Seconds that may pass without a single byte."""
+"""Seconds without a single byte until we give up."""
 STILL = "timeout: no byte arrived for too long"
 TICK = 0.2
-"""Seconds between two looks at how far it is."""
-
-# The death of the thread that started it kills the tool.
-TIED = ("setpriv", "--pdeathsig", "KILL", "--")
+"""Seconds between two updates of the progress."""
 
 
 def inspect_argv(skopeo: str, reference: Reference) -> list[str]:
-    """Return what writes a manifest or an index, exactly as the registry has it, to stdout."""
+    """Return the command line that writes a manifest or an index to stdout, byte for byte."""
     plain_http = ["--tls-verify=false"] if reference.is_local else []
     return [
         *(*TIED, skopeo, "inspect", "--raw", f"--retry-times={RETRIES}"),
@@ -56,7 +53,7 @@ def inspect_argv(skopeo: str, reference: Reference) -> list[str]:
 
 
 def copy_argv(skopeo: str, reference: Reference, directory: Path) -> list[str]:
-    """Return what fetches the parts of one image, exactly as the registry has them."""
+    """Return the command line that downloads the files of one image, byte for byte."""
     plain_http = ["--src-tls-verify=false"] if reference.is_local else []
     return [
         *(*TIED, skopeo, "copy", "--quiet", f"--retry-times={RETRIES}"),
@@ -65,16 +62,16 @@ def copy_argv(skopeo: str, reference: Reference, directory: Path) -> list[str]:
 
 
 def environment(directory: Path) -> dict[str, str]:
-    """Return the environment of skopeo, which has `directory` for its temporary files."""
+    """Return the environment of skopeo, with temporary files in `directory`."""
     found = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     return process.environment({**found, "TMPDIR": str(directory)})
 
 
 def inspect(reference: Reference, directory: Path) -> bytes:
-    """Fetch the manifest or the index that a reference names.
+    """Download the manifest or index that a reference names.
 
-    :raises DownloadError: if it cannot be fetched.
-    :raises VerificationError: if the registry brings another one.
+    :raises DownloadError: if the download fails.
+    :raises VerificationError: if it has another digest.
     :raises HostError: if skopeo is not installed.
     """
     argv = inspect_argv(process.tool("skopeo"), reference)
@@ -87,12 +84,12 @@ def inspect(reference: Reference, directory: Path) -> bytes:
 
 
 def copy(reference: Reference, directory: Path, on_bytes: Callable[[int], None]) -> None:
-    """Fetch the parts of an image into a directory, each named by its digest in hex.
+    """Download the files of an image into a directory, each named by its digest in hex.
 
-    `on_bytes` hears now and then how many bytes are there.
+    `on_bytes` is called from time to time with the number of bytes so far.
 
-    :raises DownloadError: if it cannot be fetched.
-    :raises VerificationError: if the registry brings something else.
+    :raises DownloadError: if the download fails.
+    :raises VerificationError: if a file has another digest.
     :raises HostError: if skopeo is not installed.
     """
     argv = copy_argv(process.tool("skopeo"), reference, directory)
@@ -107,34 +104,25 @@ def copy(reference: Reference, directory: Path, on_bytes: Callable[[int], None])
         finally:
             process.kill_group(child)
         complaints.seek(0)
-        said = complaints.read().decode(errors="replace")
+        output = complaints.read().decode(errors="replace")
     if status is None:
-        said += f"\n{STILL}"
+        output += f"\n{STILL}"
     if status != 0:
-        raise failure(reference, said)
-    on_bytes(_size(directory))
+        raise failure(reference, output)
+    on_bytes(paths.disk_usage(directory))
 
 
 def _watch(child: process.Child, directory: Path, on_bytes: Callable[[int], None]) -> int | None:
-    """Wait for skopeo; its status, None if it stands still."""
+    """Wait for skopeo and return its status; None if it stalls."""
     there, since = -1, time.monotonic()
     while (status := process.wait(child, TICK)) is None:
-        size = _size(directory)
+        size = paths.disk_usage(directory)
         if size != there:
             there, since = size, time.monotonic()
             on_bytes(size)
         elif time.monotonic() - since > PATIENCE:
             return None
     return status
-
-
-def _size(directory: Path) -> int:
-    """Return how many bytes lie in a directory that somebody else fills."""
-    size = 0
-    for entry in os.scandir(directory):
-        with suppress(FileNotFoundError):
-            size += entry.stat(follow_symlinks=False).st_size
-    return size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +141,7 @@ CAUSES = (
     Cause(
         pattern=r"[Dd]igest (?:did not|does not) match|digest mismatch|Digest .* does not match",
         message="the registry '{registry}' brought something else than '{reference}'",
-        hint="something between this host and the registry changes files, or its disk is damaged",
+        hint="something between this host and the registry changes files, or a disk is damaged",
         kind=VerificationError,
     ),
     Cause(
@@ -213,7 +201,7 @@ def failure(reference: Reference, output: str) -> PostrojError:
     evidence = readable(output)
     cause = classify(output)
     if cause is DISK_FULL:
-        return store.disk_full(evidence)
+        return os_errors.disk_full(evidence)
     names = {
         "reference": reference,
         "registry": reference.registry,
@@ -227,10 +215,10 @@ def failure(reference: Reference, output: str) -> PostrojError:
 
 
 def readable(output: str) -> str:
-    """Return the last words of skopeo, without what its log puts around them, and no secrets."""
+    """Return skopeo's last messages, without log prefixes and secrets."""
     lines = []
     for line in output.strip().splitlines():
         match = re.search(r'\bmsg="((?:[^"\\]|\\.)*)"', line)
         text = re.sub(r"\\(.)", r"\1", match[1]) if match else line
-        lines.append(re.sub(r"https?://[^\s\"']+", lambda url: net.redacted(url[0]), text))
-    return mirror.redact("\n".join(dict.fromkeys(lines[-3:])))
+        lines.append(text)
+    return redacted_text("\n".join(dict.fromkeys(lines[-3:])))

@@ -1,8 +1,8 @@
-"""The source `tarball`: an archive that its publisher offers, tied to them as well as they allow.
+"""Source `tarball`: download a publisher's archive, verified as strongly as the publisher allows.
 
-What ties it is fetched first: a digest of the catalog, a file of checksums, a signature on either
-or on the archive itself. The archive is hashed, verified and packed while it arrives, and nothing
-is made of it before all of that is done.
+The proof comes first: a digest in the catalog, a checksum file, a signature on either or on the
+archive itself. Then the archive is hashed, verified and packed while it arrives; the result counts
+only if all of that succeeds.
 """
 
 from __future__ import annotations
@@ -18,134 +18,145 @@ from postroj.image.catalog.entry import expand
 from postroj.image.sources import Built
 from postroj.image.store.record import Provenance
 from postroj.image.trust import verify
-from postroj.image.trust.checksums import Checksum, digest_from
-from postroj.image.unpack.detect import Arrival
+from postroj.image.trust.checksums import Checksum, find_checksum
+from postroj.image.unpack.detect import Converter
 from postroj.model import SourceKind, Verification
+from postroj.urls import redacted
 
 if TYPE_CHECKING:
     from postroj.image.catalog.entry import Tarball
     from postroj.image.sources import Order
 
 LARGEST = 4 << 20
-"""Bytes of a file of checksums, or of a signature."""
+"""Largest checksum file or signature, in bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ties:
-    """What ties an archive to its publisher."""
+class Proof:
+    """What proves the content of an archive."""
 
     url: str
-    """Of the archive."""
+    """URL of the archive."""
     checksums: tuple[Checksum, ...] = ()
-    """All of them must hold."""
+    """All of them must match."""
     signature: bytes | None = None
-    """Of the archive itself."""
+    """Detached signature of the archive itself."""
     fingerprints: tuple[str, ...] = ()
-    """Of who signed the checksums."""
-    known: bool = False
-    """Whether one of the checksums was known before anything was fetched."""
+    """Fingerprints of the keys that signed the checksums."""
+    known_before: bool = False
+    """Whether one of the checksums was known before the download."""
     expired: bool = False
 
     @property
-    def elsewhere(self) -> bool:
-        """Whether the archive may come from anywhere, since something else proves it."""
+    def proves_content(self) -> bool:
+        """Whether the content is proved independently of the connection."""
         return bool(self.checksums or self.signature)
 
 
 def build(source: Tarball, order: Order) -> Built:
-    """Make an image of an archive.
+    """Build an image from an archive.
 
-    :raises DownloadError: if something cannot be fetched.
-    :raises VerificationError: if it is not what its publisher, the catalog or a lock vouched for.
-    :raises ImageError: if it is no archive of a root file system.
+    :raises DownloadError: if a download fails.
+    :raises VerificationError: if the archive is not what publisher, catalog or lock file promise.
+    :raises ImageError: if the archive contains no root file system.
     """
     if order.pinned:
         digest = Checksum("", "sha256", order.pinned.artifact)
-        ties = Ties(url=order.pinned.url, checksums=(digest,), known=True)
+        proof = Proof(url=order.pinned.url, checksums=(digest,), known_before=True)
     else:
-        ties = _ties(source, order)
-    return _fetch(source, order, ties)
+        proof = _find_proof(source, order)
+    return _fetch(source, order, proof)
 
 
-def _ties(source: Tarball, order: Order) -> Ties:
+def _find_proof(source: Tarball, order: Order) -> Proof:
     url, checksums, signature = (
         expand(text, order.architecture)
         for text in (source.url, source.checksums, source.signature)
     )
     order.progress.describe("verification")
-    ties = Ties(url=url)
+    proof = Proof(url=url)
     if source.sha256:
         digest = Checksum("", "sha256", source.sha256)
-        ties = replace(ties, checksums=(digest,), known=True)
+        proof = replace(proof, checksums=(digest,), known_before=True)
     if checksums:
-        return _with_checksums(ties, checksums, signature, source.key, order)
+        return _with_checksums(proof, checksums, signature, source.key, order)
     if signature:
-        return replace(ties, signature=net.fetch_small(signature, limit=LARGEST, anywhere=True))
-    return ties
+        return replace(
+            proof, signature=net.fetch_small(signature, limit=LARGEST, allow_downgrade=True)
+        )
+    return proof
 
 
-def _with_checksums(ties: Ties, url: str, signature: str, key: str, order: Order) -> Ties:
-    """Add what a file of checksums says, signed if there is a key."""
-    data = net.fetch_small(url, limit=LARGEST, anywhere=bool(key))
+def _with_checksums(proof: Proof, url: str, signature: str, key: str, order: Order) -> Proof:
+    """Add the checksum from a checksum file, whose signature is verified if there is a key."""
+    data = net.fetch_small(url, limit=LARGEST, allow_downgrade=bool(key))
     if key:
-        detached = net.fetch_small(signature, limit=LARGEST, anywhere=True) if signature else None
-        name = f"'{net.redacted(url)}'"
-        signed = verify.signers(data, detached, key, name=name, allow_expired=order.allow_expired)
-        ties = replace(ties, fingerprints=signed.fingerprints, expired=signed.expired)
+        detached = (
+            net.fetch_small(signature, limit=LARGEST, allow_downgrade=True) if signature else None
+        )
+        name = f"'{redacted(url)}'"
+        signed = verify.check_signature(
+            data, detached, key, name=name, allow_expired=order.allow_expired
+        )
+        proof = replace(proof, fingerprints=signed.fingerprints, expired=signed.expired)
         data = signed.text
-    folder, _, name = ties.url.rpartition("/")
-    checksum = digest_from(data.decode(errors="replace"), name)
+    folder, _, name = proof.url.rpartition("/")
+    checksum = find_checksum(data.decode(errors="replace"), name)
     if checksum is None:
-        message = f"'{net.redacted(url)}' lists no file '{name}'"
+        message = f"'{redacted(url)}' does not list the file '{name}'"
         raise VerificationError(message, hint="has its publisher renamed it?")
-    return replace(ties, url=f"{folder}/{checksum.name}", checksums=(*ties.checksums, checksum))
+    return replace(proof, url=f"{folder}/{checksum.name}", checksums=(*proof.checksums, checksum))
 
 
-def _fetch(source: Tarball, order: Order, ties: Ties) -> Built:
-    name = f"'{net.redacted(ties.url)}'"
-    # SHA-256 is what the download has anyway
-    others = {one.algorithm: hashlib.new(one.algorithm) for one in ties.checksums}
+def _fetch(source: Tarball, order: Order, proof: Proof) -> Built:
+    name = f"'{redacted(proof.url)}'"
+    # The download computes SHA-256 anyway.
+    others = {one.algorithm: hashlib.new(one.algorithm) for one in proof.checksums}
     others.pop("sha256", None)
     gpgv = None
-    if ties.signature:
+    if proof.signature:
         expired = order.allow_expired
-        gpgv = verify.Detached(ties.signature, source.key, name=name, allow_expired=expired)
+        gpgv = verify.DetachedSignature(
+            proof.signature, source.key, name=name, allow_expired=expired
+        )
     order.progress.describe("download")
     with (
-        net.stream(ties.url, progress=order.progress, anywhere=ties.elsewhere) as body,
-        Arrival(order.directory, order.architecture, source.subtree) as arrival,
+        net.stream(
+            proof.url, progress=order.progress, allow_downgrade=proof.proves_content
+        ) as body,
+        Converter(order.directory, order.architecture, source.subtree) as converter,
     ):
         with gpgv or nullcontext():
             for chunk in body:
-                arrival.write(chunk)
+                converter.write(chunk)
                 for digest in others.values():
                     digest.update(chunk)
                 if gpgv:
                     gpgv.write(chunk)
-        # before anything that the archive may be blamed for
-        for one in ties.checksums:
+        # Before errors of unpacking, which tampering may have caused.
+        for one in proof.checksums:
             other = others.get(one.algorithm)
-            verify.compare(name, one, other.hexdigest() if other else body.sha256)
-    signed = gpgv or ties
+            verify.check_digest(name, one, other.hexdigest() if other else body.sha256)
+    signed = gpgv or proof
     return Built(
-        arrival.settle(),
+        converter.finish(),
         Provenance(
             source=SourceKind.TARBALL,
             url=body.url,
             build="",
             artifact=body.sha256,
-            compression=arrival.compression,
-            verification=_verification(ties),
+            compression=converter.compression,
+            verification=_verification(proof),
             fingerprints=signed.fingerprints,
             allow_expired=signed.expired,
         ),
     )
 
 
-def _verification(ties: Ties) -> Verification:
-    """Say what ties the archive to its publisher, and never more than that."""
-    if ties.fingerprints or ties.signature:
+def _verification(proof: Proof) -> Verification:
+    """Return how the archive was verified."""
+    if proof.fingerprints or proof.signature:
         return Verification.SIGNATURE
-    if ties.known:
+    if proof.known_before:
         return Verification.DIGEST
-    return Verification.TLS if ties.url.startswith("https:") else Verification.NONE
+    return Verification.TLS if proof.url.startswith("https:") else Verification.NONE

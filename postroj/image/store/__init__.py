@@ -1,1 +1,1 @@
-"""Where images and layers lie, and what is known of them."""
+"""Where images and layers are stored: files, records, locks."""

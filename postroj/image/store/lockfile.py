@@ -1,8 +1,8 @@
-"""`postroj.lock`: the exact images that a project wants, for every pull to make again or fail.
+"""`postroj.lock`: the exact images of a project, which every pull reproduces or fails.
 
-A TOML file that people read and version control compares: sorted, one value a line. An image is
-the same when its publisher's file is (`artifact`), or, where it was made of many packages, when
-its squashfs file is (`sha256`).
+A TOML file for people and version control: sorted, one value a line. Two images are the same if
+their downloads are (`artifact`); an image built from many packages has no single download, so there
+the squashfs files are compared (`sha256`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from postroj import paths
 from postroj.errors import UsageError, VerificationError
-from postroj.image.outfile import placed
+from postroj.image.outfile import atomic_file
 from postroj.image.store.record import Provenance, Record, checked_digest, provenance_fields
 from postroj.model import SourceKind
 
@@ -33,8 +33,8 @@ HEADER = """\
 
 
 @dataclass(frozen=True, kw_only=True)
-class Locked:
-    """An image of a lock file."""
+class LockedImage:
+    """An image as the lock file describes it."""
 
     name: str
     architecture: str
@@ -43,8 +43,8 @@ class Locked:
     provenance: Provenance
 
     @classmethod
-    def of(cls, record: Record) -> Locked:
-        """Return what a lock file says of a stored image."""
+    def from_record(cls, record: Record) -> LockedImage:
+        """Build the entry of a stored image."""
         values = {field.name: getattr(record, field.name) for field in fields(Provenance)}
         return cls(
             name=record.name,
@@ -53,45 +53,45 @@ class Locked:
             provenance=Provenance(**values),
         )
 
-    def is_met_by(self, artifact: str, sha256: str) -> bool:
-        """Whether an image of these digests, of what was fetched and of its squashfs, is this."""
+    def matches(self, artifact: str, sha256: str) -> bool:
+        """Whether an image with these digests of download and squashfs is this one."""
         wanted = self.provenance.artifact
         return artifact == wanted if wanted else sha256 == self.sha256
 
     @property
-    def can_be_made_again(self) -> bool:
-        """Whether its record says enough; those of older versions do not of a bootstrap."""
+    def is_reproducible(self) -> bool:
+        """Whether the record suffices to reproduce it; early versions recorded too little."""
         return bool(self.provenance.artifact) or self.provenance.epoch is not None
 
     def check(self, provenance: Provenance, sha256: str) -> None:
-        """Refuse what a source has made, unless it is this image.
+        """Check that a source has built exactly this image.
 
-        :raises VerificationError: if it is another one.
+        :raises VerificationError: if it is another image.
         """
-        if self.is_met_by(provenance.artifact, sha256):
+        if self.matches(provenance.artifact, sha256):
             return
         wanted = self.provenance.artifact or self.sha256
         got = provenance.artifact or sha256
         evidence = f"locked: {wanted}, {self.provenance.url}\nnow:    {got}, {provenance.url}"
-        hint = f"`postroj --ignore-lock pull --force {self.name}` takes what there is now"
-        message = f"'{self.name}' is not the image in the lock file any more"
+        hint = f"`postroj --ignore-lock pull --force {self.name}` pulls the current image"
+        message = f"'{self.name}' is no longer the image in the lock file"
         if self.provenance.source is SourceKind.BOOTSTRAP:
             message = (
-                f"the mirror of '{self.name}' has moved on, its packages of now make another image"
+                f"the mirror of '{self.name}' has moved on: its current packages make another image"
                 " than the one in the lock file"
             )
             day = datetime.fromtimestamp(self.provenance.epoch or 0, UTC).date()
             hint = (
-                f"lock an image that was made from a snapshot mirror (of {day} or later), named as"
-                f" the apt source of this host; {hint}"
+                f"use a snapshot mirror (of {day} or later)"
+                f" as the apt source of this host and lock an image made from it; {hint}"
             )
         raise VerificationError(message, evidence=evidence, hint=hint)
 
 
-def find(name: str, architecture: str) -> Locked | None:
-    """Return what the lock file that holds says of an image; None if it names it not.
+def find(name: str, architecture: str) -> LockedImage | None:
+    """Return an image of the lock file in effect; None if the file does not list it.
 
-    :raises UsageError: if the file cannot be read, or is not to be trusted.
+    :raises UsageError: if the file cannot be read or belongs to another user.
     """
     path = paths.lock_file()
     if path is None:
@@ -104,34 +104,33 @@ def find(name: str, architecture: str) -> Locked | None:
     return None
 
 
-def is_wanted(record: Record, locked: Locked | None) -> bool:
-    """Whether a stored image is the one that is locked, if any is."""
-    return locked is None or locked.is_met_by(record.artifact, record.sha256)
+def is_wanted(record: Record, locked: LockedImage | None) -> bool:
+    """Whether a stored image is the locked one; any image is, if none is locked."""
+    return locked is None or locked.matches(record.artifact, record.sha256)
 
 
 def _refuse_planted(path: Path) -> None:
-    """Refuse a file that somebody else has put in a folder like `/tmp`.
+    """Refuse a lock file that another user has put into a shared folder like `/tmp`.
 
-    It chooses what is booted, and nobody has named it.
+    A lock file decides what is booted, and this one was found, not named.
 
-    :raises UsageError: if it is of nobody whom we trust: root, us, the user of sudo, or whoever
-        owns the folder that we are in.
+    :raises UsageError: unless it belongs to root, us, the user of sudo, or the owner of the folder.
     """
     trusted = {0, os.geteuid(), path.parent.stat().st_uid}
     with suppress(KeyError, ValueError):
         trusted.add(int(os.environ["SUDO_UID"]))
     if path.lstat().st_uid not in trusted:
         message = f"the lock file '{path}' belongs to another user"
-        hint = "`--lock postroj.lock` uses it all the same, `--ignore-lock` does not"
+        hint = "`--lock postroj.lock` uses it anyway, `--ignore-lock` ignores it"
         raise UsageError(message, hint=hint)
 
 
-def load(path: Path) -> list[Locked]:
+def load(path: Path) -> list[LockedImage]:
     """Read a lock file.
 
-    :raises UsageError: if there is none, or it is none.
+    :raises UsageError: if it does not exist or is not a lock file.
     """
-    import tomllib  # most commands read no lock file
+    import tomllib  # imported late, because most commands read no lock file
 
     try:
         data = tomllib.loads(path.read_text("utf-8"))
@@ -141,22 +140,22 @@ def load(path: Path) -> list[Locked]:
         raise UsageError(message, evidence=str(error)) from None
     except (ValueError, TypeError, AttributeError) as error:
         message = f"the lock file '{path}' is damaged, or of another version of postroj"
-        hint = "`postroj lock` writes it anew"
+        hint = "`postroj lock` rewrites it"
         raise UsageError(message, evidence=str(error), hint=hint) from None
     except KeyError as error:
-        message = f"an image of the lock file '{path}' has no key {error}"
-        raise UsageError(message, hint="`postroj lock` writes it anew") from None
+        message = f"an image in the lock file '{path}' has no key {error}"
+        raise UsageError(message, hint="`postroj lock` rewrites it") from None
 
 
-def _images(data: dict[str, Any]) -> list[Locked]:
+def _images(data: dict[str, Any]) -> list[LockedImage]:
     if data.get("schema") != SCHEMA:
         message = f"its schema is {data.get('schema')}, not {SCHEMA}"
         raise ValueError(message)
     return [_locked(image) for image in data.get("image", [])]
 
 
-def _locked(image: dict[str, Any]) -> Locked:
-    return Locked(
+def _locked(image: dict[str, Any]) -> LockedImage:
+    return LockedImage(
         name=str(image["name"]),
         architecture=str(image["architecture"]),
         sha256=checked_digest(image["sha256"]),
@@ -164,49 +163,52 @@ def _locked(image: dict[str, Any]) -> Locked:
     )
 
 
-def write(path: Path, images: Iterable[Locked]) -> None:
+def write(path: Path, images: Iterable[LockedImage]) -> None:
     """Write a lock file.
 
     :raises UsageError: if it cannot be written.
     """
     text = dump(images)
-    with placed(path, replace=True) as descriptor, os.fdopen(descriptor, "w", closefd=False) as out:
+    with (
+        atomic_file(path, replace=True) as descriptor,
+        os.fdopen(descriptor, "w", closefd=False) as out,
+    ):
         out.write(text)
 
 
-def dump(images: Iterable[Locked]) -> str:
-    """Return the text of a lock file."""
+def dump(images: Iterable[LockedImage]) -> str:
+    """Format a lock file."""
     ordered = sorted(images, key=lambda locked: (locked.name, locked.architecture))
     return "\n".join([f"{HEADER}\nschema = {SCHEMA}\n", *map(_table, ordered)])
 
 
-def _table(locked: Locked) -> str:
+def _table(locked: LockedImage) -> str:
     values = {
         "name": locked.name,
         "architecture": locked.architecture,
         "sha256": locked.sha256,
         **{field.name: getattr(locked.provenance, field.name) for field in fields(Provenance)},
     }
-    lines = [f"{key} = {_value(value)}" for key, value in values.items() if value is not None]
+    lines = [f"{key} = {_toml(value)}" for key, value in values.items() if value is not None]
     return "\n".join(["[[image]]", *lines]) + "\n"
 
 
-def _value(value: str | bool | int | tuple[str, ...]) -> str:
-    """Write a value as TOML has it; a string of JSON is one of TOML, but for DEL."""
+def _toml(value: str | bool | int | tuple[str, ...]) -> str:
+    """Format a TOML value; a JSON string is a TOML string, except for DEL."""
     if isinstance(value, tuple):
-        return "[\n" + "".join(f"    {_value(item)},\n" for item in value) + "]" if value else "[]"
+        return "[\n" + "".join(f"    {_toml(item)},\n" for item in value) + "]" if value else "[]"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def differences(wanted: Iterable[Locked], stored: Iterable[Record]) -> dict[str, str]:
-    """Return what is not as a lock file has it: the name of an image, and how it differs."""
+def differences(wanted: Iterable[LockedImage], stored: Iterable[Record]) -> dict[str, str]:
+    """Describe how stored images differ from locked ones, by the name of the image."""
     records = {(record.name, record.architecture): record for record in stored}
     found = {}
     for locked in wanted:
         record = records.get((locked.name, locked.architecture))
         if record is None:
             found[locked.name] = "not cached"
-        elif not locked.is_met_by(record.artifact, record.sha256):
+        elif not locked.matches(record.artifact, record.sha256):
             mine, theirs = record.artifact or record.sha256, locked.provenance.artifact
-            found[locked.name] = f"cached is {mine[:16]}, locked {(theirs or locked.sha256)[:16]}"
+            found[locked.name] = f"cached {mine[:16]}, locked {(theirs or locked.sha256)[:16]}"
     return found

@@ -1,6 +1,6 @@
-"""The record of an image: where it is from, how that was proved, which files it is.
+"""The record of an image: its origin, how that was verified, and its files.
 
-It lies as JSON beside the squashfs files of its image; the keys are the names of the fields.
+Stored as JSON beside the squashfs files; the keys are the names of the fields.
 """
 
 from __future__ import annotations
@@ -8,22 +8,21 @@ from __future__ import annotations
 import errno
 import json
 import os
-import re
 import stat
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from postroj import paths
 from postroj.image import emulation
-from postroj.image.store.trouble import trouble
-from postroj.model import Image, Manager, SourceKind, Verification
+from postroj.image.store import os_errors
+from postroj.model import SHA256, Image, Manager, SourceKind, Verification
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 DIGITS = 16
-"""As many of its digest are part of a file's name."""
+"""Hex digits of the digest in the name of a file."""
 
 
 def images_dir() -> Path:
@@ -32,33 +31,33 @@ def images_dir() -> Path:
 
 
 def record_path(name: str, architecture: str) -> Path:
-    """Return the record of an image."""
+    """Return the path of an image's record."""
     return images_dir() / f"{name}-{architecture}.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """What a source says about what it made."""
+    """What a source reports about the image it built."""
 
     source: SourceKind
     url: str
-    """Where it is from in the end, without secrets; a registry's with its digest."""
+    """The final URL, without secrets; for a registry with the digest."""
     build: str
-    """Which one of several at that place: a suite, a version, a tag; '' if there is but one."""
+    """Which of several builds at the URL: a suite, a version, a tag; '' if there is only one."""
     artifact: str
-    """SHA-256 of what was fetched; '' where that is many packages."""
+    """SHA-256 of the download; '' for an image of many packages."""
     compression: str
-    """Of the squashfs; '' if it was taken as it is."""
+    """Of the squashfs; '' if it was stored as downloaded."""
     verification: Verification
     fingerprints: tuple[str, ...] = ()
-    """Of the primary keys that signed."""
+    """Fingerprints of the primary keys that signed."""
     allow_expired: bool = False
-    """Whether Release files that are out of date were accepted; its guests accept them, too."""
+    """Whether expired Release files were accepted; then its guests accept them as well."""
     epoch: int | None = None
-    """Seconds since 1970: no file that was made on the way is dated later; None where all files
-    are as they were fetched."""
+    """Latest time stamp of files made during the build, in seconds since 1970; None if all files
+    are as downloaded."""
     mirrors: tuple[str, ...] = ()
-    """Where the packages of each archive are from, as `debian=http://mirror.example/debian`."""
+    """Mirror of each archive, as `debian=http://mirror.example/debian`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +71,7 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True)
 class Record(Provenance):
-    """What is known of a stored image; the keys of its JSON."""
+    """A stored image; the fields are the keys of its JSON."""
 
     name: str
     architecture: str
@@ -80,39 +79,44 @@ class Record(Provenance):
     sha256: str
     size: int
     prepared: tuple[str, ...] | None
-    """What was done to it so that it boots, in `layers`; None while nobody has looked."""
+    """How it was made bootable, in words, by `layers`; None if it has not been prepared."""
     layers: tuple[Layer, ...] = ()
-    """Stacked on it."""
+    """Layers stacked on the base."""
     systemd: int | None = None
-    """Its major version as the catalog had it, which takes too long to read for each guest; None
-    where nobody knows."""
+    """Major version of its systemd according to the catalog, since reading it in each guest takes
+    too long; None if the catalog does not say."""
     created: str
     """UTC, ISO 8601."""
     postroj: str
-    """The version that made it."""
+    """Version of postroj that built it."""
 
     @property
     def files(self) -> list[Layer]:
-        """All of its squashfs files, the base first."""
+        """All squashfs files, the base first."""
         return [Layer(sha256=self.sha256, size=self.size), *self.layers]
 
+    @property
+    def total_size(self) -> int:
+        """Bytes of all squashfs files."""
+        return sum(layer.size for layer in self.files)
+
     def path_of(self, layer: Layer) -> Path:
-        """Return one of its squashfs files."""
+        """Return the path of one of its squashfs files."""
         name = f"{self.name}-{self.architecture}.{layer.sha256[:DIGITS]}.squashfs"
         return images_dir() / name
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """All of its squashfs files, the base first."""
+        """Paths of all squashfs files, the base first."""
         return tuple(map(self.path_of, self.files))
 
     @property
     def path(self) -> Path:
-        """Its base."""
+        """Path of the base."""
         return self.paths[0]
 
     def as_image(self) -> Image:
-        """Return what `container` wants to know."""
+        """Convert the record to what `container` needs."""
         return Image(
             name=self.name,
             architecture=self.architecture,
@@ -123,14 +127,14 @@ class Record(Provenance):
         )
 
     def to_json(self) -> str:
-        """Write a record."""
+        """Serialize the record."""
         return json.dumps(asdict(self), indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Record:
-        """Read a record.
+        """Parse a record.
 
-        :raises ValueError: if it is none, or one of another version.
+        :raises ValueError: if the text is not a record, or one of another version.
         """
         try:
             data = json.loads(text)
@@ -158,10 +162,10 @@ class Record(Provenance):
 
 
 def provenance_fields(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a provenance from what JSON or TOML made of them.
+    """Convert parsed JSON or TOML to the fields of a provenance.
 
-    :raises KeyError: if one is missing.
-    :raises ValueError: if one has a value that is not known.
+    :raises KeyError: if a field is missing.
+    :raises ValueError: if a field has an unknown value.
     """
     known = {
         field.name: data[field.name]
@@ -176,19 +180,19 @@ def provenance_fields(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def checked_digest(text: object) -> str:
-    """Return a SHA-256; it becomes part of a path, and may come from another user's cache."""
-    if not re.fullmatch(r"[0-9a-f]{64}", str(text)):
-        message = f"'{text}' is no SHA-256"
+    """Return a SHA-256; it becomes part of a path and may come from another user."""
+    if not SHA256.fullmatch(str(text)):
+        message = f"'{text}' is not a SHA-256"
         raise ValueError(message)
     return str(text)
 
 
 def read(name: str, architecture: str) -> Record | None:
-    """Return the record of an image, if it has one, whatever became of its files.
+    """Return the record of an image, even if its files are gone; None without a record.
 
-    :raises ValueError: if it cannot be read, or is that of another image.
+    :raises ValueError: if the record cannot be read or belongs to another image.
     """
-    with trouble():
+    with os_errors.explained():
         try:
             descriptor = open_file(record_path(name, architecture))
         except FileNotFoundError:
@@ -200,19 +204,19 @@ def read(name: str, architecture: str) -> Record | None:
         with open(descriptor, encoding="utf-8", errors="replace") as stream:  # noqa: PTH123
             record = Record.from_json(stream.read())
     if (record.name, record.architecture) != (name, architecture):
-        message = f"it is that of '{record.name}' for '{record.architecture}'"
+        message = f"it belongs to '{record.name}' for '{record.architecture}'"
         raise ValueError(message)
     return record
 
 
-def stored() -> list[tuple[str, str]]:
-    """Return name and architecture of all images that have a record, readable or not."""
+def stored_images() -> list[tuple[str, str]]:
+    """Return name and architecture of all images with a record, readable or not."""
     stems = sorted(path.stem for path in images_dir().glob("*.json"))
     return [(name, architecture) for name, _, architecture in (s.rpartition("-") for s in stems)]
 
 
 def open_file(path: Path) -> int:
-    """Open a file of the store for reading, and nothing that stands in for one: a link, a pipe."""
+    """Open a file of the store for reading; refuse links, pipes and the like."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
@@ -221,5 +225,5 @@ def open_file(path: Path) -> int:
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a file of the store, and nothing that stands in for one."""
+    """Whether a regular file is there, not a link."""
     return path.is_file() and not path.is_symlink()

@@ -1,13 +1,13 @@
-"""The store: squashfs files, and beside each the record that says where it is from.
+"""The store: squashfs files, each image with a record of its origin.
 
     CACHE/CACHEDIR.TAG
     CACHE/images/NAME-ARCH.json                 the record; without it there is no image
-    CACHE/images/NAME-ARCH.<digest>.squashfs    never changed; guests hold a shared lock on theirs
-    CACHE/locks/                                who makes an image, who puts one in place
-    CACHE/partial/                              what is being made; swept when its maker is dead
+    CACHE/images/NAME-ARCH.<digest>.squashfs    immutable; guests lock theirs with a shared lock
+    CACHE/locks/                                locked while an image is built or put in place
+    CACHE/partial/                              unfinished files; swept when their owner is dead
 
-A file is complete before it gets its name, and the record is replaced atomically after that. So
-an image is either the old one or the new one, and a guest keeps the one it began with.
+A file is complete before it gets its name, and its record is replaced atomically after that. So an
+image is either the old one or the new one, and a guest keeps the one it started with.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from postroj import __version__, locking, paths
 from postroj.errors import ImageError, UsageError
+from postroj.image.store import os_errors
 from postroj.image.store.record import (
     Layer,
     Provenance,
@@ -30,10 +31,8 @@ from postroj.image.store.record import (
     open_file,
     read,
     record_path,
-    stored,
+    stored_images,
 )
-from postroj.image.store.trouble import disk_full as disk_full
-from postroj.image.store.trouble import trouble as trouble
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -50,16 +49,16 @@ TAG = (
 
 
 def partial_dir() -> Path:
-    """Return the folder of what is being made."""
+    """Return the folder of unfinished files."""
     return paths.cache_dir() / "partial"
 
 
 def prepare() -> None:
-    """Make the folders, and remove what a process that was killed has left in them.
+    """Create the folders and sweep them.
 
     :raises HostError: if the cache cannot be written.
     """
-    with trouble():
+    with os_errors.explained():
         for folder in (images_dir(), partial_dir(), paths.cache_dir() / "locks"):
             folder.mkdir(parents=True, exist_ok=True)
         with (
@@ -71,28 +70,28 @@ def prepare() -> None:
 
 
 def sweep() -> None:
-    """Remove what a process that was killed has left half-made."""
+    """Remove unfinished files of dead processes."""
     for name in locking.sweep(partial_dir()):
         log.debug("removed %s, whose maker is dead", name)
 
 
 def find(name: str, architecture: str) -> Record | None:
-    """Return the record of an image, if it is cached."""
+    """Return the record of an image if it is cached."""
     try:
         record = read(name, architecture)
     except ValueError as error:
         path = record_path(name, architecture)
-        log.warning("the record '%s' cannot be read, its image counts as not cached", path)
+        log.warning("the record '%s' cannot be read, its image is treated as not cached", path)
         log.debug("%s", error)
         return None
     if record is None or all(map(is_file, record.paths)):
         return record
-    # one that was replaced meanwhile is cached all the same
+    # If another process has replaced the image meanwhile, the new one is cached.
     return find(name, architecture) if is_replaced(record) else None
 
 
 def is_replaced(record: Record) -> bool:
-    """Whether the record of an image is another one now."""
+    """Whether the image has another record by now."""
     with suppress(ValueError):
         return read(record.name, record.architecture) != record
     return True
@@ -106,53 +105,53 @@ def require(name: str, architecture: str) -> Record:
     record = find(name, architecture)
     if record is None:
         message = f"the image '{name}' is not cached"
-        hint = f"`postroj list-images --cached` shows what is, `postroj pull {name}` fetches it"
+        hint = f"`postroj list-images --cached` shows others, `postroj pull {name}` downloads it"
         raise UsageError(message, hint=hint)
     return record
 
 
 @contextmanager
-def hold(image: Image) -> Iterator[Image]:
-    """Keep the files of an image from being deleted while the context lasts.
+def use(image: Image) -> Iterator[Image]:
+    """Lock an image's files while the context lasts, so that nobody deletes them.
 
-    What is yielded is the image that is current now: it may have been replaced since.
+    Yields the current image, which may have replaced the given one.
 
-    :raises UsageError: if it was removed since.
+    :raises UsageError: if the image was removed.
     """
     with ExitStack() as stack:
-        with trouble():
-            while not share(stack, image.layers):
+        with os_errors.explained():
+            while not lock_shared(stack, image.layers):
                 image = require(image.name, image.architecture).as_image()
         yield image
 
 
-def share(stack: ExitStack, files: Iterable[Path]) -> bool:
-    """Hold a shared lock on each of some files until the stack unwinds; False if one is gone."""
-    with ExitStack() as held:
+def lock_shared(stack: ExitStack, files: Iterable[Path]) -> bool:
+    """Lock files with a shared lock until the stack unwinds; False if one of them is gone."""
+    with ExitStack() as locked:
         for path in files:
             try:
                 descriptor = open_file(path)
             except FileNotFoundError:
                 return False
-            held.callback(os.close, descriptor)
+            locked.callback(os.close, descriptor)
             fcntl.flock(descriptor, fcntl.LOCK_SH)
-            if os.fstat(descriptor).st_nlink == 0:  # deleted before the lock was ours
+            if os.fstat(descriptor).st_nlink == 0:  # deleted before we got the lock
                 return False
-        stack.push(held.pop_all())
+        stack.push(locked.pop_all())
     return True
 
 
 @contextmanager
 def building(name: str, architecture: str) -> Iterator[Path]:
-    """Be the only one who makes this image; the path of a directory to make it in."""
+    """Lock the building of an image, and yield a directory to build it in."""
     lock = paths.cache_dir() / "locks" / f"{name}-{architecture}.lock"
 
-    def say() -> None:
-        log.info("%s: waiting for another `postroj pull` of it", name)
+    def report_wait() -> None:
+        log.info("%s: waiting for another `postroj pull`", name)
 
     with (
-        trouble(),
-        locking.exclusive(lock, say),
+        os_errors.explained(),
+        locking.exclusive(lock, report_wait),
         locking.Claim.make(partial_dir(), "pull") as claim,
     ):
         yield claim.path
@@ -163,15 +162,15 @@ def add(
     architecture: str,
     manager: Manager | None,
     file: Path,
-    of: Provenance,
+    provenance: Provenance,
     sha256: str = "",
     *,
     prepared: tuple[str, ...] | None = None,
     systemd: int | None = None,
 ) -> Record:
-    """Put a file from `building` in place, then its record; only this makes it an image.
+    """Store a file from `building` and its record, and drop the image's previous layers.
 
-    Its digest is taken unless it is known already.
+    The digest is computed unless it is given.
     """
     layer = seal(file, sha256)
     record = Record(
@@ -184,14 +183,14 @@ def add(
         systemd=systemd,
         created=_now(),
         postroj=__version__,
-        **{field.name: getattr(of, field.name) for field in fields(Provenance)},
+        **{field.name: getattr(provenance, field.name) for field in fields(Provenance)},
     )
     _put_in_place(record, {layer: file}, file.parent)
     return record
 
 
 def extend(record: Record, file: Path | None, prepared: tuple[str, ...], directory: Path) -> Record:
-    """Stack a layer, made in a `directory` from `building`, on an image; None changes no file."""
+    """Stack a layer from `building` on an image; without a file, only note the preparation."""
     added = {seal(file): file} if file else {}
     layers = (*record.layers, *added)
     record = replace(record, layers=layers, prepared=prepared, created=_now())
@@ -206,7 +205,7 @@ def _now() -> str:
 
 
 def seal(file: Path, sha256: str = "") -> Layer:
-    """Make a squashfs file permanent, and take its digest unless it is known already."""
+    """Make a squashfs file durable and read-only; compute its digest unless it is given."""
     import hashlib
 
     with file.open("rb") as stream:
@@ -218,7 +217,7 @@ def seal(file: Path, sha256: str = "") -> Layer:
 
 
 def draft(directory: Path, text: str) -> Path:
-    """Write a record, permanent already, to the file from which it takes its place."""
+    """Write a durable draft of a record, to be renamed to its final name."""
     path = directory / "record.json"
     with path.open("x", encoding="utf-8") as stream:
         stream.write(text)
@@ -229,31 +228,31 @@ def draft(directory: Path, text: str) -> Path:
 
 
 def _put_in_place(record: Record, added: Mapping[Layer, Path], directory: Path) -> None:
-    """Rename files to their names, then the record, drafted in `directory`, to its own."""
+    """Rename files to their final names, then the record."""
     drafted = draft(directory, record.to_json())
-    with putting_in_place():
+    with write_locked():
         for layer, file in added.items():
             file.rename(record.path_of(layer))
-        sync_folder(images_dir())  # the files' names before the record's
+        sync_folder(images_dir())  # the names of files must be durable before the record is
         drafted.replace(record_path(record.name, record.architecture))
         sync_folder(images_dir())
 
 
 def collect() -> int:
-    """Delete the files that no record names and no guest holds; the bytes that became free."""
+    """Delete unlocked files without a record, and return the bytes freed."""
     return sum(size for _, size in collect_each() if size)
 
 
 def collect_each(*, dry_run: bool = False) -> list[tuple[str, int | None]]:
-    """Delete files as `collect` does; name and size of each, None if it is held."""
-    with trouble(), putting_in_place():
-        return [(path.name, delete_unheld(path, dry_run=dry_run)) for path in orphans()]
+    """Delete files as `collect` does; return name and size of each, None for a locked file."""
+    with os_errors.explained(), write_locked():
+        return [(path.name, delete_unlocked(path, dry_run=dry_run)) for path in orphans()]
 
 
 def orphans() -> list[Path]:
     """Return the files that no record names."""
     current: set[Path] = set()
-    for image in stored():
+    for image in stored_images():
         with suppress(ValueError):
             record = read(*image)
             current.update(record.paths if record else ())
@@ -261,46 +260,46 @@ def orphans() -> list[Path]:
 
 
 def remove(name: str, architecture: str, *, dry_run: bool = False) -> int:
-    """Delete an image, also one that is incomplete; the bytes that became free.
+    """Delete an image, even an incomplete one, and return the bytes freed.
 
     :raises UsageError: if it is not in the store.
-    :raises ImageError: if a guest holds it.
+    :raises ImageError: if a guest has locked it.
     """
-    with trouble(), putting_in_place():
-        if (name, architecture) not in stored():
+    with os_errors.explained(), write_locked():
+        if (name, architecture) not in stored_images():
             require(name, architecture)
         files: tuple[Path, ...] = ()
         with suppress(ValueError):
             record = read(name, architecture)
             files = record.paths if record else ()
         with ExitStack() as stack:
-            sizes = [_reserve(stack, path) for path in files]
+            sizes = [_lock_exclusively(stack, path) for path in files]
             if None in sizes:
                 message = f"the image '{name}' is in use by a guest or by another command"
-                raise ImageError(message, hint="end its guests, then try again")
+                raise ImageError(message, hint="stop its guests, then try again")
             for path in () if dry_run else (record_path(name, architecture), *files):
                 path.unlink(missing_ok=True)
     return sum(size or 0 for size in sizes)
 
 
 def records() -> list[Record]:
-    """Return the records of all images that are cached."""
-    return [record for image in stored() if (record := find(*image))]
+    """Return the records of all cached images."""
+    return [record for image in stored_images() if (record := find(*image))]
 
 
-def delete_unheld(path: Path, *, dry_run: bool) -> int | None:
-    """Delete a squashfs file unless a guest holds it; its size, None if it is held."""
+def delete_unlocked(path: Path, *, dry_run: bool) -> int | None:
+    """Delete a squashfs file and return its size; None if a guest has locked it."""
     with ExitStack() as stack:
-        size = _reserve(stack, path)
+        size = _lock_exclusively(stack, path)
         if size is not None and not dry_run:
             path.unlink()
     return size
 
 
-def _reserve(stack: ExitStack, path: Path) -> int | None:
-    """Be the only one who holds a file until the stack unwinds; its size, None if it is held."""
+def _lock_exclusively(stack: ExitStack, path: Path) -> int | None:
+    """Lock a file exclusively until the stack unwinds and return its size; None if it is locked."""
     if not is_file(path):
-        return 0  # what only stands in for a file is held by nobody
+        return 0  # a link or the like is never locked
     descriptor = open_file(path)
     stack.callback(os.close, descriptor)
     if not locking.try_lock(descriptor, fcntl.LOCK_EX):
@@ -309,17 +308,17 @@ def _reserve(stack: ExitStack, path: Path) -> int | None:
 
 
 @contextmanager
-def putting_in_place() -> Iterator[None]:
-    """Keep a file that has its name but not yet its record from being collected."""
-    _store_lock().parent.mkdir(exist_ok=True)  # a cache of CI may hold the images alone
+def write_locked() -> Iterator[None]:
+    """Lock the store for changes, so that no file is collected before its record is written."""
+    _store_lock().parent.mkdir(exist_ok=True)  # a CI cache may contain the images alone
     with locking.exclusive(_store_lock()):
         yield
 
 
 @contextmanager
-def at_rest() -> Iterator[None]:
-    """Look while nothing is put in place or deleted; takes no right to write."""
-    with trouble(), locking.shared(_store_lock()):
+def read_locked() -> Iterator[None]:
+    """Lock the store against changes, without needing permission to write."""
+    with os_errors.explained(), locking.shared(_store_lock()):
         yield
 
 
@@ -328,8 +327,8 @@ def _store_lock() -> Path:
 
 
 def sync_folder(path: Path) -> None:
-    """Flush the names in a folder to the disk."""
+    """Flush a folder's names to disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    with suppress(OSError):  # some file systems have no fsync of folders
+    with suppress(OSError):  # some file systems do not support fsync on folders
         os.fsync(descriptor)
     os.close(descriptor)

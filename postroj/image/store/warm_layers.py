@@ -1,10 +1,10 @@
-"""Layers that are kept between runs: made on top of images, each can be made again.
+"""Layers that are cached between runs, stacked on images; any of them can be made again.
 
     CACHE/layers/KIND-KEY.json                  the record; without it there is no layer
-    CACHE/layers/KIND-KEY.<digest>.squashfs     never changed; guests hold a shared lock on theirs
+    CACHE/layers/KIND-KEY.<digest>.squashfs     immutable; guests lock theirs with a shared lock
 
-A key stands for what a layer was made of: the files below it, and what was asked for. So a layer
-whose image was replaced is found no more; it is deleted, and all that rests on it.
+The key is a hash of the recipe: the files below the layer and what was asked for. Replacing an
+image therefore orphans its layers; they are deleted, with all layers stacked on them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from postroj import __version__, locking, paths
-from postroj.image.store import store
+from postroj.image.store import os_errors, store
 from postroj.image.store.record import DIGITS, checked_digest, is_file, open_file
 
 if TYPE_CHECKING:
@@ -34,86 +34,86 @@ UNUSED = 7 * 24 * 3600.0
 
 
 class Kind(StrEnum):
-    """What a layer brings; each may rest on those before it."""
+    """Content of a layer; each kind may be stacked on the kinds before it."""
 
     SETUP = "setup"
-    """What the user's commands have written."""
+    """Written by the commands of `--setup`."""
     LISTS = "lists"
     """Package lists."""
     DEPENDENCIES = "dependencies"
-    """Packages that were fetched, and not installed."""
+    """Packages that were downloaded, not installed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What a layer is made of."""
+    """What a layer is made from."""
 
     kind: Kind
     below: tuple[str, ...]
-    """Names of the files below it, the image's own first."""
+    """Names of the files below it, the image's base first."""
     asked: tuple[str, ...]
-    """The commands of a set-up; the package manager."""
+    """The commands of `--setup`, or the package manager."""
 
     @property
     def stem(self) -> str:
-        """How the names of its record and its file begin."""
+        """Prefix of the file names of layer and record."""
         words = json.dumps([self.kind, self.below, self.asked])
         return f"{self.kind}-{hashlib.sha256(words.encode()).hexdigest()[:DIGITS]}"
 
     @property
     def record_path(self) -> Path:
-        """Its record."""
+        """Path of the record."""
         return layers_dir() / f"{self.stem}.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept(Recipe):
-    """A layer that is kept; the keys of its JSON."""
+class WarmLayer(Recipe):
+    """A cached layer; the fields are the keys of its JSON."""
 
     sha256: str
     size: int
     """Bytes."""
     complete: tuple[str, ...] = ()
-    """Of dependencies: digests of the package files for which all was fetched."""
+    """Digests of the package files whose dependencies are all there; only for dependencies."""
     created: str
     """UTC, ISO 8601."""
     postroj: str
-    """The version that made it."""
+    """Version of postroj that made it."""
 
     @property
     def path(self) -> Path:
-        """Its squashfs file."""
+        """Path of the squashfs file."""
         return layers_dir() / f"{self.stem}.{self.sha256[:DIGITS]}.squashfs"
 
     @property
     def made(self) -> float:
-        """When it was made, in seconds since 1970."""
+        """Creation time in seconds since 1970."""
         return datetime.fromisoformat(self.created).timestamp()
 
 
 def layers_dir() -> Path:
-    """Return the folder of kept layers."""
+    """Return the folder of cached layers."""
     return paths.cache_dir() / "layers"
 
 
 def recipe(kind: Kind, image: Image, *asked: str) -> Recipe:
-    """Return what a layer on top of an image is made of."""
+    """Return the recipe of a layer on top of an image."""
     return Recipe(kind=kind, below=tuple(path.name for path in image.layers), asked=asked)
 
 
-def find(recipe: Recipe) -> Kept | None:
-    """Return the layer of a recipe, if it is kept."""
-    with store.trouble():
-        kept = _read(recipe.record_path)
-    return kept if kept and is_file(kept.path) else None
+def find(recipe: Recipe) -> WarmLayer | None:
+    """Return the cached layer of a recipe; None if there is none."""
+    with os_errors.explained():
+        layer = _read(recipe.record_path)
+    return layer if layer and is_file(layer.path) else None
 
 
-def _read(path: Path) -> Kept | None:
-    """Read a record; one that cannot be read is none."""
+def _read(path: Path) -> WarmLayer | None:
+    """Read a record; None if it is damaged."""
     try:
         with open(open_file(path), encoding="utf-8", errors="replace") as stream:  # noqa: PTH123
             data = json.load(stream)
-        kept = Kept(
+        layer = WarmLayer(
             kind=Kind(data["kind"]),
             below=tuple(map(str, data["below"])),
             asked=tuple(map(str, data["asked"])),
@@ -123,32 +123,32 @@ def _read(path: Path) -> Kept | None:
             created=str(data["created"]),
             postroj=str(data["postroj"]),
         )
-        is_sound = kept.record_path == path and kept.made > 0
+        is_sound = layer.record_path == path and layer.made > 0
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return kept if is_sound else None
+    return layer if is_sound else None
 
 
-def use(stack: ExitStack, kept: Kept) -> bool:
-    """Keep a layer from being deleted until the stack unwinds; False if it is gone already."""
-    with store.trouble():
-        if not store.share(stack, [kept.path]):
+def use(stack: ExitStack, layer: WarmLayer) -> bool:
+    """Lock a layer until the stack unwinds, so that nobody deletes it; False if it is gone."""
+    with os_errors.explained():
+        if not store.lock_shared(stack, [layer.path]):
             return False
-    with suppress(OSError):  # a cache that cannot be written serves, too
-        os.utime(kept.record_path, follow_symlinks=False)
+    with suppress(OSError):  # a read-only cache works as well
+        os.utime(layer.record_path, follow_symlinks=False)
     return True
 
 
 @contextmanager
-def making(image: Image) -> Iterator[Path]:
-    """Be the only one who makes layers on an image; the path of a directory to make them in.
+def building(image: Image) -> Iterator[Path]:
+    """Lock the building of layers on an image, and yield a directory to build them in.
 
     :raises HostError: if the cache cannot be written.
     """
     store.prepare()
     lock = paths.cache_dir() / "locks" / f"{image.name}-{image.architecture}.layers.lock"
     with (
-        store.trouble(),
+        os_errors.explained(),
         locking.exclusive(lock),
         locking.Claim.make(store.partial_dir(), "layer") as claim,
     ):
@@ -156,10 +156,10 @@ def making(image: Image) -> Iterator[Path]:
         yield claim.path
 
 
-def add(stack: ExitStack, recipe: Recipe, file: Path, complete: tuple[str, ...] = ()) -> Kept:
-    """Keep a layer that was made, in the place of one that there was; in use as by `use`."""
+def add(stack: ExitStack, recipe: Recipe, file: Path, complete: tuple[str, ...] = ()) -> WarmLayer:
+    """Cache a new layer, replacing the recipe's previous one, and lock it as `use` does."""
     sealed = store.seal(file)
-    kept = Kept(
+    layer = WarmLayer(
         kind=recipe.kind,
         below=recipe.below,
         asked=recipe.asked,
@@ -169,65 +169,67 @@ def add(stack: ExitStack, recipe: Recipe, file: Path, complete: tuple[str, ...] 
         created=datetime.now(UTC).isoformat(),
         postroj=__version__,
     )
-    with store.trouble():
-        store.share(stack, [file])
-        with store.putting_in_place():
-            file.rename(kept.path)
-            _write(kept, file.parent)
-    return kept
+    with os_errors.explained():
+        store.lock_shared(stack, [file])
+        with store.write_locked():
+            file.rename(layer.path)
+            _write(layer, file.parent)
+    return layer
 
 
-def amend(kept: Kept, complete: tuple[str, ...], directory: Path) -> Kept:
-    """Note for which package files a layer is complete; its file stays as it is."""
-    kept = replace(kept, complete=complete)
-    with store.trouble(), store.putting_in_place():
-        _write(kept, directory)
-    return kept
+def amend(layer: WarmLayer, complete: tuple[str, ...], directory: Path) -> WarmLayer:
+    """Record for which package files a layer is complete; its squashfs file stays."""
+    layer = replace(layer, complete=complete)
+    with os_errors.explained(), store.write_locked():
+        _write(layer, directory)
+    return layer
 
 
-def _write(kept: Kept, directory: Path) -> None:
-    """Replace a record by one that is drafted in `directory`."""
-    store.sync_folder(layers_dir())  # the file's name before the record's
-    draft = store.draft(directory, json.dumps(asdict(kept), indent=2) + "\n")
-    draft.replace(kept.record_path)
+def _write(layer: WarmLayer, directory: Path) -> None:
+    """Replace a record by a draft in `directory`."""
+    store.sync_folder(layers_dir())  # the layer's name must be durable before the record is
+    draft = store.draft(directory, json.dumps(asdict(layer), indent=2) + "\n")
+    draft.replace(layer.record_path)
 
 
 def collect() -> int:
-    """Delete the layers whose image is gone, and files of none; the bytes that became free."""
+    """Delete layers without an image and files without a record; return the bytes freed."""
     return sum(size for _, size in collect_each() if size)
 
 
 def collect_each(
     *, unused: float = float("inf"), dry_run: bool = False
 ) -> list[tuple[str, int | None]]:
-    """Delete layers whose image is gone, or which nobody has used for `unused` seconds.
+    """Delete layers whose image is gone, or that nobody has used for `unused` seconds.
 
-    Name and size of each file that is deleted, None if it is held.
+    Returns name and size of each deleted file, None for a locked one.
     """
     if not layers_dir().is_dir():
         return []
-    with store.trouble(), store.putting_in_place():
+    with os_errors.explained(), store.write_locked():
         current = {path.name for record in store.records() for path in record.paths}
         found = {path: _read(path) for path in layers_dir().glob("*.json")}
         doomed = {}
-        for path, kept in sorted(found.items(), key=lambda pair: _height(pair[1])):
-            if kept and current.issuperset(kept.below) and _was_used(path, unused):
-                current.add(kept.path.name)
-            elif not dry_run and (kept is None or not is_file(kept.path)):
+        for path, layer in sorted(found.items(), key=lambda pair: _height(pair[1])):
+            if layer and current.issuperset(layer.below) and _was_used(path, unused):
+                current.add(layer.path.name)
+            elif not dry_run and (layer is None or not is_file(layer.path)):
                 path.unlink()
-            elif kept:
-                doomed[kept.path.name] = path
+            elif layer:
+                doomed[layer.path.name] = path
         files = [path for path in layers_dir().glob("*.squashfs") if path.name not in current]
-        sizes = [(path.name, store.delete_unheld(path, dry_run=dry_run)) for path in sorted(files)]
+        sizes = [
+            (path.name, store.delete_unlocked(path, dry_run=dry_run)) for path in sorted(files)
+        ]
         for name, size in sizes:
             if name in doomed and size is not None and not dry_run:
                 doomed[name].unlink()
     return sizes
 
 
-def _height(kept: Kept | None) -> int:
-    """Say how many files a layer rests on: fewer than any on top of it."""
-    return len(kept.below) if kept else 0
+def _height(layer: WarmLayer | None) -> int:
+    """Return the number of files below a layer, to sort layers bottom up."""
+    return len(layer.below) if layer else 0
 
 
 def _was_used(path: Path, seconds: float) -> bool:

@@ -1,1 +1,1 @@
-"""Why what was fetched may be believed."""
+"""Verify downloads: keys, signatures, checksums."""

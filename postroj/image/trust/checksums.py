@@ -1,4 +1,4 @@
-"""What files of checksums say: SHA256SUMS, CHECKSUM, NAME.sha256, as they are written."""
+"""Parse checksum files: SHA256SUMS, CHECKSUM, NAME.sha256, in all their formats."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from typing import NamedTuple
 from postroj.errors import VerificationError
 
 ALGORITHMS = {64: "sha256", 128: "sha512"}
-"""By the length of a digest, the preferred first; the names are those of hashlib."""
+"""hashlib's name by the length of a digest, the preferred one first."""
 
 DIGEST = r"(?P<digest>[0-9a-fA-F]{128}|[0-9a-fA-F]{64})"
 BARE = re.compile(rf"\s*{DIGEST}(?:\s+\*?-)?\s*")
-"""All there is in the file; `-` is what sha256sum calls its stdin."""
+"""A digest alone in its file; sha256sum calls stdin `-`."""
 GNU = re.compile(rf"{DIGEST} [ *](?P<name>\S.*)")
-"""As sha256sum writes it."""
+"""Format of sha256sum."""
 BSD = re.compile(rf"(?P<algorithm>SHA256|SHA512) ?\((?P<name>.+)\) ?= {DIGEST}")
-"""As `sha256sum --tag` and OpenSSL write it."""
+"""Format of `sha256sum --tag` and OpenSSL."""
 
 
 class Checksum(NamedTuple):
-    """What one file must have."""
+    """The digest that a file must have."""
 
     name: str
-    """Of the file, where a pattern was asked for."""
+    """Name of the file, even if it was found by a pattern."""
     algorithm: str
-    """`sha256` or `sha512`, as hashlib calls it."""
+    """`sha256` or `sha512`, as hashlib names it."""
     digest: str
     """Hexadecimal, lower case."""
 
 
-def digest_from(text: str, file_name: str) -> Checksum | None:
-    """Find the checksum of a file, SHA-256 if there is one; None if it is not listed.
+def find_checksum(text: str, file_name: str) -> Checksum | None:
+    """Find a file's checksum, preferably SHA-256; None if the file is not listed.
 
-    In `file_name` each `*` stands for what a version may hold; the newest of several is taken.
+    A `*` in `file_name` matches the parts that versions differ in; the newest match counts.
 
     :raises VerificationError: if the file is listed twice with different digests.
     """
@@ -54,7 +54,7 @@ def digest_from(text: str, file_name: str) -> Checksum | None:
 
 
 def _listed(text: str) -> list[Checksum]:
-    """Return all that a file of checksums lists; other lines, as those of PGP, are no matter."""
+    """Parse all checksums, and ignore other lines such as those of PGP."""
     found = []
     for line in text.splitlines():
         match = GNU.fullmatch(line.strip()) or BSD.fullmatch(line.strip())
@@ -67,6 +67,6 @@ def _listed(text: str) -> list[Checksum]:
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    """Return a key by which 2023.12 is newer than 2023.6."""
+    """Return a sort key by which 2023.12 follows 2023.6."""
     parts = re.findall(r"[0-9]+|[^0-9]+", name)
     return [(len(part) if part[0].isdigit() else 0, part) for part in parts]

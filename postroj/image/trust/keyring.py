@@ -1,4 +1,4 @@
-"""Files of public keys: those that postroj ships, and those of its users; armoured or not."""
+"""Read public keys, armoured or not, of postroj or of its users."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ ARMOUR = re.compile(
     rb"-----BEGIN PGP PUBLIC KEY BLOCK-----[ \t\r]*\n"
     rb"(?:[A-Za-z]+: .*\n)*[ \t\r]*\n"
     rb"(?P<data>[A-Za-z0-9+/\s]+=*\s*)"
-    rb"(?:\n=[A-Za-z0-9+/]{4}\s*)?"  # a checksum, which nobody needs
+    rb"(?:\n=[A-Za-z0-9+/]{4}\s*)?"  # an optional checksum
     rb"-----END PGP PUBLIC KEY BLOCK-----"
 )
 """RFC 9580, 6.2."""
 
 
 def read(key: str) -> bytes:
-    """Read a file of public keys, in `image/keys/` or at an absolute path, as gpgv wants them.
+    """Return the public keys of a file in `image/trust/keys/` or at an absolute path, for gpgv.
 
-    :raises ImageError: if it cannot be read, or is damaged.
+    :raises ImageError: if the file cannot be read or is damaged.
     """
     path = KEYS / key
     try:
@@ -42,7 +42,7 @@ def read(key: str) -> bytes:
 
 
 def _dearmoured(armour: re.Match[bytes] | None) -> bytes:
-    """Return what is in a block of armour.
+    """Decode a block of armour.
 
     :raises ValueError: if it is damaged.
     """

@@ -1,7 +1,7 @@
-"""Who vouches for what was fetched: signatures, through gpgv with one key file and no other.
+"""Verify signatures and digests; gpgv gets one key file and no other.
 
-What counts is the very bytes that gpgv has read, and of a message that is signed inline the text
-that gpgv writes. gpgv sees bytes of strangers, and so runs without rights.
+Only bytes that gpgv itself has read count, and of an inline signature only the text that gpgv
+writes. gpgv processes untrusted bytes, so it is confined.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 from postroj import process
 from postroj.errors import VerificationError
 from postroj.image.trust import keyring
-from postroj.image.unpack.decompress import confined
+from postroj.image.unpack.confine import confined
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 CLEARSIGNED = b"-----BEGIN PGP SIGNED MESSAGE-----"
 STATUS = "[GNUPG:] "
 TOO_WEAK = {"1": "MD5", "2": "SHA-1", "3": "RIPEMD-160"}
-"""Hash algorithms that no longer tie a signature to its text, by their numbers in RFC 9580, 9.5."""
+"""Hash algorithms too weak to count, by their numbers in RFC 9580, 9.5."""
 
 GOOD = frozenset({"GOODSIG"})
 EXPIRED = frozenset({"EXPSIG", "EXPKEYSIG"})
@@ -37,26 +37,26 @@ COMPLAINTS = {
     "EXPSIG": "has a signature that has expired",
     "ERRSIG": "is signed by an unknown key",
 }
-"""By what gpgv says, the weightiest first."""
+"""Sentences by gpgv's status, the gravest first."""
 FAILED = (1, 2)
-UNJUDGED = frozenset({"EXPSIG", "ERRSIG"})
-"""Statuses of gpgv where one of several signatures is out of date, or by an unknown key."""
+PARTIAL = frozenset({"EXPSIG", "ERRSIG"})
+"""Statuses of signatures that are expired or by unknown keys; others beside them may count."""
 
-HINT = "it was damaged or meddled with on its way, or its publisher has a new key"
+HINT = "it was damaged or tampered with, or its publisher has a new key"
 
 
 class Signed(NamedTuple):
-    """Bytes that somebody vouches for."""
+    """Bytes with a valid signature."""
 
     text: bytes
-    """Use this, and not what was given to be verified."""
+    """The signed bytes; use these instead of the input."""
     fingerprints: tuple[str, ...]
-    """Of the primary keys that signed."""
+    """Fingerprints of the primary keys that signed."""
     expired: bool
-    """Whether none of the signatures is valid any more but for its age."""
+    """Whether all signatures are valid except for their age."""
 
 
-def signers(
+def check_signature(
     data: bytes,
     signature: bytes | None,
     key: str,
@@ -64,14 +64,14 @@ def signers(
     name: str = "the file",
     allow_expired: bool = False,
 ) -> Signed:
-    """Verify bytes that are signed by a detached `signature`, or inline if that is None.
+    """Verify bytes with a detached `signature`, or an inline one if that is None.
 
-    `key` is a file in `image/keys/` or the absolute path of one, `name` what messages say.
+    `key` is a file in `image/trust/keys/` or an absolute path; `name` is used in messages.
 
-    :raises VerificationError: if none of its keys vouches for the bytes.
+    :raises VerificationError: if no signature of these keys is valid.
     """
     if signature is not None:
-        with Detached(signature, key, name=name, allow_expired=allow_expired) as gpgv:
+        with DetachedSignature(signature, key, name=name, allow_expired=allow_expired) as gpgv:
             gpgv.write(data)
         return Signed(data, gpgv.fingerprints, gpgv.expired)
     if not data.lstrip().startswith(CLEARSIGNED):
@@ -81,33 +81,33 @@ def signers(
         given.write(data)
         given.seek(0)
         with _gpgv(key, "--output", "-", "-", stdin=given, stdout=text) as run:
-            fingerprints, expired = run.judge(name, allow_expired=allow_expired)
+            fingerprints, expired = run.result(name, allow_expired=allow_expired)
         text.seek(0)
         return Signed(text.read(), fingerprints, expired)
 
 
-def compare(name: str, wanted: Checksum, received: str) -> None:
-    """Refuse what does not have the digest that it must have.
+def check_digest(name: str, wanted: Checksum, received: str) -> None:
+    """Check the digest of a file.
 
-    :raises VerificationError: always then.
+    :raises VerificationError: if it differs.
     """
     if received != wanted.digest:
-        message = f"{name} is not the file that it should be"
+        message = f"{name} does not have the expected digest"
         what = {"sha256": "SHA-256", "sha512": "SHA-512"}[wanted.algorithm]
         evidence = f"expected {what} {wanted.digest}\nreceived {what} {received}"
         raise VerificationError(message, evidence=evidence, hint=HINT)
 
 
-class Detached:
-    """The bytes that a detached signature is for are written in as they arrive.
+class DetachedSignature:
+    """Verifies bytes with a detached signature while they arrive.
 
-    Leaving the context raises VerificationError if no key of the file vouches for them.
+    Leaving the context raises VerificationError if no signature of the keys is valid.
     """
 
     fingerprints: tuple[str, ...] = ()
-    """As in `Signed`; known at the end."""
+    """As in `Signed`, set at the end."""
     expired = False
-    """The same."""
+    """As in `Signed`, set at the end."""
 
     def __init__(
         self, signature: bytes, key: str, *, name: str = "the file", allow_expired: bool = False
@@ -125,9 +125,9 @@ class Detached:
         return self
 
     def write(self, chunk: bytes) -> int:
-        """Take bytes; once gpgv has given up they go nowhere."""
+        """Take bytes; they are discarded once gpgv has ended."""
         assert self._run.child.stdin
-        with suppress(BrokenPipeError):  # it says why
+        with suppress(BrokenPipeError):  # its status is judged at the end
             self._run.child.stdin.write(chunk)
         return len(chunk)
 
@@ -139,13 +139,13 @@ class Detached:
     ) -> None:
         with self._stack:
             if kind is None:
-                self.fingerprints, self.expired = self._run.judge(
+                self.fingerprints, self.expired = self._run.result(
                     self.name, allow_expired=self.allow_expired
                 )
 
 
 class _File(NamedTuple):
-    """A file that a tool without rights can open, if the descriptor is passed on."""
+    """A file that a confined tool opens through an inherited descriptor."""
 
     fd: int
     path: str
@@ -168,7 +168,7 @@ def _gpgv(
     stdout: int | IO[bytes] = process.DEVNULL,
     pass_fds: tuple[int, ...] = (),
 ) -> Iterator[_Run]:
-    """Run gpgv with one key file; it is killed if it still runs at the end."""
+    """Run gpgv with one key file; kill it when the context ends."""
     with (
         _readable(keyring.read(key)) as keys,
         TemporaryFile() as status,
@@ -190,52 +190,52 @@ def _gpgv(
 
 
 class _Run(NamedTuple):
-    """A gpgv that was started."""
+    """A running gpgv."""
 
     child: process.Child
     status: IO[bytes]
     complaints: IO[bytes]
 
     def close(self) -> None:
-        """Tell it that nothing more comes."""
+        """Close its stdin."""
         if self.child.stdin:
             with suppress(BrokenPipeError):
                 self.child.stdin.close()
 
-    def judge(self, name: str, *, allow_expired: bool) -> tuple[tuple[str, ...], bool]:
-        """Wait for the end; who signed, and whether that is out of date.
+    def result(self, name: str, *, allow_expired: bool) -> tuple[tuple[str, ...], bool]:
+        """Wait for gpgv; return the signers and whether their signatures are expired.
 
-        :raises VerificationError: if nobody did.
+        :raises VerificationError: if no signature is valid.
         """
         self.close()
         status = self.child.wait()
         found = signatures(_content(self.status))
-        if status == 0 or (status in FAILED and any(one.word in UNJUDGED for one in found)):
+        if status == 0 or (status in FAILED and any(one.word in PARTIAL for one in found)):
             for words in (GOOD, EXPIRED) if allow_expired else (GOOD,):
                 if signed := tuple(one.fingerprint for one in found if one.counts_as(words)):
                     return signed, words is EXPIRED
-        message = f"{name} {complaint(found)}"
+        message = f"{name} {describe_failure(found)}"
         evidence = process.last_lines(_content(self.complaints))
         raise VerificationError(message, evidence=evidence, hint=HINT)
 
 
 class Signature(NamedTuple):
-    """What gpgv says of one signature."""
+    """gpgv's status of one signature."""
 
     word: str
     """GOODSIG, EXPSIG, EXPKEYSIG, REVKEYSIG, BADSIG, ERRSIG (doc/DETAILS of GnuPG)."""
     fingerprint: str = ""
-    """Of the primary key; '' if it is not known."""
+    """Fingerprint of the primary key; '' if unknown."""
     weakness: str = ""
-    """The hash algorithm if that is too weak to count."""
+    """Name of the hash algorithm if it is too weak to count."""
 
     def counts_as(self, words: frozenset[str]) -> bool:
-        """Whether it is one of these, and strong."""
+        """Whether the status is one of `words` and the hash algorithm is strong."""
         return self.word in words and bool(self.fingerprint) and not self.weakness
 
 
 def signatures(status: str) -> list[Signature]:
-    """Read the lines of a status descriptor; one signature that is wrong makes it the only one."""
+    """Parse gpgv's status lines; one bad signature invalidates all others."""
     found: list[Signature] = []
     for line in status.splitlines():
         match line.removeprefix(STATUS).split():
@@ -253,16 +253,16 @@ def signatures(status: str) -> list[Signature]:
     return found
 
 
-def complaint(found: Sequence[Signature]) -> str:
-    """Say why these signatures do not count; the end of a sentence."""
+def describe_failure(found: Sequence[Signature]) -> str:
+    """Return why no signature counts, as the end of a sentence."""
     for one in found:
         if one.weakness:
-            return f"is signed with {one.weakness}, which proves nothing any more"
+            return f"is signed with {one.weakness}, which is too weak"
     words = {one.word for one in found}
     for word, sentence in COMPLAINTS.items():
         if word in words:
             return sentence
-    return "is not signed in a way that gpgv understands"
+    return "has no signature that gpgv understands"
 
 
 def _content(file: IO[bytes]) -> str:

@@ -1,1 +1,1 @@
-"""How the bytes of an image become one squashfs file."""
+"""Turn the bytes of an image into one squashfs file, without unpacking them on the host."""

@@ -1,8 +1,4 @@
-"""From the bytes of a file to its plain bytes: decompressed as they arrive, by a tool in between.
-
-The tools that see bytes of strangers run without any right but to read and write what they were
-given.
-"""
+"""Decompress bytes as they arrive, through a confined tool and without temporary files."""
 
 from __future__ import annotations
 
@@ -17,21 +13,18 @@ from typing import IO, TYPE_CHECKING, Protocol
 
 from postroj import process
 from postroj.errors import ImageError
+from postroj.image.unpack.confine import confined
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from types import TracebackType
     from typing import Self
 
 CHUNK = 1 << 18
 HEAD = 4096
-"""Bytes that tell of what kind a file is."""
+"""Bytes that suffice to detect the kind of a file."""
 WIDTH = 1 << 20
-"""Bytes that a pipe holds; more is for root only, pipe(7)."""
-
-MOST_MEMORY = 1 << 30
-"""Bytes that a tool may use for the members of an archive; a bomb takes more."""
-NOBODY = 65534
+"""Bytes that a pipe buffers, the largest size for users without root, pipe(7)."""
 
 DECOMPRESSORS = {
     b"\xfd7zXZ\x00": ("xz", "-dc"),
@@ -39,22 +32,12 @@ DECOMPRESSORS = {
     b"\x28\xb5\x2f\xfd": ("zstd", "-dcq"),
     b"BZh": ("bzip2", "-dc"),
 }
-"""By the first bytes of a compressed file."""
+"""Tool by the first bytes of a compressed file."""
 LONGEST_MAGIC = max(map(len, DECOMPRESSORS))
 
 
-def confined(argv: Sequence[str]) -> list[str]:
-    """Return the command line of a tool that gets no rights of ours; root's are dropped."""
-    limits = ["prlimit", f"--data={MOST_MEMORY}", "--core=0", "--"]
-    ours = ["setpriv", "--pdeathsig", "KILL", "--no-new-privs"]
-    if os.geteuid() == 0:
-        ours += [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-        ours += ["--bounding-set=-all", "--inh-caps=-all"]
-    return [*ours, "--", *limits, *argv]
-
-
-def decompressor(head: bytes) -> tuple[str, ...]:
-    """Return the tool for a file with these first bytes; none if it is not compressed."""
+def decompress_argv(head: bytes) -> tuple[str, ...]:
+    """Return the tool that decompresses a file with this beginning; empty if it is plain."""
     for magic, argv in DECOMPRESSORS.items():
         if head.startswith(magic):
             return argv
@@ -62,26 +45,26 @@ def decompressor(head: bytes) -> tuple[str, ...]:
 
 
 class Readable(Protocol):
-    """What bytes can be read from."""
+    """Anything with a `read` method for bytes."""
 
     def read(self, size: int = -1, /) -> bytes:
-        """Return up to `size` bytes, at the end none."""
+        """Return up to `size` bytes, none at the end."""
 
 
-class Ahead:
-    """Plain bytes of an archive, of which the first are known before they are read."""
+class PeekedPipe:
+    """A pipe of plain bytes whose first `HEAD` bytes can be inspected before they are read."""
 
     def __init__(self, pipe: FileIO, *, whole: bool) -> None:
         self.pipe = pipe
         self.whole = whole
-        """Whether a tool judges that nothing is missing at its end."""
+        """Whether the tool that writes it reports a truncated input."""
         self.head = b""
         while len(self.head) < HEAD and (chunk := pipe.read(HEAD - len(self.head))):
             self.head += chunk
         self._left = self.head
 
     def read(self, size: int = -1, /) -> bytes:
-        """Return up to `size` bytes, at the end none."""
+        """Return up to `size` bytes, none at the end."""
         if not self._left:
             return self.pipe.read(size) or b""
         chunk = self._left if size < 0 else self._left[:size]
@@ -89,7 +72,7 @@ class Ahead:
         return chunk + (self.pipe.read() if size < 0 else b"")
 
     def pour(self, target: int) -> Iterator[int]:
-        """Move what was not read yet to another pipe without copying it; the numbers of bytes."""
+        """Splice all unread bytes to another pipe, without copying them; yield their numbers."""
         while self._left:
             written = os.write(target, self._left)
             self._left = self._left[written:]
@@ -98,17 +81,17 @@ class Ahead:
             yield moved
 
 
-class Plain:
-    """Compressed bytes are written in, a thread of its own consumes the plain ones.
+class Decompressor:
+    """Takes compressed bytes, and has a thread consume the plain ones.
 
-    Leaving the context waits for both and raises what went wrong; leaving it with an exception
-    ends both. What the consumer does not read of the plain bytes is discarded.
+    Leaving the context waits for tool and thread, and raises their error; leaving it with an
+    exception stops them. Plain bytes that the consumer does not read are discarded.
     """
 
-    def __init__(self, consume: Callable[[Ahead], None]) -> None:
+    def __init__(self, consume: Callable[[PeekedPipe], None]) -> None:
         self.consume = consume
         self._head: bytes | None = b""
-        """The first bytes, until they tell the compression."""
+        """First bytes, until they suffice to detect the compression."""
         self._stack = ExitStack()
         self._failures: list[BaseException] = []
         self._process: process.Child | None = None
@@ -118,9 +101,9 @@ class Plain:
         return self
 
     def write(self, chunk: bytes) -> int:
-        """Take bytes; once the other side has failed they go nowhere.
+        """Take bytes; they are discarded once the consumer has failed.
 
-        :raises HostError: if the tool to decompress them is not installed.
+        :raises HostError: if the tool that decompresses them is not installed.
         """
         if self._head is None:
             self._feed(chunk)
@@ -132,7 +115,7 @@ class Plain:
 
     def _begin(self) -> None:
         head, self._head = self._head or b"", None
-        if argv := decompressor(head):
+        if argv := decompress_argv(head):
             self._process = process.spawn(
                 confined(argv),
                 stdio=(process.PIPE, process.PIPE, self._complaints),
@@ -153,14 +136,14 @@ class Plain:
 
     def _feed(self, chunk: bytes) -> None:
         rest = memoryview(chunk)
-        with suppress(BrokenPipeError):  # whoever closed it says why
+        with suppress(BrokenPipeError):  # the side that closed the pipe reports why
             while rest:
                 rest = rest[self._inlet.write(rest) or 0 :]
 
     def _consume(self, outlet: FileIO) -> None:
         try:
             with outlet:
-                self.consume(Ahead(outlet, whole=self._process is not None))
+                self.consume(PeekedPipe(outlet, whole=self._process is not None))
                 while outlet.read(CHUNK):
                     pass
         except BaseException as error:
@@ -187,17 +170,17 @@ class Plain:
         if failed:
             return
         status = process.exit_status(self._process.wait()) if self._process else 0
-        # the consumer is first to fail when its tool ends for want of a reader
+        # If the consumer fails first, its tool ends for lack of a reader.
         if self._failures and status in (0, 128 + signal.SIGPIPE):
             raise self._failures[0]
         if status:
             self._complaints.seek(0)
-            said = self._complaints.read().decode(errors="replace")
-            message = f"the archive is damaged, or was cut off: {self._argv[0]} cannot unpack it"
-            raise ImageError(message, evidence=process.last_lines(said))
+            output = self._complaints.read().decode(errors="replace")
+            message = f"the archive is damaged or incomplete: {self._argv[0]} cannot unpack it"
+            raise ImageError(message, evidence=process.last_lines(output))
 
 
 def widen(pipe: IO[bytes]) -> None:
-    """Let a pipe hold more, so that both of its sides are woken less often."""
-    with suppress(OSError):  # users without root have no more than so many pages for all pipes
+    """Enlarge the buffer of a pipe, so that its two sides wake each other less often."""
+    with suppress(OSError):  # users without root have a limit for all their pipes
         fcntl(pipe.fileno(), F_SETPIPE_SZ, WIDTH)

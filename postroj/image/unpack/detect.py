@@ -1,7 +1,7 @@
-"""A file of a kind that nobody told us becomes a squashfs file: an archive, a squashfs, a disk.
+"""Detect whether a file is an archive, layers, a squashfs or a disk, and convert it to a squashfs.
 
-The first bytes tell. Archives and squashfs files take their shape while they arrive; a disk is
-kept until all of it has been verified, and mounted only then.
+The first bytes decide. Archives and squashfs files are converted as they arrive; a disk is stored
+until all of it is verified, because it must be mounted.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 from postroj.errors import ImageError
 from postroj.image.unpack import bundle, disk, pack, superblock
-from postroj.image.unpack.decompress import CHUNK, Plain
+from postroj.image.unpack.decompress import CHUNK, Decompressor
 from postroj.image.unpack.flatten import flatten
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from postroj.image.unpack.decompress import Ahead
+    from postroj.image.unpack.decompress import PeekedPipe
 
 FOREIGN = {
     b"QFI\xfb": "qcow2",
@@ -27,39 +27,39 @@ FOREIGN = {
     b"conectix": "vhd",
     b"vhdxfile": "vhdx",
 }
-"""First bytes of disks that are not raw."""
+"""First bytes of disk formats other than raw."""
 
 
-class Shape(StrEnum):
-    """What a file is, compression aside."""
+class FileKind(StrEnum):
+    """What a file is, apart from its compression."""
 
     ARCHIVE = "archive"
     LAYERS = "layers"
-    """An archive of the layers of an image, by docker or as an OCI layout."""
+    """An archive of an image's layers, written by docker or as an OCI layout."""
     SQUASHFS = "squashfs"
     DISK = "disk"
 
 
-def shape_of(head: bytes) -> Shape:
-    """Tell what a file is by its first bytes.
+def detect(head: bytes) -> FileKind:
+    """Detect what a file is from its first bytes.
 
     :raises ImageError: if it is a disk that is not raw.
     """
     for magic, name in FOREIGN.items():
         if head.startswith(magic):
-            message = f"it is a disk of the format {name}"
-            hint = f"`qemu-img convert -O raw FILE.{name} FILE.raw` makes one that can be read"
+            message = f"it is a disk in the format {name}"
+            hint = f"`qemu-img convert -O raw FILE.{name} FILE.raw` converts it"
             raise ImageError(message, hint=hint)
     if head.startswith(superblock.MAGIC):
-        return Shape.SQUASHFS
+        return FileKind.SQUASHFS
     is_tar = re.match(rb"ustar", head[257:262])
     if head[512:520] == b"EFI PART" or (head[510:512] == b"\x55\xaa" and not is_tar):
-        return Shape.DISK
-    return Shape.LAYERS if bundle.is_container_archive(head) else Shape.ARCHIVE
+        return FileKind.DISK
+    return FileKind.LAYERS if bundle.is_container_archive(head) else FileKind.ARCHIVE
 
 
-class Arrival(Plain):
-    """Bytes, compressed or not, become a squashfs file in `directory`; `settle` gives it."""
+class Converter(Decompressor):
+    """Converts the bytes of a file to a squashfs file in `directory`; `finish` returns it."""
 
     def __init__(self, directory: Path, architecture: str, subtree: str = "") -> None:
         super().__init__(self._receive)
@@ -68,47 +68,47 @@ class Arrival(Plain):
         self.target = directory / "image.squashfs"
         self.disk = directory / "disk.raw"
         self.subtree = subtree
-        self.shape: Shape | None = None
+        self.kind: FileKind | None = None
 
     @property
     def compression(self) -> str:
-        """Of the squashfs file; '' if it was taken as it is."""
-        return "" if self.shape is Shape.SQUASHFS else pack.COMPRESSION
+        """Compression of the squashfs; '' if it was stored as it arrived."""
+        return "" if self.kind is FileKind.SQUASHFS else pack.COMPRESSION
 
-    def _receive(self, plain: Ahead) -> None:
-        self.shape = shape_of(plain.head)
-        match self.shape:
-            case Shape.ARCHIVE:
+    def _receive(self, plain: PeekedPipe) -> None:
+        self.kind = detect(plain.head)
+        match self.kind:
+            case FileKind.ARCHIVE:
                 pack.squash(plain, self.target, self.subtree)
-            case Shape.LAYERS:
+            case FileKind.LAYERS:
                 self.layers.store(plain)
-            case Shape.SQUASHFS:
-                _keep(plain, self.target)
-            case Shape.DISK:
-                _keep(plain, self.disk)
+            case FileKind.SQUASHFS:
+                _write_sparse(plain, self.target)
+            case FileKind.DISK:
+                _write_sparse(plain, self.disk)
 
-    def settle(self) -> Path:
-        """Return the squashfs file, once what arrived may be trusted.
+    def finish(self) -> Path:
+        """Return the squashfs file; call this once the bytes are verified.
 
-        :raises HostError: if it is a disk, and we are not root.
-        :raises ImageError: if it is a disk without a root partition, or a broken squashfs, or has
-            no image for the architecture.
+        :raises HostError: if it is a disk and we are not root.
+        :raises ImageError: if a disk has no root partition, a squashfs is damaged, or an archive
+            has no image for the architecture.
         """
-        match self.shape:
-            case Shape.DISK:
+        match self.kind:
+            case FileKind.DISK:
                 disk.squash(self.disk, self.target)
-            case Shape.LAYERS:
+            case FileKind.LAYERS:
                 with pack.Packer(self.target) as packer:
                     flatten(self.layers.layers(self.architecture), packer)
-            case Shape.SQUASHFS:
-                superblock.judge(self.target)
-            case Shape.ARCHIVE | None:
-                pass  # it has taken its shape while it arrived
+            case FileKind.SQUASHFS:
+                superblock.check(self.target)
+            case FileKind.ARCHIVE | None:
+                pass  # packed while it arrived
         return self.target
 
 
-def _keep(source: Ahead, target: Path) -> None:
-    """Write a stream to a file, leaving holes where there are zeros."""
+def _write_sparse(source: PeekedPipe, target: Path) -> None:
+    """Write a stream to a file, with holes instead of zeros."""
     empty = bytes(CHUNK)
     meter = pack.Meter()
     with target.open("xb") as stream:

@@ -1,4 +1,4 @@
-"""A raw disk becomes a squashfs file of what is on its root partition."""
+"""Convert the root partition of a raw disk to a squashfs file."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ ROOT_TYPES = {
     "C31C45E6-3F39-412E-80FB-4809C4980599": "ppc64le",
     "5EEAD9A9-FE09-4A1E-A1D7-520D00531306": "s390x",
 }
-"""Types of partitions that hold the root file system."""
+"""Types of root partitions."""
 LINUX = ("0FC63DAF-8483-4772-8E79-3D69D8477DE4", "83")
-"""Types of partitions that may hold it, if there is but one: of GPT, and of MBR."""
+"""Types of Linux partitions in GPT and MBR, used if there is no typed root and only one of them."""
 
 WITHOUT_JOURNAL = {"ext3": ",noload", "ext4": ",noload", "xfs": ",norecovery"}
-"""Options to mount what was not unmounted cleanly, without writing to it."""
+"""Mount options that leave a dirty journal alone."""
 
 
 class Partition(NamedTuple):
-    """Where on a disk the root file system is; bytes."""
+    """Position of the root partition on a disk, in bytes."""
 
     start: int
     size: int
 
 
 def root_partition(table: str) -> Partition:
-    """Choose the root partition in what `sfdisk --json` says.
+    """Choose the root partition from the output of `sfdisk --json`.
 
-    :raises ImageError: if there is none, or nobody can tell which it is.
+    :raises ImageError: if there is none, or several that could be it.
     """
     data = json.loads(table)["partitiontable"]
     sector = int(data.get("sectorsize", 512))
@@ -54,24 +54,24 @@ def root_partition(table: str) -> Partition:
         count = len(found) or "no"
         message = f"the disk has {count} partitions that could be its root"
         kinds = "\n".join(f"{one['node']}: type {one['type']}" for one in partitions[:20])
-        hint = "a root partition has the type of its architecture, as `systemd-dissect` wants it"
+        hint = "give the root partition the type of its architecture, as for `systemd-dissect`"
         raise ImageError(message, evidence=kinds, hint=hint)
     return Partition(int(found[0]["start"]) * sector, int(found[0]["size"]) * sector)
 
 
 def squash(raw: Path, target: Path) -> None:
-    """Make a squashfs file of the root partition of a disk.
+    """Make a squashfs file of a disk's root partition.
 
     :raises HostError: if we are not root.
-    :raises ImageError: if there is no such partition, or it cannot be read.
+    :raises ImageError: if there is no root partition, or it cannot be read.
     """
     if os.geteuid() != 0:
-        message = "a disk is mounted to read it, which needs root"
+        message = "reading a disk means to mount it, which needs root"
         raise HostError(message, hint="run the same command with `sudo`")
     try:
         table = process.run(["sfdisk", "--json", str(raw)]).text
     except CommandError as error:
-        message = "the disk has no table of partitions"
+        message = "the disk has no partition table"
         raise ImageError(message, evidence=error.reason) from None
     place = root_partition(table)
     kind = _file_system(raw, place)
@@ -79,17 +79,17 @@ def squash(raw: Path, target: Path) -> None:
 
 
 def _file_system(raw: Path, place: Partition) -> str:
-    """Return what file system is in a partition."""
+    """Return the type of the file system in a partition."""
     argv = ["blkid", "--probe", "--offset", str(place.start), "--size", str(place.size)]
     done = process.run([*argv, "--output", "value", "--match-tag", "TYPE", str(raw)], ok=(0, 2))
     if not done.text:
-        message = "the root partition has no file system that is known"
+        message = "the root partition has no known file system"
         raise ImageError(message)
     return done.text
 
 
 def read_argv(raw: Path, place: Partition, kind: str) -> list[str]:
-    """Return what writes the tar of a partition, mounted where nobody else sees it."""
+    """Return the command line that writes a partition as tar, mounted in a private namespace."""
     options = f"ro,nodev,nosuid,noexec,loop,offset={place.start},sizelimit={place.size}"
     options += WITHOUT_JOURNAL.get(kind, "")
     point = str(raw.with_name("mnt"))

@@ -1,7 +1,7 @@
-"""From the layers of an image to one tar, without unpacking any of them on the host.
+"""Merge the layers of an image into one tar, without unpacking any on the host.
 
-The first reading of the layers finds out which member ends up where, the second one copies what is
-still there, byte for byte.
+The first pass over the layers decides which members remain under which names, the second pass
+copies these byte for byte.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from postroj.errors import ImageError
 from postroj.image.unpack.decompress import CHUNK
 from postroj.image.unpack.pack import END
-from postroj.image.unpack.tarstream import Reader, hard_link, opened, renamed
+from postroj.image.unpack.tarstream import Reader, hard_link, open_plain, renamed
 from postroj.image.unpack.tree import Tree, split
 
 if TYPE_CHECKING:
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from postroj.image.unpack.tarstream import Member
-    from postroj.image.unpack.tree import Plan
+    from postroj.image.unpack.tree import CopyPlan
 
 
 class Sink(Protocol):
-    """What takes a tar, as a `Packer` does."""
+    """Receives a tar, as a `Packer` does."""
 
     def write(self, chunk: bytes, /) -> object:
-        """Take bytes of it."""
+        """Take bytes of the tar."""
 
 
 def flatten(layers: Sequence[Path], sink: Sink) -> None:
-    """Write what layers amount to, the lowest first, as one tar; they may be compressed.
+    """Write the merged content of layers, the lowest first, as one tar; layers may be compressed.
 
-    A single layer that hides nothing is written as it is, compressed if it is.
+    A single layer that hides nothing is passed on unchanged, compressed or not.
 
-    :raises ImageError: if a layer is damaged, or no part of an image.
-    :raises HostError: if a tool to decompress them is not installed.
+    :raises ImageError: if a layer is damaged or not part of an image.
+    :raises HostError: if a tool to decompress a layer is not installed.
     """
     plan = survey(layers)
-    if plan.as_it_is:
+    if plan.unchanged:
         with layers[0].open("rb") as file:
             while chunk := file.read(CHUNK):
                 sink.write(chunk)
@@ -46,29 +46,29 @@ def flatten(layers: Sequence[Path], sink: Sink) -> None:
         _write(layers, plan, sink)
 
 
-def survey(layers: Sequence[Path]) -> Plan:
-    """Read the headers of all layers, and find out what is to be copied."""
+def survey(layers: Sequence[Path]) -> CopyPlan:
+    """Read the headers of all layers, and plan what to copy."""
     tree = Tree()
     for layer in layers:
         tree.begin_layer()
-        with opened(layer) as stream:
+        with open_plain(layer) as stream:
             for member in Reader(stream):
                 tree.add(member)
     plan = tree.plan()
-    if not (plan.names or any(plan.kept)):
+    if not (plan.names or any(plan.copied)):
         message = "the image has no files"
-        raise ImageError(message, hint="is it one to boot, and not a container of some data?")
+        raise ImageError(message, hint="does it contain an operating system, or only data?")
     return plan
 
 
-def _write(layers: Sequence[Path], plan: Plan, sink: Sink) -> None:
+def _write(layers: Sequence[Path], plan: CopyPlan, sink: Sink) -> None:
     out = _Buffered(sink)
     number = 0
     for layer in layers:
-        with opened(layer) as stream:
+        with open_plain(layer) as stream:
             reader = Reader(stream)
             for member in reader:
-                for chunk in _copies(reader, member, plan.kept[number], plan.names.get(number)):
+                for chunk in _copies(reader, member, plan.copied[number], plan.names.get(number)):
                     out.write(chunk)
                 number += 1
     out.write(END)
@@ -76,15 +76,15 @@ def _write(layers: Sequence[Path], plan: Plan, sink: Sink) -> None:
 
 
 def _copies(
-    reader: Reader, member: Member, kept: int, names: Sequence[bytes] | None
+    reader: Reader, member: Member, copied: int, names: Sequence[bytes] | None
 ) -> Iterator[bytes]:
-    """Yield a member under all names that it has in the end; nothing if it is hidden."""
-    if kept:
+    """Yield a member under all of its final names; nothing if it is hidden."""
+    if copied:
         yield member.raw
         yield from reader.data()
     if not names:
         return
-    if kept:
+    if copied:
         first, others = b"/".join(split(member.name)), names
     else:
         first, *others = names
@@ -95,7 +95,7 @@ def _copies(
 
 
 class _Buffered:
-    """Passes small chunks on as larger ones."""
+    """Joins small chunks to larger ones."""
 
     def __init__(self, sink: Sink) -> None:
         self.sink = sink
@@ -108,6 +108,6 @@ class _Buffered:
             self.flush()
 
     def flush(self) -> None:
-        """Pass on what is left."""
+        """Pass on what is buffered."""
         self.sink.write(bytes(self.pending))
         self.pending.clear()

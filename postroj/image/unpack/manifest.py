@@ -1,7 +1,6 @@
-"""What is written about an image: which one of an index is for a platform, what it is made of.
+"""Parse manifests, indexes and configurations of OCI images, and choose a platform's image.
 
-Pure functions on the JSON of the OCI image specification and of docker's schema 2, which say the
-same in the same words.
+Pure functions on JSON; the OCI specification and docker's schema 2 use the same keys.
 """
 
 from __future__ import annotations
@@ -12,11 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from postroj.errors import ImageError
-from postroj.image.catalog.entry import OCI_ARCHITECTURES
-from postroj.image.sources.reference import DIGEST
+from postroj.image import architectures
+from postroj.model import SHA256
+
+DIGEST = re.compile(f"sha256:({SHA256.pattern})")
 
 MOST_JSON = 1 << 20
-"""Bytes of a manifest or a configuration."""
+"""Largest manifest or configuration, in bytes."""
 
 LAYER = re.compile(
     r"application/vnd\.(?:oci\.image\.layer(?:\.nondistributable)?\.v1"
@@ -29,14 +30,15 @@ VARIANTS = {
     "arm": ("v7", "", "v6", "v5"),
     "arm64": ("v8", ""),
 }
-"""Of an architecture, the one to be preferred first; of amd64 what runs on every host."""
+"""Variants of an architecture in order of preference; for amd64, one that runs on every host first.
+"""
 
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Descriptor:
-    """What a manifest says of a file."""
+    """Digest and size of a file."""
 
     digest: str
     """SHA-256 in hex."""
@@ -45,7 +47,7 @@ class Descriptor:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What an image is made of."""
+    """The parts of one image."""
 
     config: Descriptor
     layers: tuple[Descriptor, ...]
@@ -53,44 +55,44 @@ class Manifest:
 
     @property
     def size(self) -> int:
-        """Bytes of all that is fetched."""
+        """Bytes to download."""
         return self.config.size + sum(layer.size for layer in set(self.layers))
 
 
-def read(data: bytes) -> Json:
-    """Read a manifest, an index or a configuration.
+def parse_json(data: bytes) -> Json:
+    """Parse a manifest, an index or a configuration.
 
-    :raises ImageError: if it is none.
+    :raises ImageError: if it is not a JSON object of moderate size.
     """
     try:
         if len(data) >= MOST_JSON:
-            raise ValueError("it has more than 1 MiB")  # noqa: EM101, TRY301
+            raise ValueError("it is larger than 1 MiB")  # noqa: EM101, TRY301
         document = json.loads(data)
         if not isinstance(document, dict):
-            raise ValueError("it is no object")  # noqa: EM101, TRY301, TRY004
+            raise ValueError("it is not a JSON object")  # noqa: EM101, TRY301, TRY004
     except (ValueError, RecursionError) as error:
-        message = "what should describe an image cannot be read"
+        message = "the manifest of the image cannot be read"
         raise ImageError(message, evidence=str(error)) from None
     return document
 
 
 def is_index(document: Json) -> bool:
-    """Whether it lists manifests of several images.
+    """Whether the document is an index of several manifests.
 
-    :raises ImageError: if it is both, which two programs could read in two ways.
+    :raises ImageError: if it is a manifest as well, which tools would read in different ways.
     """
     if "manifests" in document and "layers" in document:
-        message = "the image has a manifest that is an index at the same time"
+        message = "the manifest of the image is an index at the same time"
         raise ImageError(message)
     return "manifests" in document
 
 
 def choose(index: Json, architecture: str) -> Descriptor:
-    """Choose the manifest of an index for an architecture, which is one as `uname -m` has it.
+    """Choose the manifest for an architecture (as in `uname -m`) from an index.
 
-    :raises ImageError: if there is none.
+    :raises ImageError: if the index has none.
     """
-    wanted = OCI_ARCHITECTURES.get(architecture, architecture)
+    wanted = architectures.OCI.get(architecture, architecture)
     entries = [entry for entry in _list(index, "manifests") if isinstance(entry, dict)]
     ranked = sorted(
         (rank, position)
@@ -100,29 +102,31 @@ def choose(index: Json, architecture: str) -> Descriptor:
     if ranked:
         return _descriptor(entries[ranked[0][1]])
     if len(entries) == 1 and not _platform(entries[0]):
-        return _descriptor(entries[0])  # what it is for, its configuration says
-    raise missing(architecture, [name for entry in entries if (name := _shown(_platform(entry)))])
+        return _descriptor(entries[0])  # its configuration states the platform
+    raise missing_platform(
+        architecture, [name for entry in entries if (name := _platform_name(_platform(entry)))]
+    )
 
 
-def missing(architecture: str, there: list[str]) -> ImageError:
-    """Build the error for an image that is not there for an architecture."""
-    message = f"there is no such image for the architecture '{architecture}'"
-    evidence = f"there is one for {', '.join(dict.fromkeys(there))}" if there else ""
+def missing_platform(architecture: str, there: list[str]) -> ImageError:
+    """Build the error for an image without the architecture."""
+    message = f"the image does not exist for the architecture '{architecture}'"
+    evidence = f"it exists for {', '.join(dict.fromkeys(there))}" if there else ""
     return ImageError(message, evidence=evidence)
 
 
-def parse(document: Json) -> Manifest:
-    """Read the manifest of one image.
+def parse_manifest(document: Json) -> Manifest:
+    """Parse the manifest of one image.
 
-    :raises ImageError: if it is none of an image that could be booted.
+    :raises ImageError: if it is not the manifest of a bootable image.
     """
     if document.get("schemaVersion") == 1:
-        message = "the image has a manifest of schema 1, which registries gave up years ago"
+        message = "the manifest of the image has schema 1, which is obsolete"
         raise ImageError(message)
     layers = _list(document, "layers")
     kinds = {str(layer.get("mediaType")) for layer in layers if isinstance(layer, dict)}
     if unknown := sorted(kind for kind in kinds if not LAYER.fullmatch(kind)):
-        message = "the image has layers that are no part of a file system"
+        message = "the image has layers that are not part of a file system"
         raise ImageError(message, evidence="\n".join(unknown))
     return Manifest(
         config=_descriptor(document.get("config")),
@@ -131,24 +135,24 @@ def parse(document: Json) -> Manifest:
 
 
 def check_platform(config: Json, architecture: str) -> None:
-    """Compare what an image says of itself with what is wanted.
+    """Check that a configuration is for Linux on an architecture.
 
     :raises ImageError: if it is for another platform.
     """
-    wanted = OCI_ARCHITECTURES.get(architecture, architecture)
+    wanted = architectures.OCI.get(architecture, architecture)
     if (config.get("os", "linux"), config.get("architecture", wanted)) != ("linux", wanted):
-        raise missing(architecture, [_shown(config)])
+        raise missing_platform(architecture, [_platform_name(config)])
 
 
 def diff_ids(config: Json) -> list[str]:
-    """Return the SHA-256 in hex of each layer when it is not compressed."""
+    """Return the SHA-256 of each uncompressed layer, in hex."""
     rootfs = config.get("rootfs")
     found = _list(rootfs if isinstance(rootfs, dict) else {}, "diff_ids")
-    return [_hex(digest) for digest in found]
+    return [_digest(digest) for digest in found]
 
 
 def _rank(platform: Json, wanted: str) -> int | None:
-    """Return how good a platform is, 0 is the best; None if it is another one."""
+    """Return the preference of a platform, 0 for the best; None if it does not match."""
     if (platform.get("os"), platform.get("architecture")) != ("linux", wanted):
         return None
     known = VARIANTS.get(wanted, ())
@@ -163,8 +167,8 @@ def _platform(entry: Json) -> Json:
     return platform if isinstance(platform, dict) else {}
 
 
-def _shown(platform: Json) -> str:
-    """Return the name of a platform; '' if it is none, as that of an attestation."""
+def _platform_name(platform: Json) -> str:
+    """Format a platform; '' for a pseudo platform, as attestations have it."""
     parts = [str(platform.get(key, "")) for key in ("os", "architecture", "variant")]
     return "" if "unknown" in parts else "/".join(filter(None, parts))
 
@@ -172,7 +176,7 @@ def _shown(platform: Json) -> str:
 def _list(document: Json, key: str) -> list[Any]:
     found = document.get(key)
     if not isinstance(found, list):
-        message = "what should describe an image cannot be read"
+        message = "the manifest of the image cannot be read"
         raise ImageError(message, evidence=f"it has no list '{key}'")
     return found
 
@@ -180,14 +184,14 @@ def _list(document: Json, key: str) -> list[Any]:
 def _descriptor(entry: object) -> Descriptor:
     size = entry.get("size") if isinstance(entry, dict) else None
     if not isinstance(entry, dict) or type(size) is not int or size < 0:
-        message = "what should describe an image cannot be read"
+        message = "the manifest of the image cannot be read"
         raise ImageError(message, evidence="a digest or a size is missing")
-    return Descriptor(digest=_hex(entry.get("digest")), size=size)
+    return Descriptor(digest=_digest(entry.get("digest")), size=size)
 
 
-def _hex(digest: object) -> str:
+def _digest(digest: object) -> str:
     match = DIGEST.fullmatch(str(digest))
     if not match:
-        message = "the image has a digest that is no SHA-256"
+        message = "the image has a digest that is not a SHA-256"
         raise ImageError(message, evidence=str(digest)[:200])
     return match[1]

@@ -1,4 +1,4 @@
-"""From a tar to a squashfs file, as it arrives: watched and packed, never unpacked on the host."""
+"""Pack a tar into a squashfs file as it arrives, without unpacking it on the host."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import IO, TYPE_CHECKING
 
 from postroj import process
 from postroj.errors import CommandError, ImageError
-from postroj.image.store import store
-from postroj.image.unpack.decompress import CHUNK, NOBODY, Ahead, Plain, confined, widen
+from postroj.image.store import os_errors
+from postroj.image.unpack.confine import NOBODY, confined
+from postroj.image.unpack.decompress import CHUNK, Decompressor, PeekedPipe, widen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,23 +22,23 @@ if TYPE_CHECKING:
     from postroj.image.unpack.decompress import Readable
 
 BLOCK = 512
-"""Of a tar, tar(5)."""
+"""Block size of a tar, tar(5)."""
 END = bytes(2 * BLOCK)
-"""What every tar ends with."""
+"""The end of every tar."""
 
 COMPRESSION = "lz4"
-"""Quick to boot from, and packing keeps up with what brings the archive."""
+"""Fast to boot from, and fast enough that packing never delays a download."""
 
 MOST_UNPACKED = 64 << 30
-"""Bytes that an archive may unpack to; a bomb has more."""
+"""Most bytes that an archive may unpack to; a decompression bomb has more."""
 
 
 def tar_argv(folder: str) -> list[str]:
-    """Return what writes the tar of a folder, of that file system alone, to stdout."""
+    """Return the command line that writes a folder's file system as tar to stdout."""
     return [
         *("tar", "--create", f"--directory={folder}", "--numeric-owner", "--sort=name"),
         *("--xattrs", "--xattrs-include=*", "--one-file-system"),
-        *("--warning=no-file-ignored", "."),  # sockets
+        *("--warning=no-file-ignored", "."),  # it cannot archive sockets
     ]
 
 
@@ -48,9 +49,9 @@ class Meter:
         self.count = 0
 
     def add(self, count: int) -> None:
-        """Count some more.
+        """Count more bytes.
 
-        :raises ImageError: if there are too many.
+        :raises ImageError: if the archive is too large.
         """
         self.count += count
         if self.count > MOST_UNPACKED:
@@ -59,18 +60,18 @@ class Meter:
 
 
 class TarWatch(Meter):
-    """Sees the bytes of a tar pass by: how many, and how they end."""
+    """Watches the bytes of a tar: their number, and how they end."""
 
     def __init__(self) -> None:
         super().__init__()
         self._last = b""
 
     def feed(self, source: Readable, inlet: IO[bytes]) -> None:
-        """Give a tar to a tool; what somebody else judges to be whole is moved without copying it.
+        """Pass a tar to a tool; splice it if a decompressor checks for its end.
 
-        :raises ImageError: if it is too large.
+        :raises ImageError: if the tar is too large.
         """
-        if isinstance(source, Ahead) and source.whole:
+        if isinstance(source, PeekedPipe) and source.whole:
             for count in source.pour(inlet.fileno()):
                 self.add(count)
             self._last = END
@@ -81,15 +82,15 @@ class TarWatch(Meter):
                 inlet.write(chunk)
 
     def close(self) -> None:
-        """Judge how it ended.
+        """Check that the tar was complete.
 
-        :raises ImageError: if there is no end, or nothing before it.
+        :raises ImageError: if it has no end, or nothing before the end.
         """
         if not self.count:
             message = "the archive is empty"
             raise ImageError(message)
         if self.count < len(END):
-            message = "it is no tar archive"
+            message = "it is not a tar archive"
             raise ImageError(message, evidence=f"it has {self.count} bytes")
         if not self._last.endswith(END):
             message = "the archive was cut off"
@@ -97,13 +98,13 @@ class TarWatch(Meter):
 
 
 def squash(source: Readable, target: Path, subtree: str = "") -> None:
-    """Make a squashfs file of a plain tar; `subtree` is the folder in it that is the root.
+    """Pack an uncompressed tar into a squashfs file; `subtree` is the folder that becomes the root.
 
-    :raises ImageError: if it is no tar, or holds what cannot be in an image.
+    :raises ImageError: if it is not a tar, or contains what an image cannot.
     """
     with ExitStack() as stack:
         complaints = stack.enter_context(TemporaryFile())
-        # of the tool while it writes: it may have no way to our folders
+        # The tool owns the file while it writes, because our folders may be closed to it.
         descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         stack.callback(os.close, descriptor)
         if os.geteuid() == 0:
@@ -125,19 +126,19 @@ def squash(source: Readable, target: Path, subtree: str = "") -> None:
             watch.feed(source, packer.stdin)
         status = process.exit_status(packer.wait())
         complaints.seek(0)
-        said = complaints.read().decode(errors="replace")
+        output = complaints.read().decode(errors="replace")
         if status:
-            raise _refusal(CommandError(argv, status, process.last_lines(said)))
+            raise _explain(CommandError(argv, status, process.last_lines(output)))
         watch.close()
-        _judge(said)
+        _check_skipped(output)
         os.fchown(descriptor, os.geteuid(), os.getegid())
         os.fchmod(descriptor, 0o644)
 
 
 def squash_output(argv: Sequence[str], target: Path) -> None:
-    """Make a squashfs file of the tar that a command of ours writes.
+    """Pack the tar that a command writes into a squashfs file.
 
-    :raises ImageError: if it failed, or its tar cannot be packed.
+    :raises ImageError: if the command fails, or its tar cannot be packed.
     """
     with TemporaryFile() as complaints:
         child = process.spawn(
@@ -154,28 +155,28 @@ def squash_output(argv: Sequence[str], target: Path) -> None:
             process.kill_group(child)
         if status:
             complaints.seek(0)
-            said = process.last_lines(complaints.read().decode(errors="replace"))
+            output = process.last_lines(complaints.read().decode(errors="replace"))
             message = "the files of the image could not be read"
-            raise ImageError(message, evidence=f"'{argv[0]}' ended with status {status}\n{said}")
+            raise ImageError(message, evidence=f"'{argv[0]}' ended with status {status}\n{output}")
 
 
-def _judge(said: str) -> None:
-    """Refuse what tar2sqfs skipped although it belongs to the archive."""
-    skipped = deque((line for line in said.splitlines() if "(invalid name)" in line), maxlen=5)
+def _check_skipped(output: str) -> None:
+    """Refuse an archive if tar2sqfs skipped members of it."""
+    skipped = deque((line for line in output.splitlines() if "(invalid name)" in line), maxlen=5)
     if skipped:
-        message = "the archive has members whose names lead out of it"
+        message = "the archive has members outside of its root"
         raise ImageError(message, evidence="\n".join(skipped))
 
 
-def _refusal(error: CommandError) -> ImageError:
-    """Say in a sentence why tar2sqfs gave up."""
+def _explain(error: CommandError) -> ImageError:
+    """Explain why tar2sqfs failed."""
     if re.search(r"No space left on device|Disk quota exceeded|: I/O error", error.output):
-        return store.disk_full(error.output)
+        return os_errors.disk_full(error.output)
     known = {
-        r"not a ustar tar archive": "it is no tar archive",
+        r"not a ustar tar archive": "it is not a tar archive",
         r"unexpected end-of-file": "the archive was cut off",
         r"File exists": "the archive has two members of the same name",
-        r"Not a directory": "the archive has members below one that is no directory",
+        r"Not a directory": "the archive has members below one that is not a directory",
         r"hard link|Invalid argument": "the archive has a hard link that leads nowhere",
     }
     for pattern, message in known.items():
@@ -184,8 +185,8 @@ def _refusal(error: CommandError) -> ImageError:
     return ImageError("the archive cannot be packed", evidence=error.reason)
 
 
-class Packer(Plain):
-    """The bytes of a tar, compressed or not, become the squashfs file `target`."""
+class Packer(Decompressor):
+    """Packs the bytes of a tar, compressed or not, into the squashfs file `target`."""
 
     def __init__(self, target: Path, subtree: str = "") -> None:
         super().__init__(lambda plain: squash(plain, target, subtree))

@@ -1,4 +1,4 @@
-"""The first bytes of a squashfs file that somebody else made, before any tool or kernel sees it."""
+"""Check the superblock of a foreign squashfs file before any tool or kernel reads it."""
 
 from __future__ import annotations
 
@@ -16,21 +16,23 @@ FIELDS = struct.Struct("<4s 24x H H 8x Q 48x")
 VERSION = (4, 0)
 
 
-def judge(file: Path) -> None:
-    """Refuse what is no squashfs 4.0, or is cut off.
+def check(file: Path) -> None:
+    """Check that a file is a complete squashfs 4.0.
 
-    :raises ImageError: always then.
+    :raises ImageError: if it is not.
     """
     with file.open("rb") as stream:
         head = stream.read(FIELDS.size)
         size = stream.seek(0, 2)
     if len(head) < FIELDS.size or not head.startswith(MAGIC):
-        message = "it is no squashfs file"
+        message = "it is not a squashfs file"
         raise ImageError(message)
     _, major, minor, used = FIELDS.unpack(head)
     if (major, minor) != VERSION:
-        message = f"it is a squashfs file of the version {major}.{minor}, and not of 4.0"
+        message = f"it is a squashfs file of version {major}.{minor}, not 4.0"
         raise ImageError(message)
     if not FIELDS.size <= used <= size:
         message = "the squashfs file was cut off"
-        raise ImageError(message, evidence=f"it says that it has {used} bytes, it has {size}")
+        raise ImageError(
+            message, evidence=f"its superblock states {used} bytes, the file has {size}"
+        )

@@ -1,7 +1,7 @@
-"""The members of a tar as they pass by: what each one is, and exactly its bytes.
+"""Read the members of a tar as a stream, with the exact bytes of their headers.
 
-`tarfile` interprets a header and forgets its bytes; here they are kept, so that what is copied
-arrives as it was: owners, times, extended attributes, sparse files. The formats are in tar(5).
+`tarfile` interprets headers and discards their bytes. They are kept here, so that a copy preserves
+owners, times, extended attributes and sparse files. Formats: tar(5).
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import IO, TYPE_CHECKING
 
 from postroj import process
 from postroj.errors import ImageError
-from postroj.image.unpack.decompress import CHUNK, LONGEST_MAGIC, confined, decompressor
+from postroj.image.unpack.confine import confined
+from postroj.image.unpack.decompress import CHUNK, LONGEST_MAGIC, decompress_argv
 from postroj.image.unpack.pack import BLOCK
 
 if TYPE_CHECKING:
@@ -35,10 +36,10 @@ EXTENSIONS = (LONG_NAME, LONG_LINK, GLOBAL, RECORDS)
 NOTHING = bytes(BLOCK)
 
 Records = list[tuple[bytes, bytes]]
-"""Of an extended header: keys and values, and some keys come more than once."""
+"""Keys and values of an extended header; a key may occur several times."""
 
 MOST_EXTENSION = 1 << 20
-"""Bytes of an extended header; the longest names and attributes take less."""
+"""Largest extended header in bytes; the longest names and attributes take less."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,41 +47,41 @@ class Member:
     """One member of a tar."""
 
     name: bytes
-    """As it is written there."""
+    """As the archive spells it."""
     kind: bytes
     """`FILE`, `LINK`, `SYMLINK`, `DIRECTORY` or one of `DEVICES`."""
     link: bytes
-    """Where a link leads."""
+    """Target of a link."""
     records: Records
     extensions: bytes
-    """Headers that come before its own."""
+    """Extension headers in front of the header."""
     header: bytes
     holes: bytes
-    """What follows the header of a sparse file."""
+    """Sparse map behind the header."""
     size: int
-    """Bytes of data that follow, without their padding."""
+    """Bytes of data in the archive, without padding."""
     unpacked: int
-    """Bytes that the data stand for; more where a file is sparse."""
-    odd: bool
-    """Whether tools could disagree on what the header says."""
+    """Bytes of the unpacked file; more than `size` if it is sparse."""
+    ambiguous: bool
+    """Whether tools could interpret the header differently."""
 
     @property
     def raw(self) -> bytes:
-        """All of its headers."""
+        """All headers."""
         return self.extensions + self.header + self.holes
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[IO[bytes]]:
-    """Read a file, decompressed if it is compressed.
+def open_plain(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file for reading, decompressed if necessary.
 
-    Leaving the context without an exception reads on to the end.
+    Leaving the context without an exception reads the rest.
 
-    :raises ImageError: if it is damaged.
+    :raises ImageError: if the file is damaged.
     :raises HostError: if the tool to decompress it is not installed.
     """
     with path.open("rb", buffering=0) as file:
-        argv = decompressor(file.read(LONGEST_MAGIC))
+        argv = decompress_argv(file.read(LONGEST_MAGIC))
         file.seek(0)
         if not argv:
             yield io.BufferedReader(file, CHUNK)
@@ -102,18 +103,18 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
                 process.kill_group(child)
             if status:
                 complaints.seek(0)
-                said = complaints.read().decode(errors="replace")
-                message = f"a layer is damaged, or was cut off: {argv[0]} cannot unpack it"
-                raise ImageError(message, evidence=process.last_lines(said))
+                output = complaints.read().decode(errors="replace")
+                message = f"a layer is damaged or incomplete: {argv[0]} cannot unpack it"
+                raise ImageError(message, evidence=process.last_lines(output))
 
 
 class Reader:
-    """Iterates over the members of a plain tar; what is not taken of their data is skipped."""
+    """Iterates over the members of an uncompressed tar, and skips data that nobody reads."""
 
     def __init__(self, stream: Readable) -> None:
         self.stream = stream
         self._left = 0
-        """Bytes of the member's data that were not taken yet."""
+        """Unread bytes of the current member."""
 
     def __iter__(self) -> Iterator[Member]:
         while member := self._next():
@@ -123,13 +124,13 @@ class Reader:
                 pass
 
     def data(self) -> Iterator[bytes]:
-        """Yield the data of the member, and what fills its last block."""
+        """Yield the data of the current member, with the padding of its last block."""
         while self._left:
             count = min(self._left, CHUNK)
             self._left -= count
-            yield self._exactly(count)
+            yield self._read_exactly(count)
 
-    def _exactly(self, count: int) -> bytes:
+    def _read_exactly(self, count: int) -> bytes:
         chunk = self.stream.read(count)
         while len(chunk) < count:
             more = self.stream.read(count - len(chunk))
@@ -149,8 +150,8 @@ class Reader:
             if size > MOST_EXTENSION:
                 message = f"a tar archive has an extended header of {size} bytes"
                 raise ImageError(message)
-            body = self._exactly(size + -size % BLOCK)
-            if kind == GLOBAL:  # container runtimes ignore them as well
+            body = self._read_exactly(size + -size % BLOCK)
+            if kind == GLOBAL:  # as container runtimes do
                 continue
             extensions += header + body
             if kind == RECORDS:
@@ -160,9 +161,9 @@ class Reader:
         return None
 
     def _header(self, *, first: bool) -> bytes:
-        """Read a header; nothing at the end of the archive, which some tools do not mark."""
+        """Read a header; empty at the end of the archive, with or without an end marker."""
         header = self.stream.read(BLOCK) or NOTHING
-        header += self._exactly(BLOCK - len(header))
+        header += self._read_exactly(BLOCK - len(header))
         if header == NOTHING:
             if not first:
                 message = "a tar archive was cut off"
@@ -170,14 +171,14 @@ class Reader:
             return b""
         expected = 256 + sum(header[:148]) + sum(header[156:])
         if number(header[148:156]) != expected:
-            message = "a layer is no tar archive, or is damaged"
+            message = "a layer is damaged, or not a tar archive"
             raise ImageError(message, evidence="the checksum of a header is wrong")
         return header
 
     def _member(
         self, header: bytes, extensions: bytes, records: Records, long: dict[bytes, bytes]
     ) -> Member:
-        """Put together what the headers of a member say."""
+        """Combine the headers of a member."""
         kind, size, holes = header[156:157], number(header[124:136]), b""
         known = dict(records)
         if b"size" in known:
@@ -193,14 +194,14 @@ class Reader:
         if kind == SPARSE:
             unpacked = number(header[483:495])
             holes = self._holes(more=header[482:483] != b"\0")
-        if kind == b"\0" and name.endswith(b"/"):  # as tar(5) had it before there were kinds
+        if kind == b"\0" and name.endswith(b"/"):  # tar(5): the format of Unix version 7
             kind = DIRECTORY
         elif kind in SAME_AS_FILE:
             kind = FILE
         if kind not in (FILE, LINK, SYMLINK, DIRECTORY, *DEVICES):
             message = f"a tar archive has a member of the unknown kind {header[156:157]!r}"
-            raise ImageError(message, evidence=show(name))
-        # what is no file has no data, whatever its header says; so Go has it, too
+            raise ImageError(message, evidence=printable(name))
+        # Only files have data, whatever a header says; Go reads archives in the same way.
         stored = size if kind == FILE else 0
         return Member(
             name=name,
@@ -214,14 +215,14 @@ class Reader:
             holes=holes,
             size=stored,
             unpacked=max(unpacked, stored),
-            odd=stored != size or (kind == DIRECTORY and header[156:157] != DIRECTORY),
+            ambiguous=stored != size or (kind == DIRECTORY and header[156:157] != DIRECTORY),
         )
 
     def _holes(self, *, more: bool) -> bytes:
-        """Read the blocks that follow the header of an old GNU sparse file."""
+        """Read the blocks of holes behind the header of an old GNU sparse file."""
         blocks = b""
         while more:
-            blocks += self._exactly(BLOCK)
+            blocks += self._read_exactly(BLOCK)
             if len(blocks) > MOST_EXTENSION:
                 message = "a tar archive has a file with too many holes"
                 raise ImageError(message)
@@ -230,7 +231,7 @@ class Reader:
 
 
 def renamed(member: Member, path: bytes) -> bytes:
-    """Return headers that say the same of a member, except for its name."""
+    """Return the headers of a member with another name."""
     new = {b"path": path}
     if any(key == b"GNU.sparse.name" for key, _ in member.records):
         new[b"GNU.sparse.name"] = path
@@ -263,9 +264,9 @@ def hard_link(path: bytes, target: bytes) -> bytes:
 
 
 def parse_records(body: bytes) -> Records:
-    """Read the records of an extended header, each `LENGTH KEY=VALUE` and the end of a line.
+    """Parse the `LENGTH KEY=VALUE` lines of an extended header.
 
-    :raises ImageError: if they are none.
+    :raises ImageError: if they are malformed.
     """
     found = Records()
     position = 0
@@ -275,39 +276,39 @@ def parse_records(body: bytes) -> Records:
         key, equals, value = body[match.end() : end - 1].partition(b"=") if match else (b"",) * 3
         if not equals or end > len(body) or body[end - 1 : end] != b"\n":
             message = "a tar archive has an extended header that cannot be read"
-            raise ImageError(message, evidence=show(body[position : position + 80]))
+            raise ImageError(message, evidence=printable(body[position : position + 80]))
         found.append((key, value))
         position = end
     return found
 
 
 def number(field: bytes) -> int:
-    """Read a number of a header: octal, or binary where it is a large one.
+    """Parse a number of a header: octal, or binary for large values.
 
-    :raises ImageError: if it is none.
+    :raises ImageError: if it is malformed.
     """
     if field[0] == 0x80:
         return int.from_bytes(field[1:])
     digits = field.strip(b" \0").partition(b"\0")[0].strip()
     if not re.fullmatch(rb"[0-7]*", digits):
-        message = "a layer is no tar archive, or is damaged"
-        raise ImageError(message, evidence=f"{show(field)} is no number")
+        message = "a layer is damaged, or not a tar archive"
+        raise ImageError(message, evidence=f"{printable(field)} is not a number")
     return int(digits or b"0", 8)
 
 
 def decimal(text: bytes) -> int:
-    """Read a number of an extended header.
+    """Parse a number of an extended header.
 
-    :raises ImageError: if it is none.
+    :raises ImageError: if it is malformed.
     """
     if not re.fullmatch(rb"[0-9]{1,19}", text):
         message = "a tar archive has an extended header that cannot be read"
-        raise ImageError(message, evidence=f"{show(text)} is no number")
+        raise ImageError(message, evidence=f"{printable(text)} is not a number")
     return int(text)
 
 
-def show(name: bytes) -> str:
-    """Return a name of somebody's archive as it can stand in a message."""
+def printable(name: bytes) -> str:
+    """Format a name from an archive for messages."""
     text = ascii(name.decode(errors="surrogateescape"))
     return text if len(text) < 200 else text[:200] + "..."
 

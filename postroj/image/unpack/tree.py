@@ -1,13 +1,14 @@
-"""What the layers of an image amount to: which member of which layer is found under which name.
+"""Merge layers: compute which member of which layer remains, under which names.
 
-The rules are those of the OCI image specification (layer.md), and where it is silent those of
-containerd:
+The rules are those of the OCI image specification (layer.md), and of containerd where that is
+silent:
 
-- What comes later replaces what was there; a directory takes the attributes of the later one.
-- `.wh.NAME` deletes NAME of the layers below, `.wh..wh..opq` all that they have in its directory.
-- A symlink on the way to a member is followed, inside of the tree. A member that is a directory
-  itself takes the place of a symlink, and hides what that led to.
-- A hard link shares the file that its target was at that moment, also if that is replaced later.
+- A later entry replaces an earlier one; a directory takes the attributes of the later entry.
+- `.wh.NAME` deletes NAME of the layers below, `.wh..wh..opq` everything they have in the directory.
+- A symlink in the path of a member is followed, inside of the tree. A member that is a directory
+  replaces a symlink, and hides the files behind it.
+- A hard link shares the file that its target is at that moment, even if the target is replaced
+  later.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from postroj.errors import ImageError
 from postroj.image.unpack.pack import BLOCK, MOST_UNPACKED
-from postroj.image.unpack.tarstream import DIRECTORY, LINK, SYMLINK, show
+from postroj.image.unpack.tarstream import DIRECTORY, LINK, SYMLINK, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,34 +27,34 @@ if TYPE_CHECKING:
 
 WHITEOUT = b".wh."
 BOOKKEEPING = b".wh..wh."
-"""Begins what AUFS keeps for itself."""
+"""Prefix of AUFS's internal files."""
 OPAQUE = b".wh..wh..opq"
 
 MOST_LAYERS = 500
-"""Docker has 127 at most."""
+"""Docker allows 127."""
 MOST_MEMBERS = 2_000_000
 """Members and folders; the largest images have some hundred thousand."""
 MOST_NAMES = 256 << 20
-"""Bytes of all their names."""
+"""Bytes of all names."""
 MOST_FOLLOWED = 16_000_000
-"""Parts of symlinks that are followed, all in all."""
+"""Path components of followed symlinks, in total."""
 LONGEST_PATH, LONGEST_PART = 4096, 255
-"""Bytes, as Linux has it."""
+"""Bytes, the limits of Linux."""
 DEEPEST = 256
-"""Folders in each other."""
+"""Nesting of folders."""
 MOST_LINKS = 40
-"""Symlinks on the way to one member, as Linux has it."""
+"""Symlinks in one path, the limit of Linux."""
 
 IMPLIED = -1
-"""The number of a directory that no member stands for."""
+"""Number of a directory that no member describes."""
 
 
-class Elsewhere(NamedTuple):
-    """A member that is found at another place than its header says: a hard link, for example."""
+class Moved(NamedTuple):
+    """A member whose final name differs from its header, such as a hard link."""
 
     number: int
     layer: int
-    """The one that put it there."""
+    """The layer that put it there."""
 
 
 @dataclass(slots=True)
@@ -63,52 +64,52 @@ class Directory:
     number: int
     layer: int
     cleared: int
-    """The last layer that hid what layers below it had here."""
+    """Last layer that hid the content of lower layers."""
     elsewhere: bool = False
-    """Whether it is at another place than its header says."""
+    """Whether the final name differs from the header."""
     children: dict[bytes, Node] = field(default_factory=dict)
 
 
-Node = int | Elsewhere | Directory
-"""What a name stands for; a number is a member that is where its header says."""
+Node = int | Moved | Directory
+"""What a name refers to; a plain number is a member with the name in its header."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """Which members are copied; they are numbered in their order through all layers."""
+class CopyPlan:
+    """Which members are copied, numbered consecutively through all layers."""
 
-    kept: bytearray
-    """1 for each that is copied as it is."""
+    copied: bytearray
+    """1 for each member that is copied under its own name."""
     names: dict[int, list[bytes]]
-    """Of each that has names beside or instead of that in its header."""
-    as_it_is: bool
-    """Whether all members of all layers are to be copied, unchanged."""
+    """Additional or replacing names of members."""
+    unchanged: bool
+    """Whether everything is copied unchanged."""
 
 
 class Tree:
-    """What the layers so far amount to."""
+    """The merged layers so far."""
 
     def __init__(self) -> None:
         self.layer = -1
         self.begin = 0
-        """Number of the first member of the layer."""
+        """Number of the current layer's first member."""
         self.count = 0
-        """Members so far."""
+        """Number of members so far."""
         self.root = Directory(IMPLIED, 0, 0)
         self.links: dict[int, bytes] = {}
-        """Where symlinks lead."""
-        self.as_it_is = True
+        """Targets of symlinks."""
+        self.unchanged = True
         self._nodes = self._named = self._followed = self._unpacked = 0
 
     def begin_layer(self) -> None:
-        """Go on with the next layer."""
+        """Start the next layer."""
         self.layer += 1
         self.begin = self.count
         if self.layer >= MOST_LAYERS:
-            raise _too_much(MOST_LAYERS, "layers")
+            raise _limit_exceeded(MOST_LAYERS, "layers")
 
     def add(self, member: Member) -> None:
-        """Take a member.
+        """Add a member of the current layer.
 
         :raises ImageError: if it cannot be part of an image.
         """
@@ -117,10 +118,10 @@ class Tree:
         self._measure(member)
         parts = split(member.name)
         if any(part.startswith(WHITEOUT) for part in parts):
-            self.as_it_is = False
+            self.unchanged = False
             self._whiteout(parts)
             return
-        literal = not member.odd and _is_literal(member, parts)
+        literal = not member.ambiguous and _is_literal(member, parts)
         if not parts:
             self._add_root(member, number, literal=literal)
             return
@@ -132,66 +133,68 @@ class Tree:
         self._named += len(member.name) + len(member.link)
         self._unpacked += BLOCK + member.unpacked
         if self._nodes > MOST_MEMBERS:
-            raise _too_much(MOST_MEMBERS, "files")
+            raise _limit_exceeded(MOST_MEMBERS, "files")
         if self._named > MOST_NAMES:
-            raise _too_much(MOST_NAMES, "bytes of names")
+            raise _limit_exceeded(MOST_NAMES, "bytes of names")
         if self._unpacked > MOST_UNPACKED:
-            raise _too_much(MOST_UNPACKED, "bytes of data")
+            raise _limit_exceeded(MOST_UNPACKED, "bytes of data")
 
     def _add_root(self, member: Member, number: int, *, literal: bool) -> None:
         if member.kind != DIRECTORY:
-            message = "a layer has a root that is no directory"
+            message = "a layer has a root that is not a directory"
             raise ImageError(message)
-        self._restate(self.root, number, elsewhere=not literal)
+        self._update(self.root, number, elsewhere=not literal)
 
     def _put(
         self, parent: Directory, name: bytes, member: Member, number: int, *, elsewhere: bool
     ) -> None:
-        """Put a member into a directory, in the place of what has its name there."""
+        """Put a member into a directory, replacing an entry of the same name."""
         old = parent.children.get(name)
         if member.kind == DIRECTORY and isinstance(old, Directory):
-            self._restate(old, number, elsewhere=elsewhere)
+            self._update(old, number, elsewhere=elsewhere)
             return
         new: Node
         if member.kind == DIRECTORY:
             new = Directory(number, self.layer, self.layer, elsewhere)
         elif member.kind == LINK:
-            new = Elsewhere(self._target(member), self.layer)
+            new = Moved(self._target(member), self.layer)
         else:
-            new = Elsewhere(number, self.layer) if elsewhere else number
+            new = Moved(number, self.layer) if elsewhere else number
         if member.kind == SYMLINK:
             self.links[number] = member.link
         if old is not None or elsewhere:
-            self.as_it_is = False
+            self.unchanged = False
         parent.children[name] = new
 
-    def _restate(self, directory: Directory, number: int, *, elsewhere: bool) -> None:
-        """Let a directory that is there take the attributes of a member."""
+    def _update(self, directory: Directory, number: int, *, elsewhere: bool) -> None:
+        """Give an existing directory the attributes of a member."""
         if elsewhere or directory.number != IMPLIED:
-            self.as_it_is = False
+            self.unchanged = False
         directory.number, directory.layer, directory.elsewhere = number, self.layer, elsewhere
 
     def _target(self, member: Member) -> int:
-        """Return the number of the member which a hard link shares."""
+        """Return the number of the member that a hard link refers to."""
         parts = split(member.link)
         parent, direct = self._find(parts[:-1])
         node = parent.children.get(parts[-1]) if parent and parts else None
         if node is None or isinstance(node, Directory):
             message = "a layer has a hard link that leads nowhere"
-            raise ImageError(message, evidence=f"{show(member.name)} -> {show(member.link)}")
+            raise ImageError(
+                message, evidence=f"{printable(member.name)} -> {printable(member.link)}"
+            )
         if not (direct and member.link.removeprefix(b"./") == b"/".join(parts)):
-            self.as_it_is = False
-        return node.number if isinstance(node, Elsewhere) else node
+            self.unchanged = False
+        return node.number if isinstance(node, Moved) else node
 
     def _whiteout(self, parts: list[bytes]) -> None:
-        """Hide what layers below have."""
+        """Apply a whiteout, which hides files of lower layers."""
         *above, name = parts
         if any(part.startswith(BOOKKEEPING) for part in parts) and parts[-1:] != [OPAQUE]:
             return
         victim = name.removeprefix(WHITEOUT)
         if victim in (b"", b".", b"..") or any(part.startswith(WHITEOUT) for part in above):
             message = "a layer has a whiteout that is malformed"
-            raise ImageError(message, evidence=show(b"/".join(parts)))
+            raise ImageError(message, evidence=printable(b"/".join(parts)))
         directory, _ = self._find(above)
         if directory is None:
             return
@@ -201,7 +204,7 @@ class Tree:
             self._hide(directory, victim)
 
     def _hide(self, parent: Directory, name: bytes) -> None:
-        """Take away what layers below have of a name."""
+        """Remove the lower layers' entry of a name."""
         node = parent.children.get(name)
         if isinstance(node, Directory):
             self._clear(node)
@@ -214,7 +217,7 @@ class Tree:
             del parent.children[name]
 
     def _clear(self, directory: Directory) -> None:
-        """Take away what layers below have in a directory."""
+        """Remove the lower layers' entries of a directory."""
         if directory.cleared < self.layer:
             directory.cleared = self.layer
             for name in list(directory.children):
@@ -224,13 +227,13 @@ class Tree:
         return node < self.begin if isinstance(node, int) else node.layer < self.layer
 
     def _descend(self, parts: Sequence[bytes]) -> tuple[Directory, bool]:
-        """Return a directory, made where there is none; whether no symlink was on the way."""
+        """Return a directory, created if missing, and whether its path had no symlinks."""
         found, direct = self._walk(parts, create=True)
         assert found
         return found, direct
 
     def _find(self, parts: Sequence[bytes]) -> tuple[Directory | None, bool]:
-        """Return a directory, if there is one; whether no symlink was on the way."""
+        """Return a directory, None if missing, and whether its path had no symlinks."""
         return self._walk(parts, create=False)
 
     def _walk(self, parts: Sequence[bytes], *, create: bool) -> tuple[Directory | None, bool]:
@@ -254,12 +257,12 @@ class Tree:
                 node = self._make(way[-1], part)
             way.append(node)
             if len(way) > DEEPEST:
-                raise _too_much(DEEPEST, "folders in each other")
+                raise _limit_exceeded(DEEPEST, "folders in each other")
         return way[-1], not links
 
-    def _link(self, node: int | Elsewhere) -> bytes | None:
-        """Return where a symlink leads, None if it is none."""
-        return self.links.get(node.number if isinstance(node, Elsewhere) else node)
+    def _link(self, node: int | Moved) -> bytes | None:
+        """Return the target of a symlink; None for other nodes."""
+        return self.links.get(node.number if isinstance(node, Moved) else node)
 
     def _follow(
         self,
@@ -269,39 +272,39 @@ class Tree:
         links: int,
         parts: Sequence[bytes],
     ) -> None:
-        """Go where a symlink leads, from the directory in which it lies."""
+        """Continue at the target of a symlink, relative to its directory."""
         ahead = link.split(b"/")
         self._followed += len(ahead)
         if links > MOST_LINKS or self._followed > MOST_FOLLOWED:
-            message = "a layer has symlinks that lead round in circles"
-            raise ImageError(message, evidence=show(b"/".join(parts)))
+            message = "a layer has a loop of symlinks"
+            raise ImageError(message, evidence=printable(b"/".join(parts)))
         if link.startswith(b"/"):
             del way[1:]
         waiting.extend(reversed(ahead))
 
     def _make(self, parent: Directory, name: bytes) -> Directory:
-        """Make a directory that no member stands for, as yet."""
+        """Create a directory that no member describes yet."""
         self._nodes += 1
         if name in parent.children:
-            self.as_it_is = False
+            self.unchanged = False
         made = Directory(IMPLIED, self.layer, self.layer)
         parent.children[name] = made
         return made
 
-    def plan(self) -> Plan:
-        """Say what is to be copied."""
-        kept, names = bytearray(self.count), dict[int, list[bytes]]()
+    def plan(self) -> CopyPlan:
+        """Return what is to be copied."""
+        copied, names = bytearray(self.count), dict[int, list[bytes]]()
         for path, node in self._all():
             if isinstance(node, int):
-                kept[node] = 1
-            elif isinstance(node, Elsewhere) or node.elsewhere:
+                copied[node] = 1
+            elif isinstance(node, Moved) or node.elsewhere:
                 names.setdefault(node.number, []).append(path)
             elif node.number != IMPLIED:
-                kept[node.number] = 1
-        return Plan(kept=kept, names=names, as_it_is=self.as_it_is and self.layer == 0)
+                copied[node.number] = 1
+        return CopyPlan(copied=copied, names=names, unchanged=self.unchanged and self.layer == 0)
 
     def _all(self) -> Iterator[tuple[bytes, Node]]:
-        """Yield every path and what it stands for."""
+        """Yield all paths and their nodes."""
         waiting: list[tuple[bytes, Directory]] = [(b"", self.root)]
         yield b"./", self.root
         while waiting:
@@ -314,22 +317,22 @@ class Tree:
 
 
 def split(name: bytes) -> list[bytes]:
-    """Return the parts of a path below the root.
+    """Split a path into its components below the root.
 
-    :raises ImageError: if it leads out, or is none that Linux could have.
+    :raises ImageError: if it leads out of the root, or Linux does not allow it.
     """
     parts = [part for part in name.split(b"/") if part not in (b"", b".")]
     if b".." in parts:
-        message = "a layer has members whose names lead out of it"
-        raise ImageError(message, evidence=show(name))
+        message = "a layer has members outside of its root"
+        raise ImageError(message, evidence=printable(name))
     if len(name) > LONGEST_PATH or b"\0" in name or max(map(len, parts), default=0) > LONGEST_PART:
-        message = "a layer has a name that no file can have"
-        raise ImageError(message, evidence=show(name))
+        message = "a layer has a name that Linux does not allow"
+        raise ImageError(message, evidence=printable(name))
     return parts
 
 
 def _is_literal(member: Member, parts: list[bytes]) -> bool:
-    """Whether every tool finds the same name in a member's header."""
+    """Whether every tool reads the same name from a member's header."""
     if not parts:
         return member.name in (b".", b"./", b"/")
     name = member.name.removeprefix(b"./")
@@ -338,5 +341,5 @@ def _is_literal(member: Member, parts: list[bytes]) -> bool:
     return name == b"/".join(parts)
 
 
-def _too_much(limit: int, what: str) -> ImageError:
+def _limit_exceeded(limit: int, what: str) -> ImageError:
     return ImageError(f"the image has more than {limit:,} {what}")

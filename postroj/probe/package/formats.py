@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, BinaryIO
 
 from postroj.errors import ImageError, PackageError
-from postroj.image.unpack.decompress import CHUNK, Plain, decompressor
+from postroj.image.unpack.decompress import CHUNK, Decompressor, decompress_argv
 from postroj.model import Manager
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def format_of(path: Path) -> Format:
         if head.startswith(RPM_MAGIC):
             _check_rpm(path, stream)
             return Format.RPM
-        if decompressor(head):
+        if decompress_argv(head):
             _check_pacman(path, stream)
             return Format.PACMAN
     raise _no_package(path, f"{path.stat().st_size} bytes, the first are {head!r}")
@@ -193,7 +193,7 @@ def _check_pacman(path: Path, stream: BinaryIO) -> None:
 
     stream.seek(0)
     try:
-        with Plain(consume) as inlet:
+        with Decompressor(consume) as inlet:
             while chunk := stream.read(CHUNK):
                 inlet.write(chunk)
     except ImageError as error:

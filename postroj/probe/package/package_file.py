@@ -14,14 +14,13 @@ from postroj import console, net, paths
 from postroj.container.boot.nspawn import Bind
 from postroj.errors import DownloadError, PackageError, UsageError
 from postroj.locking import Claim, sweep
+from postroj.model import SHA256
 from postroj.probe.package.formats import INSTALLERS, SUFFIX, Format, format_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from postroj.model import Manager
-
-SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
 GUEST_DIR = "/run/postroj/packages"
 """Where a guest sees package files, read-only; below a tmpfs, so that nothing of it remains."""
@@ -85,7 +84,7 @@ def fetch(
     if digests and len(digests) != len(packages):
         message = f"`--package` is given {len(packages)} and `--sha256` {len(digests)} times"
         raise UsageError(message, hint="one `--sha256` for each package, in the same order")
-    if wrong := next((pin for pin in digests if not SHA256.fullmatch(pin)), None):
+    if wrong := next((pin for pin in digests if not SHA256.fullmatch(pin.lower())), None):
         message = f"'{wrong}' is no SHA-256 digest"
         raise UsageError(message, hint="it has 64 hexadecimal digits")
     pins: Sequence[str | None] = digests or [None] * len(packages)

@@ -31,11 +31,13 @@ def binfmt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_this_host_needs_nothing() -> None:
+def test_host_runs_its_own_architecture() -> None:
     emulation.require(HOST)
 
 
-def test_a_processor_that_runs_two_architectures(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processor_that_runs_two_architectures_needs_no_emulation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     machine = os.uname_result(("Linux", "host", "6.1", "#1", "x86_64"))
     monkeypatch.setattr(os, "uname", lambda: machine)
     emulation.require("i686")
@@ -43,7 +45,7 @@ def test_a_processor_that_runs_two_architectures(monkeypatch: pytest.MonkeyPatch
         emulation.require("armv7l")
 
 
-def test_an_architecture_that_is_registered(binfmt: Path) -> None:
+def test_require_accepts_a_registered_architecture(binfmt: Path) -> None:
     (binfmt / f"qemu-{FOREIGN}").write_text(ENABLED)
     emulation.require(FOREIGN)
 
@@ -53,37 +55,40 @@ def test_an_architecture_that_is_registered(binfmt: Path) -> None:
     [
         (None, "does not exist"),
         (ENABLED.replace("enabled", "disabled"), "says 'disabled'"),
-        (ENABLED.replace("POCF", "POC"), "has not the flag F"),
+        (ENABLED.replace("POCF", "POC"), "lacks the flag F"),
         ("", "says ''"),
     ],
+    ids=["not registered", "disabled", "without flag F", "empty"],
 )
-def test_an_architecture_that_cannot_be_run(binfmt: Path, content: str | None, said: str) -> None:
+def test_require_explains_a_missing_registration(
+    binfmt: Path, content: str | None, said: str
+) -> None:
     if content is not None:
         (binfmt / f"qemu-{FOREIGN}").write_text(content)
-    with pytest.raises(HostError, match=f"cannot run programs of {FOREIGN}$") as caught:
+    with pytest.raises(HostError, match=f"cannot run programs for {FOREIGN}$") as caught:
         emulation.require(FOREIGN)
     assert said in caught.value.evidence
     assert "qemu-user-static" in caught.value.hint
     assert "systemctl restart systemd-binfmt" in caught.value.hint
 
 
-def test_names_of_qemu(binfmt: Path) -> None:
+def test_require_knows_the_names_of_qemu(binfmt: Path) -> None:
     with pytest.raises(HostError) as caught:
         emulation.require("armv7l")
     assert str(binfmt / "qemu-arm") in caught.value.evidence
 
 
-def test_what_is_stored_for_others_is_refused_before_it_is_booted(
+def test_obtain_refuses_an_architecture_that_cannot_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("POSTROJ_CACHE_DIR", str(tmp_path / "cache"))
     record = put("debian-trixie", b"x", FOREIGN)
     assert record.as_image().emulated
     assert not put("debian-trixie", b"x", HOST).as_image().emulated
-    for have in (obtain.obtain, obtain.at_hand):
+    for have in (obtain.find_or_pull, obtain.find_cached):
         assert have("debian-trixie").architecture == HOST
-        with pytest.raises(HostError, match=f"cannot run programs of {FOREIGN}$"):
+        with pytest.raises(HostError, match=f"cannot run programs for {FOREIGN}$"):
             have("debian-trixie", FOREIGN)
     (tmp_path / f"qemu-{FOREIGN}").write_text(ENABLED)
-    assert obtain.obtain("debian-trixie", FOREIGN) == record
-    assert obtain.at_hand("debian-trixie", FOREIGN) == record
+    assert obtain.find_or_pull("debian-trixie", FOREIGN) == record
+    assert obtain.find_cached("debian-trixie", FOREIGN) == record

@@ -25,33 +25,35 @@ ID = uuid.UUID("12345678-1234-5678-1234-567812345678")
         ("a.tar.img", Format.DISK),
     ],
 )
-def test_the_name_of_a_file_tells_its_format(name: str, format_: Format) -> None:
+def test_format_of_a_file_name(name: str, format_: Format) -> None:
     assert export.format_of(name) is format_
 
 
 @pytest.mark.parametrize("name", ["a", "tar", "a.tar.gz", "a.zst", "-"])
-def test_a_name_that_tells_none(name: str) -> None:
-    with pytest.raises(UsageError, match="does not tell a format") as caught:
+def test_format_of_a_name_without_a_format(name: str) -> None:
+    with pytest.raises(UsageError, match="implies no format") as caught:
         export.format_of(name)
-    assert "`--format` does" in caught.value.hint
+    assert "use `--format`" in caught.value.hint
 
 
 @pytest.mark.parametrize("architecture", ROOT_TYPES.values())
-def test_the_table_of_a_disk(architecture: str) -> None:
-    head, name, partition = export.table(architecture, 4097, ID).splitlines()
+def test_partition_table_of_a_disk(architecture: str) -> None:
+    head, name, partition = export.partition_table(architecture, 4097, ID).splitlines()
     assert (head, name) == ("label: gpt", f"label-id: {ID}")
     assert partition.startswith("start=2048, size=9, type=")
     assert ROOT_TYPES[partition.split("type=")[1].split(",")[0]] == architecture
     assert partition.endswith('name="root", attrs="GUID:60"')
-    assert export.table(architecture, 4097, ID) == export.table(architecture, 4097, ID)
+    assert export.partition_table(architecture, 4097, ID) == export.partition_table(
+        architecture, 4097, ID
+    )
 
 
-def test_an_architecture_whose_root_has_no_type() -> None:
+def test_partition_table_for_an_architecture_without_a_type() -> None:
     with pytest.raises(UsageError, match="architecture 'vax'"):
-        export.table("vax", 4096, ID)
+        export.partition_table("vax", 4096, ID)
 
 
-def test_layers_are_put_together_where_nobody_sees_it() -> None:
+def test_merge_argv_mounts_layers_in_a_private_namespace() -> None:
     layers = [Path("/a b/base.squashfs"), Path("/top.squashfs")]
     *namespace, script = export.merge_argv(layers, Path("/run/x"))
     assert namespace == [

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from postroj.errors import ImageError, UsageError
-from postroj.image.outfile import placed
+from postroj.image.outfile import atomic_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,9 +33,9 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_file_has_its_name_when_it_is_whole(kind: str, tmp_path: Path) -> None:
+def test_atomic_file_appears_when_it_is_complete(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "file"
-    with placed(path, replace=False) as descriptor:
+    with atomic_file(path, replace=False) as descriptor:
         os.write(descriptor, b"half")
         assert not path.exists()
         assert (names(tmp_path) == []) == (kind == "nameless")
@@ -47,47 +47,47 @@ def test_a_file_has_its_name_when_it_is_whole(kind: str, tmp_path: Path) -> None
     assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
 
 
-def test_what_fails_leaves_nothing(kind: str, tmp_path: Path) -> None:
+def test_atomic_file_leaves_nothing_after_a_failure(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
-    with pytest.raises(OSError, match="Bad file"), placed(path, replace=True) as descriptor:
+    with pytest.raises(OSError, match="Bad file"), atomic_file(path, replace=True) as descriptor:
         os.write(descriptor + 1000, b"new")
     assert path.read_bytes() == b"old"
     assert names(tmp_path) == ["file"]
 
 
-def test_nothing_is_replaced_unasked(kind: str, tmp_path: Path) -> None:
+def test_atomic_file_replaces_nothing_unasked(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
-    with pytest.raises(UsageError, match="file' exists"), placed(path, replace=False):
+    with pytest.raises(UsageError, match="file' exists"), atomic_file(path, replace=False):
         pytest.fail("must not begin")
-    with placed(path, replace=True) as descriptor:
+    with atomic_file(path, replace=True) as descriptor:
         os.write(descriptor, b"new")
     assert path.read_bytes() == b"new"
     assert names(tmp_path) == ["file"]
 
 
-def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+def test_atomic_file_spares_a_file_that_appears_meanwhile(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    with pytest.raises(UsageError, match="file' exists"), placed(path, replace=False):
+    with pytest.raises(UsageError, match="file' exists"), atomic_file(path, replace=False):
         path.write_bytes(b"of somebody else")
     assert path.read_bytes() == b"of somebody else"
     assert names(tmp_path) == ["file"]
 
 
-def test_a_folder_that_is_not_there(kind: str, tmp_path: Path) -> None:
+def test_atomic_file_in_a_missing_folder(kind: str, tmp_path: Path) -> None:
     with (
         pytest.raises(UsageError, match="nowhere/file' cannot be written") as caught,
-        placed(tmp_path / "nowhere" / "file", replace=False),
+        atomic_file(tmp_path / "nowhere" / "file", replace=False),
     ):
         pytest.fail("must not begin")
     assert "No such file or directory" in caught.value.evidence
 
 
-def test_a_disk_that_is_full(tmp_path: Path) -> None:
+def test_atomic_file_on_a_full_disk(tmp_path: Path) -> None:
     with (
         pytest.raises(ImageError, match="no space is left for") as caught,
-        placed(tmp_path / "file", replace=False),
+        atomic_file(tmp_path / "file", replace=False),
         open("/dev/full", "wb", buffering=0) as full,  # noqa: PTH123
     ):
         full.write(b"x")

@@ -9,8 +9,8 @@ import pytest
 
 from postroj.errors import UsageError
 from postroj.image import selection
+from postroj.image.architectures import of_this_host
 from postroj.image.catalog import catalog
-from postroj.image.pull import architecture
 from postroj.model import Manager
 from tests.support.images import put
 
@@ -31,14 +31,14 @@ def choose(*wanted: str, managers: Sequence[Manager] = APT) -> list[str]:
     return selection.choose(wanted, managers)
 
 
-def test_names_stand_for_themselves_whatever_they_are() -> None:
+def test_choose_takes_any_image_by_its_name() -> None:
     assert choose("debian-13", "debian-buster", "debian-trixie") == [
         "debian-trixie",
         "debian-buster",
     ]
 
 
-def test_a_pattern_stands_for_what_is_supported_and_fits() -> None:
+def test_choose_by_pattern_takes_supported_images_that_fit() -> None:
     found = choose("debian-*")
     assert {"debian-bookworm", "debian-trixie", "debian-sid"} <= set(found)
     assert "debian-stretch" not in found
@@ -47,7 +47,7 @@ def test_a_pattern_stands_for_what_is_supported_and_fits() -> None:
     assert not set(choose("*", managers=[Manager.PACMAN])) & set(choose("*"))
 
 
-def test_patterns_keep_the_order_in_which_they_are_given() -> None:
+def test_choose_keeps_the_order_of_its_patterns() -> None:
     found = choose("debian-sid", "Debian-*", "ubuntu-noble")
     assert found[0] == "debian-sid"
     assert found[-1] == "ubuntu-noble"
@@ -57,21 +57,21 @@ def test_patterns_keep_the_order_in_which_they_are_given() -> None:
     assert rest == sorted(rest, key=order.index)
 
 
-def test_nothing_stands_for_what_is_cached(caplog: pytest.LogCaptureFixture) -> None:
+def test_choose_without_names_takes_cached_images(caplog: pytest.LogCaptureFixture) -> None:
     """Of what is supported, for this host, of that package manager, and no import."""
-    ours = architecture()
+    ours = of_this_host()
     for name in ("debian-trixie", "debian-bookworm", "debian-stretch", "fedora-43", "own"):
         put(name, name.encode(), ours)
     put("debian-sid", b"other", "aarch64" if ours != "aarch64" else "x86_64")
     with caplog.at_level(logging.INFO, logger="postroj"):
         found = choose()
     assert found == ["debian-bookworm", "debian-trixie"]
-    assert "are cached and fit: debian-bookworm, debian-trixie" in caplog.text
+    assert "cached images that fit: debian-bookworm, debian-trixie" in caplog.text
 
 
-def test_another_architecture() -> None:
-    other = "aarch64" if architecture() != "aarch64" else "x86_64"
-    put("debian-trixie", b"x", architecture())
+def test_choose_for_another_architecture() -> None:
+    other = "aarch64" if of_this_host() != "aarch64" else "x86_64"
+    put("debian-trixie", b"x", of_this_host())
     put("debian-bookworm", b"y", other)
     put("own-far", b"z", other)
     assert selection.choose((), APT, other) == ["debian-bookworm"]
@@ -80,30 +80,30 @@ def test_another_architecture() -> None:
         choose("own-far")
 
 
-def test_nothing_stands_for_the_default_where_nothing_is_cached() -> None:
+def test_choose_without_names_or_cached_images_takes_the_default() -> None:
     assert choose() == ["debian-trixie"]
-    put("debian-bookworm", b"x", architecture())
+    put("debian-bookworm", b"x", of_this_host())
     assert choose(managers=[Manager.DNF]) == ["debian-trixie"]
 
 
-def test_what_was_imported_has_a_name_too() -> None:
-    put("own-one", b"x", architecture())
+def test_choose_takes_imported_images() -> None:
+    put("own-one", b"x", of_this_host())
     assert choose("own-one") == ["own-one"]
     assert choose("own-*") == ["own-one"]
     assert choose("*-sid", "own*") == ["debian-sid", "own-one"]
-    with pytest.raises(UsageError, match="matches no image that is supported here"):
+    with pytest.raises(UsageError, match="matches no supported image"):
         selection.choose(["own-*"], [Manager.DNF])
 
 
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
-        ("debian-trixy", "no image is named 'debian-trixy'"),
+        ("debian-trixy", "there is no image 'debian-trixy'"),
         ("nothing-*", "no image matches 'nothing-*'"),
-        ("debian-stret*", "'debian-stret*' matches no image that is supported here"),
+        ("debian-stret*", "'debian-stret*' matches no supported image"),
     ],
 )
-def test_what_is_not_there(wanted: str, words: str) -> None:
+def test_check_refuses_names_without_an_image(wanted: str, words: str) -> None:
     with pytest.raises(UsageError) as caught:
         selection.check([wanted])
     assert caught.value.message.startswith(words)
@@ -111,10 +111,10 @@ def test_what_is_not_there(wanted: str, words: str) -> None:
 
 
 def elsewhere(*wanted: str, managers: Sequence[Manager] = APT, on: str = "x86_64") -> list[str]:
-    return selection.elsewhere(wanted, managers, on)
+    return selection.choose_from_catalog(wanted, managers, on)
 
 
-def test_elsewhere_nothing_stands_for_all_that_is_supported() -> None:
+def test_choose_from_catalog_without_names_takes_all_supported_images() -> None:
     put("debian-bookworm", b"any")
     put("of-ours", b"any")
     found = elsewhere()
@@ -124,15 +124,15 @@ def test_elsewhere_nothing_stands_for_all_that_is_supported() -> None:
     assert "of-ours" not in elsewhere("debian-*", "*")
 
 
-def test_elsewhere_what_is_imported_here_is_not_known() -> None:
+def test_choose_from_catalog_ignores_imported_images() -> None:
     put("of-ours", b"any")
     assert choose("of-ours") == ["of-ours"]
     with pytest.raises(UsageError, match="'of-ours'"):
         elsewhere("of-ours")
 
 
-def test_elsewhere_images_are_those_of_another_architecture() -> None:
+def test_choose_from_catalog_takes_images_for_another_architecture() -> None:
     assert elsewhere("archlinux", managers=[Manager.PACMAN], on="s390x") == ["archlinux"]
-    with pytest.raises(UsageError, match="matches no image"):
+    with pytest.raises(UsageError, match="matches no supported image"):
         elsewhere("arch*", managers=[Manager.PACMAN], on="s390x")
     assert "debian-trixie" in elsewhere(on="s390x")

@@ -47,7 +47,7 @@ def kill(claim: Claim) -> None:
     os.close(claim.descriptor)
 
 
-def test_a_clean_store() -> None:
+def test_verify_finds_a_clean_store_clean() -> None:
     put("a", b"hsqs" * 1_000_000)
     put("b", b"hsqs")
     bar = Bar()
@@ -60,7 +60,7 @@ def test_a_clean_store() -> None:
     assert len(bar.at) > 3
 
 
-def test_a_flipped_bit() -> None:
+def test_verify_finds_a_flipped_bit() -> None:
     record = put("a", b"hsqs")
     record.path.chmod(0o644)
     record.path.write_bytes(b"hsqr")
@@ -68,7 +68,7 @@ def test_a_flipped_bit() -> None:
     assert fault.startswith(f"'{record.path.name}' was changed, its SHA-256 is ")
 
 
-def test_a_layer_is_examined_too() -> None:
+def test_verify_reads_layers_as_well() -> None:
     put("a", b"hsqs")
     with store.building(*A) as directory:
         layer = directory / "layer"
@@ -83,20 +83,20 @@ def test_a_layer_is_examined_too() -> None:
 @pytest.mark.parametrize(
     ("content", "said"), [(b"hs", "has 2 bytes instead of 4"), (b"hsqs+", "has 5 bytes instead")]
 )
-def test_a_wrong_size(content: bytes, said: str) -> None:
+def test_verify_finds_a_wrong_size(content: bytes, said: str) -> None:
     record = put("a", b"hsqs")
     record.path.write_bytes(content)
     assert said in faults(A)[0][0]
 
 
-def test_a_missing_file() -> None:
+def test_verify_finds_a_missing_file() -> None:
     record = put("a", b"hsqs")
     record.path.unlink()
     assert faults(A) == [(f"'{record.path.name}' is missing",)]
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
-def test_what_only_stands_in_for_a_file(kind: str, tmp_path: Path) -> None:
+def test_verify_refuses_links_and_pipes(kind: str, tmp_path: Path) -> None:
     record = put("a", b"hsqs")
     elsewhere = record.path.rename(tmp_path / "elsewhere")
     if kind == "link":
@@ -105,7 +105,7 @@ def test_what_only_stands_in_for_a_file(kind: str, tmp_path: Path) -> None:
         os.mkfifo(record.path)
     else:
         record.path.mkdir()
-    assert faults(A) == [(f"'{record.path.name}' is no regular file",)]
+    assert faults(A) == [(f"'{record.path.name}' is not a regular file",)]
     assert store.find(*A) is None
 
 
@@ -114,13 +114,13 @@ def test_what_only_stands_in_for_a_file(kind: str, tmp_path: Path) -> None:
     [
         ("{", "", "Extra data"),
         ('"size"', '"length"', "it has no key 'size'"),
-        ('"name": "a"', '"name": "b"', "it is that of 'b' for 'x86_64'"),
-        ('"name": "a"', '"name": "../a"', "it is that of '../a' for 'x86_64'"),
-        ('"sha256": "', '"sha256": "../', "is no SHA-256"),
+        ('"name": "a"', '"name": "b"', "it belongs to 'b' for 'x86_64'"),
+        ('"name": "a"', '"name": "../a"', "it belongs to '../a' for 'x86_64'"),
+        ('"sha256": "', '"sha256": "../', "is not a SHA-256"),
         ('"source": "import"', '"source": "magic"', "'magic' is not a valid SourceKind"),
     ],
 )
-def test_a_record_that_cannot_be_read(old: str, new: str, why: str, cache: Path) -> None:
+def test_verify_finds_a_damaged_record(old: str, new: str, why: str, cache: Path) -> None:
     put("a", b"hsqs")
     path = cache / "images/a-x86_64.json"
     path.write_text(path.read_text().replace(old, new, 1))
@@ -133,7 +133,7 @@ def test_a_record_that_cannot_be_read(old: str, new: str, why: str, cache: Path)
     assert list((cache / "images").iterdir()) == []
 
 
-def test_a_record_that_is_a_link(cache: Path, tmp_path: Path) -> None:
+def test_verify_refuses_a_record_that_is_a_link(cache: Path, tmp_path: Path) -> None:
     put("a", b"hsqs")
     path = cache / "images/a-x86_64.json"
     path.rename(tmp_path / "elsewhere")
@@ -157,7 +157,7 @@ def meddle(monkeypatch: pytest.MonkeyPatch, *, at: int, then: bytes | None) -> N
     monkeypatch.setattr("postroj.image.upkeep.read", late)
 
 
-def test_an_image_that_is_replaced_while_it_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_find_sees_an_image_that_is_replaced_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     put("a", b"old")
     meddle(monkeypatch, at=1, then=b"new")
     found = store.find(*A)
@@ -166,7 +166,7 @@ def test_an_image_that_is_replaced_while_it_is_looked_for(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("at", [1, 2])
-def test_an_image_that_is_replaced_while_it_is_verified(
+def test_verify_reads_an_image_again_that_is_replaced_meanwhile(
     at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put("a", b"old")
@@ -176,7 +176,7 @@ def test_an_image_that_is_replaced_while_it_is_verified(
 
 
 @pytest.mark.parametrize("at", [1, 2])
-def test_an_image_that_is_removed_while_it_is_verified(
+def test_verify_skips_an_image_that_is_removed_meanwhile(
     at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put("a", b"old")
@@ -184,7 +184,7 @@ def test_an_image_that_is_removed_while_it_is_verified(
     assert list(upkeep.verify([A], Silence())) == []
 
 
-def test_prune(cache: Path) -> None:
+def test_prune_deletes_what_nobody_uses(cache: Path) -> None:
     record = put("a", b"hsqs")
     orphan = record.path.with_name("b-x86_64.0123456789abcdef.squashfs")
     orphan.write_bytes(b"12345")
@@ -207,9 +207,9 @@ def test_prune(cache: Path) -> None:
     assert store.records() == [record]
 
 
-def test_prune_all() -> None:
+def test_prune_everything_deletes_images_as_well() -> None:
     held, free = put("a", b"hsqs"), put("b", b"12345")
-    with store.hold(held.as_image()):
+    with store.use(held.as_image()):
         planned = upkeep.prune(everything=True, dry_run=True)
         assert store.records() == [held, free]
         done = upkeep.prune(everything=True, dry_run=False)
@@ -220,22 +220,22 @@ def test_prune_all() -> None:
     assert upkeep.prune(everything=True, dry_run=False).freed == 0
 
 
-def test_a_file_that_nobody_names_and_a_guest_holds() -> None:
+def test_prune_spares_an_orphan_in_use() -> None:
     old = put("a", b"old")
-    with store.hold(old.as_image()):
+    with store.use(old.as_image()):
         put("a", b"new")
         done = upkeep.prune(everything=False, dry_run=False)
         assert (done.files, done.held) == ((), (old.path.name,))
     assert upkeep.prune(everything=False, dry_run=False).files == (old.path.name,)
 
 
-def test_pruning_where_nothing_is(cache: Path) -> None:
+def test_prune_in_an_empty_cache(cache: Path) -> None:
     done = upkeep.prune(everything=True, dry_run=False)
     assert (done.files, done.leftovers, done.images, done.freed) == ((), (), (), 0)
     assert not cache.exists()
 
 
-def test_a_cache_that_holds_the_images_alone(cache: Path) -> None:
+def test_prune_in_a_cache_with_images_alone(cache: Path) -> None:
     """As CI may keep it."""
     put("a", b"hsqs")
     for path in (cache / "locks").iterdir():
@@ -246,9 +246,9 @@ def test_a_cache_that_holds_the_images_alone(cache: Path) -> None:
     assert upkeep.prune(everything=True, dry_run=False).freed == 4
 
 
-def test_names() -> None:
+def test_resolve_takes_stored_names_and_aliases() -> None:
     put("my-own", b"hsqs")
     assert upkeep.resolve("my-own", ARCH) == "my-own"
     assert upkeep.resolve("debian-13", ARCH) == "debian-trixie"
-    with pytest.raises(UsageError, match="no image is named 'my-own'"):
+    with pytest.raises(UsageError, match="there is no image 'my-own'"):
         upkeep.resolve("my-own", "aarch64")

@@ -134,7 +134,7 @@ EXPECT = '[[expect]]\nimage = "debian-sid"\noutcome = "fail"\nreason = "x"\nunti
         (EXPECT.replace("2027-01-01", "'x'"), 5, "`expect.until`: takes a date without quotes"),
         (EXPECT.replace("01-01", "01-01T00:00:00"), 5, "`expect.until`: takes a date without"),
         (EXPECT + "untill = 1", 6, "`expect.untill`: unknown key"),
-        (EXPECT.replace("-sid", "-std"), 2, "`expect.image`: no image is named 'debian-std'"),
+        (EXPECT.replace("-sid", "-std"), 2, "`expect.image`: there is no image 'debian-std'"),
         (EXPECT.replace("-sid", "-x*"), 2, "`expect.image`: no image matches 'debian-x*'"),
         (
             EXPECT.replace("fail", "skip") + "check='x'",

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from postroj.errors import ImageError, UsageError
+from postroj.image import architectures
 from postroj.image.catalog import catalog
 from postroj.image.catalog.entry import (
-    DEBIAN_ARCHITECTURES,
     Bootstrap,
     Oci,
     Simplestreams,
@@ -54,7 +54,7 @@ def ids(entry: Entry) -> str:
     return entry.name
 
 
-def test_a_release_of_debian() -> None:
+def test_shipped_entry_of_a_debian_release() -> None:
     trixie = catalog.find("debian-trixie")
     assert trixie.version == "13"
     assert trixie.systemd == 257
@@ -71,26 +71,26 @@ def test_a_release_of_debian() -> None:
     assert (sid.version, sid.end_of_life) == ("", None)
 
 
-def test_there_are_many() -> None:
+def test_catalog_ships_many_images() -> None:
     assert len(ENTRIES) >= 60
     assert sum(not entry.unbootable for entry in ENTRIES) >= 50
 
 
 @pytest.mark.parametrize("name", BOOTABLE.split())
-def test_what_was_asked_for_is_there(name: str) -> None:
+def test_shipped_images_include_the_promised_releases(name: str) -> None:
     assert name in [entry.name for entry in catalog.matching([f"{name}*"])]
     assert catalog.find(name).sources
 
 
 @pytest.mark.parametrize("name", UNBOOTABLE.split())
-def test_what_cannot_be_booted_says_why(name: str) -> None:
+def test_unbootable_entries_give_their_reason(name: str) -> None:
     entry = catalog.find(name)
     assert entry.unbootable
     assert entry.sources == ()
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=ids)
-def test_a_name_is_distribution_and_release(entry: Entry) -> None:
+def test_entry_names_are_distribution_and_release(entry: Entry) -> None:
     named = NAMED.get(entry.distribution, entry.distribution)
     alone = entry.release in ("", "rolling")
     assert entry.name == (named if alone else f"{named}-{entry.release}")
@@ -98,7 +98,7 @@ def test_a_name_is_distribution_and_release(entry: Entry) -> None:
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=ids)
-def test_what_is_written_of_it_is_plausible(entry: Entry) -> None:
+def test_shipped_entries_have_plausible_values(entry: Entry) -> None:
     assert entry.systemd is None or 200 < entry.systemd < 300
     assert entry.end_of_life is None or 2017 < entry.end_of_life.year < 2040
     assert not entry.packages or entry.manager
@@ -110,17 +110,17 @@ def test_what_is_written_of_it_is_plausible(entry: Entry) -> None:
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=ids)
-def test_the_strongest_source_comes_first(entry: Entry) -> None:
+def test_sources_are_ordered_by_verification(entry: Entry) -> None:
     strength = list(Verification)
     for one, other in pairwise(source.verification for source in entry.sources):
         assert strength.index(one) <= strength.index(other)
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=ids)
-def test_every_url_is_whole_for_every_architecture(entry: Entry) -> None:
+def test_source_urls_have_no_placeholders_left_on_any_architecture(entry: Entry) -> None:
     for source in entry.sources:
         for architecture in source.architectures or entry.architectures:
-            assert architecture in DEBIAN_ARCHITECTURES
+            assert architecture in architectures.DEBIAN
             assert architecture in entry.architectures
             texts: list[str] = []
             match source:
@@ -143,7 +143,7 @@ def test_every_url_is_whole_for_every_architecture(entry: Entry) -> None:
                 )
 
 
-def test_releases_past_their_end_find_their_packages() -> None:
+def test_entries_past_end_of_life_have_repositories() -> None:
     for name in ("debian-stretch", "debian-buster", "fedora-35", "centos-7", "centos-8"):
         assert catalog.find(name).repositories
     assert not catalog.find("debian-trixie").repositories
@@ -162,7 +162,7 @@ def test_releases_past_their_end_find_their_packages() -> None:
         ("debian-unstable", "sid"),
     ],
 )
-def test_names_and_aliases(name: str, release: str) -> None:
+def test_find_takes_names_and_aliases(name: str, release: str) -> None:
     assert catalog.find(name).release == release
 
 
@@ -175,20 +175,20 @@ def test_names_and_aliases(name: str, release: str) -> None:
         ("debain-stable", "'debian-stable'"),
     ],
 )
-def test_an_unknown_name_brings_the_nearest(name: str, meant: str) -> None:
-    with pytest.raises(UsageError, match=f"no image is named '{name}'") as caught:
+def test_find_suggests_similar_names(name: str, meant: str) -> None:
+    with pytest.raises(UsageError, match=f"there is no image '{name}'") as caught:
         catalog.find(name)
     assert meant in caught.value.hint
     assert "debian-forky" not in caught.value.hint
 
 
-def test_a_name_that_is_near_to_none() -> None:
+def test_find_suggests_nothing_for_a_strange_name() -> None:
     with pytest.raises(UsageError) as caught:
         catalog.find("windows-95")
     assert caught.value.hint == "`postroj list-images` shows all of them"
 
 
-def test_patterns() -> None:
+def test_matching_takes_patterns_and_parts_of_names() -> None:
     def names(*patterns: str) -> list[str]:
         return [entry.name for entry in catalog.matching(patterns)]
 
@@ -230,16 +230,16 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_a_catalog_of_the_users_own(own: Path) -> None:
+def test_users_catalog_replaces_entries_of_the_same_name(own: Path) -> None:
     names = [entry.name for entry in catalog.entries()]
     assert names == [*(entry.name for entry in ENTRIES), "my-image"]
     assert catalog.find("mine").title == "Mine"
     assert catalog.find("debian-trixie").title == "Ours"
-    with pytest.raises(UsageError, match="no image is named 'debian-stable'"):
+    with pytest.raises(UsageError, match="there is no image 'debian-stable'"):
         catalog.find("debian-stable")  # the name was that of the entry which is replaced
 
 
-def test_the_usual_place_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_users_catalog_has_a_default_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("POSTROJ_CATALOG", raising=False)
     monkeypatch.setattr("postroj.paths.config_dir", lambda: tmp_path)
     assert catalog.entries() == ENTRIES
@@ -247,7 +247,7 @@ def test_the_usual_place_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert catalog.find("my-image").title == "Mine"
 
 
-def test_a_catalog_that_is_not_there(own: Path) -> None:
+def test_users_catalog_that_does_not_exist_is_refused(own: Path) -> None:
     own.unlink()
     with pytest.raises(UsageError, match=f"the catalog '{own}' cannot be read") as caught:
         catalog.entries()
@@ -255,7 +255,7 @@ def test_a_catalog_that_is_not_there(own: Path) -> None:
 
 
 @pytest.mark.parametrize("taken", ["debian-12", "debian-sid", "my-image"])
-def test_a_name_that_is_taken(own: Path, taken: str) -> None:
+def test_check_names_refuses_an_alias_that_is_taken(own: Path, taken: str) -> None:
     own.write_text(OWN.replace('"mine"', f'"{taken}"', 2).replace(f'"{taken}"', '"mine"', 1))
     with pytest.raises(ImageError, match=f"entry 'my-image' of '{own}': alias '{taken}' is"):
         catalog.entries()

@@ -51,7 +51,7 @@ def parse(text: str, origin: Origin = ORIGIN) -> Entry:
     return entry
 
 
-def test_a_good_catalog() -> None:
+def test_parse_reads_all_kinds_of_sources() -> None:
     entry = parse(GOOD)
     assert (entry.name, entry.aliases, entry.systemd) == ("some-image", ("some-1",), None)
     bootstrap, streams, tarball, _ = entry.sources
@@ -74,15 +74,15 @@ def test_a_good_catalog() -> None:
         ('release = "one"', "", "'release' is missing"),
         ('release = "one"', "release = 1", "'release' is of type int, not str"),
         ('release = "one"', 'release = "one"\nsystemd = true', "'systemd' is of type bool"),
-        ('release = "one"', 'release = "one"\nrelaese = "x"', "'relaese' is no key"),
+        ('release = "one"', 'release = "one"\nrelaese = "x"', "'relaese' is not a known key"),
         ('release = "one"', 'release = "one"\nend_of_life = "x"', "'end_of_life' is of type str"),
         ('["x86_64"]', "[]", "'architectures' is empty"),
-        ('["x86_64"]', "[64]", "'architectures' holds something else"),
+        ('["x86_64"]', "[64]", "'architectures' contains values that are not strings"),
         ('["x86_64"]', '["amd64"]', "'architectures' has 'amd64', not one of 'x86_64'"),
         ('["some-1"]', '["../x"]', "'aliases' has '../x', which is not made of"),
         ('"apt"', '"atp"', "'manager' is 'atp', not one of 'apt'"),
         ('"bootstrap"', '"strap"', "'sources\\[0\\].kind' is 'strap', not one of 'bootstrap'"),
-        ('"bootstrap"', '"bootstrap"\nsha = 1', "'sources\\[0\\].sha' is no key"),
+        ('"bootstrap"', '"bootstrap"\nsha = 1', "'sources\\[0\\].sha' is not a known key"),
         (
             '"debian one"',
             '"one"',
@@ -90,20 +90,24 @@ def test_a_good_catalog() -> None:
         ),
         ('"debian one"', '"debian a b"', "'sources\\[0\\].suites' has 'debian a b'"),
         ('["debian one", "debian one-updates"]', "[]", "'sources\\[0\\].suites' is empty"),
-        ("https://images.example/", "ftp://x", "'sources\\[1\\].server' is no http or https URL"),
-        ("https://some.example", "//some", "'sources\\[2\\].url' is no http or https URL"),
-        ('"SHA256SUMS"', '"file:///x"', "'sources\\[2\\].checksums' is no http or https URL"),
+        (
+            "https://images.example/",
+            "ftp://x",
+            "'sources\\[1\\].server' is not an http or https URL",
+        ),
+        ("https://some.example", "//some", "'sources\\[2\\].url' is not an http or https URL"),
+        ('"SHA256SUMS"', '"file:///x"', "'sources\\[2\\].checksums' is not an http or https URL"),
         (
             '"fedora-44.asc"',
             '"x.asc"',
             "'sources\\[2\\].key' names '/etc/postroj/x.asc', which does",
         ),
-        ('key = "fedora-44.asc"', "", "'sources\\[2\\].key' and what it has signed"),
+        ('key = "fedora-44.asc"', "", "'sources\\[2\\].key' and a signature require"),
         ("some.{arch}", "*", "'sources\\[2\\].url' has a '\\*'"),
         ("registry.example/some:one", "some:one", "'sources\\[3\\].reference' is not"),
     ],
 )
-def test_a_mistake_names_file_entry_and_key(old: str, new: str, said: str) -> None:
+def test_parse_names_file_entry_and_key_of_a_mistake(old: str, new: str, said: str) -> None:
     assert old in GOOD
     text = GOOD.replace(old, new)
     if new == "*":
@@ -116,32 +120,32 @@ def test_a_mistake_names_file_entry_and_key(old: str, new: str, said: str) -> No
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("x = 1", "entry 'x' of .* is no table"),
-        ('["../x"]', "entry '../x' of .*: the name is not made of small letters"),
-        ("[Debian]", "entry 'Debian' of .*: the name is not made of small letters"),
+        ("x = 1", "entry 'x' of .*is not a table"),
+        ('["../x"]', "entry '../x' of .*: the name is not made of lower-case letters"),
+        ("[Debian]", "entry 'Debian' of .*: the name is not made of lower-case letters"),
         ("[x", "'/etc/postroj/catalog.toml' is not TOML"),
     ],
 )
-def test_what_is_no_entry(text: str, said: str) -> None:
+def test_parse_refuses_text_that_is_not_a_catalog(text: str, said: str) -> None:
     with pytest.raises(ImageError, match=said):
         schema.parse(text, ORIGIN)
 
 
-def test_an_entry_that_only_says_why() -> None:
+def test_parse_takes_an_unbootable_entry_without_sources() -> None:
     text = '[x]\ndistribution = "x"\ntitle = "X"\nunbootable = "it has no systemd"\n'
     entry = parse(text)
     assert (entry.release, entry.architectures, entry.sources) == ("", (), ())
     assert entry.unbootable == "it has no systemd"
 
 
-def test_most_are_on_one_server_whose_key_is_shipped() -> None:
+def test_simplestreams_has_a_default_server_and_its_key() -> None:
     streams = parse(GOOD.replace('server = "https://images.example/"\n', "")).sources[1]
     assert isinstance(streams, Simplestreams)
     assert streams.server == "https://images.linuxcontainers.org"
     assert (keyring.KEYS / streams.key).exists()
 
 
-def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+def test_paths_in_a_catalog_are_relative_to_its_file(tmp_path: Path) -> None:
     origin = Origin(title="x", folder=tmp_path)
     (tmp_path / "my.asc").touch()
     text = GOOD.replace("fedora-44.asc", "my.asc").replace("/keyring.gpg", "keyring.gpg")
@@ -152,7 +156,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     assert tarball.key == str(tmp_path / "my.asc")
 
 
-def test_the_package_of_a_keyring_is_named_as_its_file() -> None:
+def test_keyring_package_defaults_to_the_name_of_the_keyring() -> None:
     bootstrap = parse(GOOD.replace('keyring_package = "some-keyring"\n', "")).sources[0]
     assert isinstance(bootstrap, Bootstrap)
     assert bootstrap.keyring_package == "keyring"

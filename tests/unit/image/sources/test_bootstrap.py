@@ -8,9 +8,9 @@ import pytest
 from postroj.errors import HostError
 from postroj.image.catalog import catalog
 from postroj.image.sources import bootstrap, causes
-from postroj.image.sources.bootstrap import Watch
+from postroj.image.sources.bootstrap import OutputParser
 from postroj.image.sources.causes import classify, failure
-from postroj.image.sources.mmdebstrap import Plan
+from postroj.image.sources.mmdebstrap import BootstrapPlan
 from tests.support.images import bootstrap_source
 
 TOOLS = {name: f"/usr/bin/{name}" for name in bootstrap.TOOLS}
@@ -91,10 +91,10 @@ E: Sub-process env returned an error code (2)
 FULL_PACKER = "I: creating tarball...\nusr/lib/x86_64-linux-gnu/libapt-pkg.so.7.0.0: I/O error.\n"
 
 
-def plan(name: str, archives: dict[str, str], *, allow_expired: bool = False) -> Plan:
+def plan(name: str, archives: dict[str, str], *, allow_expired: bool = False) -> BootstrapPlan:
     entry = catalog.find(name)
     source = bootstrap_source(entry)
-    return Plan(
+    return BootstrapPlan(
         source=source,
         packages=entry.packages,
         architecture="x86_64",
@@ -104,28 +104,28 @@ def plan(name: str, archives: dict[str, str], *, allow_expired: bool = False) ->
     )
 
 
-def test_the_apt_sources_of_an_image() -> None:
+def test_apt_sources_of_an_image() -> None:
     assert plan("debian-trixie", MIRROR).apt_sources() == [
         "deb http://mirror.example/debian trixie main",
         "deb http://mirror.example/debian trixie-updates main",
         "deb http://mirror.example/debian-security trixie-security main",
     ]
     assert len(plan("debian-sid", MIRROR).apt_sources()) == 1
-    assert plan("debian-trixie", MIRROR).left_out() == []
+    assert plan("debian-trixie", MIRROR).substitutions() == []
 
 
-def test_what_the_host_has_no_mirror_of() -> None:
+def test_substitutions_name_what_the_host_has_no_mirror_of() -> None:
     partly = plan("debian-trixie", {"debian": "http://mirror.example/debian"})
     assert len(partly.apt_sources()) == 2
-    assert partly.left_out() == [
-        "without 'trixie-security', of which apt of this host has no mirror"
+    assert partly.substitutions() == [
+        "without 'trixie-security', since apt of this host has no mirror of it"
     ]
     nothing = plan("debian-trixie", {"debian-security": "http://mirror.example/debian-security"})
     assert nothing.apt_sources() == []
-    assert "mmdebstrap's default is used" in nothing.left_out()[0]
+    assert "using mmdebstrap's default" in nothing.substitutions()[0]
 
 
-def test_the_command_line() -> None:
+def test_argv_as_root() -> None:
     argv = plan("debian-sid", MIRROR, allow_expired=True).argv(TOOLS, WORK, root=True)
     start = argv.index("/usr/bin/mmdebstrap")
     assert argv[:start] == [
@@ -140,26 +140,29 @@ def test_the_command_line() -> None:
     assert "99mmdebstrap" not in str(argv)
 
 
-def test_the_command_line_without_root() -> None:
+def test_argv_without_root_maps_the_ids() -> None:
     argv = plan("debian-sid", MIRROR).argv(TOOLS, WORK, root=False)
     start = argv.index("/usr/bin/unshare")
     assert argv[start + 1 : start + 4] == ["--user", "--map-auto", "--map-root-user"]
     assert not any(word.startswith("--aptopt") for word in argv)
 
 
-def test_an_image_of_a_lock_file_needs_no_valid_date_and_keeps_no_trace_of_that() -> None:
+def test_pinned_bootstrap_accepts_expired_files_and_leaves_no_trace_of_it() -> None:
     argv = replace(plan("debian-sid", MIRROR), pinned=True).argv(TOOLS, WORK, root=True)
     assert '--aptopt=Acquire::Check-Valid-Until "false"' in argv
     assert '--customize-hook=rm -f "$1"/etc/apt/apt.conf.d/99mmdebstrap' in argv
 
 
-def test_the_mirrors_that_a_record_has() -> None:
-    mirrors = {"debian": "http://a:b@mirror.example/debian", "elsewhere": "http://other.example"}
+def test_mirrors_in_a_record() -> None:
+    mirrors = {
+        "debian": "http://a:b@mirror.example/debian",
+        "elsewhere": "http://other.example",
+    }
     assert plan("debian-trixie", mirrors).mirrors() == ("debian=http://***@mirror.example/debian",)
     assert plan("debian-trixie", {"elsewhere": "http://other.example"}).mirrors() == ()
 
 
-def test_the_apt_sources_of_ubuntu() -> None:
+def test_apt_sources_of_ubuntu() -> None:
     """A host of Debian has no mirror of it, and mmdebstrap no idea of the newest releases."""
     noble = plan("ubuntu-noble", MIRROR)
     assert noble.apt_sources() == [
@@ -167,37 +170,37 @@ def test_the_apt_sources_of_ubuntu() -> None:
         "deb http://archive.ubuntu.com/ubuntu noble-updates main universe",
         "deb http://archive.ubuntu.com/ubuntu noble-security main universe",
     ]
-    assert noble.left_out() == [
-        "apt of this host has no mirror of it, http://archive.ubuntu.com/ubuntu is used"
+    assert noble.substitutions() == [
+        "apt of this host has no mirror of it, using http://archive.ubuntu.com/ubuntu"
     ]
     assert noble.mirrors() == ("ubuntu=http://archive.ubuntu.com/ubuntu",)
 
 
-def test_ubuntu_from_the_mirror_of_the_host() -> None:
+def test_apt_sources_of_ubuntu_use_the_mirror_of_the_host() -> None:
     here = plan("ubuntu-noble", {"ubuntu": "http://mirror.example/ubuntu"})
     assert all(" http://mirror.example/ubuntu noble" in line for line in here.apt_sources())
-    assert here.left_out() == []
+    assert here.substitutions() == []
 
 
-def test_ubuntu_for_another_architecture_is_from_its_ports() -> None:
+def test_apt_sources_of_ubuntu_use_ports_for_other_architectures() -> None:
     there = replace(
         plan("ubuntu-noble", {"ubuntu": "http://mirror.example/ubuntu"}), architecture="aarch64"
     )
     assert all(" http://ports.ubuntu.com/ubuntu-ports " in line for line in there.apt_sources())
-    assert "http://ports.ubuntu.com/ubuntu-ports is used" in there.left_out()[0]
+    assert "using http://ports.ubuntu.com/ubuntu-ports" in there.substitutions()[0]
 
 
 @pytest.mark.parametrize(
     ("architecture", "debian"), [("x86_64", "amd64"), ("aarch64", "arm64"), ("i686", "i386")]
 )
-def test_the_architecture_that_is_bootstrapped(architecture: str, debian: str) -> None:
+def test_argv_names_the_architecture(architecture: str, debian: str) -> None:
     wanted = replace(plan("debian-bookworm", MIRROR), architecture=architecture)
     assert f"--architectures={debian}" in wanted.argv(TOOLS, WORK, root=True)
     assert "--skip=check/qemu" not in wanted.argv(TOOLS, WORK, root=True)
     assert "--skip=check/qemu" in wanted.argv(TOOLS, WORK, root=True, foreign=True)
 
 
-def test_apt_of_the_host_uses_a_copy_of_the_keyring_and_the_image_its_own() -> None:
+def test_argv_gives_apt_a_copy_of_the_keyring_and_the_image_its_own() -> None:
     argv = plan("ubuntu-noble", {}).argv(TOOLS, WORK, root=True)
     assert "--keyring=/var/tmp/ubuntu-archive-keyring.gpg" in argv
     assert not any("signed-by" in word for word in argv if word.startswith("deb "))
@@ -212,7 +215,9 @@ def test_apt_of_the_host_uses_a_copy_of_the_keyring_and_the_image_its_own() -> N
     assert not any("sources.list" in word for word in left_to_mmdebstrap)
 
 
-def test_which_keyring_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keyring_for_prefers_the_keyring_of_the_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = bootstrap_source(catalog.find("ubuntu-noble"))
     own, shipped = tmp_path / source.keyring.name, tmp_path / "keys"
     source = replace(source, keyring=own)
@@ -271,9 +276,9 @@ I: success in 16.5398 seconds
 """
 
 
-def test_reading_along() -> None:
+def test_output_parser_finds_mirror_keys_and_progress() -> None:
     bar = Bar()
-    watch = Watch(bar)
+    watch = OutputParser(bar)
     for line in SAID.splitlines():
         watch(line)
     assert watch.url == "http://mirror.example/debian"
@@ -286,9 +291,9 @@ def test_reading_along() -> None:
     assert bar.said[-2:] == ["pack", "clean up"]
 
 
-def test_progress_never_leaves_its_stage() -> None:
+def test_output_parser_keeps_progress_within_its_stage() -> None:
     bar = Bar()
-    watch = Watch(bar)
+    watch = OutputParser(bar)
     watch("I: downloading packages with apt...")
     watch("0 upgraded, 1 newly installed, 0 to remove and 0 not upgraded.")
     for _ in range(50):
@@ -310,7 +315,7 @@ def test_progress_never_leaves_its_stage() -> None:
         (NO_SUITE, "the mirror has no suite for 'NAME'", "forky Release"),
     ],
 )
-def test_what_went_wrong(output: str, said: str, evidence: str) -> None:
+def test_causes_of_failed_bootstraps(output: str, said: str, evidence: str) -> None:
     error = failure("NAME", output + UPDATE_FAILED)
     assert said in error.message
     assert evidence in error.evidence
@@ -319,14 +324,14 @@ def test_what_went_wrong(output: str, said: str, evidence: str) -> None:
     assert "mmdebstrap failed to run" not in error.evidence
 
 
-def test_the_hint_for_an_expired_release_file() -> None:
+def test_cause_of_an_expired_release_file_hints_at_allow_expired() -> None:
     assert (
         "`postroj pull --force --allow-expired debian-sid`" in failure("debian-sid", EXPIRED).hint
     )
 
 
 @pytest.mark.parametrize("output", [FULL_APT, FULL_TAR, FULL_DPKG, FULL_PACKER])
-def test_a_full_disk(output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cause_of_a_full_disk(output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POSTROJ_CACHE_DIR", str(tmp_path))
     assert classify(output + UPDATE_FAILED) is causes.DISK_FULL
     error = failure("NAME", output + UPDATE_FAILED)
@@ -336,7 +341,7 @@ def test_a_full_disk(output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "POSTROJ_CACHE_DIR" in error.hint
 
 
-def test_anything_else_comes_with_the_last_lines() -> None:
+def test_unknown_failure_shows_the_last_lines() -> None:
     output = "\n".join(["E: first"] + [f"line {number}" for number in range(40)])
     assert classify(output) is None
     error = failure("NAME", output)

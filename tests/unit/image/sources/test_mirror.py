@@ -22,14 +22,14 @@ file:/srv/debian/	bookworm	$(ORIGIN)	$(LABEL)
 """
 
 
-def test_archives_that_say_what_they_are() -> None:
+def test_by_origin_takes_the_archive_from_the_release_file() -> None:
     assert mirror.by_origin(mirror.parse(FETCHED)) == {
         "debian": "http://mirror.example/debian",
         "debian-security": "http://mirror.example/debian-security",
     }
 
 
-def test_archives_whose_lists_were_not_fetched() -> None:
+def test_by_path_takes_archives_without_lists() -> None:
     targets = mirror.parse(NOT_FETCHED)
     assert mirror.by_origin(targets) == {}
     assert mirror.by_path(targets) == {
@@ -46,13 +46,13 @@ http://mirror.example/ubuntu/\tnoble-updates\tUbuntu\tUbuntu
 """
 
 
-def test_a_host_of_ubuntu_has_one_archive_or_the_other() -> None:
+def test_by_origin_tells_the_two_archives_of_ubuntu_apart() -> None:
     targets = mirror.parse(UBUNTU)
     assert mirror.by_origin(targets, "x86_64") == {"ubuntu": "http://mirror.example/ubuntu"}
     assert mirror.by_origin(targets, "aarch64") == {"ubuntu-ports": "http://mirror.example/ubuntu"}
 
 
-def test_ubuntu_whose_lists_were_not_fetched() -> None:
+def test_by_path_takes_ubuntu_only_with_an_updates_suite() -> None:
     """A third party's archive is no mirror, though its path ends as one."""
     assert mirror.by_path(mirror.parse(UBUNTU)) == {"ubuntu": "http://mirror.example/ubuntu"}
     third = mirror.parse("http://ppa.example/somebody/ubuntu/\tnoble\t$(ORIGIN)\t$(LABEL)\n")
@@ -69,26 +69,22 @@ def test_ubuntu_whose_lists_were_not_fetched() -> None:
         ("debian", "riscv64", "debian"),
     ],
 )
-def test_the_archive_of_an_architecture(archive: str, architecture: str, really: str) -> None:
+def test_archive_for_chooses_ports_for_other_architectures(
+    archive: str, architecture: str, really: str
+) -> None:
     assert mirror.archive_for(archive, architecture) == really
 
 
-def test_a_host_of_another_distribution() -> None:
+def test_by_origin_ignores_other_distributions() -> None:
     text = "http://mirror.example/other/\tone\tOther\tOther\n"
     assert mirror.by_origin(mirror.parse(text)) == {}
     assert mirror.by_path(mirror.parse(text)) == {}
 
 
-def test_no_targets_at_all() -> None:
+def test_parse_of_no_targets() -> None:
     assert mirror.parse("") == []
 
 
-def test_what_only_the_host_can_reach_is_left_out() -> None:
+def test_parse_skips_files_and_cds() -> None:
     text = "file:/srv/debian/\tsid\tDebian\tDebian\ncdrom://x/\tsid\tDebian\tDebian\n"
     assert mirror.parse(text) == []
-
-
-def test_credentials_are_hidden() -> None:
-    assert mirror.redact("E: http://user:pa@mirror.example/debian, a@b") == (
-        "E: http://***@mirror.example/debian, a@b"
-    )

@@ -7,7 +7,7 @@ import pytest
 
 from postroj.errors import DownloadError, ImageError, PostrojError, UsageError, VerificationError
 from postroj.image.sources import skopeo
-from postroj.image.sources.reference import normalise
+from postroj.image.sources.reference import parse_reference
 from postroj.image.unpack import manifest
 
 if TYPE_CHECKING:
@@ -35,14 +35,14 @@ HEX = "0123456789abcdef" * 4
         (f"debian:12@sha256:{HEX}", f"docker.io/library/debian@sha256:{HEX}"),
     ],
 )
-def test_short_names(typed: str, meant: str) -> None:
-    assert str(normalise(typed)) == meant
-    assert normalise(normalise(typed).url) == normalise(meant)
+def test_parse_reference_completes_short_names(typed: str, meant: str) -> None:
+    assert str(parse_reference(typed)) == meant
+    assert parse_reference(parse_reference(typed).url) == parse_reference(meant)
 
 
-def test_a_tag_is_kept_beside_a_digest() -> None:
-    assert normalise(f"debian:12@sha256:{HEX}").tag == "12"
-    assert normalise(f"debian@sha256:{HEX}").tag == ""
+def test_parse_reference_keeps_a_tag_beside_a_digest() -> None:
+    assert parse_reference(f"debian:12@sha256:{HEX}").tag == "12"
+    assert parse_reference(f"debian@sha256:{HEX}").tag == ""
 
 
 @pytest.mark.parametrize(
@@ -53,9 +53,9 @@ def test_a_tag_is_kept_beside_a_digest() -> None:
         *("user:secret@host.example/a", "a\n", "a:b\n", "ü"),
     ],
 )
-def test_names_that_are_none(typed: str) -> None:
-    with pytest.raises(UsageError, match="names no image") as caught:
-        normalise(typed)
+def test_parse_reference_refuses_what_is_not_a_name(typed: str) -> None:
+    with pytest.raises(UsageError, match="is not the name of an image") as caught:
+        parse_reference(typed)
     assert "secret" not in caught.value.reason
 
 
@@ -70,8 +70,8 @@ def test_names_that_are_none(typed: str) -> None:
         ("debian", False),
     ],
 )
-def test_plain_http_only_on_this_host(name: str, local: bool, tmp_path: Path) -> None:
-    reference = normalise(name)
+def test_skopeo_uses_plain_http_only_on_this_host(name: str, local: bool, tmp_path: Path) -> None:
+    reference = parse_reference(name)
     assert reference.is_local is local
     words = [*skopeo.inspect_argv("s", reference), *skopeo.copy_argv("s", reference, tmp_path)]
     assert [word for word in words if "tls-verify" in word] == (
@@ -79,7 +79,9 @@ def test_plain_http_only_on_this_host(name: str, local: bool, tmp_path: Path) ->
     )
 
 
-def test_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_skopeo_environment_passes_credentials_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     for name in list(os.environ):
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", "/home/some")
@@ -118,15 +120,17 @@ def entry(machine: str, variant: str = "", system: str = "linux", digit: str = "
         ("x86_64", [{"digest": "sha256:" + "1" * 64, "size": 1}], "1"),
     ],
 )
-def test_platforms(architecture: str, entries: list[Any], chosen: str) -> None:
+def test_choose_ranks_platforms(architecture: str, entries: list[Any], chosen: str) -> None:
     assert manifest.choose({"manifests": entries}, architecture).digest == chosen * 64
 
 
-def test_a_platform_that_is_missing() -> None:
+def test_choose_reports_a_missing_platform() -> None:
     entries = [entry("arm64", "v8"), entry("amd64", system="windows"), entry("unknown"), "x"]
-    with pytest.raises(ImageError, match="no such image for the architecture 'x86_64'") as caught:
+    with pytest.raises(
+        ImageError, match="the image does not exist for the architecture 'x86_64'"
+    ) as caught:
         manifest.choose({"manifests": entries}, "x86_64")
-    assert caught.value.evidence == "there is one for linux/arm64/v8, windows/amd64"
+    assert caught.value.evidence == "it exists for linux/arm64/v8, windows/amd64"
 
 
 LAYER = {"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", **entry("")}
@@ -150,10 +154,23 @@ LAYER = {"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", **entry("")
         },
         {"schemaVersion": 1, "fsLayers": []},
     ],
+    ids=[
+        "empty",
+        "no config",
+        "layers not a list",
+        "layer not a table",
+        "negative size",
+        "size not a number",
+        "path instead of digest",
+        "another hash algorithm",
+        "helm chart",
+        "encrypted layer",
+        "schema 1",
+    ],
 )
-def test_manifests_of_nothing_to_boot(document: Any) -> None:
+def test_parse_manifest_refuses_what_cannot_boot(document: Any) -> None:
     with pytest.raises(ImageError):
-        manifest.parse(document)
+        manifest.parse_manifest(document)
 
 
 @pytest.mark.parametrize(
@@ -166,8 +183,10 @@ def test_manifests_of_nothing_to_boot(document: Any) -> None:
         "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
     ],
 )
-def test_kinds_of_layers(kind: str) -> None:
-    parsed = manifest.parse({"config": entry(""), "layers": [{**LAYER, "mediaType": kind}] * 2})
+def test_parse_manifest_accepts_kinds_of_layers(kind: str) -> None:
+    parsed = manifest.parse_manifest(
+        {"config": entry(""), "layers": [{**LAYER, "mediaType": kind}] * 2}
+    )
     assert (len(parsed.layers), parsed.size) == (2, 2)
 
 
@@ -221,14 +240,14 @@ PULLING = r"initializing source docker://some/a:1: reading manifest 1 in some/a:
         ("something new", DownloadError, "could not be fetched"),
     ],
 )
-def test_failures(said: str, kind: type[PostrojError], message: str) -> None:
-    error = skopeo.failure(normalise("some.example/a:1"), FATAL.format(said))
+def test_skopeo_failures_have_sentences(said: str, kind: type[PostrojError], message: str) -> None:
+    error = skopeo.failure(parse_reference("some.example/a:1"), FATAL.format(said))
     assert type(error) is kind
     assert message in error.message
     assert "level=fatal" not in error.evidence
 
 
-def test_evidence_has_no_secrets() -> None:
+def test_skopeo_evidence_has_no_secrets() -> None:
     said = FATAL.format(
         'Get \\"https://u:secret@cdn.example/blob?X-Amz-Signature=secret&a=b\\": EOF'
     )
@@ -237,8 +256,8 @@ def test_evidence_has_no_secrets() -> None:
     )
 
 
-def test_a_full_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_skopeo_failure_on_a_full_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("POSTROJ_CACHE_DIR", str(tmp_path))
     said = FATAL.format("writing blob: write /x: no space left on device")
-    error = skopeo.failure(normalise("some.example/a"), said)
+    error = skopeo.failure(parse_reference("some.example/a"), said)
     assert "no space is left" in error.message

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from postroj.answers import AbsentError
 from postroj.errors import DownloadError, ImageError, PostrojError, VerificationError
+from postroj.http_errors import AbsentError
 from postroj.image.catalog.entry import Simplestreams
 from postroj.image.sources import simplestreams
 from postroj.image.store.record import Provenance
@@ -96,7 +96,7 @@ def publisher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Publisher]:
 
 
 class TestChoice:
-    def test_squashfs_of_the_newest_build_as_it_is(self, server: Server) -> None:
+    def test_newest_squashfs_is_stored_unchanged(self, server: Server) -> None:
         server.tree.add(OLD, squashfs(b"old"))
         digest = server.tree.add(NEW, FILE)
         server.tree.add(NEW, b"an archive", "root.tar.xz")
@@ -108,7 +108,7 @@ class TestChoice:
             url=f"{server.url}/{path}", artifact=digest, verification=Verification.NONE
         )
 
-    def test_archive_where_there_is_no_squashfs(self, server: Server) -> None:
+    def test_archive_is_used_if_there_is_no_squashfs(self, server: Server) -> None:
         archive = io.BytesIO()
         with tarfile.open(fileobj=archive, mode="w:xz") as tar:
             tar.addfile(tarfile.TarInfo("hello"))
@@ -116,16 +116,16 @@ class TestChoice:
         server.tree.add(OLD, FILE)
         server.tree.publish()
         file, provenance, _ = server.build()
-        superblock.judge(file)
+        superblock.check(file)
         assert (provenance.build, provenance.compression) == (NEW, "lz4")
 
-    def test_build_without_a_file_for_us_does_not_count(self, server: Server) -> None:
+    def test_build_without_a_usable_file_is_ignored(self, server: Server) -> None:
         server.tree.add(OLD, FILE)
         server.tree.add(NEW, b"a disk", "disk-kvm.img")
         server.tree.publish()
         assert server.build().provenance.build == OLD
 
-    def test_same_build_again(self, server: Server) -> None:
+    def test_same_build_can_be_pulled_again(self, server: Server) -> None:
         server.tree.add(NEW, FILE)
         server.tree.publish()
         previous = server.provenance()
@@ -134,7 +134,9 @@ class TestChoice:
 
 class TestSigned:
     @pytest.mark.parametrize("how", ["inline", "detached"])
-    def test_good(self, how: str, server: Server, publisher: Publisher) -> None:
+    def test_index_with_a_good_signature(
+        self, how: str, server: Server, publisher: Publisher
+    ) -> None:
         server.tree.add(NEW, FILE)
         server.tree.publish(publisher.gpg, publisher.good, how=how)
         provenance = server.build(publisher.key).provenance
@@ -142,19 +144,25 @@ class TestSigned:
         assert provenance.fingerprints == (publisher.good,)
         assert not provenance.allow_expired
 
-    def test_not_signed(self, server: Server, publisher: Publisher) -> None:
+    def test_index_without_a_signature_is_refused(
+        self, server: Server, publisher: Publisher
+    ) -> None:
         server.tree.add(NEW, FILE)
         server.tree.publish()
         error = server.refusal(key=publisher.key)
         assert error.message == f"'{server.url}/streams/v1/index.json' is not signed"
 
     @pytest.mark.parametrize("how", ["inline", "detached"])
-    def test_signed_by_another_key(self, how: str, server: Server, publisher: Publisher) -> None:
+    def test_index_signed_by_another_key_is_refused(
+        self, how: str, server: Server, publisher: Publisher
+    ) -> None:
         server.tree.add(NEW, FILE)
         server.tree.publish(publisher.gpg, publisher.other, how=how)
         assert server.refusal(key=publisher.key).message.endswith("is signed by an unknown key")
 
-    def test_expired_key(self, server: Server, publisher: Publisher) -> None:
+    def test_index_signed_by_an_expired_key_needs_allow_expired(
+        self, server: Server, publisher: Publisher
+    ) -> None:
         server.tree.add(NEW, FILE)
         server.tree.publish(publisher.gpg, publisher.expired, LONG_AGO)
         error = server.refusal(key=publisher.key)
@@ -162,7 +170,9 @@ class TestSigned:
         server.directory.rmdir()
         assert server.build(publisher.key, allow_expired=True).provenance.allow_expired
 
-    def test_products_of_somebody_else(self, server: Server, publisher: Publisher) -> None:
+    def test_products_signed_by_another_key_are_refused(
+        self, server: Server, publisher: Publisher
+    ) -> None:
         server.tree.add(NEW, FILE)
         server.tree.publish(publisher.gpg, publisher.good)
         products = json.dumps(server.tree.products()).encode()
@@ -170,7 +180,7 @@ class TestSigned:
         error = server.refusal(key=publisher.key)
         assert error.message.endswith("images.json' is signed by an unknown key")
 
-    def test_what_is_around_the_signed_text_does_not_count(
+    def test_text_around_the_signed_index_is_ignored(
         self, server: Server, publisher: Publisher
     ) -> None:
         server.tree.add(NEW, FILE)
@@ -201,7 +211,9 @@ class TestLies:
         ],
     )
     @pytest.mark.parametrize("where", ["item", "products"])
-    def test_path_that_leads_elsewhere(self, path: str, where: str, server: Server) -> None:
+    def test_path_that_leads_out_of_the_server_is_refused(
+        self, path: str, where: str, server: Server
+    ) -> None:
         server.tree.add(NEW, FILE, **({"path": path} if where == "item" else {}))
         server.tree.publish()
         if where == "products":
@@ -209,44 +221,46 @@ class TestLies:
         error = server.refusal()
         assert error.message == f"the index of '{server.url}' leads out of its server"
 
-    def test_other_content(self, server: Server) -> None:
+    def test_item_with_other_content_is_refused(self, server: Server) -> None:
         server.tree.add(NEW, FILE, sha256="0" * 64)
         server.tree.publish()
-        assert "is not the file that it should be" in server.refusal().message
+        assert "does not have the expected digest" in server.refusal().message
 
-    def test_less_content(self, server: Server) -> None:
+    def test_item_that_is_too_short_is_refused(self, server: Server) -> None:
         server.tree.add(NEW, FILE, size=len(FILE) + 1)
         server.tree.publish()
         error = server.refusal()
         assert error.evidence == f"expected {len(FILE) + 1} bytes, received {len(FILE)}"
 
-    def test_more_content_is_not_fetched(self, server: Server) -> None:
+    def test_item_that_is_too_long_is_not_downloaded(self, server: Server) -> None:
         server.tree.add(NEW, FILE + bytes(50_000_000), size=len(FILE))
         server.tree.publish()
         error = server.refusal()
         assert error.evidence == f"expected {len(FILE)} bytes, received more"
         assert (server.directory / "image.squashfs").stat().st_size < 1_000_000
 
-    def test_archive_of_other_content(self, server: Server) -> None:
+    def test_archive_with_other_content_is_refused(self, server: Server) -> None:
         server.tree.add(NEW, b"no archive at all", "root.tar.xz", sha256="0" * 64)
         server.tree.publish()
-        assert "is not the file that it should be" in server.refusal().message
+        assert "does not have the expected digest" in server.refusal().message
 
-    def test_older_than_what_we_have(self, server: Server) -> None:
+    def test_build_older_than_the_cached_one_is_refused(self, server: Server) -> None:
         server.tree.add(OLD, FILE)
         server.tree.publish()
         error = server.refusal(previous=server.provenance())
-        assert "offers an older 'debian-trixie' than the one that is cached" in error.message
+        assert "offers an older 'debian-trixie' than the cached one" in error.message
         assert "`postroj remove debian-trixie`" in error.hint
 
-    def test_older_than_one_of_another_server_says_nothing(self, server: Server) -> None:
+    def test_build_older_than_one_of_another_server_is_accepted(self, server: Server) -> None:
         server.tree.add(OLD, FILE)
         server.tree.publish()
         previous = server.provenance(url="https://elsewhere.example/images/it")
         assert server.build(previous=previous).provenance.build == OLD
 
     @pytest.mark.parametrize("lies", [{"size": -1}, {"size": "9"}, {"sha256": "x"}, {"sha256": 1}])
-    def test_no_digest_or_size(self, lies: dict[str, Any], server: Server) -> None:
+    def test_item_without_digest_or_size_is_refused(
+        self, lies: dict[str, Any], server: Server
+    ) -> None:
         server.tree.add(NEW, FILE, **lies)
         server.tree.publish()
         error = server.refusal(ImageError)
@@ -264,14 +278,16 @@ class TestLies:
             FILE[:50],
         ],
     )
-    def test_no_image(self, ftype: str, data: bytes, server: Server) -> None:
+    def test_item_that_is_not_an_image_is_refused(
+        self, ftype: str, data: bytes, server: Server
+    ) -> None:
         server.tree.add(NEW, data or b"\n", ftype)
         server.tree.publish()
         server.refusal(ImageError)
 
 
 class TestIndex:
-    def test_nothing_for_the_architecture(self, server: Server) -> None:
+    def test_index_without_the_architecture(self, server: Server) -> None:
         server.tree.publish()
         error = server.refusal(AbsentError)
         assert error.message == f"'{server.url}' has no image '{PRODUCT}'"
@@ -292,7 +308,7 @@ class TestIndex:
             '{"index": {"images": {"products": [7, null, "\\u001b[31m"]}}}',
         ],
     )
-    def test_empty(self, index: str, server: Server) -> None:
+    def test_index_that_is_empty(self, index: str, server: Server) -> None:
         server.tree.write("index.json", index.encode())
         assert "has no image" in server.refusal(AbsentError).message
 
@@ -310,29 +326,33 @@ class TestIndex:
             },
         ],
     )
-    def test_products_without_ours(self, products: dict[str, object], server: Server) -> None:
+    def test_index_without_the_product(self, products: dict[str, object], server: Server) -> None:
         server.tree.publish()
         server.tree.write("images.json", json.dumps(products).encode())
         assert "has no image" in server.refusal(AbsentError).message
 
-    @pytest.mark.parametrize("index", [b"", b"<html>", b"\xff\xfe", b"[" * 100_000, b"1" * 5000])
-    def test_no_json(self, index: bytes, server: Server) -> None:
+    @pytest.mark.parametrize(
+        "index",
+        [b"", b"<html>", b"\xff\xfe", b"[" * 100_000, b"1" * 5000],
+        ids=["empty", "HTML", "not UTF-8", "deeply nested", "huge number"],
+    )
+    def test_index_that_is_not_json(self, index: bytes, server: Server) -> None:
         server.tree.write("index.json", index)
-        assert server.refusal(ImageError).message.endswith("index.json' is no JSON")
+        assert server.refusal(ImageError).message.endswith("index.json' is not JSON")
 
-    def test_huge(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_index_that_is_too_large(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(simplestreams, "INDEX_LIMIT", 1000)
         server.tree.write("index.json", b" " * 1001)
-        with pytest.raises(DownloadError, match="more than the 1000 bytes"):
+        with pytest.raises(DownloadError, match="larger than the limit of 1000 bytes"):
             server.build()
 
-    def test_missing(self, server: Server) -> None:
+    def test_index_that_is_missing(self, server: Server) -> None:
         with pytest.raises(DownloadError, match="does not exist"):
             server.build()
 
 
 class TestPinned:
-    def test_again(self, server: Server) -> None:
+    def test_pinned_build_is_reproduced(self, server: Server) -> None:
         digest = server.tree.add(OLD, FILE)
         server.tree.add(NEW, squashfs(b"new"))
         server.tree.publish()
@@ -341,20 +361,20 @@ class TestPinned:
         assert file.read_bytes() == FILE
         assert (provenance.build, provenance.verification) == (OLD, Verification.DIGEST)
 
-    def test_gone(self, server: Server) -> None:
+    def test_pinned_build_that_is_gone(self, server: Server) -> None:
         server.tree.add(NEW, FILE)
         server.tree.publish()
         error = server.refusal(ImageError, pinned=server.provenance(build=OLD))
-        assert error.message == f"the build {OLD} that is pinned is gone from its server"
+        assert error.message == f"the pinned build {OLD} is gone from the server"
 
-    def test_replaced(self, server: Server) -> None:
+    def test_pinned_build_that_was_replaced(self, server: Server) -> None:
         server.tree.add(NEW, FILE)
         server.tree.publish()
         error = server.refusal(pinned=server.provenance())
-        assert error.message == f"the build {NEW} is not the one that was pinned"
+        assert error.message == f"the build {NEW} has changed since it was pinned"
 
 
-def test_superblock_of_a_real_file(tmp_path: Path) -> None:
+def test_check_accepts_the_superblock_of_a_real_file(tmp_path: Path) -> None:
     from postroj.image.unpack import pack
 
     archive = io.BytesIO()
@@ -362,6 +382,6 @@ def test_superblock_of_a_real_file(tmp_path: Path) -> None:
         tar.addfile(tarfile.TarInfo("hello"))
     with pack.Packer(tmp_path / "real.squashfs") as packer:
         packer.write(archive.getvalue())
-    superblock.judge(tmp_path / "real.squashfs")
+    superblock.check(tmp_path / "real.squashfs")
     head = (tmp_path / "real.squashfs").read_bytes()[:48]
     assert struct.unpack_from("<Q", head, 40)[0] > 48

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from postroj.errors import UsageError, VerificationError
-from postroj.image import inspect, obtain, pull
+from postroj.image import architectures, inspect, obtain, pull
 from postroj.image.catalog import catalog
 from postroj.image.catalog.entry import Tarball
 from postroj.image.pull import Request
 from postroj.image.sources import Built
 from postroj.image.store import lockfile, store
-from postroj.image.store.lockfile import Locked
+from postroj.image.store.lockfile import LockedImage
 from postroj.image.store.record import Provenance
 from postroj.model import SourceKind, Verification
 from tests.support.images import entry, put
@@ -45,10 +45,10 @@ FETCHED = Provenance(
     compression="lz4",
     verification=Verification.TLS,
 )
-TRIXIE = Locked(
+TRIXIE = LockedImage(
     name="debian-trixie", architecture="x86_64", sha256="d" * 64, provenance=BOOTSTRAPPED
 )
-OTHER = Locked(name="other", architecture="aarch64", sha256="e" * 64, provenance=FETCHED)
+OTHER = LockedImage(name="other", architecture="aarch64", sha256="e" * 64, provenance=FETCHED)
 
 
 @pytest.fixture(autouse=True)
@@ -57,17 +57,17 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.chdir(folder)
     monkeypatch.delenv("POSTROJ_LOCK", raising=False)
-    monkeypatch.setattr(pull, "architecture", lambda: "x86_64")
+    monkeypatch.setattr(architectures, "of_this_host", lambda: "x86_64")
     return folder
 
 
-def test_what_is_written_is_read(here: Path) -> None:
+def test_load_reads_what_write_wrote(here: Path) -> None:
     lockfile.write(here / "postroj.lock", [OTHER, TRIXIE])
     assert lockfile.load(here / "postroj.lock") == [TRIXIE, OTHER]
     assert [path.name for path in here.iterdir()] == ["postroj.lock"]
 
 
-def test_the_text_is_the_same_whatever_the_order_was() -> None:
+def test_dump_does_not_depend_on_the_order() -> None:
     text = lockfile.dump([OTHER, TRIXIE])
     assert text == lockfile.dump([TRIXIE, OTHER])
     assert text.startswith("# Exact images, written by `postroj lock`.")
@@ -87,28 +87,28 @@ def test_the_text_is_the_same_whatever_the_order_was() -> None:
         ("schema = 1", "", "its schema is None, not 1"),
         ("[[image]]", "[[image", ""),
         ("[[image]]", "[image]", ""),
-        ('sha256 = "d', 'sha256 = "../d', "is no SHA-256"),
+        ('sha256 = "d', 'sha256 = "../d', "is not a SHA-256"),
         ('source = "bootstrap"', 'source = "magic"', "'magic'"),
         ('artifact = ""\n', "", ""),
     ],
 )
-def test_a_file_that_is_damaged(old: str, new: str, why: str, here: Path) -> None:
+def test_load_refuses_a_damaged_file(old: str, new: str, why: str, here: Path) -> None:
     path = here / "postroj.lock"
     path.write_text(lockfile.dump([TRIXIE]).replace(old, new))
     with pytest.raises(UsageError, match="lock file") as caught:
         lockfile.load(path)
     assert why in caught.value.evidence
-    assert caught.value.hint == "`postroj lock` writes it anew"
+    assert caught.value.hint == "`postroj lock` rewrites it"
 
 
-def test_a_file_that_is_not_there(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_refuses_a_missing_file(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert lockfile.find("debian-trixie", "x86_64") is None
     monkeypatch.setenv("POSTROJ_LOCK", "elsewhere.lock")
     with pytest.raises(UsageError, match=r"project/elsewhere\.lock' cannot be read"):
         lockfile.find("debian-trixie", "x86_64")
 
 
-def test_which_file_holds(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lock_file_in_effect(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lockfile.write(here / "postroj.lock", [TRIXIE])
     lockfile.write(here / "another.lock", [OTHER])
     assert lockfile.find("debian-trixie", "x86_64") == TRIXIE
@@ -120,9 +120,7 @@ def test_which_file_holds(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert lockfile.find("debian-trixie", "x86_64") is None
 
 
-def test_a_file_that_another_user_has_put_there(
-    here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_find_refuses_a_file_of_another_user(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = here / "postroj.lock"
     lockfile.write(path, [TRIXIE])
     ours = os.geteuid()
@@ -144,11 +142,11 @@ def test_a_file_that_another_user_has_put_there(
     assert lockfile.find("debian-trixie", "x86_64") == TRIXIE
 
 
-def test_which_image_is_meant() -> None:
-    assert TRIXIE.is_met_by("", "d" * 64)
-    assert not TRIXIE.is_met_by("", "f" * 64)
-    assert OTHER.is_met_by("c" * 64, "f" * 64)
-    assert not OTHER.is_met_by("", "e" * 64)
+def test_find_selects_by_name_and_architecture() -> None:
+    assert TRIXIE.matches("", "d" * 64)
+    assert not TRIXIE.matches("", "f" * 64)
+    assert OTHER.matches("c" * 64, "f" * 64)
+    assert not OTHER.matches("", "e" * 64)
     TRIXIE.check(BOOTSTRAPPED, "d" * 64)
     with pytest.raises(VerificationError, match="the mirror of 'debian-trixie' has moved on") as no:
         TRIXIE.check(BOOTSTRAPPED, "f" * 64)
@@ -157,7 +155,7 @@ def test_which_image_is_meant() -> None:
         f"locked: {'d' * 64}, http://mirror.example/debian",
         f"now:    {'f' * 64}, http://mirror.example/debian",
     ]
-    with pytest.raises(VerificationError, match="'other' is not the image in the lock file"):
+    with pytest.raises(VerificationError, match="'other' is no longer the image in the lock file"):
         OTHER.check(BOOTSTRAPPED, "e" * 64)
 
 
@@ -168,7 +166,7 @@ class Source:
         self.content = b"hsqs one"
         self.orders: list[Order] = []
         monkeypatch.setattr(pull, "_build", self.build)
-        monkeypatch.setattr(inspect, "look", lambda path: None)
+        monkeypatch.setattr(inspect, "inspect_squashfs", lambda path: None)
 
     def build(self, source: object, order: Order) -> Built:
         self.orders.append(order)
@@ -182,13 +180,13 @@ def source(monkeypatch: pytest.MonkeyPatch) -> Source:
     return Source(monkeypatch)
 
 
-def lock(here: Path) -> Locked:
-    locked = Locked.of(store.require("debian-trixie", "x86_64"))
+def lock(here: Path) -> LockedImage:
+    locked = LockedImage.from_record(store.require("debian-trixie", "x86_64"))
     lockfile.write(here / "postroj.lock", [locked])
     return locked
 
 
-def test_a_pull_makes_what_is_locked(here: Path, source: Source) -> None:
+def test_pull_reproduces_the_locked_image(here: Path, source: Source) -> None:
     trixie = catalog.find("debian-trixie")
     assert pull.pull(trixie).fresh
     locked = lock(here)
@@ -197,16 +195,16 @@ def test_a_pull_makes_what_is_locked(here: Path, source: Source) -> None:
     assert [order.pinned for order in source.orders] == [None, locked.provenance]
 
 
-def test_what_is_cached_and_not_what_is_locked_is_pulled_anew(here: Path, source: Source) -> None:
+def test_pull_replaces_a_cached_image_that_is_not_locked(here: Path, source: Source) -> None:
     trixie = catalog.find("debian-trixie")
     first = pull.pull(trixie).record
     lock(here)
     put("debian-trixie", b"hsqs another")
-    assert obtain.obtain("debian-13").sha256 == first.sha256
+    assert obtain.find_or_pull("debian-13").sha256 == first.sha256
     assert len(source.orders) == 2
 
 
-def test_a_source_that_has_moved_on(
+def test_check_explains_a_mirror_that_has_moved_on(
     here: Path, source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trixie = catalog.find("debian-trixie")
@@ -222,24 +220,24 @@ def test_a_source_that_has_moved_on(
     assert after.sha256 != before.sha256
 
 
-def test_another_source_than_the_locked_one(here: Path, source: Source) -> None:
+def test_pull_refuses_another_source_than_the_locked_one(here: Path, source: Source) -> None:
     trixie = catalog.find("debian-trixie")
     pull.pull(trixie)
     lock(here)
-    with pytest.raises(UsageError, match="has 'debian-trixie' from the source 'bootstrap'"):
+    with pytest.raises(UsageError, match="names the source 'bootstrap' for 'debian-trixie'"):
         pull.pull(trixie, Request(kind=SourceKind.OCI))
 
 
-def test_an_image_that_was_imported(here: Path) -> None:
+def test_imported_image_that_differs_from_the_locked_one(here: Path) -> None:
     record = put("my-own", b"hsqs")
-    lockfile.write(here / "postroj.lock", [Locked.of(record)])
-    assert obtain.obtain("my-own") == record
+    lockfile.write(here / "postroj.lock", [LockedImage.from_record(record)])
+    assert obtain.find_or_pull("my-own") == record
     put("my-own", b"hsqs other")
-    with pytest.raises(VerificationError, match="'my-own', which was imported, is not the one"):
-        obtain.obtain("my-own")
+    with pytest.raises(VerificationError, match="the imported image 'my-own' is not the one"):
+        obtain.find_or_pull("my-own")
 
 
-def test_an_archive_that_its_publisher_has_replaced(here: Path, tmp_path: Path) -> None:
+def test_check_refuses_an_archive_that_was_replaced(here: Path, tmp_path: Path) -> None:
     (tmp_path / "web").mkdir()
     archive = tmp_path / "web" / "root.tar"
     archive.write_bytes(tar())
@@ -247,7 +245,7 @@ def test_an_archive_that_its_publisher_has_replaced(here: Path, tmp_path: Path) 
         tiny = entry("tiny", Tarball(url=f"{url}/root.tar"), architectures=("x86_64",))
         record = pull.pull(tiny).record
         assert record.verification is Verification.NONE
-        lockfile.write(here / "postroj.lock", [Locked.of(record)])
+        lockfile.write(here / "postroj.lock", [LockedImage.from_record(record)])
         again = pull.pull(tiny, Request(force=True)).record
         assert again.artifact == record.artifact
         # a digest that was known before is more than what the server says

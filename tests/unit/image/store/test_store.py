@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from postroj.errors import HostError, ImageError, UsageError
-from postroj.image.store import store
+from postroj.image.store import os_errors, store
 from postroj.image.store.record import Provenance
 from postroj.model import Manager, SourceKind, Verification
 
@@ -56,7 +56,7 @@ def leftovers(cache: Path) -> list[str]:
     return [path.name for path in (cache / "partial").iterdir() if path.name != ".lock"]
 
 
-def test_an_image_comes_into_being(cache: Path) -> None:
+def test_add_stores_an_image_and_its_record(cache: Path) -> None:
     record = put()
     assert record.path.read_bytes() == b"hsqs"
     assert stat.S_IMODE(record.path.stat().st_mode) == 0o644
@@ -74,7 +74,7 @@ def test_an_image_comes_into_being(cache: Path) -> None:
     assert (image.manager, image.systemd) == (Manager.APT, 252)
 
 
-def test_a_record_that_says_nothing_of_systemd(cache: Path) -> None:
+def test_record_without_systemd_is_read(cache: Path) -> None:
     record = put()
     path = cache / "images/some-image-x86_64.json"
     data = json.loads(path.read_text())
@@ -85,7 +85,7 @@ def test_a_record_that_says_nothing_of_systemd(cache: Path) -> None:
     assert store.find(NAME, ARCH) is None
 
 
-def test_nothing_is_cached_in_the_beginning(cache: Path) -> None:
+def test_find_in_an_empty_cache(cache: Path) -> None:
     assert store.find(NAME, ARCH) is None
     assert store.records() == []
     assert not cache.exists()
@@ -93,14 +93,14 @@ def test_nothing_is_cached_in_the_beginning(cache: Path) -> None:
         store.require(NAME, ARCH)
 
 
-def test_a_record_without_its_file_is_no_image(cache: Path) -> None:
+def test_find_ignores_a_record_without_its_file(cache: Path) -> None:
     put().path.unlink()
     assert files(cache) == ["some-image-x86_64.json"]
     assert store.find(NAME, ARCH) is None
     assert store.records() == []
 
 
-def test_a_file_without_its_record_is_no_image(cache: Path) -> None:
+def test_find_ignores_a_file_without_its_record(cache: Path) -> None:
     put()
     (cache / "images/some-image-x86_64.json").unlink()
     assert store.records() == []
@@ -109,14 +109,14 @@ def test_a_file_without_its_record_is_no_image(cache: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"name": 1}', "null"])
-def test_a_broken_record_is_no_image(cache: Path, text: str) -> None:
+def test_find_ignores_a_broken_record(cache: Path, text: str) -> None:
     put()
     (cache / "images/some-image-x86_64.json").write_text(text)
     assert store.find(NAME, ARCH) is None
     assert put(b"again").path.read_bytes() == b"again"
 
 
-def test_a_failure_while_building_leaves_nothing(cache: Path) -> None:
+def test_building_that_fails_leaves_nothing(cache: Path) -> None:
     store.prepare()
     with pytest.raises(RuntimeError), store.building(NAME, ARCH) as directory:  # noqa: PT012
         (directory / "image.squashfs").write_bytes(b"half")
@@ -125,7 +125,7 @@ def test_a_failure_while_building_leaves_nothing(cache: Path) -> None:
     assert store.records() == []
 
 
-def test_what_a_killed_maker_left_is_swept(cache: Path) -> None:
+def test_prepare_sweeps_what_a_killed_process_left(cache: Path) -> None:
     put()
     dead = cache / "partial/pull-01234567"
     (dead / "mmdebstrap.x/etc").mkdir(parents=True)
@@ -135,23 +135,23 @@ def test_what_a_killed_maker_left_is_swept(cache: Path) -> None:
         assert leftovers(cache) == [alive.name]
 
 
-def test_replacing_collects_the_old_file(cache: Path) -> None:
+def test_collect_deletes_a_replaced_file(cache: Path) -> None:
     old, new = put(b"old"), put(b"newer")
     assert old.path.exists()
     assert store.collect() == 3
     assert files(cache) == [new.path.name, "some-image-x86_64.json"]
 
 
-def test_replacing_by_the_same_bytes(cache: Path) -> None:
+def test_add_of_the_same_bytes_keeps_the_file(cache: Path) -> None:
     put(b"same")
     record = put(b"same")
     assert store.collect() == 0
     assert record.path.read_bytes() == b"same"
 
 
-def test_a_held_file_outlives_its_replacement() -> None:
+def test_file_in_use_outlives_its_replacement() -> None:
     old = put(b"old")
-    with store.hold(old.as_image()) as held:
+    with store.use(old.as_image()) as held:
         assert held.layers[0] == old.path
         new = put(b"newer")
         assert store.collect() == 0
@@ -161,22 +161,22 @@ def test_a_held_file_outlives_its_replacement() -> None:
     assert not old.path.exists()
 
 
-def test_holding_what_was_replaced_meanwhile() -> None:
+def test_use_yields_the_replacement() -> None:
     image = put(b"old").as_image()
     new = put(b"newer")
     store.collect()
-    with store.hold(image) as held:
+    with store.use(image) as held:
         assert held.layers[0] == new.path
 
 
-def test_holding_what_was_removed_meanwhile() -> None:
+def test_use_refuses_an_image_that_was_removed() -> None:
     image = put().as_image()
     store.remove(NAME, ARCH)
-    with pytest.raises(UsageError, match="is not cached"), store.hold(image):
+    with pytest.raises(UsageError, match="is not cached"), store.use(image):
         pass
 
 
-def test_a_file_deleted_between_open_and_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_use_notices_a_file_deleted_before_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     image = put(b"old").as_image()
     new: list[Record] = []
     flock = fcntl.flock
@@ -188,11 +188,11 @@ def test_a_file_deleted_between_open_and_lock(monkeypatch: pytest.MonkeyPatch) -
         flock(descriptor, kind)
 
     monkeypatch.setattr(fcntl, "flock", late)
-    with store.hold(image) as held:
+    with store.use(image) as held:
         assert held.layers[0] == new[0].path
 
 
-def test_removing(cache: Path) -> None:
+def test_remove_deletes_record_and_files(cache: Path) -> None:
     put()
     assert store.remove(NAME, ARCH) == 4
     assert files(cache) == []
@@ -200,16 +200,16 @@ def test_removing(cache: Path) -> None:
         store.remove(NAME, ARCH)
 
 
-def test_removing_what_a_guest_holds() -> None:
+def test_remove_refuses_an_image_in_use() -> None:
     record = put()
-    with store.hold(record.as_image()):
+    with store.use(record.as_image()):
         with pytest.raises(ImageError, match="the image 'some-image' is in use by a guest"):
             store.remove(NAME, ARCH)
         assert store.find(NAME, ARCH) == record
     store.remove(NAME, ARCH)
 
 
-def test_one_maker_at_a_time() -> None:
+def test_building_waits_for_another_process() -> None:
     store.prepare()
     order = []
 
@@ -226,7 +226,9 @@ def test_one_maker_at_a_time() -> None:
     assert order == ["first", "other"]
 
 
-def test_a_cache_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prepare_in_a_cache_that_cannot_be_created(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("POSTROJ_CACHE_DIR", str(tmp_path / "file/cache"))
     with pytest.raises(HostError, match=r"the cache directory '.*/file/cache' cannot be") as caught:
@@ -234,16 +236,16 @@ def test_a_cache_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "POSTROJ_CACHE_DIR" in caught.value.hint
 
 
-def test_a_cache_that_must_not_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prepare_without_permission_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POSTROJ_CACHE_DIR", "/sys/postroj")  # where root must not write, either
     with pytest.raises(HostError, match="cannot be used"):
         store.prepare()
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")  # noqa: PTH110
-def test_a_full_disk(cache: Path) -> None:
+def test_os_errors_explain_a_full_disk(cache: Path) -> None:
     store.prepare()
-    with pytest.raises(ImageError, match="no space is left") as caught, store.trouble():  # noqa: PT012
+    with pytest.raises(ImageError, match="no space is left") as caught, os_errors.explained():  # noqa: PT012
         descriptor = os.open("/dev/full", os.O_WRONLY)
         try:
             os.write(descriptor, b"x")

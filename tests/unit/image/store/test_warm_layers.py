@@ -1,4 +1,4 @@
-"""Layers that are kept between runs: found by what they were made of, deleted with their image."""
+"""Layers that are layer between runs: found by what they were made of, deleted with their image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from postroj.errors import HostError
 from postroj.image import upkeep
 from postroj.image.store import store, warm_layers
-from postroj.image.store.warm_layers import Kept, Kind, Recipe
+from postroj.image.store.warm_layers import Kind, Recipe, WarmLayer
 from tests.support.images import put
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ def image() -> Image:
 
 def make(
     stack: ExitStack, image: Image, recipe: Recipe, content: bytes = b"new", *complete: str
-) -> Kept:
-    with warm_layers.making(image) as directory:
+) -> WarmLayer:
+    with warm_layers.building(image) as directory:
         file = directory / "layer.squashfs"
         file.write_bytes(content)
         return warm_layers.add(stack, recipe, file, complete)
@@ -49,34 +49,34 @@ def lists(image: Image) -> Recipe:
     return warm_layers.recipe(Kind.LISTS, image, "apt")
 
 
-def on_top(image: Image, kept: Kept) -> Image:
-    return replace(image, layers=(*image.layers, kept.path))
+def on_top(image: Image, layer: WarmLayer) -> Image:
+    return replace(image, layers=(*image.layers, layer.path))
 
 
 def names() -> list[str]:
     return sorted(path.name for path in warm_layers.layers_dir().iterdir())
 
 
-def test_a_layer_is_found_by_what_it_is_made_of(image: Image, stack: ExitStack) -> None:
+def test_find_by_recipe(image: Image, stack: ExitStack) -> None:
     recipe = lists(image)
     assert warm_layers.find(recipe) is None
-    kept = make(stack, image, recipe, b"new", "one")
-    assert warm_layers.find(recipe) == kept
-    assert kept.path.read_bytes() == b"new"
-    assert abs(time.time() - kept.made) < 60
-    assert names() == [kept.record_path.name, kept.path.name][::-1]
+    layer = make(stack, image, recipe, b"new", "one")
+    assert warm_layers.find(recipe) == layer
+    assert layer.path.read_bytes() == b"new"
+    assert abs(time.time() - layer.made) < 60
+    assert names() == [layer.record_path.name, layer.path.name][::-1]
     assert warm_layers.find(warm_layers.recipe(Kind.LISTS, image, "dnf")) is None
     assert warm_layers.find(warm_layers.recipe(Kind.SETUP, image, "apt")) is None
-    assert warm_layers.find(lists(on_top(image, kept))) is None
+    assert warm_layers.find(lists(on_top(image, layer))) is None
     assert not list(store.partial_dir().glob("layer-*"))
 
 
-def test_commands_are_not_run_together(image: Image) -> None:
+def test_recipe_keeps_commands_apart(image: Image) -> None:
     one, two = (warm_layers.recipe(Kind.SETUP, image, *words) for words in (("a", "b"), ("a b",)))
     assert one.stem != two.stem
 
 
-def test_a_layer_in_use_outlives_the_one_in_its_place(image: Image, stack: ExitStack) -> None:
+def test_layer_in_use_outlives_its_replacement(image: Image, stack: ExitStack) -> None:
     old = make(stack, image, lists(image), b"old")
     with ExitStack() as other:
         new = make(other, image, lists(image), b"new")
@@ -88,22 +88,22 @@ def test_a_layer_in_use_outlives_the_one_in_its_place(image: Image, stack: ExitS
     assert names() == [new.record_path.name, new.path.name][::-1]
 
 
-def test_a_layer_that_was_deleted_cannot_be_used(image: Image, stack: ExitStack) -> None:
-    kept = make(stack, image, lists(image))
+def test_use_of_a_deleted_layer_fails(image: Image, stack: ExitStack) -> None:
+    layer = make(stack, image, lists(image))
     stack.close()
-    kept.path.unlink()
+    layer.path.unlink()
     assert warm_layers.find(lists(image)) is None
-    assert not warm_layers.use(stack, kept)
+    assert not warm_layers.use(stack, layer)
 
 
-def test_what_is_complete_is_amended(image: Image, stack: ExitStack) -> None:
-    kept = make(stack, image, lists(image), b"new", "one")
-    with warm_layers.making(image) as directory:
-        amended = warm_layers.amend(kept, ("one", "two"), directory)
-    assert warm_layers.find(lists(image)) == amended == replace(kept, complete=("one", "two"))
+def test_amend_records_complete_package_files(image: Image, stack: ExitStack) -> None:
+    layer = make(stack, image, lists(image), b"new", "one")
+    with warm_layers.building(image) as directory:
+        amended = warm_layers.amend(layer, ("one", "two"), directory)
+    assert warm_layers.find(lists(image)) == amended == replace(layer, complete=("one", "two"))
 
 
-def test_all_goes_with_the_image(image: Image, stack: ExitStack) -> None:
+def test_collect_deletes_all_layers_of_a_removed_image(image: Image, stack: ExitStack) -> None:
     first = make(stack, image, warm_layers.recipe(Kind.SETUP, image, "true"), b"1")
     second = make(stack, on_top(image, first), lists(on_top(image, first)), b"22")
     stack.close()
@@ -117,7 +117,7 @@ def test_all_goes_with_the_image(image: Image, stack: ExitStack) -> None:
     assert names() == []
 
 
-def test_what_rests_on_a_layer_goes_with_it(image: Image, stack: ExitStack) -> None:
+def test_collect_deletes_layers_on_top_of_a_deleted_one(image: Image, stack: ExitStack) -> None:
     old = make(stack, image, lists(image), b"old")
     above = on_top(image, old)
     packages = make(stack, above, warm_layers.recipe(Kind.DEPENDENCIES, above, "apt"), b"debs")
@@ -129,34 +129,34 @@ def test_what_rests_on_a_layer_goes_with_it(image: Image, stack: ExitStack) -> N
     assert not packages.record_path.exists()
 
 
-def test_prune_deletes_what_was_not_used_for_long(image: Image, stack: ExitStack) -> None:
-    kept = make(stack, image, lists(image))
+def test_collect_each_deletes_unused_layers(image: Image, stack: ExitStack) -> None:
+    layer = make(stack, image, lists(image))
     stack.close()
     assert upkeep.prune(everything=False, dry_run=False).layers == ()
     long_ago = time.time() - warm_layers.UNUSED - 1
-    os.utime(kept.record_path, (long_ago, long_ago))
+    os.utime(layer.record_path, (long_ago, long_ago))
     assert warm_layers.collect_each() == []
     with ExitStack() as other:
-        assert warm_layers.use(other, kept)
+        assert warm_layers.use(other, layer)
     assert upkeep.prune(everything=False, dry_run=False).layers == ()
-    os.utime(kept.record_path, (long_ago, long_ago))
+    os.utime(layer.record_path, (long_ago, long_ago))
     with ExitStack() as other:
-        store.share(other, [kept.path])
+        store.lock_shared(other, [layer.path])
         done = upkeep.prune(everything=False, dry_run=False)
-        assert (done.layers, done.held) == ((), (kept.path.name,))
-        assert warm_layers.find(lists(image)) == kept
+        assert (done.layers, done.held) == ((), (layer.path.name,))
+        assert warm_layers.find(lists(image)) == layer
     planned = upkeep.prune(everything=False, dry_run=True)
-    assert (planned.layers, planned.freed) == ((kept.path.name,), 3)
-    assert kept.path.exists()
+    assert (planned.layers, planned.freed) == ((layer.path.name,), 3)
+    assert layer.path.exists()
     assert upkeep.prune(everything=False, dry_run=False) == planned
     assert names() == []
 
 
-def test_prune_all(image: Image, stack: ExitStack) -> None:
-    kept = make(stack, image, lists(image))
+def test_collect_each_with_no_time_deletes_all_layers(image: Image, stack: ExitStack) -> None:
+    layer = make(stack, image, lists(image))
     stack.close()
     planned = upkeep.prune(everything=True, dry_run=True)
-    assert planned.layers == (kept.path.name,)
+    assert planned.layers == (layer.path.name,)
     assert upkeep.prune(everything=True, dry_run=False) == planned
 
 
@@ -170,30 +170,34 @@ def test_prune_all(image: Image, stack: ExitStack) -> None:
         ("created", "yesterday"),
     ],
 )
-def test_a_record_that_cannot_be_believed(
+def test_find_ignores_a_damaged_record(
     key: str, value: object, image: Image, stack: ExitStack
 ) -> None:
-    kept = make(stack, image, lists(image))
+    layer = make(stack, image, lists(image))
     stack.close()
-    record = kept.record_path
+    record = layer.record_path
     record.write_text(json.dumps(json.loads(record.read_text()) | {key: value}))
     assert warm_layers.find(lists(image)) is None
     assert warm_layers.collect() == 3
     assert names() == []
 
 
-def test_a_link_in_the_place_of_a_record(image: Image, stack: ExitStack, tmp_path: Path) -> None:
+def test_find_ignores_a_link_instead_of_a_record(
+    image: Image, stack: ExitStack, tmp_path: Path
+) -> None:
     record = make(stack, image, lists(image)).record_path
     record.rename(tmp_path / "elsewhere")
     record.symlink_to(tmp_path / "elsewhere")
     assert warm_layers.find(lists(image)) is None
 
 
-def test_nothing_is_collected_where_nothing_is() -> None:
+def test_collect_in_an_empty_cache() -> None:
     assert warm_layers.collect_each() == []
 
 
-def test_a_cache_that_cannot_be_written(image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_building_in_a_cache_that_cannot_be_written(
+    image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("POSTROJ_CACHE_DIR", "/proc/none")
-    with pytest.raises(HostError, match="cannot be used"), warm_layers.making(image):
+    with pytest.raises(HostError, match="cannot be used"), warm_layers.building(image):
         pass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from postroj.errors import VerificationError
-from postroj.image.trust.checksums import digest_from
+from postroj.image.trust.checksums import find_checksum
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
 LONG = "d" * 128
@@ -26,14 +26,30 @@ LONG = "d" * 128
         "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n"
         f"{A}  root.tar.xz\n-----BEGIN PGP SIGNATURE-----\n\niQ=\n-----END PGP SIGNATURE-----\n",
     ],
+    ids=[
+        "sha256sum",
+        "sha256sum binary",
+        "upper case and CRLF",
+        "BSD",
+        "OpenSSL",
+        "bare",
+        "bare stdin",
+        "sha512 beside it",
+        "listed twice alike",
+        "clearsigned",
+    ],
 )
-def test_found(text: str) -> None:
-    assert digest_from(text, "root.tar.xz") == ("root.tar.xz", "sha256", A)
+def test_find_checksum_in_all_formats(text: str) -> None:
+    assert find_checksum(text, "root.tar.xz") == ("root.tar.xz", "sha256", A)
 
 
-@pytest.mark.parametrize("text", [f"{LONG}  r.tar\n", f"SHA512 (r.tar) = {LONG}", LONG])
-def test_sha512_where_there_is_nothing_else(text: str) -> None:
-    assert digest_from(text, "r.tar") == ("r.tar", "sha512", LONG)
+@pytest.mark.parametrize(
+    "text",
+    [f"{LONG}  r.tar\n", f"SHA512 (r.tar) = {LONG}", LONG],
+    ids=["GNU", "BSD", "bare"],
+)
+def test_find_checksum_takes_sha512_as_a_last_resort(text: str) -> None:
+    assert find_checksum(text, "r.tar") == ("r.tar", "sha512", LONG)
 
 
 @pytest.mark.parametrize(
@@ -49,17 +65,28 @@ def test_sha512_where_there_is_nothing_else(text: str) -> None:
         f"{A}  xr.tar\n",
         f"{A}  rxtar\n",
     ],
+    ids=[
+        "empty",
+        "HTML",
+        "other file",
+        "digest too short",
+        "MD5",
+        "wrong algorithm",
+        "in a folder",
+        "longer name",
+        "dot is literal",
+    ],
 )
-def test_not_listed(text: str) -> None:
-    assert digest_from(text, "r.tar") is None
+def test_find_checksum_of_a_file_that_is_not_listed(text: str) -> None:
+    assert find_checksum(text, "r.tar") is None
 
 
-def test_two_digests_of_one_file() -> None:
+def test_find_checksum_refuses_two_digests_of_one_file() -> None:
     with pytest.raises(VerificationError, match=r"list 'r\.tar' with two different digests"):
-        digest_from(f"{A}  r.tar\n{B}  ./r.tar\n", "r.tar")
+        find_checksum(f"{A}  r.tar\n{B}  ./r.tar\n", "r.tar")
 
 
-def test_pattern_takes_the_newest() -> None:
+def test_find_checksum_by_pattern_takes_the_newest() -> None:
     text = (
         f"{A}  al-2023.6.20241010.0-x86_64.tar\n"
         f"{B}  al-2023.12.20260817.0-x86_64.tar\n"
@@ -67,9 +94,9 @@ def test_pattern_takes_the_newest() -> None:
         f"{C}  al-2023.14/../../evil-x86_64.tar\n"
         f"{C}  al-2023.14?x=-x86_64.tar\n"
     )
-    found = digest_from(text, "al-*-x86_64.tar")
+    found = find_checksum(text, "al-*-x86_64.tar")
     assert found == ("al-2023.12.20260817.0-x86_64.tar", "sha256", B)
 
 
-def test_pattern_is_not_met_by_a_bare_digest() -> None:
-    assert digest_from(A, "al-*.tar") is None
+def test_find_checksum_by_pattern_ignores_a_bare_digest() -> None:
+    assert find_checksum(A, "al-*.tar") is None

@@ -51,7 +51,7 @@ def named() -> set[str]:
     return (keys - {""}) | {bootstrap_source(catalog.find("ubuntu-noble")).keyring.name}
 
 
-def test_nothing_is_shipped_that_no_source_uses_or_nobody_has_written_down() -> None:
+def test_shipped_keys_are_used_and_documented() -> None:
     assert set(FILES) == set(ORIGIN) == named()
     for about in ORIGIN.values():
         assert about["signs"]
@@ -59,7 +59,7 @@ def test_nothing_is_shipped_that_no_source_uses_or_nobody_has_written_down() -> 
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_key_is_the_one_that_it_is_said_to_be(name: str, tmp_path: Path) -> None:
+def test_shipped_keys_have_the_documented_fingerprints(name: str, tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     keys = gpg_shows(keyring.KEYS / name, tmp_path)
     assert [key.kind for key in keys] == ["pub"] * len(keys)
@@ -70,7 +70,7 @@ def test_a_key_is_the_one_that_it_is_said_to_be(name: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_key_reaches_gpgv_as_it_is(name: str, tmp_path: Path) -> None:
+def test_read_gives_gpgv_the_bytes_of_a_key(name: str, tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     bare = tmp_path / "bare.gpg"
     bare.write_bytes(keyring.read(name))

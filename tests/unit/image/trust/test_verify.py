@@ -45,79 +45,81 @@ def by(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Signers]:
 def refusal(data: bytes, signature: bytes | None, key: object, **options: bool) -> str:
     """Return why bytes are refused."""
     with pytest.raises(VerificationError) as caught:
-        verify.signers(data, signature, str(key), name="'it'", **options)
+        verify.check_signature(data, signature, str(key), name="'it'", **options)
     assert caught.value.hint
     return caught.value.message.removeprefix("'it' ")
 
 
 class TestGood:
     @pytest.mark.parametrize("armour", [False, True])
-    def test_detached(self, armour: bool, by: Signers, tmp_path: Path) -> None:
+    def test_detached_signature_is_accepted(
+        self, armour: bool, by: Signers, tmp_path: Path
+    ) -> None:
         key = tmp_path / "key"
         key.write_bytes(by.gpg.export(by.good, armour=armour))
-        signed = verify.signers(TEXT, by.gpg.detach(TEXT, by.good), str(key))
+        signed = verify.check_signature(TEXT, by.gpg.detach(TEXT, by.good), str(key))
         assert signed == (TEXT, (by.good,), False)
 
-    def test_inline(self, by: Signers) -> None:
-        signed = verify.signers(by.gpg.clearsign(TEXT, by.good), None, str(by.file))
+    def test_inline_signature_is_accepted(self, by: Signers) -> None:
+        signed = verify.check_signature(by.gpg.clearsign(TEXT, by.good), None, str(by.file))
         assert signed == (TEXT, (by.good,), False)
 
-    def test_only_what_is_signed_counts(self, by: Signers) -> None:
+    def test_inline_signature_covers_only_the_signed_text(self, by: Signers) -> None:
         message = b"\n" + by.gpg.clearsign(TEXT, by.good) + b"and more\n"
-        assert verify.signers(message, None, str(by.file)).text == TEXT
+        assert verify.check_signature(message, None, str(by.file)).text == TEXT
 
-    def test_two_keys(self, by: Signers) -> None:
+    def test_two_signatures_by_known_keys(self, by: Signers) -> None:
         signature = by.gpg.detach(TEXT, by.good, "--local-user", by.second)
-        assert set(verify.signers(TEXT, signature, str(by.file)).fingerprints) == {
+        assert set(verify.check_signature(TEXT, signature, str(by.file)).fingerprints) == {
             by.good,
             by.second,
         }
 
-    def test_one_of_them_unknown(self, by: Signers) -> None:
+    def test_two_signatures_one_by_an_unknown_key(self, by: Signers) -> None:
         signature = by.gpg.detach(TEXT, by.good, "--local-user", by.stranger)
-        assert verify.signers(TEXT, signature, str(by.file)).fingerprints == (by.good,)
+        assert verify.check_signature(TEXT, signature, str(by.file)).fingerprints == (by.good,)
 
-    def test_expired_where_that_is_allowed(self, by: Signers) -> None:
+    def test_expired_signature_is_accepted_if_allowed(self, by: Signers) -> None:
         signature = by.gpg.detach(TEXT, by.expired, LONG_AGO)
-        signed = verify.signers(TEXT, signature, str(by.file), allow_expired=True)
+        signed = verify.check_signature(TEXT, signature, str(by.file), allow_expired=True)
         assert signed == (TEXT, (by.expired,), True)
 
-    def test_archive_as_it_arrives(self, by: Signers) -> None:
+    def test_detached_signature_verifies_while_bytes_arrive(self, by: Signers) -> None:
         archive = random.Random(2).randbytes(3_000_000)
-        with verify.Detached(by.gpg.detach(archive, by.good), str(by.file)) as gpgv:
+        with verify.DetachedSignature(by.gpg.detach(archive, by.good), str(by.file)) as gpgv:
             for start in range(0, len(archive), 70_000):
                 gpgv.write(archive[start : start + 70_000])
         assert gpgv.fingerprints == (by.good,)
 
 
 class TestRefused:
-    def test_other_bytes(self, by: Signers) -> None:
+    def test_signature_on_other_bytes_is_refused(self, by: Signers) -> None:
         signature = by.gpg.detach(TEXT, by.good)
         assert refusal(TEXT + b"x", signature, by.file) == "is not what its publisher signed"
         message = by.gpg.clearsign(TEXT, by.good).replace(b'"a"', b'"b"')
         assert refusal(message, None, by.file) == "is not what its publisher signed"
 
-    def test_one_of_two_signatures_is_wrong(self, by: Signers) -> None:
+    def test_one_bad_signature_of_two_is_refused(self, by: Signers) -> None:
         two = by.gpg.run("--dearmor", stdin=by.gpg.detach(TEXT, by.good))
         two += by.gpg.run("--dearmor", stdin=by.gpg.detach(TEXT + b"x", by.second))
         assert refusal(TEXT, two, by.file) == "is not what its publisher signed"
 
-    def test_stranger(self, by: Signers) -> None:
+    def test_signature_by_an_unknown_key_is_refused(self, by: Signers) -> None:
         said = "is signed by an unknown key"
         assert refusal(TEXT, by.gpg.detach(TEXT, by.stranger), by.file) == said
         assert refusal(by.gpg.clearsign(TEXT, by.stranger), None, by.file) == said
 
-    def test_expired_key(self, by: Signers) -> None:
+    def test_signature_by_an_expired_key_is_refused(self, by: Signers) -> None:
         signature = by.gpg.detach(TEXT, by.expired, LONG_AGO)
         assert refusal(TEXT, signature, by.file) == "is signed by a key that has expired"
 
-    def test_expired_signature(self, by: Signers) -> None:
+    def test_expired_signature_is_refused(self, by: Signers) -> None:
         signature = by.gpg.detach(TEXT, by.second, LONG_AGO, "--default-sig-expire=30d")
         assert refusal(TEXT, signature, by.file) == "has a signature that has expired"
-        signed = verify.signers(TEXT, signature, str(by.file), allow_expired=True)
+        signed = verify.check_signature(TEXT, signature, str(by.file), allow_expired=True)
         assert signed == (TEXT, (by.second,), True)
 
-    def test_revoked(self, by: Signers, tmp_path: Path) -> None:
+    def test_signature_by_a_revoked_key_is_refused(self, by: Signers, tmp_path: Path) -> None:
         signature = by.gpg.detach(TEXT, by.revoked)
         by.gpg.revoke(by.revoked)
         key = tmp_path / "revoked.gpg"
@@ -126,44 +128,46 @@ class TestRefused:
             said = refusal(TEXT, signature, key, allow_expired=allow_expired)
             assert said == "is signed by a key that was revoked"
 
-    def test_weak(self, by: Signers) -> None:
+    def test_signature_with_a_weak_hash_is_refused(self, by: Signers) -> None:
         signature = by.gpg.detach(TEXT, by.good, "--digest-algo=SHA1")
         said = refusal(TEXT, signature, by.file)
-        assert said == "is signed with SHA-1, which proves nothing any more"
+        assert said == "is signed with SHA-1, which is too weak"
 
-    def test_not_signed(self, by: Signers) -> None:
+    def test_text_without_a_signature_is_refused(self, by: Signers) -> None:
         assert refusal(TEXT, None, by.file) == "is not signed"
         packed = by.gpg.run("--local-user", by.good, "--sign", stdin=TEXT)
         assert refusal(packed, None, by.file) == "is not signed"
 
     @pytest.mark.parametrize("signature", [b"", b"\0" * 100, b"<html>", b"-----BEGIN PGP"])
-    def test_no_signature(self, signature: bytes, by: Signers) -> None:
+    def test_bytes_that_are_not_a_signature_are_refused(
+        self, signature: bytes, by: Signers
+    ) -> None:
         said = refusal(TEXT, signature, by.file)
-        assert said == "is not signed in a way that gpgv understands"
+        assert said == "has no signature that gpgv understands"
 
-    def test_signature_that_brings_its_own_text(self, by: Signers) -> None:
-        said = "is not signed in a way that gpgv understands"
+    def test_signature_with_its_own_text_is_refused(self, by: Signers) -> None:
+        said = "has no signature that gpgv understands"
         assert refusal(b"evil", by.gpg.clearsign(TEXT, by.good), by.file) == said
         packed = by.gpg.run("--local-user", by.good, "--sign", stdin=TEXT)
         assert refusal(b"evil", packed, by.file) == said
 
-    def test_two_messages_in_one(self, by: Signers) -> None:
+    def test_two_signed_messages_in_one_file_are_refused(self, by: Signers) -> None:
         two = by.gpg.clearsign(TEXT, by.good) + by.gpg.clearsign(b"evil\n", by.stranger)
-        assert refusal(two, None, by.file) == "is not signed in a way that gpgv understands"
+        assert refusal(two, None, by.file) == "has no signature that gpgv understands"
 
-    def test_archive_that_is_another_one(self, by: Signers) -> None:
+    def test_detached_signature_refuses_another_archive(self, by: Signers) -> None:
         signature = by.gpg.detach(TEXT, by.good)
 
         def arrive() -> None:
-            with verify.Detached(signature, str(by.file)) as gpgv:
+            with verify.DetachedSignature(signature, str(by.file)) as gpgv:
                 gpgv.write(b"x" * 3_000_000)
 
         with pytest.raises(VerificationError, match="is not what its publisher signed"):
             arrive()
 
-    def test_archive_that_does_not_arrive(self, by: Signers) -> None:
+    def test_detached_signature_refuses_an_incomplete_archive(self, by: Signers) -> None:
         def arrive() -> None:
-            with verify.Detached(by.gpg.detach(TEXT, by.good), str(by.file)) as gpgv:
+            with verify.DetachedSignature(by.gpg.detach(TEXT, by.good), str(by.file)) as gpgv:
                 gpgv.write(TEXT)
                 raise KeyboardInterrupt
 
@@ -172,18 +176,18 @@ class TestRefused:
 
 
 class TestKeyFile:
-    def test_missing(self) -> None:
+    def test_key_file_that_is_missing(self) -> None:
         with pytest.raises(ImageError, match=r"the key 'no-such\.asc' cannot be read"):
             keyring.read("no-such.asc")
 
-    def test_armour_of_several_keys(self, by: Signers, tmp_path: Path) -> None:
+    def test_key_file_with_several_armoured_keys(self, by: Signers, tmp_path: Path) -> None:
         path = tmp_path / "keys.asc"
         blocks = [by.gpg.export(key, armour=True) for key in (by.good, by.second)]
         path.write_bytes(b"Comment of ours\n\n".join(blocks).replace(b"\n\n", b"\nVersion: 1\n\n"))
         assert keyring.read(str(path)) == by.gpg.export(by.good, by.second)
 
     @pytest.mark.parametrize("broken", [b"", b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nAA*A\n"])
-    def test_damaged(self, broken: bytes, tmp_path: Path) -> None:
+    def test_key_file_that_is_damaged(self, broken: bytes, tmp_path: Path) -> None:
         path = tmp_path / "key.asc"
         path.write_bytes(b"-----BEGIN" + broken)
         with pytest.raises(ImageError, match="is damaged"):

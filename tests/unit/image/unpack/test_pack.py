@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from postroj.errors import ImageError, Interrupted
-from postroj.image.unpack import decompress, pack
+from postroj.image.unpack import confine, pack
 from tests.support.tars import COMPRESSIONS, tar
 
 if TYPE_CHECKING:
@@ -42,14 +42,14 @@ def listing(target: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("suffix", COMPRESSIONS)
-def test_every_compression(suffix: str, target: Path) -> None:
+def test_squash_takes_every_compression(suffix: str, target: Path) -> None:
     squash(COMPRESSIONS[suffix](tar()), target)
     assert "file usr/lib/os-release 0644 0 0" in listing(target)
     status = target.stat()
     assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (os.geteuid(), 0o644)
 
 
-def test_attributes_survive(target: Path) -> None:
+def test_squash_keeps_attributes(target: Path) -> None:
     capability = "SCHILY.xattr.security.capability"
     members: list[tuple[str, dict[str, Any]]] = [
         ("usr/bin/su", {"data": b"s", "mode": 0o4755, "uid": 1, "gid": 2, "mtime": 12345}),
@@ -69,7 +69,7 @@ def test_attributes_survive(target: Path) -> None:
     assert b"security.capability" in subprocess.run(argv, capture_output=True, check=True).stdout
 
 
-def test_a_folder_of_the_archive_as_root(target: Path) -> None:
+def test_squash_takes_a_subtree_as_root(target: Path) -> None:
     squash(tar(("root.x86_64/etc/hosts", FILE), root=False), target, "root.x86_64")
     assert "file etc/hosts 0644 0 0" in listing(target)
 
@@ -77,35 +77,37 @@ def test_a_folder_of_the_archive_as_root(target: Path) -> None:
 @pytest.mark.parametrize(
     ("member", "sentence"),
     [
-        (("../evil", FILE), "names lead out of it"),
-        (("usr/../../evil", FILE), "names lead out of it"),
+        (("../evil", FILE), "outside of its root"),
+        (("usr/../../evil", FILE), "outside of its root"),
         (("usr/lib/os-release", FILE), "two members of the same name"),
-        (("usr/lib/os-release/x", FILE), "below one that is no directory"),
+        (("usr/lib/os-release/x", FILE), "below one that is not a directory"),
         (("x", {"type": LINK, "linkname": "nothing"}), "a hard link that leads nowhere"),
         (("x", {"type": LINK, "linkname": "../../etc/shadow"}), "a hard link that leads nowhere"),
     ],
 )
-def test_hostile_members(member: tuple[str, dict[str, Any]], sentence: str, target: Path) -> None:
+def test_squash_refuses_hostile_members(
+    member: tuple[str, dict[str, Any]], sentence: str, target: Path
+) -> None:
     with pytest.raises(ImageError, match=sentence) as caught:
         squash(tar(member), target)
     assert caught.value.evidence
 
 
-def test_a_symlink_is_not_followed(target: Path, tmp_path: Path) -> None:
+def test_squash_follows_no_symlink(target: Path, tmp_path: Path) -> None:
     members = [("s", {"type": SYMLINK, "linkname": str(tmp_path)}), ("s/file", FILE)]
-    with pytest.raises(ImageError, match="below one that is no directory"):
+    with pytest.raises(ImageError, match="below one that is not a directory"):
         squash(tar(*members), target)
     assert not (tmp_path / "file").exists()
 
 
-def test_harmless_members(target: Path) -> None:
+def test_squash_accepts_harmless_members(target: Path) -> None:
     names = ["/absolute", "sp ace", "new\nline", "\udcff\udcfe", "x" * 255, "./dot"]
     squash(tar(*((name, FILE) for name in names)), target)
     assert "file absolute 0644 0 0" in listing(target)
 
 
 @pytest.mark.parametrize("suffix", COMPRESSIONS)
-def test_cut_off(suffix: str, target: Path) -> None:
+def test_squash_refuses_a_truncated_archive(suffix: str, target: Path) -> None:
     data = tar(("x", {"data": os.urandom(20000)}))
     data = data.rstrip(b"\0") if suffix == "" else COMPRESSIONS[suffix](data)[:-12]
     with pytest.raises(ImageError, match=r"cut off|damaged"):
@@ -116,25 +118,26 @@ def test_cut_off(suffix: str, target: Path) -> None:
     ("data", "sentence"),
     [
         (b"", "is empty"),
-        (b"x", "it is no tar archive|cut off"),
-        (b"<html>no such file</html>" * 50, "it is no tar archive"),
+        (b"x", "it is not a tar archive|cut off"),
+        (b"<html>no such file</html>" * 50, "it is not a tar archive"),
         (gzip.compress(b"", mtime=0), "is empty"),
         (b"\x1f\x8b" + bytes(100), "damaged"),
     ],
+    ids=["empty", "one byte", "HTML", "empty gzip", "damaged gzip"],
 )
-def test_what_is_no_archive(data: bytes, sentence: str, target: Path) -> None:
+def test_squash_refuses_what_is_not_an_archive(data: bytes, sentence: str, target: Path) -> None:
     with pytest.raises(ImageError, match=sentence):
         squash(data, target)
 
 
-def test_a_bomb(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_squash_refuses_a_decompression_bomb(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pack, "MOST_UNPACKED", 1 << 20)
     bomb = COMPRESSIONS["xz"](tar(("zeros", {"data": bytes(1 << 23)})))
     with pytest.raises(ImageError, match="unpacks to more than"):
         squash(bomb, target)
 
 
-def test_an_interruption_ends_the_tools(target: Path) -> None:
+def test_interrupted_squash_ends_its_tools(target: Path) -> None:
     data = COMPRESSIONS["gz"](tar())
 
     def chunks() -> Iterator[bytes]:
@@ -146,14 +149,14 @@ def test_an_interruption_ends_the_tools(target: Path) -> None:
     assert Path(f"/proc/self/task/{os.getpid()}/children").read_text() == ""
 
 
-def test_tools_have_no_rights() -> None:
+def test_confined_tools_have_no_rights() -> None:
     script = "grep -E '^(Uid|NoNewPrivs|CapBnd|CapEff)' /proc/self/status"
     done = subprocess.run(
-        decompress.confined(["sh", "-c", script]), capture_output=True, text=True, check=True
+        confine.confined(["sh", "-c", script]), capture_output=True, text=True, check=True
     )
     said = dict(line.split(":\t") for line in done.stdout.splitlines())
     assert said["NoNewPrivs"] == "1"
     assert int(said["CapEff"], 16) == 0
     if os.geteuid() == 0:
-        assert set(said["Uid"].split()) == {str(decompress.NOBODY)}
+        assert set(said["Uid"].split()) == {str(confine.NOBODY)}
         assert int(said["CapBnd"], 16) == 0

@@ -381,7 +381,7 @@ def test_two_urls_of_the_same_name(server: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/x.deb", "file:///etc/passwd", "http://", "://x"])
 def test_other_schemes(tmp_path: Path, url: str) -> None:
-    with pytest.raises(DownloadError, match="is no http or https URL"):
+    with pytest.raises(DownloadError, match="is not an http or https URL"):
         fetch([url], [], tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""What the cache directory can have wrong, in sentences."""
+"""Sentences for what can go wrong with the cache directory: no permission, no space."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from postroj import paths
+from postroj.console import megabytes
 from postroj.errors import HostError, ImageError
 
 if TYPE_CHECKING:
@@ -15,10 +16,10 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def trouble() -> Iterator[None]:
-    """Say it in a sentence when the cache cannot be read or written.
+def explained() -> Iterator[None]:
+    """Translate an OSError below the cache directory into a sentence.
 
-    :raises HostError: if it may not be.
+    :raises HostError: if the directory cannot be used.
     :raises ImageError: if its disk is full.
     """
     try:
@@ -30,16 +31,16 @@ def trouble() -> Iterator[None]:
         if not str(error.filename).startswith(str(cache)):
             raise
         message = f"the cache directory '{cache}' cannot be used"
-        hint = "`POSTROJ_CACHE_DIR=DIR postroj ...` keeps images in a directory of yours"
+        hint = "`POSTROJ_CACHE_DIR=DIR postroj ...` stores images in your own directory"
         raise HostError(message, evidence=str(error), hint=hint) from None
 
 
 def disk_full(evidence: str) -> ImageError:
-    """Build the error for a disk that has no room for an image."""
+    """Build the error for a disk without room for an image."""
     cache = paths.cache_dir()
     free = shutil.disk_usage(cache).free
     return ImageError(
         f"no space is left in the cache directory '{cache}'",
-        evidence=f"{evidence}\n{free / 1e6:.0f} MB are free, an image in the making takes 500 MB",
+        evidence=f"{evidence}\n{megabytes(free)} are free, building an image takes 500 MB",
         hint="`postroj remove NAME` deletes images, POSTROJ_CACHE_DIR names another directory",
     )

@@ -1,0 +1,169 @@
+"""Errors of downloads: turn HTTP statuses and exceptions of requests into `DownloadError`s.
+
+requests and urllib3 are slow to import, so they are imported after a failure.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from postroj.errors import DownloadError
+from postroj.urls import redacted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from requests import Response
+
+WORTH_RETRYING = (429, 502, 503, 504)
+
+
+class TransientError(DownloadError):
+    """A download failed for a reason that may pass; worth a retry."""
+
+    pause = 0.0
+    """Seconds that the server asks us to wait."""
+
+
+class AbsentError(DownloadError):
+    """The server does not have the file."""
+
+
+def check_response(response: Response, name: str, *, rest: bool, allow_downgrade: bool) -> None:
+    """Raise unless a response carries the file, or with `rest` a part of it.
+
+    Redirects from https to http are refused unless `allow_downgrade` is set.
+    """
+    urls = [one.url for one in (*response.history, response)]
+    if not allow_downgrade and urls[0].startswith("https:"):
+        for url in urls[1:]:
+            if not url.startswith("https:"):
+                message = f"{name} redirects to an unencrypted URL"
+                raise DownloadError(
+                    message,
+                    evidence=f"redirected to '{redacted(url)}'",
+                    hint="pin the file with its SHA-256 to allow that",
+                )
+    if response.status_code not in ((200, 206, 416) if rest else (200,)):
+        raise status_error(response, name)
+
+
+def status_error(response: Response, name: str) -> DownloadError:
+    """Build the error for an HTTP status that is not a success."""
+    status = response.status_code
+    text = f"{status} {response.reason or ''}".rstrip()
+    evidence = f"GET {redacted(response.url)}: {text}"
+    if status in WORTH_RETRYING:
+        message = f"{name} could not be fetched: the server says {text}"
+        error = TransientError(message, evidence=evidence, hint="try again later")
+        error.pause = retry_after(response.headers.get("Retry-After", ""))
+        return error
+    if status in (404, 410):
+        message = f"{name} does not exist: the server says {text}"
+        hint = "check the URL; mirrors delete files when a newer version arrives"
+        return AbsentError(message, evidence=evidence, hint=hint)
+    if status in (401, 403, 407):
+        message = f"{name} is not accessible: the server says {text}"
+        hint = "check user, password or token in the URL"
+    else:
+        message = f"{name} could not be fetched: the server says {text}"
+        hint = "open the URL in a browser to see more"
+    return DownloadError(message, evidence=evidence, hint=hint)
+
+
+def retry_after(text: str) -> float:
+    """Parse a `Retry-After` header, seconds or a date (RFC 9110, 10.2.3), into seconds."""
+    if text.isascii() and text.isdigit():
+        return float(text)
+    from email.utils import parsedate_to_datetime
+
+    with suppress(ValueError):
+        then = parsedate_to_datetime(text)
+        return max(0.0, then.timestamp() - time.time())
+    return 0.0
+
+
+def truncated(name: str, evidence: str) -> DownloadError:
+    """Build the error for a download that ended early."""
+    message = f"{name} was cut off"
+    return TransientError(message, evidence=evidence, hint="check the network and try again")
+
+
+def explain(error: Exception, name: str) -> DownloadError:
+    """Build the error for an exception of requests or urllib3, without the secrets in its text."""
+    import requests
+    import urllib3.exceptions
+
+    causes = list(_nested(error))
+    evidence = _system_error(causes)
+    match error:
+        case requests.TooManyRedirects():
+            message, hint = f"{name} has too many redirects", "check the URL"
+            if error.response is not None:
+                evidence = f"the last one goes to '{redacted(error.response.url)}'"
+            return DownloadError(message, evidence=evidence, hint=hint)
+        case requests.exceptions.InvalidSchema() | requests.exceptions.InvalidURL():
+            message = f"{name} leads to something thatis not an http or https URL"
+            return DownloadError(message, hint="check the URL, and where it redirects to")
+        case requests.exceptions.ProxyError():
+            message = f"{name} could not be fetched: the proxy refused the connection"
+            hint = "check the environment variables 'http_proxy', 'https_proxy' and 'no_proxy'"
+            return TransientError(message, evidence=evidence, hint=hint)
+        case requests.exceptions.SSLError() | urllib3.exceptions.SSLError():
+            message = f"{name} could not be fetched: no trusted TLS connection to its host"
+            hint = "set 'REQUESTS_CA_BUNDLE' to use your own certificate authority"
+            return DownloadError(message, evidence=evidence, hint=hint)
+        case _:
+            return _explain_connection(causes, name, evidence)
+
+
+def _explain_connection(causes: list[BaseException], name: str, evidence: str) -> DownloadError:
+    """Build the error from the nested exception that tells what happened to the connection."""
+    import urllib3.exceptions
+
+    for cause in causes:
+        match cause:
+            case socket.gaierror():
+                message = f"{name} could not be fetched: its host is unknown"
+                hint = "check the name, and whether DNS works on this host"
+                again = cause.errno == socket.EAI_AGAIN
+                kind = TransientError if again else DownloadError
+                return kind(message, evidence=evidence, hint=hint)
+            case ConnectionRefusedError():
+                message = f"{name} could not be fetched: its host refused the connection"
+                hint = "check host and port, and whether the server runs"
+                return TransientError(message, evidence=evidence, hint=hint)
+            case TimeoutError() | urllib3.exceptions.ReadTimeoutError():
+                message = f"{name} could not be fetched: the server did not respond in time"
+                hint = "check the network and try again later"
+                return TransientError(message, evidence=evidence, hint=hint)
+            case _:
+                continue
+    if isinstance(causes[0], urllib3.exceptions.ProtocolError):  # raised while reading the body
+        return truncated(name, evidence)
+    message = f"{name} could not be fetched: the connection failed"
+    return TransientError(message, evidence=evidence, hint="check the network and try again")
+
+
+def _nested(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and all exceptions nested in it, outermost first."""
+    seen: list[BaseException] = []
+    waiting: list[object] = [error]
+    while waiting:
+        one = waiting.pop(0)
+        if isinstance(one, BaseException) and one not in seen:
+            seen.append(one)
+            yield one
+            # urllib3 stores the cause in `reason`, requests in its arguments.
+            waiting += [getattr(one, "reason", None), one.__cause__, one.__context__, *one.args]
+
+
+def _system_error(causes: list[BaseException]) -> str:
+    """Return the system's own error text; outer exceptions repeat the URL with its secrets."""
+    for cause in reversed(causes):
+        if isinstance(cause, OSError) and cause.strerror:
+            return str(cause)
+    return type(causes[-1]).__name__
