@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.ids import pytest_make_parametrize_id as pytest_make_parametrize_id
+
 TESTS = Path(__file__).parent
 FENCED_FOLDERS = ("unit", "cli")
 FENCED_PROGRAMS = ("systemd-nspawn", "mmdebstrap")

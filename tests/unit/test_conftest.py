@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -12,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from postroj import paths, process
+from postroj.verdict import Outcome
+from tests.support.ids import LONGEST, name_of
 
-CONFTEST = Path(__file__).parents[1] / "conftest.py"
+TESTS = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -22,7 +25,8 @@ def suite(tmp_path: Path) -> Path:
     tests = tmp_path / "suite" / "tests"
     for folder in ("unit", "integration"):
         (tests / folder).mkdir(parents=True)
-    shutil.copy(CONFTEST, tests)
+    shutil.copy(TESTS / "conftest.py", tests)
+    shutil.copytree(TESTS / "support", tests / "support")
     (tests / "unit" / "test_unit.py").write_text("def test(): pass\n")
     (tests.parent / "pytest.ini").write_text(
         "[pytest]\nmarkers = integration: x\naddopts = --strict-markers -p no:cacheprovider\n"
@@ -84,3 +88,32 @@ class TestFence:
     def test_folders_are_our_own(self, tmp_path: Path) -> None:
         assert paths.cache_dir().is_relative_to(tmp_path)
         assert paths.state_dir().is_relative_to(tmp_path)
+
+
+class TestIds:
+    @pytest.mark.parametrize(
+        ("value", "name"),
+        [
+            (["postroj", "run", "--", "true"], "postroj run -- true"),
+            ((), "nothing"),
+            ({"port": 80, "host": None}, "port=80 host=None"),
+            (frozenset({"b", "a"}), "a b"),
+            (ValueError("no such thing"), "ValueError no such thing"),
+            (Outcome.FAIL, "fail"),
+            ([Path("/srv"), b"\x00\n"], r"/srv \x00\n"),
+            (name_of, "name_of"),
+            (object(), "object"),
+            ("x" * 100, "x" * (LONGEST - 2) + ".."),
+        ],
+    )
+    def test_a_name_says_what_the_value_says(self, value: object, name: str) -> None:
+        assert name_of(value) == name
+
+    def test_no_case_is_only_numbered(self, request: pytest.FixtureRequest) -> None:
+        numbered = {
+            item.nodeid
+            for item in request.session.items
+            if (callspec := getattr(item, "callspec", None))
+            if any(re.search(rf"(^|-){name}\d+(-|$)", callspec.id) for name in callspec.params)
+        }
+        assert numbered == set()
