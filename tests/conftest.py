@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.ids import pytest_make_parametrize_id as pytest_make_parametrize_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 TESTS = Path(__file__).parent
 FENCED_FOLDERS = ("unit", "cli")
@@ -62,16 +67,24 @@ def folder_of(path: Path) -> str:
     return path.relative_to(TESTS).parts[0] if path.is_relative_to(TESTS) else ""
 
 
+@pytest.fixture(scope="session")
+def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Yield names of folders, one for each test; few tests need theirs, so none is made."""
+    parent = tmp_path_factory.mktemp("own")
+    return (parent / str(number) for number in count())
+
+
 @pytest.fixture(autouse=True)
 def isolated(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, own_folders: Iterator[Path]
 ) -> None:
     """Make output the same everywhere; keep tests without guests out of the host's folders."""
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "100")
     if folder_of(request.path) in FENCED_FOLDERS:
-        monkeypatch.setenv("POSTROJ_CACHE_DIR", str(tmp_path / "own-cache"))
-        monkeypatch.setenv("POSTROJ_STATE_DIR", str(tmp_path / "own-state"))
+        own = next(own_folders)
+        monkeypatch.setenv("POSTROJ_CACHE_DIR", str(own / "cache"))
+        monkeypatch.setenv("POSTROJ_STATE_DIR", str(own / "state"))
 
 
 @pytest.fixture(autouse=True)

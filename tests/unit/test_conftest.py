@@ -9,12 +9,16 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from postroj import paths, process
 from postroj.verdict import Outcome
 from tests.support.ids import LONGEST, name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 TESTS = Path(__file__).parents[1]
 
@@ -85,9 +89,12 @@ class TestFence:
         with socket.socket() as client, pytest.raises(AssertionError, match=r"talk to '192\.0\.2"):
             client.connect(("192.0.2.1", 80))
 
-    def test_folders_are_our_own(self, tmp_path: Path) -> None:
-        assert paths.cache_dir().is_relative_to(tmp_path)
-        assert paths.state_dir().is_relative_to(tmp_path)
+    def test_folders_are_our_own(
+        self, tmp_path_factory: pytest.TempPathFactory, own_folders: Iterator[Path]
+    ) -> None:
+        assert paths.cache_dir().is_relative_to(tmp_path_factory.getbasetemp())
+        assert paths.state_dir().is_relative_to(tmp_path_factory.getbasetemp())
+        assert next(own_folders) not in (paths.cache_dir().parent, paths.state_dir().parent)
 
 
 class TestIds:
