@@ -42,21 +42,25 @@ systemctl start meet.socket
 
 
 def those_in(script: str) -> list[Path]:
-    """Return `/proc/PID` of the processes that run a maintainer script: `x.postinst`."""
-    found = []
+    """Return `/proc/PID` of a process in each guest that runs a maintainer script: `x.postinst`."""
+    found = {}
     for path in Path("/proc").glob("[0-9]*"):
         try:
             argv = (path / "cmdline").read_bytes().split(b"\0")
+            guest = (path / "ns/mnt").readlink()
         except OSError:  # it has ended
             continue
         if len(argv) > 1 and argv[1].endswith(f"/{script}".encode()):
-            found.append(path)
-    return found
+            found[guest] = path  # a shell about to start something is there twice
+    return [*found.values()]
 
 
 def finish(process: Any) -> tuple[int, dict[str, dict[str, Any]]]:
     """Wait for postroj; its exit status, and the probes of its report by their images."""
-    out, _ = process.communicate(timeout=120)
+    try:
+        out, _ = process.communicate(timeout=120)
+    finally:
+        process.kill()
     return process.returncode, {probe["image"]: probe for probe in json.loads(out)["probes"]}
 
 
