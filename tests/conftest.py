@@ -20,6 +20,29 @@ TESTS = Path(__file__).parent
 FENCED_FOLDERS = ("unit", "cli")
 FENCED_PROGRAMS = ("systemd-nspawn", "mmdebstrap")
 LOOPBACK = ("127.", "::1", "localhost")
+LONGEST_FIRST = (
+    "test_foreign.py",
+    "test_hostile.py",
+    "test_pkgprobe.py",
+    "test_images.py",
+    "test_matrix.py",
+    "test_steps.py",
+    "test_steps_everywhere.py",
+    "test_managers.py",
+    "test_hosts.py",
+    "test_bounds.py",
+    "test_killed.py",
+    "test_warm.py",
+    "test_action.py",
+    "test_faults.py",
+    "test_evidence.py",
+    "test_long_lived.py",
+    "test_store.py",
+    "test_kept.py",
+    "test_import.py",
+    "test_prepare.py",
+)
+"""Integration tests that take a minute and more, as `--durations` shows."""
 PASSED: list[str] = []
 """Integration tests that passed, of all workers."""
 
@@ -93,11 +116,21 @@ def fenced(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(FENCE, "up", folder_of(request.path) in FENCED_FOLDERS)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what boots guests."""
+def place_of(item: pytest.Item) -> int:
+    """Return when a test comes: long files of integration tests, short ones, all others."""
+    if folder_of(item.path) != "integration":
+        return len(LONGEST_FIRST) + 1
+    name = item.path.name
+    return LONGEST_FIRST.index(name) if name in LONGEST_FIRST else len(LONGEST_FIRST)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what boots guests; let workers begin with what takes long, so that none is left over."""
     for item in items:
         if folder_of(item.path) == "integration":
             item.add_marker("integration")
+    if hasattr(config, "workerinput"):
+        items.sort(key=place_of)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

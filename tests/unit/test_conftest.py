@@ -15,6 +15,7 @@ import pytest
 
 from postroj import paths, process
 from postroj.verdict import Outcome
+from tests.conftest import LONGEST_FIRST
 from tests.support.ids import LONGEST, name_of
 
 if TYPE_CHECKING:
@@ -95,6 +96,10 @@ class TestFence:
         assert paths.cache_dir().is_relative_to(tmp_path_factory.getbasetemp())
         assert paths.state_dir().is_relative_to(tmp_path_factory.getbasetemp())
         assert next(own_folders) not in (paths.cache_dir().parent, paths.state_dir().parent)
+
+
+def test_long_files_are_there() -> None:
+    assert {name for name in LONGEST_FIRST if not (TESTS / "integration" / name).exists()} == set()
 
 
 class TestIds:
