@@ -90,7 +90,7 @@ def eight(
         yield "eight-*", state_dir
 
 
-def test_four_guests_at_once(four: list[str], tmp_path: Path) -> None:
+def test_jobs_4_probes_four_images_at_once(four: list[str], tmp_path: Path) -> None:
     """Each waits in its postinst until the others have come there; all use the same port."""
     units = "/lib/systemd/system"
     files = {f"{units}/meet.socket": SOCKET, f"{units}/meet@.service": SERVICE}
@@ -109,7 +109,7 @@ def test_four_guests_at_once(four: list[str], tmp_path: Path) -> None:
         assert asked["tcp://127.0.0.1:7777"] == "pass"
 
 
-def test_lines_of_a_probe_come_out_together(four: list[str], tmp_path: Path) -> None:
+def test_jobs_print_the_lines_of_a_probe_together(four: list[str], tmp_path: Path) -> None:
     deb = debs.build(tmp_path, "calm", architecture="sparc")
     done = postroj("pkgprobe", *four, "--jobs", 4, "--package", deb)
     assert done.returncode == 1, done.stderr
@@ -148,7 +148,7 @@ exit 1
     ("number", "status", "in_postinst"),
     [(signal.SIGINT, 130, True), (signal.SIGTERM, 143, False), (signal.SIGHUP, 129, False)],
 )
-def test_whoever_stops_eight_guests_gets_a_report_and_nothing_stays(
+def test_jobs_8_that_get_a_signal_write_a_report_and_leave_nothing(
     eight: tuple[str, Path],
     tmp_path: Path,
     number: signal.Signals,
