@@ -140,7 +140,7 @@ def test_guest_that_reloads_often_becomes_ready(image: str) -> None:
 def test_console_is_stored_up_to_its_limit_and_never_blocks_the_guest(image: str) -> None:
     flood = f"echo first > /dev/console; yes | head -c {CONSOLE_SIZE + 9_000_000} > /dev/console"
     with obtain(image) as stored, start_guest(GuestSpec(layers=stored.layers)) as guest:
-        guest.run(["sh", "-c", flood], timeout=60)
+        guest.run(["sh", "-c", flood], timeout=200)
         console = guest.run_dir / "console"
         assert eventually(lambda: console.stat().st_size >= CONSOLE_SIZE)
         assert guest.run(["echo", "alive"], timeout=10).text == "alive"

@@ -57,11 +57,24 @@ def those_in(script: str) -> list[Path]:
 
 def finish(process: Any) -> tuple[int, dict[str, dict[str, Any]]]:
     """Wait for postroj; its exit status, and the probes of its report by their images."""
-    try:
-        out, _ = process.communicate(timeout=120)
-    finally:
-        process.kill()
+    out, _ = process.communicate(timeout=120)
     return process.returncode, {probe["image"]: probe for probe in json.loads(out)["probes"]}
+
+
+@pytest.fixture
+def begin() -> Iterator[Callable[..., Any]]:
+    """Start postroj; what still runs when a test fails is ended, with its guests."""
+    begun = []
+
+    def begin(*argv: object) -> Any:
+        begun.append(start(*argv))
+        return begun[-1]
+
+    yield begin
+    for process in begun:
+        if process.poll() is None:
+            process.terminate()
+            process.communicate(timeout=120)
 
 
 @pytest.fixture
@@ -90,14 +103,16 @@ def eight(
         yield "eight-*", state_dir
 
 
-def test_jobs_4_probes_four_images_at_once(four: list[str], tmp_path: Path) -> None:
+def test_jobs_4_probes_four_images_at_once(
+    four: list[str], tmp_path: Path, begin: Callable[..., Any]
+) -> None:
     """Each waits in its postinst until the others have come there; all use the same port."""
     units = "/lib/systemd/system"
     files = {f"{units}/meet.socket": SOCKET, f"{units}/meet@.service": SERVICE}
     deb = debs.build(tmp_path, "meet", files=files, scripts={"postinst": MEET})
     network = ("--check-network", "tcp://127.0.0.1:7777")
-    process = start("pkgprobe", *four, "--jobs", 4, "--package", deb, "--json", *QUICK, *network)
-    assert eventually(lambda: len(those_in("meet.postinst")) == 4, 100)
+    process = begin("pkgprobe", *four, "--jobs", 4, "--package", deb, "--json", *QUICK, *network)
+    assert eventually(lambda: len(those_in("meet.postinst")) == 4, 200)
     for path in those_in("meet.postinst"):
         (path / "root/run/all-are-here").touch()
     status, found = finish(process)
@@ -123,7 +138,9 @@ def test_jobs_print_the_lines_of_a_probe_together(four: list[str], tmp_path: Pat
     ]
 
 
-def test_fail_fast_ends_the_guests_that_run(four: list[str], tmp_path: Path) -> None:
+def test_fail_fast_ends_the_guests_that_run(
+    four: list[str], tmp_path: Path, begin: Callable[..., Any]
+) -> None:
     script = """#!/bin/sh
 . /etc/os-release
 until [ -e /run/all-are-here ]; do sleep 0.1; done
@@ -131,8 +148,8 @@ exit 1
 """
     deb = debs.build(tmp_path, "hasty", scripts={"postinst": script})
     argv = ("pkgprobe", *four, "--jobs", 2, "--fail-fast", "--package", deb, "--json", *QUICK)
-    process = start(*argv)
-    assert eventually(lambda: len(those_in("hasty.postinst")) == 2, 60)
+    process = begin(*argv)
+    assert eventually(lambda: len(those_in("hasty.postinst")) == 2, 200)
     (those_in("hasty.postinst")[0] / "root/run/all-are-here").touch()
     status, found = finish(process)
     assert status == 1
@@ -154,11 +171,12 @@ def test_jobs_8_that_get_a_signal_write_a_report_and_leave_nothing(
     number: signal.Signals,
     status: int,
     in_postinst: bool,
+    begin: Callable[..., Any],
 ) -> None:
     pattern, state_dir = eight
     deb = debs.build(tmp_path, "dozing", scripts={"postinst": "#!/bin/sh\nsleep 1000\n"})
     file = tmp_path / "report.json"
-    process = start(
+    process = begin(
         *("pkgprobe", "--image", pattern, "--jobs", 8, "--package", deb, "--json"),
         *("--report", f"json={file}"),
     )
@@ -166,9 +184,9 @@ def test_jobs_8_that_get_a_signal_write_a_report_and_leave_nothing(
     def guests() -> list[str]:
         return [path.name for path in state_dir.glob("postroj-*") if (path / "console").exists()]
 
-    assert eventually(lambda: len(guests()) == 8, 60)
+    assert eventually(lambda: len(guests()) == 8, 200)
     if in_postinst:  # of one or more, while others still fetch their lists
-        assert eventually(lambda: those_in("dozing.postinst"), 60)
+        assert eventually(lambda: those_in("dozing.postinst"), 200)
     names = guests()
     process.send_signal(number)
     ended, found = finish(process)

@@ -391,7 +391,7 @@ def test_prepare_makes_a_nasty_image_boot(
             nasty,
         )
     record = unprepared("nasty", *base.layers, managers, nasty)
-    spec = GuestSpec(layers=record.paths, boot_timeout=4)
+    spec = GuestSpec(layers=record.paths, boot_timeout=8)
     with pytest.raises(GuestError, match="not ready") as caught, start_guest(spec):
         pass
     assert "cloud-init.service" in caught.value.evidence
