@@ -3,7 +3,8 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-workers ?= $(shell nproc)
+# More than processors: most tests wait for guests.
+workers ?= $(shell expr 2 '*' $$(nproc))
 
 # What only tests need; of these, what is missing is installed where there is apt.
 TEST_PACKAGES := apt-utils bzip2 createrepo-c docker-registry dpkg-dev e2fsprogs gnupg iproute2 nginx-light openssl perl \
@@ -33,7 +34,8 @@ selftest: $(VENV)/ready host
 	$(AS_ROOT) $(BIN)/postroj selftest
 
 test: test-packages lint docs host
-	$(AS_ROOT) $(BIN)/pytest -p no:cacheprovider -n $(workers) --dist loadfile tests/unit tests/cli tests/integration
+	$(AS_ROOT) $(BIN)/pytest -p no:cacheprovider -n $(workers) --dist loadfile --no-loadscope-reorder \
+		--durations=30 tests/unit tests/cli tests/integration
 	$(AS_ROOT) $(BIN)/pytest -p no:cacheprovider tests/leftovers
 
 lint: $(VENV)/ready-for-tests

@@ -5,14 +5,44 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.support.ids import pytest_make_parametrize_id as pytest_make_parametrize_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 TESTS = Path(__file__).parent
 FENCED_FOLDERS = ("unit", "cli")
 FENCED_PROGRAMS = ("systemd-nspawn", "mmdebstrap")
 LOOPBACK = ("127.", "::1", "localhost")
+LONGEST_FIRST = (
+    "test_foreign.py",
+    "test_hostile.py",
+    "test_pkgprobe.py",
+    "test_images.py",
+    "test_matrix.py",
+    "test_steps.py",
+    "test_steps_everywhere.py",
+    "test_managers.py",
+    "test_hosts.py",
+    "test_bounds.py",
+    "test_killed.py",
+    "test_warm.py",
+    "test_action.py",
+    "test_faults.py",
+    "test_evidence.py",
+    "test_long_lived.py",
+    "test_store.py",
+    "test_kept.py",
+    "test_import.py",
+    "test_prepare.py",
+)
+"""Integration tests that take a minute and more, as `--durations` shows."""
 PASSED: list[str] = []
 """Integration tests that passed, of all workers."""
 
@@ -60,16 +90,24 @@ def folder_of(path: Path) -> str:
     return path.relative_to(TESTS).parts[0] if path.is_relative_to(TESTS) else ""
 
 
+@pytest.fixture(scope="session")
+def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Yield names of folders, one for each test; few tests need theirs, so none is made."""
+    parent = tmp_path_factory.mktemp("own")
+    return (parent / str(number) for number in count())
+
+
 @pytest.fixture(autouse=True)
 def isolated(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, own_folders: Iterator[Path]
 ) -> None:
     """Make output the same everywhere; keep tests without guests out of the host's folders."""
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "100")
     if folder_of(request.path) in FENCED_FOLDERS:
-        monkeypatch.setenv("POSTROJ_CACHE_DIR", str(tmp_path / "own-cache"))
-        monkeypatch.setenv("POSTROJ_STATE_DIR", str(tmp_path / "own-state"))
+        own = next(own_folders)
+        monkeypatch.setenv("POSTROJ_CACHE_DIR", str(own / "cache"))
+        monkeypatch.setenv("POSTROJ_STATE_DIR", str(own / "state"))
 
 
 @pytest.fixture(autouse=True)
@@ -78,11 +116,21 @@ def fenced(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(FENCE, "up", folder_of(request.path) in FENCED_FOLDERS)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what boots guests."""
+def place_of(item: pytest.Item) -> int:
+    """Return when a test comes: long files of integration tests, short ones, all others."""
+    if folder_of(item.path) != "integration":
+        return len(LONGEST_FIRST) + 1
+    name = item.path.name
+    return LONGEST_FIRST.index(name) if name in LONGEST_FIRST else len(LONGEST_FIRST)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what boots guests; let workers begin with what takes long, so that none is left over."""
     for item in items:
         if folder_of(item.path) == "integration":
             item.add_marker("integration")
+    if hasattr(config, "workerinput"):
+        items.sort(key=place_of)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

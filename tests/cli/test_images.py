@@ -14,8 +14,7 @@ from postroj.cli.commands.pull import pull as pull_command
 from postroj.errors import UsageError
 from postroj.image import architectures, obtain
 from postroj.image.store import store
-from postroj.image.store.record import Provenance
-from postroj.model import Manager, SourceKind, Verification
+from tests.support import images as stored
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,21 +36,9 @@ def postroj(*argv: str) -> subprocess.CompletedProcess[str]:
 
 
 def put(name: str) -> Record:
-    store.prepare()
-    origin = Provenance(
-        source=SourceKind.BOOTSTRAP,
-        url="http://mirror.example/debian",
-        build="one",
-        artifact="",
-        compression="lz4",
-        verification=Verification.SIGNATURE,
-        fingerprints=("0123456789ABCDEF0123456789ABCDEF01234567", "F" * 40),
-        allow_expired=True,
+    return stored.put(
+        name, b"x" * 3_000_000, architectures.of_this_host(), **stored.SIGNED, allow_expired=True
     )
-    with store.building(name, architectures.of_this_host()) as directory:
-        file = directory / "image.squashfs"
-        file.write_bytes(b"x" * 3_000_000)
-        return store.add(name, architectures.of_this_host(), Manager.APT, file, origin, prepared=())
 
 
 def test_list_images_of_the_catalog() -> None:

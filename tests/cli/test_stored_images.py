@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from postroj import paths
 from postroj.image import architectures
 from postroj.image.store import store
 from postroj.locking import Claim
@@ -154,11 +155,11 @@ class TestRemoveAndPrune:
         assert done.stdout == "debian-trixie: removed, 3 MB freed\n"
         assert list(record.path.parent.iterdir()) == []
 
-    def test_prune(self, tmp_path: Path) -> None:
+    def test_prune(self) -> None:
         record = put("debian-trixie")
         orphan = record.path.with_name("other.squashfs")
         orphan.write_bytes(b"z" * 2_000_000)
-        guest = Claim.make(tmp_path / "own-state", "postroj")
+        guest = Claim.make(paths.state_dir(), "postroj")
         os.close(guest.descriptor)
         done = postroj("prune", "--dry-run")
         assert (done.returncode, done.stderr) == (0, "")

@@ -70,7 +70,9 @@ def restore(made: Runner, image: str) -> str:
     return json_file.read_text()
 
 
-def test_a_package_on_a_runner(installed: Runner, image: str, tmp_path: Path) -> None:
+def test_action_probes_a_package_on_a_runner_and_keeps_its_cache(
+    installed: Runner, image: str, tmp_path: Path
+) -> None:
     inputs = {
         "packages": "dist/*.deb",
         "images": "debian-trixi[e]",
@@ -113,7 +115,9 @@ def test_a_package_on_a_runner(installed: Runner, image: str, tmp_path: Path) ->
     assert "fail" in made.file("summary").read_text()
 
 
-def test_installed_only_it_prints_a_matrix_without_root(installed: Runner) -> None:
+def test_action_without_a_package_installs_postroj_which_prints_a_matrix_without_root(
+    installed: Runner,
+) -> None:
     assert installed.outputs["setup"] == {}
     folder = installed.file("path").read_text().splitlines()[0]
     assert [path.name for path in Path(folder).iterdir()] == ["postroj"]
@@ -129,7 +133,7 @@ def test_installed_only_it_prints_a_matrix_without_root(installed: Runner) -> No
     assert job["images"] == "debian-trixie"
 
 
-def test_pasta_is_freed_from_apparmor_on_a_machine_of_github(
+def test_action_frees_pasta_from_apparmor_on_a_machine_of_github(
     installed: Runner, tmp_path: Path
 ) -> None:
     """What AppArmor does is played here; who unloads its profile is a machine of GitHub alone."""

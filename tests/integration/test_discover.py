@@ -381,7 +381,7 @@ EXPECTED = {unit: said for made in PACKAGES.values() for unit, said in made.said
 
 
 @pytest.mark.parametrize("subject", EXPECTED)
-def test_the_verdict_on_each_unit(told: Told, subject: str) -> None:
+def test_discovered_unit_gets_its_outcome(told: Told, subject: str) -> None:
     answer = told.answers[subject]
     outcome, words = EXPECTED[subject]
     assert (answer.outcome, words in answer.reason) == (outcome, True), answer
@@ -389,14 +389,14 @@ def test_the_verdict_on_each_unit(told: Told, subject: str) -> None:
 
 
 @pytest.mark.parametrize("subject", NETWORK | ASKED)
-def test_the_verdict_on_each_socket(told: Told, subject: str) -> None:
+def test_discovered_socket_gets_its_outcome(told: Told, subject: str) -> None:
     answer = told.answers[subject]
     outcome, words = (NETWORK | ASKED)[subject]
     assert (answer.outcome, words in answer.reason) == (outcome, True), answer
     assert answer.discovered == (subject in NETWORK)
 
 
-def test_nothing_else_is_asked_and_nothing_twice(told: Told) -> None:
+def test_discovery_asks_nothing_else_and_nothing_twice(told: Told) -> None:
     others = {"polite.service", "asleep.service", "never.service", "nothing.service"}
     others |= {"watches.service", "each@.service", "badeach@.service", "tcp://127.0.0.1:7008"}
     known = {*EXPECTED, *NETWORK, *ASKED, *others, NEW_FAILURES}
@@ -404,11 +404,11 @@ def test_nothing_else_is_asked_and_nothing_twice(told: Told) -> None:
     assert told.count == len(told.answers)
 
 
-def test_a_failure_has_its_journal(told: Told) -> None:
+def test_failing_unit_comes_with_its_journal(told: Told) -> None:
     assert "last words" in told.answers["fails.service"].reason
 
 
-def test_new_failures_are_named_and_old_ones_are_not(told: Told) -> None:
+def test_only_units_that_failed_after_the_installation_are_named(told: Told) -> None:
     sentence = told.answers[NEW_FAILURES].reason.splitlines()[0]
     for name in ("fails.service", "badonce.service"):
         assert name in sentence
@@ -416,7 +416,7 @@ def test_new_failures_are_named_and_old_ones_are_not(told: Told) -> None:
     assert "each@0" not in sentence.replace("badeach@0", "")
 
 
-def test_what_was_brought_is_told(told: Told) -> None:
+def test_discovery_says_what_the_package_ships(told: Told) -> None:
     assert told.discovery.users == ("newcomer",)
     assert told.discovery.scripts == ("oldbad", "oldstyle")
     assert "/etc/init.d/oldstyle" in told.discovery.configuration

@@ -36,7 +36,7 @@ def doctor(
 NEEDED = ("root", "systemd-nspawn", "namespaces", "loop, squashfs", "overlay", "cgroups")
 
 
-def test_this_host_has_all() -> None:
+def test_doctor_finds_all_that_postroj_needs_on_this_host() -> None:
     results = survey()
     assert [result for result in results if result.lacking] == []
     named = {result.requirement.name: result for result in results}
@@ -44,7 +44,7 @@ def test_this_host_has_all() -> None:
         assert named[name].status is Status.OK, named[name]
 
 
-def test_nothing_is_left(tmp_path: Path) -> None:
+def test_doctor_leaves_no_namespace_and_no_group(tmp_path: Path) -> None:
     env = {**os.environ, "TMPDIR": str(tmp_path)}
     command = [*POSTROJ, "--verbose", "doctor"]
     child = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
@@ -59,13 +59,13 @@ def test_nothing_is_left(tmp_path: Path) -> None:
         assert not (part / f"postroj-doctor-{child.pid}").exists()
 
 
-def test_exit_status_and_streams() -> None:
+def test_doctor_prints_its_table_to_stdout_and_ends_with_status_0() -> None:
     done = doctor()
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[1].split()[:2] == ["ok", "root"]
 
 
-def test_missing_pasta_is_named_with_its_package() -> None:
+def test_doctor_names_the_package_of_a_missing_pasta() -> None:
     done = doctor("--json", without=("pasta",))
     found = {one["name"]: one for one in json.loads(done.stdout)["requirements"]}
     assert found["pasta"]["status"] == "missing"
@@ -75,7 +75,7 @@ def test_missing_pasta_is_named_with_its_package() -> None:
     assert " passt`" in done.stderr
 
 
-def test_a_pasta_that_may_not_enter_a_namespace_is_told(tmp_path: Path) -> None:
+def test_doctor_reports_a_pasta_that_may_not_enter_a_namespace(tmp_path: Path) -> None:
     """As AppArmor keeps it out."""
     denied = "Couldn't open network namespace /x: Permission denied"
     fake = tmp_path / "pasta"
@@ -90,14 +90,14 @@ def test_a_pasta_that_may_not_enter_a_namespace_is_told(tmp_path: Path) -> None:
     assert "passt`" not in done.stderr
 
 
-def test_without_tar2sqfs_its_trial_is_not_made() -> None:
+def test_doctor_does_not_try_a_missing_tar2sqfs() -> None:
     done = doctor(without=("tar2sqfs",))
     assert done.returncode == 0  # images that are there can be used
     assert "not tried: 'tar2sqfs' is missing" in done.stdout
     assert "squashfs-tools-ng`" in done.stderr
 
 
-def test_missing_unshare_breaks_nothing() -> None:
+def test_doctor_reports_a_missing_unshare() -> None:
     done = doctor(without=("unshare",))
     assert done.returncode == 4
     assert done.stdout.count("not tried: 'unshare' is missing") == 4
@@ -105,7 +105,7 @@ def test_missing_unshare_breaks_nothing() -> None:
 
 
 @pytest.mark.skipif(shutil.which("apt-get") is None, reason="installs with apt")
-def test_fix_installs_with_the_real_package_manager() -> None:
+def test_doctor_fix_installs_with_the_real_package_manager() -> None:
     done = doctor("--fix", without=("pasta",))
     # apt has the package already, so that the tool stays hidden: it is looked for again.
     assert done.returncode == 0, done.stderr

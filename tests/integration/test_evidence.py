@@ -100,13 +100,13 @@ def only_step(report: dict[str, Any]) -> dict[str, Any]:
     return step
 
 
-def test_the_tree_is_exact(kept: Path, image: str) -> None:
+def test_evidence_holds_exactly_these_files(kept: Path, image: str) -> None:
     found = sorted(str(path.relative_to(kept)) for path in kept.rglob("*") if path.is_file())
     steps = [f"{image}/install/{name}.txt" for name in NAMES]
     assert found == [*steps, f"{image}/reproduce.sh", "report.json"]
 
 
-def test_every_piece_says_what_it_should(kept: Path, image: str) -> None:
+def test_evidence_files_contain_what_they_are_named_for(kept: Path, image: str) -> None:
     evidence = only_step(json.loads((kept / "report.json").read_text()))["evidence"]
     assert sorted(evidence) == sorted(NAMES)
     for name in NAMES:
@@ -137,14 +137,14 @@ def test_every_piece_says_what_it_should(kept: Path, image: str) -> None:
         assert re.search(r"\d+ root root +\d{5,} .* /var/tmp/core", evidence["cores"])
 
 
-def test_a_consumer_of_junit_is_shown_it(kept: Path) -> None:
+def test_junit_report_names_the_evidence(kept: Path) -> None:
     assert (
         "evident-waits.service"
         in (kept.parents[1] / "junit.xml").read_text().partition("== jobs ==")[2]
     )
 
 
-def test_the_command_repeats_the_probe(kept: Path, image: str) -> None:
+def test_evidence_contains_a_command_that_repeats_the_probe(kept: Path, image: str) -> None:
     script = kept / image / "reproduce.sh"
     words = shlex.split(script.read_text().splitlines()[1])[1:]
     assert words[:2] == ["postroj", "pkgprobe"]
@@ -172,7 +172,7 @@ ExecStart=/bin/sleep infinity
 """
 
 
-def test_a_guest_that_is_never_ready_leaves_its_console(
+def test_evidence_of_a_guest_that_is_never_ready_is_its_console(
     image: str, deb: Path, tmp_path: Path
 ) -> None:
     wants = tmp_path / "tree/etc/systemd/system/multi-user.target.wants"
@@ -208,7 +208,7 @@ exit 1;
 """
 
 
-def test_a_guest_that_floods_its_journal(image: str, tmp_path: Path) -> None:
+def test_evidence_of_a_flooded_journal_is_bounded(image: str, tmp_path: Path) -> None:
     more = "LogRateLimitIntervalSec=0"
     files = unit("flooder", "/usr/bin/flooder", kind="oneshot", more=more)
     files["/usr/bin/flooder"] = FLOOD
@@ -226,7 +226,7 @@ def test_a_guest_that_floods_its_journal(image: str, tmp_path: Path) -> None:
         assert "last words" in text
 
 
-def test_a_shell_opens_in_the_very_guest(image: str, deb: Path) -> None:
+def test_shell_on_failure_opens_in_the_guest_of_the_probe(image: str, deb: Path) -> None:
     """After the first step somebody looks, after the second one somebody ends the guest."""
     argv = ["pkgprobe", "-p", str(deb), "--image", image, *QUICK, "--shell-on-failure"]
     more = ("--steps", "install,reinstall,remove", "--no-discover", "--check-unit", "evident")
@@ -247,7 +247,7 @@ def test_a_shell_opens_in_the_very_guest(image: str, deb: Path) -> None:
     assert status == 4
 
 
-def test_a_signal_ends_the_shell_too(image: str, deb: Path) -> None:
+def test_shell_on_failure_ends_with_a_signal(image: str, deb: Path) -> None:
     argv = ["pkgprobe", "-p", str(deb), "--image", image, *QUICK, "--shell-on-failure"]
     more = ("--no-discover", "--check-unit", "evident")
     screen, status = converse([*POSTROJ, *argv, *more], [(b"# ", signal.SIGTERM)])

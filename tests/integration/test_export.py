@@ -107,7 +107,7 @@ def unpacked(archive: Path) -> dict[str, Any]:
     return mounted(script, point, archive)
 
 
-def test_what_is_to_be_compared_is_there(cache: tuple[Path, dict[str, Any]]) -> None:
+def test_exported_image_has_files_of_every_kind(cache: tuple[Path, dict[str, Any]]) -> None:
     _, seen = cache
     assert seen["opt/setuid"]["mode"] == "-rwsr-s--x"
     assert seen["opt/setuid"]["owner"] == [1, 2]
@@ -122,12 +122,14 @@ def test_what_is_to_be_compared_is_there(cache: tuple[Path, dict[str, Any]]) -> 
     assert len(seen) > 5000
 
 
-def test_a_tar_of_several_layers(cache: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+def test_export_merges_several_layers_into_one_tar(
+    cache: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
     export("layered", tmp_path / "out.tar.zst")
     assert unpacked(tmp_path / "out.tar.zst") == cache[1]
 
 
-def test_a_tar_of_one(tmp_path: Path) -> None:
+def test_export_of_one_layer_to_tar_is_the_image(tmp_path: Path) -> None:
     path = store.require("base", ARCH).path
     (tmp_path / "mnt").mkdir()
     expected = mounted('mount -o loop,ro "$1" "$0"', tmp_path / "mnt", path)
@@ -135,7 +137,9 @@ def test_a_tar_of_one(tmp_path: Path) -> None:
     assert unpacked(tmp_path / "out.tar") == expected
 
 
-def test_a_squashfs_of_several_layers(cache: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+def test_export_merges_several_layers_into_one_squashfs(
+    cache: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
     export("layered", tmp_path / "out.squashfs")
     (tmp_path / "mnt").mkdir()
     out = mounted('mount -o loop,ro "$1" "$0"', tmp_path / "mnt", tmp_path / "out.squashfs")
@@ -150,7 +154,7 @@ class TestDisk:
         export("base", tmp_path / "out.raw")
         return tmp_path / "out.raw"
 
-    def test_its_table_and_its_partition(self, raw: Path) -> None:
+    def test_raw_disk_has_a_table_and_one_partition(self, raw: Path) -> None:
         argv = ["sfdisk", "--json", str(raw)]
         table = subprocess.run(argv, capture_output=True, text=True, check=True)
         assert table.stderr == ""
@@ -165,7 +169,7 @@ class TestDisk:
         checked = subprocess.run(argv, capture_output=True, text=True, check=True)
         assert "No errors detected" in checked.stdout
 
-    def test_systemd_accepts_it(self, raw: Path) -> None:
+    def test_raw_disk_is_accepted_by_systemd_dissect(self, raw: Path) -> None:
         done = subprocess.run(
             ["systemd-dissect", "--no-pager", raw],
             capture_output=True,
@@ -178,7 +182,7 @@ class TestDisk:
         (row,) = (line for line in done.stdout.splitlines() if " squashfs " in line)
         assert row.split()[:2] == ["ro", "root"]
 
-    def test_the_same_image_is_the_same_disk(self, raw: Path, tmp_path: Path) -> None:
+    def test_raw_disk_of_the_same_image_has_the_same_bytes(self, raw: Path, tmp_path: Path) -> None:
         export("base", tmp_path / "again.raw")
         assert (tmp_path / "again.raw").read_bytes() == raw.read_bytes()
 
@@ -191,7 +195,9 @@ def used(cache: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["out.tar.zst", "out.raw"])
-def test_a_killed_export_leaves_nothing(name: str, cache: tuple[Path, Any], tmp_path: Path) -> None:
+def test_export_that_is_killed_leaves_nothing(
+    name: str, cache: tuple[Path, Any], tmp_path: Path
+) -> None:
     folder = tmp_path / "out"
     folder.mkdir()
     process = start("export", "layered", folder / name)
@@ -206,7 +212,7 @@ def test_a_killed_export_leaves_nothing(name: str, cache: tuple[Path, Any], tmp_
         assert [path.name for path in left.iterdir()] == [".lock"]
 
 
-def test_several_layers_take_root(tmp_path: Path) -> None:
+def test_export_of_several_layers_is_refused_without_root(tmp_path: Path) -> None:
     reading = ("--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search")
     user = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", *reading)
     words = [*user, "env", "-C", "/", *start_argv("export", "layered", "-")]

@@ -503,7 +503,7 @@ def lives(bare: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Liv
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_a_bad_package_is_caught_with_the_reason(lives: Lives, fault: Fault) -> None:
+def test_pkgprobe_fails_a_faulty_package_with_the_reason(lives: Lives, fault: Fault) -> None:
     result, name = lives.bad[fault.name], fault.package(bad=True)
     assert not result.reason, result.reason
     steps = {step.name: step for step in result.steps}
@@ -521,7 +521,7 @@ def test_a_bad_package_is_caught_with_the_reason(lives: Lives, fault: Fault) -> 
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_its_good_twin_passes(lives: Lives, fault: Fault) -> None:
+def test_pkgprobe_passes_the_twin_without_the_fault(lives: Lives, fault: Fault) -> None:
     name = fault.package(bad=False)
     for step in lives.good.steps:
         assert step.done is PASS, step.reason
@@ -529,13 +529,13 @@ def test_its_good_twin_passes(lives: Lives, fault: Fault) -> None:
         assert asked[name].outcome is PASS, (step.name, asked[name].reason)
 
 
-def test_nothing_else_is_said_of_the_good_ones(lives: Lives) -> None:
+def test_pkgprobe_says_nothing_else_of_packages_without_a_fault(lives: Lives) -> None:
     said = [check for step in lives.good.steps for check in step.checks]
     assert [check for check in said if check.outcome is not PASS] == []
     assert lives.good.outcome is PASS
 
 
-def test_no_package_was_judged_before_its_time(lives: Lives) -> None:
+def test_pkgprobe_passes_a_faulty_package_until_the_step_of_its_fault(lives: Lives) -> None:
     """A fault of a later step is not seen in an earlier one."""
     for fault in LIVES:
         for step in lives.bad[fault.name].steps:

@@ -59,14 +59,14 @@ def outcomes(step: dict[str, Any]) -> dict[str, str]:
     return {check["subject"]: check["outcome"] for check in step["checks"]}
 
 
-def test_a_command_runs_in_it_with_its_own_status() -> None:
+def test_run_arch_passes_the_status_of_an_emulated_command() -> None:
     script = "uname -m; dpkg --print-architecture; cat /proc/1/comm; systemctl is-system-running"
     done = postroj("run", *HERE, "--", "sh", "-c", f"{script}; exit 7")
     assert done.stdout.split() == [FOREIGN, DEBIAN, "systemd", "running"]
     assert done.returncode == 7
 
 
-def test_a_package_of_that_architecture_from_its_installation_to_a_restart_and_the_end(
+def test_pkgprobe_arch_installs_reboots_and_keeps_an_emulated_guest(
     tmp_path: Path,
 ) -> None:
     """The guest is kept, entered from another command, and ended."""
@@ -101,7 +101,7 @@ def test_a_package_of_that_architecture_from_its_installation_to_a_restart_and_t
     assert name not in postroj("ps").stdout
 
 
-def test_a_script_that_starts_what_qemu_user_cannot_is_not_held_against_a_package(
+def test_pkgprobe_arch_blames_qemu_for_a_script_that_it_cannot_run(
     tmp_path: Path,
 ) -> None:
     unit = debs.SERVICE.format(
@@ -118,7 +118,7 @@ def test_a_script_that_starts_what_qemu_user_cannot_is_not_held_against_a_packag
     assert "Failed at step NETWORK" in step["reason"]
 
 
-def test_what_qemu_user_cannot_do_is_not_held_against_a_package(tmp_path: Path) -> None:
+def test_pkgprobe_arch_blames_qemu_for_a_unit_that_it_cannot_run(tmp_path: Path) -> None:
     """What a package does wrong still is."""
     apart = debs.service(tmp_path, "apart", "/bin/sleep 1000", more="PrivateNetwork=yes")
     wrong = debs.service(tmp_path, "wrong", "/bin/false")

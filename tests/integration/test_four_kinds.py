@@ -81,7 +81,7 @@ sources = [{{ kind = "{kind}", {keys} }}]
     ("kind", "verification"),
     [("simplestreams", "signature"), ("tarball", "signature"), ("oci", "none")],
 )
-def test_pulled_and_booted(
+def test_pull_from_each_kind_of_source_gives_an_image_that_boots(
     kind: str, verification: str, catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("POSTROJ_CACHE_DIR", str(tmp_path / "cache"))

@@ -36,7 +36,7 @@ def layer(path: Path, files: dict[str, str]) -> Path:
     return path
 
 
-def test_an_init_that_ends_is_told_at_once(image: str, tmp_path: Path) -> None:
+def test_guest_whose_init_ends_is_reported_at_once(image: str, tmp_path: Path) -> None:
     broken = layer(tmp_path / "broken.squashfs", {INIT: "#!/bin/sh\necho my last words\nexit 3\n"})
     began = time.monotonic()
     with obtain(image) as stored:
@@ -50,7 +50,7 @@ def test_an_init_that_ends_is_told_at_once(image: str, tmp_path: Path) -> None:
     assert time.monotonic() - began < 30
 
 
-def test_a_host_without_inotify_instances_is_told(image: str, tmp_path: Path) -> None:
+def test_guest_that_lacks_inotify_instances_says_so(image: str, tmp_path: Path) -> None:
     """In the words of a real systemd on such a host."""
     said = "Failed to create control group inotify object: Too many open files"
     broken = layer(tmp_path / "broken.squashfs", {INIT: f"#!/bin/sh\necho '{said}'\nexit 255\n"})
@@ -65,7 +65,7 @@ def test_a_host_without_inotify_instances_is_told(image: str, tmp_path: Path) ->
     assert said in caught.value.evidence
 
 
-def test_a_job_that_blocks_is_named(image: str, tmp_path: Path) -> None:
+def test_guest_that_is_not_ready_names_the_job_that_blocks(image: str, tmp_path: Path) -> None:
     unit = "[Service]\nType=oneshot\nExecStart=sleep 1000\n"
     folder = "etc/systemd/system"
     files = {
@@ -83,7 +83,7 @@ def test_a_job_that_blocks_is_named(image: str, tmp_path: Path) -> None:
     assert "blocks.service" in caught.value.evidence
 
 
-def test_a_degraded_guest_is_ready_and_its_failed_units_are_known(
+def test_guest_that_is_degraded_is_ready_and_lists_its_failed_units(
     image: str, tmp_path: Path
 ) -> None:
     unit = "[Service]\nType=oneshot\nExecStart=false\n"
@@ -102,7 +102,7 @@ def test_a_degraded_guest_is_ready_and_its_failed_units_are_known(
         assert guest.failed_at_boot == ("fails.service",)
 
 
-def test_a_file_that_is_no_squashfs_is_told(tmp_path: Path) -> None:
+def test_guest_of_a_file_that_is_not_a_squashfs_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"no squashfs" * 1000)
     spec = GuestSpec(layers=(tmp_path / "file",))
     with pytest.raises(GuestError, match="image could not be mounted") as caught, start_guest(spec):
@@ -110,7 +110,7 @@ def test_a_file_that_is_no_squashfs_is_told(tmp_path: Path) -> None:
     assert caught.value.hint
 
 
-def test_a_guest_that_powers_off_is_noticed(image: str) -> None:
+def test_guest_that_powers_off_ends_the_command_in_it(image: str) -> None:
     script = "systemctl poweroff --force --force; sleep 60"
     with (
         obtain(image) as stored,
@@ -120,14 +120,14 @@ def test_a_guest_that_powers_off_is_noticed(image: str) -> None:
         guest.run(["sh", "-c", script], timeout=50)
 
 
-def test_a_command_that_takes_too_long_is_ended(image: str) -> None:
+def test_guest_command_is_killed_at_its_timeout(image: str) -> None:
     with obtain(image) as stored, start_guest(GuestSpec(layers=stored.layers, boot=False)) as guest:
         with pytest.raises(CommandTimeout, match="'sh' did not end within 1 s") as caught:
             guest.run(["sh", "-c", "echo before; sleep 60"], timeout=1)
         assert caught.value.output == "before"
 
 
-def test_a_guest_that_reloads_often_does_not_hang(image: str) -> None:
+def test_guest_that_reloads_often_becomes_ready(image: str) -> None:
     """Its manager tells us of each reload: nobody must have to read that."""
     reload = "for n in 1 2 3 4 5 6 7 8 9 10 11 12; do systemctl daemon-reload; done"
     with obtain(image) as stored, start_guest(GuestSpec(layers=stored.layers)) as guest:
@@ -137,10 +137,10 @@ def test_a_guest_that_reloads_often_does_not_hang(image: str) -> None:
         assert guest.run(["systemctl", "is-system-running"], timeout=20).text == "running"
 
 
-def test_the_console_is_kept_up_to_a_limit_and_never_stops_the_guest(image: str) -> None:
+def test_console_is_stored_up_to_its_limit_and_never_blocks_the_guest(image: str) -> None:
     flood = f"echo first > /dev/console; yes | head -c {CONSOLE_SIZE + 9_000_000} > /dev/console"
     with obtain(image) as stored, start_guest(GuestSpec(layers=stored.layers)) as guest:
-        guest.run(["sh", "-c", flood], timeout=60)
+        guest.run(["sh", "-c", flood], timeout=200)
         console = guest.run_dir / "console"
         assert eventually(lambda: console.stat().st_size >= CONSOLE_SIZE)
         assert guest.run(["echo", "alive"], timeout=10).text == "alive"

@@ -210,7 +210,7 @@ def ended(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
 
 
 @pytest.mark.parametrize("name", PACKAGES)
-def test_it_ends_with_a_verdict(ended: dict[str, Ended], name: str) -> None:
+def test_hostile_package_gets_a_verdict_in_time(ended: dict[str, Ended], name: str) -> None:
     made, found = PACKAGES[name], ended[name]
     assert "Traceback" not in found.stderr, found.stderr[-3000:]
     assert found.status == made.status, (found.status, found.reasons, found.stderr[-2000:])
@@ -220,7 +220,9 @@ def test_it_ends_with_a_verdict(ended: dict[str, Ended], name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PACKAGES)
-def test_it_takes_little_and_leaves_nothing(ended: dict[str, Ended], name: str) -> None:
+def test_hostile_package_takes_little_memory_and_leaves_nothing(
+    ended: dict[str, Ended], name: str
+) -> None:
     found = ended[name]
     assert found.peak < MEMORY
     assert found.guest
@@ -228,7 +230,9 @@ def test_it_takes_little_and_leaves_nothing(ended: dict[str, Ended], name: str) 
 
 
 @pytest.mark.parametrize("name", PACKAGES)
-def test_its_reports_are_whole_and_harmless(ended: dict[str, Ended], name: str) -> None:
+def test_hostile_package_leaves_reports_whole_and_harmless(
+    ended: dict[str, Ended], name: str
+) -> None:
     found = ended[name]
     ElementTree.fromstring(found.junit)
     for text in (found.junit, found.page, found.stderr):
@@ -253,19 +257,21 @@ def harm(image: Image, folder: Path, name: str, postinst: str) -> tuple[Outcome,
     return found.outcome, "\n".join([step.reason, *(check.reason for check in step.checks)])
 
 
-def test_a_disk_that_the_package_fills(bare: Image, tmp_path: Path) -> None:
+def test_hostile_package_fills_only_the_disk_of_its_guest(bare: Image, tmp_path: Path) -> None:
     outcome, reason = harm(bare, tmp_path, "filler", "cat /dev/zero > /var/lib/big")
     assert (outcome, "'filler'" in reason) == (Outcome.FAIL, True), reason
     assert "the guest's disk is full" in reason
 
 
-def test_memory_that_the_package_eats(bare: Image, tmp_path: Path) -> None:
+def test_hostile_package_eats_only_the_memory_of_its_guest(bare: Image, tmp_path: Path) -> None:
     postinst = "perl -e 'my @all; push @all, q(x) x 1e7 while 1'"
     outcome, reason = harm(bare, tmp_path, "eater", postinst)
     assert (outcome, "'eater'" in reason) == (Outcome.FAIL, True), reason
 
 
-def test_a_fork_bomb(bare: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hostile_package_forks_only_up_to_the_limit_of_its_guest(
+    bare: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     few = replace(limits.of_host(16), processes=256)  # others want to run here, too
     monkeypatch.setattr(limits, "of_host", lambda guests: few)
     postinst = "bomb() { bomb | bomb & }; bomb; sleep 99"
@@ -276,7 +282,7 @@ def test_a_fork_bomb(bare: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert re.search(said, reason), reason
 
 
-def test_what_a_guest_may_take(image: str) -> None:
+def test_guest_takes_no_more_memory_than_its_limit_in_a_tmpfs(image: str) -> None:
     """A tmpfs of its own does not get it more than it may have."""
     with obtain(image) as stored:
         spec = GuestSpec(layers=stored.layers, guests=32, network=NetworkMode.NONE)
@@ -289,7 +295,7 @@ def test_what_a_guest_may_take(image: str) -> None:
                 guest.run(["sh", "-c", script % (2 * spec.limits.memory)], timeout=60)
 
 
-def test_no_file_of_this_host_is_read_through_a_link(image: str, tmp_path: Path) -> None:
+def test_hostile_links_of_a_guest_lead_to_no_file_of_the_host(image: str, tmp_path: Path) -> None:
     """A package whose folders of units and programs lead out of the guest, as it were."""
     secret = tmp_path / "secret.service"
     secret.write_text("[Service]\nExecStart=/bin/false\n# of the host\n")

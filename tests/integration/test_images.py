@@ -120,11 +120,11 @@ class TestOneImage:
         assert told[1][0].startswith(f"{NAME}: pulled in ")
         assert "waiting" not in told[1][1]
 
-    def test_nothing_else_is_left(self, twice: tuple[Path, object]) -> None:
+    def test_two_pulls_leave_nothing_but_the_image(self, twice: tuple[Path, object]) -> None:
         assert remains(twice[0]) == []
         assert len(list(twice[0].glob("images/*"))) == 2
 
-    def test_the_record(self) -> None:
+    def test_record_of_a_bootstrap_names_mirror_key_and_digest(self) -> None:
         (record,) = store.records()
         done = subprocess.run(
             ["sha256sum", record.path], capture_output=True, text=True, check=True
@@ -136,7 +136,7 @@ class TestOneImage:
         assert not record.allow_expired
         assert re.match("https?://", record.url)
 
-    def test_the_keys_that_signed_are_those_of_the_distribution(self) -> None:
+    def test_record_names_the_keys_of_the_distribution(self) -> None:
         (record,) = store.records()
         shown = subprocess.run(
             ["gpg", "--show-keys", "--with-colons", KEYRING],
@@ -147,7 +147,7 @@ class TestOneImage:
         assert record.fingerprints
         assert all(f":{fingerprint}:" in shown for fingerprint in record.fingerprints)
 
-    def test_no_trace_of_the_host(self, twice: tuple[Path, object]) -> None:
+    def test_image_has_no_identity_of_the_host(self, twice: tuple[Path, object]) -> None:
         content = listing()
         for gone in ("etc/hostname", "etc/resolv.conf", "etc/hosts", "var/lib/dbus/machine-id"):
             assert gone not in content
@@ -163,14 +163,16 @@ class TestOneImage:
         for log in files_below(content, "var/log"):
             assert read(f"var/log/{log}") == b"", log
 
-    def test_no_path_of_the_host(self, twice: tuple[Path, object], tmp_path: Path) -> None:
+    def test_image_has_no_path_of_the_host(
+        self, twice: tuple[Path, object], tmp_path: Path
+    ) -> None:
         words = f"mmdebstrap|{re.escape(str(twice[0]))}"
         script = 'mount -o loop,ro "$1" "$2" && cd "$2" && grep -rlE "$3" etc var root'
         argv = ["unshare", "--mount", "sh", "-c", script, "sh", str(image_path()), str(tmp_path)]
         done = subprocess.run([*argv, words], capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
 
-    def test_its_apt_sources_hold_in_a_guest(self) -> None:
+    def test_image_has_apt_sources_that_hold_in_a_guest(self) -> None:
         content = listing()
         lines = read("etc/apt/sources.list").decode().split("\n\n")
         source = bootstrap_source(catalog.find(NAME))
@@ -179,14 +181,16 @@ class TestOneImage:
             for keyring in re.findall(r"signed-by=([^\] ]+)", line):
                 assert content[keyring.lstrip("/")] == "file"
 
-    def test_it_can_boot(self) -> None:
+    def test_image_has_what_it_takes_to_boot(self) -> None:
         content = listing()
         assert "usr/sbin/init" in content
         assert content["usr/bin/dbus-daemon"] == "file"
         assert any(path.endswith("security/pam_systemd.so") for path in content)
 
 
-def test_force_swaps_while_guests_run_on(twice: tuple[Path, object], cache: Path) -> None:
+def test_pull_force_replaces_an_image_while_guests_run_on(
+    twice: tuple[Path, object], cache: Path
+) -> None:
     shutil.copytree(twice[0], cache)
     (old,) = store.records()
     inode = old.path.stat().st_ino
@@ -210,7 +214,7 @@ def test_force_swaps_while_guests_run_on(twice: tuple[Path, object], cache: Path
     assert remains(cache) == []
 
 
-def test_a_locked_image_is_made_again_bit_by_bit(
+def test_lock_file_makes_an_image_again_bit_by_bit(
     twice: tuple[Path, object], cache: Path, tmp_path: Path
 ) -> None:
     """Later, below another folder that apt's user cannot enter, and with another umask."""
@@ -279,7 +283,7 @@ MOMENTS = {
         ("while packages are set up", signal.SIGTERM),
     ],
 )
-def test_an_interrupted_pull_leaves_nothing(
+def test_pull_that_is_interrupted_leaves_nothing(
     moment: str, number: signal.Signals, cache: Path
 ) -> None:
     process = begin("pull", NAME, cache=cache)
@@ -293,7 +297,7 @@ def test_an_interrupted_pull_leaves_nothing(
     assert eventually(lambda: not remains(cache)), remains(cache)
 
 
-def test_an_image_killed_at_its_last_moment(cache: Path) -> None:
+def test_pull_that_is_killed_at_its_last_moment_leaves_nothing(cache: Path) -> None:
     """The file is complete and has its name, its record is not there yet."""
     store.prepare()
     with ExitStack() as stack:
@@ -308,7 +312,7 @@ def test_an_image_killed_at_its_last_moment(cache: Path) -> None:
 
 
 @pytest.mark.parametrize("megabytes", [120, 230])
-def test_a_full_disk(megabytes: int, cache: Path) -> None:
+def test_pull_on_a_full_disk_says_so(megabytes: int, cache: Path) -> None:
     cache.mkdir()
     script = f'mount -t tmpfs -o size={megabytes}m none {cache} && exec "$@"'
     argv = ["unshare", "--mount", "sh", "-ec", script, "sh", *postroj_argv("pull", NAME)]
@@ -427,26 +431,26 @@ def build(archive: Archive, *, allow_expired: bool = False) -> None:
 class TestMirrors:
     """What a mirror can have wrong, as real apt sees it."""
 
-    def test_an_expired_release_file(self, served: Archive) -> None:
+    def test_pull_refuses_an_expired_release_file(self, served: Archive) -> None:
         served.release(until=-3600)
         with pytest.raises(ImageError, match="Release file for 'tiny' has expired") as caught:
             build(served)
         assert "is expired (invalid since " in caught.value.evidence
         assert "`postroj pull --force --allow-expired tiny`" in caught.value.hint
 
-    def test_an_expired_release_file_that_is_accepted(self, served: Archive) -> None:
+    def test_allow_expired_accepts_an_expired_release_file(self, served: Archive) -> None:
         served.release(until=-3600)
         # what is missing now is a package, since the archive has none
         with pytest.raises(ImageError, match="'tiny' could not be bootstrapped"):
             build(served, allow_expired=True)
 
-    def test_a_release_file_that_was_changed(self, served: Archive) -> None:
+    def test_pull_refuses_a_release_file_that_was_changed(self, served: Archive) -> None:
         served.release(until=3600, change=("Label: Debian", "Label: Debjan"))
         with pytest.raises(VerificationError, match="has no valid signature") as caught:
             build(served)
         assert "BADSIG" in caught.value.evidence
 
-    def test_a_key_that_is_not_the_distribution_s(
+    def test_pull_refuses_the_key_of_somebody_else(
         self, served: Archive, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         served.release(until=3600)
@@ -455,12 +459,12 @@ class TestMirrors:
             build(served)
         assert "NO_PUBKEY" in caught.value.evidence
 
-    def test_a_mirror_without_the_suite(self, served: Archive) -> None:
+    def test_pull_explains_a_mirror_without_the_suite(self, served: Archive) -> None:
         (served.suite / "InRelease").unlink(missing_ok=True)
         with pytest.raises(DownloadError, match="the mirror has no suite for 'tiny'"):
             build(served)
 
-    def test_a_mirror_that_does_not_answer(
+    def test_pull_explains_a_mirror_that_does_not_answer(
         self, archive: Archive, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(mirror, "archives", lambda _: {"debian": "http://127.0.0.1:9/debian"})
@@ -470,7 +474,7 @@ class TestMirrors:
             build(archive)
         assert "127.0.0.1" in caught.value.evidence
 
-    def test_a_keyring_that_is_missing(
+    def test_pull_explains_a_missing_keyring(
         self, archive: Archive, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(archive, "keyring", Path("/nowhere.gpg"))
@@ -479,7 +483,7 @@ class TestMirrors:
         assert "'test-keyring'" in caught.value.hint
 
 
-def test_apt_of_this_host_is_asked() -> None:
+def test_mirrors_and_proxies_of_apt_of_this_host_are_usable_in_a_guest() -> None:
     """Whatever it says, it must be of use in a guest."""
     for archive, uri in mirror.archives(mirror.ARCHIVES.values()).items():
         assert archive in mirror.ARCHIVES.values()

@@ -95,7 +95,7 @@ def as_disk(tree: Path, folder: Path) -> str:
 
 
 @pytest.mark.parametrize("shape", [as_folder, as_tar, as_zstd, as_squashfs, as_disk])
-def test_every_shape_boots(
+def test_import_of_every_shape_boots(
     shape: Callable[[Path, Path], str], tree: Path, tmp_path: Path, cache: Path
 ) -> None:
     source = shape(tree, tmp_path)
@@ -122,7 +122,7 @@ def url(tree: Path) -> Iterator[str]:
         yield f"{base}/root.tar"
 
 
-def test_a_url_that_is_pinned(url: str, tree: Path, cache: Path) -> None:
+def test_import_sha256_pins_a_url(url: str, tree: Path, cache: Path) -> None:
     digest = hashlib.sha256((tree / "root.tar").read_bytes()).hexdigest()
     done = postroj("import", "mine", url, "--sha256", digest.upper(), env=os.environ)
     assert (done.returncode, "digest" in done.stdout) == (0, True)
@@ -139,7 +139,7 @@ def test_a_url_that_is_pinned(url: str, tree: Path, cache: Path) -> None:
     assert [path.name for path in (cache / "partial").iterdir()] == [".lock"]
 
 
-def test_a_url_that_is_not_there(url: str, cache: Path) -> None:
+def test_import_of_a_missing_url_says_so(url: str, cache: Path) -> None:
     done = postroj("import", "mine", url + "x")
     assert (done.returncode, "does not exist" in done.stderr) == (4, True)
     assert not store.records()
@@ -156,7 +156,9 @@ def test_a_url_that_is_not_there(url: str, cache: Path) -> None:
         ("mine", "ftp://host/root.tar", "cannot be imported from 'ftp://'"),
     ],
 )
-def test_what_cannot_be_typed(name: str, source: str, sentence: str, cache: Path) -> None:
+def test_import_refuses_what_cannot_be_a_name_or_digest(
+    name: str, source: str, sentence: str, cache: Path
+) -> None:
     done = postroj("import", name, source)
     assert (done.returncode, sentence in done.stderr) == (2, True)
     assert not list(cache.glob("images/*.json"))
@@ -172,7 +174,7 @@ def test_what_cannot_be_typed(name: str, source: str, sentence: str, cache: Path
         (bytes(510) + b"\x55\xaa" + bytes(5000), "partitions that could be its root"),
     ],
 )
-def test_files_that_are_no_image(
+def test_import_refuses_a_file_that_is_not_an_image(
     content: bytes, sentence: str, tmp_path: Path, cache: Path
 ) -> None:
     file = tmp_path / "file"
@@ -183,7 +185,7 @@ def test_files_that_are_no_image(
     assert [path.name for path in (cache / "partial").iterdir()] == [".lock"]
 
 
-def test_a_folder_without_a_root_file_system(tmp_path: Path, cache: Path) -> None:
+def test_import_refuses_a_folder_without_a_root_file_system(tmp_path: Path, cache: Path) -> None:
     (tmp_path / "tree/etc").mkdir(parents=True)
     done = postroj("import", "mine", tmp_path / "tree")
     assert (done.returncode, "it contains no root file system" in done.stderr) == (4, True)
@@ -213,7 +215,7 @@ def as_oci_archive(tree: Path, folder: Path) -> str:
 
 
 @pytest.mark.parametrize("shape", [as_docker_archive, as_oci_archive])
-def test_layers_in_an_archive_boot(
+def test_import_of_an_oci_archive_boots(
     shape: Callable[[Path, Path], str], tree: Path, tmp_path: Path, cache: Path
 ) -> None:
     done = postroj("import", "mine", shape(tree, tmp_path))
@@ -224,7 +226,7 @@ def test_layers_in_an_archive_boot(
     assert rest == ["secondls: cannot access '/etc/debian_version': No such file or directory"]
 
 
-def test_a_registry(tree: Path, tmp_path: Path, cache: Path) -> None:
+def test_import_from_a_registry_boots(tree: Path, tmp_path: Path, cache: Path) -> None:
     with oci.registry(tmp_path / "registry") as registry:
         name = registry.push(layout(tree, tmp_path), "some/where:1")
         done = postroj("import", "mine", f"docker://{name}")

@@ -81,9 +81,7 @@ def is_left(name: str, state_dir: Path) -> bool:
     return not has_no_process(name) or any(path.exists() for path in places)
 
 
-def test_a_probe_keeps_its_guest_until_it_is_stopped(
-    image: str, state_dir: Path, tmp_path: Path
-) -> None:
+def test_keep_lets_the_guest_live_until_stop(image: str, state_dir: Path, tmp_path: Path) -> None:
     postinst = "#!/bin/sh\necho cannot >&2\nexit 3\n"
     package = debs.build(tmp_path, "kept-fails", scripts={"postinst": postinst})
     done = postroj("pkgprobe", "-p", package, "-i", image, "--settle", "0", "--keep", "--json")
@@ -111,7 +109,7 @@ def test_a_probe_keeps_its_guest_until_it_is_stopped(
     assert "hint: `postroj ps`" in again.stderr
 
 
-def test_of_many_images_all_guests_are_kept(
+def test_keep_with_many_images_keeps_every_guest(
     image: str, pulled: Callable[[str], str], state_dir: Path, tmp_path: Path
 ) -> None:
     package = debs.build(tmp_path, "kept-twice", files={"/srv/kept-twice": "x"})
@@ -127,7 +125,7 @@ def test_of_many_images_all_guests_are_kept(
     assert not any(is_left(name, state_dir) for name in told)
 
 
-def test_a_command_in_a_guest_is_as_if_it_ran_here(kept: str, tmp_path: Path) -> None:
+def test_exec_passes_streams_and_status_of_a_kept_guest(kept: str, tmp_path: Path) -> None:
     done = postroj("exec", kept, "--", "sh", "-c", "hostname; echo err >&2; exit 42")
     assert (done.returncode, done.stdout, done.stderr) == (42, f"{kept}\n", "err\n")
     data = random.Random(4).randbytes(3_000_000)
@@ -155,7 +153,7 @@ def test_a_command_in_a_guest_is_as_if_it_ran_here(kept: str, tmp_path: Path) ->
     assert "hint: `postroj ps`" in lost.stderr
 
 
-def test_a_shell_on_a_terminal_whose_guest_outlives_it(image: str, state_dir: Path) -> None:
+def test_shell_in_a_kept_guest_leaves_it_running(image: str, state_dir: Path) -> None:
     """Booted and entered on terminals which are hung up then."""
     screen, status = converse([sys.executable, "-c", KEEP, image], [])
     assert status == 0
@@ -169,7 +167,7 @@ def test_a_shell_on_a_terminal_whose_guest_outlives_it(image: str, state_dir: Pa
     assert not is_left(name, state_dir)
 
 
-def test_two_are_kept_and_one_is_stopped(image: str, state_dir: Path) -> None:
+def test_stop_ends_one_of_two_kept_guests(image: str, state_dir: Path) -> None:
     one, two = keep(image), keep(image)
     assert guests().keys() == {one, two}
     refused = postroj("stop", one, "postroj-00000000")
@@ -201,7 +199,7 @@ def pasta(name: str) -> int:
 
 
 @pytest.mark.parametrize("victim", [around, roster.script, nspawn, roster.leader, pasta])
-def test_whoever_is_killed_nothing_is_left(
+def test_kept_guest_leaves_nothing_when_a_part_of_it_is_killed(
     image: str, state_dir: Path, victim: Callable[[str], int]
 ) -> None:
     name = keep(image)
@@ -214,14 +212,14 @@ def test_whoever_is_killed_nothing_is_left(
     assert name not in Path("/proc/self/mountinfo").read_text()
 
 
-def test_a_guest_that_powers_off_is_gone(kept: str, state_dir: Path) -> None:
+def test_kept_guest_that_powers_off_is_not_listed_by_ps(kept: str, state_dir: Path) -> None:
     postroj("exec", kept, "systemctl", "poweroff")
     assert eventually(lambda: not guests())
     assert eventually(partial(has_no_process, kept))
     assert postroj("stop", kept).returncode == 2
 
 
-def test_a_guest_that_reboots_has_the_package_that_was_fetched(
+def test_keep_after_a_reboot_has_the_package_that_was_fetched(
     image: str, state_dir: Path, tmp_path: Path
 ) -> None:
     package = debs.build(tmp_path, "kept-fetched", files={"/srv/kept-fetched": "x"})
@@ -249,7 +247,7 @@ def test_a_guest_that_reboots_has_the_package_that_was_fetched(
     assert not fetched.parent.exists()
 
 
-def test_what_cleans_up_does_not_touch_it(kept: str, image: str) -> None:
+def test_sweep_and_prune_do_not_touch_a_kept_guest(kept: str, image: str) -> None:
     postroj("run", "--no-boot", "--", "true")
     listed = postroj("prune", "--dry-run")
     assert kept not in listed.stdout + listed.stderr
@@ -259,7 +257,7 @@ def test_what_cleans_up_does_not_touch_it(kept: str, image: str) -> None:
     assert postroj("exec", kept, "true").returncode == 0
 
 
-def test_what_a_file_says_is_never_acted_on(kept: str, state_dir: Path) -> None:
+def test_stop_never_acts_on_a_forged_state_file(kept: str, state_dir: Path) -> None:
     """Neither in the directory of a guest nor in one of which nobody holds the lock."""
     stranger = subprocess.Popen(["sleep", "1000"])
     try:
@@ -283,7 +281,9 @@ def test_what_a_file_says_is_never_acted_on(kept: str, state_dir: Path) -> None:
         stranger.wait()
 
 
-def test_stop_ends_the_guest_of_a_command_which_says_so(image: str, state_dir: Path) -> None:
+def test_stop_ends_the_guest_of_a_running_command_which_says_so(
+    image: str, state_dir: Path
+) -> None:
     process = start("run", "-i", image, "--", "sleep", "1000", stderr=subprocess.PIPE)
     assert eventually(lambda: any(guest["leader"] for guest in guests().values()), 30)
     ((name, guest),) = guests().items()
@@ -297,7 +297,7 @@ def test_stop_ends_the_guest_of_a_command_which_says_so(image: str, state_dir: P
     assert b"the guest was ended" in said
 
 
-def test_interrupted_before_the_verdict_nothing_is_kept(
+def test_keep_keeps_nothing_when_interrupted_before_the_verdict(
     image: str, state_dir: Path, tmp_path: Path
 ) -> None:
     postinst = "#!/bin/sh\nexec sleep 987\n"

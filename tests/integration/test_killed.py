@@ -309,7 +309,7 @@ def judge(run: Run, program: str) -> None:
             run.trouble.append(f"the report says '{outcome}'")
 
 
-def test_nothing_is_left_whoever_is_killed(stage: Stage) -> None:
+def test_run_and_pkgprobe_leave_nothing_whoever_is_killed(stage: Stage) -> None:
     print(f"POSTROJ_TEST_SEED={SEED}")
     seconds = lengths(stage)
     killed: list[tuple[str, str]] = []
@@ -330,7 +330,7 @@ def test_nothing_is_left_whoever_is_killed(stage: Stage) -> None:
     assert not troubled, "\n\n".join(map(str, troubled))
 
 
-def test_of_eight_guests_at_once_only_those_end_that_are_killed(stage: Stage) -> None:
+def test_of_eight_guests_only_those_end_whose_parts_are_killed(stage: Stage) -> None:
     print(f"POSTROJ_TEST_SEED={SEED}")
     dice = random.Random(f"{SEED}-eight")
     killed = 0
@@ -378,7 +378,7 @@ PARTS = (
 )
 
 
-def test_a_command_ends_with_each_part_of_its_guest(stage: Stage) -> None:
+def test_run_ends_when_any_part_of_its_guest_is_killed(stage: Stage) -> None:
     def part(what: tuple[str, Signals, str]) -> None:
         role, number, sentence = what
         with stage.run(role, waiting(stage)) as run:
@@ -391,7 +391,7 @@ def test_a_command_ends_with_each_part_of_its_guest(stage: Stage) -> None:
         list(pool.map(part, PARTS))
 
 
-def test_a_guest_with_users_of_its_own_ends_with_its_network(stage: Stage) -> None:
+def test_run_private_users_ends_when_pasta_is_killed(stage: Stage) -> None:
     """Its pasta is started beside the launch script, which it ends."""
     with stage.run("users", waiting(stage, "--private-users")) as run:
         guest = begin(run)
@@ -402,7 +402,7 @@ def test_a_guest_with_users_of_its_own_ends_with_its_network(stage: Stage) -> No
 
 
 @pytest.mark.parametrize("number", [SIGCONT, SIGKILL])
-def test_a_postroj_that_is_stopped_hears_later_what_became_of_its_guest(
+def test_run_that_was_suspended_reports_that_its_guest_has_ended(
     stage: Stage, number: Signals
 ) -> None:
     with stage.run("stopped", waiting(stage)) as run:
@@ -417,7 +417,7 @@ def test_a_postroj_that_is_stopped_hears_later_what_became_of_its_guest(
     assert not run.trouble, run
 
 
-def test_who_sweeps_takes_nothing_from_guests_that_boot(stage: Stage) -> None:
+def test_sweep_removes_nothing_of_guests_that_boot(stage: Stage) -> None:
     """Commands that share run directories, some of them killed, while others sweep."""
     dice = random.Random(f"{SEED}-sweep")
     over = Event()

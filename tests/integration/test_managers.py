@@ -249,7 +249,7 @@ def bench(request: pytest.FixtureRequest, box: StartedGuest, folder: Path) -> Be
     return found
 
 
-def test_a_whole_life(bench: Bench) -> None:
+def test_manager_installs_upgrades_removes_and_purges(bench: Bench) -> None:
     name, need = f"life-{bench.name}", f"lib-{bench.name}"
     conf = f"/etc/{name}.conf"
 
@@ -307,7 +307,7 @@ def look(bench: Bench, package: PackageFile) -> tuple[PackageFacts, ...]:
     return (query.read(done.text),)
 
 
-def test_purging_what_is_installed(bench: Bench) -> None:
+def test_manager_purges_what_is_installed(bench: Bench) -> None:
     name = f"purged-{bench.name}"
     conf = f"/etc/{name}.conf"
     package = bench.make(name, config={conf: "mine\n"})
@@ -319,7 +319,7 @@ def test_purging_what_is_installed(bench: Bench) -> None:
     assert left == ([f"{conf}.rpmsave"] if bench.name in ("dnf", "zypper") else [])
 
 
-def test_a_script_that_fails(bench: Bench) -> None:
+def test_manager_blames_a_script_that_fails(bench: Bench) -> None:
     """dnf 4, zypper and pacman themselves call it a success."""
     name = f"bad-{bench.name}"
     package = bench.make(name, post="echo looking; echo no frobnicator >&2; exit 3")
@@ -330,14 +330,14 @@ def test_a_script_that_fails(bench: Bench) -> None:
     bench.run(bench.manager.purge([name]), [name])
 
 
-def test_a_dependency_that_is_nowhere(bench: Bench) -> None:
+def test_manager_blames_a_dependency_that_is_nowhere(bench: Bench) -> None:
     name = f"unmet-{bench.name}"
     blame = bench.do("install", bench.make(name, needs="surely-not-there"), names=[name])
     assert blame and blame.outcome is FAIL
     assert blame.sentence.startswith(f"'{name}' depends on 'surely-not-there'")
 
 
-def test_a_file_of_another_package(bench: Bench) -> None:
+def test_manager_blames_a_file_that_another_package_owns(bench: Bench) -> None:
     first, second = f"first-{bench.name}", f"second-{bench.name}"
     path = f"/usr/share/{bench.name}-same"
     owner = bench.make(first, files={path: "a"})
@@ -348,7 +348,7 @@ def test_a_file_of_another_package(bench: Bench) -> None:
     assert f"ships '{path}', which is also in package '{first}'" in blame.sentence
 
 
-def test_another_architecture(bench: Bench) -> None:
+def test_manager_blames_a_package_of_another_architecture(bench: Bench) -> None:
     package = bench.make(f"foreign-{bench.name}", architecture="s390x")
     there = bench.folder.parent / package.name
     package.path.rename(there)
@@ -358,7 +358,7 @@ def test_another_architecture(bench: Bench) -> None:
     assert blame.sentence.startswith(f"'{package.name}' is for s390x, the guest is ")
 
 
-def test_what_is_no_package(bench: Bench) -> None:
+def test_manager_blames_a_file_that_is_not_a_package(bench: Bench) -> None:
     package = bench.make(f"spoilt-{bench.name}")
     there = bench.folder.parent / package.name
     there.write_bytes(package.path.read_bytes()[:90] + b"?" * 500)
@@ -369,7 +369,7 @@ def test_what_is_no_package(bench: Bench) -> None:
     assert blame.evidence
 
 
-def test_a_name_of_odd_letters(bench: Bench) -> None:
+def test_manager_installs_a_package_with_odd_letters_in_its_name(bench: Bench) -> None:
     name = f"odd-{bench.name}"
     package = bench.make(name)
     odd = package.path.with_name(f"a b%20+~[1]&c_{package.name}")
@@ -378,7 +378,7 @@ def test_a_name_of_odd_letters(bench: Bench) -> None:
     assert [found.name for found in bench.installed(name)] == [name]
 
 
-def test_a_script_that_hangs(bench: Bench) -> None:
+def test_manager_blames_a_script_that_hangs(bench: Bench) -> None:
     name = f"sleepy-{bench.name}"
     package = bench.make(name, post="echo zzz; sleep 1000")
     argv = bench.manager.install([bench.path(package)])
@@ -394,7 +394,7 @@ def test_a_script_that_hangs(bench: Bench) -> None:
     bench.guest.run(["sh", "-c", script], ok=range(256), timeout=20)
 
 
-def test_what_would_be_installed_by_name(bench: Bench) -> None:
+def test_manager_finds_the_candidate_of_its_repositories(bench: Bench) -> None:
     name = f"known-{bench.name}"
     found = operations.bring(bench.guest, bench.manager, name, f"/srv/{bench.name}", TIMEOUT)
     assert isinstance(found, str), found
@@ -405,7 +405,7 @@ def test_what_would_be_installed_by_name(bench: Bench) -> None:
     assert isinstance(found, Blame) and found.outcome is ERROR
 
 
-def test_a_repository_out_of_reach(bench: Bench) -> None:
+def test_manager_does_not_blame_the_package_for_an_unreachable_repository(bench: Bench) -> None:
     bench.configure(GONE)
     try:
         blame = bench.run(bench.manager.refresh(), [])
@@ -417,7 +417,7 @@ def test_a_repository_out_of_reach(bench: Bench) -> None:
     assert blame.hint
 
 
-def test_a_repository_behind_a_proxy(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_manager_fetches_through_the_proxy(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The guest has no network: there is nothing but the proxy on its loopback."""
     folder, leader = bench.folder.parent, bench.guest.leader
     with proxied(folder, lambda make: inside(leader.pid, make)) as proxy:
@@ -434,7 +434,7 @@ def test_a_repository_behind_a_proxy(bench: Bench, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("command", ["/bin/sleep 1000", "/bin/false"])
-def test_a_probe_of_an_rpm(tools: tuple[Path, ...], tmp_path: Path, command: str) -> None:
+def test_pkgprobe_of_an_rpm_passes(tools: tuple[Path, ...], tmp_path: Path, command: str) -> None:
     image = Image(name="tools", architecture="x86_64", layers=tools, manager=Manager.DNF)
     unit = debs.SERVICE.format(name="served", kind="simple", command=command, more="")
     path = rpms.build(

@@ -66,12 +66,12 @@ def answer(connection: socket.socket) -> str:
         return connection.makefile().read()
 
 
-def test_each_has_its_own_port_80(guests: dict[int, StartedGuest]) -> None:
+def test_private_network_gives_each_guest_its_own_port_80(guests: dict[int, StartedGuest]) -> None:
     for guest in guests.values():
         assert answer(guest.connect("127.0.0.1:80", "stream", 30)) == guest.name
 
 
-def test_each_is_published_on_a_port_of_the_host(guests: dict[int, StartedGuest]) -> None:
+def test_publish_gives_each_guest_a_port_of_the_host(guests: dict[int, StartedGuest]) -> None:
     names = {port: guest.name for port, guest in guests.items()}
     assert len(set(names.values())) == MANY
     assert {
@@ -79,5 +79,5 @@ def test_each_is_published_on_a_port_of_the_host(guests: dict[int, StartedGuest]
     } == names
 
 
-def test_all_of_them_run(guests: dict[int, StartedGuest]) -> None:
+def test_thirty_guests_are_running_at_once(guests: dict[int, StartedGuest]) -> None:
     assert {guest.state for guest in guests.values()} == {"running"}

@@ -42,22 +42,39 @@ systemctl start meet.socket
 
 
 def those_in(script: str) -> list[Path]:
-    """Return `/proc/PID` of the processes that run a maintainer script: `x.postinst`."""
-    found = []
+    """Return `/proc/PID` of a process in each guest that runs a maintainer script: `x.postinst`."""
+    found = {}
     for path in Path("/proc").glob("[0-9]*"):
         try:
             argv = (path / "cmdline").read_bytes().split(b"\0")
+            guest = (path / "ns/mnt").readlink()
         except OSError:  # it has ended
             continue
         if len(argv) > 1 and argv[1].endswith(f"/{script}".encode()):
-            found.append(path)
-    return found
+            found[guest] = path  # a shell about to start something is there twice
+    return [*found.values()]
 
 
 def finish(process: Any) -> tuple[int, dict[str, dict[str, Any]]]:
     """Wait for postroj; its exit status, and the probes of its report by their images."""
     out, _ = process.communicate(timeout=120)
     return process.returncode, {probe["image"]: probe for probe in json.loads(out)["probes"]}
+
+
+@pytest.fixture
+def begin() -> Iterator[Callable[..., Any]]:
+    """Start postroj; what still runs when a test fails is ended, with its guests."""
+    begun = []
+
+    def begin(*argv: object) -> Any:
+        begun.append(start(*argv))
+        return begun[-1]
+
+    yield begin
+    for process in begun:
+        if process.poll() is None:
+            process.terminate()
+            process.communicate(timeout=120)
 
 
 @pytest.fixture
@@ -86,14 +103,16 @@ def eight(
         yield "eight-*", state_dir
 
 
-def test_four_guests_at_once(four: list[str], tmp_path: Path) -> None:
+def test_jobs_4_probes_four_images_at_once(
+    four: list[str], tmp_path: Path, begin: Callable[..., Any]
+) -> None:
     """Each waits in its postinst until the others have come there; all use the same port."""
     units = "/lib/systemd/system"
     files = {f"{units}/meet.socket": SOCKET, f"{units}/meet@.service": SERVICE}
     deb = debs.build(tmp_path, "meet", files=files, scripts={"postinst": MEET})
     network = ("--check-network", "tcp://127.0.0.1:7777")
-    process = start("pkgprobe", *four, "--jobs", 4, "--package", deb, "--json", *QUICK, *network)
-    assert eventually(lambda: len(those_in("meet.postinst")) == 4, 100)
+    process = begin("pkgprobe", *four, "--jobs", 4, "--package", deb, "--json", *QUICK, *network)
+    assert eventually(lambda: len(those_in("meet.postinst")) == 4, 200)
     for path in those_in("meet.postinst"):
         (path / "root/run/all-are-here").touch()
     status, found = finish(process)
@@ -105,7 +124,7 @@ def test_four_guests_at_once(four: list[str], tmp_path: Path) -> None:
         assert asked["tcp://127.0.0.1:7777"] == "pass"
 
 
-def test_lines_of_a_probe_come_out_together(four: list[str], tmp_path: Path) -> None:
+def test_jobs_print_the_lines_of_a_probe_together(four: list[str], tmp_path: Path) -> None:
     deb = debs.build(tmp_path, "calm", architecture="sparc")
     done = postroj("pkgprobe", *four, "--jobs", 4, "--package", deb)
     assert done.returncode == 1, done.stderr
@@ -119,7 +138,9 @@ def test_lines_of_a_probe_come_out_together(four: list[str], tmp_path: Path) -> 
     ]
 
 
-def test_fail_fast_ends_the_guests_that_run(four: list[str], tmp_path: Path) -> None:
+def test_fail_fast_ends_the_guests_that_run(
+    four: list[str], tmp_path: Path, begin: Callable[..., Any]
+) -> None:
     script = """#!/bin/sh
 . /etc/os-release
 until [ -e /run/all-are-here ]; do sleep 0.1; done
@@ -127,8 +148,8 @@ exit 1
 """
     deb = debs.build(tmp_path, "hasty", scripts={"postinst": script})
     argv = ("pkgprobe", *four, "--jobs", 2, "--fail-fast", "--package", deb, "--json", *QUICK)
-    process = start(*argv)
-    assert eventually(lambda: len(those_in("hasty.postinst")) == 2, 60)
+    process = begin(*argv)
+    assert eventually(lambda: len(those_in("hasty.postinst")) == 2, 200)
     (those_in("hasty.postinst")[0] / "root/run/all-are-here").touch()
     status, found = finish(process)
     assert status == 1
@@ -144,17 +165,18 @@ exit 1
     ("number", "status", "in_postinst"),
     [(signal.SIGINT, 130, True), (signal.SIGTERM, 143, False), (signal.SIGHUP, 129, False)],
 )
-def test_whoever_stops_eight_guests_gets_a_report_and_nothing_stays(
+def test_jobs_8_that_get_a_signal_write_a_report_and_leave_nothing(
     eight: tuple[str, Path],
     tmp_path: Path,
     number: signal.Signals,
     status: int,
     in_postinst: bool,
+    begin: Callable[..., Any],
 ) -> None:
     pattern, state_dir = eight
     deb = debs.build(tmp_path, "dozing", scripts={"postinst": "#!/bin/sh\nsleep 1000\n"})
     file = tmp_path / "report.json"
-    process = start(
+    process = begin(
         *("pkgprobe", "--image", pattern, "--jobs", 8, "--package", deb, "--json"),
         *("--report", f"json={file}"),
     )
@@ -162,9 +184,9 @@ def test_whoever_stops_eight_guests_gets_a_report_and_nothing_stays(
     def guests() -> list[str]:
         return [path.name for path in state_dir.glob("postroj-*") if (path / "console").exists()]
 
-    assert eventually(lambda: len(guests()) == 8, 60)
+    assert eventually(lambda: len(guests()) == 8, 200)
     if in_postinst:  # of one or more, while others still fetch their lists
-        assert eventually(lambda: those_in("dozing.postinst"), 60)
+        assert eventually(lambda: those_in("dozing.postinst"), 200)
     names = guests()
     process.send_signal(number)
     ended, found = finish(process)

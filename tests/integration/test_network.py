@@ -32,12 +32,12 @@ def mirror_host() -> str:
     return postroj("run", "--no-boot", "--", "sh", "-c", script).stdout.strip()
 
 
-def test_a_private_guest_reaches_its_mirror_by_name() -> None:
+def test_network_private_resolves_and_reaches_a_mirror() -> None:
     done = postroj("run", "--", "apt-get", "--option=APT::Update::Error-Mode=any", "update")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_two_guests_and_the_host_listen_on_the_same_port() -> None:
+def test_network_private_lets_guests_and_host_listen_on_one_port() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         listen = LISTEN.format(port=server.getsockname()[1])
         guests = [start("run", "--", "perl", "-e", listen) for _ in range(2)]
@@ -62,7 +62,7 @@ def reach(network: str, host: str, port: int) -> str:
     return postroj("run", "--no-boot", "--network", network, "--", "perl", "-e", script).stdout
 
 
-def test_a_private_guest_cannot_reach_the_loopback_of_the_host() -> None:
+def test_network_private_does_not_reach_the_loopback_of_the_host() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         assert (
@@ -72,12 +72,12 @@ def test_a_private_guest_cannot_reach_the_loopback_of_the_host() -> None:
         assert reach("none", "127.0.0.1", port) == "refused"
 
 
-def test_without_network_there_is_loopback_only() -> None:
+def test_network_none_has_only_loopback() -> None:
     done = postroj("run", "--network", "none", "--", "sh", "-c", "ls /sys/class/net")
     assert done.stdout.split() == ["lo"]
 
 
-def test_names_are_resolved_when_the_host_has_a_stub_resolver_only(tmp_path: Path) -> None:
+def test_network_private_resolves_names_behind_a_stub_resolver(tmp_path: Path) -> None:
     """As on a host with systemd-resolved: /etc/resolv.conf names 127.0.0.53 and nobody else."""
     upstream = next(
         line.split()[1]
@@ -121,7 +121,7 @@ TUNNEL = (
 )
 
 
-def test_a_proxy_on_the_loopback_of_the_host_and_no_other_port_of_it() -> None:
+def test_proxy_on_the_loopback_of_the_host_is_reached_and_no_other_port() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other, proxied() as proxy:
         reach_other = CONNECT.format(host="127.0.0.1", port=other.getsockname()[1])
         update = "apt-get --option=APT::Update::Error-Mode=any update >/dev/null"
@@ -133,7 +133,7 @@ def test_a_proxy_on_the_loopback_of_the_host_and_no_other_port_of_it() -> None:
     assert "secret" not in done.stderr
 
 
-def test_the_proxy_of_the_environment_is_for_who_asks_for_it() -> None:
+def test_proxy_of_the_environment_is_used_only_with_the_option() -> None:
     environ = {**os.environ, "http_proxy": "http://127.0.0.1:9", "no_proxy": "lan.example"}
     for name in ("HTTP_PROXY", "https_proxy", "HTTPS_PROXY"):
         environ.pop(name, None)
@@ -146,7 +146,7 @@ def test_the_proxy_of_the_environment_is_for_who_asks_for_it() -> None:
         assert done.stdout == expected, done.stderr
 
 
-def test_a_probe_fetches_through_a_proxy_and_does_not_tell_its_password(
+def test_pkgprobe_proxy_fetches_through_it_and_hides_its_password(
     image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with obtain(image) as stored:

@@ -182,7 +182,7 @@ def small(folder: Path, text: str = "x") -> Path:
     return layout.finish(layout.image([gzip.compress(tar(("etc/which", {"data": text.encode()})))]))
 
 
-def test_layers_are_put_together_as_by_hand(public: Registry, tmp_path: Path) -> None:
+def test_oci_layers_are_merged_as_by_hand(public: Registry, tmp_path: Path) -> None:
     layout = Layout(tmp_path / "layout")
     reference = public.push(layout.finish(layout.image(layers())), "some/image:1.0")
     built = build(reference, tmp_path / "work")
@@ -194,7 +194,7 @@ def test_layers_are_put_together_as_by_hand(public: Registry, tmp_path: Path) ->
     assert "usr/sbin/arrived" in there and there["sbin"][5] == b"usr/sbin"
 
 
-def test_the_record_tells_where_it_is_from(public: Registry, tmp_path: Path) -> None:
+def test_oci_record_names_registry_and_digest(public: Registry, tmp_path: Path) -> None:
     layout = Layout(tmp_path / "layout")
     image = layout.image([tar()])
     reference = public.push(layout.finish(image), "told:one")
@@ -207,7 +207,7 @@ def test_the_record_tells_where_it_is_from(public: Registry, tmp_path: Path) -> 
     assert (pinned.url, pinned.verification) == (made.url, Verification.DIGEST)
 
 
-def test_the_platform_is_chosen(public: Registry, tmp_path: Path) -> None:
+def test_oci_index_gives_the_platform_of_this_host(public: Registry, tmp_path: Path) -> None:
     layout = Layout(tmp_path / "layout")
     images = [
         layout.image([tar(("etc/which", {"data": machine.encode()}))], machine, **platform(machine))
@@ -224,7 +224,7 @@ def test_the_platform_is_chosen(public: Registry, tmp_path: Path) -> None:
     assert caught.value.evidence == f"it exists for linux/{OTHER}, linux/{HERE}"
 
 
-def test_an_image_for_another_machine(public: Registry, tmp_path: Path) -> None:
+def test_oci_image_for_another_machine_is_refused(public: Registry, tmp_path: Path) -> None:
     layout = Layout(tmp_path / "layout")
     reference = public.push(layout.finish(layout.image([tar()], OTHER)), "other:1")
     with pytest.raises(ImageError, match="the image does not exist for the architecture") as caught:
@@ -232,7 +232,7 @@ def test_an_image_for_another_machine(public: Registry, tmp_path: Path) -> None:
     assert caught.value.evidence == f"it exists for linux/{OTHER}"
 
 
-def test_a_lock_brings_the_same_again(public: Registry, tmp_path: Path) -> None:
+def test_oci_lock_file_brings_the_same_image_again(public: Registry, tmp_path: Path) -> None:
     reference = public.push(small(tmp_path / "old", "old"), "moving:1")
     first = build(reference, tmp_path / "first")
     public.push(small(tmp_path / "new", "new"), "moving:1")
@@ -248,7 +248,7 @@ def test_a_lock_brings_the_same_again(public: Registry, tmp_path: Path) -> None:
     assert again.provenance.verification is Verification.DIGEST
 
 
-def test_other_bytes_than_the_manifest_says(public: Registry, tmp_path: Path) -> None:
+def test_oci_layer_with_another_digest_is_refused(public: Registry, tmp_path: Path) -> None:
     layer = gzip.compress(tar(("etc/big", {"data": os.urandom(100_000)})))
     layout = Layout(tmp_path / "layout")
     image = layout.image([layer])
@@ -296,7 +296,7 @@ def liar(answers: dict[str, tuple[int, bytes]]) -> Iterator[str]:
         server.shutdown()
 
 
-def test_another_manifest_than_was_pinned(tmp_path: Path) -> None:
+def test_oci_manifest_with_another_digest_is_refused(tmp_path: Path) -> None:
     layout = Layout(tmp_path / "layout")
     image = layout.image([tar()])
     data = (layout.folder / "blobs/sha256" / image["digest"][7:]).read_bytes()
@@ -320,12 +320,14 @@ def test_another_manifest_than_was_pinned(tmp_path: Path) -> None:
         (403, b"no", "does not let us fetch"),
     ],
 )
-def test_answers_that_are_no_image(tmp_path: Path, status: int, data: bytes, message: str) -> None:
+def test_oci_answers_that_are_not_an_image_are_refused(
+    tmp_path: Path, status: int, data: bytes, message: str
+) -> None:
     with liar({"manifests": (status, data)}) as address, pytest.raises(PostrojError, match=message):
         build(f"{address}/some:1", tmp_path / "work")
 
 
-def test_credentials_of_the_user(
+def test_oci_registry_gets_the_credentials_of_the_user(
     private: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reference = private.push(small(tmp_path / "layout"), "mine:1")
@@ -352,26 +354,28 @@ def test_credentials_of_the_user(
 
 
 @pytest.mark.parametrize("name", ["some/image:no-such-tag", "no-such/image:1.0"])
-def test_what_is_not_there(public: Registry, tmp_path: Path, name: str) -> None:
+def test_oci_name_that_the_registry_lacks_is_reported(
+    public: Registry, tmp_path: Path, name: str
+) -> None:
     with pytest.raises(DownloadError, match=f"has no image '.*{name}'") as caught:
         build(f"{public.address}/{name}", tmp_path / "work")
     assert "skopeo list-tags" in caught.value.hint
 
 
-def test_a_registry_that_does_not_run(tmp_path: Path) -> None:
+def test_oci_registry_that_does_not_run_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match="cannot be reached") as caught:
         build("127.0.0.1:1/some:1", tmp_path / "work")
     assert "connection refused" in caught.value.evidence
 
 
-def test_a_bare_manifest_is_no_image(public: Registry, tmp_path: Path) -> None:
+def test_oci_image_without_files_is_refused(public: Registry, tmp_path: Path) -> None:
     layout = Layout(tmp_path / "layout")
     reference = public.push(layout.finish(layout.image([tar(root=False)])), "empty:1")
     with pytest.raises(ImageError, match="has no files"):
         build(reference, tmp_path / "work")
 
 
-def test_progress_reaches_the_size(public: Registry, tmp_path: Path) -> None:
+def test_oci_progress_reaches_the_size(public: Registry, tmp_path: Path) -> None:
     told: list[tuple[float, float]] = []
 
     class Watch:
@@ -388,7 +392,7 @@ def test_progress_reaches_the_size(public: Registry, tmp_path: Path) -> None:
     assert told[-1][0] == told[-1][1] > len(layer)
 
 
-def test_normalised_names_are_those_of_skopeo(public: Registry, tmp_path: Path) -> None:
+def test_oci_names_are_normalised_as_by_skopeo(public: Registry, tmp_path: Path) -> None:
     public.push(small(tmp_path / "layout"), "short:latest")
     assert str(parse_reference(f"{public.address}/short")) == f"{public.address}/short:latest"
     assert build(f"docker://{public.address}/short", tmp_path / "work").file.exists()
@@ -403,7 +407,7 @@ build(sys.argv[1], Path(sys.argv[2]))
 """
 
 
-def test_nothing_goes_on_after_a_kill(tmp_path: Path) -> None:
+def test_oci_pull_that_is_killed_leaves_no_skopeo(tmp_path: Path) -> None:
     layout = Layout(tmp_path / "layout")
     image = layout.image([tar()])
     data = (layout.folder / "blobs/sha256" / image["digest"][7:]).read_bytes()
@@ -420,7 +424,9 @@ def test_nothing_goes_on_after_a_kill(tmp_path: Path) -> None:
         assert eventually(lambda: not is_copied())
 
 
-def test_a_registry_that_stalls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_oci_registry_that_stalls_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(skopeo, "PATIENCE", 1.0)
     layout = Layout(tmp_path / "layout")
     image = layout.image([tar()])

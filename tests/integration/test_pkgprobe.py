@@ -39,7 +39,7 @@ def only_step(report: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "name", ["debian-bookworm", "debian-trixie", "debian-bullseye", "debian-sid"]
 )
-def test_redis_server_of_the_mirror(
+def test_pkgprobe_passes_redis_server_of_the_mirror(
     pulled: Callable[[str], str], tmp_path: Path, name: str
 ) -> None:
     image = pulled(name)
@@ -82,7 +82,7 @@ def test_redis_server_of_the_mirror(
         assert "no complete package" in only_step(report)["reason"]
 
 
-def test_a_service_of_every_kind_of_question(image: str, tmp_path: Path) -> None:
+def test_pkgprobe_asks_every_kind_of_check(image: str, tmp_path: Path) -> None:
     server = (
         "perl -MIO::Socket::INET -e 'my $$s = IO::Socket::INET->new(LocalAddr => qq(127.0.0.1), "
         "LocalPort => 8080, Listen => 5) or die; while (my $$c = $$s->accept) { "
@@ -131,7 +131,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_unit_that_is_not_up_fails_with_its_journal(
+def test_check_unit_that_is_not_up_fails_with_its_journal(
     image: str, tmp_path: Path, name: str
 ) -> None:
     made, words = FAULTS[name]
@@ -144,7 +144,7 @@ def test_a_unit_that_is_not_up_fails_with_its_journal(
         assert word in answer["reason"]
 
 
-def test_without_a_check_newly_failed_units_are_the_verdict(image: str, tmp_path: Path) -> None:
+def test_pkgprobe_without_a_check_fails_newly_failed_units(image: str, tmp_path: Path) -> None:
     bad = debs.service(tmp_path, "broken", "/bin/false")
     status, report, _ = probe(image, "--package", bad, *QUICK)
     assert status == 1
@@ -161,16 +161,16 @@ def test_without_a_check_newly_failed_units_are_the_verdict(image: str, tmp_path
     assert (status, report["outcome"]) == (0, "pass"), screen
 
 
-def test_a_unit_may_have_to_stay_up_longer_than_a_check_may_take(
-    image: str, tmp_path: Path
-) -> None:
+def test_settle_may_be_longer_than_check_timeout(image: str, tmp_path: Path) -> None:
     deb = debs.service(tmp_path, "steady", "/bin/sleep infinity")
     long = ("--settle", "4", "--check-timeout", "2", "--check-unit", "steady")
     status, _, screen = probe(image, "--package", deb, *long)
     assert status == 0, screen
 
 
-def test_packages_that_need_each_other_go_in_together(image: str, tmp_path: Path) -> None:
+def test_pkgprobe_installs_packages_that_need_each_other_together(
+    image: str, tmp_path: Path
+) -> None:
     first = debs.build(tmp_path, "first", depends="second")
     second = debs.build(tmp_path, "second", depends="first")
     assert probe(image, "--package", first, "--package", second, *QUICK)[0] == 0
@@ -179,7 +179,7 @@ def test_packages_that_need_each_other_go_in_together(image: str, tmp_path: Path
     assert "'first' depends on 'second'" in only_step(report)["reason"]
 
 
-def test_the_file_that_was_given_is_installed_and_not_its_namesake_of_the_mirror(
+def test_pkgprobe_installs_the_given_file_and_not_its_namesake_of_the_mirror(
     image: str, tmp_path: Path
 ) -> None:
     """A package rebuilt under the version that the mirror has."""
@@ -225,12 +225,13 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("asleep", ["hung for 8 s while setting up asleep", "zzz"]),
     ],
 )
-def test_a_package_that_cannot_be_installed_is_to_blame(
+def test_pkgprobe_fails_a_package_that_cannot_be_installed(
     image: str, broken: Path, name: str, words: list[str]
 ) -> None:
     (deb,) = broken.glob(f"{name}_*.deb")
+    seconds = 8 if name == "asleep" else 60
     status, report, screen = probe(
-        image, "--package", deb, "--timeout", "8", "--check-unit", "whatever"
+        image, "--package", deb, "--timeout", seconds, "--check-unit", "whatever"
     )
     assert (status, report["outcome"]) == (1, "fail"), screen
     for word in words:
@@ -239,12 +240,14 @@ def test_a_package_that_cannot_be_installed_is_to_blame(
     assert answer["outcome"] == "skip"
 
 
-def test_nobody_answers_questions(image: str, broken: Path) -> None:
+def test_pkgprobe_answers_no_question_of_a_script(image: str, broken: Path) -> None:
     (deb,) = broken.glob("asks_*.deb")
     assert probe(image, "--package", deb, *QUICK)[0] == 0
 
 
-def test_without_a_mirror_it_is_our_fault(image: str, tmp_path: Path) -> None:
+def test_pkgprobe_does_not_blame_the_package_for_an_unreachable_mirror(
+    image: str, tmp_path: Path
+) -> None:
     deb = debs.build(tmp_path, "innocent")
     setup = "echo 'deb http://127.0.0.1:1/ stable main' > /etc/apt/sources.list"
     retries = "echo 'Acquire::Retries 0;' > /etc/apt/apt.conf.d/90"
@@ -255,7 +258,7 @@ def test_without_a_mirror_it_is_our_fault(image: str, tmp_path: Path) -> None:
     assert only_step(report)["hint"]
 
 
-def test_wrong_usage_is_status_2(image: str, tmp_path: Path) -> None:
+def test_pkgprobe_ends_wrong_usage_with_status_2(image: str, tmp_path: Path) -> None:
     deb = debs.build(tmp_path, "innocent")
     for argv in (
         ("--package", tmp_path / "nowhere.deb"),
@@ -273,7 +276,9 @@ def test_wrong_usage_is_status_2(image: str, tmp_path: Path) -> None:
         assert "Traceback" not in done.stderr
 
 
-def test_ctrl_c_ends_the_probe_and_its_guest(image: str, tmp_path: Path, state_dir: Path) -> None:
+def test_pkgprobe_ends_with_its_guest_on_ctrl_c(
+    image: str, tmp_path: Path, state_dir: Path
+) -> None:
     deb = debs.build(tmp_path, "asleep", scripts={"postinst": "#!/bin/sh\nsleep 1000\n"})
     process = start("pkgprobe", "--image", image, "--package", deb)
     assert eventually(lambda: any(b"asleep.postinst" in argv for argv in all_argv()), 60)
@@ -310,7 +315,7 @@ def server(tmp_path: Path) -> Iterator[str]:
         thread.join()
 
 
-def test_a_package_from_a_url(image: str, tmp_path: Path, server: str) -> None:
+def test_pkgprobe_fetches_a_package_from_a_url(image: str, tmp_path: Path, server: str) -> None:
     deb = debs.build(tmp_path, "remote")
     digest = hashlib.sha256(deb.read_bytes()).hexdigest()
     url = f"{server}/old/{deb.name}"
@@ -327,14 +332,14 @@ def test_a_package_from_a_url(image: str, tmp_path: Path, server: str) -> None:
     assert "404" in screen
 
 
-def test_a_local_file_can_be_pinned_too(image: str, tmp_path: Path) -> None:
+def test_pkgprobe_sha256_pins_a_local_file(image: str, tmp_path: Path) -> None:
     deb = debs.build(tmp_path, "local")
     status, _, screen = probe(image, "--package", deb, "--sha256", "0" * 64)
     assert status == 4
     assert "not the file that was pinned" in screen
 
 
-def test_what_a_person_sees(image: str, tmp_path: Path) -> None:
+def test_pkgprobe_prints_steps_and_checks_for_a_person(image: str, tmp_path: Path) -> None:
     deb = debs.service(tmp_path, "fine", "/bin/sleep infinity")
     argv = ["pkgprobe", "--image", image, "--package", deb, *QUICK, "--check-unit", "fine"]
     done = postroj(*argv)

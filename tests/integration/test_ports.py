@@ -74,12 +74,12 @@ def ask(
         ("http://127.0.0.1:8001/moved", "status 302"),
     ],
 )
-def test_what_answers_passes(guest: StartedGuest, url: str, reason: str) -> None:
+def test_check_network_passes_what_answers(guest: StartedGuest, url: str, reason: str) -> None:
     outcome, said = ask(guest, url, timeout=10)
     assert (outcome, reason in said) == (Outcome.PASS, True), said
 
 
-def test_a_port_that_opens_late_passes_within_the_deadline(guest: StartedGuest) -> None:
+def test_check_network_passes_a_port_that_opens_before_the_deadline(guest: StartedGuest) -> None:
     assert ask(guest, "tcp://127.0.0.1:8002", timeout=20)[0] is Outcome.PASS
 
 
@@ -94,7 +94,7 @@ def test_a_port_that_opens_late_passes_within_the_deadline(guest: StartedGuest) 
         ("https://127.0.0.1:8001/", "ssl"),
     ],
 )
-def test_what_does_not_answer_fails_and_says_what_listens(
+def test_check_network_fails_what_does_not_answer_and_says_what_listens(
     guest: StartedGuest, url: str, reason: str
 ) -> None:
     outcome, said = ask(guest, url)
@@ -102,7 +102,7 @@ def test_what_does_not_answer_fails_and_says_what_listens(
     assert ("[::1]:8006" if not url.startswith("udp") else "127.0.0.1:8003") in said
 
 
-def test_status_and_body_as_expected(guest: StartedGuest) -> None:
+def test_check_network_compares_status_and_body(guest: StartedGuest) -> None:
     page = "http://127.0.0.1:8001/page?x=1"
     assert ask(guest, page, status=200, body="/page?x=1")[0] is Outcome.PASS
     assert "'nothing' is not in the body" in ask(guest, page, body="nothing")[1]
@@ -110,7 +110,7 @@ def test_status_and_body_as_expected(guest: StartedGuest) -> None:
     assert ask(guest, "http://127.0.0.1:8001/broken", status=500)[0] is Outcome.PASS
 
 
-def test_nobody_waits_once_it_is_called_off(guest: StartedGuest) -> None:
+def test_check_network_ends_at_once_when_called_off(guest: StartedGuest) -> None:
     over = threading.Event()
     threading.Timer(0.3, over.set).start()
     with pytest.raises(CalledOff):

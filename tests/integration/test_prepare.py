@@ -232,7 +232,7 @@ SMALL = "files of packages that are left out to be small"
         ),
     ],
 )
-def test_a_package_manager_brings_systemd(
+def test_prepare_installs_systemd_with_each_package_manager(
     manager: Manager,
     setup: str,
     packages: tuple[str, ...],
@@ -260,7 +260,7 @@ def test_a_package_manager_brings_systemd(
         assert do(guest, state) == before
 
 
-def test_a_manager_that_brings_nothing_has_failed(base: Image, managers: Path) -> None:
+def test_prepare_fails_if_the_manager_installs_no_systemd(base: Image, managers: Path) -> None:
     """As dnf does, which goes on without a repository that it cannot reach."""
     with unbooted(*base.layers, managers) as guest:
         do(guest, WITHOUT_SYSTEMD + DNF)
@@ -280,7 +280,7 @@ def folder_of_somebody() -> Iterator[Path]:
         yield Path(name)
 
 
-def test_who_is_not_root_imports_and_root_prepares_once(
+def test_prepare_of_an_image_that_a_user_imported_is_done_once_by_root(
     bare: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     somebody = ("setpriv", f"--reuid={SOMEBODY}", f"--regid={SOMEBODY}", "--clear-groups")
@@ -379,7 +379,9 @@ MENDED = (
 )
 
 
-def test_a_nasty_image_boots(base: Image, managers: Path, cache: Path, tmp_path: Path) -> None:
+def test_prepare_makes_a_nasty_image_boot(
+    base: Image, managers: Path, cache: Path, tmp_path: Path
+) -> None:
     """All traps at once; without its preparation it does not become ready."""
     nasty = tmp_path / "nasty.squashfs"
     with unbooted(*base.layers, managers) as guest:
@@ -389,7 +391,7 @@ def test_a_nasty_image_boots(base: Image, managers: Path, cache: Path, tmp_path:
             nasty,
         )
     record = unprepared("nasty", *base.layers, managers, nasty)
-    spec = GuestSpec(layers=record.paths, boot_timeout=4)
+    spec = GuestSpec(layers=record.paths, boot_timeout=8)
     with pytest.raises(GuestError, match="not ready") as caught, start_guest(spec):
         pass
     assert "cloud-init.service" in caught.value.evidence
@@ -499,7 +501,7 @@ def described(guest: StartedGuest) -> set[str]:
     }
 
 
-def test_a_layer_is_what_was_written(base: Image, managers: Path, tmp_path: Path) -> None:
+def test_prepared_layer_holds_what_was_written(base: Image, managers: Path, tmp_path: Path) -> None:
     file = tmp_path / "layer.squashfs"
     with unbooted(*base.layers, managers) as guest:
         guest.run(["python3", "-"], stdin=WRITE.encode())
@@ -567,7 +569,7 @@ BLOCKED = 'APT::Update::Pre-Invoke { "sleep 1000.5"; };\n'
     ],
     ids=["network", "package", "time"],
 )
-def test_a_package_manager_that_fails(
+def test_prepare_explains_a_package_manager_that_fails(
     text: str,
     hook: str,
     sentence: str,
@@ -600,7 +602,7 @@ SHELL = ("usr/bin/sh", {"data": b"no program", "mode": 0o755})
     ],
     ids=["no manager", "no shell", "no program"],
 )
-def test_an_image_that_cannot_be_prepared(
+def test_prepare_explains_an_image_that_cannot_be_prepared(
     members: tuple[Any, ...], sentence: str, cache: Path, tmp_path: Path
 ) -> None:
     image = squash(tmp_path / "image.squashfs", tar(*members, root=False))
@@ -612,7 +614,9 @@ def test_an_image_that_cannot_be_prepared(
     assert (record.name, record.prepared, record.layers) == ("broken", None, ())
 
 
-def test_an_image_that_has_systemd_and_no_shell_is_left_alone(cache: Path, tmp_path: Path) -> None:
+def test_prepare_leaves_an_image_with_systemd_and_no_shell_alone(
+    cache: Path, tmp_path: Path
+) -> None:
     """As that of NixOS, which makes its own when it boots."""
     nix = ("nix/store/some-systemd/lib/systemd/systemd", {"data": b""})
     image = squash(tmp_path / "image.squashfs", tar(nix, root=False))
@@ -621,7 +625,7 @@ def test_an_image_that_has_systemd_and_no_shell_is_left_alone(cache: Path, tmp_p
     assert store.require("nixos", architectures.of_this_host()) == record
 
 
-def test_who_wants_no_boot_gets_the_image_as_it_is(bare_squashfs: Path, cache: Path) -> None:
+def test_no_boot_returns_the_image_unprepared(bare_squashfs: Path, cache: Path) -> None:
     """It is what the hints of failures lead to."""
     record = unprepared("bare", bare_squashfs)
     done = postroj("run", "--no-boot", "--image", "bare", "--", "ls", "/usr/lib/systemd/systemd")
@@ -629,7 +633,9 @@ def test_who_wants_no_boot_gets_the_image_as_it_is(bare_squashfs: Path, cache: P
     assert store.require("bare", architectures.of_this_host()) == record
 
 
-def test_a_preparation_that_is_killed(bare_squashfs: Path, cache: Path, tmp_path: Path) -> None:
+def test_prepare_that_is_killed_leaves_nothing(
+    bare_squashfs: Path, cache: Path, tmp_path: Path
+) -> None:
     record = unprepared("bare", bare_squashfs, sources(tmp_path, "", BLOCKED))
     child = start("run", "--image", "bare", "--", "true")
     assert eventually(lambda: b"sleep\x001000.5\0" in all_argv())
@@ -646,7 +652,7 @@ def test_a_preparation_that_is_killed(bare_squashfs: Path, cache: Path, tmp_path
         assert do(guest, "echo usable") == "usable"
 
 
-def test_a_cache_that_cannot_be_written(bare_squashfs: Path, cache: Path) -> None:
+def test_prepare_explains_a_cache_that_cannot_be_written(bare_squashfs: Path, cache: Path) -> None:
     record = unprepared("bare", bare_squashfs)
     script = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"'
     argv = ["unshare", "--mount", "sh", "-c", script, "sh", str(cache), *POSTROJ]

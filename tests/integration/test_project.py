@@ -53,7 +53,7 @@ NOTES = [
 ]
 
 
-def test_what_is_expected_of_a_release(image: str, tmp_path: Path) -> None:
+def test_expect_of_a_project_excuses_one_release(image: str, tmp_path: Path) -> None:
     dist = tmp_path / "dist"
     dist.mkdir()
     debs.service(dist, "projected-good", "/bin/sleep infinity")

@@ -87,7 +87,7 @@ def real(image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
     return base.read_bytes()
 
 
-def test_pull_and_boot(
+def test_simplestreams_image_is_pulled_and_boots(
     real: bytes, tree: Tree, tmp_path: Path, state_dir: Path, publisher: Signer
 ) -> None:
     digest = tree.add(NEW, real)
@@ -103,7 +103,9 @@ def test_pull_and_boot(
         assert guest.run(["cat", "/etc/debian_version"]).text.startswith("13")
 
 
-def test_newer_and_older_builds(real: bytes, tree: Tree, tmp_path: Path, publisher: Signer) -> None:
+def test_simplestreams_gives_the_newest_build(
+    real: bytes, tree: Tree, tmp_path: Path, publisher: Signer
+) -> None:
     again = Request(force=True)
     with Nginx(tree.folder, tmp_path / "nginx") as server:
         image = wanted(server.url, publisher.key)
@@ -122,7 +124,9 @@ def test_newer_and_older_builds(real: bytes, tree: Tree, tmp_path: Path, publish
         assert pull.pull(image).record.build == NEW
 
 
-def test_goes_on_where_a_server_was_restarted(tree: Tree, tmp_path: Path, work: Path) -> None:
+def test_simplestreams_resumes_after_the_server_was_restarted(
+    tree: Tree, tmp_path: Path, work: Path
+) -> None:
     digest = tree.add(NEW, FILE)
     tree.publish()
     slowly = "location /images/ { limit_rate_after 1m; limit_rate 8m; }"
@@ -145,7 +149,9 @@ def test_goes_on_where_a_server_was_restarted(tree: Tree, tmp_path: Path, work: 
     assert hashlib.sha256(built.file.read_bytes()).hexdigest() == digest
 
 
-def test_files_on_another_server(tree: Tree, tmp_path: Path, work: Path) -> None:
+def test_simplestreams_follows_a_redirect_to_another_server(
+    tree: Tree, tmp_path: Path, work: Path
+) -> None:
     tree.add(NEW, FILE)
     tree.publish()
     with Nginx(tree.folder, tmp_path / "mirror") as mirror:
@@ -156,7 +162,7 @@ def test_files_on_another_server(tree: Tree, tmp_path: Path, work: Path) -> None
     assert built.provenance.url.startswith(f"{server.url}/images/")
 
 
-def test_server_that_is_busy(tree: Tree, tmp_path: Path, work: Path) -> None:
+def test_simplestreams_waits_for_a_busy_server(tree: Tree, tmp_path: Path, work: Path) -> None:
     tree.add(NEW, FILE)
     tree.publish()
     busy = "limit_req_zone $binary_remote_addr zone=all:1m rate=3r/s; limit_req_status 429;"
@@ -165,7 +171,9 @@ def test_server_that_is_busy(tree: Tree, tmp_path: Path, work: Path) -> None:
         assert any(line.startswith("429 ") for line in server.answers)
 
 
-def test_tls(tree: Tree, tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_simplestreams_without_a_digest_has_verification_tls(
+    tree: Tree, tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tree.add(NEW, FILE)
     tree.publish()
     path = tmp_path / "server.pem"
@@ -179,7 +187,7 @@ def test_tls(tree: Tree, tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyP
     assert provenance.verification is Verification.TLS
 
 
-def test_memory(tree: Tree, tmp_path: Path, work: Path) -> None:
+def test_simplestreams_takes_little_memory(tree: Tree, tmp_path: Path, work: Path) -> None:
     """What is larger than the memory that is allowed takes no more of it."""
     tree.add(NEW, superblock.FIELDS.pack(b"hsqs", 4, 0, LARGE) + bytes(LARGE))
     tree.publish()

@@ -175,7 +175,7 @@ def live(
     return Life(result)
 
 
-def test_a_good_package_lives_well(bare: Image, tmp_path: Path) -> None:
+def test_steps_all_pass_for_a_good_package(bare: Image, tmp_path: Path) -> None:
     older, newer = lifer(tmp_path, "1.0"), lifer(tmp_path, "2.0")
     life = live(bare, newer, *COURSE, older=older)
     assert life.result.outcome is PASS, life.bad()
@@ -203,7 +203,7 @@ STARTS_FIRST_TIME = POSTINST.replace(
 DISABLES = POSTINST + '[ -z "$2" ] || systemctl disable --quiet lifer.service\n'
 
 
-def test_a_service_that_outlives_its_package(bare: Image, tmp_path: Path) -> None:
+def test_remove_fails_a_service_that_outlives_its_package(bare: Image, tmp_path: Path) -> None:
     life = live(bare, lifer(tmp_path, "1.0", prerm=NO_STOP), INSTALL, REMOVE)
     assert life.outcomes == {INSTALL: PASS, REMOVE: FAIL}
     reason = life.reason(REMOVE, "lifer.service")
@@ -214,7 +214,7 @@ def test_a_service_that_outlives_its_package(bare: Image, tmp_path: Path) -> Non
     )
 
 
-def test_an_upgrade_that_stops_the_service(bare: Image, tmp_path: Path) -> None:
+def test_upgrade_fails_if_it_stops_the_service(bare: Image, tmp_path: Path) -> None:
     older = lifer(tmp_path, "1.0", prerm=STOPS_AT_UPGRADE)
     newer = lifer(tmp_path, "2.0", postinst=STARTS_FIRST_TIME)
     life = live(bare, newer, INSTALL, UPGRADE, older=older)
@@ -224,7 +224,7 @@ def test_an_upgrade_that_stops_the_service(bare: Image, tmp_path: Path) -> None:
     )
 
 
-def test_an_upgrade_that_does_not_restart_is_told_of(bare: Image, tmp_path: Path) -> None:
+def test_upgrade_notes_a_service_that_it_does_not_restart(bare: Image, tmp_path: Path) -> None:
     newer = lifer(tmp_path, "2.0", postinst=STARTS_FIRST_TIME)
     life = live(bare, newer, INSTALL, UPGRADE, older=lifer(tmp_path, "1.0"))
     told = life.reason(UPGRADE, "lifer.service")
@@ -232,7 +232,7 @@ def test_an_upgrade_that_does_not_restart_is_told_of(bare: Image, tmp_path: Path
     assert told.splitlines()[0].count("not restarted, same main PID as before") == 1
 
 
-def test_an_upgrade_that_disables_the_unit(bare: Image, tmp_path: Path) -> None:
+def test_upgrade_fails_if_it_disables_the_unit(bare: Image, tmp_path: Path) -> None:
     newer = lifer(tmp_path, "2.0", postinst=DISABLES)
     life = live(bare, newer, INSTALL, UPGRADE, older=lifer(tmp_path, "1.0"))
     assert life.outcomes == {INSTALL: PASS, UPGRADE: FAIL}
@@ -241,7 +241,9 @@ def test_an_upgrade_that_disables_the_unit(bare: Image, tmp_path: Path) -> None:
     )
 
 
-def test_an_upgrade_to_a_version_that_is_made(bare: Image, tmp_path: Path) -> None:
+def test_upgrade_without_an_older_package_goes_to_a_raised_version(
+    bare: Image, tmp_path: Path
+) -> None:
     life = live(bare, lifer(tmp_path, "1.0"), INSTALL, UPGRADE, DOWNGRADE, PURGE)
     assert life.result.outcome is PASS, life.bad()
     versions = [step.reason.splitlines()[0] for step in life.result.steps]
@@ -252,7 +254,7 @@ def test_an_upgrade_to_a_version_that_is_made(bare: Image, tmp_path: Path) -> No
     assert life.reason(PURGE, "no file left behind") == "pass: none"
 
 
-def test_packages_that_need_each_other_exactly(bare: Image, tmp_path: Path) -> None:
+def test_upgrade_takes_packages_that_need_each_other_exactly(bare: Image, tmp_path: Path) -> None:
     lib = debs.build(tmp_path, "libpair++", version="2:1.0~a-1", files={"/usr/lib/pair": "x"})
     exact = "libpair++ (= 2:1.0~a-1), dpkg | libpair++:any (=2:1.0~a-1)"
     tool = debs.build(tmp_path, "pair-tool", version="1", depends=exact)
@@ -273,7 +275,9 @@ STARTS_FROM_OLD = POSTINST + '[ "$2" != 1.0 ] || systemctl start lifer.service\n
     ("script", "state"),
     [(ENABLES_AGAIN, "enabled, active (running)"), (STARTS_FROM_OLD, "active (running)")],
 )
-def test_an_upgrade_that_knows_better(bare: Image, tmp_path: Path, script: str, state: str) -> None:
+def test_upgrade_fails_if_it_overrides_the_administrator(
+    bare: Image, tmp_path: Path, script: str, state: str
+) -> None:
     newer = lifer(tmp_path, "2.0", postinst=script)
     life = live(bare, newer, INSTALL, UPGRADE, REMOVE, older=lifer(tmp_path, "1.0"))
     assert life.outcomes == {INSTALL: PASS, UPGRADE: FAIL, REMOVE: PASS}
@@ -282,7 +286,7 @@ def test_an_upgrade_that_knows_better(bare: Image, tmp_path: Path, script: str, 
     )
 
 
-def test_a_reinstallation_that_knows_better(bare: Image, tmp_path: Path) -> None:
+def test_reinstall_fails_if_it_overrides_the_administrator(bare: Image, tmp_path: Path) -> None:
     life = live(bare, lifer(tmp_path, "1.0", postinst=ENABLES_AGAIN), INSTALL, REINSTALL)
     assert life.outcomes == {INSTALL: PASS, REINSTALL: FAIL}
     assert life.reason(REINSTALL, COMES_BACK).startswith("fail: lifer.service was disabled and")
@@ -294,7 +298,7 @@ NO_WAY_BACK = """\
 """
 
 
-def test_a_package_that_cannot_go_back(bare: Image, tmp_path: Path) -> None:
+def test_downgrade_fails_a_package_that_cannot_go_back(bare: Image, tmp_path: Path) -> None:
     older = lifer(tmp_path, "1.0", preinst=NO_WAY_BACK)
     life = live(bare, lifer(tmp_path, "2.0"), INSTALL, UPGRADE, PURGE, older=older)
     assert life.result.outcome is PASS, life.bad()
@@ -312,7 +316,7 @@ systemctl start lifer.service
 """
 
 
-def test_a_service_that_does_not_come_back(bare: Image, tmp_path: Path) -> None:
+def test_reboot_fails_a_service_that_does_not_come_back(bare: Image, tmp_path: Path) -> None:
     life = live(bare, lifer(tmp_path, "1.0", postinst=NOT_ENABLED), INSTALL, REBOOT)
     assert life.outcomes == {INSTALL: PASS, REBOOT: FAIL}
     assert life.reason(REBOOT, "lifer.service") == (
@@ -321,7 +325,7 @@ def test_a_service_that_does_not_come_back(bare: Image, tmp_path: Path) -> None:
     assert life.reason(REBOOT, "tcp://127.0.0.1:8080").startswith("fail: connection refused")
 
 
-def test_what_follows_a_step_that_failed_is_passed_over(bare: Image, tmp_path: Path) -> None:
+def test_steps_after_one_that_failed_are_skipped(bare: Image, tmp_path: Path) -> None:
     newer = lifer(tmp_path, "2.0", postinst="#!/bin/sh\necho no such luck >&2\nexit 3\n")
     life = live(bare, newer, INSTALL, UPGRADE, REMOVE, older=lifer(tmp_path, "1.0"))
     assert life.outcomes == {INSTALL: PASS, UPGRADE: FAIL, REMOVE: SKIP}
@@ -331,7 +335,7 @@ def test_what_follows_a_step_that_failed_is_passed_over(bare: Image, tmp_path: P
     assert life.reason(REMOVE, "tcp://127.0.0.1:8080") == "skip: the step was not taken"
 
 
-def test_the_same_version_is_no_upgrade(bare: Image, tmp_path: Path) -> None:
+def test_upgrade_from_the_same_version_is_refused(bare: Image, tmp_path: Path) -> None:
     package = lifer(tmp_path, "1.0")
     life = live(bare, package, INSTALL, UPGRADE, REMOVE, older=package)
     assert life.outcomes == {INSTALL: PASS, UPGRADE: SKIP, REMOVE: PASS}
@@ -340,7 +344,7 @@ def test_the_same_version_is_no_upgrade(bare: Image, tmp_path: Path) -> None:
 COMPLAINS = SERVER.replace("my $server", 'print STDERR "<3>out of frobnicators\\n";\nmy $server', 1)
 
 
-def test_a_daemon_that_complains_is_told_of(bare: Image, tmp_path: Path) -> None:
+def test_upgrade_notes_a_daemon_that_complains(bare: Image, tmp_path: Path) -> None:
     package = lifer(tmp_path, "1.0", server=COMPLAINS)
     life = live(bare, package, INSTALL, REINSTALL, REMOVE)
     assert life.result.outcome is PASS, life.bad()
@@ -367,7 +371,7 @@ fi
 """
 
 
-def test_a_purge_that_leaves_its_traces(bare: Image, tmp_path: Path) -> None:
+def test_purge_fails_a_package_that_leaves_residue(bare: Image, tmp_path: Path) -> None:
     life = live(bare, lifer(tmp_path, "1.0", postrm=FORGETS), INSTALL, PURGE)
     assert life.outcomes == {INSTALL: PASS, PURGE: FAIL}
     stays = "pass: left behind, as packages may: lifer"
@@ -388,7 +392,9 @@ def test_a_purge_that_leaves_its_traces(bare: Image, tmp_path: Path) -> None:
     assert not any("/var/cache" in line for line in files)
 
 
-def test_what_a_dependency_makes_is_its_own(guest: StartedGuest, tmp_path: Path) -> None:
+def test_purge_does_not_blame_the_package_for_what_a_dependency_made(
+    guest: StartedGuest, tmp_path: Path
+) -> None:
     """As redis-server has its user and its folder from redis-tools."""
     makes = "#!/bin/sh\nset -e\nmkdir -p /var/lib/toolbox/x\nuseradd --system toolbox\n"
     tools = debs.build(tmp_path, "toolbox", files={"/etc/tb": ""}, scripts={"postinst": makes})
@@ -413,7 +419,7 @@ FAILING = "[Service]\nType=oneshot\nExecStart=/bin/false\n[Install]\nWantedBy=mu
 
 
 @pytest.mark.parametrize(("needed", "outcome"), [(False, PASS), (True, FAIL)])
-def test_a_dependency_whose_unit_fails(
+def test_install_does_not_blame_the_package_for_a_unit_of_a_dependency(
     bare: Image, tmp_path: Path, outcome: Outcome, *, needed: bool
 ) -> None:
     name = f"helper{int(needed)}"

@@ -129,7 +129,7 @@ OTHERS = (Manager.DNF, Manager.ZYPPER, Manager.PACMAN)
 
 
 @pytest.mark.parametrize("manager", OTHERS)
-def test_a_good_service(bench: Bench, manager: Manager) -> None:
+def test_steps_all_pass_for_a_good_service_of_each_manager(bench: Bench, manager: Manager) -> None:
     name = f"good-{manager}"
     older, newer = (bench.build(manager, name, version) for version in ("1", "2"))
     result = bench.live(manager, newer, *COURSE, older=older)
@@ -143,7 +143,9 @@ def test_a_good_service(bench: Bench, manager: Manager) -> None:
 
 
 @pytest.mark.parametrize("manager", [Manager.DNF, Manager.ZYPPER])
-def test_a_scriptlet_that_takes_an_upgrade_for_a_removal(bench: Bench, manager: Manager) -> None:
+def test_upgrade_fails_a_scriptlet_that_takes_it_for_a_removal(
+    bench: Bench, manager: Manager
+) -> None:
     name = f"stops-{manager}"
     older, newer = (bench.build(manager, name, number, preun=STOPS) for number in ("1", "2"))
     result = bench.live(manager, newer, INSTALL, UPGRADE, older=older)
@@ -153,7 +155,9 @@ def test_a_scriptlet_that_takes_an_upgrade_for_a_removal(bench: Bench, manager: 
 
 
 @pytest.mark.parametrize("manager", OTHERS)
-def test_a_scriptlet_that_knows_better(bench: Bench, manager: Manager) -> None:
+def test_upgrade_fails_a_scriptlet_that_overrides_the_administrator(
+    bench: Bench, manager: Manager
+) -> None:
     name = f"knows-{manager}"
     script = "post_upgrade" if manager is Manager.PACMAN else "post"
     package = bench.build(manager, name, "1", **{script: STARTS})
@@ -164,7 +168,7 @@ def test_a_scriptlet_that_knows_better(bench: Bench, manager: Manager) -> None:
     }
 
 
-def test_a_service_that_outlives_its_package(bench: Bench) -> None:
+def test_remove_fails_a_service_that_outlives_its_package(bench: Bench) -> None:
     package = bench.build(Manager.PACMAN, "stays", "1", pre_remove="true")
     result = bench.live(Manager.PACMAN, package, INSTALL, REMOVE)
     assert told(result)["remove stays.service"].startswith("fail: still active (running)")
@@ -172,7 +176,7 @@ def test_a_service_that_outlives_its_package(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(("manager", "outcome"), [(Manager.DNF, SKIP), (Manager.PACMAN, PASS)])
-def test_an_upgrade_to_a_version_that_is_made(
+def test_upgrade_goes_to_a_raised_version_where_it_can_be_made(
     bench: Bench, manager: Manager, outcome: Outcome
 ) -> None:
     name = f"made-{manager}"

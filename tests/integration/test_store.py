@@ -129,7 +129,9 @@ def archives(tmp_path: Path) -> Iterator[dict[str, str]]:
         yield {name: f"{url}/{name}.tar" for name in ("one", "two")}
 
 
-def test_two_hundred_killed_pulls(quick: Path, tmp_path: Path, archives: dict[str, str]) -> None:
+def test_store_is_whole_after_two_hundred_killed_pulls(
+    quick: Path, tmp_path: Path, archives: dict[str, str]
+) -> None:
     killed: list[float] = []
     unkilled: list[str] = []
     said = tmp_path / "said"
@@ -171,7 +173,9 @@ def test_two_hundred_killed_pulls(quick: Path, tmp_path: Path, archives: dict[st
     assert "Traceback" not in said.read_text()
 
 
-def test_a_crowd_of_commands(quick: Path, tmp_path: Path, archives: dict[str, str]) -> None:
+def test_store_serves_a_crowd_of_commands(
+    quick: Path, tmp_path: Path, archives: dict[str, str]
+) -> None:
     """What they may say to each other is that an image is in use, or not there."""
     commands: tuple[tuple[tuple[str, ...], set[int]], ...] = (
         (("-q", "pull", "--force", "one"), {0}),
@@ -230,7 +234,7 @@ def in_namespace(script: str, *argv: object) -> subprocess.CompletedProcess[str]
     )
 
 
-def test_a_disk_that_is_full_at_any_moment(cache: Path) -> None:
+def test_store_is_whole_after_a_full_disk_at_any_moment(cache: Path) -> None:
     """Whatever the last file was that had a place, the old image stays."""
     script = (
         'cache=$1; shift; mkdir -p "$cache"; mount -t tmpfs -o size=512k,nr_inodes=200 none $cache;'
@@ -267,7 +271,7 @@ def stored(cache: Path, image: str, monkeypatch: pytest.MonkeyPatch) -> Path:
     return cache
 
 
-def test_a_store_on_a_disk_that_is_read_only(stored: Path, image: str, tmp_path: Path) -> None:
+def test_store_on_a_read_only_disk_can_be_used(stored: Path, image: str, tmp_path: Path) -> None:
     read_only = 'mount --bind "$0" "$0"; mount -o remount,bind,ro "$0"; exec "$@"'
 
     def run(*words: object) -> subprocess.CompletedProcess[str]:
@@ -298,7 +302,9 @@ def test_a_store_on_a_disk_that_is_read_only(stored: Path, image: str, tmp_path:
         assert "Traceback" not in done.stderr
 
 
-def test_a_store_that_the_user_may_only_read(stored: Path, image: str, tmp_path: Path) -> None:
+def test_store_that_the_user_may_only_read_can_be_used(
+    stored: Path, image: str, tmp_path: Path
+) -> None:
     def run(*words: object) -> subprocess.CompletedProcess[str]:
         argv = [*NOBODY, *POSTROJ, *map(str, words)]
         return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
@@ -337,7 +343,7 @@ class TestAnotherUsersCache:
         argv = [*NOBODY, *POSTROJ, *map(str, words)]
         return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
 
-    def test_both_use_it(self, theirs: Path) -> None:
+    def test_cache_of_another_user_serves_root_and_its_owner(self, theirs: Path) -> None:
         record = store.require("own", ARCH)
         assert record.path.stat().st_uid == 65534
         assert damaged() == []
@@ -353,7 +359,7 @@ class TestAnotherUsersCache:
         assert self.as_nobody("prune", "--all").returncode == 0
         assert store.records() == []
 
-    def test_what_a_killed_command_of_root_has_left(self, theirs: Path) -> None:
+    def test_cache_of_another_user_is_swept_of_what_root_has_left(self, theirs: Path) -> None:
         from postroj.locking import Claim
 
         dead = Claim.make(store.partial_dir(), "pull")
@@ -364,7 +370,9 @@ class TestAnotherUsersCache:
         assert not dead.path.exists()
 
     @pytest.mark.parametrize("folder", ["images", "locks"])
-    def test_links_that_lead_root_astray(self, folder: str, theirs: Path, tmp_path: Path) -> None:
+    def test_cache_of_another_user_with_links_is_refused_by_root(
+        self, folder: str, theirs: Path, tmp_path: Path
+    ) -> None:
         secret = tmp_path / "secret"
         secret.write_text("of root")
         victims = {

@@ -75,30 +75,32 @@ def nothing_is_left() -> bool:
     return not store.records() and [path.name for path in partial.iterdir()] == [".lock"]
 
 
-def test_without_any_tie(url: str) -> None:
+def test_tarball_without_digest_or_signature_has_verification_none(url: str) -> None:
     record = pulled(url)
     assert (record.source, record.url) == (SourceKind.TARBALL, f"{url}/{FILE}")
     assert (record.verification, record.artifact) == (Verification.NONE, SHA256)
     assert record.prepared is None
 
 
-def test_a_digest_of_the_catalog(url: str) -> None:
+def test_tarball_with_a_digest_in_the_catalog_has_verification_digest(url: str) -> None:
     assert pulled(url, sha256=SHA256).verification is Verification.DIGEST
 
 
 @pytest.mark.parametrize("text", [GNU, BSD, SHA256])
-def test_checksums_that_nobody_signed(text: str, site: Path, url: str) -> None:
+def test_tarball_with_unsigned_checksums_has_verification_none(
+    text: str, site: Path, url: str
+) -> None:
     (site / "SUMS").write_text(text)
     assert pulled(url, checksums="SUMS").verification is Verification.NONE
 
 
 @pytest.mark.parametrize("text", [GNU, BSD])
-def test_the_newest_file_that_checksums_list(text: str, site: Path, url: str) -> None:
+def test_tarball_is_the_newest_that_the_checksums_list(text: str, site: Path, url: str) -> None:
     (site / "SUMS").write_text(text)
     assert pulled(url, "some-rootfs-*.tar.xz", checksums="SUMS").url == f"{url}/{FILE}"
 
 
-def test_signed_checksums(site: Path, url: str, publisher: Signer) -> None:
+def test_tarball_must_match_signed_checksums(site: Path, url: str, publisher: Signer) -> None:
     (site / "SUMS").write_text(GNU)
     (site / "SUMS.asc").write_bytes(publisher.sign(GNU.encode(), "--detach-sign"))
     record = pulled(url, checksums="SUMS", signature="SUMS.asc", key=str(publisher.key))
@@ -106,13 +108,15 @@ def test_signed_checksums(site: Path, url: str, publisher: Signer) -> None:
     assert record.fingerprints == (publisher.fingerprint,)
 
 
-def test_checksums_signed_inline(site: Path, url: str, publisher: Signer) -> None:
+def test_tarball_must_match_checksums_signed_inline(
+    site: Path, url: str, publisher: Signer
+) -> None:
     (site / "SUMS").write_bytes(publisher.sign(BSD.encode(), "--clear-sign"))
     record = pulled(url, checksums="SUMS", key=str(publisher.key))
     assert record.fingerprints == (publisher.fingerprint,)
 
 
-def test_a_signed_archive(site: Path, url: str, publisher: Signer) -> None:
+def test_tarball_must_match_its_own_signature(site: Path, url: str, publisher: Signer) -> None:
     (site / "archive.sig").write_bytes(publisher.sign(ARCHIVE, "--detach-sign"))
     record = pulled(url, signature="archive.sig", key=str(publisher.key))
     assert record.verification is Verification.SIGNATURE
@@ -122,19 +126,19 @@ def test_a_signed_archive(site: Path, url: str, publisher: Signer) -> None:
 class TestRefused:
     """Each ends in one sentence, and nothing is left."""
 
-    def test_another_digest(self, url: str) -> None:
+    def test_pull_refuses_another_digest(self, url: str) -> None:
         with pytest.raises(VerificationError, match="does not have the expected digest") as caught:
             pulled(url, sha256="0" * 64)
         assert f"received SHA-256 {SHA256}" in caught.value.evidence
         assert nothing_is_left()
 
-    def test_other_bytes_than_the_checksums_say(self, site: Path, url: str) -> None:
+    def test_pull_refuses_other_bytes_than_the_checksums_say(self, site: Path, url: str) -> None:
         (site / "SUMS").write_text(GNU.replace(SHA256, "2" * 64))
         with pytest.raises(VerificationError, match="does not have the expected digest"):
             pulled(url, checksums="SUMS")
         assert nothing_is_left()
 
-    def test_a_page_in_the_place_of_the_archive(self, site: Path, url: str) -> None:
+    def test_pull_refuses_a_page_in_place_of_the_archive(self, site: Path, url: str) -> None:
         (site / FILE).write_bytes(b"<html>please log in</html>")
         with pytest.raises(VerificationError, match="does not have the expected digest"):
             pulled(url, sha256=SHA256)
@@ -142,45 +146,55 @@ class TestRefused:
             pulled(url)
         assert nothing_is_left()
 
-    def test_a_file_that_is_not_listed(self, site: Path, url: str) -> None:
+    def test_pull_refuses_a_file_that_the_checksums_do_not_list(self, site: Path, url: str) -> None:
         (site / "SUMS").write_text("")
         with pytest.raises(VerificationError, match=f"does not list the file '{FILE}'"):
             pulled(url, checksums="SUMS")
 
-    def test_checksums_that_were_changed(self, site: Path, url: str, publisher: Signer) -> None:
+    def test_pull_refuses_checksums_changed_after_signing(
+        self, site: Path, url: str, publisher: Signer
+    ) -> None:
         signed = publisher.sign(BSD.encode(), "--clear-sign")
         (site / "SUMS").write_bytes(signed.replace(b"# comment", b"# Comment"))
         with pytest.raises(VerificationError, match="is not what its publisher signed"):
             pulled(url, checksums="SUMS", key=str(publisher.key))
         assert nothing_is_left()
 
-    def test_lines_around_the_signed_text(self, site: Path, url: str, publisher: Signer) -> None:
+    def test_pull_ignores_lines_around_the_signed_text(
+        self, site: Path, url: str, publisher: Signer
+    ) -> None:
         """What a stranger puts before or behind it does not count."""
         evil = BSD.replace(SHA256, "3" * 64).encode()
         signed = publisher.sign(b"SHA256 (x) = " + b"4" * 64 + b"\n", "--clear-sign")
         (site / "SUMS").write_bytes(signed + b"\n" + evil)
-        with pytest.raises(VerificationError):
+        with pytest.raises(VerificationError, match="lists no file"):
             pulled(url, checksums="SUMS", key=str(publisher.key))
         assert nothing_is_left()
 
-    def test_checksums_without_signature(self, site: Path, url: str, publisher: Signer) -> None:
+    def test_pull_refuses_checksums_without_a_signature(
+        self, site: Path, url: str, publisher: Signer
+    ) -> None:
         (site / "SUMS").write_text(BSD)
         with pytest.raises(VerificationError, match="is not signed"):
             pulled(url, checksums="SUMS", key=str(publisher.key))
 
-    def test_a_signature_that_is_not_there(self, site: Path, url: str, publisher: Signer) -> None:
+    def test_pull_refuses_a_missing_signature(
+        self, site: Path, url: str, publisher: Signer
+    ) -> None:
         (site / "SUMS").write_text(GNU)
         with pytest.raises(DownloadError, match="does not exist"):
             pulled(url, checksums="SUMS", signature="none", key=str(publisher.key))
 
-    def test_a_signature_of_somebody_else(
+    def test_pull_refuses_a_signature_of_somebody_else(
         self, site: Path, url: str, publisher: Signer, stranger: Signer
     ) -> None:
         (site / "SUMS").write_bytes(stranger.sign(BSD.encode(), "--clear-sign"))
         with pytest.raises(VerificationError, match="is signed by an unknown key"):
             pulled(url, checksums="SUMS", key=str(publisher.key))
 
-    def test_an_archive_that_was_changed(self, site: Path, url: str, publisher: Signer) -> None:
+    def test_pull_refuses_an_archive_changed_after_signing(
+        self, site: Path, url: str, publisher: Signer
+    ) -> None:
         other = COMPRESSIONS["xz"](tar(("etc/motd", {"data": b"evil!"})))
         (site / "archive.sig").write_bytes(publisher.sign(other, "--detach-sign"))
         with pytest.raises(VerificationError, match="is not what its publisher signed"):
@@ -197,7 +211,9 @@ class TestSeveralSources:
         keyring_package="none",
     )
 
-    def test_the_next_one(self, url: str, caplog: pytest.LogCaptureFixture) -> None:
+    def test_pull_falls_back_to_the_next_source(
+        self, url: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
         missing = Tarball(url=f"{url}/missing.tar")
         good = Tarball(url=f"{url}/{FILE}")
         record = pull.pull(entry(NAME, self.LACKING, missing, good)).record
@@ -206,19 +222,19 @@ class TestSeveralSources:
         assert any("source bootstrap: the keyring" in line for line in said)
         assert f"{NAME}: trying source tarball instead" in said
 
-    def test_the_last_one(self, url: str) -> None:
+    def test_pull_reports_the_failure_of_the_last_source(self, url: str) -> None:
         with pytest.raises(DownloadError, match="does not exist"):
             pull.pull(entry(NAME, Tarball(url=f"{url}/missing.tar")))
 
-    def test_never_after_a_failed_proof(self, url: str) -> None:
+    def test_pull_does_not_fall_back_after_a_failed_verification(self, url: str) -> None:
         forged = Tarball(url=f"{url}/{FILE}", sha256="0" * 64)
-        with pytest.raises(VerificationError):
+        with pytest.raises(VerificationError, match="does not have the expected digest"):
             pull.pull(entry(NAME, forged, Tarball(url=f"{url}/{FILE}")))
         assert nothing_is_left()
 
-    def test_only_the_kind_that_was_asked_for(self, url: str) -> None:
+    def test_pull_uses_only_the_kind_of_source_that_was_requested(self, url: str) -> None:
         some = entry(NAME, self.LACKING, Tarball(url=f"{url}/{FILE}"))
-        with pytest.raises(HostError):
+        with pytest.raises(HostError, match=r"the keyring .* is not on this host"):
             pull.pull(some, Request(kind=SourceKind.BOOTSTRAP))
         with pytest.raises(UsageError, match="has no source of the kind 'oci'"):
             pull.pull(some, Request(kind=SourceKind.OCI))

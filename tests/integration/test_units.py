@@ -68,18 +68,18 @@ def ask(guest: StartedGuest, name: str, timeout: float = 6) -> tuple[Outcome, st
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_a_unit_that_is_up_and_stays_up_passes(guest: StartedGuest, name: str) -> None:
+def test_check_unit_passes_one_that_stays_up(guest: StartedGuest, name: str) -> None:
     outcome, reason = ask(guest, name)
     assert (outcome, GOOD[name][1] in reason) == (Outcome.PASS, True), reason
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_unit_that_is_not_fails_and_says_why(guest: StartedGuest, name: str) -> None:
+def test_check_unit_fails_one_that_is_not_up_and_says_why(guest: StartedGuest, name: str) -> None:
     outcome, reason = ask(guest, name, timeout=6)
     assert (outcome, BAD[name][1] in reason) == (Outcome.FAIL, True), reason
 
 
-def test_what_a_condition_has_kept_from_starting_is_not_judged(guest: StartedGuest) -> None:
+def test_check_unit_skips_one_whose_condition_does_not_hold(guest: StartedGuest) -> None:
     """Unless somebody asks for it: then it must be up."""
     outcome, reason = ask(guest, "conditional")
     assert outcome is Outcome.SKIP
@@ -89,18 +89,18 @@ def test_what_a_condition_has_kept_from_starting_is_not_judged(guest: StartedGue
     assert (answer.outcome, answer.reason) == (Outcome.FAIL, reason)
 
 
-def test_the_reason_ends_with_the_journal(guest: StartedGuest) -> None:
+def test_check_unit_ends_its_reason_with_the_journal(guest: StartedGuest) -> None:
     assert "my last words" in ask(guest, "fails")[1]
 
 
-def test_at_most_twenty_lines_of_it(guest: StartedGuest) -> None:
+def test_check_unit_shows_at_most_twenty_lines_of_the_journal(guest: StartedGuest) -> None:
     script = "systemd-run --quiet --wait --unit=chatty sh -c 'seq 1 500; exit 1'"
     guest.run(["sh", "-c", script], ok=range(256))
     lines = journal.last(guest, "chatty.service").splitlines()
     assert len(lines) == journal.LINES
 
 
-def test_what_was_said_of_a_unit_from_outside_it_is_among_them(guest: StartedGuest) -> None:
+def test_check_unit_shows_what_systemd_logged_about_the_unit(guest: StartedGuest) -> None:
     """As systemd's own children do that have ended before journald asks for their unit."""
     script = (
         'printf "MESSAGE=last words\\nUNIT=gone.service\\n" | logger --journald\n'
@@ -111,24 +111,24 @@ def test_what_was_said_of_a_unit_from_outside_it_is_among_them(guest: StartedGue
     assert "last words" in journal.last(guest, "gone.service")
 
 
-def test_masked_and_missing_units_fail_at_once(guest: StartedGuest) -> None:
+def test_check_unit_fails_masked_and_missing_ones_at_once(guest: StartedGuest) -> None:
     began = time.monotonic()
     assert ask(guest, "hidden") == (Outcome.FAIL, "the unit is masked")
     assert ask(guest, "nowhere") == (Outcome.FAIL, "there is no such unit")
     assert time.monotonic() - began < 3
 
 
-def test_sockets_and_timers_count_too(guest: StartedGuest) -> None:
+def test_check_unit_judges_sockets_and_timers_too(guest: StartedGuest) -> None:
     assert ask(guest, "dbus.socket")[0] is Outcome.PASS
     assert ask(guest, "systemd-tmpfiles-clean.timer")[0] is Outcome.PASS
 
 
-def test_a_unit_must_have_stayed_up_for_the_settle_time(guest: StartedGuest) -> None:
+def test_check_unit_waits_for_the_settle_time(guest: StartedGuest) -> None:
     guest.run(["systemctl", "restart", "plain"])
     began = time.monotonic()
     assert ask(guest, "plain")[0] is Outcome.PASS
     assert time.monotonic() - began >= SETTLE * 0.9
 
 
-def test_units_that_failed_are_listed(guest: StartedGuest) -> None:
+def test_failed_units_are_listed(guest: StartedGuest) -> None:
     assert {"fails.service", "dies.service"} <= set(guest.failed_units())

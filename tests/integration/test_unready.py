@@ -69,7 +69,9 @@ def culprit(command: str) -> dict[str, str]:
     return {f"{UNITS}/culprit.service": unit, **WANTED}
 
 
-def test_jobs_that_block_are_told_from_those_that_wait(fail: Callable[..., GuestError]) -> None:
+def test_unready_guest_tells_jobs_that_block_from_those_that_wait(
+    fail: Callable[..., GuestError],
+) -> None:
     failed = {f"{UNITS}/culprit.service.d/needs.conf": "[Unit]\nWants=fails.service\n"}
     failed[f"{UNITS}/fails.service"] = f"{EARLY}[Service]\nType=oneshot\nExecStart=false\n"
     error = fail({**culprit("sleep 1000"), **failed}, patience=9)
@@ -83,25 +85,27 @@ def test_jobs_that_block_are_told_from_those_that_wait(fail: Callable[..., Guest
     assert "--boot-timeout" in error.hint
 
 
-def test_a_guest_that_powers_off_as_it_boots(fail: Callable[..., GuestError]) -> None:
+def test_unready_guest_that_powers_off_is_reported(fail: Callable[..., GuestError]) -> None:
     error = fail(culprit("systemctl poweroff --force"))
     assert error.message == "the guest shut down before it was ready"
     assert "Powering off." in error.evidence
 
 
-def test_a_guest_that_restarts_again_and_again(fail: Callable[..., GuestError]) -> None:
+def test_unready_guest_that_reboots_again_and_again_is_reported(
+    fail: Callable[..., GuestError],
+) -> None:
     error = fail(culprit("systemctl reboot --force"))
     assert error.message == "the guest restarted 3 times before it was ready"
     assert "Rebooting." in error.evidence
 
 
-def test_a_manager_that_crashes(fail: Callable[..., GuestError]) -> None:
+def test_unready_guest_whose_systemd_crashes_is_reported(fail: Callable[..., GuestError]) -> None:
     error = fail(culprit("sh -c 'kill -SEGV 1; sleep 60'"))
     assert error.message == "the guest ended before it was ready: its systemd crashed"
     assert "Caught <SEGV>" in error.evidence
 
 
-def test_a_unit_that_leads_to_emergency_mode(fail: Callable[..., GuestError]) -> None:
+def test_emergency_mode_names_the_unit_that_led_to_it(fail: Callable[..., GuestError]) -> None:
     needs = {f"{UNITS}/local-fs.target.d/needs.conf": "[Unit]\nRequires=data.mount\n"}
     error = fail({f"{UNITS}/data.mount": MOUNT, **needs})
     assert error.message == "the guest booted into emergency mode: 'data.mount' failed"
@@ -109,7 +113,7 @@ def test_a_unit_that_leads_to_emergency_mode(fail: Callable[..., GuestError]) ->
 
 
 @pytest.mark.parametrize("name", ["debian-bullseye", "debian-sid"])
-def test_older_and_newer_systemd_are_understood_too(
+def test_emergency_mode_is_understood_of_older_and_newer_systemd(
     pulled: Callable[[str], str], name: str, tmp_path: Path
 ) -> None:
     needs = {f"{UNITS}/local-fs.target.d/needs.conf": "[Unit]\nRequires=data.mount\n"}
@@ -124,18 +128,18 @@ def test_older_and_newer_systemd_are_understood_too(
             assert sentence in unready(GuestSpec(layers=(*image.layers, added))).message
 
 
-def test_rescue_mode_that_was_asked_for(fail: Callable[..., GuestError]) -> None:
+def test_rescue_mode_by_the_default_target_is_reported(fail: Callable[..., GuestError]) -> None:
     error = fail(culprit("systemctl --no-block isolate rescue.target"))
     assert error.message == "the guest booted into rescue mode: a unit of the image asks for it"
 
 
-def test_a_default_target_that_lacks_a_unit(fail: Callable[..., GuestError]) -> None:
+def test_default_target_that_lacks_a_unit_is_named(fail: Callable[..., GuestError]) -> None:
     error = fail({f"{UNITS}/multi-user.target": "[Unit]\nRequires=absent.service\n"})
     assert "its systemd cannot start `multi-user.target`" in error.message
     assert "absent.service not found" in error.evidence
 
 
-def test_another_init(fail: Callable[..., GuestError]) -> None:
+def test_init_other_than_systemd_is_reported(fail: Callable[..., GuestError]) -> None:
     other = {INIT: "#!/bin/sh\necho an init of my own\nexec sleep 1000\n"}
     error = fail(other, patience=3)
     assert error.message == (
@@ -154,7 +158,7 @@ def test_another_init(fail: Callable[..., GuestError]) -> None:
         ({"readme": "nothing"}, "there is no distribution in the image", "doesn't look like"),
     ],
 )
-def test_images_that_are_none(
+def test_image_without_a_system_is_refused_with_the_reason(
     fail: Callable[..., GuestError], files: dict[str, str], clause: str, evidence: str
 ) -> None:
     error = fail(files, alone=True)
@@ -162,7 +166,7 @@ def test_images_that_are_none(
     assert evidence in error.evidence
 
 
-def test_an_image_with_damaged_blocks(stored: Image, tmp_path: Path) -> None:
+def test_image_with_damaged_blocks_is_reported(stored: Image, tmp_path: Path) -> None:
     """Its superblock is fine, so that it can be mounted."""
     content = bytearray(stored.layers[0].read_bytes())
     for at in range(4096, len(content) - (3 << 20), 12 << 10):
@@ -174,7 +178,7 @@ def test_an_image_with_damaged_blocks(stored: Image, tmp_path: Path) -> None:
     assert "postroj verify" in error.hint
 
 
-def test_an_image_that_is_cut_off(stored: Image, tmp_path: Path) -> None:
+def test_image_that_is_cut_off_is_reported(stored: Image, tmp_path: Path) -> None:
     with stored.layers[0].open("rb") as stream:
         (tmp_path / "half").write_bytes(stream.read(20 << 20))
     error = unready(GuestSpec(layers=(tmp_path / "half",)))
@@ -182,7 +186,7 @@ def test_an_image_that_is_cut_off(stored: Image, tmp_path: Path) -> None:
     assert "postroj verify" in error.hint
 
 
-def test_a_systemd_that_refuses_the_old_control_groups(
+def test_systemd_that_refuses_the_old_control_groups_is_reported(
     pulled: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As every host with both hierarchies would give it to that guest, without our variable."""
@@ -195,7 +199,7 @@ def test_a_systemd_that_refuses_the_old_control_groups(
     assert "systemd.unified_cgroup_hierarchy=1" in error.hint
 
 
-def test_what_cannot_boot_is_refused_before_anything_starts(
+def test_guest_that_this_host_cannot_boot_is_refused_before_it_starts(
     stored: Image, state_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     newer = replace(host.look(), nspawn=(258, 1), unified=True)
@@ -211,7 +215,7 @@ def test_what_cannot_boot_is_refused_before_anything_starts(
         assert guest.run(["echo", "entered"]).text == "entered"
 
 
-def test_a_guest_with_too_little_memory(stored: Image) -> None:
+def test_memory_too_small_to_boot_is_reported(stored: Image) -> None:
     """So many share this host's that 8 MB are left for each."""
     crowd = limits.of_host(1).memory // 8_000_000
     error = unready(GuestSpec(layers=stored.layers, guests=crowd))
@@ -238,7 +242,7 @@ def without_loop_devices(*argv: str) -> subprocess.CompletedProcess[str]:
 MODES = "stat --format '%a %u %g %n' /usr/bin/su /var/mail; systemctl is-system-running"
 
 
-def test_a_host_without_loop_devices_unpacks(image: str) -> None:
+def test_host_without_loop_devices_unpacks_the_image(image: str) -> None:
     run = ("run", "--image", image, "--network", "none", "--", "sh", "-c", MODES)
     usual = subprocess.run([*POSTROJ, *run], check=False, capture_output=True, text=True)
     assert usual.stdout.endswith("running\n"), usual.stderr
@@ -251,7 +255,7 @@ def test_a_host_without_loop_devices_unpacks(image: str) -> None:
     assert "in memory" in line
 
 
-def test_what_can_be_neither_mounted_nor_unpacked_is_told(image: str) -> None:
+def test_image_that_can_be_neither_mounted_nor_unpacked_is_reported(image: str) -> None:
     """Where loop devices are hidden and `tar` as well."""
     run = ("run", "--image", image, "--network", "none", "--", "true")
     words = [

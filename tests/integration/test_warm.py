@@ -159,7 +159,7 @@ def kept(kind: str) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in paths]
 
 
-def test_the_warm_second_run_downloads_nothing(world: World) -> None:
+def test_warm_second_probe_downloads_nothing(world: World) -> None:
     world.offer("lib-warm")
     package = world.make("warm-one", needs="lib-warm")
     argv = ["pkgprobe", "-p", package, "--image", world.name, "--setup", world.plan.setup[0]]
@@ -186,7 +186,7 @@ def test_the_warm_second_run_downloads_nothing(world: World) -> None:
     world.server.start()
 
 
-def test_dependencies_are_added_to(world: World) -> None:
+def test_warm_dependencies_are_added_to(world: World) -> None:
     world.offer("lib-a", "lib-b")
     one = world.make("warm-one", needs="lib-a")
     cold = world.warm(one)
@@ -210,7 +210,9 @@ def test_dependencies_are_added_to(world: World) -> None:
     assert len(list(warm_layers.layers_dir().iterdir())) == 6
 
 
-def test_lists_that_are_too_old(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_warm_lists_that_are_too_old_are_fetched_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world.offer("lib-a")
     package = world.make("warm-old", needs="lib-a")
     cold = world.warm(package)
@@ -232,7 +234,7 @@ def test_lists_that_are_too_old(world: World, monkeypatch: pytest.MonkeyPatch) -
     assert datetime.now(UTC) - datetime.fromisoformat(record["created"]) < timedelta(minutes=5)
 
 
-def test_refresh_makes_all_anew(world: World) -> None:
+def test_refresh_makes_all_warm_layers_anew(world: World) -> None:
     world.offer("lib-a")
     package = world.make("warm-new", needs="lib-a")
     setup = (*world.plan.setup, "date +%s.%N > /etc/when")
@@ -244,7 +246,7 @@ def test_refresh_makes_all_anew(world: World) -> None:
     assert world.warm(package, setup=setup) == anew
 
 
-def test_what_cannot_be_fetched_is_left_to_the_probe(world: World) -> None:
+def test_warm_leaves_what_cannot_be_fetched_to_the_probe(world: World) -> None:
     world.offer("lib-a")
     unmet = world.make("warm-unmet", needs="surely-not-there")
     assert len(world.warm(unmet)) == 2
@@ -260,7 +262,7 @@ def test_what_cannot_be_fetched_is_left_to_the_probe(world: World) -> None:
     world.server.start()
 
 
-def test_what_is_missing_offline(world: World) -> None:
+def test_offline_names_the_warm_layer_that_is_missing(world: World) -> None:
     package = world.make("warm-off", needs="lib-a")
     with pytest.raises(ImageError, match="results of the set-up are not cached") as raised:
         world.warm(package, offline=True)
@@ -278,7 +280,7 @@ def test_what_is_missing_offline(world: World) -> None:
     world.warm(alone, offline=True)
 
 
-def test_setup_is_what_probes_find(world: World) -> None:
+def test_setup_layer_is_what_probes_find(world: World) -> None:
     argv = ["pkgprobe", "-p", world.make("warm-set"), "--image", world.name, "--settle", "0"]
     argv += ["--no-discover", "--network=host", "--setup", world.plan.setup[0]]
     world.offer()
@@ -296,7 +298,7 @@ def test_setup_is_what_probes_find(world: World) -> None:
     assert len(kept("setup")) == 1
 
 
-def test_two_commands_at_once_make_one(world: World) -> None:
+def test_warm_layer_is_made_once_by_two_commands(world: World) -> None:
     world.offer("lib-a")
     package = world.make("warm-twice", needs="lib-a")
     argv = ["pkgprobe", "-p", package, "--image", world.name, "--setup", world.plan.setup[0]]
@@ -309,7 +311,7 @@ def test_two_commands_at_once_make_one(world: World) -> None:
     assert len(list(warm_layers.layers_dir().iterdir())) == 6
 
 
-def test_one_that_is_killed_leaves_nothing_half_made(world: World) -> None:
+def test_warm_layer_whose_maker_is_killed_is_not_half_stored(world: World) -> None:
     world.offer("lib-a")
     package = world.make("warm-killed", needs="lib-a")
     argv = ["pkgprobe", "-p", package, "--image", world.name, "--network=host"]
@@ -324,7 +326,7 @@ def test_one_that_is_killed_leaves_nothing_half_made(world: World) -> None:
     assert not list(store.partial_dir().glob("layer-*"))
 
 
-def test_an_interruption_ends_what_is_being_made(world: World) -> None:
+def test_warm_layer_in_the_making_ends_with_an_interruption(world: World) -> None:
     package = world.make("warm-stopped")
     argv = ["pkgprobe", "-p", package, "--image", world.name, "--network=host"]
     process = start(*argv, "--setup", "sleep 1000")
@@ -337,7 +339,7 @@ def test_an_interruption_ends_what_is_being_made(world: World) -> None:
     assert not list(store.partial_dir().glob("layer-*"))
 
 
-def test_an_older_version_of_the_repositories(world: World) -> None:
+def test_upgrade_from_a_repository_works_offline_with_warm_layers(world: World) -> None:
     """With its dependencies, too, though the new one has them no more."""
     repo = world.folder / "repo"
     kind = KINDS["apt"]
@@ -355,7 +357,7 @@ def test_an_older_version_of_the_repositories(world: World) -> None:
     assert not world.is_asked()
 
 
-def test_layers_go_with_their_image(world: World) -> None:
+def test_warm_layers_are_removed_with_their_image(world: World) -> None:
     world.offer("lib-a")
     world.warm(world.make("warm-gone", needs="lib-a"))
     assert len(list(warm_layers.layers_dir().iterdir())) == 6
@@ -365,7 +367,7 @@ def test_layers_go_with_their_image(world: World) -> None:
 
 
 @pytest.mark.parametrize("manager", ["dnf", "zypper", "pacman"])
-def test_other_managers(
+def test_warm_layers_work_with_other_managers(
     manager: str,
     image: str,
     tmp_path: Path,

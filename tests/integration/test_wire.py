@@ -70,7 +70,7 @@ def asked(pid: int, address: str, port: int) -> str:
 
 
 @pytest.mark.usefixtures("served")
-def test_the_host_reaches_what_is_published(wire: Wire) -> None:
+def test_publish_is_reached_from_the_host(wire: Wire) -> None:
     assert asked(wire.host, "127.0.0.1", 8080) == "port 80"
     assert asked(wire.host, "::1", 8081) == "port 80"
     assert asked(wire.host, "127.0.0.1", 8082) == "port 81"
@@ -79,13 +79,13 @@ def test_the_host_reaches_what_is_published(wire: Wire) -> None:
 
 
 @pytest.mark.usefixtures("served")
-def test_others_reach_what_is_published_on_an_address_of_theirs(wire: Wire) -> None:
+def test_publish_on_an_address_is_reached_from_its_network(wire: Wire) -> None:
     assert asked(wire.neighbour, HOST, 9080) == "port 80"
     assert asked(wire.neighbour, HOST, 9191) == "port 91"
 
 
 @pytest.mark.usefixtures("served")
-def test_nothing_else_of_the_guest_can_be_reached(wire: Wire) -> None:
+def test_publish_opens_no_other_port_of_the_guest(wire: Wire) -> None:
     for port in (80, 81, 90):
         assert asked(wire.host, "127.0.0.1", port) == ""
         assert asked(wire.neighbour, HOST, port) == ""
@@ -96,7 +96,7 @@ def test_nothing_else_of_the_guest_can_be_reached(wire: Wire) -> None:
 
 @pytest.mark.usefixtures("served")
 @pytest.mark.parametrize("address", ["127.0.0.1", HOST])
-def test_datagrams(wire: Wire, address: str) -> None:
+def test_publish_forwards_udp(wire: Wire, address: str) -> None:
     def ask() -> bytes:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as end:
             end.settimeout(10)
@@ -108,7 +108,7 @@ def test_datagrams(wire: Wire, address: str) -> None:
 
 
 @pytest.mark.usefixtures("served")
-def test_a_port_that_another_guest_has_is_taken(wire: Wire) -> None:
+def test_publish_of_a_port_that_another_guest_has_is_refused(wire: Wire) -> None:
     done = wire.postroj("run", "-p", "8080:80", "--", "true")
     assert done.returncode == 125
     assert done.stderr.startswith(
@@ -137,7 +137,7 @@ def resolved(wire: Wire, resolv_conf: Path) -> dict[str, str]:
         (HOST_6, "fd70:6f73:7472:6f6a::53"),
     ],
 )
-def test_a_name_server_on_the_host_itself(
+def test_resolv_conf_reaches_a_name_server_on_the_host(
     wire: Wire, tmp_path: Path, server: str, seen: str
 ) -> None:
     """The host's loopback is out of reach, and its addresses are the guest's own."""
@@ -150,14 +150,16 @@ def test_a_name_server_on_the_host_itself(
 
 
 @pytest.mark.parametrize("server", [NEIGHBOUR, NEIGHBOUR_6])
-def test_a_name_server_beside_the_host(wire: Wire, tmp_path: Path, server: str) -> None:
+def test_resolv_conf_reaches_a_name_server_beside_the_host(
+    wire: Wire, tmp_path: Path, server: str
+) -> None:
     (tmp_path / "resolv.conf").write_text(f"nameserver {server}\n")
     with answering(wire.neighbour, server):
         found = resolved(wire, tmp_path / "resolv.conf")
     assert found == {"4": ADDRESS, "6": ADDRESS_6, "file": f"nameserver {server}"}
 
 
-def test_a_short_name_is_searched_for(wire: Wire, tmp_path: Path) -> None:
+def test_resolv_conf_has_the_search_domain(wire: Wire, tmp_path: Path) -> None:
     (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.1\nsearch lan.example\n")
     short = NAME.partition(".")[0]
     argv = ["run", "--no-boot", "--", "getent", "ahostsv4", short]
@@ -173,7 +175,7 @@ print scalar <$end>;
 """
 
 
-def test_ipv6(wire: Wire) -> None:
+def test_network_private_reaches_ipv6(wire: Wire) -> None:
     """Its own loopback, and out of it."""
     server = inside(
         wire.neighbour, lambda: socket.create_server((NEIGHBOUR_6, 0), family=socket.AF_INET6)

@@ -19,6 +19,16 @@ if TYPE_CHECKING:
     from postroj.image.store.record import Record
 
 
+SIGNED: dict[str, Any] = {
+    "source": SourceKind.BOOTSTRAP,
+    "url": "http://mirror.example/debian",
+    "build": "one",
+    "verification": Verification.SIGNATURE,
+    "fingerprints": ("0123456789ABCDEF0123456789ABCDEF01234567", "F" * 40),
+}
+"""The origin of an image that its distribution signed."""
+
+
 def entry(name: str, *sources: Source, **others: Any) -> Entry:
     """An entry of a catalog with these sources."""
     usual: dict[str, Any] = {
@@ -50,7 +60,14 @@ def bootstrap_source(wanted: Entry) -> Bootstrap:
     return source
 
 
-def put(name: str, content: bytes, architecture: str = "x86_64", **provenance: Any) -> Record:
+def put(
+    name: str,
+    content: bytes = b"hsqs",
+    architecture: str = "x86_64",
+    *,
+    systemd: int | None = None,
+    **provenance: Any,
+) -> Record:
     """Store a file as an image, whatever it is."""
     usual: dict[str, Any] = {
         "source": SourceKind.IMPORT,
@@ -65,4 +82,6 @@ def put(name: str, content: bytes, architecture: str = "x86_64", **provenance: A
         file = directory / "image.squashfs"
         file.write_bytes(content)
         origin = Provenance(**(usual | provenance))
-        return store.add(name, architecture, Manager.APT, file, origin, prepared=())
+        return store.add(
+            name, architecture, Manager.APT, file, origin, prepared=(), systemd=systemd
+        )

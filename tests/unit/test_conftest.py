@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from postroj import paths, process
+from postroj.verdict import Outcome
+from tests.conftest import LONGEST_FIRST
+from tests.support.ids import LONGEST, name_of
 
-CONFTEST = Path(__file__).parents[1] / "conftest.py"
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TESTS = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -22,7 +30,8 @@ def suite(tmp_path: Path) -> Path:
     tests = tmp_path / "suite" / "tests"
     for folder in ("unit", "integration"):
         (tests / folder).mkdir(parents=True)
-    shutil.copy(CONFTEST, tests)
+    shutil.copy(TESTS / "conftest.py", tests)
+    shutil.copytree(TESTS / "support", tests / "support")
     (tests / "unit" / "test_unit.py").write_text("def test(): pass\n")
     (tests.parent / "pytest.ini").write_text(
         "[pytest]\nmarkers = integration: x\naddopts = --strict-markers -p no:cacheprovider\n"
@@ -81,6 +90,42 @@ class TestFence:
         with socket.socket() as client, pytest.raises(AssertionError, match=r"talk to '192\.0\.2"):
             client.connect(("192.0.2.1", 80))
 
-    def test_folders_are_our_own(self, tmp_path: Path) -> None:
-        assert paths.cache_dir().is_relative_to(tmp_path)
-        assert paths.state_dir().is_relative_to(tmp_path)
+    def test_folders_are_our_own(
+        self, tmp_path_factory: pytest.TempPathFactory, own_folders: Iterator[Path]
+    ) -> None:
+        assert paths.cache_dir().is_relative_to(tmp_path_factory.getbasetemp())
+        assert paths.state_dir().is_relative_to(tmp_path_factory.getbasetemp())
+        assert next(own_folders) not in (paths.cache_dir().parent, paths.state_dir().parent)
+
+
+def test_long_files_are_there() -> None:
+    assert {name for name in LONGEST_FIRST if not (TESTS / "integration" / name).exists()} == set()
+
+
+class TestIds:
+    @pytest.mark.parametrize(
+        ("value", "name"),
+        [
+            (["postroj", "run", "--", "true"], "postroj run -- true"),
+            ((), "nothing"),
+            ({"port": 80, "host": None}, "port=80 host=None"),
+            (frozenset({"b", "a"}), "a b"),
+            (ValueError("no such thing"), "ValueError no such thing"),
+            (Outcome.FAIL, "fail"),
+            ([Path("/srv"), b"\x00\n"], r"/srv \x00\n"),
+            (name_of, "name_of"),
+            (object(), "object"),
+            ("x" * 100, "x" * (LONGEST - 2) + ".."),
+        ],
+    )
+    def test_a_name_says_what_the_value_says(self, value: object, name: str) -> None:
+        assert name_of(value) == name
+
+    def test_no_case_is_only_numbered(self, request: pytest.FixtureRequest) -> None:
+        numbered = {
+            item.nodeid
+            for item in request.session.items
+            if (callspec := getattr(item, "callspec", None))
+            if any(re.search(rf"(^|-){name}\d+(-|$)", callspec.id) for name in callspec.params)
+        }
+        assert numbered == set()

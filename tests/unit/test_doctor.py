@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from postroj import paths
 from postroj.doctor import facts, packages, requirements
 from postroj.doctor.facts import Finding, Status
 from postroj.doctor.packages import INSTALLERS, choose, lists_are_stale, missing_packages
@@ -122,12 +123,12 @@ def test_memory() -> None:
     assert facts.memory(enough=10**18).status is Status.WARNING
 
 
-def test_disk(tmp_path: Path) -> None:
-    assert not (tmp_path / "own-cache").exists()
+def test_disk() -> None:
+    assert not paths.cache_dir().exists()
     assert facts.disk(enough=1).status is Status.OK
     finding = facts.disk(enough=10**18)
     assert finding.status is Status.WARNING
-    assert finding.found.endswith(f"GB in '{tmp_path}/own-cache'")
+    assert finding.found.endswith(f"GB in '{paths.cache_dir()}'")
 
 
 class TestTable:

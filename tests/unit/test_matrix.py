@@ -21,8 +21,9 @@ from postroj.model import Image, Manager, NetworkMode
 from postroj.probe.ask.checks import Manners, Question
 from postroj.probe.excuse.expectations import Expectation
 from postroj.probe.plan import Plan
-from postroj.verdict import CheckKind, CheckResult, Outcome, ProbeResult, StepName, StepResult
+from postroj.verdict import CheckKind, Outcome, ProbeResult, StepName, StepResult
 from tests.support import debs
+from tests.support.listener import Ear
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -39,43 +40,26 @@ PLAN = Plan(
 STEP = StepResult(name=StepName.INSTALL, done=Outcome.PASS, reason="x 1.0 (all)", seconds=1)
 
 
-class Ear:
-    """An audience that keeps what it is told, and the stage of all probes."""
+class Stage(Ear):
+    """One audience for all probes, and who gives it to them."""
 
-    def __init__(self) -> None:
-        self.told: list[Any] = []
-        self.jobs = 0
+    jobs = 0
 
     def open(self, images: Sequence[str], jobs: int) -> list[Ear]:
         self.jobs = jobs
         return [self for _ in images]
 
-    def begin_probe(self, image: str, package: str) -> None:
-        self.told.append((image, package))
-
-    def begin_part(self, part: str) -> None:
-        pass
-
-    def end_step(self, step: StepResult) -> None:
-        self.told.append(step)
-
-    def end_check(self, check: CheckResult) -> None:
-        self.told.append(check)
-
-    def end_probe(self, probe: ProbeResult) -> None:
-        self.told.append(probe)
-
 
 def run(
     names: Sequence[str],
     *packages: Path,
-    ear: Ear | None = None,
+    ear: Stage | None = None,
     plan: Plan = PLAN,
     **how: Any,
 ) -> Findings:
     """Probe as the command line does, on one image at a time unless told otherwise."""
     how = {"jobs": 1} | how
-    return matrix.probe_all(names, [str(p) for p in packages], [], plan, ear or Ear(), **how)
+    return matrix.probe_all(names, [str(p) for p in packages], [], plan, ear or Stage(), **how)
 
 
 @pytest.fixture
@@ -155,7 +139,7 @@ def test_what_is_expected_to_be_skipped_is_not_even_pulled(lab: Lab, deb: Path) 
         until=date(2027, 1, 31),
         expired=False,
     )
-    ear = Ear()
+    ear = Stage()
     plan = replace(PLAN, expected=(known,))
     findings = run(["ubuntu-noble", A, B], deb, plan=plan, ear=ear)
     assert lab.probed == [A]
@@ -205,7 +189,7 @@ def test_an_image_that_is_missing_does_not_stop_the_others(lab: Lab, deb: Path) 
         raise GuestError(message)
 
     lab.doing[A] = breaks
-    ear = Ear()
+    ear = Stage()
     findings = run(["ubuntu-noble", A, B], deb, ear=ear)
     assert lab.probed == [A, B]
     assert outcomes(findings) == {"ubuntu-noble": "error", A: "error", B: "pass"}
@@ -219,7 +203,7 @@ def test_an_image_that_is_missing_does_not_stop_the_others(lab: Lab, deb: Path) 
 def test_what_is_no_package_needs_no_guest(lab: Lab, tmp_path: Path) -> None:
     text = tmp_path / "text.deb"
     text.write_text("I am text")
-    ear = Ear()
+    ear = Stage()
     findings = run([A, B], text, ear=ear)
     assert not lab.probed
     assert outcomes(findings) == {A: "fail", B: "fail"}
@@ -269,7 +253,7 @@ def test_no_more_jobs_than_asked_for(lab: Lab, deb: Path) -> None:
     run(names, deb, jobs=2)
     assert 1 <= len(threads) <= 2
     assert threading.get_ident() not in threads
-    ear = Ear()
+    ear = Stage()
     run(names, deb, jobs=9, ear=ear)
     assert ear.jobs == 4
 
@@ -323,7 +307,7 @@ def test_fail_fast_ends_those_that_run(
 
     lab.doing = {A: go_on, B: lambda: runs.wait(10)}
     lab.outcomes = {A: Outcome.ERROR, B: Outcome.FAIL}
-    ear = Ear()
+    ear = Stage()
     findings = run([A, B], deb, jobs=2, fail_fast=True, ear=ear)
     assert outcomes(findings) == {A: "skip", B: "fail"}
     told = [word for word in ear.told if isinstance(word, StepResult)]
@@ -342,7 +326,7 @@ def test_an_interruption_leaves_what_was_finished(
 
     lab.doing[B] = interrupt
     lab.outcomes[B] = Outcome.ERROR
-    ear = Ear()
+    ear = Stage()
     findings = run([A, B, C], deb, ear=ear)
     assert isinstance(findings.interruption, KeyboardInterrupt)
     assert lab.probed == [A, B]
@@ -432,7 +416,7 @@ def test_jobs_where_the_kernel_allows_few_inotify_instances(instances: int, jobs
 
 
 def test_jobs_of_this_host(lab: Lab, deb: Path) -> None:
-    ear = Ear()
+    ear = Stage()
     run([A, B, C], deb, jobs=None, ear=ear)
     assert 1 <= ear.jobs <= 3
 

@@ -19,8 +19,9 @@ from postroj.probe.managers.apt.apt import FILES, Apt
 from postroj.probe.package.formats import Format
 from postroj.probe.package.package_file import PackageFile
 from postroj.probe.plan import Plan
-from postroj.verdict import CheckKind, CheckResult, Outcome, ProbeResult, StepName, StepResult
+from postroj.verdict import CheckKind, Outcome, ProbeResult, StepName
 from tests.support.fake_guest import Answer, FakeGuest
+from tests.support.listener import Ear
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,28 +41,6 @@ PLAN = Plan(
     boot_timeout=30,
 )
 FIELDS = "Package: x\nVersion: 1.0\nArchitecture: all"
-
-
-class Ear:
-    """An audience that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.told: list[Any] = []
-
-    def begin_probe(self, image: str, package: str) -> None:
-        self.told.append((image, package))
-
-    def begin_part(self, part: str) -> None:
-        pass
-
-    def end_step(self, step: StepResult) -> None:
-        self.told.append(step)
-
-    def end_check(self, check: CheckResult) -> None:
-        self.told.append(check)
-
-    def end_probe(self, probe: ProbeResult) -> None:
-        self.told.append(probe)
 
 
 def fine(argv: tuple[str, ...]) -> Answer:

@@ -12,8 +12,8 @@ import pytest
 
 from postroj.errors import HostError, ImageError, UsageError
 from postroj.image.store import os_errors, store
-from postroj.image.store.record import Provenance
-from postroj.model import Manager, SourceKind, Verification
+from postroj.model import Manager
+from tests.support import images
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,16 +21,6 @@ if TYPE_CHECKING:
     from postroj.image.store.record import Record
 
 NAME, ARCH = "some-image", "x86_64"
-ORIGIN = Provenance(
-    source=SourceKind.BOOTSTRAP,
-    url="http://mirror.example/debian",
-    build="one",
-    artifact="",
-    compression="lz4",
-    verification=Verification.SIGNATURE,
-    fingerprints=("0123456789ABCDEF0123456789ABCDEF01234567",),
-    allow_expired=False,
-)
 
 
 @pytest.fixture(autouse=True)
@@ -41,11 +31,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def put(content: bytes = b"hsqs", name: str = NAME) -> Record:
-    store.prepare()
-    with store.building(name, ARCH) as directory:
-        file = directory / "image.squashfs"
-        file.write_bytes(content)
-        return store.add(name, ARCH, Manager.APT, file, ORIGIN, systemd=252)
+    return images.put(name, content, ARCH, systemd=252, **images.SIGNED)
 
 
 def files(cache: Path) -> list[str]:
@@ -64,7 +50,7 @@ def test_add_stores_an_image_and_its_record(cache: Path) -> None:
     assert leftovers(cache) == []
     data = json.loads((cache / "images/some-image-x86_64.json").read_text())
     assert data["sha256"].startswith(record.path.name.split(".")[1])
-    assert data["fingerprints"] == list(ORIGIN.fingerprints)
+    assert data["fingerprints"] == list(images.SIGNED["fingerprints"])
     assert data["size"] == 4
     assert data["created"].endswith("+00:00")
     assert store.find(NAME, ARCH) == record
