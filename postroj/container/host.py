@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postroj import process
-from postroj.container.cgroup import group
+from postroj.container.cgroup import hierarchies
 from postroj.errors import HostError
 
 if TYPE_CHECKING:
@@ -56,11 +56,11 @@ def look() -> Host:
     :raises HostError: if it has no systemd-nspawn.
     """
     process.tool("systemd-nspawn")
-    kinds = group.mounted()
+    kinds = hierarchies.mounted()
     said = installed(LIBRARIES) or process.run(["systemd-nspawn", "--version"]).text
     return Host(
         nspawn=version(said),
-        unified="" in kinds and group.TRACKING not in kinds,
+        unified=hierarchies.V2 in kinds and hierarchies.TRACKING not in kinds,
         bus=BUS.exists(),
         os_release=_os_release(),
     )

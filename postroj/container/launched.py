@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 from postroj import process
 from postroj.container import host, rundir
 from postroj.container.boot import launch, readiness, seed
-from postroj.container.cgroup import devices, scope
-from postroj.container.cgroup import group as cgroup
+from postroj.container.cgroup import devices, hierarchies, scope
+from postroj.container.cgroup.group import Group, confine_scope
 from postroj.container.entered import EnteredGuest
-from postroj.container.facts import Facts, write_facts
 from postroj.container.failure import ending, unready
 from postroj.container.guest import STOP_TIMEOUT
 from postroj.container.leader import Leader
 from postroj.container.lifeline import hand_over, keep, let_go
 from postroj.container.network import pasta
+from postroj.container.rundir import Facts, write_facts
 from postroj.errors import CommandError, GuestError, HostError
 from postroj.model import NetworkMode
 
@@ -52,7 +52,7 @@ class Launched:
     facts: Facts
     claim: Claim
     """The run directory, with its lock."""
-    group: cgroup.Group
+    group: Group
     is_scope: bool
     """Whether the host's systemd makes the control group."""
     bound: Sequence[Device]
@@ -130,7 +130,7 @@ class Launched:
     def _confine(self, leader: int, *, again: bool) -> None:
         """Confine the devices of a guest in a scope, and register it with machined."""
         if self.is_scope:
-            cgroup.confine_scope(self.name, self.bound)  # its layers are mounted by now
+            confine_scope(self.name, self.bound)  # its layers are mounted by now
             scope.register(self.name, leader, again=again)
 
     def _serve_network(self, inner_pid: int) -> None:
@@ -190,7 +190,7 @@ def launch_guest(spec: GuestSpec, stack: ExitStack) -> Launched:
     is_scope = scope.is_usable()
     try:
         bound = tuple(devices.devices_of(bind.source for bind in spec.binds))
-        group = cgroup.Group(name, spec.limits, {} if is_scope else cgroup.mounted(), bound)
+        group = Group(name, spec.limits, {} if is_scope else hierarchies.mounted(), bound)
     except OSError as error:
         raise HostError(launch.CGROUP.failure, evidence=str(error)) from None
     stack.callback(group.remove)

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from postroj import locking, paths
-from postroj.container import garbage, rundir
+from postroj import paths
+from postroj.container import leftovers, rundir
 from postroj.container.boot import readiness
-from postroj.container.cgroup import group as cgroup
+from postroj.container.cgroup import group, processes
 from postroj.container.entered import EnteredGuest
-from postroj.container.facts import Facts, read_facts
 from postroj.container.leader import Leader
+from postroj.container.rundir import Facts, read_facts
 from postroj.errors import GuestError, UsageError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Listing:
 
 def names() -> list[str]:
     """Names of the guests that are there, those that boot or end as well."""
-    return [name for name in locking.held(paths.guests_dir()) if cgroup.NAME.fullmatch(name)]
+    return rundir.living(paths.guests_dir())
 
 
 def listing() -> list[Listing]:
@@ -106,8 +106,8 @@ def script(name: str) -> int:
 
 
 def _number_one(name: str, depth: int, *, in_payload: bool) -> int:
-    for pid, group in cgroup.population(name).items():
-        if f"{group}/".startswith(f"{cgroup.PAYLOAD}/") is in_payload:
+    for pid, place in processes.population(name).items():
+        if f"{place}/".startswith(f"{processes.PAYLOAD}/") is in_payload:
             with suppress(OSError):  # it has ended
                 numbers = readiness.namespace_pids(pid)
                 if len(numbers) == depth and numbers[-1] == 1:
@@ -120,11 +120,11 @@ def memory(name: str) -> int:
 
     Where the host's groups do not count memory, what it has written is not in it.
     """
-    for folder in cgroup.folders(name):
+    for folder in group.folders(name):
         for file in ("memory.current", "memory.usage_in_bytes"):  # cgroup v2, v1
             with suppress(OSError):
                 return int((folder / file).read_text())
-    return sum(map(_share, cgroup.population(name)))
+    return sum(map(_share, processes.population(name)))
 
 
 def _share(pid: int) -> int:
@@ -165,7 +165,7 @@ def stop(name: str, patience: float = 0) -> None:
     deadline = time.monotonic() + STOP_TIMEOUT
     while True:
         _kill(name, deadline)
-        garbage.sweep()
+        leftovers.sweep()
         if not _traces(name):
             return
         if time.monotonic() > deadline:
@@ -191,9 +191,9 @@ def dismiss(name: str) -> None:
     They are no children of the guest's: when it shuts down it does not hear of their end, and
     looks for it every 10 s only (systemd-shutdown(8)).
     """
-    for pid, group in cgroup.population(name).items():
+    for pid, place in processes.population(name).items():
         with suppress(OSError):  # it has ended
-            if group.startswith(cgroup.PAYLOAD) and len(readiness.namespace_pids(pid)) == 1:
+            if place.startswith(processes.PAYLOAD) and len(readiness.namespace_pids(pid)) == 1:
                 for child in readiness.children(pid):
                     _kill_child(pid, child)
 
@@ -226,11 +226,11 @@ def _kill_all(name: str) -> None:
     """
     with ExitStack() as stack:
         found = {}
-        for pid in cgroup.population(name):
+        for pid in processes.population(name):
             with suppress(ProcessLookupError):
                 found[pid] = os.pidfd_open(pid)
                 stack.callback(os.close, found[pid])
-        for pid in found.keys() & cgroup.population(name).keys():
+        for pid in found.keys() & processes.population(name).keys():
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(found[pid], signal.SIGKILL)
 
@@ -252,5 +252,5 @@ def held(name: str, which: Callable[[str], int]) -> Iterator[tuple[int, int]]:
 
 def _traces(name: str) -> list[str]:
     """What is left of a guest."""
-    places = [paths.guests_dir() / name, *cgroup.folders(name)]
+    places = [paths.guests_dir() / name, *group.folders(name)]
     return [str(path) for path in places if path.exists()]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shlex
 import sys
 from dataclasses import replace
 
+from postroj.container import naming
 from postroj.container.boot import idmap
-from postroj.container.cgroup import group as cgroup
-from postroj.container.cgroup import limits, scope
+from postroj.container.cgroup import hierarchies, limits, scope
+from postroj.container.cgroup.group import Group, systemd_controllers
 from postroj.doctor.facts import MOUNT_SQUASHFS, Finding, Status, image_trial
 
 MAP_USERS = f"""
@@ -27,9 +27,9 @@ def limiting() -> Finding:
     group = _group()
     if isinstance(group, Finding):
         return group
-    limited = cgroup.of_systemd() if scope.is_usable() else group.limited
-    usable = ", ".join(name for name in cgroup.LIMITING if name in limited)
-    lacking = ", ".join(name for name in cgroup.LIMITING if name not in limited)
+    limited = systemd_controllers() if scope.is_usable() else group.limited
+    usable = ", ".join(name for name in hierarchies.LIMITING if name in limited)
+    lacking = ", ".join(name for name in hierarchies.LIMITING if name not in limited)
     if lacking:
         return Finding(Status.WARNING, f"{usable or 'nothing'}; not {lacking}")
     return Finding(Status.OK, usable)
@@ -53,13 +53,13 @@ def private_users() -> Finding:
     return Finding(Status.WARNING, trial.found)
 
 
-def _group() -> cgroup.Group | Finding:
+def _group() -> Group | Finding:
     """Return a guest's control groups, which are gone again; or why there are none."""
     if os.geteuid() != 0:
         return Finding(Status.WARNING, "not tried: only root may")
     every = replace(limits.of_host(1), cpus=1)
     try:
-        group = cgroup.Group(f"postroj-{secrets.token_hex(4)}", every, cgroup.mounted())
+        group = Group(naming.generate(), every, hierarchies.mounted())
     except OSError as error:
         return Finding(Status.WARNING, f"no control group: {error}")
     group.remove()

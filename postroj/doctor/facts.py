@@ -17,16 +17,17 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from postroj import paths, process
+from postroj.container.cgroup import hierarchies
+from postroj.container.cgroup.hierarchies import TRACKING, V2
 from postroj.errors import CommandError, HostError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 TRIAL_TIMEOUT = 30.0
 EMPTY_TAR = bytes(10240)
 VERSION = re.compile(r"(?<![\w.])v?(\d+(?!\d*-bit)[\w.~+-]*)")
 
-CGROUPS = Path("/sys/fs/cgroup")
 KEYRINGS = (Path("/usr/share/keyrings/debian-archive-keyring.gpg"),)
 MOUNT_SQUASHFS = 'mount -t squashfs -o loop,ro "$1/image" "$1/mounted"'
 MOUNT_OVERLAY = """
@@ -180,24 +181,21 @@ def _trial(argv: list[str], success: str) -> Finding:
     return Finding(Status.OK, success)
 
 
-def hierarchies(mounts: str) -> tuple[str, list[Path]]:
-    """Return the kind of cgroup hierarchy in `/proc/self/mounts`, and the parts that guests use."""
-    table = [line.split()[1:4] for line in mounts.splitlines()]
-    at = [(Path(path), kind, options.split(",")) for path, kind, options in table]
-    unified = [path for path, kind, _ in at if kind == "cgroup2" and CGROUPS in (path, path.parent)]
-    named = [path for path, kind, options in at if kind == "cgroup" and "name=systemd" in options]
-    if CGROUPS in unified:
-        return "v2", [CGROUPS]
-    if named and unified:
-        return "v1 hybrid", [named[0], unified[0]]
-    return ("v1", named[:1]) if named else ("none", [])
+def layout(found: Mapping[str, Path]) -> tuple[str, list[Path]]:
+    """Return the name of this layout of hierarchies, and the hierarchies that every guest needs."""
+    unified, tracking = found.get(V2), found.get(TRACKING)
+    if unified == hierarchies.TOP:
+        return "v2", [unified]
+    if tracking and unified:
+        return "v1 hybrid", [tracking, unified]
+    return ("v1", [tracking]) if tracking else ("none", [])
 
 
 def cgroups() -> Finding:
-    """Whether there is a hierarchy in which guests can have groups."""
-    kind, parts = hierarchies(Path("/proc/self/mounts").read_text())
+    """Check that guests can have control groups."""
+    kind, parts = layout(hierarchies.mounted())
     if not parts:
-        return Finding(Status.MISSING, f"nothing is mounted at '{CGROUPS}'")
+        return Finding(Status.MISSING, f"nothing is mounted at '{hierarchies.TOP}'")
     if os.geteuid() != 0:
         return _not_tried("only root may")
     for part in parts:

@@ -16,7 +16,7 @@ import pytest
 
 from postroj.container.boot import idmap
 from postroj.container.boot.nspawn import Bind, GuestSpec
-from postroj.container.cgroup import group
+from postroj.container.cgroup import group, hierarchies
 from postroj.container.cgroup.limits import Asked
 from postroj.container.start import StartedGuest, start_guest
 from postroj.errors import GuestError, HostError
@@ -71,7 +71,7 @@ def test_time_of_the_processors(small: StartedGuest) -> None:
 
 
 def test_what_cannot_be_kept_to_is_refused(image: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = {kind: root for kind, root in group.mounted().items() if kind != "cpu"}
+    found = {kind: root for kind, root in hierarchies.mounted().items() if kind != "cpu"}
     monkeypatch.setattr(group, "mounted", lambda: found)
     with obtain(image) as stored:
         spec = GuestSpec(layers=stored.layers, asked=Asked(cpus=1))

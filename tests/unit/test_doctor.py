@@ -90,28 +90,27 @@ class TestVersions:
         assert facts.python(oldest=(4, 0)).status is Status.TOO_OLD
 
 
-class TestHierarchies:
-    def test_v2(self) -> None:
-        mounts = "cgroup2 /sys/fs/cgroup cgroup2 rw,nosuid 0 0\nproc /proc proc rw 0 0"
-        assert facts.hierarchies(mounts) == ("v2", [Path("/sys/fs/cgroup")])
+TOP = Path("/sys/fs/cgroup")
+SYSTEMD, UNIFIED = TOP / "systemd", TOP / "unified"
 
-    def test_hybrid(self) -> None:
-        mounts = (
-            "tmpfs /sys/fs/cgroup tmpfs rw 0 0\n"
-            "cgroup /sys/fs/cgroup/cpu cgroup rw,relatime,cpu 0 0\n"
-            "cgroup /sys/fs/cgroup/systemd cgroup rw,relatime,name=systemd 0 0\n"
-            "cgroup2 /sys/fs/cgroup/unified cgroup2 rw,relatime 0 0"
-        )
-        systemd, unified = Path("/sys/fs/cgroup/systemd"), Path("/sys/fs/cgroup/unified")
-        assert facts.hierarchies(mounts) == ("v1 hybrid", [systemd, unified])
 
-    def test_v1(self) -> None:
-        mounts = "cgroup /sys/fs/cgroup/systemd cgroup rw,xattr,name=systemd 0 0"
-        assert facts.hierarchies(mounts) == ("v1", [Path("/sys/fs/cgroup/systemd")])
-
-    @pytest.mark.parametrize("mounts", ["", "cgroup2 /elsewhere/cgroup cgroup2 rw 0 0"])
-    def test_none(self, mounts: str) -> None:
-        assert facts.hierarchies(mounts) == ("none", [])
+@pytest.mark.parametrize(
+    ("found", "kind", "needed"),
+    [
+        pytest.param({"": TOP}, "v2", [TOP], id="v2"),
+        pytest.param(
+            {"": UNIFIED, "name=systemd": SYSTEMD, "cpu": TOP / "cpu"},
+            "v1 hybrid",
+            [SYSTEMD, UNIFIED],
+            id="hybrid",
+        ),
+        pytest.param({"name=systemd": SYSTEMD}, "v1", [SYSTEMD], id="v1"),
+        pytest.param({"": UNIFIED}, "none", [], id="unified alone"),
+        pytest.param({}, "none", [], id="none"),
+    ],
+)
+def test_layout_of_hierarchies(found: dict[str, Path], kind: str, needed: list[Path]) -> None:
+    assert facts.layout(found) == (kind, needed)
 
 
 def test_memory() -> None:

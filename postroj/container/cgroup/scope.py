@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postroj import process
-from postroj.container.cgroup import group
+from postroj.container.cgroup import group, hierarchies
 from postroj.container.host import BUS
 from postroj.errors import CommandError
 
@@ -35,7 +35,7 @@ def is_usable() -> bool:
 
     In a container with cgroup v1 alone it is not (systemd's cg_install_release_agent()).
     """
-    return BOOTED.is_dir() and group.V2 in group.mounted()
+    return BOOTED.is_dir() and hierarchies.V2 in hierarchies.mounted()
 
 
 def argv(name: str, limits: Limits) -> list[str]:

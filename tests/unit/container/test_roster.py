@@ -11,8 +11,8 @@ import pytest
 
 from postroj.container import roster
 from postroj.container.boot import readiness
-from postroj.container.cgroup import group as cgroup
-from postroj.container.facts import Facts, write_facts
+from postroj.container.cgroup import processes
+from postroj.container.rundir import Facts, write_facts
 from postroj.errors import GuestError, UsageError
 
 if TYPE_CHECKING:
@@ -62,9 +62,9 @@ BOOTED = {
 }
 
 
-def kernel(monkeypatch: pytest.MonkeyPatch, processes: dict[int, tuple[str, list[int]]]) -> None:
-    said = Kernel(processes)
-    monkeypatch.setattr(cgroup, "population", said.population)
+def kernel(monkeypatch: pytest.MonkeyPatch, there: dict[int, tuple[str, list[int]]]) -> None:
+    said = Kernel(there)
+    monkeypatch.setattr(processes, "population", said.population)
     monkeypatch.setattr(readiness, "namespace_pids", said.namespace_pids)
 
 
@@ -86,7 +86,9 @@ def test_one_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_process_that_ends_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel(monkeypatch, BOOTED)
-    monkeypatch.setattr(cgroup, "population", lambda name: {1 << 30: "/payload", 905: "/payload"})
+    monkeypatch.setattr(
+        processes, "population", lambda name: {1 << 30: "/payload", 905: "/payload"}
+    )
     assert roster.leader(NAME) == 905
 
 
