@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from dataclasses import replace
 
 from postroj.container import naming
@@ -16,7 +15,7 @@ from postroj.doctor.facts import MOUNT_SQUASHFS, Finding, Status, image_trial
 MAP_USERS = f"""
 {MOUNT_SQUASHFS}
 cd "$1"
-{shlex.join([sys.executable, "-IS", idmap.__file__, str(idmap.FIRST), "mounted"])}
+{shlex.join(idmap.argv(idmap.FIRST, ["mounted"]))}
 mkdir other
 mount -t overlay -o lowerdir=mounted:other overlay mounted
 """

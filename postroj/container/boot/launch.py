@@ -6,7 +6,6 @@ Nothing here runs anything. Facts and measurements: docs/explanation/guests.rst.
 from __future__ import annotations
 
 import shlex
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -238,9 +237,9 @@ def _mount_layer(path: Path, lower: str) -> str:
 
 def _owner_steps(name: str, lowers: Sequence[str]) -> list[str]:
     """Give all that the guest begins with to its own root."""
-    base = str(idmap.base(name))
+    base = idmap.base(name)
     return [
-        _step(USERS, shlex.join([sys.executable, "-IS", idmap.__file__, base, *lowers])),
+        _step(USERS, shlex.join(idmap.argv(base, lowers))),
         _step(USERS, shlex.join(["chown", "-R", f"{base}:{base}", "upper", "work", "../seed"])),
     ]
 

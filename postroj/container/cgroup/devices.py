@@ -11,18 +11,16 @@ import stat
 import struct
 from typing import TYPE_CHECKING
 
+from postroj.container import kernel
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-SYS_BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
-"""The number of bpf(2), as `uname -m` names what it depends on."""
 PROG_LOAD, PROG_ATTACH = 5, 8
 PROG_TYPE_CGROUP_DEVICE, ATTACH_CGROUP_DEVICE = 15, 6
 ALLOW_MULTI = 2
 """A program of the guest's systemd may forbid more, none allows more."""
-ATTRIBUTES = 128
-"""Bytes for what bpf(2) is told; the rest of them is 0."""
 
 BLOCK, CHARACTER = 1, 2
 MKNOD = 1
@@ -90,7 +88,7 @@ def confine(group: int, allowed: Iterable[Device]) -> None:
     """
     code = ctypes.create_string_buffer(program(allowed))
     terms = ctypes.create_string_buffer(b"GPL")
-    loaded = _bpf(
+    loaded = kernel.bpf(
         PROG_LOAD,
         struct.pack(
             "=IIQQ",
@@ -101,22 +99,8 @@ def confine(group: int, allowed: Iterable[Device]) -> None:
         ),
     )
     try:
-        _bpf(PROG_ATTACH, struct.pack("=IIII", group, loaded, ATTACH_CGROUP_DEVICE, ALLOW_MULTI))
+        kernel.bpf(
+            PROG_ATTACH, struct.pack("=IIII", group, loaded, ATTACH_CGROUP_DEVICE, ALLOW_MULTI)
+        )
     finally:
         os.close(loaded)
-
-
-def _bpf(command: int, attributes: bytes) -> int:
-    number = SYS_BPF.get(os.uname().machine)
-    if number is None:
-        message = "bpf(2) has no number here"
-        raise OSError(message)
-    libc = ctypes.CDLL(None, use_errno=True)
-    told = ctypes.create_string_buffer(attributes, ATTRIBUTES)
-    result = libc.syscall(
-        ctypes.c_long(number), ctypes.c_int(command), told, ctypes.c_long(ATTRIBUTES)
-    )
-    if result < 0:
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))
-    return int(result)
