@@ -22,7 +22,7 @@ from postroj.container.failure import ending, unready
 from postroj.container.guest import STOP_TIMEOUT
 from postroj.container.leader import Leader
 from postroj.container.lifeline import hand_over, keep, let_go
-from postroj.container.network import pasta
+from postroj.container.network import pasta, resolvconf
 from postroj.container.rundir import Facts, write_facts
 from postroj.errors import CommandError, GuestError, HostError
 from postroj.model import NetworkMode
@@ -139,9 +139,8 @@ class Launched:
             return
         namespaces = f"/proc/{self.script.pid}/ns"
         enter = ["nsenter", f"--mount={namespaces}/mnt", f"--pid={namespaces}/pid_for_children"]
-        words = [str(self.run_dir / "mnt" / "netns"), str(inner_pid)]
-        argv = [*enter, "--", "sh", "-euc", pasta.OWN_NETWORK, "sh", *words]
-        argv += [*self.pasta, *pasta.ATTENDED]
+        netns = self.run_dir / "mnt" / "netns"
+        argv = [*enter, "--", *pasta.own_network_argv(netns, inner_pid, self.pasta)]
         try:
             process.run(argv, timeout=self.spec.boot_timeout)
         except CommandError as error:
@@ -185,7 +184,7 @@ def launch_guest(spec: GuestSpec, stack: ExitStack) -> Launched:
     facts = Facts(image=spec.image, purpose=spec.purpose, given=spec.given)
     claim = stack.enter_context(rundir.claim(facts))
     name = claim.path.name
-    resolv_conf = pasta.guest_resolv_conf(spec.network)
+    resolv_conf = resolvconf.of_host(spec.network)
     seed.write_seed(claim.path, name, resolv_conf, emulated=spec.emulated)
     is_scope = scope.is_usable()
     try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from postroj.answers import is_web, redacted
-from postroj.container.network.pasta import is_own
+from postroj.container.network.resolvconf import is_own
 from postroj.errors import UsageError
 from postroj.model import NetworkMode
 
