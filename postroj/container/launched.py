@@ -1,6 +1,6 @@
 """What this process starts on the host for a guest, from the launch script to its notifications.
 
-The guest lives as long as a pipe of ours is open (`boot.launch.launch_script`): whatever ends
+The guest lives as long as a pipe of ours is open (`boot/launch.sh`): whatever ends
 postroj ends the guest too. One that is kept is told so through that pipe, and lives on by itself.
 """
 
@@ -196,10 +196,10 @@ def launch_guest(spec: GuestSpec, stack: ExitStack) -> Launched:
     listener = stack.enter_context(readiness.Listener(claim.path / "notify"))
     served = pasta.pasta_argv(resolv_conf, spec.published, _shown(spec))
     (claim.path / "mnt").mkdir()
-    text = launch.launch_script(spec, claim.path, group.joins, served, here.os_release)
+    script_argv = launch.launch_argv(spec, claim.path, group.joins, served, here.os_release)
     for tool in ("nsenter", "setpriv", *(["pasta"] if spec.network is NetworkMode.PRIVATE else [])):
         process.tool(tool)
-    argv = [*(scope.argv(name, spec.limits) if is_scope else []), *launch.namespace_argv(text)]
+    argv = [*(scope.argv(name, spec.limits) if is_scope else []), *script_argv]
     layers = [seed.hold(stack, layer) for layer in spec.layers]
     variables = host.environment(here, spec.systemd)
     with (claim.path / "console").open("wb") as console:
@@ -228,7 +228,7 @@ def launch_guest(spec: GuestSpec, stack: ExitStack) -> Launched:
 
 def ready_when(spec: GuestSpec) -> set[str]:
     """Return the notifications after which a guest that was started is ready."""
-    return {READY, *([launch.NETWORK_UP] if spec.network_first else [])}
+    return {READY, *([readiness.NETWORK_UP] if spec.network_first else [])}
 
 
 def _shown(spec: GuestSpec) -> tuple[int, ...]:

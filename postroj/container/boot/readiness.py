@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from postroj.container.boot.launch import NETWORK_UP
 from postroj.streams import CHUNK
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import IO, Self
 
+NETWORK_UP = "network"
+"""Field of the notification that stands for pasta's, when the private network is up."""
 CREDENTIALS = struct.Struct("=iII")  # struct ucred, unix(7)
 
 

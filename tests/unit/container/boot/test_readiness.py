@@ -12,8 +12,7 @@ from typing import IO, TYPE_CHECKING
 import pytest
 
 from postroj.container.boot import readiness
-from postroj.container.boot.launch import NETWORK_UP
-from postroj.container.boot.readiness import Listener, parse
+from postroj.container.boot.readiness import NETWORK_UP, Listener, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from postroj.container.boot import launch
+from postroj.container.boot.readiness import NETWORK_UP
 from postroj.container.failure import causes, unready
 from postroj.container.failure.unready import Job
 from postroj.errors import GuestError
@@ -106,7 +107,7 @@ def test_a_stage_that_failed() -> None:
 @pytest.mark.parametrize(
     ("guest", "missing", "why"),
     [
-        (Stub("systemd"), {launch.NETWORK_UP}, ": its private network is not up"),
+        (Stub("systemd"), {NETWORK_UP}, ": its private network is not up"),
         (None, {"READY"}, ": systemd-nspawn has not started its init"),
         (Stub("systemd-shutdow"), {"READY"}, ": it still shuts down"),
         (Stub("busybox"), {"READY"}, ": its init is 'busybox', and only systemd tells when"),
