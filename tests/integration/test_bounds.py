@@ -72,7 +72,7 @@ def test_time_of_the_processors(small: StartedGuest) -> None:
 
 def test_what_cannot_be_kept_to_is_refused(image: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found = {kind: root for kind, root in hierarchies.mounted().items() if kind != "cpu"}
-    monkeypatch.setattr(group, "mounted", lambda: found)
+    monkeypatch.setattr(hierarchies, "mounted", lambda: found)
     with obtain(image) as stored:
         spec = GuestSpec(layers=stored.layers, asked=Asked(cpus=1))
         with (

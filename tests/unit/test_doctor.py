@@ -29,7 +29,7 @@ def result(status: Status, only_for: str = "", **packages: str) -> Result:
     requirement = Requirement(
         name="thing",
         why="because",
-        look=lambda: Finding(status, ""),
+        examine=lambda: Finding(status, ""),
         only_for=only_for,
         packages=packages,
     )
@@ -136,7 +136,7 @@ class TestTable:
 
     def test_every_tool_has_a_package_for_apt(self) -> None:
         for requirement in REQUIREMENTS:
-            if isinstance(requirement.look, partial):
+            if isinstance(requirement.examine, partial):
                 assert "apt" in requirement.packages, requirement.name
 
     def test_packages_name_known_managers(self) -> None:
@@ -288,7 +288,9 @@ class TestMend:
         (tmp_path / "failing").write_text("update\n")
         assert packages.mend(self.MISSING)
         assert len(apt.read_text().splitlines()) == 2
-        assert "'apt-get' ended with status 100, going on without" in caplog.text
+        assert (
+            "'apt-get' ended with status 100; continuing with the old package lists" in caplog.text
+        )
 
     def test_install_that_fails_has_evidence(self, apt: Path, tmp_path: Path) -> None:
         (tmp_path / "failing").write_text("install\n")
@@ -303,7 +305,7 @@ class TestMend:
 
     def test_not_root(self, apt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, "geteuid", lambda: 1000)
-        with pytest.raises(HostError, match="only root") as caught:
+        with pytest.raises(HostError, match="only root can") as caught:
             packages.mend(self.MISSING)
         assert caught.value.hint == "`sudo postroj doctor --fix`"
         assert not apt.exists()
@@ -314,6 +316,6 @@ class TestMend:
     ) -> None:
         installer = MANAGERS[manager] if manager else None
         monkeypatch.setattr(packages, "_installer", lambda: installer)
-        with pytest.raises(HostError, match="no package is known that brings 'thing'"):
+        with pytest.raises(HostError, match="no known package of this host contains 'thing'"):
             packages.mend(self.MISSING)
         assert not apt.exists()

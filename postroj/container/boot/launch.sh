@@ -125,7 +125,7 @@ mount_below() {
 make_folders() {
     count=$# number=0
     set -- upper work root
-    while [ $number -lt "$count" ]; do
+    while [ "$number" -lt "$count" ]; do
         set -- "$@" "lower$number"
         number=$((number + 1))
     done
@@ -205,4 +205,3 @@ log_console() {
 }
 
 main "$@"
-exit # and read no further: this file may be replaced while a guest runs

@@ -111,8 +111,8 @@ def test_nspawn_that_is_too_old() -> None:
 
 
 def test_doctor_asks_for_the_same_version() -> None:
-    (look,) = [one.look for one in REQUIREMENTS if one.name == "systemd-nspawn"]
-    assert getattr(look, "keywords", {}) == {"oldest": OLDEST}
+    (examine,) = [one.examine for one in REQUIREMENTS if one.name == "systemd-nspawn"]
+    assert getattr(examine, "keywords", {}) == {"oldest": OLDEST}
 
 
 @pytest.mark.parametrize("version", VERSIONS)
