@@ -203,7 +203,7 @@ def launch_guest(spec: GuestSpec, stack: ExitStack) -> Launched:
     layers = [seed.hold(stack, layer) for layer in spec.layers]
     variables = host.environment(here, spec.systemd)
     with (claim.path / "console").open("wb") as console:
-        script = process.spawn(
+        script = process.launch(
             argv,
             stdio=(process.PIPE, process.PIPE, console),
             env=process.environment(variables | {"NOTIFY_SOCKET": str(claim.path / "notify")}),

@@ -100,4 +100,4 @@ def _ended(guest: EnteredGuest) -> GuestError:
 
 
 def _console(guest: EnteredGuest) -> str:
-    return process.last_lines(guest.console(process.KEPT))
+    return process.last_lines(guest.console(process.LIMIT))

@@ -253,13 +253,9 @@ def _tool(
     :raises ImageError: if it did not.
     """
     with TemporaryFile() as complaints:
-        child = process.spawn(
-            argv,
-            stdio=(stdin, stdout, complaints),
-            env=process.environment(),
-            pass_fds=pass_fds,
-        )
-        try:
+        env = process.environment()
+        stdio = (stdin, stdout, complaints)
+        with process.spawn(argv, stdio=stdio, env=env, pass_fds=pass_fds) as child:
             failure: BrokenPipeError | None = None
             try:
                 yield child
@@ -268,8 +264,6 @@ def _tool(
                     raise
                 failure = error
             status = process.exit_status(child.wait())
-        finally:
-            process.kill_group(child)
         if status and not (failure and status == 128 + signal.SIGPIPE):
             complaints.seek(0)
             said = complaints.read().decode(errors="replace")

@@ -50,9 +50,9 @@ def open_descriptors() -> list[str]:
 def relay(
     argv: list[str], feed: Feed | None = None, *, timeout: float | None = None
 ) -> tuple[int, bytes, bytes]:
-    child = process.spawn(argv, stdio=process.STDIO, env=process.environment())
     out, err = Tail(), Tail()
-    status = process.relay(child, stdin=feed or Feed(), stdout=out, stderr=err, timeout=timeout)
+    with process.spawn(argv, stdio=process.STDIO, env=process.environment()) as child:
+        status = process.relay(child, stdin=feed or Feed(), stdout=out, stderr=err, timeout=timeout)
     return status, bytes(out), bytes(err)
 
 
@@ -116,7 +116,7 @@ class TestRun:
     def test_only_the_tail_is_kept(self) -> None:
         script = "import sys; sys.stdout.write('x' * 5_000_000 + 'END')"
         done = process.run([PYTHON, "-c", script], timeout=60)
-        assert len(done.stdout) == process.KEPT + process.HEAD + len("\n...\n")
+        assert len(done.stdout) == process.LIMIT + process.HEAD + len("\n...\n")
         assert done.stdout.endswith(b"END")
 
 
@@ -160,10 +160,9 @@ class TestRelay:
 
     def test_100_mb_out_are_exact(self) -> None:
         digest = hashlib.sha256()
-        child = process.spawn(
-            [PYTHON, "-c", PRODUCE], stdio=process.STDIO, env=process.environment()
-        )
-        assert process.relay(child, stdin=Feed(), stdout=digest.update, stderr=Tail()) == 0
+        argv = [PYTHON, "-c", PRODUCE]
+        with process.spawn(argv, stdio=process.STDIO, env=process.environment()) as child:
+            assert process.relay(child, stdin=Feed(), stdout=digest.update, stderr=Tail()) == 0
         assert digest.hexdigest() == hashlib.sha256(b"x" * SIZE).hexdigest()
 
     def test_100_mb_through_a_file_are_exact(self, tmp_path: Path) -> None:
@@ -173,8 +172,10 @@ class TestRelay:
             for number in range(SIZE // len(block)):
                 stream.write(number.to_bytes(4, "big") + block[4:])
         digest = hashlib.sha256()
-        with source.open("rb") as stream:
-            child = process.spawn(["cat"], stdio=process.STDIO, env=process.environment())
+        with (
+            source.open("rb") as stream,
+            process.spawn(["cat"], stdio=process.STDIO, env=process.environment()) as child,
+        ):
             feed = Feed(descriptor=stream.fileno())
             assert process.relay(child, stdin=feed, stdout=digest.update, stderr=Tail()) == 0
         with source.open("rb") as stream:
@@ -222,8 +223,8 @@ class TestRelay:
             taken.append(chunk)
             raise BrokenPipeError
 
-        child = process.spawn(["yes"], stdio=process.STDIO, env=process.environment())
-        status = process.relay(child, stdin=Feed(), stdout=head, stderr=Tail(), timeout=60)
+        with process.spawn(["yes"], stdio=process.STDIO, env=process.environment()) as child:
+            status = process.relay(child, stdin=Feed(), stdout=head, stderr=Tail(), timeout=60)
         assert status == 128 + signal.SIGPIPE
         assert len(taken) == 1
 
@@ -231,8 +232,10 @@ class TestRelay:
         def fail(chunk: bytes) -> None:
             raise OSError(28, "No space left on device")
 
-        child = process.spawn(["yes"], stdio=process.STDIO, env=process.environment())
-        with pytest.raises(OSError, match="No space left"):
+        with (
+            pytest.raises(OSError, match="No space left"),
+            process.spawn(["yes"], stdio=process.STDIO, env=process.environment()) as child,
+        ):
             process.relay(child, stdin=Feed(), stdout=fail, stderr=Tail(), timeout=60)
         assert child.returncode == -signal.SIGKILL
 
@@ -240,8 +243,10 @@ class TestRelay:
         def interrupt(chunk: bytes) -> None:
             raise KeyboardInterrupt
 
-        child = process.spawn(["yes"], stdio=process.STDIO, env=process.environment())
-        with pytest.raises(KeyboardInterrupt):
+        with (
+            pytest.raises(KeyboardInterrupt),
+            process.spawn(["yes"], stdio=process.STDIO, env=process.environment()) as child,
+        ):
             process.relay(child, stdin=Feed(), stdout=interrupt, stderr=Tail(), timeout=60)
         assert child.returncode == -signal.SIGKILL
 
@@ -368,26 +373,34 @@ class TestTools:
 class TestSpawn:
     def test_own_group_in_our_session(self) -> None:
         null = subprocess.DEVNULL
-        child = process.spawn(["sleep", "1000"], stdio=(null, null, null), env={})
+        child = process.launch(["sleep", "1000"], stdio=(null, null, null), env={})
         assert os.getpgid(child.pid) == child.pid
         assert os.getsid(child.pid) == os.getsid(0)
         process.kill_group(child)
         assert child.returncode == -signal.SIGKILL
         process.kill_group(child)  # twice is harmless
 
+    def test_spawn_kills_the_child_and_closes_its_pipes_on_the_way_out(self) -> None:
+        before = open_descriptors()
+        with process.spawn(["cat"], stdio=process.STDIO, env=process.environment()) as child:
+            assert child.stdin
+            child.stdin.write(b"never flushed")
+        assert child.returncode == -signal.SIGKILL
+        assert open_descriptors() == before
+
     def test_descriptors_are_passed_on_request(self) -> None:
         with tempfile.TemporaryFile() as stream:
             stream.write(b"through")
             stream.seek(0)
             number = stream.fileno()
-            child = process.spawn(
+            out = Tail()
+            with process.spawn(
                 ["cat", f"/dev/fd/{number}"],
                 stdio=process.STDIO,
                 env=process.environment(),
                 pass_fds=(number,),
-            )
-            out = Tail()
-            assert process.relay(child, stdin=Feed(), stdout=out, stderr=Tail()) == 0
+            ) as child:
+                assert process.relay(child, stdin=Feed(), stdout=out, stderr=Tail()) == 0
         assert bytes(out) == b"through"
 
 
@@ -398,9 +411,9 @@ def test_exit_status() -> None:
 def test_what_was_printed_is_whole_or_said_to_be_cut() -> None:
     argv = ["head", "-c", "2000000", "/dev/zero"]
     assert process.run(argv).is_cut
-    done = process.run(argv, keep=2_000_000)
+    done = process.run(argv, limit=2_000_000)
     assert (len(done.stdout), done.is_cut) == (2_000_000, False)
-    assert process.run(argv, keep=1_999_999).is_cut
+    assert process.run(argv, limit=1_999_999).is_cut
 
 
 def test_last_lines() -> None:

@@ -133,11 +133,9 @@ class Plain:
     def _begin(self) -> None:
         head, self._head = self._head or b"", None
         if argv := decompressor(head):
-            self._process = process.spawn(
-                confined(argv),
-                stdio=(process.PIPE, process.PIPE, self._complaints),
-                env=process.environment(),
-            )
+            stdio = (process.PIPE, process.PIPE, self._complaints)
+            child = process.spawn(confined(argv), stdio=stdio, env=process.environment())
+            self._process = self._stack.enter_context(child)
             assert self._process.stdin and self._process.stdout
             self._argv, self._inlet = argv, self._process.stdin
             outlet = FileIO(os.dup(self._process.stdout.fileno()))

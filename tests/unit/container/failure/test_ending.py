@@ -59,7 +59,7 @@ def test_only_what_is_told_is_its_own_doing(
     if status is not None:
         (tmp_path / launch.STATUS).write_text(f"{status}\n")
     stdio = (process.DEVNULL, process.PIPE, process.DEVNULL)
-    child = process.spawn(["sh", "-c", script], stdio=stdio, env=process.environment())
+    child = process.launch(["sh", "-c", script], stdio=stdio, env=process.environment())
     children.append(child)
     if "sleep" not in script:
         assert process.wait(child, 60) is not None
