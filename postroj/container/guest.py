@@ -155,7 +155,8 @@ class Guest(ABC):
     ) -> Completed:
         """Run a command as root to its end, and return its status and the tail of its output.
 
-        `ok` are the statuses that are no error, `timeout` is in seconds, `limit` in bytes of stdout.
+        `ok` are the statuses that are no error, `timeout` is in seconds, `limit` is in bytes of
+        stdout.
         `secrets` are variables that appear in no list of processes and no log.
 
         :raises CommandError: if it ended with another status.

@@ -21,7 +21,7 @@ from postroj.container.entered import EnteredGuest
 from postroj.container.failure import ending, unready
 from postroj.container.guest import STOP_TIMEOUT
 from postroj.container.leader import Leader
-from postroj.container.lifeline import hand_over, keep, let_go
+from postroj.container.lifeline import add, hand_over, let_go
 from postroj.container.network import pasta, resolvconf
 from postroj.container.rundir import Facts, write_facts
 from postroj.errors import CommandError, GuestError, HostError
@@ -179,7 +179,7 @@ def launch_guest(spec: GuestSpec, stack: ExitStack) -> Launched:
 
     :raises HostError: if this host cannot run such a guest.
     """
-    here = host.look()
+    here = host.read()
     host.require(here, spec.systemd if spec.boot else None)
     facts = Facts(image=spec.image, purpose=spec.purpose, given=spec.given)
     claim = stack.enter_context(rundir.claim(facts))
@@ -200,14 +200,14 @@ def launch_guest(spec: GuestSpec, stack: ExitStack) -> Launched:
     for tool in ("nsenter", "setpriv", *(["pasta"] if spec.network is NetworkMode.PRIVATE else [])):
         process.tool(tool)
     argv = [*(scope.argv(name, spec.limits) if is_scope else []), *script_argv]
-    layers = [seed.hold(stack, layer) for layer in spec.layers]
+    layers = [seed.lock_layer(stack, layer) for layer in spec.layers]
     variables = host.environment(here, spec.systemd)
     with (claim.path / "console").open("wb") as console:
         script = process.launch(
             argv,
             stdio=(process.PIPE, process.PIPE, console),
             env=process.environment(variables | {"NOTIFY_SOCKET": str(claim.path / "notify")}),
-            pass_fds=[claim.descriptor, *group.descriptors, *layers, *spec.holds],
+            pass_fds=[claim.descriptor, *group.descriptors, *layers, *spec.locks],
         )
     launched = Launched(
         spec=spec,
@@ -222,7 +222,7 @@ def launch_guest(spec: GuestSpec, stack: ExitStack) -> Launched:
     )
     stack.callback(launched.stop)
     assert script.stdin
-    keep(script.stdin)
+    add(script.stdin)
     return launched
 
 

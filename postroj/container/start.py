@@ -116,7 +116,7 @@ class StartedGuest(EnteredGuest, OwnGuest):
             self.leader = self._launched.await_ready({READY, LEADER}, deadline, self.leader)
             self.read_state()
         except GuestError as error:
-            message = f"after a restart {error.message}"
+            message = f"after a reboot {error.message}"
             raise GuestLost(message, evidence=error.evidence, hint=error.hint) from None
 
     def is_stopping(self) -> bool:

@@ -42,7 +42,7 @@ def still(guest: EnteredGuest) -> Iterator[Still]:
     :raises UsageError: if its users are not those of the host.
     :raises GuestError: if it ends.
     """
-    with roster.held(guest.name, roster.script) as (script, _):
+    with roster.opened(guest.name, roster.script) as (script, _):
         guest.require()
         if not script:
             message = f"the guest '{guest.name}' is ending"

@@ -186,7 +186,7 @@ def test_a_systemd_that_refuses_the_old_control_groups(
     pulled: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As every host with both hierarchies would give it to that guest, without our variable."""
-    assert not host.look().unified, "this host has version 2 only, which nothing refuses"
+    assert not host.read().unified, "this host has version 2 only, which nothing refuses"
     monkeypatch.setattr(host, "WITH_V2", 1000)
     with obtain(pulled("debian-sid")) as image:
         error = unready(GuestSpec(layers=image.layers, systemd=262))
@@ -198,7 +198,7 @@ def test_a_systemd_that_refuses_the_old_control_groups(
 def test_what_cannot_boot_is_refused_before_anything_starts(
     stored: Image, state_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    newer = replace(host.look(), nspawn=(258, 1), unified=True)
+    newer = replace(host.read(), nspawn=(258, 1), unified=True)
     monkeypatch.setattr(host, "look", lambda: newer)
     spec = GuestSpec(layers=stored.layers, systemd=219, network=NetworkMode.NONE)
     with (
