@@ -95,8 +95,8 @@ class Launched:
                     raise self._stillborn()
                 if inner_pid := notification.fields.get(LEADER):
                     boots += 1
-                    if boots > unready.RESTARTS:
-                        raise unready.restarting(self.console())
+                    if boots > unready.REBOOTS:
+                        raise unready.rebooting(self.console())
                     with suppress(OSError):  # it has ended already, as the next notification says
                         pid = readiness.leader_of(notification.pid, int(inner_pid))
                         leader = Leader.of(pid, self.name)
@@ -113,7 +113,7 @@ class Launched:
                 guest = EnteredGuest(self.run_dir, self._settled(leader or before))
             raise unready.late(guest, self.spec.boot_timeout, missing, self.console()) from None
         except OSError:  # the leader has ended already
-            ending.hear(self.script, ending.AFTERMATH)
+            ending.await_report(self.script, ending.AFTERMATH)
             raise self._stillborn() from None
 
     def _settled(self, leader: Leader | None) -> Leader:

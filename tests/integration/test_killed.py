@@ -369,7 +369,7 @@ def begin(run: Run) -> dict[str, Process]:
 
 ENDED = "the guest was ended"
 PARTS = (
-    (PASTA, SIGKILL, f"{ENDED}, as pasta had ended, which is its network"),
+    (PASTA, SIGKILL, f"{ENDED}, since pasta, its network, had ended"),
     (NSPAWN, SIGKILL, ENDED),
     (NSPAWN, SIGTERM, ENDED),
     (LEADER, SIGKILL, ENDED),
@@ -396,7 +396,7 @@ def test_a_guest_with_users_of_its_own_ends_with_its_network(stage: Stage) -> No
     with stage.run("users", waiting(stage, "--private-users")) as run:
         guest = begin(run)
         run.strike(victims.guest_of(guest[UNSHARE]), PASTA, guest[PASTA], SIGKILL)
-    sentence = f"error: {ENDED}, as pasta had ended, which is its network"
+    sentence = f"error: {ENDED}, since pasta, its network, had ended"
     assert (run.status, run.err.splitlines()[0]) == (125, sentence), run
     assert not run.trouble, str(run)
 

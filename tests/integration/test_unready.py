@@ -91,7 +91,7 @@ def test_a_guest_that_powers_off_as_it_boots(fail: Callable[..., GuestError]) ->
 
 def test_a_guest_that_restarts_again_and_again(fail: Callable[..., GuestError]) -> None:
     error = fail(culprit("systemctl reboot --force"))
-    assert error.message == "the guest restarted 3 times before it was ready"
+    assert error.message == "the guest rebooted 3 times before it was ready"
     assert "Rebooting." in error.evidence
 
 
@@ -139,8 +139,8 @@ def test_another_init(fail: Callable[..., GuestError]) -> None:
     other = {INIT: "#!/bin/sh\necho an init of my own\nexec sleep 1000\n"}
     error = fail(other, patience=3)
     assert error.message == (
-        "the guest was not ready within 3 s: its init is 'sleep', and only systemd tells when it is"
-        " ready"
+        "the guest was not ready within 3 s: its init is 'sleep', and only systemd reports when it"
+        " is ready"
     )
     assert "an init of my own" in error.evidence
     assert "--no-boot" in error.hint
@@ -149,9 +149,9 @@ def test_another_init(fail: Callable[..., GuestError]) -> None:
 @pytest.mark.parametrize(
     ("files", "clause", "evidence"),
     [
-        ({**OS_RELEASE, "usr/x": ""}, "there is no init in the image", "No such file"),
-        ({**OS_RELEASE, "sbin/init": "\x7fELF"}, "its init is no program for", "Exec format"),
-        ({"readme": "nothing"}, "there is no distribution in the image", "doesn't look like"),
+        ({**OS_RELEASE, "usr/x": ""}, "the image has no init", "No such file"),
+        ({**OS_RELEASE, "sbin/init": "\x7fELF"}, "its init is not a program for", "Exec format"),
+        ({"readme": "nothing"}, "the image has no distribution", "doesn't look like"),
     ],
 )
 def test_images_that_are_none(
@@ -178,7 +178,7 @@ def test_an_image_that_is_cut_off(stored: Image, tmp_path: Path) -> None:
     with stored.layers[0].open("rb") as stream:
         (tmp_path / "half").write_bytes(stream.read(20 << 20))
     error = unready(GuestSpec(layers=(tmp_path / "half",)))
-    assert error.message.startswith("the image could not be mounted: it is no squashfs file")
+    assert error.message.startswith("the image could not be mounted: it is not a squashfs file")
     assert "postroj verify" in error.hint
 
 
@@ -265,6 +265,6 @@ def test_what_can_be_neither_mounted_nor_unpacked_is_told(image: str) -> None:
     done = subprocess.run([*words, *POSTROJ, *run], check=False, capture_output=True, text=True)
     assert done.returncode == 125
     said = done.stderr
-    assert "the image could not be mounted: this host gives us no loop device" in said, said
+    assert "the image could not be mounted: this host provides no loop device" in said, said
     assert "mount: lower0: " in said, said
     assert "modprobe loop" in said, said

@@ -55,6 +55,6 @@ def test_sizes(text: str, number: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "M", "-1G", "1T", "much", "1 G", "1023K", "1,5G", "0"])
 def test_what_is_no_size(text: str) -> None:
-    with pytest.raises(UsageError, match="is no size") as caught:
+    with pytest.raises(UsageError, match="is not a size") as caught:
         limits.size(text)
     assert "512M" in caught.value.hint

@@ -42,14 +42,14 @@ def test_those_of_the_environment() -> None:
 
 
 def test_an_environment_without_any() -> None:
-    with pytest.raises(UsageError, match="the environment, which has none") as caught:
+    with pytest.raises(UsageError, match="the environment, but that has none") as caught:
         proxies.read("host", {"no_proxy": "lan.example"})
     assert "sudo --preserve-env" in caught.value.hint
 
 
 @pytest.mark.parametrize("text", ["", "proxy.example:3128", "socks5://p.example", "http://"])
 def test_what_is_no_url(text: str) -> None:
-    with pytest.raises(UsageError, match="is no URL of a proxy"):
+    with pytest.raises(UsageError, match="is not the URL of a proxy"):
         proxies.read(text, {})
 
 
@@ -85,7 +85,7 @@ def test_what_can_be_reached(url: str) -> None:
 
 
 def test_what_cannot_be_reached() -> None:
-    with pytest.raises(UsageError, match="an address that the guest has, too") as caught:
+    with pytest.raises(UsageError, match="an address that the guest has as well") as caught:
         proxies.require_reachable({"https_proxy": "http://u:secret@127.0.0.2:3128"}, PRIVATE)
     assert "secret" not in caught.value.message
     proxies.require_reachable({"https_proxy": "http://127.0.0.2:3128"}, HOST)

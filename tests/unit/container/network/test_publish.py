@@ -50,12 +50,12 @@ def test_forms(text: str, option: str, spec: str) -> None:
         ("8080:65536", "not between 1 and 65535"),
         ("8080:0", "not between 1 and 65535"),
         ("9-8:80", "not between 1 and 65535"),
-        ("8000-8001:80", "leads 2 ports to 1"),
-        ("localhost:8080:80", "names 'localhost', which is no address"),
-        (":8080:80", "names '', which is no address"),
-        ("[]:8080:80", r"names '\[\]', which is no address"),
-        ("256.0.0.1:8080:80", "no address"),
-        ("5353:53/udp", "leads to another number"),
+        ("8000-8001:80", "has 2 ports of the host and 1 of the guest"),
+        ("localhost:8080:80", "names 'localhost', which is not an address"),
+        (":8080:80", "names '', which is not an address"),
+        ("[]:8080:80", r"names '\[\]', which is not an address"),
+        ("256.0.0.1:8080:80", "not an address"),
+        ("5353:53/udp", "has another number on the host"),
     ],
 )
 def test_what_is_refused(text: str, why: str) -> None:
@@ -91,7 +91,7 @@ def test_a_port_that_is_taken_is_named(kind: socket.SocketKind) -> None:
     protocol = "tcp" if kind is socket.SOCK_STREAM else "udp"
     taken, port = occupied(kind)
     published = publish.read([f"{port}:{port}/{protocol}"], PRIVATE)
-    with taken, pytest.raises(HostError, match=f"{port}/{protocol} .* taken on this host"):
+    with taken, pytest.raises(HostError, match=f"{port}/{protocol} .* in use on this host"):
         publish.require_free(published)
     publish.require_free(published)
     publish.require_free(published)  # asking has not taken it
