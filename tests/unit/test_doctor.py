@@ -188,7 +188,7 @@ class TestChoose:
 
 
 class TestPackages:
-    def test_each_once_and_only_of_what_is_lacking(self) -> None:
+    def test_missing_packages_are_named_once(self) -> None:
         results = [
             result(Status.MISSING, apt="b"),
             result(Status.TOO_OLD, apt="a"),
@@ -265,7 +265,7 @@ def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 class TestMend:
     MISSING: Sequence[Result] = (result(Status.MISSING, apt="passt"),)
 
-    def test_shown_before_it_is_run_and_chatter_is_not(
+    def test_mend_logs_commands_but_not_their_output(
         self, apt: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         with caplog.at_level(logging.INFO, "postroj"):

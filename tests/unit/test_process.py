@@ -121,7 +121,7 @@ class TestRun:
 
 
 class TestTimeout:
-    def test_says_so_and_kills_the_whole_group(self, tmp_path: Path) -> None:
+    def test_timeout_kills_the_whole_group(self, tmp_path: Path) -> None:
         script = 'sleep 1000 & echo $! > "$1"; echo started; wait'
         started = time.monotonic()
         with pytest.raises(CommandTimeout) as caught:
@@ -141,7 +141,7 @@ class TestTimeout:
 
 
 class TestRelay:
-    def test_daemon_that_keeps_the_pipes_does_not_hold_us(self, tmp_path: Path) -> None:
+    def test_daemon_that_keeps_the_pipes_does_not_delay_the_end(self, tmp_path: Path) -> None:
         script = 'setsid sleep 1000 & echo $! > "$1"; echo started'
         started = time.monotonic()
         done = process.run(sh(script, str(tmp_path / "pid")), timeout=60)
@@ -153,7 +153,7 @@ class TestRelay:
         finally:
             os.kill(pid, signal.SIGKILL)
 
-    def test_last_words_are_read_after_the_end(self) -> None:
+    def test_output_is_read_after_the_end(self) -> None:
         # Less than a pipe holds, so that the child can end before we read anything.
         for _ in range(20):
             assert len(process.run([PYTHON, "-c", "print('x' * 60_000)"]).text) == 60_000
@@ -198,7 +198,7 @@ class TestRelay:
             writer.join()
             os.close(read_end)
 
-    def test_feed_that_never_ends_does_not_hold_us(self) -> None:
+    def test_feed_that_never_ends_does_not_delay_the_end(self) -> None:
         read_end, write_end = os.pipe()
         try:
             assert relay(["true"], Feed(descriptor=read_end), timeout=60)[0] == 0
@@ -216,7 +216,7 @@ class TestRelay:
         with Path(os.devnull).open("rb") as stream:
             assert relay(["cat"], Feed(descriptor=stream.fileno()), timeout=60) == (0, b"", b"")
 
-    def test_sink_that_has_had_enough(self) -> None:
+    def test_sink_that_refuses_more(self) -> None:
         taken = []
 
         def head(chunk: bytes) -> None:
@@ -283,7 +283,7 @@ class TestTail:
 
 
 class TestPipeline:
-    def test_bytes_go_through_and_lines_are_told(self, tmp_path: Path) -> None:
+    def test_bytes_go_through_and_lines_are_reported(self, tmp_path: Path) -> None:
         lines: list[str] = []
         process.pipeline(
             sh("echo one >&2; echo content; echo two >&2"),
@@ -308,7 +308,7 @@ class TestPipeline:
         assert caught.value.message == "'sh' ended with status 3"
         assert "broken" in caught.value.evidence
 
-    def test_consumer_fails_and_is_blamed(self) -> None:
+    def test_consumer_fails_and_is_named(self) -> None:
         with pytest.raises(CommandError) as caught:
             process.pipeline(["yes"], ["head", "--no-such-option"], on_line=lambda line: None)
         assert caught.value.argv[0] == "head"
@@ -330,7 +330,7 @@ class TestPipeline:
         if pid.exists() and pid.read_text():
             wait_until_dead(int(pid.read_text()))
 
-    def test_whoever_stops_listening_ends_both(self, tmp_path: Path) -> None:
+    def test_exception_of_on_line_ends_both(self, tmp_path: Path) -> None:
         def interrupt(line: str) -> None:
             raise KeyboardInterrupt
 
@@ -408,7 +408,7 @@ def test_exit_status() -> None:
     assert [process.exit_status(code) for code in (0, 5, -9, -15)] == [0, 5, 137, 143]
 
 
-def test_what_was_printed_is_whole_or_said_to_be_cut() -> None:
+def test_is_cut_if_the_output_exceeds_the_limit() -> None:
     argv = ["head", "-c", "2000000", "/dev/zero"]
     assert process.run(argv).is_cut
     done = process.run(argv, limit=2_000_000)

@@ -45,7 +45,7 @@ def test_group_is_made_and_removed(roots: list[Path]) -> None:
     assert made.descriptors == []
 
 
-def test_sweep_removes_the_groups_whose_lock_is_free(roots: list[Path]) -> None:
+def test_sweep_removes_groups_that_are_not_locked(roots: list[Path]) -> None:
     alive = Group("postroj-0a11fe00", LIMITS, hierarchies.mounted())
     for root in roots:
         (root / DEAD / "payload/system.slice").mkdir(parents=True)

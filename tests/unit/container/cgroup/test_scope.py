@@ -27,7 +27,7 @@ LIMITS = Limits(memory=1 << 30, disk=1 << 29, processes=99)
         (False, {hierarchies.V2}, False),
     ],
 )
-def test_where_there_are_scopes(
+def test_is_usable_with_systemd_and_cgroup_v2(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     booted: bool,
@@ -39,7 +39,7 @@ def test_where_there_are_scopes(
     assert scope.is_usable() is usable
 
 
-def test_a_scope_is_the_command_itself_with_the_limits_of_the_guest() -> None:
+def test_argv_of_a_scope_has_the_limits_of_the_guest() -> None:
     argv = scope.argv(NAME, LIMITS)
     assert argv[:2] == ["systemd-run", "--scope"]
     assert argv[-1] == "--"
@@ -50,14 +50,14 @@ def test_a_scope_is_the_command_itself_with_the_limits_of_the_guest() -> None:
     assert "--property=CPUQuota=150%" in scope.argv(NAME, asked)
 
 
-def test_a_guest_is_registered_by_its_leader() -> None:
+def test_register_and_unregister_argv() -> None:
     words = ["RegisterMachine", "sayssus", NAME, "0", "postroj", "container", "4711", "/"]
     assert scope.register_argv(NAME, 4711)[-8:] == words
     assert scope.unregister_argv(NAME)[-3:] == ["UnregisterMachine", "s", NAME]
 
 
 @pytest.mark.parametrize(("again", "calls"), [(False, 1), (True, 2)])
-def test_a_guest_does_without_machined(
+def test_register_survives_the_refusal_of_machined(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: bool, calls: int
 ) -> None:
     ran: list[list[str]] = []
@@ -75,7 +75,7 @@ def test_a_guest_does_without_machined(
     assert len(ran) == calls
 
 
-def test_groups_of_a_scope_are_left_to_systemd(
+def test_group_of_a_scope_is_left_to_systemd(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who removes them keeps it from hearing that the scope is empty."""
