@@ -116,7 +116,7 @@ def test_older_and_newer_systemd_are_understood_too(
     cases = (
         ({f"{UNITS}/data.mount": MOUNT, **needs}, "emergency mode: 'data.mount' failed"),
         (culprit("sh -c 'kill -SEGV 1; sleep 60'"), "its systemd crashed"),
-        (culprit("systemctl reboot --force"), "restarted 3 times"),
+        (culprit("systemctl reboot --force"), "rebooted 3 times"),
     )
     with obtain(pulled(name)) as image:
         for number, (files, sentence) in enumerate(cases):
@@ -199,7 +199,7 @@ def test_what_cannot_boot_is_refused_before_anything_starts(
     stored: Image, state_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     newer = replace(host.read(), nspawn=(258, 1), unified=True)
-    monkeypatch.setattr(host, "look", lambda: newer)
+    monkeypatch.setattr(host, "read", lambda: newer)
     spec = GuestSpec(layers=stored.layers, systemd=219, network=NetworkMode.NONE)
     with (
         pytest.raises(HostError, match="systemd 219 of the image cannot boot here"),
