@@ -42,7 +42,7 @@ lint: $(VENV)/ready-for-tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	if command -v shellcheck >/dev/null; then shellcheck -x .ci/run .github/action/*.sh; fi
+	if command -v shellcheck >/dev/null; then shellcheck -x .ci/run .github/action/*.sh $$(find postroj -name "*.sh"); fi
 
 docs: $(VENV)/ready-for-tests
 	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build/html

@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 LOCK_NAME = "lock"
 DEATH_TIMEOUT = 5
 """Seconds until a killed process is gone at the latest."""
-CLAIM_NAME = re.compile(r"[a-z-]+-[0-9a-f]{8}")
+DIGITS = r"[0-9a-f]{8}"
+"""The random end of a claim's name."""
+CLAIM_NAME = re.compile(rf"[a-z-]+-{DIGITS}")
+
+
+def random_digits() -> str:
+    """Return an end for a claim's name."""
+    return os.urandom(4).hex()
 
 
 @contextmanager
@@ -88,7 +95,7 @@ class Claim:
         """Create `PARENT/PREFIX-XXXXXXXX` (mode 0755) and lock it."""
         parent.mkdir(parents=True, exist_ok=True)
         with exclusive(parent / ".lock"):  # no sweep between mkdir and flock
-            path = parent / f"{prefix}-{os.urandom(4).hex()}"
+            path = parent / f"{prefix}-{random_digits()}"
             path.mkdir()
             path.chmod(0o755)  # independent of the umask
             descriptor = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -89,7 +89,7 @@ def probe_all(
         if plan.upgrade_from:
             plan = replace(plan, older=package_file.fetch_older(plan.upgrade_from, claim.path))
         if plan.keep:  # who fetched the packages deletes them, but not under a guest
-            plan = replace(plan, holds=(claim.descriptor,))
+            plan = replace(plan, locks=(claim.descriptor,))
         plan = plan.pinned(found)
         began = time.monotonic()
         files: list[PackageFile] = []

@@ -1,8 +1,8 @@
-"""The one door to other programs, for tools of the host and for commands in a guest alike.
+"""Run other programs: tools of the host, and commands in a guest.
 
-argv is a list to the end, the environment is built and not inherited, a child never shares our
-terminal's process group, its output is read with bounded memory, and waiting ends when the child
-does, also when something that it left behind still holds its pipes.
+Command lines are lists, the environment is built and not inherited, a child has a process group of
+its own, its output is read with bounded memory, and waiting ends with the child, even if a process
+that it started still has its pipes open.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ import signal
 import subprocess
 import time
 from collections import deque
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from postroj.errors import CommandError, CommandTimeout, HostError
 from postroj.streams import CHUNK as CHUNK
 from postroj.streams import HEAD as HEAD
-from postroj.streams import KEPT as KEPT
+from postroj.streams import LIMIT as LIMIT
 from postroj.streams import Feed as Feed
 from postroj.streams import Loop
 from postroj.streams import Tail as Tail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -44,54 +44,54 @@ CONTAINED = (
     *("unshare", "--mount", "--propagation", "slave"),
     *("--pid", "--fork", "--kill-child", "--mount-proc"),
 )
-"""Runs a command in mount and process namespaces of its own: nothing that it started or mounted
-outlives it, however it ends. unshare(1) passes a death of its own on to what it started."""
+"""Prefix that runs a command in mount and PID namespaces of its own, so that neither processes nor
+mounts outlive it; unshare(1) kills the command when it is killed itself."""
 
 PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
 LONGEST = 2000
-"""Characters of a line that are kept as evidence."""
+"""Characters of a line in evidence."""
 TOOL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Completed:
-    """A program that ended; `status` is 128 + N when signal N killed it."""
+    """A program that has ended; `status` is 128 + N if signal N killed it."""
 
     argv: tuple[str, ...]
     status: int
     stdout: bytes
     stderr: bytes
     is_cut: bool = False
-    """Whether it has printed more to stdout than was kept."""
+    """Whether stdout had more bytes than the limit."""
 
     @property
     def text(self) -> str:
-        """Its stdout, without the last line's end."""
+        """Stdout without the final newline."""
         return self.stdout.decode(errors="replace").rstrip("\n")
 
     @property
     def output(self) -> str:
-        """Both streams, stderr last, as evidence."""
+        """Stdout and stderr, as evidence."""
         return both(self.stdout, self.stderr)
 
 
 def both(stdout: bytes, stderr: bytes) -> str:
-    """Two streams as one text, the second on lines of its own."""
+    """Join two streams to one text, each on lines of its own."""
     texts = [stream.decode(errors="replace").rstrip("\n") for stream in (stdout, stderr)]
     return "\n".join(filter(None, texts))
 
 
 def search_path() -> str:
-    """PATH, and after it the system's folders: users without root often lack the sbin ones."""
+    """Return PATH with the system's folders after it: users often lack those of sbin."""
     folders = [*os.environ.get("PATH", "").split(os.pathsep), *TOOL_PATH.split(os.pathsep)]
-    # A relative or an empty entry would mean the current folder.
+    # a relative or an empty entry would mean the current folder
     return os.pathsep.join(dict.fromkeys(filter(os.path.isabs, folders)))
 
 
 def tool(name: str) -> str:
-    """Absolute path of a tool of the host.
+    """Return the absolute path of a tool of the host.
 
-    :raises HostError: if it is not installed.
+    :raises HostError: if the tool is not installed.
     """
     path = shutil.which(name, path=search_path())
     if path is None:
@@ -101,22 +101,47 @@ def tool(name: str) -> str:
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What a tool of the host gets: a path, a fixed locale, the user's proxies, and `extra`."""
+    """Return a tool's environment: a path, a fixed locale, the user's proxies, and `extra`."""
     inherited = {name: value for name, value in os.environ.items() if name.lower() in PROXIES}
     fixed = {"PATH": search_path(), "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
     return {**fixed, **inherited, **(extra or {})}
 
 
+@contextmanager
 def spawn(
     argv: Sequence[str],
     *,
     stdio: Stdio,
     env: Mapping[str, str],
     pass_fds: Collection[int] = (),
-) -> subprocess.Popen[bytes]:
-    """Start a program in a process group of its own; the caller ends it.
+) -> Iterator[Child]:
+    """Run a program beside a `with` block; leaving the block ends it with its process group.
 
-    :raises HostError: if it is not installed.
+    What is left of a child that has ended by itself runs on.
+
+    :raises HostError: if the program is not installed.
+    """
+    child = launch(argv, stdio=stdio, env=env, pass_fds=pass_fds)
+    try:
+        yield child
+    finally:
+        kill_group(child)
+        for stream in (child.stdin, child.stdout, child.stderr):
+            if stream:
+                with suppress(BrokenPipeError):
+                    stream.close()
+
+
+def launch(
+    argv: Sequence[str],
+    *,
+    stdio: Stdio,
+    env: Mapping[str, str],
+    pass_fds: Collection[int] = (),
+) -> Child:
+    """Start a program in a process group of its own; the caller ends and reaps it.
+
+    :raises HostError: if the program is not installed.
     """
     log.debug("+ %s", shlex.join(argv))
     stdin, stdout, stderr = stdio
@@ -127,7 +152,7 @@ def spawn(
         stderr=stderr,
         env=dict(env),
         pass_fds=tuple(pass_fds),
-        cwd="/",  # ours may be unmounted or deleted, and is nobody's business
+        cwd="/",  # the current folder may be deleted or unmounted
         process_group=0,
     )
 
@@ -140,21 +165,21 @@ def run(
     stdin: bytes = b"",
     env: Mapping[str, str] | None = None,
     pass_fds: Collection[int] = (),
-    keep: int = KEPT,
+    limit: int = LIMIT,
 ) -> Completed:
-    """Run a program to its end and keep the tail of what it says.
+    """Run a program to its end and return its status and the end of its output.
 
-    `ok` are the statuses that are answers; `timeout` is in seconds, `keep` in bytes of stdout.
+    `ok` are the statuses that are no error, `timeout` is in seconds, `limit` in bytes of stdout.
 
-    :raises CommandError: if it ended with another status.
+    :raises CommandError: if the program ended with another status.
     :raises CommandTimeout: if it did not end in time; its process group was killed.
     :raises HostError: if it is not installed.
     """
     env = environment() if env is None else env
-    process = spawn(argv, stdio=STDIO, env=env, pass_fds=pass_fds)
-    out, err = Tail(limit=keep, first=HEAD), Tail(first=HEAD)
+    out, err = Tail(limit=limit, first=HEAD), Tail(first=HEAD)
     try:
-        status = relay(process, stdin=Feed(stdin), stdout=out, stderr=err, timeout=timeout)
+        with spawn(argv, stdio=STDIO, env=env, pass_fds=pass_fds) as child:
+            status = relay(child, stdin=Feed(stdin), stdout=out, stderr=err, timeout=timeout)
     except TimeoutError:
         raise CommandTimeout(argv, timeout or 0, both(bytes(out), bytes(err))) from None
     done = Completed(
@@ -170,46 +195,39 @@ def run(
 
 
 def relay(
-    process: subprocess.Popen[bytes],
+    child: Child,
     *,
     stdin: Feed,
     stdout: Callable[[bytes], None],
     stderr: Callable[[bytes], None],
     timeout: float | None = None,
 ) -> int:
-    """Carry bytes between us and a child with three pipes until it ends; its status.
+    """Carry bytes to and from a child with three pipes until it ends; return its status.
 
-    A sink that raises `BrokenPipeError` has had enough: the child is told so by its own pipe.
-    Whatever else leaves this function early (a time-out, Ctrl-C) kills the child's group.
+    A sink that raises `BrokenPipeError` gets nothing more, and the child finds its pipe closed.
 
-    :raises TimeoutError: if it did not end within `timeout` seconds.
+    :raises TimeoutError: if the child does not end within `timeout` seconds; it still runs then.
     """
-    assert process.stdin and process.stdout and process.stderr
+    assert child.stdin and child.stdout and child.stderr
     deadline = None if timeout is None else time.monotonic() + timeout
-    pidfd = os.pidfd_open(process.pid)
+    pidfd = os.pidfd_open(child.pid)
     try:
-        loop = Loop(process.stdin, {process.stdout: stdout, process.stderr: stderr}, stdin, pidfd)
+        loop = Loop(child.stdin, {child.stdout: stdout, child.stderr: stderr}, stdin, pidfd)
         while not loop.step(deadline):
-            resume(process)
+            resume(child)
         loop.drain()
-        return exit_status(process.wait())
-    except BaseException:
-        kill_group(process)
-        raise
+        return exit_status(child.wait())
     finally:
-        for stream in (process.stdin, process.stdout, process.stderr):
-            with suppress(BrokenPipeError):
-                stream.close()
         os.close(pidfd)
 
 
-def resume(process: subprocess.Popen[bytes]) -> None:
-    """Have a child go on that stopped itself.
+def resume(process: Child) -> None:
+    """Resume a child that has stopped itself.
 
-    So nsenter does when the command is stopped that it started, as all are by a guest that shuts
-    down (systemd-shutdown(8)); it would never see their end, nor the kernel that of the guest.
+    nsenter stops itself when its command is stopped, as systemd-shutdown(8) does to all processes
+    of a guest. It would never reap the command, and the kernel would never end the guest.
     """
-    with suppress(ChildProcessError):  # it has ended
+    with suppress(ChildProcessError):  # it was reaped
         if os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOHANG):
             process.send_signal(signal.SIGCONT)
 
@@ -221,9 +239,9 @@ def pipeline(
     on_line: Callable[[str], None],
     env: Mapping[str, str] | None = None,
 ) -> None:
-    """Run `producer | consumer`; `on_line` gets each line that the producer says on stderr.
+    """Run `producer | consumer`; `on_line` gets each line of the producer's stderr.
 
-    :raises CommandError: if one of them failed, with the last words of both.
+    :raises CommandError: if one of them failed, with the last output of both.
     """
     from tempfile import TemporaryFile
 
@@ -231,56 +249,47 @@ def pipeline(
         complaints = stack.enter_context(TemporaryFile())
         read_end, write_end = os.pipe()
         try:
-            source = spawn(
-                producer,
-                stdio=(subprocess.DEVNULL, write_end, subprocess.PIPE),
-                env=environment(env),
-            )
-            assert source.stderr
-            lines = stack.enter_context(source.stderr)
-            stack.callback(kill_group, source)
-            sink = spawn(
-                consumer,
-                stdio=(read_end, subprocess.DEVNULL, complaints),
-                env=environment(env),
-            )
-            stack.callback(kill_group, sink)
+            env = environment(env)
+            out, into = (DEVNULL, write_end, PIPE), (read_end, DEVNULL, complaints)
+            source = stack.enter_context(spawn(producer, stdio=out, env=env))
+            sink = stack.enter_context(spawn(consumer, stdio=into, env=env))
         finally:
             os.close(read_end)
             os.close(write_end)
-        said: deque[str] = deque(maxlen=40)
-        for raw in lines:
+        assert source.stderr
+        printed: deque[str] = deque(maxlen=40)
+        for raw in source.stderr:
             line = raw.decode(errors="replace").rstrip()
-            said.append(line)
+            printed.append(line)
             on_line(line)
         ends = [(producer, exit_status(source.wait())), (consumer, exit_status(sink.wait()))]
         complaints.seek(0)
-        said.extend(complaints.read().decode(errors="replace").splitlines())
-        _blame(ends, "\n".join(said))
+        printed.extend(complaints.read().decode(errors="replace").splitlines())
+        _require_success(ends, "\n".join(printed))
 
 
-def _blame(ends: list[tuple[Sequence[str], int]], said: str) -> None:
-    """Raise for a pipeline whose parts ended as `ends` says, if one failed."""
+def _require_success(ends: list[tuple[Sequence[str], int]], printed: str) -> None:
+    """Raise an error if a part of a pipeline failed; `ends` are their statuses."""
     failed = [(argv, status) for argv, status in ends if status]
     if len(failed) > 1 and failed[0][1] == 128 + signal.SIGPIPE:
-        del failed[0]  # nobody read on: the consumer was first to fail
+        del failed[0]  # its reader was gone: the consumer failed first
     if failed:
         words = [f"'{argv[0]}' ended with status {status}" for argv, status in failed]
-        raise CommandError(*failed[0], said, message=" and ".join(words))
+        raise CommandError(*failed[0], printed, message=" and ".join(words))
 
 
-def kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill a child and what it started in its process group, and reap it."""
+def kill_group(process: Child) -> None:
+    """Kill a child with its process group unless it has ended, and reap it."""
     if process.returncode is None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
-def wait(process: subprocess.Popen[bytes], timeout: float) -> int | None:
-    """Wait for a child; its status, None if it runs on after `timeout` seconds.
+def wait(process: Child, timeout: float) -> int | None:
+    """Wait for a child and return its status, or None if it still runs after `timeout` seconds.
 
-    `Popen.wait` with a timeout looks again after sleeps of up to 50 ms.
+    `Popen.wait` with a timeout would poll, with sleeps of up to 50 ms.
     """
     if process.poll() is None:
         pidfd = os.pidfd_open(process.pid)
@@ -293,17 +302,17 @@ def wait(process: subprocess.Popen[bytes], timeout: float) -> int | None:
 
 
 def exit_status(returncode: int) -> int:
-    """The status as a shell has it: 128 + N for a child killed by signal N."""
+    """Return the status as a shell does: 128 + N for a child killed by signal N."""
     return 128 - returncode if returncode < 0 else returncode
 
 
 def last_lines(text: str, count: int = 20) -> str:
-    """The last lines of a tool's output, as evidence; long ones are cut."""
+    """Return the last lines of a text, as evidence; long lines are cut."""
     return "\n".join(line[:LONGEST] for line in text.rstrip().splitlines()[-count:])
 
 
-def file_end(path: Path, limit: int = KEPT) -> str:
-    """The last `limit` bytes of a log file, '' if there is none."""
+def file_end(path: Path, limit: int = LIMIT) -> str:
+    """Return the last `limit` bytes of a file as text, '' if there is no file."""
     with suppress(FileNotFoundError), path.open("rb") as stream:
         stream.seek(max(0, stream.seek(0, os.SEEK_END) - limit))
         return stream.read(limit).decode(errors="replace")
@@ -311,5 +320,5 @@ def file_end(path: Path, limit: int = KEPT) -> str:
 
 
 def file_tail(path: Path, count: int = 20) -> str:
-    """The last lines of a log file, '' if there is none."""
+    """Return the last lines of a file, '' if there is no file."""
     return last_lines(file_end(path), count)

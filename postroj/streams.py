@@ -1,6 +1,6 @@
-"""What flows between us and a child: a feed, sinks with bounded memory, the loop that serves them.
+"""Bytes to and from a child: a feed, sinks with bounded memory, and the loop that serves them.
 
-Knows descriptors only; `postroj.process` starts and ends the child.
+This module knows only descriptors; `postroj.process` starts and ends the child.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 20
 A_WHILE = 0.5
-"""Seconds after which a child is looked after that says nothing."""
+"""Seconds after which the state of a silent child is checked."""
 STDIN, STDOUT, STDERR = 0, 1, 2
 
-KEPT = 1 << 20
-"""Bytes that a `Tail` keeps: the last ones, where errors are."""
+LIMIT = 1 << 20
+"""Bytes of the end of an output that a `Tail` stores, since errors are there."""
 HEAD = 1 << 16
-"""Bytes that it keeps of the beginning: a flood must not wash away what it began in."""
+"""Bytes of the beginning of an output that a `Tail` stores, since a flood hides what caused it."""
 
 
 @dataclass
 class Tail:
-    """A sink that keeps the last `limit` bytes of what it is given, and the first `first`."""
+    """A sink that stores the last `limit` bytes of its input, and the first `first`."""
 
-    limit: int = KEPT
+    limit: int = LIMIT
     first: int = 0
     data: bytearray = field(default_factory=bytearray)
     head: bytes = b""
-    """What came first, once that is forgotten."""
+    """The first bytes, once they are no longer in `data`."""
     given: int = 0
-    """Bytes that it was given so far."""
+    """Bytes of input so far."""
 
     def __call__(self, chunk: bytes) -> None:
-        """Take a chunk, and forget what is older than the limit."""
+        """Add a chunk, and forget bytes beyond the limit."""
         self.given += len(chunk)
         self.data += chunk
         if len(self.data) > 2 * self.limit:
@@ -48,7 +48,7 @@ class Tail:
 
     @property
     def is_cut(self) -> bool:
-        """Whether its bytes are not all that it was given."""
+        """Whether the input had more bytes than the limit."""
         return self.given > self.limit
 
     def __bytes__(self) -> bytes:
@@ -58,14 +58,14 @@ class Tail:
 
 
 class Feed:
-    """What a child reads: some bytes, then all that a descriptor of ours gives (if any)."""
+    """A child's input: some bytes, then all that can be read from a descriptor, if there is one."""
 
     def __init__(self, data: bytes = b"", descriptor: int | None = None) -> None:
         self.pending = memoryview(data)
         self.descriptor = descriptor
 
     def refill(self) -> None:
-        """Take the next chunk from the descriptor; forget the descriptor at its end."""
+        """Read the next chunk from the descriptor; forget the descriptor at its end."""
         if self.descriptor is not None:
             chunk = os.read(self.descriptor, CHUNK)
             self.pending = memoryview(chunk)
@@ -73,7 +73,7 @@ class Feed:
                 self.descriptor = None
 
     def drain(self, target: int) -> None:
-        """Write as much as `target`, which does not block, takes."""
+        """Write as much as `target`, which must not block, accepts."""
         with suppress(BlockingIOError):
             self.pending = self.pending[os.write(target, self.pending) :]
 
@@ -97,13 +97,13 @@ class Loop:
             os.set_blocking(source.fileno(), False)
             self.selector.register(source, selectors.EVENT_READ)
         self.watched: int | None = None
-        """Of the feed: our end when it waits for bytes, the child's when it has some."""
+        """What the feed waits for: its source if it is empty, else the child's stdin."""
         self._watch_feed()
 
     def step(self, deadline: float | None) -> bool:
-        """Wait a while for the next events and serve them; whether the child has ended.
+        """Wait up to `A_WHILE` for events and serve them; return whether the child has ended.
 
-        :raises TimeoutError: when `deadline` (of `time.monotonic`) has passed.
+        :raises TimeoutError: if `deadline` (of `time.monotonic`) has passed.
         """
         left = A_WHILE if deadline is None else deadline - time.monotonic()
         if left <= 0:
@@ -116,12 +116,12 @@ class Loop:
         return self.pidfd in ready
 
     def drain(self) -> None:
-        """Take what is in the pipes of a child that ended, and wait for nothing more."""
+        """Read what is in the pipes of a child that has ended, without waiting for more."""
         for source in list(self.sinks):
-            self._serve_sink(source)  # one chunk is more than a pipe holds
+            self._serve_sink(source)  # a pipe holds less than one chunk
 
     def _serve_sink(self, source: IO[bytes]) -> None:
-        """Pass one chunk on; forget the source at its end, or when its sink has had enough."""
+        """Pass on one chunk; forget the source at its end, or when its sink refuses more."""
         try:
             chunk = os.read(source.fileno(), CHUNK)
         except BlockingIOError:
@@ -141,12 +141,12 @@ class Loop:
                 self.feed.drain(self.target.fileno())
             else:
                 self.feed.refill()
-        except BrokenPipeError:  # the child reads no more
+        except BrokenPipeError:  # the child has closed its stdin
             self.feed = Feed()
         self._watch_feed()
 
     def _watch_feed(self) -> None:
-        """Watch the child's stdin while we have bytes for it, else our source of them."""
+        """Watch the child's stdin while there are bytes for it, else their source."""
         wanted = self.target.fileno() if self.feed.pending else self.feed.descriptor
         if wanted is None:
             self.target.close()
@@ -164,7 +164,7 @@ class Loop:
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    """Write all of `data`, however little the descriptor takes at a time."""
+    """Write all of `data`, however little the descriptor accepts at a time."""
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]

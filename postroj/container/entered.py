@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, TypeVar
 
 from postroj import process
@@ -17,6 +18,7 @@ from postroj.streams import STDERR, STDIN, STDOUT, write_all
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Collection, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from postroj.container.guest import File, Process, Socket
@@ -44,7 +46,7 @@ class EnteredGuest(Guest):
         stdin: bytes = b"",
         env: Mapping[str, str] | None = None,
         secrets: Mapping[str, str] | None = None,
-        keep: int = process.KEPT,
+        limit: int = process.LIMIT,
     ) -> process.Completed:
         """See `Guest.run`."""
         command = Command(argv=tuple(argv), env=env or {}, secrets=secrets or {})
@@ -56,7 +58,7 @@ class EnteredGuest(Guest):
                 timeout=timeout,
                 stdin=stdin,
                 env=nsenter.environment(command),
-                keep=keep,
+                limit=limit,
             )
         except CommandError as error:
             if _took(leader, error.status):
@@ -69,7 +71,9 @@ class EnteredGuest(Guest):
             raise self._gone(done.output)
         return done
 
-    def spawn(self, argv: Sequence[str], stdio: process.Stdio) -> process.Child:
+    def spawn(
+        self, argv: Sequence[str], stdio: process.Stdio
+    ) -> AbstractContextManager[process.Child]:
         """See `Guest.spawn`."""
         command = Command(argv=tuple(argv))
         return process.spawn(self._enter_argv(command), stdio=stdio, env=nsenter.ENVIRONMENT)
@@ -84,28 +88,27 @@ class EnteredGuest(Guest):
         return status
 
     def _relay(self, command: Command) -> int:
-        child = process.spawn(
-            self._enter_argv(command), stdio=process.STDIO, env=nsenter.environment(command)
-        )
-        return process.relay(
-            child,
-            stdin=process.Feed(descriptor=STDIN),
-            stdout=lambda chunk: write_all(STDOUT, chunk),
-            stderr=lambda chunk: write_all(STDERR, chunk),
-        )
+        argv, env = self._enter_argv(command), nsenter.environment(command)
+        with process.spawn(argv, stdio=process.STDIO, env=env) as child:
+            return process.relay(
+                child,
+                stdin=process.Feed(descriptor=STDIN),
+                stdout=lambda chunk: write_all(STDOUT, chunk),
+                stderr=lambda chunk: write_all(STDERR, chunk),
+            )
 
     def _converse(self, command: Command) -> int:
         env = nsenter.environment(command, os.environ.get("TERM", "dumb"))
         argv = self._enter_argv(command, terminal=True)
-        master, slave = terminal.open_pty(self.leader)
-        try:
+        with ExitStack() as stack:
+            master, slave = terminal.open_pty(self.leader)
+            stack.callback(os.close, master)
             try:
-                child = process.spawn(argv, stdio=(slave, slave, slave), env=env)
+                spawned = process.spawn(argv, stdio=(slave, slave, slave), env=env)
+                child = stack.enter_context(spawned)
             finally:
                 os.close(slave)
             return terminal.converse(child, master)
-        finally:
-            os.close(master)
 
     def _enter_argv(self, command: Command, *, terminal: bool = False) -> list[str]:
         self.require()  # its number may be another process's by now

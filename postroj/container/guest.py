@@ -13,11 +13,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from postroj.errors import CommandError
-from postroj.process import KEPT
+from postroj.process import LIMIT
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Collection, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from postroj.process import Child, Completed, Stdio
 
@@ -150,11 +151,12 @@ class Guest(ABC):
         stdin: bytes = b"",
         env: Mapping[str, str] | None = None,
         secrets: Mapping[str, str] | None = None,
-        keep: int = KEPT,
+        limit: int = LIMIT,
     ) -> Completed:
         """Run a command as root to its end, and return its status and the tail of its output.
 
-        `ok` are the statuses that are answers, `timeout` is in seconds, `keep` are bytes of stdout.
+        `ok` are the statuses that are no error, `timeout` is in seconds, `limit` is in bytes of
+        stdout.
         `secrets` are variables that appear in no list of processes and no log.
 
         :raises CommandError: if it ended with another status.
@@ -162,8 +164,11 @@ class Guest(ABC):
         """
 
     @abstractmethod
-    def spawn(self, argv: Sequence[str], stdio: Stdio) -> Child:
-        """Start a command as root; the caller ends it. Its status is that of the command."""
+    def spawn(self, argv: Sequence[str], stdio: Stdio) -> AbstractContextManager[Child]:
+        """Run a command as root beside a `with` block, which ends it.
+
+        The status of the child is that of the command.
+        """
 
     @abstractmethod
     def attach(self, command: Command, *, with_terminal: bool = True) -> int:

@@ -1,6 +1,6 @@
 """What this process starts on the host for a guest, from the launch script to its notifications.
 
-The guest lives as long as a pipe of ours is open (`boot.launch.launch_script`): whatever ends
+The guest lives as long as a pipe of ours is open (`boot/launch.sh`): whatever ends
 postroj ends the guest too. One that is kept is told so through that pipe, and lives on by itself.
 """
 
@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 from postroj import process
 from postroj.container import host, rundir
 from postroj.container.boot import launch, readiness, seed
-from postroj.container.cgroup import devices, scope
-from postroj.container.cgroup import group as cgroup
+from postroj.container.cgroup import devices, hierarchies, scope
+from postroj.container.cgroup.group import Group, confine_scope
 from postroj.container.entered import EnteredGuest
-from postroj.container.facts import Facts, write_facts
 from postroj.container.failure import ending, unready
 from postroj.container.guest import STOP_TIMEOUT
 from postroj.container.leader import Leader
-from postroj.container.lifeline import hand_over, keep, let_go
-from postroj.container.network import pasta
+from postroj.container.lifeline import add, hand_over, let_go
+from postroj.container.network import pasta, resolvconf
+from postroj.container.rundir import Facts, write_facts
 from postroj.errors import CommandError, GuestError, HostError
 from postroj.model import NetworkMode
 
@@ -52,7 +52,7 @@ class Launched:
     facts: Facts
     claim: Claim
     """The run directory, with its lock."""
-    group: cgroup.Group
+    group: Group
     is_scope: bool
     """Whether the host's systemd makes the control group."""
     bound: Sequence[Device]
@@ -95,8 +95,8 @@ class Launched:
                     raise self._stillborn()
                 if inner_pid := notification.fields.get(LEADER):
                     boots += 1
-                    if boots > unready.RESTARTS:
-                        raise unready.restarting(self.console())
+                    if boots > unready.REBOOTS:
+                        raise unready.rebooting(self.console())
                     with suppress(OSError):  # it has ended already, as the next notification says
                         pid = readiness.leader_of(notification.pid, int(inner_pid))
                         leader = Leader.of(pid, self.name)
@@ -113,7 +113,7 @@ class Launched:
                 guest = EnteredGuest(self.run_dir, self._settled(leader or before))
             raise unready.late(guest, self.spec.boot_timeout, missing, self.console()) from None
         except OSError:  # the leader has ended already
-            ending.hear(self.script, ending.AFTERMATH)
+            ending.await_report(self.script, ending.AFTERMATH)
             raise self._stillborn() from None
 
     def _settled(self, leader: Leader | None) -> Leader:
@@ -130,7 +130,7 @@ class Launched:
     def _confine(self, leader: int, *, again: bool) -> None:
         """Confine the devices of a guest in a scope, and register it with machined."""
         if self.is_scope:
-            cgroup.confine_scope(self.name, self.bound)  # its layers are mounted by now
+            confine_scope(self.name, self.bound)  # its layers are mounted by now
             scope.register(self.name, leader, again=again)
 
     def _serve_network(self, inner_pid: int) -> None:
@@ -139,9 +139,8 @@ class Launched:
             return
         namespaces = f"/proc/{self.script.pid}/ns"
         enter = ["nsenter", f"--mount={namespaces}/mnt", f"--pid={namespaces}/pid_for_children"]
-        words = [str(self.run_dir / "mnt" / "netns"), str(inner_pid)]
-        argv = [*enter, "--", "sh", "-euc", pasta.OWN_NETWORK, "sh", *words]
-        argv += [*self.pasta, *pasta.ATTENDED]
+        netns = self.run_dir / "mnt" / "netns"
+        argv = [*enter, "--", *pasta.own_network_argv(netns, inner_pid, self.pasta)]
         try:
             process.run(argv, timeout=self.spec.boot_timeout)
         except CommandError as error:
@@ -180,35 +179,35 @@ def launch_guest(spec: GuestSpec, stack: ExitStack) -> Launched:
 
     :raises HostError: if this host cannot run such a guest.
     """
-    here = host.look()
+    here = host.read()
     host.require(here, spec.systemd if spec.boot else None)
     facts = Facts(image=spec.image, purpose=spec.purpose, given=spec.given)
     claim = stack.enter_context(rundir.claim(facts))
     name = claim.path.name
-    resolv_conf = pasta.guest_resolv_conf(spec.network)
+    resolv_conf = resolvconf.of_host(spec.network)
     seed.write_seed(claim.path, name, resolv_conf, emulated=spec.emulated)
     is_scope = scope.is_usable()
     try:
         bound = tuple(devices.devices_of(bind.source for bind in spec.binds))
-        group = cgroup.Group(name, spec.limits, {} if is_scope else cgroup.mounted(), bound)
+        group = Group(name, spec.limits, {} if is_scope else hierarchies.mounted(), bound)
     except OSError as error:
         raise HostError(launch.CGROUP.failure, evidence=str(error)) from None
     stack.callback(group.remove)
     listener = stack.enter_context(readiness.Listener(claim.path / "notify"))
     served = pasta.pasta_argv(resolv_conf, spec.published, _shown(spec))
     (claim.path / "mnt").mkdir()
-    text = launch.launch_script(spec, claim.path, group.joins, served, here.os_release)
+    script_argv = launch.launch_argv(spec, claim.path, group.joins, served, here.os_release)
     for tool in ("nsenter", "setpriv", *(["pasta"] if spec.network is NetworkMode.PRIVATE else [])):
         process.tool(tool)
-    argv = [*(scope.argv(name, spec.limits) if is_scope else []), *launch.namespace_argv(text)]
-    layers = [seed.hold(stack, layer) for layer in spec.layers]
+    argv = [*(scope.argv(name, spec.limits) if is_scope else []), *script_argv]
+    layers = [seed.lock_layer(stack, layer) for layer in spec.layers]
     variables = host.environment(here, spec.systemd)
     with (claim.path / "console").open("wb") as console:
-        script = process.spawn(
+        script = process.launch(
             argv,
             stdio=(process.PIPE, process.PIPE, console),
             env=process.environment(variables | {"NOTIFY_SOCKET": str(claim.path / "notify")}),
-            pass_fds=[claim.descriptor, *group.descriptors, *layers, *spec.holds],
+            pass_fds=[claim.descriptor, *group.descriptors, *layers, *spec.locks],
         )
     launched = Launched(
         spec=spec,
@@ -223,13 +222,13 @@ def launch_guest(spec: GuestSpec, stack: ExitStack) -> Launched:
     )
     stack.callback(launched.stop)
     assert script.stdin
-    keep(script.stdin)
+    add(script.stdin)
     return launched
 
 
 def ready_when(spec: GuestSpec) -> set[str]:
     """Return the notifications after which a guest that was started is ready."""
-    return {READY, *([launch.NETWORK_UP] if spec.network_first else [])}
+    return {READY, *([readiness.NETWORK_UP] if spec.network_first else [])}
 
 
 def _shown(spec: GuestSpec) -> tuple[int, ...]:

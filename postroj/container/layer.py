@@ -1,4 +1,4 @@
-"""What a guest has written, as a layer that can be stacked on its image."""
+"""The files that a guest has written, as a layer that can be stacked on its image."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-# What the kernel remembers of the files below, which a stranger to them must not believe.
-# Whiteouts, opaque folders and renamed ones keep their meaning (overlayfs.rst of the kernel).
-OF_THE_MOMENT = ("origin", "impure", "nlink", "uuid", "upper")
+# Attributes that refer to the files of this one mount. Whiteouts, opaque folders and renamed files
+# keep their meaning without them (overlayfs.rst of the kernel).
+TRANSIENT = ("origin", "impure", "nlink", "uuid", "upper")
 
 SEEDED = ("hostname", "hosts", "machine-id", "resolv.conf")
-"""In `/etc`: what made this one guest what it was, and no other."""
+"""Files of `/etc` that give a guest its identity (see `seed`)."""
 
 
 def tar_argv(written: Path, only: Sequence[str] | None = None) -> list[str]:
-    """tar of a guest's writable layer, to stdout; nothing in the guest may be writing.
+    """Return the tar that writes a guest's writable layer to stdout; the guest must not run.
 
-    Whiteouts are character devices 0:0 there, and stay so. `only` are the folders of the guest,
-    absolute paths, to which it is confined; those that it has not are passed over.
+    Whiteouts stay character devices 0:0. With `only` the tar has just these folders, which are
+    absolute paths of the guest; those that do not exist are left out.
     """
     return [
         *("tar", "--create", f"--directory={written}", "--numeric-owner", "--sort=name"),
         *("--xattrs", "--xattrs-include=*"),
-        *(f"--xattrs-exclude=trusted.overlay.{name}" for name in OF_THE_MOMENT),
+        *(f"--xattrs-exclude=trusted.overlay.{name}" for name in TRANSIENT),
         *("--anchored", *(f"--exclude=./etc/{name}" for name in SEEDED)),
         "--warning=no-file-ignored",  # sockets
         *(["."] if only is None else _members(written, only)),
@@ -34,7 +34,7 @@ def tar_argv(written: Path, only: Sequence[str] | None = None) -> list[str]:
 
 
 def _members(written: Path, folders: Sequence[str]) -> list[str]:
-    """Name folders, and first what leads to them; never through a link, which leads elsewhere."""
+    """Return tar's arguments for folders and the folders above them, none of them a link."""
     ways: dict[str, None] = {".": None}
     ends = []
     for folder in folders:

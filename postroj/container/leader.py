@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from postroj.container.cgroup import group as cgroup
+from postroj.container.cgroup.processes import joins
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +52,7 @@ class Leader:
                 pid=pid,
                 pidfd=pidfd,
                 bounding_set=tuple(bounding_set(_read(pid, "status"))),
-                joins=tuple(cgroup.members(_read(pid, "cgroup"), machine)),
+                joins=tuple(joins(_read(pid, "cgroup"), machine)),
                 has_own_users=len({*users}) > 1,
             )
             leader.require()

@@ -1,6 +1,6 @@
-"""The lifelines of this process's guests: pipes of ours, each of which ends a guest when closed.
+"""The lifelines of this process's guests: pipes that end a guest when they are closed.
 
-Whatever thread has a guest, any other can end it; who waits for it then hears that it has ended.
+Any thread can end the guest of another one, which then notices that its guest has ended.
 """
 
 from __future__ import annotations
@@ -11,31 +11,31 @@ from threading import Lock
 from typing import IO
 
 KEEP = "keep"
-"""What a guest hears that is to live on when its pipe is closed."""
+"""The word that makes the launch script outlive its pipe."""
 
-_KEPT: set[IO[bytes]] = set()
+_OPEN: set[IO[bytes]] = set()
 _LOCK = Lock()
-"""So that a guest either ends or is handed over."""
+"""Locked while a guest either ends or is handed over."""
 
 
-def keep(pipe: IO[bytes]) -> None:
-    """Keep a guest alive until its pipe is let go of."""
-    _KEPT.add(pipe)
+def add(pipe: IO[bytes]) -> None:
+    """Register the pipe of a guest."""
+    _OPEN.add(pipe)
 
 
 def let_go(pipe: IO[bytes]) -> None:
-    """Have a guest end, unless it was handed over."""
+    """End a guest, unless it was handed over."""
     with _LOCK:
-        _KEPT.discard(pipe)
+        _OPEN.discard(pipe)
         with suppress(BrokenPipeError):
             pipe.close()
 
 
 def hand_over(pipe: IO[bytes]) -> bool:
-    """Have a guest live on without us; whether it was not told to end before."""
+    """Let a guest live on without this process; return False if it is already ending."""
     with _LOCK, suppress(BrokenPipeError):
-        if pipe in _KEPT:
-            _KEPT.discard(pipe)
+        if pipe in _OPEN:
+            _OPEN.discard(pipe)
             os.write(pipe.fileno(), f"{KEEP}\n".encode())
             pipe.close()
             return True
@@ -43,6 +43,6 @@ def hand_over(pipe: IO[bytes]) -> bool:
 
 
 def let_go_of_all() -> None:
-    """Have every guest of this process end."""
-    for pipe in _KEPT.copy():
+    """End every guest of this process."""
+    for pipe in _OPEN.copy():
         let_go(pipe)

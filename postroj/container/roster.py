@@ -1,8 +1,8 @@
-"""The guests of this host, whoever booted them: who is there, the way into one, its end.
+"""The guests of this host, whoever booted them: list them, enter one, stop one.
 
-A guest is there while the lock of its run directory is held. Which process is its leader, and which
-is the launch script that all of it ends with, is never read from a file: it is in the guest's
-control group, and the kernel says which number it has in which PID namespace.
+A guest is there while its run directory is locked. No file says which process is its leader, and
+which one is the launch script that ends all of it: both are in the guest's control group, and the
+kernel knows their numbers in each PID namespace.
 """
 
 from __future__ import annotations
@@ -16,60 +16,60 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from postroj import locking, paths
-from postroj.container import garbage, rundir
+from postroj import paths
+from postroj.container import leftovers, rundir
 from postroj.container.boot import readiness
-from postroj.container.cgroup import group as cgroup
+from postroj.container.cgroup import group, processes
 from postroj.container.entered import EnteredGuest
-from postroj.container.facts import Facts, read_facts
 from postroj.container.leader import Leader
+from postroj.container.rundir import Facts, read_facts
 from postroj.errors import GuestError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 STOP_TIMEOUT = 10.0
-"""Seconds until nothing may be left of a guest."""
+"""Seconds after which nothing of a stopped guest may be left."""
 HALT = signal.SIGRTMIN + 3
-"""What systemd(1), and nspawn's init where there is no other, shut down for."""
+"""The signal for which systemd(1), and nspawn's own init, shut down."""
 SOON = 2.0
-"""Seconds in which the kernel ends a guest, unless something outside keeps it from that."""
-LOOK_AGAIN = 0.01
-"""Seconds between two looks whether all is gone."""
+"""Seconds in which the kernel ends a guest, unless a process outside keeps it from that."""
+INTERVAL = 0.01
+"""Seconds after which the traces of a guest are checked again."""
 SCRIPT_DEPTH, LEADER_DEPTH = 2, 3
-"""PID namespaces in which they have a number, from ours inwards."""
+"""The number of PID namespaces, from this one inwards, in which they have a PID."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """A guest, as it is shown."""
+    """A guest, as `postroj ps` shows it."""
 
     name: str
     given: str
-    """The name that the user chose; '' if none was."""
+    """The name that the user chose; '' if the user chose none."""
     image: str
     purpose: str
     kept: bool
     began: float
-    """Seconds since the epoch; 0 where it is not known."""
+    """Seconds since the epoch; 0 if unknown."""
     leader: int
-    """0 while it boots, or when it is about to be gone."""
+    """Its PID; 0 while the guest boots or ends."""
     memory: int
     """Bytes."""
 
 
 def names() -> list[str]:
-    """Names of the guests that are there, those that boot or end as well."""
-    return [name for name in locking.live_claims(paths.guests_dir()) if cgroup.NAME.fullmatch(name)]
+    """Return the names of all guests, also of those that boot or end."""
+    return rundir.living(paths.guests_dir())
 
 
 def listing() -> list[Listing]:
-    """All guests, the oldest first."""
-    found = [_look(name) for name in names()]
+    """Return all guests, the oldest first."""
+    found = [_describe(name) for name in names()]
     return sorted(found, key=lambda guest: guest.began)
 
 
-def _look(name: str) -> Listing:
+def _describe(name: str) -> Listing:
     facts = read_facts(paths.guests_dir() / name) or Facts(began=0)
     return Listing(
         name=name,
@@ -84,9 +84,9 @@ def _look(name: str) -> Listing:
 
 
 def require(wanted: Sequence[str]) -> list[str]:
-    """Return the guests' own names for those that were typed, which may be the users'.
+    """Return the guests' own names for names that may be the users'.
 
-    :raises UsageError: with those of which no guest is there.
+    :raises UsageError: if there is no guest for some of them; the message has those.
     """
     known = rundir.by_given(paths.guests_dir()) | {name: name for name in names()}
     if lost := [name for name in wanted if name not in known]:
@@ -96,18 +96,18 @@ def require(wanted: Sequence[str]) -> list[str]:
 
 
 def leader(name: str) -> int:
-    """PID of a guest's PID 1; 0 if it has none."""
+    """Return the PID of a guest's leader; 0 if it has none."""
     return _number_one(name, LEADER_DEPTH, in_payload=True)
 
 
 def script(name: str) -> int:
-    """PID of the launch script, without which all of a guest ends; 0 if there is none."""
+    """Return the PID of the launch script, with which all of a guest ends; 0 if there is none."""
     return _number_one(name, SCRIPT_DEPTH, in_payload=False)
 
 
 def _number_one(name: str, depth: int, *, in_payload: bool) -> int:
-    for pid, group in cgroup.population(name).items():
-        if f"{group}/".startswith(f"{cgroup.PAYLOAD}/") is in_payload:
+    for pid, place in processes.population(name).items():
+        if f"{place}/".startswith(f"{processes.PAYLOAD}/") is in_payload:
             with suppress(OSError):  # it has ended
                 numbers = readiness.namespace_pids(pid)
                 if len(numbers) == depth and numbers[-1] == 1:
@@ -116,19 +116,19 @@ def _number_one(name: str, depth: int, *, in_payload: bool) -> int:
 
 
 def memory(name: str) -> int:
-    """Bytes that a guest takes: what is charged to its group, or else to its processes.
+    """Return the bytes of memory that a guest takes, by its group or else by its processes.
 
-    Where the host's groups do not count memory, what it has written is not in it.
+    If the host's groups do not count memory, the files that the guest has written are left out.
     """
-    for folder in cgroup.folders(name):
+    for folder in group.folders(name):
         for file in ("memory.current", "memory.usage_in_bytes"):  # cgroup v2, v1
             with suppress(OSError):
                 return int((folder / file).read_text())
-    return sum(map(_share, cgroup.population(name)))
+    return sum(map(_share, processes.population(name)))
 
 
 def _share(pid: int) -> int:
-    """Bytes of a process, those that it shares divided by how many do, proc_pid_smaps(5)."""
+    """Return the proportional set size of a process in bytes, proc_pid_smaps(5)."""
     with suppress(OSError):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
@@ -137,16 +137,16 @@ def _share(pid: int) -> int:
 
 
 def enter(name: str) -> EnteredGuest:
-    """Return a guest that somebody else started, by either name, to run commands in.
+    """Return a guest that another process started, by either name, to run commands in it.
 
     :raises UsageError: if there is no such guest.
-    :raises GuestError: if it has no leader: it boots, or is about to be gone.
+    :raises GuestError: if it has no leader, since it boots or ends.
     """
     (name,) = require([name])
     with suppress(OSError):  # it ended meanwhile
         pid = leader(name)
         found = Leader.of(pid, name)
-        # its number may have become somebody else's before the record was made
+        # its PID may have been given to another process before the record was made
         if pid and leader(name) == pid:
             return EnteredGuest(paths.guests_dir() / name, found)
     message = f"the guest '{name}' cannot be entered: it is not ready yet, or is ending"
@@ -154,46 +154,46 @@ def enter(name: str) -> EnteredGuest:
 
 
 def stop(name: str, patience: float = 0) -> None:
-    """End a guest, and wait until nothing is left of it.
+    """Stop a guest, and wait until nothing is left of it.
 
-    It may shut down for `patience` seconds first, and is killed then.
+    The guest may take `patience` seconds to shut down; after that it is killed.
 
-    :raises GuestError: if something is left `STOP_TIMEOUT` seconds after that.
+    :raises GuestError: if something of it is left after `STOP_TIMEOUT` more seconds.
     """
     if patience:
         _halt(name, patience)
     deadline = time.monotonic() + STOP_TIMEOUT
     while True:
         _kill(name, deadline)
-        garbage.sweep()
+        leftovers.sweep()
         if not _traces(name):
             return
         if time.monotonic() > deadline:
             message = f"the guest '{name}' was not gone within {STOP_TIMEOUT:g} s"
-            hint = "the postroj that booted it may be stopped, or too busy to let go of it"
+            hint = "the postroj that booted it may be stopped, or too busy"
             raise GuestError(message, evidence="\n".join(_traces(name)), hint=hint)
-        time.sleep(LOOK_AGAIN)
+        time.sleep(INTERVAL)
 
 
 def _halt(name: str, patience: float) -> None:
-    """Have a guest shut down, and wait for the end of all that is around it."""
+    """Shut a guest down, and wait for the end of its launch script."""
     deadline = time.monotonic() + patience
-    dismiss(name)
-    with held(name, leader) as (_, leader_fd), held(name, script) as (_, script_fd):
+    kill_commands(name)
+    with opened(name, leader) as (_, leader_fd), opened(name, script) as (_, script_fd):
         if leader_fd and script_fd:
             signal.pidfd_send_signal(leader_fd, HALT)
             select.select([script_fd], [], [], max(0, deadline - time.monotonic()))
 
 
-def dismiss(name: str) -> None:
-    """Kill the commands in a guest that were brought in from outside, by `execute`.
+def kill_commands(name: str) -> None:
+    """Kill the commands that were started in a guest from outside.
 
-    They are no children of the guest's: when it shuts down it does not hear of their end, and
-    looks for it every 10 s only (systemd-shutdown(8)).
+    They are not children of its leader: a guest that shuts down gets no signal when they end, and
+    checks only every 10 s (systemd-shutdown(8)).
     """
-    for pid, group in cgroup.population(name).items():
+    for pid, place in processes.population(name).items():
         with suppress(OSError):  # it has ended
-            if group.startswith(cgroup.PAYLOAD) and len(readiness.namespace_pids(pid)) == 1:
+            if place.startswith(processes.PAYLOAD) and len(readiness.namespace_pids(pid)) == 1:
                 for child in readiness.children(pid):
                     _kill_child(pid, child)
 
@@ -201,15 +201,15 @@ def dismiss(name: str) -> None:
 def _kill_child(parent: int, child: int) -> None:
     pidfd = os.pidfd_open(child)
     try:
-        if child in readiness.children(parent):  # it was no stranger that we took hold of
+        if child in readiness.children(parent):  # else the PID was given to another process
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
     finally:
         os.close(pidfd)
 
 
 def _kill(name: str, deadline: float) -> None:
-    """Kill the launch script, and wait for its end: the kernel ends all in its namespace first."""
-    with held(name, script) as (_, pidfd):
+    """Kill the launch script, and wait for its end, before which the kernel ends its namespace."""
+    with opened(name, script) as (_, pidfd):
         if pidfd:
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             if select.select([pidfd], [], [], SOON)[0]:
@@ -220,37 +220,38 @@ def _kill(name: str, deadline: float) -> None:
 
 
 def _kill_all(name: str) -> None:
-    """Kill what is in a guest's groups: a namespace waits for those whose parents are outside.
+    """Kill all processes in a guest's groups.
 
-    The nsenter around a command in the guest may be stopped, and then reaps nobody.
+    A PID namespace ends only when its processes are reaped. The parent of a command from outside is
+    nsenter, which may be stopped.
     """
     with ExitStack() as stack:
         found = {}
-        for pid in cgroup.population(name):
+        for pid in processes.population(name):
             with suppress(ProcessLookupError):
                 found[pid] = os.pidfd_open(pid)
                 stack.callback(os.close, found[pid])
-        for pid in found.keys() & cgroup.population(name).keys():
+        for pid in found.keys() & processes.population(name).keys():
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(found[pid], signal.SIGKILL)
 
 
 @contextmanager
-def held(name: str, which: Callable[[str], int]) -> Iterator[tuple[int, int]]:
-    """Take hold of the `leader` or the `script` of a guest: PID and pidfd, zeros if it has none."""
+def opened(name: str, which: Callable[[str], int]) -> Iterator[tuple[int, int]]:
+    """Open the `leader` or the `script` of a guest: its PID and pidfd, zeros if there is none."""
     with ExitStack() as stack:
         found = (0, 0)
         with suppress(ProcessLookupError):  # it ended meanwhile
             if pid := which(name):
                 pidfd = os.pidfd_open(pid)
                 stack.callback(os.close, pidfd)
-                if which(name) == pid:  # and so it was when we took hold of it
+                if which(name) == pid:  # so the pidfd is that process's
                     found = (pid, pidfd)
         with suppress(ProcessLookupError):
             yield found
 
 
 def _traces(name: str) -> list[str]:
-    """What is left of a guest."""
-    places = [paths.guests_dir() / name, *cgroup.folders(name)]
+    """Return the paths that are left of a guest."""
+    places = [paths.guests_dir() / name, *group.folders(name)]
     return [str(path) for path in places if path.exists()]

@@ -79,10 +79,10 @@ class StartedGuest(EnteredGuest, OwnGuest):
             return
         self.state = self.system_state()
         if self.state in ("maintenance", "stopping"):
-            raise unready.astray(self, self.state, console())
+            raise unready.unusable(self, self.state, console())
         if self.state == "degraded":
             if spec.emulated and not self.is_active("systemd-journald.service"):
-                raise unready.useless(console())
+                raise unready.without_services(console())
             self.failed_at_boot = tuple(self.failed_units())
             log.info("guest '%s' is degraded: %s", self.name, " ".join(self.failed_at_boot))
 
@@ -116,7 +116,7 @@ class StartedGuest(EnteredGuest, OwnGuest):
             self.leader = self._launched.await_ready({READY, LEADER}, deadline, self.leader)
             self.read_state()
         except GuestError as error:
-            message = f"after a restart {error.message}"
+            message = f"after a reboot {error.message}"
             raise GuestLost(message, evidence=error.evidence, hint=error.hint) from None
 
     def is_stopping(self) -> bool:
@@ -138,7 +138,7 @@ class StartedGuest(EnteredGuest, OwnGuest):
 
     def _gone(self, output: str = "") -> GuestError:
         launched = self._launched
-        return ending.tell(launched.script, launched.spec, launched.run_dir, output)
+        return ending.explain(launched.script, launched.spec, launched.run_dir, output)
 
 
 def require_root() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postroj.container import roster
-from postroj.container.cgroup import group as cgroup
+from postroj.container.cgroup import processes
 from postroj.errors import GuestError, UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def still(guest: EnteredGuest) -> Iterator[Still]:
     :raises UsageError: if its users are not those of the host.
     :raises GuestError: if it ends.
     """
-    with roster.held(guest.name, roster.script) as (script, _):
+    with roster.opened(guest.name, roster.script) as (script, _):
         guest.require()
         if not script:
             message = f"the guest '{guest.name}' is ending"
@@ -51,10 +51,10 @@ def still(guest: EnteredGuest) -> Iterator[Still]:
             message = f"the files of the guest '{guest.name}' have owners whom no other guest has"
             hint = "a guest without `--private-users` can become an image"
             raise UsageError(message, hint=hint)
-        freezer = cgroup.freezer(guest.name)
+        freezer = processes.freezer(guest.name)
         prefix = ("sh", str(FREEZE), str(freezer)) if freezer else ()
         try:
             yield Still(root=Path(f"/proc/{script}/root{guest.run_dir}/mnt/root"), prefix=prefix)
         finally:
             if freezer:
-                cgroup.thaw(freezer)  # the shell may have been killed
+                processes.thaw(freezer)  # the shell may have been killed

@@ -1,6 +1,6 @@
-"""What this host needs to run guests: asked, told, and mended.
+"""What this host needs to run guests, and how to install what is missing.
 
-`facts` looks at the host, `requirements` is the table of what is asked, `packages` installs.
+`requirements` is the table; `facts` and `confinement` examine the host; `packages` installs.
 """
 
 from postroj.doctor.facts import Status

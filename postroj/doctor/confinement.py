@@ -1,42 +1,32 @@
-"""Looks at what keeps a guest within its bounds: limits, devices, users. Each is tried."""
+"""Facts about this host's means to confine guests: limits, devices, users. Each is tried."""
 
 from __future__ import annotations
 
 import os
-import secrets
-import shlex
-import sys
 from dataclasses import replace
 
+from postroj.container import naming
 from postroj.container.boot import idmap
-from postroj.container.cgroup import group as cgroup
-from postroj.container.cgroup import limits, scope
-from postroj.doctor.facts import MOUNT_SQUASHFS, Finding, Status, image_trial
-
-MAP_USERS = f"""
-{MOUNT_SQUASHFS}
-cd "$1"
-{shlex.join([sys.executable, "-IS", idmap.__file__, str(idmap.FIRST), "mounted"])}
-mkdir other
-mount -t overlay -o lowerdir=mounted:other overlay mounted
-"""
+from postroj.container.cgroup import hierarchies, limits, scope
+from postroj.container.cgroup.group import Group, systemd_controllers
+from postroj.doctor.facts import Finding, Status, image_trial
 
 
 def limiting() -> Finding:
-    """Which of `--memory`, `--cpus` and `--pids` can be kept to."""
+    """Check which of `--memory`, `--cpus` and `--pids` this host can enforce."""
     group = _group()
     if isinstance(group, Finding):
         return group
-    limited = cgroup.of_systemd() if scope.is_usable() else group.limited
-    usable = ", ".join(name for name in cgroup.LIMITING if name in limited)
-    lacking = ", ".join(name for name in cgroup.LIMITING if name not in limited)
+    limited = systemd_controllers() if scope.is_usable() else group.limited
+    usable = ", ".join(name for name in hierarchies.LIMITING if name in limited)
+    lacking = ", ".join(name for name in hierarchies.LIMITING if name not in limited)
     if lacking:
         return Finding(Status.WARNING, f"{usable or 'nothing'}; not {lacking}")
     return Finding(Status.OK, usable)
 
 
 def devices() -> Finding:
-    """Whether guests can be kept from opening devices of the host."""
+    """Check that guests can be kept from the host's devices."""
     group = _group()
     if isinstance(group, Finding):
         return group
@@ -46,20 +36,20 @@ def devices() -> Finding:
 
 
 def private_users() -> Finding:
-    """Whether the files of an image can be given to others than the users of the host."""
-    trial = image_trial(MAP_USERS)
+    """Check that the owners of an image's files can be mapped to other users."""
+    trial = image_trial("map-owners", *idmap.argv(idmap.FIRST, ["mounted"]))
     if trial.status is Status.OK:
         return Finding(Status.OK, "owners were mapped")
     return Finding(Status.WARNING, trial.found)
 
 
-def _group() -> cgroup.Group | Finding:
-    """Return a guest's control groups, which are gone again; or why there are none."""
+def _group() -> Group | Finding:
+    """Make a guest's control groups, remove them again and return them, or why there are none."""
     if os.geteuid() != 0:
         return Finding(Status.WARNING, "not tried: only root may")
     every = replace(limits.of_host(1), cpus=1)
     try:
-        group = cgroup.Group(f"postroj-{secrets.token_hex(4)}", every, cgroup.mounted())
+        group = Group(naming.generate(), every, hierarchies.mounted())
     except OSError as error:
         return Finding(Status.WARNING, f"no control group: {error}")
     group.remove()

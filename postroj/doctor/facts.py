@@ -1,7 +1,7 @@
-"""Looks at the host, one function a question; what can be tried is tried and not read from lists.
+"""Facts about this host, one function for each requirement.
 
-Trials happen in a mount namespace of their own, which takes all of its mounts and loop devices
-with it.
+What can be tried is tried, in namespaces of its own that take the mounts and loop devices with
+them. Nothing is derived from lists of versions or of distributions.
 """
 
 from __future__ import annotations
@@ -17,47 +17,35 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from postroj import paths, process
+from postroj.container.cgroup import hierarchies
+from postroj.container.cgroup.hierarchies import TRACKING, V2
 from postroj.errors import CommandError, HostError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 TRIAL_TIMEOUT = 30.0
 EMPTY_TAR = bytes(10240)
 VERSION = re.compile(r"(?<![\w.])v?(\d+(?!\d*-bit)[\w.~+-]*)")
 
-CGROUPS = Path("/sys/fs/cgroup")
 KEYRINGS = (Path("/usr/share/keyrings/debian-archive-keyring.gpg"),)
-MOUNT_SQUASHFS = 'mount -t squashfs -o loop,ro "$1/image" "$1/mounted"'
-MOUNT_OVERLAY = """
-mount -t tmpfs tmpfs "$1/mounted"
-cd "$1/mounted"
-mkdir lower upper work merged
-mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay merged
-"""
-SERVE_NETWORK = """
-mount -t tmpfs tmpfs "$1/mounted"
-: > "$1/mounted/netns"
-unshare --net="$1/mounted/netns" true
-pasta --quiet --config-net --runas 0 --netns "$1/mounted/netns"
-"""
-"""As guests have it; pasta stays until all processes of the trial are ended."""
+TRIALS = Path(__file__).with_name("trials.sh")
 APPARMOR = Path("/sys/module/apparmor/parameters/enabled")
 
 
 class Status(StrEnum):
-    """How a requirement is met."""
+    """How well this host meets a requirement."""
 
     OK = "ok"
     MISSING = "missing"
     TOO_OLD = "too old"
     WARNING = "warning"
-    """Might not do, or could not be tried."""
+    """It may be insufficient, or it could not be tried."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """The answer to one question, and what it rests on."""
+    """The status of one requirement, and what was found on this host."""
 
     status: Status
     found: str
@@ -68,40 +56,40 @@ def _not_tried(why: str) -> Finding:
 
 
 def root() -> Finding:
-    """Whether we are root."""
+    """Check that this process is root."""
     uid = os.geteuid()
     return Finding(Status.MISSING if uid else Status.OK, f"uid {uid}")
 
 
 def python(oldest: tuple[int, int] = (3, 11)) -> Finding:
-    """Whether this Python is new enough."""
+    """Check the version of this Python."""
     new = tuple(map(int, platform.python_version_tuple()[:2])) >= oldest
     return Finding(Status.OK if new else Status.TOO_OLD, platform.python_version())
 
 
-def version_of(said: str) -> str:
-    """Return the version in the first line of what a tool says of itself; '' if there is none."""
-    match = VERSION.search(said.partition("\n")[0])
+def version_of(output: str) -> str:
+    """Return the version in the first line of a tool's `--version`; '' if it has none."""
+    match = VERSION.search(output.partition("\n")[0])
     return match[1] if match else ""
 
 
 def tool(name: str, oldest: int = 0) -> Finding:
-    """Whether a tool of the host is there, and its version; `oldest` is a major one."""
+    """Check that a tool is installed, with the major version `oldest` or newer."""
     try:
-        said = process.run([name, "--version"], timeout=TRIAL_TIMEOUT).output
+        output = process.run([name, "--version"], timeout=TRIAL_TIMEOUT).output
     except HostError:
         return Finding(Status.MISSING, "")
     except CommandError as error:
         return Finding(Status.WARNING, error.message)
-    version = version_of(said)
+    version = version_of(output)
     major = re.match(r"\d+", version)
     if oldest and (major is None or int(major[0]) < oldest):
         return Finding(Status.TOO_OLD, f"{version or 'no version'}, {oldest} or newer is needed")
-    return Finding(Status.OK, version or "version not told")
+    return Finding(Status.OK, version or "unknown version")
 
 
 def keyring() -> Finding:
-    """Whether Debian's keys are there."""
+    """Check that Debian's keys are installed."""
     for path in KEYRINGS:
         if path.exists():
             return Finding(Status.OK, str(path))
@@ -109,7 +97,7 @@ def keyring() -> Finding:
 
 
 def newuidmap() -> Finding:
-    """Look for what maps subordinate ids; it tells no version."""
+    """Check that users without root can map subordinate ids; newuidmap has no `--version`."""
     if os.geteuid() == 0:
         return Finding(Status.OK, "root needs none")
     try:
@@ -119,18 +107,18 @@ def newuidmap() -> Finding:
 
 
 def namespaces() -> Finding:
-    """Whether namespaces of every kind that a guest has can be made."""
+    """Check that all kinds of namespaces that a guest has can be made."""
     kinds = ("--mount", "--pid", "--net", "--uts", "--ipc", "--cgroup")
     return _trial(["unshare", *kinds, "--fork", "true"], "all kinds were made")
 
 
 def squashfs() -> Finding:
-    """Whether a squashfs with lz4 can be mounted from a file."""
-    return image_trial(MOUNT_SQUASHFS)
+    """Check that a squashfs with lz4 can be mounted from a file."""
+    return image_trial("squashfs")
 
 
-def image_trial(script: str) -> Finding:
-    """Whether a script works that mounts a squashfs with lz4, `$1/image`, below `$1`."""
+def image_trial(trial: str, *words: str) -> Finding:
+    """Run a trial of `trials.sh` with an empty squashfs that is compressed with lz4."""
     with TemporaryDirectory(prefix="postroj-doctor-") as folder:
         make = ["tar2sqfs", "--quiet", "--compressor", "lz4", f"{folder}/image"]
         try:
@@ -139,36 +127,37 @@ def image_trial(script: str) -> Finding:
             return _not_tried("'tar2sqfs' is missing")
         except CommandError as error:
             return Finding(Status.MISSING, f"no lz4: {process.last_lines(error.evidence, 1)}")
-        return _mount_trial(script, Path(folder))
+        return _trial_in(Path(folder), trial, *words)
 
 
 def pasta() -> Finding:
-    """Whether pasta is there, and serves a network namespace that root has made."""
+    """Check that pasta is installed, and serves a network namespace that root has made."""
     found = tool("pasta")
     if found.status is not Status.OK or os.geteuid() != 0:
         return found
     with TemporaryDirectory(prefix="postroj-doctor-") as folder:
-        trial = _mount_trial(SERVE_NETWORK, Path(folder))
+        trial = _trial_in(Path(folder), "pasta")
     if trial.status is not Status.MISSING:
         return found
-    # its profile names the namespaces that it may enter
+    # pasta's AppArmor profile lists the namespaces that it may enter
     why = "; AppArmor is on" if APPARMOR.exists() and APPARMOR.read_text().strip() == "Y" else ""
     return Finding(Status.WARNING, f"{found.found}, serves no network: {trial.found}{why}")
 
 
 def overlay() -> Finding:
-    """Whether an overlay can be mounted on a tmpfs."""
+    """Check that an overlay can be mounted on a tmpfs."""
     with TemporaryDirectory(prefix="postroj-doctor-") as folder:
-        return _mount_trial(MOUNT_OVERLAY, Path(folder))
+        return _trial_in(Path(folder), "overlay")
 
 
-def _mount_trial(script: str, folder: Path) -> Finding:
+def _trial_in(folder: Path, trial: str, *words: str) -> Finding:
     (folder / "mounted").mkdir()
-    return _trial([*process.CONTAINED, "sh", "-euc", script, "sh", str(folder)], "was mounted")
+    argv = [*process.CONTAINED, "sh", str(TRIALS), trial, str(folder), *words]
+    return _trial(argv, "was mounted")
 
 
 def _trial(argv: list[str], success: str) -> Finding:
-    """Whether a command which needs root works."""
+    """Run a command that needs root; `success` is the finding if it works."""
     if os.geteuid() != 0:
         return _not_tried("only root may")
     try:
@@ -180,24 +169,21 @@ def _trial(argv: list[str], success: str) -> Finding:
     return Finding(Status.OK, success)
 
 
-def hierarchies(mounts: str) -> tuple[str, list[Path]]:
-    """Return the kind of cgroup hierarchy in `/proc/self/mounts`, and the parts that guests use."""
-    table = [line.split()[1:4] for line in mounts.splitlines()]
-    at = [(Path(path), kind, options.split(",")) for path, kind, options in table]
-    unified = [path for path, kind, _ in at if kind == "cgroup2" and CGROUPS in (path, path.parent)]
-    named = [path for path, kind, options in at if kind == "cgroup" and "name=systemd" in options]
-    if CGROUPS in unified:
-        return "v2", [CGROUPS]
-    if named and unified:
-        return "v1 hybrid", [named[0], unified[0]]
-    return ("v1", named[:1]) if named else ("none", [])
+def layout(found: Mapping[str, Path]) -> tuple[str, list[Path]]:
+    """Return the name of this layout of hierarchies, and the hierarchies that every guest needs."""
+    unified, tracking = found.get(V2), found.get(TRACKING)
+    if unified == hierarchies.TOP:
+        return "v2", [unified]
+    if tracking and unified:
+        return "v1 hybrid", [tracking, unified]
+    return ("v1", [tracking]) if tracking else ("none", [])
 
 
 def cgroups() -> Finding:
-    """Whether there is a hierarchy in which guests can have groups."""
-    kind, parts = hierarchies(Path("/proc/self/mounts").read_text())
+    """Check that guests can have control groups."""
+    kind, parts = layout(hierarchies.mounted())
     if not parts:
-        return Finding(Status.MISSING, f"nothing is mounted at '{CGROUPS}'")
+        return Finding(Status.MISSING, f"nothing is mounted at '{hierarchies.TOP}'")
     if os.geteuid() != 0:
         return _not_tried("only root may")
     for part in parts:
@@ -213,7 +199,7 @@ def cgroups() -> Finding:
 
 
 def disk(enough: int = 2 * 10**9) -> Finding:
-    """Whether there is space for images."""
+    """Check the free space for images."""
     cache = paths.cache_dir()
     folder = next(folder for folder in (cache, *cache.parents) if folder.is_dir())
     free = shutil.disk_usage(folder).free
@@ -222,7 +208,7 @@ def disk(enough: int = 2 * 10**9) -> Finding:
 
 
 def memory(enough: int = 512 * 10**6) -> Finding:
-    """Whether there is memory for a few guests."""
+    """Check the available memory for a few guests."""
     available = available_memory(Path("/proc/meminfo").read_text().splitlines())
     return Finding(
         Status.OK if available >= enough else Status.WARNING, f"{available / 1e9:.1f} GB available"
@@ -230,7 +216,7 @@ def memory(enough: int = 512 * 10**6) -> Finding:
 
 
 def available_memory(meminfo: Iterable[str]) -> int:
-    """Return the bytes that programs can have, from the lines of `/proc/meminfo`."""
+    """Return the bytes of `MemAvailable` in the lines of `/proc/meminfo`."""
     for line in meminfo:
         name, _, value = line.partition(":")
         if name == "MemAvailable":

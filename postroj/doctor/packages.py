@@ -1,4 +1,4 @@
-"""Installs what a host lacks, with the package manager of that host."""
+"""Install what this host lacks, with its own package manager."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ DAY = 86_400.0
 
 @dataclass(frozen=True, kw_only=True)
 class Installer:
-    """How a package manager of the host is called."""
+    """A package manager of the host, and how to run it."""
 
     name: str
     families: tuple[str, ...]
-    """`ID` and `ID_LIKE` in `/etc/os-release` of the hosts which it manages."""
+    """Values of `ID` and `ID_LIKE` in `/etc/os-release` of the hosts that have it."""
     install: tuple[str, ...]
     refresh: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
 
     def show(self, command: Iterable[str]) -> str:
-        """Return a command as one would type it."""
+        """Return a command as a user types it."""
         return shlex.join([*(f"{name}={value}" for name, value in self.env.items()), *command])
 
 
@@ -58,9 +58,9 @@ INSTALLERS = (
 
 
 def choose(os_release: str, present: Collection[str]) -> Installer | None:
-    """Return the package manager of the distribution; of an unknown one the first that is there.
+    """Choose the distribution's package manager; for an unknown one the first that is installed.
 
-    `present` names the programs which this host has: some hosts have those of others, too.
+    `present` are the programs of this host, some of which may belong to other distributions.
     """
     pairs = [line.partition("=") for line in os_release.splitlines()]
     values = {name: value.strip("\"' ") for name, _, value in pairs}
@@ -74,7 +74,7 @@ def choose(os_release: str, present: Collection[str]) -> Installer | None:
 
 
 def missing_packages(results: Iterable[Result], manager: str) -> list[str]:
-    """Return the packages that bring what is lacking, each once."""
+    """Return the packages that contain what is lacking, each once."""
     packages = [
         result.requirement.packages[manager]
         for result in results
@@ -84,7 +84,7 @@ def missing_packages(results: Iterable[Result], manager: str) -> list[str]:
 
 
 def remedy(results: Iterable[Result]) -> str:
-    """Return the command that installs what is lacking, as one would type it; '' if none does."""
+    """Return the command that installs what is lacking, as a user types it; '' if there is none."""
     installer = _installer()
     packages = missing_packages(results, installer.name) if installer else []
     if not installer or not packages:
@@ -93,38 +93,38 @@ def remedy(results: Iterable[Result]) -> str:
 
 
 def mend(results: Collection[Result]) -> bool:
-    """Install what is lacking; whether there was something to install.
+    """Install what is lacking; return whether there was something to install.
 
-    :raises HostError: if we are not root, or know no package manager of this host.
+    :raises HostError: if this process is not root, or no package manager of this host is known.
     :raises CommandError: if the package manager failed.
     """
     installable = [result for result in results if result.lacking and result.requirement.packages]
     if not installable:
         return False
     if os.geteuid() != 0:
-        message = "only root may install packages"
+        message = "only root can install packages"
         raise HostError(message, hint="`sudo postroj doctor --fix`")
     installer = _installer()
     packages = missing_packages(results, installer.name) if installer else []
     if not installer or not packages:
         names = ", ".join(f"'{result.requirement.name}'" for result in installable)
-        message = f"no package is known that brings {names} to this host"
+        message = f"no known package of this host contains {names}"
         raise HostError(message, hint="install these programs by hand, then `postroj doctor`")
     if installer.name == "apt" and lists_are_stale(APT_LISTS, time.time()):
         try:
             _run(installer, installer.refresh)
         except CommandError as error:
-            # Often only a third party's source cannot be reached, and none of ours.
-            log.warning("%s, going on without", error.message)
+            # often only a third party's repository is out of reach
+            log.warning("%s; continuing with the old package lists", error.message)
     _run(installer, [*installer.install, *packages])
     return True
 
 
 def lists_are_stale(folder: Path, now: float) -> bool:
-    """Whether apt knows no packages, or only those of more than a day ago."""
+    """Whether apt has no package lists, or has not updated them for a day."""
     if not any(folder.glob("*_Packages*")):
         return True
-    # The lists themselves have the time of the mirror.
+    # the lists have the time of the mirror, but these folders have that of the update
     touched = [path.stat().st_mtime for path in (folder, folder / "partial") if path.exists()]
     return now - max(touched) > DAY
 

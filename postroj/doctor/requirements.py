@@ -1,4 +1,4 @@
-"""The table of what postroj needs from a host: what, why, and which package brings it."""
+"""The table of what postroj needs from a host: what, why, and in which package it is."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Requirement:
 
     name: str
     why: str
-    look: Callable[[], Finding]
+    examine: Callable[[], Finding]
     only_for: str = ""
-    """What cannot be done without it; '' if nothing can."""
+    """What does not work without it; '' if no guest can run."""
     packages: Mapping[str, str] = field(default_factory=dict)
-    """Which package brings it, by the name of the host's package manager."""
+    """The package that contains it, by the host's package manager."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class Result:
 
     @property
     def lacking(self) -> bool:
-        """Whether something is to be installed or changed."""
+        """Whether something has to be installed or changed."""
         return self.status in (Status.MISSING, Status.TOO_OLD)
 
     @property
@@ -58,104 +58,104 @@ def _same(package: str, *managers: str) -> dict[str, str]:
 UTIL_LINUX = _same("util-linux")
 
 REQUIREMENTS = (
-    Requirement(name="root", why="makes namespaces, mounts and cgroups", look=facts.root),
-    Requirement(name="Python", why="runs postroj", look=facts.python),
+    Requirement(name="root", why="makes namespaces, mounts and cgroups", examine=facts.root),
+    Requirement(name="Python", why="runs postroj", examine=facts.python),
     Requirement(
         name="systemd-nspawn",
         why="boots guests",
-        look=partial(facts.tool, "systemd-nspawn", oldest=247),
+        examine=partial(facts.tool, "systemd-nspawn", oldest=247),
         packages={**_same("systemd-container", "apt", "dnf", "zypper"), "pacman": "systemd"},
     ),
     Requirement(
         name="unshare",
         why="keeps mounts of a guest away from the host",
-        look=partial(facts.tool, "unshare"),
+        examine=partial(facts.tool, "unshare"),
         packages=UTIL_LINUX,
     ),
     Requirement(
         name="mount",
         why="puts the layers of a guest together",
-        look=partial(facts.tool, "mount"),
+        examine=partial(facts.tool, "mount"),
         packages={**UTIL_LINUX, "apt": "mount"},
     ),
     Requirement(
         name="setpriv",
-        why="bounds what commands in a guest may do",
-        look=partial(facts.tool, "setpriv"),
+        why="limits what commands in a guest may do",
+        examine=partial(facts.tool, "setpriv"),
         packages=UTIL_LINUX,
     ),
     Requirement(
         name="nsenter",
         why="runs commands in a guest",
-        look=partial(facts.tool, "nsenter"),
+        examine=partial(facts.tool, "nsenter"),
         packages=UTIL_LINUX,
     ),
     Requirement(
         name="tar2sqfs",
-        why="makes an image of what is fetched",
-        look=partial(facts.tool, "tar2sqfs"),
+        why="makes images of archives",
+        examine=partial(facts.tool, "tar2sqfs"),
         only_for="making images",
         packages=_same("squashfs-tools-ng", "apt", "dnf"),
     ),
     Requirement(
         name="prlimit",
-        why="bounds what a hostile archive can use up",
-        look=partial(facts.tool, "prlimit"),
+        why="limits what a hostile archive can use up",
+        examine=partial(facts.tool, "prlimit"),
         only_for="making images",
         packages=UTIL_LINUX,
     ),
-    Requirement(name="namespaces", why="separate a guest from the host", look=facts.namespaces),
+    Requirement(name="namespaces", why="separate a guest from the host", examine=facts.namespaces),
     Requirement(
         name="loop, squashfs",
         why="an image is one compressed file",
-        look=facts.squashfs,
+        examine=facts.squashfs,
         only_for="images that take no memory",
     ),
-    Requirement(name="overlay", why="changes of a guest are thrown away", look=facts.overlay),
-    Requirement(name="cgroups", why="systemd in a guest needs its own", look=facts.cgroups),
+    Requirement(name="overlay", why="changes of a guest are thrown away", examine=facts.overlay),
+    Requirement(name="cgroups", why="systemd in a guest needs its own", examine=facts.cgroups),
     Requirement(
         name="limits",
-        why="bound what a guest takes",
-        look=confinement.limiting,
+        why="limit what a guest takes",
+        examine=confinement.limiting,
         only_for="--memory, --cpus, --pids",
     ),
     Requirement(
         name="devices",
         why="keeps root in a guest from the host's disks",
-        look=confinement.devices,
+        examine=confinement.devices,
         only_for="safer guests",
     ),
     Requirement(
         name="private users",
         why="make root in a guest nobody on this host",
-        look=confinement.private_users,
+        examine=confinement.private_users,
         only_for="--private-users",
     ),
     Requirement(
         name="pasta",
         why="gives every guest a network of its own",
-        look=facts.pasta,
+        examine=facts.pasta,
         only_for=PRIVATE,
         packages=_same("passt"),
     ),
     Requirement(
         name="mmdebstrap",
         why="fetches and unpacks packages",
-        look=partial(facts.tool, "mmdebstrap"),
+        examine=partial(facts.tool, "mmdebstrap"),
         only_for=BOOTSTRAP,
         packages=_same("mmdebstrap", "apt", "dnf"),
     ),
     Requirement(
         name="gpgv",
         why="checks signatures",
-        look=partial(facts.tool, "gpgv"),
+        examine=partial(facts.tool, "gpgv"),
         only_for=BOOTSTRAP,
         packages={"apt": "gpgv", "dnf": "gnupg2", "zypper": "gpg2", "pacman": "gnupg"},
     ),
     Requirement(
         name="Debian's keys",
-        why="what signatures are checked with",
-        look=facts.keyring,
+        why="keys that signatures are checked with",
+        examine=facts.keyring,
         only_for=BOOTSTRAP,
         packages={
             "apt": "debian-archive-keyring",
@@ -167,7 +167,7 @@ REQUIREMENTS = (
         Requirement(
             name=tool,
             why="decompresses archives",
-            look=partial(facts.tool, tool),
+            examine=partial(facts.tool, tool),
             only_for=ARCHIVES,
             packages=_same(tool) | packages,
         )
@@ -176,35 +176,35 @@ REQUIREMENTS = (
     Requirement(
         name="sfdisk",
         why="finds the root partition of a disk",
-        look=partial(facts.tool, "sfdisk"),
+        examine=partial(facts.tool, "sfdisk"),
         only_for="importing and exporting disks",
         packages={**UTIL_LINUX, "apt": "fdisk"},
     ),
     Requirement(
         name="skopeo",
         why="talks to registries",
-        look=partial(facts.tool, "skopeo"),
+        examine=partial(facts.tool, "skopeo"),
         only_for="images from registries",
         packages=_same("skopeo"),
     ),
     Requirement(
         name="newuidmap",
         why="stands in for root where an image is made without",
-        look=facts.newuidmap,
+        examine=facts.newuidmap,
         only_for="pulling without root",
         packages={"apt": "uidmap", "dnf": "shadow-utils", "zypper": "shadow", "pacman": "shadow"},
     ),
     Requirement(
-        name="disk", why="an image takes 0.1 GB, and 0.5 GB while it is made", look=facts.disk
+        name="disk", why="an image takes 0.1 GB, and 0.5 GB while it is made", examine=facts.disk
     ),
-    Requirement(name="memory", why="a guest takes about 0.1 GB", look=facts.memory),
+    Requirement(name="memory", why="a guest takes about 0.1 GB", examine=facts.memory),
 )
 
 
 def survey(requirements: Iterable[Requirement] = REQUIREMENTS) -> tuple[Result, ...]:
-    """Look at the host; nothing is changed, and nothing is left behind."""
+    """Examine this host; change nothing and leave nothing behind."""
     results = []
     for requirement in requirements:
-        finding = requirement.look()
+        finding = requirement.examine()
         results.append(Result(requirement=requirement, status=finding.status, found=finding.found))
     return tuple(results)

@@ -257,13 +257,9 @@ def _running_tool(
     :raises ImageError: if the tool failed.
     """
     with TemporaryFile() as complaints:
-        child = process.spawn(
-            argv,
-            stdio=(stdin, stdout, complaints),
-            env=process.environment(),
-            pass_fds=pass_fds,
-        )
-        try:
+        env = process.environment()
+        stdio = (stdin, stdout, complaints)
+        with process.spawn(argv, stdio=stdio, env=env, pass_fds=pass_fds) as child:
             failure: BrokenPipeError | None = None
             try:
                 yield child
@@ -272,8 +268,6 @@ def _running_tool(
                     raise
                 failure = error
             status = process.exit_status(child.wait())
-        finally:
-            process.kill_group(child)
         if status and not (failure and status == 128 + signal.SIGPIPE):
             complaints.seek(0)
             output = complaints.read().decode(errors="replace")

@@ -55,7 +55,7 @@ def whole(
 
     :raises GuestError: if it prints more than `WHOLE`.
     """
-    done = guest.run(argv, ok=ok, timeout=timeout, stdin=stdin, keep=WHOLE)
+    done = guest.run(argv, ok=ok, timeout=timeout, stdin=stdin, limit=WHOLE)
     if done.is_cut:
         message = f"'{argv[0]}' printed more than {WHOLE >> 20} MiB in the guest"
         raise GuestError(message)

@@ -46,7 +46,7 @@ class Plan:
     """Whether to upgrade from what the guest's repositories have."""
     keep: bool = False
     """Whether the guest lives on after the verdict."""
-    holds: tuple[int, ...] = ()
+    locks: tuple[int, ...] = ()
     """Descriptors of locks on what was fetched, for a guest that lives on."""
     setup: tuple[str, ...] = ()
     """Shell commands by which an image is changed beforehand."""

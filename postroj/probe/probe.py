@@ -119,7 +119,7 @@ def _guest_spec(image: Image, packages: Sequence[PackageFile], plan: Plan) -> Gu
         binds=binds([*packages, *plan.older]),
         boot_timeout=plan.boot_timeout,
         keep=plan.keep,
-        holds=plan.holds,
+        locks=plan.locks,
         image=image.name,
         systemd=image.systemd,
         emulated=image.emulated,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from postroj import console
 from postroj.container import roster
-from postroj.container.facts import read_facts
 from postroj.container.layer import SEEDED
+from postroj.container.rundir import read_facts
 from postroj.container.still import still
 from postroj.errors import UsageError
 from postroj.image.architectures import of_this_host

@@ -163,14 +163,12 @@ def _send(guest: Guest, what: Sequence[str], extract: Sequence[str]) -> None:
     with TemporaryFile() as complaints:
         argv = [*CREATE, "--file=-", *what]
         env = process.environment()
-        child = process.spawn(argv, stdio=(process.DEVNULL, process.PIPE, complaints), env=env)
-        try:
+        stdio = (process.DEVNULL, process.PIPE, complaints)
+        with process.spawn(argv, stdio=stdio, env=env) as child:
             assert child.stdout
             with child.stdout as pipe, _tar(guest, extract, pipe, process.DEVNULL):
                 pipe.close()  # only the guest's tar may hold it open
             status = process.exit_status(child.wait())
-        finally:
-            process.kill_group(child)
         if status not in (0, CHANGED):
             complaints.seek(0)
             said = process.last_lines(complaints.read().decode(errors="replace"))
@@ -187,12 +185,9 @@ def _tar(
     :raises GuestError: if tar fails.
     """
     with TemporaryFile() as complaints:
-        child = guest.spawn(argv, (stdin, stdout, complaints))
-        try:
+        with guest.spawn(argv, (stdin, stdout, complaints)) as child:
             yield child
             status = process.exit_status(child.wait())
-        finally:
-            process.kill_group(child)
         if status in (0, 128 + signal.SIGPIPE) or (status == CHANGED and "--create" in argv):
             return
         guest.require()

@@ -20,7 +20,7 @@ def result(name: str, status: Status, only_for: str = "") -> Result:
     requirement = Requirement(
         name=name,
         why="because",
-        look=lambda: pytest.fail("not asked"),
+        examine=lambda: pytest.fail("not asked"),
         only_for=only_for,
         packages={"apt": "the-package", "dnf": "the-package"},
     )

@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from postroj import locking, paths
 from postroj.cli import cli
-from postroj.container import rundir, start
-from postroj.container.facts import Facts, write_facts
+from postroj.container import naming, start
+from postroj.container.rundir import Facts, write_facts
 from postroj.errors import GuestError, UsageError
 from tests.support.cli import postroj
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Return the run directory of a guest without leader and console."""
     monkeypatch.setattr(start, "require_root", lambda: None)
-    with locking.Claim.make(paths.state_dir(), rundir.PREFIX) as claim:
+    with locking.Claim.make(paths.state_dir(), naming.PREFIX) as claim:
         write_facts(claim.path, Facts(given="web"))
         yield claim.path
 

@@ -225,7 +225,7 @@ def test_jobs_and_fail_fast_are_passed_on(seen: Recorder) -> None:
             ["--check-file", "etc/x"],
             "`--check-file` takes an absolute path",
         ),
-        (["--proxy", "ftp://u:secret@p"], "'ftp://***@p' is no URL of a proxy"),
+        (["--proxy", "ftp://u:secret@p"], "'ftp://***@p' is not the URL of a proxy"),
         (["--proxy", "http://127.0.0.2", "--network=none"], "the proxy 'http://127.0.0.2' listens"),
         (["--steps", "install,update"], "'update' is no step"),
         (

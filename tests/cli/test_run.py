@@ -155,7 +155,7 @@ def test_run_with_publish_and_proxy(seen: Recorder, monkeypatch: pytest.MonkeyPa
 def test_publish_of_a_taken_port_fails_before_a_pull(seen: Recorder) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        with pytest.raises(HostError, match=f"port {port}/tcp of 127.0.0.1 .* taken") as caught:
+        with pytest.raises(HostError, match=f"port {port}/tcp of 127.0.0.1 .* in use") as caught:
             run("--publish", f"{port}:80", "true")
     assert caught.value.exit_status == ExitStatus.RUN_FAILED
     assert seen.images == []
@@ -213,12 +213,12 @@ def test_name_option_keeps_no_guest(seen: Recorder) -> None:
     [
         ([], "missing argument 'COMMAND...'"),
         (["-d", "--no-boot", "true"], "`--no-boot --detach` takes no command"),
-        (["--name", "Web", "true"], "'Web' cannot be the name of a guest"),
-        (["--name", "-web", "true"], "'-web' cannot be"),
-        (["--name", "a.b", "true"], "'a.b' cannot be"),
-        (["--name", "../web", "true"], "'../web' cannot be"),
-        (["--name", "a" * 64, "true"], f"'{'a' * 64}' cannot be"),
-        (["--name", "postroj-0123abcd", "true"], "'postroj-0123abcd' cannot be"),
+        (["--name", "Web", "true"], "'Web' is not a valid name for a guest"),
+        (["--name", "-web", "true"], "'-web' is not a valid name"),
+        (["--name", "a.b", "true"], "'a.b' is not a valid name"),
+        (["--name", "../web", "true"], "'../web' is not a valid name"),
+        (["--name", "a" * 64, "true"], f"'{'a' * 64}' is not a valid name"),
+        (["--name", "postroj-0123abcd", "true"], "'postroj-0123abcd' is not a valid name"),
         (["--chdir", "srv", "true"], "`--chdir` takes an absolute path in the guest, not 'srv'"),
         (["--bind", "", "true"], "'' is not SOURCE[:TARGET]"),
         (["--bind", ":/srv", "true"], "':/srv' is not SOURCE"),
@@ -227,10 +227,10 @@ def test_name_option_keeps_no_guest(seen: Recorder) -> None:
         (["--bind-ro", "/no/such/thing", "true"], "'/no/such/thing' does not exist"),
         (["--setenv", "=x", "true"], "`--setenv =x` has no variable name"),
         (["-p", "80", "true"], "`--publish 80` is not of the form [ADDRESS:]HOST:GUEST[/tcp|/udp]"),
-        (["-p", "1:1", "--network=none", "true"], "`--publish` goes with a network of the guest's"),
-        (["--proxy", "proxy:3128", "true"], "'proxy:3128' is no URL of a proxy"),
+        (["-p", "1:1", "--network=none", "true"], "`--publish` needs a private network, not"),
+        (["--proxy", "proxy:3128", "true"], "'proxy:3128' is not the URL of a proxy"),
         (["--proxy", "http://127.0.0.2:1", "true"], "the proxy 'http://127.0.0.2:1' listens on"),
-        (["--memory", "much", "true"], "'much' is no size of a MiB or more"),
+        (["--memory", "much", "true"], "'much' is not a size of at least 1 MiB"),
         (
             ["--private-users", "--network", "host", "true"],
             "`--private-users` does not work with `--network=host`",

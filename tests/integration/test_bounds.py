@@ -17,7 +17,7 @@ import pytest
 
 from postroj.container.boot import idmap
 from postroj.container.boot.nspawn import Bind, GuestSpec
-from postroj.container.cgroup import group
+from postroj.container.cgroup import group, hierarchies
 from postroj.container.cgroup.limits import Asked
 from postroj.container.start import StartedGuest, start_guest
 from postroj.errors import GuestError, HostError
@@ -75,8 +75,8 @@ def test_cpus_makes_the_kernel_throttle_the_guest(small: StartedGuest) -> None:
 def test_cpus_is_refused_on_a_host_without_the_cpu_controller(
     image: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = {kind: root for kind, root in group.mounted().items() if kind != "cpu"}
-    monkeypatch.setattr(group, "mounted", lambda: found)
+    found = {kind: root for kind, root in hierarchies.mounted().items() if kind != "cpu"}
+    monkeypatch.setattr(hierarchies, "mounted", lambda: found)
     with obtain(image) as stored:
         spec = GuestSpec(layers=stored.layers, asked=Asked(cpus=1))
         with (

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from postroj.container.cgroup import hierarchies
 from postroj.doctor import Status, survey
-from postroj.doctor.facts import hierarchies
+from postroj.doctor.facts import layout
 
 POSTROJ = (sys.executable, "-m", "postroj")
 REPLACE = 'while [ "$1" != -- ]; do mount --bind "$1" "$2"; shift 2; done; shift; exec "$@"'
@@ -55,7 +56,7 @@ def test_doctor_leaves_no_namespace_and_no_group(tmp_path: Path) -> None:
     assert str(tmp_path) not in Path("/proc/self/mounts").read_text()
     loops = subprocess.run(["losetup", "-a"], capture_output=True, text=True, check=True)
     assert str(tmp_path) not in loops.stdout
-    for part in hierarchies(Path("/proc/self/mounts").read_text())[1]:
+    for part in layout(hierarchies.mounted())[1]:
         assert not (part / f"postroj-doctor-{child.pid}").exists()
 
 

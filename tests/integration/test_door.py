@@ -96,9 +96,9 @@ def test_run_passes_variables_and_secrets(guest: Guest) -> None:
 
 
 def test_spawn_starts_a_command_with_the_callers_streams(guest: Guest) -> None:
-    child = guest.spawn(["cat"], (process.PIPE, process.PIPE, process.DEVNULL))
-    assert child.communicate(b"\0through")[0] == b"\0through"
-    assert child.returncode == 0
+    with guest.spawn(["cat"], (process.PIPE, process.PIPE, process.DEVNULL)) as child:
+        assert child.communicate(b"\0through")[0] == b"\0through"
+        assert child.returncode == 0
 
 
 def test_attach_returns_the_status_of_the_command(guest: Guest) -> None:

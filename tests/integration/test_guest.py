@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.container.boot.launch import CONSOLE_SIZE
 from postroj.container.boot.nspawn import GuestSpec
 from postroj.container.start import start_guest
 from postroj.errors import CommandTimeout, GuestError, GuestLost
@@ -20,6 +19,7 @@ from tests.support.cli import eventually
 if TYPE_CHECKING:
     from pathlib import Path
 
+CONSOLE_SIZE = 16 << 20
 INIT = "usr/lib/systemd/systemd"
 
 

@@ -20,7 +20,7 @@ import pytest
 
 from postroj import paths
 from postroj.container import roster
-from postroj.container.cgroup import group
+from postroj.container.cgroup import group, processes
 from postroj.probe.package.package_file import GUEST_DIR
 from tests.support import debs
 from tests.support.cli import POSTROJ, all_argv, eventually, postroj, start
@@ -72,7 +72,7 @@ def guests() -> dict[str, dict[str, Any]]:
 
 
 def has_no_process(name: str) -> bool:
-    return not any(name.encode() in argv for argv in all_argv()) and not group.population(name)
+    return not any(name.encode() in argv for argv in all_argv()) and not processes.population(name)
 
 
 def is_left(name: str, state_dir: Path) -> bool:
@@ -194,7 +194,7 @@ def nspawn(name: str) -> int:
 
 
 def pasta(name: str) -> int:
-    names = {pid: Path(f"/proc/{pid}/comm").read_text() for pid in group.population(name)}
+    names = {pid: Path(f"/proc/{pid}/comm").read_text() for pid in processes.population(name)}
     return next(pid for pid, comm in names.items() if comm.startswith(("pasta", "passt")))
 
 

@@ -369,7 +369,7 @@ def begin(run: Run) -> dict[str, Process]:
 
 ENDED = "the guest was ended"
 PARTS = (
-    (PASTA, SIGKILL, f"{ENDED}, as pasta had ended, which is its network"),
+    (PASTA, SIGKILL, f"{ENDED}, since pasta, its network, had ended"),
     (NSPAWN, SIGKILL, ENDED),
     (NSPAWN, SIGTERM, ENDED),
     (LEADER, SIGKILL, ENDED),
@@ -396,7 +396,7 @@ def test_run_private_users_ends_when_pasta_is_killed(stage: Stage) -> None:
     with stage.run("users", waiting(stage, "--private-users")) as run:
         guest = begin(run)
         run.strike(victims.guest_of(guest[UNSHARE]), PASTA, guest[PASTA], SIGKILL)
-    sentence = f"error: {ENDED}, as pasta had ended, which is its network"
+    sentence = f"error: {ENDED}, since pasta, its network, had ended"
     assert (run.status, run.err.splitlines()[0]) == (125, sentence), run
     assert not run.trouble, str(run)
 

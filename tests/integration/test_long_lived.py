@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from postroj.container import roster
-from postroj.container.cgroup import group as cgroup
+from postroj.container.cgroup import group, processes
 from tests.support.cli import POSTROJ, all_argv, eventually, postroj, start
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def guests() -> dict[str, dict[str, Any]]:
 
 
 def is_left(name: str) -> bool:
-    return bool(cgroup.population(name)) or any(path.exists() for path in cgroup.folders(name))
+    return bool(processes.population(name)) or any(path.exists() for path in group.folders(name))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -82,7 +82,7 @@ def test_run_name_is_refused_while_another_guest_has_it(web: str, image: str) ->
     assert in_guest("web", "hostname") == in_guest(guest["name"], "hostname")
     refused = postroj("run", "--name", "web", "-i", image, "true")
     assert (refused.returncode, refused.stdout) == (125, "")
-    assert f"the guest '{guest['name']}' is named 'web' already" in refused.stderr
+    assert f"the guest '{guest['name']}' already has the name 'web'" in refused.stderr
     assert guests().keys() == {"web"}
 
 
@@ -464,9 +464,9 @@ def test_commit_makes_an_image_of_a_guest(counting: str) -> None:
 
 def test_commit_that_is_killed_leaves_the_guest_running(counting: str) -> None:
     process = start("commit", counting, IMAGE, stderr=subprocess.DEVNULL)
-    group = cgroup.freezer(guests()["count"]["name"])
-    assert group
-    events: Callable[[], str] = (group / "cgroup.events").read_text
+    frozen = processes.freezer(guests()["count"]["name"])
+    assert frozen
+    events: Callable[[], str] = (frozen / "cgroup.events").read_text
     assert eventually(lambda: "frozen 1" in events() or process.poll() is not None)
     assert process.poll() is None
     process.kill()

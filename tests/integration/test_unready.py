@@ -95,7 +95,7 @@ def test_unready_guest_that_reboots_again_and_again_is_reported(
     fail: Callable[..., GuestError],
 ) -> None:
     error = fail(culprit("systemctl reboot --force"))
-    assert error.message == "the guest restarted 3 times before it was ready"
+    assert error.message == "the guest rebooted 3 times before it was ready"
     assert "Rebooting." in error.evidence
 
 
@@ -120,7 +120,7 @@ def test_emergency_mode_is_understood_of_older_and_newer_systemd(
     cases = (
         ({f"{UNITS}/data.mount": MOUNT, **needs}, "emergency mode: 'data.mount' failed"),
         (culprit("sh -c 'kill -SEGV 1; sleep 60'"), "its systemd crashed"),
-        (culprit("systemctl reboot --force"), "restarted 3 times"),
+        (culprit("systemctl reboot --force"), "rebooted 3 times"),
     )
     with obtain(pulled(name)) as image:
         for number, (files, sentence) in enumerate(cases):
@@ -143,8 +143,8 @@ def test_init_other_than_systemd_is_reported(fail: Callable[..., GuestError]) ->
     other = {INIT: "#!/bin/sh\necho an init of my own\nexec sleep 1000\n"}
     error = fail(other, patience=3)
     assert error.message == (
-        "the guest was not ready within 3 s: its init is 'sleep', and only systemd tells when it is"
-        " ready"
+        "the guest was not ready within 3 s: its init is 'sleep', and only systemd reports when it"
+        " is ready"
     )
     assert "an init of my own" in error.evidence
     assert "--no-boot" in error.hint
@@ -153,9 +153,9 @@ def test_init_other_than_systemd_is_reported(fail: Callable[..., GuestError]) ->
 @pytest.mark.parametrize(
     ("files", "clause", "evidence"),
     [
-        ({**OS_RELEASE, "usr/x": ""}, "there is no init in the image", "No such file"),
-        ({**OS_RELEASE, "sbin/init": "\x7fELF"}, "its init is no program for", "Exec format"),
-        ({"readme": "nothing"}, "there is no distribution in the image", "doesn't look like"),
+        ({**OS_RELEASE, "usr/x": ""}, "the image has no init", "No such file"),
+        ({**OS_RELEASE, "sbin/init": "\x7fELF"}, "its init is not a program for", "Exec format"),
+        ({"readme": "nothing"}, "the image has no distribution", "doesn't look like"),
     ],
 )
 def test_image_without_a_system_is_refused_with_the_reason(
@@ -190,7 +190,7 @@ def test_systemd_that_refuses_the_old_control_groups_is_reported(
     pulled: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As every host with both hierarchies would give it to that guest, without our variable."""
-    assert not host.look().unified, "this host has version 2 only, which nothing refuses"
+    assert not host.read().unified, "this host has version 2 only, which nothing refuses"
     monkeypatch.setattr(host, "WITH_V2", 1000)
     with obtain(pulled("debian-sid")) as image:
         error = unready(GuestSpec(layers=image.layers, systemd=262))
@@ -202,8 +202,8 @@ def test_systemd_that_refuses_the_old_control_groups_is_reported(
 def test_guest_that_this_host_cannot_boot_is_refused_before_it_starts(
     stored: Image, state_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    newer = replace(host.look(), nspawn=(258, 1), unified=True)
-    monkeypatch.setattr(host, "look", lambda: newer)
+    newer = replace(host.read(), nspawn=(258, 1), unified=True)
+    monkeypatch.setattr(host, "read", lambda: newer)
     spec = GuestSpec(layers=stored.layers, systemd=219, network=NetworkMode.NONE)
     with (
         pytest.raises(HostError, match="systemd 219 of the image cannot boot here"),
@@ -269,6 +269,6 @@ def test_image_that_can_be_neither_mounted_nor_unpacked_is_reported(image: str) 
     done = subprocess.run([*words, *POSTROJ, *run], check=False, capture_output=True, text=True)
     assert done.returncode == 125
     said = done.stderr
-    assert "the image could not be mounted: this host gives us no loop device" in said, said
+    assert "the image could not be mounted: this host provides no loop device" in said, said
     assert "mount: lower0: " in said, said
     assert "modprobe loop" in said, said

@@ -112,7 +112,7 @@ def test_publish_of_a_port_that_another_guest_has_is_refused(wire: Wire) -> None
     done = wire.postroj("run", "-p", "8080:80", "--", "true")
     assert done.returncode == 125
     assert done.stderr.startswith(
-        "error: port 8080/tcp of 127.0.0.1 cannot be published: it is taken on this host\n"
+        "error: port 8080/tcp of 127.0.0.1 cannot be published: it is in use on this host\n"
     )
 
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from postroj.container.guest import VOLATILE, OwnGuest
 from postroj.errors import CommandError
-from postroj.process import KEPT, Completed, Tail
+from postroj.process import LIMIT, Completed, Tail
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Collection, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from postroj.container.guest import Command, File, Process, Socket
     from postroj.process import Child, Stdio
@@ -50,7 +51,7 @@ class FakeGuest(OwnGuest):
         stdin: bytes = b"",
         env: Mapping[str, str] | None = None,
         secrets: Mapping[str, str] | None = None,
-        keep: int = KEPT,
+        limit: int = LIMIT,
     ) -> Completed:
         words = tuple(argv)
         with self.lock:
@@ -62,13 +63,13 @@ class FakeGuest(OwnGuest):
         status, text = found
         if status not in ok:
             raise CommandError(words, status, text)
-        tail = Tail(limit=keep)
+        tail = Tail(limit=limit)
         tail(text.encode())
         return Completed(
             argv=words, status=status, stdout=bytes(tail), stderr=b"", is_cut=tail.is_cut
         )
 
-    def spawn(self, argv: Sequence[str], stdio: Stdio) -> Child:
+    def spawn(self, argv: Sequence[str], stdio: Stdio) -> AbstractContextManager[Child]:
         raise NotImplementedError  # a fake has no processes
 
     def attach(self, command: Command, *, with_terminal: bool = True) -> int:

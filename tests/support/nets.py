@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from postroj.container.network import pasta
+from postroj.container.network import netns
 from tests.support.cli import POSTROJ
 
 if TYPE_CHECKING:
@@ -90,6 +90,6 @@ def inside(pid: int, function: Callable[[], T]) -> T:
     """Call a function in the network namespace of a process."""
     namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return pasta.inside(namespace, function)
+        return netns.inside(namespace, function)
     finally:
         os.close(namespace)

@@ -106,7 +106,7 @@ def booted(release: str, *, unified: bool = True) -> Iterator[Outer]:
         stack.enter_context(patch.object(nspawn, "nspawn_argv", _beyond(nspawn.nspawn_argv)))
         more = (*devices.USUAL, *LOOP_DEVICES)
         stack.enter_context(patch.object(devices, "USUAL", more))
-        environment = host.environment(host.look(), None) | hierarchy
+        environment = host.environment(host.read(), None) | hierarchy
         stack.enter_context(patch.object(host, "environment", lambda *_: environment))
         guest = stack.enter_context(start_guest(GuestSpec(layers=image.layers, binds=tuple(binds))))
         guest.run(["sh", "-c", LOOPS], timeout=10)

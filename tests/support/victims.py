@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from postroj.container import naming
 from postroj.container.boot.readiness import namespace_pids
 from postroj.container.cgroup import group
 
@@ -99,7 +100,7 @@ def guest_of(unshare: Process) -> str:
     """Name of the guest that is in the namespaces of this process; '' if it has ended."""
     with suppress(OSError):
         text = Path(f"/proc/{unshare.pid}/cmdline").read_text(errors="replace")
-        if found := group.NAME.search(text):
+        if found := naming.PATTERN.search(text):
             return found[0]
     return ""
 
@@ -149,7 +150,7 @@ def traces(folder: Path, names: Collection[str], seen: Collection[Process]) -> l
 def run_directories(state_dir: Path) -> set[str]:
     """Names of the guests that have a run directory."""
     with suppress(FileNotFoundError):
-        return {path.name for path in state_dir.iterdir() if group.NAME.fullmatch(path.name)}
+        return {path.name for path in state_dir.iterdir() if naming.is_guest(path.name)}
     return set()
 
 

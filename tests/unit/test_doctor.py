@@ -30,7 +30,7 @@ def result(status: Status, only_for: str = "", **packages: str) -> Result:
     requirement = Requirement(
         name="thing",
         why="because",
-        look=lambda: Finding(status, ""),
+        examine=lambda: Finding(status, ""),
         only_for=only_for,
         packages=packages,
     )
@@ -91,28 +91,27 @@ class TestVersions:
         assert facts.python(oldest=(4, 0)).status is Status.TOO_OLD
 
 
-class TestHierarchies:
-    def test_v2(self) -> None:
-        mounts = "cgroup2 /sys/fs/cgroup cgroup2 rw,nosuid 0 0\nproc /proc proc rw 0 0"
-        assert facts.hierarchies(mounts) == ("v2", [Path("/sys/fs/cgroup")])
+TOP = Path("/sys/fs/cgroup")
+SYSTEMD, UNIFIED = TOP / "systemd", TOP / "unified"
 
-    def test_hybrid(self) -> None:
-        mounts = (
-            "tmpfs /sys/fs/cgroup tmpfs rw 0 0\n"
-            "cgroup /sys/fs/cgroup/cpu cgroup rw,relatime,cpu 0 0\n"
-            "cgroup /sys/fs/cgroup/systemd cgroup rw,relatime,name=systemd 0 0\n"
-            "cgroup2 /sys/fs/cgroup/unified cgroup2 rw,relatime 0 0"
-        )
-        systemd, unified = Path("/sys/fs/cgroup/systemd"), Path("/sys/fs/cgroup/unified")
-        assert facts.hierarchies(mounts) == ("v1 hybrid", [systemd, unified])
 
-    def test_v1(self) -> None:
-        mounts = "cgroup /sys/fs/cgroup/systemd cgroup rw,xattr,name=systemd 0 0"
-        assert facts.hierarchies(mounts) == ("v1", [Path("/sys/fs/cgroup/systemd")])
-
-    @pytest.mark.parametrize("mounts", ["", "cgroup2 /elsewhere/cgroup cgroup2 rw 0 0"])
-    def test_none(self, mounts: str) -> None:
-        assert facts.hierarchies(mounts) == ("none", [])
+@pytest.mark.parametrize(
+    ("found", "kind", "needed"),
+    [
+        pytest.param({"": TOP}, "v2", [TOP], id="v2"),
+        pytest.param(
+            {"": UNIFIED, "name=systemd": SYSTEMD, "cpu": TOP / "cpu"},
+            "v1 hybrid",
+            [SYSTEMD, UNIFIED],
+            id="hybrid",
+        ),
+        pytest.param({"name=systemd": SYSTEMD}, "v1", [SYSTEMD], id="v1"),
+        pytest.param({"": UNIFIED}, "none", [], id="unified alone"),
+        pytest.param({}, "none", [], id="none"),
+    ],
+)
+def test_layout_of_hierarchies(found: dict[str, Path], kind: str, needed: list[Path]) -> None:
+    assert facts.layout(found) == (kind, needed)
 
 
 def test_memory() -> None:
@@ -138,7 +137,7 @@ class TestTable:
 
     def test_every_tool_has_a_package_for_apt(self) -> None:
         for requirement in REQUIREMENTS:
-            if isinstance(requirement.look, partial):
+            if isinstance(requirement.examine, partial):
                 assert "apt" in requirement.packages, requirement.name
 
     def test_packages_name_known_managers(self) -> None:
@@ -190,7 +189,7 @@ class TestChoose:
 
 
 class TestPackages:
-    def test_each_once_and_only_of_what_is_lacking(self) -> None:
+    def test_missing_packages_are_named_once(self) -> None:
         results = [
             result(Status.MISSING, apt="b"),
             result(Status.TOO_OLD, apt="a"),
@@ -267,7 +266,7 @@ def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 class TestMend:
     MISSING: Sequence[Result] = (result(Status.MISSING, apt="passt"),)
 
-    def test_shown_before_it_is_run_and_chatter_is_not(
+    def test_mend_logs_commands_but_not_their_output(
         self, apt: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         with caplog.at_level(logging.INFO, "postroj"):
@@ -290,7 +289,9 @@ class TestMend:
         (tmp_path / "failing").write_text("update\n")
         assert packages.mend(self.MISSING)
         assert len(apt.read_text().splitlines()) == 2
-        assert "'apt-get' ended with status 100, going on without" in caplog.text
+        assert (
+            "'apt-get' ended with status 100; continuing with the old package lists" in caplog.text
+        )
 
     def test_install_that_fails_has_evidence(self, apt: Path, tmp_path: Path) -> None:
         (tmp_path / "failing").write_text("install\n")
@@ -305,7 +306,7 @@ class TestMend:
 
     def test_not_root(self, apt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, "geteuid", lambda: 1000)
-        with pytest.raises(HostError, match="only root") as caught:
+        with pytest.raises(HostError, match="only root can") as caught:
             packages.mend(self.MISSING)
         assert caught.value.hint == "`sudo postroj doctor --fix`"
         assert not apt.exists()
@@ -316,6 +317,6 @@ class TestMend:
     ) -> None:
         installer = MANAGERS[manager] if manager else None
         monkeypatch.setattr(packages, "_installer", lambda: installer)
-        with pytest.raises(HostError, match="no package is known that brings 'thing'"):
+        with pytest.raises(HostError, match="no known package of this host contains 'thing'"):
             packages.mend(self.MISSING)
         assert not apt.exists()

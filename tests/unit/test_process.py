@@ -50,9 +50,9 @@ def open_descriptors() -> list[str]:
 def relay(
     argv: list[str], feed: Feed | None = None, *, timeout: float | None = None
 ) -> tuple[int, bytes, bytes]:
-    child = process.spawn(argv, stdio=process.STDIO, env=process.environment())
     out, err = Tail(), Tail()
-    status = process.relay(child, stdin=feed or Feed(), stdout=out, stderr=err, timeout=timeout)
+    with process.spawn(argv, stdio=process.STDIO, env=process.environment()) as child:
+        status = process.relay(child, stdin=feed or Feed(), stdout=out, stderr=err, timeout=timeout)
     return status, bytes(out), bytes(err)
 
 
@@ -116,12 +116,12 @@ class TestRun:
     def test_only_the_tail_is_kept(self) -> None:
         script = "import sys; sys.stdout.write('x' * 5_000_000 + 'END')"
         done = process.run([PYTHON, "-c", script], timeout=60)
-        assert len(done.stdout) == process.KEPT + process.HEAD + len("\n...\n")
+        assert len(done.stdout) == process.LIMIT + process.HEAD + len("\n...\n")
         assert done.stdout.endswith(b"END")
 
 
 class TestTimeout:
-    def test_says_so_and_kills_the_whole_group(self, tmp_path: Path) -> None:
+    def test_timeout_kills_the_whole_group(self, tmp_path: Path) -> None:
         script = 'sleep 1000 & echo $! > "$1"; echo started; wait'
         started = time.monotonic()
         with pytest.raises(CommandTimeout) as caught:
@@ -141,7 +141,7 @@ class TestTimeout:
 
 
 class TestRelay:
-    def test_daemon_that_keeps_the_pipes_does_not_hold_us(self, tmp_path: Path) -> None:
+    def test_daemon_that_keeps_the_pipes_does_not_delay_the_end(self, tmp_path: Path) -> None:
         script = 'setsid sleep 1000 & echo $! > "$1"; echo started'
         started = time.monotonic()
         done = process.run(sh(script, str(tmp_path / "pid")), timeout=60)
@@ -153,17 +153,16 @@ class TestRelay:
         finally:
             os.kill(pid, signal.SIGKILL)
 
-    def test_last_words_are_read_after_the_end(self) -> None:
+    def test_output_is_read_after_the_end(self) -> None:
         # Less than a pipe holds, so that the child can end before we read anything.
         for _ in range(20):
             assert len(process.run([PYTHON, "-c", "print('x' * 60_000)"]).text) == 60_000
 
     def test_100_mb_out_are_exact(self) -> None:
         digest = hashlib.sha256()
-        child = process.spawn(
-            [PYTHON, "-c", PRODUCE], stdio=process.STDIO, env=process.environment()
-        )
-        assert process.relay(child, stdin=Feed(), stdout=digest.update, stderr=Tail()) == 0
+        argv = [PYTHON, "-c", PRODUCE]
+        with process.spawn(argv, stdio=process.STDIO, env=process.environment()) as child:
+            assert process.relay(child, stdin=Feed(), stdout=digest.update, stderr=Tail()) == 0
         assert digest.hexdigest() == hashlib.sha256(b"x" * SIZE).hexdigest()
 
     def test_100_mb_through_a_file_are_exact(self, tmp_path: Path) -> None:
@@ -173,8 +172,10 @@ class TestRelay:
             for number in range(SIZE // len(block)):
                 stream.write(number.to_bytes(4, "big") + block[4:])
         digest = hashlib.sha256()
-        with source.open("rb") as stream:
-            child = process.spawn(["cat"], stdio=process.STDIO, env=process.environment())
+        with (
+            source.open("rb") as stream,
+            process.spawn(["cat"], stdio=process.STDIO, env=process.environment()) as child,
+        ):
             feed = Feed(descriptor=stream.fileno())
             assert process.relay(child, stdin=feed, stdout=digest.update, stderr=Tail()) == 0
         with source.open("rb") as stream:
@@ -197,7 +198,7 @@ class TestRelay:
             writer.join()
             os.close(read_end)
 
-    def test_feed_that_never_ends_does_not_hold_us(self) -> None:
+    def test_feed_that_never_ends_does_not_delay_the_end(self) -> None:
         read_end, write_end = os.pipe()
         try:
             assert relay(["true"], Feed(descriptor=read_end), timeout=60)[0] == 0
@@ -215,15 +216,15 @@ class TestRelay:
         with Path(os.devnull).open("rb") as stream:
             assert relay(["cat"], Feed(descriptor=stream.fileno()), timeout=60) == (0, b"", b"")
 
-    def test_sink_that_has_had_enough(self) -> None:
+    def test_sink_that_refuses_more(self) -> None:
         taken = []
 
         def head(chunk: bytes) -> None:
             taken.append(chunk)
             raise BrokenPipeError
 
-        child = process.spawn(["yes"], stdio=process.STDIO, env=process.environment())
-        status = process.relay(child, stdin=Feed(), stdout=head, stderr=Tail(), timeout=60)
+        with process.spawn(["yes"], stdio=process.STDIO, env=process.environment()) as child:
+            status = process.relay(child, stdin=Feed(), stdout=head, stderr=Tail(), timeout=60)
         assert status == 128 + signal.SIGPIPE
         assert len(taken) == 1
 
@@ -231,8 +232,10 @@ class TestRelay:
         def fail(chunk: bytes) -> None:
             raise OSError(28, "No space left on device")
 
-        child = process.spawn(["yes"], stdio=process.STDIO, env=process.environment())
-        with pytest.raises(OSError, match="No space left"):
+        with (
+            pytest.raises(OSError, match="No space left"),
+            process.spawn(["yes"], stdio=process.STDIO, env=process.environment()) as child,
+        ):
             process.relay(child, stdin=Feed(), stdout=fail, stderr=Tail(), timeout=60)
         assert child.returncode == -signal.SIGKILL
 
@@ -240,8 +243,10 @@ class TestRelay:
         def interrupt(chunk: bytes) -> None:
             raise KeyboardInterrupt
 
-        child = process.spawn(["yes"], stdio=process.STDIO, env=process.environment())
-        with pytest.raises(KeyboardInterrupt):
+        with (
+            pytest.raises(KeyboardInterrupt),
+            process.spawn(["yes"], stdio=process.STDIO, env=process.environment()) as child,
+        ):
             process.relay(child, stdin=Feed(), stdout=interrupt, stderr=Tail(), timeout=60)
         assert child.returncode == -signal.SIGKILL
 
@@ -278,7 +283,7 @@ class TestTail:
 
 
 class TestPipeline:
-    def test_bytes_go_through_and_lines_are_told(self, tmp_path: Path) -> None:
+    def test_bytes_go_through_and_lines_are_reported(self, tmp_path: Path) -> None:
         lines: list[str] = []
         process.pipeline(
             sh("echo one >&2; echo content; echo two >&2"),
@@ -303,7 +308,7 @@ class TestPipeline:
         assert caught.value.message == "'sh' ended with status 3"
         assert "broken" in caught.value.evidence
 
-    def test_consumer_fails_and_is_blamed(self) -> None:
+    def test_consumer_fails_and_is_named(self) -> None:
         with pytest.raises(CommandError) as caught:
             process.pipeline(["yes"], ["head", "--no-such-option"], on_line=lambda line: None)
         assert caught.value.argv[0] == "head"
@@ -325,7 +330,7 @@ class TestPipeline:
         if pid.exists() and pid.read_text():
             wait_until_dead(int(pid.read_text()))
 
-    def test_whoever_stops_listening_ends_both(self, tmp_path: Path) -> None:
+    def test_exception_of_on_line_ends_both(self, tmp_path: Path) -> None:
         def interrupt(line: str) -> None:
             raise KeyboardInterrupt
 
@@ -368,26 +373,34 @@ class TestTools:
 class TestSpawn:
     def test_own_group_in_our_session(self) -> None:
         null = subprocess.DEVNULL
-        child = process.spawn(["sleep", "1000"], stdio=(null, null, null), env={})
+        child = process.launch(["sleep", "1000"], stdio=(null, null, null), env={})
         assert os.getpgid(child.pid) == child.pid
         assert os.getsid(child.pid) == os.getsid(0)
         process.kill_group(child)
         assert child.returncode == -signal.SIGKILL
         process.kill_group(child)  # twice is harmless
 
+    def test_spawn_kills_the_child_and_closes_its_pipes_on_the_way_out(self) -> None:
+        before = open_descriptors()
+        with process.spawn(["cat"], stdio=process.STDIO, env=process.environment()) as child:
+            assert child.stdin
+            child.stdin.write(b"never flushed")
+        assert child.returncode == -signal.SIGKILL
+        assert open_descriptors() == before
+
     def test_descriptors_are_passed_on_request(self) -> None:
         with tempfile.TemporaryFile() as stream:
             stream.write(b"through")
             stream.seek(0)
             number = stream.fileno()
-            child = process.spawn(
+            out = Tail()
+            with process.spawn(
                 ["cat", f"/dev/fd/{number}"],
                 stdio=process.STDIO,
                 env=process.environment(),
                 pass_fds=(number,),
-            )
-            out = Tail()
-            assert process.relay(child, stdin=Feed(), stdout=out, stderr=Tail()) == 0
+            ) as child:
+                assert process.relay(child, stdin=Feed(), stdout=out, stderr=Tail()) == 0
         assert bytes(out) == b"through"
 
 
@@ -395,12 +408,12 @@ def test_exit_status() -> None:
     assert [process.exit_status(code) for code in (0, 5, -9, -15)] == [0, 5, 137, 143]
 
 
-def test_what_was_printed_is_whole_or_said_to_be_cut() -> None:
+def test_is_cut_if_the_output_exceeds_the_limit() -> None:
     argv = ["head", "-c", "2000000", "/dev/zero"]
     assert process.run(argv).is_cut
-    done = process.run(argv, keep=2_000_000)
+    done = process.run(argv, limit=2_000_000)
     assert (len(done.stdout), done.is_cut) == (2_000_000, False)
-    assert process.run(argv, keep=1_999_999).is_cut
+    assert process.run(argv, limit=1_999_999).is_cut
 
 
 def test_last_lines() -> None:

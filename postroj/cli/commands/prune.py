@@ -20,10 +20,10 @@ from postroj.console import megabytes
 @options.as_json
 def prune(everything: bool, dry_run: bool, as_json: bool) -> None:
     """Delete unused files: those of no image, and leftovers of killed commands."""
-    from postroj.container import garbage
+    from postroj.container import leftovers
     from postroj.image import upkeep
 
-    guests = garbage.sweep(dry_run=dry_run)
+    guests = leftovers.sweep(dry_run=dry_run)
     done = upkeep.prune(everything=everything, dry_run=dry_run)
     if as_json:
         found = asdict(done) | {"guests": guests, "dry_run": dry_run}

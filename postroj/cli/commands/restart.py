@@ -18,7 +18,7 @@ from postroj.errors import UsageError
 def restart(names: tuple[str, ...], time: float, boot_timeout: float) -> None:
     """Reboot kept guests with their files, and wait until they are ready."""
     from postroj.container import roster
-    from postroj.container.restart import restart as restart_it
+    from postroj.container.reboot import reboot
     from postroj.container.start import require_root
 
     require_root()
@@ -28,4 +28,4 @@ def restart(names: tuple[str, ...], time: float, boot_timeout: float) -> None:
         message = f"'{others[0]}' is in use by another command, which would fail"
         raise UsageError(message, hint="`postroj ps` shows which guests are kept")
     for name in own:
-        restart_it(name, time, boot_timeout)
+        reboot(name, time, boot_timeout)

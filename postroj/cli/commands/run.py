@@ -72,12 +72,12 @@ def run_in_fresh_guest(
     """Boot a guest, run a command in it, and return the exit status of the command."""
     from postroj.container.boot.nspawn import GuestSpec
     from postroj.container.network import publish
-    from postroj.container.rundir import judge_given
+    from postroj.container.rundir import require_valid
     from postroj.container.start import require_root, start_guest
     from postroj.prepare import obtain
 
     if given:
-        judge_given(given)
+        require_valid(given)
     mode = NetworkMode(network)
     ports = publish.read(published, mode)
     ways = guest_proxies(proxy, mode)

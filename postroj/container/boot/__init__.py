@@ -1,1 +1,1 @@
-"""How a guest boots."""
+"""Boot a guest: its command lines, its first files, and waiting until it is ready."""

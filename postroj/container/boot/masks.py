@@ -1,10 +1,10 @@
-"""What a guest's systemd is told by its kernel command line, so that it boots quickly."""
+"""The kernel command line of a guest, which makes its systemd boot quickly."""
 
 from __future__ import annotations
 
 MASKED = (
-    # Only what costs time in a guest that lives for seconds, and only units that come with every
-    # image: a unit that a package under test may bring must never be masked.
+    # Only units that cost time in a guest that lives for seconds, and that every image contains: a
+    # unit of a package under test must never be masked.
     "apt-daily-upgrade.timer",
     "apt-daily.timer",
     "console-getty.service",
@@ -14,7 +14,7 @@ MASKED = (
     "fstrim.timer",
     "getty.target",
     "ldconfig.service",
-    # nobody sees what they would show, and a guest ends later for the folders that they watch
+    # nobody sees their questions, and the folders that they watch delay the end of a guest
     "systemd-ask-password-console.path",
     "systemd-ask-password-wall.path",
     "systemd-firstboot.service",

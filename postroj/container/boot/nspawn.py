@@ -1,6 +1,6 @@
-"""What a guest is to be, and nspawn's argv for it.
+"""The specification of a guest, and nspawn's command line for it.
 
-Nothing here runs anything. Facts and measurements: docs/explanation/guests.rst.
+Nothing is run here. docs/explanation/guests.rst has facts and measurements.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ REBOOT = (
     *("systemctl", "start", "--no-block", "--job-mode=replace-irreversibly"),
     "reboot.target",
 )
-"""What `systemctl reboot` does once it has asked logind, which may keep it waiting for 25 seconds
-where D-Bus or logind are restarting too. systemctl(1)"""
+"""The job that `systemctl reboot` starts after it has asked logind, systemctl(1). logind may take
+25 seconds to answer if D-Bus or logind itself is restarting."""
 
 HOLDER = ("/bin/sh", "-c", "exec sleep 2147483647")
-"""What a guest without init runs, so that there are namespaces to enter."""
+"""The only process of a guest without init, so that there are namespaces to enter."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bind:
-    """A file or directory of the host in the guest."""
+    """A file or folder of the host that the guest sees."""
 
     source: Path
     target: str
@@ -40,7 +40,7 @@ class Bind:
 
     @property
     def option(self) -> str:
-        """As nspawn takes it (`:` and `\\` escaped, systemd-nspawn(1))."""
+        """Return nspawn's option, with `:` and `\\` escaped, systemd-nspawn(1)."""
         parts = (str(self.source), self.target)
         escaped = ":".join(part.replace("\\", "\\\\").replace(":", "\\:") for part in parts)
         return f"--bind{'-ro' if self.read_only else ''}={escaped}"
@@ -48,58 +48,58 @@ class Bind:
 
 @dataclass(frozen=True, kw_only=True)
 class GuestSpec:
-    """What a guest is to be."""
+    """The specification of a guest."""
 
     layers: tuple[Path, ...]
-    """squashfs files, the image first, each later one on top."""
+    """squashfs files, the image first, the others on top of it in order."""
     network: NetworkMode = NetworkMode.PRIVATE
     published: tuple[Published, ...] = ()
-    """Ports of the host that lead into a private network."""
+    """Ports of a private network that the host has, too."""
     proxies: Mapping[str, str] = field(default_factory=dict)
-    """Variables for those who fetch something in it."""
+    """Environment variables for programs that download something in the guest."""
     boot: bool = True
     binds: tuple[Bind, ...] = ()
     boot_timeout: float = 60.0
     """Seconds until the guest must be ready."""
     keep: bool = False
-    """Whether it lives on when we are done with it."""
-    holds: tuple[int, ...] = ()
-    """Descriptors of locks that it holds for as long as it lives."""
+    """Whether the guest lives on after its context is left."""
+    locks: tuple[int, ...] = ()
+    """Descriptors of lock files that stay locked as long as the guest lives."""
     image: str = ""
-    """Name of the image, for those who list guests."""
+    """Name of the image, for lists of guests."""
     systemd: int | None = None
-    """Its major version in the image, where it is known."""
+    """Major version of systemd in the image; None if it is unknown."""
     emulated: bool = False
     """Whether its programs run through qemu-user."""
     purpose: str = ""
-    """What the guest is for, for them too."""
+    """What the guest is for, for lists of guests."""
     given: str = ""
-    """The name that the user chose for it; '' if none was."""
+    """The name that the user chose; '' if the user chose none."""
     guests: int = 1
-    """How many share what this host can give."""
+    """The number of guests among which the host is divided."""
     asked: limits.Asked = limits.NOTHING
-    """Limits in place of its share."""
+    """Limits that the user asked for in place of this guest's share."""
     private_users: bool = False
-    """Whether its users are others than those of the host, root too."""
+    """Whether its users, root too, are not users of the host."""
     read_only: bool = False
-    """Whether its root file system can be read only."""
+    """Whether its root file system is mounted read-only."""
 
     @property
     def network_first(self) -> bool:
-        """Whether it has a private network that is there before it.
+        """Whether the guest has a private network that is made before it.
 
-        One that belongs to users of its own begins with its leader.
+        With private users the network is made with the leader.
         """
         return self.network is NetworkMode.PRIVATE and not self.private_users
 
     @property
     def limits(self) -> limits.Limits:
-        """The most that it takes."""
+        """The limits of its resources."""
         return self.asked.instead_of(limits.of_host(self.guests))
 
 
 def nspawn_argv(spec: GuestSpec, run_dir: Path) -> list[str]:
-    """nspawn itself, without D-Bus, registration, or settings files of anybody."""
+    """Return nspawn's command line, which uses no D-Bus, no registration and no settings files."""
     network = {
         NetworkMode.PRIVATE: [f"--network-namespace-path={run_dir / 'mnt' / 'netns'}"],
         NetworkMode.NONE: ["--private-network"],
@@ -107,8 +107,8 @@ def nspawn_argv(spec: GuestSpec, run_dir: Path) -> list[str]:
     }[spec.network]
     users: list[str] = []
     if spec.private_users:
-        # the network namespace must belong to its user namespace, or ports below 1024 are closed;
-        # the capability is dropped as nspawn does it with a network namespace of ours
+        # ports below 1024 are closed if the network namespace belongs to another user namespace;
+        # nspawn drops the capability by itself if it is given a network namespace
         network = ["--private-network", "--drop-capability=CAP_NET_ADMIN"]
         base = idmap.base(run_dir.name)
         users = [f"--private-users={base}:{idmap.IDS}", "--private-users-ownership=off"]
@@ -117,7 +117,7 @@ def nspawn_argv(spec: GuestSpec, run_dir: Path) -> list[str]:
     return [
         *("systemd-nspawn", "--quiet", f"--machine={run_dir.name}"),
         f"--directory={run_dir / 'mnt' / 'root'}",
-        # a guest that somebody ends must not look like one that shut itself down
+        # a guest that was ended from outside must not look like one that shut itself down
         *("--register=no", "--keep-unit", "--settings=no", "--kill-signal=SIGKILL"),
         *("--link-journal=no", "--resolv-conf=off", "--timezone=off"),
         *network,

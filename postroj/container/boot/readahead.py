@@ -1,7 +1,7 @@
-"""What every boot reads of its image first, read while the guest is being prepared.
+"""Read ahead the files that every boot reads first, while the guest is being prepared.
 
-A squashfs that was just mounted has nothing in memory, and is read in small pieces, each of which
-the guest's manager would wait for: docs/explanation/benchmarks.rst has what that is worth.
+A squashfs that was just mounted has nothing in memory. The guest's manager would read it in small
+pieces and wait for each; docs/explanation/benchmarks.rst has the time that this saves.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FOLDERS = r"[^/]*(/usr(/lib(64|/[^/]*-linux-gnu[^/]*)?(/systemd)?)?)?"
-"""Those that are looked into: a path from a layer on."""
+"""The folders that are searched, as paths that begin with a layer."""
 
 PROGRAMS = ("systemd", "systemd-journald", "systemd-logind", r"libsystemd-[^/]*\.so")
 LIBRARIES = (
     *("c", "m", "crypto", "gcrypt", "systemd", "zstd"),
     *("pcre2-8", "mount", "blkid", "dbus-1"),
 )
-"""The largest of what they are linked with."""
+"""The largest libraries with which they are linked."""
 
 FILES = rf".*/(systemd/({'|'.join(PROGRAMS)})|lib({'|'.join(LIBRARIES)})\.so[^/]*)"
 
 
 LONGEST = 2
-"""Seconds, as a file of an image may be as large as it says."""
+"""Seconds, since a file of an image may be of any size."""
 
 
 def argv(layers: Sequence[str]) -> list[str]:
-    """Return what reads these files of mounted layers, at the lowest priority.
+    """Return the command that reads these files of mounted layers, at the lowest priority.
 
-    find(1) follows no link there: where one leads to is not the image's to say.
+    find(1) follows no link, which could lead out of the image.
     """
     return [
         *(

@@ -1,7 +1,7 @@
-"""When is a guest ready? It tells us: nspawn passes its notifications on, sd_notify(3).
+"""Wait for a guest to be ready, by the notifications that nspawn passes on, sd_notify(3).
 
-In order come the leader's PID, and `READY=1` when the guest's job queue is empty. No sleep and no
-poll is on the way. What state the guest is in then is asked once, of its manager.
+First comes the leader's PID, then `READY=1` when the guest's job queue is empty; nothing is polled.
+After that the guest's manager is asked once for its state.
 """
 
 from __future__ import annotations
@@ -15,19 +15,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from postroj.container.boot.launch import NETWORK_UP
 from postroj.streams import CHUNK
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import IO, Self
 
+NETWORK_UP = "network"
+"""Field of the notification that stands for pasta's, when the private network is up."""
 CREDENTIALS = struct.Struct("=iII")  # struct ucred, unix(7)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Notification:
-    """One datagram: who sent it (PID and UID as seen from here), and its assignments."""
+    """A datagram: its sender's PID and UID as seen from here, and its assignments."""
 
     pid: int
     uid: int
@@ -42,10 +43,10 @@ def parse(payload: bytes, pid: int, uid: int) -> Notification:
 
 
 class Listener:
-    """The socket that nspawn notifies, open only while somebody reads it.
+    """The socket that nspawn notifies, open only while it is read.
 
-    systemd >= 253 notifies of each reload, and where the kernel holds ten datagrams for a socket
-    (net.unix.max_dgram_qlen) the guest's manager waits for ever that one of them is read.
+    systemd >= 253 notifies of each reload. The kernel queues ten datagrams for a socket
+    (net.unix.max_dgram_qlen), after which the guest's manager would wait for ever.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,14 +54,14 @@ class Listener:
         self.open()
 
     def open(self) -> None:
-        """Listen, perhaps anew; what was told meanwhile is lost."""
+        """Listen, perhaps again; notifications in between are lost."""
         self._path.unlink(missing_ok=True)
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self.socket.bind(str(self._path))
 
     def close(self) -> None:
-        """Refuse what comes, so that nobody waits."""
+        """Refuse further notifications, so that no sender waits."""
         self.socket.close()
 
     def __enter__(self) -> Self:
@@ -75,9 +76,9 @@ class Listener:
         self.close()
 
     def next(self, script: IO[bytes], deadline: float) -> Notification | None:
-        """Wait for the next notification, of root or of the launch script; None when that ends.
+        """Wait for the next notification of root, or of the launch script; None if that ends.
 
-        :raises TimeoutError: when `deadline` (of `time.monotonic`) passes.
+        :raises TimeoutError: if `deadline` (of `time.monotonic`) passes.
         """
         sources = [self.socket.fileno(), script.fileno()]
         while True:
@@ -86,14 +87,14 @@ class Listener:
                 if notification := self.receive():
                     return notification
             elif ready:
-                said = os.read(sources[1], CHUNK).decode()
-                up = said.removesuffix("\n").isdecimal()
-                return Notification(pid=0, uid=0, fields={NETWORK_UP: "1"}) if up else None
+                line = os.read(sources[1], CHUNK).decode()
+                is_pid = line.removesuffix("\n").isdecimal()  # pasta's
+                return Notification(pid=0, uid=0, fields={NETWORK_UP: "1"}) if is_pid else None
             else:
                 raise TimeoutError
 
     def receive(self) -> Notification | None:
-        """Take the next datagram, which is there; None if root did not send it."""
+        """Receive the next datagram; return None if root did not send it."""
         payload, control, _, _ = self.socket.recvmsg(8192, socket.CMSG_SPACE(12))
         for _, _, data in control:
             pid, uid, _ = CREDENTIALS.unpack(data)
@@ -103,9 +104,9 @@ class Listener:
 
 
 def leader_of(nspawn: int, inner_pid: int) -> int:
-    """The guest's PID 1 as seen from here; nspawn knows it by the number in its own namespace.
+    """Return the leader's PID as seen from here; `inner_pid` is its PID in nspawn's namespace.
 
-    :raises ProcessLookupError: if it has ended already.
+    :raises ProcessLookupError: if the leader has already ended.
     """
     for child in children(nspawn):
         if inner_pid in namespace_pids(child):
@@ -114,12 +115,12 @@ def leader_of(nspawn: int, inner_pid: int) -> int:
 
 
 def children(pid: int) -> list[int]:
-    """PIDs of the children of a process that has no threads, proc_tid_children(5)."""
+    """Return the PIDs of the children of a process without threads, proc_tid_children(5)."""
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def namespace_pids(pid: int) -> list[int]:
-    """Return a process's numbers, from the outermost namespace inwards, proc_pid_status(5)."""
+    """Return a process's PIDs, from this namespace inwards, proc_pid_status(5)."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         name, _, value = line.partition(":")
         if name == "NSpid":

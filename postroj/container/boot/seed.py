@@ -1,4 +1,4 @@
-"""What a guest is given before it begins: its identity, and a hold on what it is made of."""
+"""Prepare a guest's first files: the identity that its layers do not have."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ EMULATED = {
     # answers a request to a new network namespace with EIO
     "systemd-hostnamed.service": "PrivateNetwork=no",
 }
-"""What units of every image ask for and qemu-user does not have: measured with qemu 7.2."""
+"""Settings without features that units of every image use and qemu-user 7.2 lacks."""
 
 
-def hold(stack: ExitStack, layer: Path) -> int:
-    """Hold a shared lock on a layer, so that nobody deletes it under a guest."""
+def lock_layer(stack: ExitStack, layer: Path) -> int:
+    """Lock a layer, shared, so that no other process deletes it while a guest uses it."""
     descriptor = os.open(layer, os.O_RDONLY | os.O_CLOEXEC)
     stack.callback(os.close, descriptor)
     fcntl.flock(descriptor, fcntl.LOCK_SH)
@@ -29,19 +29,19 @@ def hold(stack: ExitStack, layer: Path) -> int:
 
 
 def write_seed(run_dir: Path, name: str, resolv_conf: str, *, emulated: bool = False) -> None:
-    """Write the layer that gives a guest its identity: name, machine-id, how to resolve names.
+    """Write the layer with a guest's identity: its name, machine-id and resolv.conf.
 
-    One that is `emulated` also gets along without what qemu-user does not have.
+    An `emulated` guest also gets settings without the features that qemu-user lacks.
     """
     etc = run_dir / "seed" / "etc"
     etc.mkdir(parents=True)
     files = {
         "hostname": f"{name}\n",
-        # a minimal image has none, and daemons that bind `localhost` fail without
+        # a minimal image has none, and daemons that bind `localhost` need it
         "hosts": (
             f"127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n127.0.1.1 {name}\n"
         ),
-        # random, since systemd presets all units anew where it is missing, machine-id(5)
+        # without one systemd would preset all units again, machine-id(5)
         "machine-id": f"{os.urandom(16).hex()}\n",
         "resolv.conf": resolv_conf,
     }

@@ -1,1 +1,1 @@
-"""What a guest may take of the host."""
+"""A guest's control groups: its processes, limits and devices."""

@@ -1,6 +1,6 @@
-"""Which devices a guest may open: a BPF program on its control group, as systemd and docker do it.
+"""Confine a guest's devices by a BPF program on its control group, as systemd and docker do.
 
-Root in a guest may make a device file for a disk of the host. With this it cannot open it.
+Root in a guest may make a device file for a disk of the host, but cannot open it.
 """
 
 from __future__ import annotations
@@ -11,25 +11,23 @@ import stat
 import struct
 from typing import TYPE_CHECKING
 
+from postroj.container import kernel
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-SYS_BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
-"""The number of bpf(2), as `uname -m` names what it depends on."""
 PROG_LOAD, PROG_ATTACH = 5, 8
 PROG_TYPE_CGROUP_DEVICE, ATTACH_CGROUP_DEVICE = 15, 6
 ALLOW_MULTI = 2
-"""A program of the guest's systemd may forbid more, none allows more."""
-ATTRIBUTES = 128
-"""Bytes for what bpf(2) is told; the rest of them is 0."""
+"""Programs of the guest's systemd may forbid more devices, but allow no others."""
 
 BLOCK, CHARACTER = 1, 2
 MKNOD = 1
-"""`struct bpf_cgroup_dev_ctx`: what a device is, and that a file for it is made, not opened."""
+"""Values in `struct bpf_cgroup_dev_ctx`: types of devices, and the access that makes a file."""
 
 Device = tuple[int, int, int | None]
-"""`BLOCK` or `CHARACTER`, major number, minor number; None is every minor."""
+"""`BLOCK` or `CHARACTER`, major number, minor number; None is every minor number."""
 
 USUAL: tuple[Device, ...] = (
     *((CHARACTER, 1, minor) for minor in (3, 5, 7, 8, 9)),  # null, zero, full, random, urandom
@@ -38,14 +36,14 @@ USUAL: tuple[Device, ...] = (
     (CHARACTER, 10, 200),  # tun
     (CHARACTER, 10, 229),  # fuse
 )
-"""What nspawn makes in `/dev`, and what opens nothing of the host.
+"""Devices that nspawn makes in `/dev`, and others that give no access to the host.
 
 Linux, Documentation/admin-guide/devices.txt
 """
 
 
 def devices_of(sources: Iterable[Path]) -> Iterator[Device]:
-    """Yield the devices among files of the host, and in its folders below `/dev`."""
+    """Yield the devices among files of the host, and inside those that are folders below `/dev`."""
     for source in sources:
         inside = source.rglob("*") if source.is_relative_to("/dev") else ()
         for path in (source, *inside):
@@ -56,19 +54,19 @@ def devices_of(sources: Iterable[Path]) -> Iterator[Device]:
 
 
 def program(allowed: Iterable[Device]) -> bytes:
-    """Return the BPF program that lets these be opened, and files for any device be made.
+    """Return the BPF program that allows opening these devices, and making files for any device.
 
     Linux, Documentation/bpf/standardization/instruction-set.rst
     """
     load, copy, shift, mask, set_to, unless, leave = 0x61, 0xBF, 0x77, 0x57, 0xB7, 0x55, 0x95
     yes = [(set_to, 0, 0, 1), (leave, 0, 0, 0)]
     code = [
-        (load, 0x12, 0, 0),  # r2: what is done and, in its lower half, the kind of the device
+        (load, 0x12, 0, 0),  # r2: the access and, in its lower half, the type of the device
         (load, 0x14, 4, 0),  # r4: major
         (load, 0x15, 8, 0),  # r5: minor
         (copy, 0x23, 0, 0),
-        (shift, 3, 0, 16),  # r3: what is done
-        (mask, 2, 0, 0xFFFF),  # r2: kind
+        (shift, 3, 0, 16),  # r3: access
+        (mask, 2, 0, 0xFFFF),  # r2: type
         (unless, 3, len(yes), MKNOD),
         *yes,
     ]
@@ -82,15 +80,15 @@ def program(allowed: Iterable[Device]) -> bytes:
 
 
 def confine(group: int, allowed: Iterable[Device]) -> None:
-    """Let what is in a group of cgroup v2, a descriptor, open these devices alone.
+    """Confine a group of cgroup v2 to these devices; `group` is a descriptor of its folder.
 
-    The program is there as long as the group.
+    The program stays as long as the group.
 
-    :raises OSError: if this host has no such programs, or does not let us.
+    :raises OSError: if the kernel has no such programs, or refuses.
     """
     code = ctypes.create_string_buffer(program(allowed))
     terms = ctypes.create_string_buffer(b"GPL")
-    loaded = _bpf(
+    loaded = kernel.bpf(
         PROG_LOAD,
         struct.pack(
             "=IIQQ",
@@ -101,22 +99,8 @@ def confine(group: int, allowed: Iterable[Device]) -> None:
         ),
     )
     try:
-        _bpf(PROG_ATTACH, struct.pack("=IIII", group, loaded, ATTACH_CGROUP_DEVICE, ALLOW_MULTI))
+        kernel.bpf(
+            PROG_ATTACH, struct.pack("=IIII", group, loaded, ATTACH_CGROUP_DEVICE, ALLOW_MULTI)
+        )
     finally:
         os.close(loaded)
-
-
-def _bpf(command: int, attributes: bytes) -> int:
-    number = SYS_BPF.get(os.uname().machine)
-    if number is None:
-        message = "bpf(2) has no number here"
-        raise OSError(message)
-    libc = ctypes.CDLL(None, use_errno=True)
-    told = ctypes.create_string_buffer(attributes, ATTRIBUTES)
-    result = libc.syscall(
-        ctypes.c_long(number), ctypes.c_int(command), told, ctypes.c_long(ATTRIBUTES)
-    )
-    if result < 0:
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))
-    return int(result)

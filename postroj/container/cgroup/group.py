@@ -1,8 +1,8 @@
 """A control group for each guest, on cgroup v2 and on the hybrid of v1 and v2.
 
-nspawn with `--keep-unit` makes `payload` and `supervisor` below the group it is started in, so two
-guests started from one group would share them. As with run directories (`locking`), the lock of a
-group's directory is held by all processes of its guest: a group whose lock is free is left over.
+nspawn with `--keep-unit` makes `payload` and `supervisor` below the group in which it starts, so
+two guests started from one group would share them. As with run directories (`locking`), every
+process of a guest inherits the lock of its group's directory: an unlocked group is a leftover.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import errno
 import fcntl
 import logging
 import os
-import re
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from postroj.container.cgroup import devices
+from postroj.container import naming
+from postroj.container.cgroup import devices, hierarchies
+from postroj.container.cgroup.hierarchies import LIMITING, V2
 from postroj.errors import HostError
 from postroj.locking import try_lock
 
@@ -29,50 +30,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-NAME = re.compile(r"postroj-[0-9a-f]{8}")
-
 PATIENCE = 2.0
-"""Seconds for the kernel to reap the last processes of a guest that was killed."""
+"""Seconds in which the kernel reaps the last processes of a killed guest."""
 
 PERIOD = 100_000
-"""Microseconds within which a guest has its time of the processors, the kernel's own default."""
-
-PAYLOAD = "/payload"
-"""The group that nspawn makes for a guest beside its own, `supervisor`."""
+"""Microseconds over which the kernel counts a guest's processor time, its own default."""
 
 SLICE = "machine.slice"
-"""Where systemd keeps guests, each in a scope of its name, systemd.special(7)."""
-
-V2 = ""
-"""Of the hierarchies in `/proc/PID/cgroup` the one that all controllers share, cgroups(7)."""
-TRACKING = "name=systemd"
-LIMITING = ("memory", "pids", "cpu")
-"""Hierarchies of cgroup v1 in which a guest has a group: to be tracked, and to be limited."""
-
-
-def hierarchies(mounts: str) -> dict[str, Path]:
-    """Mount points of the hierarchies in which guests have groups, by `/proc/PID/cgroup` id.
-
-    `mounts` is the text of `/proc/self/mounts`. 'name=systemd' is the twin of `V2` in v1.
-    """
-    found = {}
-    for line in mounts.splitlines():
-        _, target, kind, options, *_ = line.split(" ")
-        if kind == "cgroup2":
-            found[V2] = Path(target)
-        elif kind == "cgroup":
-            names = [name for name in (TRACKING, *LIMITING) if name in options.split(",")]
-            found |= {name: Path(target) for name in names[:1]}  # it may be there for several
-    return found
-
-
-def mounted() -> dict[str, Path]:
-    """Return `hierarchies` of this host."""
-    return hierarchies(Path("/proc/self/mounts").read_text())
+"""Where systemd puts containers, each in a scope of its own, systemd.special(7)."""
 
 
 class Group:
-    """The groups of one guest, one in each hierarchy, as long as somebody holds their locks."""
+    """The control groups of one guest, one in each hierarchy; they exist once this is made."""
 
     def __init__(
         self,
@@ -81,26 +50,29 @@ class Group:
         roots: Mapping[str, Path],
         allowed: Iterable[Device] = (),
     ) -> None:
-        """Make the groups `name` in hierarchies of this host; none where systemd does.
+        """Make a group `name` in each hierarchy of `roots`, and lock it.
 
-        Of devices, `allowed` can be opened beside the usual ones.
+        `roots` is empty where systemd makes the guest's scope. The guest may open the devices
+        `allowed` beside the usual ones.
 
-        :raises OSError: if this host does not let us.
-        :raises HostError: if it cannot limit what was asked for.
+        :raises OSError: if this host refuses to make groups.
+        :raises HostError: if it cannot enforce a limit that the user asked for.
         """
         self.name = name
         self.descriptors: list[int] = []
-        """To pass to every process of the guest."""
+        """Of the locked directories; every process of the guest inherits them."""
         self.joins: list[Path] = []
-        """What to write "0" into in order to join it."""
+        """The files into which a process writes "0" to join the groups."""
         self.stays = False
-        """Whether they are left to those who have their locks from us."""
+        """Whether `remove` leaves them to the processes that inherited the locks."""
         self.limited: set[str] = set()
-        """Controllers that limit them."""
+        """The controllers whose limits are set."""
         self.open_devices = "no cgroup v2"
-        """Why any device can be opened in them; '' if that is not so."""
+        """Why the guest can open any device; '' if it cannot."""
         for kind, root in roots.items():
-            if kind == "cpu" and limits.cpus is None:  # it would have the time of one process
+            if (
+                kind == "cpu" and limits.cpus is None
+            ):  # the guest would get the share of one process
                 continue
             try:
                 self.descriptors.append(_make(root / name))
@@ -114,15 +86,15 @@ class Group:
             self.limited |= _limit(root / name, limits)
             if kind == V2:
                 self.open_devices = _confine(self.descriptors[-1], (*devices.USUAL, *allowed))
-        limited = self.limited if roots else of_systemd()
+        limited = self.limited if roots else systemd_controllers()
         if lacking := [name for name in limits.asked if name not in limited]:
             self.remove()
             raise _unlimited(lacking)
 
     def remove(self) -> None:
-        """Remove them, unless they stay, once the guest's last processes are gone.
+        """Remove the groups once their last processes are gone, unless they stay.
 
-        A scope's is left to systemd, which would wait for ever to hear that it is empty.
+        systemd removes a scope's group itself: it would wait for ever to hear that it is empty.
         """
         deadline = time.monotonic() + PATIENCE
         for joined in () if self.stays else self.joins:
@@ -132,13 +104,13 @@ class Group:
 
 
 def folders(name: str) -> list[Path]:
-    """Return where the groups of a guest are, or would be: made by us, or by systemd."""
+    """Return the places of a guest's groups, ours and the scope of systemd; some do not exist."""
     places = (name, f"{SLICE}/{name}.scope")
-    return [root / place for root in mounted().values() for place in places]
+    return [root / place for root in hierarchies.mounted().values() for place in places]
 
 
 def _make(folder: Path) -> int:
-    """Make a group; a descriptor that holds its lock, before which `sweep` may have been."""
+    """Make a group and return its locked descriptor; a `sweep` at the same time does no harm."""
     while True:
         folder.mkdir(exist_ok=True)
         try:
@@ -152,16 +124,16 @@ def _make(folder: Path) -> int:
 
 
 def _is_open(folder: Path, descriptor: int) -> bool:
-    """Whether a descriptor is that of the group which has this path now."""
+    """Whether a descriptor still belongs to the group at this path."""
     with suppress(FileNotFoundError):
         return os.path.samestat(folder.stat(), os.fstat(descriptor))
     return False
 
 
 def _limit(folder: Path, limits: Limits) -> set[str]:
-    """Limit a group as far as its hierarchy can; the controllers that do it.
+    """Set the limits that a group's hierarchy has files for; return their controllers.
 
-    cgroup v2 has those for it that the group above hands down.
+    On cgroup v2 these are the controllers that the parent group hands down.
     """
     settings: dict[str, object] = {
         "memory.max": limits.memory,
@@ -174,7 +146,7 @@ def _limit(folder: Path, limits: Limits) -> set[str]:
     limited = set()
     for name, value in settings.items():
         try:
-            with (folder / name).open("r+") as file:  # which creates none
+            with (folder / name).open("r+") as file:  # "r+" creates no file
                 file.write(str(value))
             limited.add(name.partition(".")[0])
         except OSError as error:
@@ -182,16 +154,15 @@ def _limit(folder: Path, limits: Limits) -> set[str]:
     return limited
 
 
-def of_systemd() -> set[str]:
-    """Return the controllers that systemd can use for a scope; it hands them down itself."""
-    roots = mounted()
-    offered = roots[V2] / "cgroup.controllers" if V2 in roots else Path()
-    return {*roots, *(offered.read_text().split() if offered.is_file() else ())}
+def systemd_controllers() -> set[str]:
+    """Return the controllers with which systemd can limit a scope; it hands them down itself."""
+    roots = hierarchies.mounted()
+    return {*roots, *(hierarchies.offered(roots[V2]) if V2 in roots else ())}
 
 
 def confine_scope(name: str, allowed: Iterable[Device]) -> None:
-    """Limit the devices of a guest in a scope, which needs none of ours once it runs."""
-    folder = mounted()[V2] / SLICE / f"{name}.scope"
+    """Confine a guest in a scope of systemd to the devices `allowed` and the usual ones."""
+    folder = hierarchies.mounted()[V2] / SLICE / f"{name}.scope"
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
@@ -202,19 +173,18 @@ def confine_scope(name: str, allowed: Iterable[Device]) -> None:
 
 
 def _unlimited(lacking: list[str]) -> HostError:
-    """Return what is to be raised where these controllers cannot be used."""
-    root = mounted().get("", Path())
+    """Return the error for limits that the user asked for and this host cannot enforce."""
+    root = hierarchies.mounted().get(V2)
     message = f"this host's control groups cannot limit what was asked for: no {', '.join(lacking)}"
-    offered = root / "cgroup.controllers"
     hint = "`sudo postroj doctor` shows which limits work on this host"
-    if offered.is_file() and set(lacking) <= set(offered.read_text().split()):
+    if root and set(lacking) <= hierarchies.offered(root):
         enable = " ".join(f"+{name}" for name in lacking)
         hint = f"`echo {enable} | sudo tee {root}/cgroup.subtree_control` hands them to guests"
     return HostError(message, hint=hint)
 
 
 def _confine(group: int, allowed: Iterable[Device]) -> str:
-    """Limit the devices that a guest can open, where this host can; else why it cannot."""
+    """Limit the devices that a group can open; return why this host cannot, else ''."""
     try:
         devices.confine(group, allowed)
     except OSError as error:
@@ -224,15 +194,15 @@ def _confine(group: int, allowed: Iterable[Device]) -> str:
 
 
 def sweep(*, dry_run: bool = False) -> set[str]:
-    """Remove the groups of dead guests, whatever their run directory was; their names.
+    """Remove the groups of dead guests; return their names. With `dry_run` remove none.
 
-    Groups are directories that only `rmdir(2)` removes, and only when no process is in them: this
-    cannot hurt a guest that lives. With `dry_run` none is removed.
+    The kernel removes a group by rmdir(2) only when no process is in it, so a sweep cannot hurt a
+    living guest.
     """
     found = set()
     for folder in _all_groups():
-        with _left_over(folder) as left_over:
-            if left_over:
+        with _is_leftover(folder) as is_leftover:
+            if is_leftover:
                 found.add(folder.name)
                 if not dry_run:
                     _remove(folder, time.monotonic() + PATIENCE)
@@ -240,106 +210,37 @@ def sweep(*, dry_run: bool = False) -> set[str]:
 
 
 def _all_groups() -> list[Path]:
-    """Return the groups of all guests, in the hierarchies that we may change."""
-    roots = [root for root in mounted().values() if os.access(root, os.W_OK)]
-    return [path for root in roots for path in root.iterdir() if NAME.fullmatch(path.name)]
+    """Return the groups of all guests in the hierarchies that we may change."""
+    roots = [root for root in hierarchies.mounted().values() if os.access(root, os.W_OK)]
+    return [path for root in roots for path in root.iterdir() if naming.is_guest(path.name)]
 
 
 @contextmanager
-def _left_over(folder: Path) -> Iterator[bool]:
-    """Whether nobody holds the lock of a group; if so it is held meanwhile."""
+def _is_leftover(folder: Path) -> Iterator[bool]:
+    """Whether no process has locked a group; if so it stays locked for the block."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
         yield False
         return
     try:
-        # another may have removed it before the lock was ours, and its maker have made it anew
+        # before we had the lock another sweep may have removed it, and a guest made it anew
         yield try_lock(descriptor, fcntl.LOCK_EX) and _is_open(folder, descriptor)
     finally:
         os.close(descriptor)
 
 
 def _remove(top: Path, deadline: float) -> None:
-    """Remove a group and the empty groups that a dead guest left below it."""
+    """Remove a group and the groups below it, waiting until `deadline` for their processes."""
     for folder, _, _ in os.walk(top, topdown=False):
-        while not _is_gone(Path(folder)) and time.monotonic() < deadline:
-            time.sleep(0.005)  # a zombie is still in it; the kernel tells only those who ask
+        while not _try_remove(Path(folder)) and time.monotonic() < deadline:
+            time.sleep(0.005)  # a zombie is in it; the kernel does not notify of its end
 
 
-def _is_gone(folder: Path) -> bool:
-    """Remove one group; False where a process is still in it."""
+def _try_remove(folder: Path) -> bool:
+    """Remove one group; False if a process is still in it."""
     try:
         folder.rmdir()
     except OSError as error:
         return error.errno != errno.EBUSY
     return True
-
-
-def members(cgroup: str, name: str) -> list[Path]:
-    """What to write "0" into in order to be where the leader is.
-
-    `cgroup` is the text of `/proc/LEADER/cgroup`; `name` is the guest's group. Hierarchies in which
-    the guest has no group of its own are left alone.
-    """
-    roots = mounted()
-    joins = []
-    for line in cgroup.splitlines():
-        _, controllers, path = line.split(":", 2)
-        kind = next((one for one in controllers.split(",") if one in roots), None)
-        if kind is not None and not {name, f"{name}.scope"}.isdisjoint(path.split("/")):
-            joins.append(roots[kind] / path.lstrip("/") / "cgroup.procs")
-    return joins
-
-
-def processes(cgroup: str) -> dict[int, str]:
-    """Processes of a guest as the host numbers them, each with its group within the guest.
-
-    `cgroup` is the text of `/proc/LEADER/cgroup`. A group is as `/system.slice/redis.service`: what
-    comes after `payload`, in which nspawn keeps the guest. There is none without nspawn.
-    """
-    roots = mounted()
-    found: dict[int, str] = {}
-    for line in cgroup.splitlines():
-        _, controllers, path = line.split(":", 2)
-        above, payload, _ = path.partition(PAYLOAD)
-        if controllers not in roots or not payload:
-            continue
-        _gather(roots[controllers] / f"{above}{payload}".lstrip("/"), found)
-    return found
-
-
-def freezer(name: str) -> Path | None:
-    """Return the group of all that runs in a guest, which can be frozen; None without cgroup v2."""
-    groups = (folder / PAYLOAD.lstrip("/") for folder in folders(name))
-    return next((group for group in groups if (group / "cgroup.freeze").exists()), None)
-
-
-def thaw(group: Path) -> None:
-    """Let what was frozen go on."""
-    with suppress(OSError):  # it has ended
-        (group / "cgroup.freeze").write_text("0")
-
-
-def population(name: str) -> dict[int, str]:
-    """All processes of a guest by its name, those around it too, each with its group below that."""
-    found: dict[int, str] = {}
-    for top in folders(name):
-        _gather(top, found)
-    return found
-
-
-def _gather(top: Path, found: dict[int, str]) -> None:
-    """Add the processes of a group and of those below it."""
-    for folder, _, _ in os.walk(top):
-        group = folder.removeprefix(str(top))
-        for pid in _numbers(Path(folder) / "cgroup.procs"):
-            # with cgroup v2 in the guest, its groups of v1 are not divided
-            found[pid] = max(group, found.get(pid, ""), key=len)
-
-
-def _numbers(procs: Path) -> list[int]:
-    try:
-        return [int(line) for line in procs.read_text().split()]
-    except OSError:  # it has gone, or is a threaded group, whose processes its parent lists
-        return []

@@ -1,8 +1,8 @@
-"""On a host that systemd runs: a scope of its manager for each guest, of which machined knows.
+"""A scope of the host's systemd for each guest, registered with machined.
 
-Control groups are systemd's there, so it makes the guest's, and removes it with the last process.
-machined takes note of a guest by the number of its leader: nspawn cannot tell it that, since it has
-a PID namespace of its own. What machined knows ends with the scope, however that ends.
+systemd owns the control groups of its host, so it makes the guest's group, and removes it with the
+last process. machined registers a guest by its leader's PID, which nspawn does not know, since it
+has a PID namespace of its own. The registration ends with the scope.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postroj import process
-from postroj.container.cgroup import group
+from postroj.container.cgroup import group, hierarchies
 from postroj.container.host import BUS
 from postroj.errors import CommandError
 
@@ -22,27 +22,27 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BOOTED = Path("/run/systemd/system")
-"""It is there where systemd is PID 1, sd_booted(3)."""
+"""Exists if systemd is PID 1, sd_booted(3)."""
 MACHINED = "org.freedesktop.machine1"
 MACHINES = Path("/run/systemd/machines")
-"""Where machined has a file for each that it knows."""
+"""Folder with a file for each machine that machined knows."""
 PATIENCE = 10.0
 """Seconds for machined, which may have to be started."""
 
 
 def is_usable() -> bool:
-    """Whether this host's systemd makes scopes, and is told when one is empty.
+    """Whether this host's systemd makes scopes, and notices that one is empty.
 
-    In a container with cgroup v1 alone it is not (systemd's cg_install_release_agent()).
+    In a container with cgroup v1 alone it does not (systemd's cg_install_release_agent()).
     """
-    return BOOTED.is_dir() and group.V2 in group.mounted()
+    return BOOTED.is_dir() and hierarchies.V2 in hierarchies.mounted()
 
 
 def argv(name: str, limits: Limits) -> list[str]:
-    """What runs a command as the scope of a guest: its own process, systemd-run(1) `--scope`."""
+    """Return the prefix that runs a command in a guest's scope, systemd-run(1) `--scope`."""
     properties: dict[str, object] = {
         "Delegate": "yes",  # nspawn divides it, and so does the guest
-        "KillSignal": "SIGKILL",  # the launch script heeds no other; the rest ends with it
+        "KillSignal": "SIGKILL",  # PID 1 of a namespace ignores others; the rest ends with it
         "MemoryMax": limits.memory,
         "TasksMax": limits.processes,
     }
@@ -58,13 +58,13 @@ def argv(name: str, limits: Limits) -> list[str]:
 
 
 def register_argv(name: str, leader: int) -> list[str]:
-    """Have machined know a guest by its leader, org.freedesktop.machine1(5)."""
+    """Return the command that registers a guest with machined, org.freedesktop.machine1(5)."""
     words = ("sayssus", name, "0", "postroj", "container", str(leader), "/")
     return _call("RegisterMachine", *words)
 
 
 def unregister_argv(name: str) -> list[str]:
-    """Have machined forget a guest, which may go on with another leader."""
+    """Return the command that makes machined forget a guest."""
     return _call("UnregisterMachine", "s", name)
 
 
@@ -75,26 +75,26 @@ def _call(method: str, *words: str) -> list[str]:
 
 
 def register(name: str, leader: int, *, again: bool = False) -> None:
-    """Have `machinectl` know a guest, or its new leader, where there is a machined.
+    """Register a guest, or `again` its new leader, with machined if this host has one.
 
-    Where that fails the guest does without.
+    A guest also runs without it, so a failure is only logged.
     """
     if not BUS.exists():
         return
     forget = [unregister_argv(name)] if again else []
-    _tell(name, *forget, register_argv(name, leader))
+    _run_all(name, *forget, register_argv(name, leader))
 
 
 def forget(name: str) -> None:
-    """Have machined forget a guest that has ended, if it has not noticed.
+    """Make machined forget a guest that has ended, if it has not noticed the end.
 
-    That of systemd 262 was seen to miss the end of one whose control group went with it.
+    machined 262 misses the end of some guests whose control group vanishes with them.
     """
     if (MACHINES / name).exists():
-        _tell(name, unregister_argv(name))
+        _run_all(name, unregister_argv(name))
 
 
-def _tell(name: str, *commands: list[str]) -> None:
+def _run_all(name: str, *commands: list[str]) -> None:
     for words in commands:
         try:
             process.run(words, timeout=2 * PATIENCE)

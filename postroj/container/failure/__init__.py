@@ -1,1 +1,1 @@
-"""Why a guest did not boot, or ended."""
+"""Explain why a guest did not boot, or has ended."""

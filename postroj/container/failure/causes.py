@@ -1,6 +1,7 @@
-"""What is known to keep guests from booting: how it shows on the console, in words, and the cure.
+"""Known causes that keep guests from booting: their traces on the console, and what to do.
 
-The console is the guest's and nspawn's: what is found there explains an error, and decides nothing.
+Guest and nspawn write to the console. A trace explains an error, but never decides that there is
+one.
 """
 
 from __future__ import annotations
@@ -16,21 +17,21 @@ FEWER = "run fewer guests at once (`--jobs`), or more memory for this host: gues
 
 @dataclass(frozen=True, kw_only=True)
 class Cause:
-    """Something that is known to keep guests from booting."""
+    """A known cause that keeps guests from booting."""
 
     shows: str
     """A pattern of a line of the console."""
     clause: str
-    """What goes on, as it stands behind a colon."""
+    """The explanation that follows a colon."""
     cure: str
-    """What to do, as a hint."""
+    """The hint what to do."""
     source: str
-    """Where the fact is from."""
+    """The source of the fact."""
 
 
 KILLED = Cause(
     shows=r"^Container \S+ terminated by signal KILL",
-    clause="its init or systemd-nspawn was killed, as the kernel does where memory is used up",
+    clause="its init or systemd-nspawn was killed, as the kernel does when memory runs out",
     cure=FEWER,
     source="systemd, src/nspawn/nspawn.c; nobody within a guest can kill its PID 1",
 )
@@ -44,14 +45,14 @@ CAUSES = (
     ),
     Cause(
         shows=r"^Detected host uses legacy cgroup v1 hierarchy, refusing",
-        clause="systemd-nspawn of this host takes version 2 of control groups alone",
+        clause="systemd-nspawn of this host supports only version 2 of control groups",
         cure=UNIFIED,
         source="systemd 258, src/nspawn/nspawn.c",
     ),
     Cause(
         shows=r"Cannot determine cgroup we are running in|manager object: No data available",
-        clause="its systemd is older than 230 and knows only version 1 of control groups",
-        cure="images of the catalog get that, where systemd-nspawn is 257 or older",
+        clause="its systemd is older than 230 and supports only version 1 of control groups",
+        cure="images of the catalog get version 1 if systemd-nspawn is 257 or older",
         source="systemd issue 4008",
     ),
     # Limits of the host. A failed inotify_init() says "open files", and means instances.
@@ -76,14 +77,14 @@ CAUSES = (
     ),
     Cause(
         shows=r"^unshare: .*Operation not permitted|^Failed to (?:clone|fork).*not permitted",
-        clause="this host lets us make no namespaces, perhaps by a filter of system calls",
+        clause="this host forbids new namespaces, perhaps by a filter of system calls",
         cure=OUTER,
         source="unshare(2); the seccomp profile of Docker",
     ),
     # The image, as mount(8) and nspawn meet it.
     Cause(
         shows=r"^mount: .*(?:failed to set ?up loop device|mount failed: Operation not permitted)",
-        clause="this host gives us no loop device",
+        clause="this host provides no loop device",
         cure="`modprobe loop` loads the driver; a container needs `--privileged -v /dev:/dev`",
         source="mount(8) of util-linux 2.38 where there is no /dev/loop-control: it asks no kernel",
     ),
@@ -95,13 +96,13 @@ CAUSES = (
     ),
     Cause(
         shows=r"^mount: .*(?:bad superblock|can't read superblock)",
-        clause="it is no squashfs file, is damaged, or compressed as this kernel cannot read",
+        clause="it is not a squashfs file, is damaged, or has a compression that this kernel lacks",
         cure=VERIFY,
         source="mount(8); EINVAL and EIO of mount(2)",
     ),
     Cause(
         shows=r"^mount: .*(?:permission denied|must be superuser)",
-        clause="this host does not let us mount",
+        clause="this host forbids mounts",
         cure=OUTER,
         source="mount(8); EPERM and EACCES of mount(2)",
     ),
@@ -113,13 +114,13 @@ CAUSES = (
     ),
     Cause(
         shows=r"^execv\(.*failed: Exec format error",
-        clause="its init is no program for this host's processor",
-        cure="`qemu-user-binfmt` runs programs for others; `--arch` chooses an image for this one",
+        clause="its init is not a program for this host's processor",
+        cure="`qemu-user-binfmt` runs such programs; `--arch` chooses an image for this processor",
         source="ENOEXEC of execve(2); systemd-nspawn(1), `--boot`",
     ),
     Cause(
         shows=r"^execv\(.*failed: No such file or directory",
-        clause="there is no init in the image that can be run",
+        clause="the image has no init that can be run",
         cure="`--no-boot` runs commands in an image without init",
         source="ENOENT of execve(2), also of a program whose loader is missing",
     ),
@@ -131,14 +132,14 @@ CAUSES = (
     ),
     Cause(
         shows=r"^Directory .* doesn't look like (?:it has )?an OS",
-        clause="there is no distribution in the image: no /usr, or no os-release",
-        cure="os-release(5) says what that file has; `postroj import` looks at an image first",
+        clause="the image has no distribution: no /usr, or no os-release",
+        cure="os-release(5) describes that file; `postroj import` inspects an image first",
         source="systemd, src/nspawn/nspawn.c; os-release(5)",
     ),
-    # What nspawn mounts: it names file system and place, PID 1 of a guest does not.
+    # Mounts of nspawn, which prints file system and place; PID 1 of a guest does not.
     Cause(
         shows=r"^Failed to mount \S+ \(type (?:proc|sysfs)\) on .*(?:not permitted|No such file)",
-        clause="parts of /proc or /sys are hidden from us, so the kernel allows no new ones",
+        clause="parts of /proc or /sys are hidden here, so the kernel allows no new mounts of them",
         cure=OUTER,
         source="systemd issue 27994; incus issue 1321",
     ),
@@ -148,10 +149,10 @@ CAUSES = (
         cure="`dmesg` shows what they deny; " + OUTER,
         source="systemd issues 28157 and 34836",
     ),
-    # What the guest itself meets.
+    # Failures in the guest itself.
     Cause(
         shows=r"Failed to spawn executor: Invalid argument",
-        clause="qemu-user of this host is no match for its systemd, which starts no service",
+        clause="qemu-user of this host cannot run its systemd, which starts no service",
         cure="an older release of that distribution: qemu 7.2 runs systemd 252, and not 257",
         source="measured with Debian 12 and 13; systemd issue 28901",
     ),
@@ -164,7 +165,7 @@ CAUSES = (
     KILLED,
     Cause(
         shows=r"Cannot allocate memory|Out of memory",
-        clause="its memory is used up",
+        clause="its memory has run out",
         cure=FEWER,
         source="ENOMEM, errno(3)",
     ),
@@ -176,7 +177,7 @@ CAUSES = (
     ),
     Cause(
         shows=r"Failed to (?:isolate|load|start) default target",
-        clause="its systemd cannot start `multi-user.target`: units contradict each other, or lack",
+        clause="its systemd cannot start `multi-user.target`: units conflict or are missing",
         cure="`systemd-analyze verify multi-user.target` in `postroj run --no-boot` names them",
         source="systemd, src/core/main.c",
     ),
@@ -199,9 +200,9 @@ CAUSES = (
         source="systemd 256, src/core/main.c: a warning, which explains what else fails",
     ),
 )
-"""The first that shows counts: what explains most stands before what follows from it."""
+"""The first match counts, so a cause stands before its consequences."""
 
 
 def find(console: str) -> Cause | None:
-    """Return what is known to be the cause, if anything on a console shows it."""
+    """Return the first known cause with a trace on a console, if there is one."""
     return next((cause for cause in CAUSES if re.search(cause.shows, console, re.MULTILINE)), None)

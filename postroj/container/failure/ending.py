@@ -1,4 +1,4 @@
-"""How a guest that was ready has ended: by what went on in it, or by somebody's hand."""
+"""Explain the end of a guest that was ready: by its own doing, or from outside."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ if TYPE_CHECKING:
 AFTERMATH = 2.0
 """Seconds for nspawn to end after its guest."""
 KILLED = "terminated by signal KILL"
-"""What nspawn says when its guest was killed, which nobody within the guest can do."""
+"""nspawn prints this when its guest was killed, which no process in the guest can do."""
 
 
-def tell(script: process.Child, spec: GuestSpec, run_dir: Path, output: str) -> GuestError:
-    """Say how a guest ended; `output` is of the command that ended with it.
+def explain(script: process.Child, spec: GuestSpec, run_dir: Path, output: str) -> GuestError:
+    """Return the error for a guest that has ended; `output` is of the command that ended with it.
 
-    The launch script outlives a guest that ends by itself, and starts one again that restarts. Both
-    are told by it; of what nobody tells, and of what was killed, nobody in the guest is guilty.
+    The launch script reports a guest that shut down, and boots a guest again that rebooted. Any
+    other end came from outside, so it is no fault of the guest's programs.
     """
-    told = hear(script, AFTERMATH if spec.boot else 0)
+    reported = await_report(script, AFTERMATH if spec.boot else 0)
     console = process.file_tail(run_dir / "console")
-    # without init it only waits, and ends by nobody's work
-    if spec.boot and told and KILLED not in console:
+    # a guest without init only waits, and never ends by itself
+    if spec.boot and reported and KILLED not in console:
         return GuestLost("the guest shut down", evidence=console, output=output)
-    if spec.boot and told is None and status(run_dir) == launch.REBOOTED:
-        return GuestLost("the guest restarted", evidence=console, output=output)
-    lost = told is False and process.wait(script, AFTERMATH) == launch.NETWORK.status
-    why = "the guest was ended" + (", as pasta had ended, which is its network" if lost else "")
+    if spec.boot and reported is None and status(run_dir) == launch.REBOOTED:
+        return GuestLost("the guest rebooted", evidence=console, output=output)
+    lost = reported is False and process.wait(script, AFTERMATH) == launch.NETWORK.status
+    why = "the guest was ended" + (", since pasta, its network, had ended" if lost else "")
     return GuestError(why, evidence=console)
 
 
-def hear(script: process.Child, patience: float) -> bool | None:
-    """Wait for a word of the launch script; False if it has ended, None after `patience` seconds.
+def await_report(script: process.Child, patience: float) -> bool | None:
+    """Wait for the launch script's report of an end; False if the script has ended itself.
 
-    It comes when all is on the console that nspawn and its guest have said.
+    Return None after `patience` seconds. The report comes after all output of nspawn and its guest.
     """
     assert script.stdout
     poll = select.poll()
@@ -52,7 +52,7 @@ def hear(script: process.Child, patience: float) -> bool | None:
 
 
 def status(run_dir: Path) -> int | None:
-    """Return the last status of nspawn, None while there is none."""
+    """Return the last exit status of nspawn; None if it has not ended yet."""
     with suppress(OSError, ValueError):
         return int((run_dir / launch.STATUS).read_text())
     return None

@@ -1,7 +1,7 @@
-"""Why a guest did not become ready: one sentence, what it rests on, and the next thing to type.
+"""Explain why a guest did not become ready: a sentence, the evidence, and the next command.
 
-It ended, it began anew again and again, it is late, or it got somewhere else. What it says itself,
-on its console or when it is asked, explains the error and decides nothing.
+The guest ended, rebooted again and again, is late, or came into a state in which it cannot be used.
+Its console and its own answers explain the error, but never decide that there is one.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ if TYPE_CHECKING:
 
 ENTER = "`postroj -v run --no-boot -- /bin/sh` enters the image without its init"
 MORE_TIME = "`--boot-timeout` gives it more time"
-RESTARTS = 3
-"""Restarts while it boots that are borne: some relabel their files, or grow, and begin anew."""
+REBOOTS = 3
+"""Reboots that are allowed before it is ready: some images relabel or resize file systems first."""
 MANAGER = "systemd"
-"""Name of the process that notifies; systemd gives it to itself, whatever its file is called."""
+"""Name of the process that notifies; systemd gives itself this name."""
 PATIENCE = 5.0
-"""Seconds for each answer of a guest that is late."""
+"""Seconds for each answer of a late guest."""
 NAMED = 3
-"""As many units are named in a sentence."""
+"""Units that a sentence names at most."""
 
 ESCAPE = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|[A-Z])|\r")
 SPINNER = re.compile(r"\[[ *]{6}\] ")
-"""How a line begins that systemd prints again each second while it waits."""
+"""Beginning of a line that systemd prints each second while it waits."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What a guest's manager is about to do, and is not done with."""
+    """A job of the guest's manager that has not finished."""
 
     unit: str
     kind: str
@@ -50,16 +50,16 @@ class Job:
 
 
 def tail(console: str) -> str:
-    """Return the last lines of a console, without what moves on a terminal only."""
+    """Return the last lines of a console, without colours and progress lines."""
     lines = ESCAPE.sub("", console).splitlines()
     return last_lines("\n".join(line for line in lines if not SPINNER.match(line)))
 
 
 def ended(stage: Stage | None, status: int | None, console: str) -> GuestError:
-    """Say why a guest ended before it was ready.
+    """Explain why a guest ended before it was ready.
 
-    `stage` of the launch script failed, if any did; else `status` is nspawn's, which is that of the
-    guest's init, or None if it has none.
+    `stage` is the step of the launch script that failed, if any; else `status` is nspawn's exit
+    status, which is that of the guest's init, or None if there is none.
     """
     message, hint = "the guest ended before it was ready", ENTER
     killed = status == 128 + signal.SIGKILL
@@ -75,48 +75,48 @@ def ended(stage: Stage | None, status: int | None, console: str) -> GuestError:
     return GuestError(message, evidence=tail(console), hint=hint)
 
 
-def restarting(console: str) -> GuestError:
-    """Say that a guest begins anew again and again."""
-    message = f"the guest restarted {RESTARTS} times before it was ready"
+def rebooting(console: str) -> GuestError:
+    """Return the error for a guest that reboots again and again."""
+    message = f"the guest rebooted {REBOOTS} times before it was ready"
     return GuestError(message, evidence=tail(console), hint=ENTER)
 
 
 def late(guest: Guest | None, seconds: float, missing: Collection[str], console: str) -> GuestError:
-    """Say what a guest waits for that was not ready in so many seconds.
+    """Explain what a guest that is not ready after `seconds` is waiting for.
 
-    `missing` are the notifications that have not come; without a leader there is no `guest`.
+    `missing` are the notifications that have not come; `guest` is None without a leader.
     """
-    why = said = ""
+    why = answers = ""
     hint = MORE_TIME
     if "READY" not in missing:
         why = "its private network is not up"
     elif guest is None:
         why = "systemd-nspawn has not started its init"
     elif guest.init() == SHUTDOWN:
-        why = "it still shuts down"
+        why = "it is still shutting down"
     elif guest.init() not in ("", MANAGER):
-        why = f"its init is '{guest.init()}', and only systemd tells when it is ready"
+        why = f"its init is '{guest.init()}', and only systemd reports when it is ready"
         hint = ENTER
     else:
-        with suppress(OSError, PostrojError):  # it has ended, or does not answer
-            why, said = _ask(guest)
+        with suppress(OSError, PostrojError):  # it has ended or does not answer
+            why, answers = _ask(guest)
         if not why and (cause := causes.find(ESCAPE.sub("", console))):
             why, hint = cause.clause, cause.cure
     message = ": ".join(filter(None, (f"the guest was not ready within {seconds:g} s", why)))
-    evidence = "\n".join(filter(None, (said, tail(console))))
+    evidence = "\n".join(filter(None, (answers, tail(console))))
     return GuestError(message, evidence=evidence, hint=hint)
 
 
 def _ask(guest: Guest) -> tuple[str, str]:
-    """Return what the guest's manager waits for, as a clause, and what it says of that."""
+    """Ask the guest's manager what it waits for; return a clause, and the manager's answers."""
     table = guest.run(["systemctl", "list-jobs", "--no-pager"], timeout=PATIENCE).text
-    # those that wait for other jobs explain nothing, and are many
+    # jobs that wait for other jobs explain nothing, and are many
     lines = [line for line in table.splitlines() if line.endswith((" STATE", " running"))]
     why = ""
     if jobs := running(table):
         properties = ("--property=Id", "--property=InactiveExitTimestampMonotonic")
         argv = ["systemctl", "show", *properties, "--", *(job.unit for job in jobs)]
-        # host and guests have one such clock
+        # the host and its guests share this clock
         why = waiting(jobs, begun(guest.run(argv, timeout=PATIENCE).text), time.monotonic())
     if failed := guest.failed_units():
         lines.append(f"failed units: {' '.join(failed)}")
@@ -124,7 +124,7 @@ def _ask(guest: Guest) -> tuple[str, str]:
 
 
 def running(table: str) -> list[Job]:
-    """Read the jobs that `systemctl list-jobs` calls running: the others wait for these."""
+    """Read the running jobs of `systemctl list-jobs`, for which the others wait."""
     rows = [line.split() for line in table.splitlines()]
     return [
         Job(unit=row[1], kind=row[2])
@@ -134,9 +134,9 @@ def running(table: str) -> list[Job]:
 
 
 def begun(shown: str) -> dict[str, float]:
-    """Read since when each unit is not inactive, in seconds of the monotonic clock.
+    """Read when each unit left the inactive state, in seconds of the monotonic clock.
 
-    `shown` is what `systemctl show` has said of its `InactiveExitTimestampMonotonic`.
+    `shown` is the output of `systemctl show` with `InactiveExitTimestampMonotonic`.
     """
     found = {}
     for block in shown.split("\n\n"):
@@ -147,7 +147,7 @@ def begun(shown: str) -> dict[str, float]:
 
 
 def waiting(jobs: Sequence[Job], since: Mapping[str, float], now: float) -> str:
-    """Name what blocks, as a clause: `it waits for 'a.service' (start, for 7 s)`."""
+    """Name the blocking jobs in a clause: `it waits for 'a.service' (start, for 7 s)`."""
     named = []
     for job in jobs[:NAMED]:
         began = since.get(job.unit) if job.kind == "start" else None
@@ -157,8 +157,8 @@ def waiting(jobs: Sequence[Job], since: Mapping[str, float], now: float) -> str:
     return f"it waits for {', '.join(named)}{more}"
 
 
-def astray(guest: Guest, state: str, console: str) -> GuestError:
-    """Say what brought a guest into a state in which it cannot be used, and which that is."""
+def unusable(guest: Guest, state: str, console: str) -> GuestError:
+    """Explain how the guest came into an unusable state."""
     if state == "stopping":
         message = "the guest shuts down as soon as it has booted"
         return GuestError(message, evidence=tail(console), hint=ENTER)
@@ -166,14 +166,14 @@ def astray(guest: Guest, state: str, console: str) -> GuestError:
     with suppress(PostrojError):
         if guest.is_active("emergency.target"):
             mode = "emergency mode"
-            if failed := guest.failed_units():  # which leads there, unlike to rescue mode
+            if failed := guest.failed_units():  # never the reason for rescue mode
                 units = ", ".join(f"'{unit}'" for unit in failed[:NAMED])
                 why = f"{units} failed"
     return GuestError(f"the guest booted into {mode}: {why}", evidence=tail(console), hint=ENTER)
 
 
-def useless(console: str) -> GuestError:
-    """Say why a guest cannot be used in which services do not start."""
+def without_services(console: str) -> GuestError:
+    """Explain why services do not start in a guest."""
     message, hint = "the guest booted, but its journal does not run", ENTER
     if cause := causes.find(ESCAPE.sub("", console)):
         message, hint = f"{message}: {cause.clause}", cause.cure

@@ -1,1 +1,1 @@
-"""A guest's network."""
+"""A guest's network: pasta, name servers, published ports, proxies."""

@@ -1,4 +1,4 @@
-"""Proxies of a guest: variables for its package manager, and how it reaches them."""
+"""The proxies of a guest: variables for its package manager, and ports of the host's loopback."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import socket
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from postroj.container.network.pasta import is_own
+from postroj.container.network.resolvconf import is_own
 from postroj.errors import UsageError
 from postroj.model import NetworkMode
 from postroj.urls import is_web, redacted
@@ -19,14 +19,14 @@ URLS = ("http_proxy", "https_proxy")
 EXCEPTIONS = "no_proxy"
 ITSELF = "localhost,127.0.0.1,::1"
 LOOPBACK = ("127.0.0.1", "::1")
-"""Where pasta can bring the host's loopback into a guest."""
+"""Addresses at which pasta can show ports of the host's loopback to a guest."""
 LOCALHOST = "localhost"
 
 
 def read(text: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that are meant by a URL, or by `host`, which means those of `environ`.
+    """Return the proxy variables for a URL, or for `host`, which takes those of `environ`.
 
-    :raises UsageError: if there is no proxy, or it has no URL that can be used.
+    :raises UsageError: if there is no proxy, or its URL cannot be used.
     """
     found = dict.fromkeys(URLS, text)
     if text == FROM_HOST:
@@ -34,19 +34,19 @@ def read(text: str, environ: Mapping[str, str]) -> dict[str, str]:
         both = {name: environ.get(name) or environ.get(name.upper()) for name in names}
         found = {name: value for name, value in both.items() if value}
         if not found.keys() & URLS:
-            message = "`--proxy host` takes the proxy of the environment, which has none"
+            message = "`--proxy host` takes the proxy of the environment, but that has none"
             hint = "`sudo` clears it: `sudo --preserve-env=http_proxy,https_proxy,no_proxy`"
             raise UsageError(message, hint=hint)
     for name in found.keys() & URLS:
         if not is_web(found[name]):
-            message = f"'{redacted(found[name])}' is no URL of a proxy"
+            message = f"'{redacted(found[name])}' is not the URL of a proxy"
             raise UsageError(message, hint="`--proxy http://HOST:PORT`, or `--proxy host`")
         found[name] = _numeric(found[name])
     return {EXCEPTIONS: ITSELF, **found}
 
 
 def _numeric(url: str) -> str:
-    """Spell `localhost` as an address: in a guest pasta takes calls to the other one, too."""
+    """Replace `localhost` by an address, since pasta shows only one of its two to the guest."""
     parts = urlsplit(url)
     if parts.hostname != LOCALHOST:
         return url
@@ -55,24 +55,26 @@ def _numeric(url: str) -> str:
 
 
 def ports_of_loopback(variables: Mapping[str, str]) -> tuple[int, ...]:
-    """Return the ports of proxies that listen on the host's loopback."""
+    """Return the ports of the proxies on the host's loopback."""
     ends = (_end(variables[name]) for name in URLS if name in variables)
     return tuple(sorted({port for host, port in ends if host in LOOPBACK}))
 
 
 def require_reachable(variables: Mapping[str, str], mode: NetworkMode) -> None:
-    """Refuse a proxy which a guest with such a network cannot talk to.
+    """Refuse a proxy that a guest with this kind of network cannot reach.
 
-    :raises UsageError: naming it.
+    :raises UsageError: if there is one; the message has its URL.
     """
     if variables and mode is NetworkMode.NONE:
-        message = "`--proxy` is of no use with `--network=none`"
+        message = "`--proxy` has no effect with `--network=none`"
         raise UsageError(message, hint="leave one of them out")
     for name in URLS if mode is NetworkMode.PRIVATE else ():
         url = variables.get(name)
         if url and _is_beside(_end(url)[0]):
-            message = f"the proxy '{redacted(url)}' listens on an address that the guest has, too"
-            hint = "let it listen on 127.0.0.1, which is shown to the guest; or `--network=host`"
+            message = (
+                f"the proxy '{redacted(url)}' listens on an address that the guest has as well"
+            )
+            hint = "let it listen on 127.0.0.1, whose port the guest gets; or use `--network=host`"
             raise UsageError(message, hint=hint)
 
 
@@ -82,11 +84,11 @@ def _end(url: str) -> tuple[str, int]:
 
 
 def _is_beside(host: str) -> bool:
-    """Whether a name means this host, but not in a way that pasta can show."""
+    """Whether a host name means this host by an address that pasta cannot show to the guest."""
     if host in LOOPBACK:
         return False
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError:  # the guest will tell
+    except OSError:  # the guest gets the same error
         return False
     return all(is_own(str(address[4][0])) for address in found)

@@ -1,4 +1,4 @@
-"""Ports of a guest that the host has too: how they are written, and whether they are free."""
+"""Guest ports that are published on the host: read them, and check that they are free."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 LOOPBACK = "127.0.0.1"
 PORTS = r"([0-9]{1,5})(?:-([0-9]{1,5}))?"
 FORM = re.compile(rf"(?:(\[[^]]*\]|[^][:]*):)?{PORTS}:{PORTS}(?:/(tcp|udp))?")
-EXAMPLE = "`--publish 8080:80` leads from port 8080 of 127.0.0.1 to port 80 of the guest"
+EXAMPLE = "`--publish 8080:80` publishes port 80 of the guest as port 8080 of 127.0.0.1"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """Ports of the host that lead to as many ports of a guest."""
+    """A range of guest ports, and the range of the same length on the host."""
 
     address: str
     """Of the host."""
@@ -34,21 +34,21 @@ class Published:
 
     @property
     def options(self) -> tuple[str, str]:
-        """As pasta takes it, pasta(1)."""
+        """Return pasta's option and its value, pasta(1)."""
         ports = ":".join(f"{ports[0]}-{ports[-1]}" for ports in (self.host, self.guest))
         return f"--{self.protocol}-ports", f"{self.address}/{ports}"
 
 
 def read(texts: Sequence[str], mode: NetworkMode) -> tuple[Published, ...]:
-    """Read `[ADDRESS:]HOST:GUEST[/PROTOCOL]`, as docker has it but that the address is loopback.
+    """Read values of the form `[ADDRESS:]HOST:GUEST[/PROTOCOL]`, as docker's, but on loopback.
 
-    :raises UsageError: if one is of another form, or there is no network of the guest's own.
+    :raises UsageError: if one has another form, or the guest has no network of its own.
     """
     if texts and mode is not NetworkMode.PRIVATE:
-        message = f"`--publish` goes with a network of the guest's own, not `--network={mode}`"
+        message = f"`--publish` needs a private network, not `--network={mode}`"
         lacks = {
-            NetworkMode.HOST: "ports of this guest are ports of the host",
-            NetworkMode.NONE: "nothing of this guest can be reached",
+            NetworkMode.HOST: "its ports are ports of the host",
+            NetworkMode.NONE: "it cannot be reached at all",
         }
         raise UsageError(message, hint=f"{lacks[mode]}; leave `--network` or `--publish` out")
     published = tuple(_read(text) for text in texts)
@@ -57,7 +57,7 @@ def read(texts: Sequence[str], mode: NetworkMode) -> tuple[Published, ...]:
         for port in one.host:
             if (one.protocol, port) in taken:
                 message = f"`--publish` names port {port}/{one.protocol} of the host twice"
-                raise UsageError(message, hint="pasta leads a port to one place, on any address")
+                raise UsageError(message, hint="pasta publishes a port only once, on any address")
             taken.add((one.protocol, port))
     return published
 
@@ -73,11 +73,11 @@ def _read(text: str) -> Published:
     if not all(ports and ports[0] > 0 and ports[-1] < 1 << 16 for ports in (host, guest)):
         raise _refused(text, "names a port that is not between 1 and 65535")
     if len(host) != len(guest):
-        raise _refused(text, f"leads {len(host)} ports to {len(guest)}")
+        raise _refused(text, f"has {len(host)} ports of the host and {len(guest)} of the guest")
     if protocol == "udp" and host != guest:
-        # pasta of Debian 12 loses what is sent to another number
-        hint = f"`--publish 127.0.0.2:{numbers[2]}:{numbers[2]}/udp` has it on another address"
-        raise _refused(text, "leads to another number, which works for tcp only", hint)
+        # pasta of Debian 12 loses datagrams that are sent to another number
+        hint = f"`--publish 127.0.0.2:{numbers[2]}:{numbers[2]}/udp` takes another address"
+        raise _refused(text, "has another number on the host, which works for tcp only", hint)
     return Published(
         address=_address(text, address), host=host, guest=guest, protocol=protocol or "tcp"
     )
@@ -91,7 +91,7 @@ def _address(text: str, address: str | None) -> str:
     try:
         return str(ipaddress.ip_address(address.strip("[]")))
     except ValueError:
-        raise _refused(text, f"names '{address}', which is no address") from None
+        raise _refused(text, f"names '{address}', which is not an address") from None
 
 
 def _refused(text: str, why: str, hint: str = EXAMPLE) -> UsageError:
@@ -99,9 +99,9 @@ def _refused(text: str, why: str, hint: str = EXAMPLE) -> UsageError:
 
 
 def require_free(published: Sequence[Published]) -> None:
-    """Refuse ports that somebody has; who takes one after this makes pasta fail.
+    """Refuse ports that are in use; if one is taken after this check, pasta fails.
 
-    :raises HostError: naming the first.
+    :raises HostError: if a port is in use; the message has the first.
     """
     with ExitStack() as stack:
         for one in published:
@@ -113,7 +113,7 @@ def require_free(published: Sequence[Published]) -> None:
 
 
 def _bound(one: Published, port: int) -> socket.socket:
-    """Take a port as pasta will."""
+    """Bind a port as pasta will."""
     family = socket.AF_INET6 if ":" in one.address else socket.AF_INET
     if one.protocol == "tcp":
         return socket.create_server((one.address, port), family=family)
@@ -130,10 +130,10 @@ def _taken(one: Published, port: int, error: OSError) -> HostError:
     what = f"port {port}/{one.protocol} of {one.address} cannot be published"
     match error.errno:
         case errno.EADDRINUSE:
-            hint = f"`ss -lnp 'sport = :{port}'` shows who has it; or take another"
-            return HostError(f"{what}: it is taken on this host", hint=hint)
+            hint = f"`ss -lnp 'sport = :{port}'` shows its process; or choose another port"
+            return HostError(f"{what}: it is in use on this host", hint=hint)
         case errno.EADDRNOTAVAIL | errno.EAFNOSUPPORT:
-            hint = "`ip address` shows those that it has"
+            hint = "`ip address` shows the addresses of this host"
             return HostError(f"{what}: this host has no such address", hint=hint)
         case _:
             return HostError(what, evidence=str(error))

@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from postroj.container.network import pasta
+from postroj.container.network import netns
 from postroj.container.observe import resolve
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def connect(
         call = partial(_connect_inet, host.strip("[]"), int(port), number, timeout)
     namespace = leader.open("ns/net", os.O_RDONLY)
     try:
-        return pasta.inside(namespace, call)
+        return netns.inside(namespace, call)
     finally:
         os.close(namespace)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postroj.container.boot.readiness import namespace_pids
-from postroj.container.cgroup import group as cgroup
+from postroj.container.cgroup.processes import beside
 from postroj.container.guest import Process
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ UNIT = re.compile(r"_?(?P<name>[^/]+\.(?:service|socket|scope|mount|automount|sw
 def groups(leader: Leader) -> dict[int, str]:
     """Return each process by its number on the host, with its control group in the guest."""
     try:
-        return cgroup.processes(leader.read("cgroup"))
+        return beside(leader.read("cgroup"))
     except OSError:  # it has ended
         return {}
 

@@ -94,15 +94,9 @@ def copy(reference: Reference, directory: Path, on_bytes: Callable[[int], None])
     """
     argv = copy_argv(process.tool("skopeo"), reference, directory)
     with TemporaryFile() as complaints:
-        child = process.spawn(
-            argv,
-            stdio=(process.DEVNULL, process.DEVNULL, complaints),
-            env=environment(directory.parent),
-        )
-        try:
+        stdio = (process.DEVNULL, process.DEVNULL, complaints)
+        with process.spawn(argv, stdio=stdio, env=environment(directory.parent)) as child:
             status = _watch(child, directory, on_bytes)
-        finally:
-            process.kill_group(child)
         complaints.seek(0)
         output = complaints.read().decode(errors="replace")
     if status is None:

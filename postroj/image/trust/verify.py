@@ -175,18 +175,13 @@ def _gpgv(
         TemporaryFile() as complaints,
     ):
         options = [f"--status-fd={status.fileno()}", f"--keyring={keys.path}"]
-        child = process.spawn(
+        with process.spawn(
             confined(["gpgv", *options, *arguments]),
             stdio=(stdin, stdout, complaints),
             env=process.environment({"GNUPGHOME": "/nonexistent"}),
             pass_fds=(keys.fd, status.fileno(), *pass_fds),
-        )
-        run = _Run(child, status, complaints)
-        try:
-            yield run
-        finally:
-            process.kill_group(child)
-            run.close()
+        ) as child:
+            yield _Run(child, status, complaints)
 
 
 class _Run(NamedTuple):

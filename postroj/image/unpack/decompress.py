@@ -116,11 +116,9 @@ class Decompressor:
     def _begin(self) -> None:
         head, self._head = self._head or b"", None
         if argv := decompress_argv(head):
-            self._process = process.spawn(
-                confined(argv),
-                stdio=(process.PIPE, process.PIPE, self._complaints),
-                env=process.environment(),
-            )
+            stdio = (process.PIPE, process.PIPE, self._complaints)
+            child = process.spawn(confined(argv), stdio=stdio, env=process.environment())
+            self._process = self._stack.enter_context(child)
             assert self._process.stdin and self._process.stdout
             self._argv, self._inlet = argv, self._process.stdin
             outlet = FileIO(os.dup(self._process.stdout.fileno()))

@@ -112,13 +112,14 @@ def squash(source: Readable, target: Path, subtree: str = "") -> None:
         argv = ["tar2sqfs", "--quiet", "--force", "--compressor", COMPRESSION]
         argv += [f"--root-becomes={subtree}"] if subtree else []
         argv.append(f"/proc/self/fd/{descriptor}")
-        packer = process.spawn(
-            confined(argv),
-            stdio=(process.PIPE, process.DEVNULL, complaints),
-            env=process.environment(),
-            pass_fds=[descriptor],
+        packer = stack.enter_context(
+            process.spawn(
+                confined(argv),
+                stdio=(process.PIPE, process.DEVNULL, complaints),
+                env=process.environment(),
+                pass_fds=[descriptor],
+            )
         )
-        stack.callback(process.kill_group, packer)
         assert packer.stdin
         widen(packer.stdin)
         watch = TarWatch()
@@ -141,18 +142,12 @@ def squash_output(argv: Sequence[str], target: Path) -> None:
     :raises ImageError: if the command fails, or its tar cannot be packed.
     """
     with TemporaryFile() as complaints:
-        child = process.spawn(
-            argv,
-            stdio=(process.DEVNULL, process.PIPE, complaints),
-            env=process.environment(),
-        )
-        assert child.stdout
-        try:
+        stdio = (process.DEVNULL, process.PIPE, complaints)
+        with process.spawn(argv, stdio=stdio, env=process.environment()) as child:
+            assert child.stdout
             with child.stdout:
                 squash(child.stdout, target)
             status = process.exit_status(child.wait())
-        finally:
-            process.kill_group(child)
         if status:
             complaints.seek(0)
             output = process.last_lines(complaints.read().decode(errors="replace"))

@@ -87,20 +87,14 @@ def open_plain(path: Path) -> Iterator[IO[bytes]]:
             yield io.BufferedReader(file, CHUNK)
             return
         with TemporaryFile() as complaints:
-            child = process.spawn(
-                confined(argv),
-                stdio=(file, process.PIPE, complaints),
-                env=process.environment(),
-            )
-            try:
+            stdio = (file, process.PIPE, complaints)
+            with process.spawn(confined(argv), stdio=stdio, env=process.environment()) as child:
                 assert child.stdout
                 with child.stdout as pipe, os.fdopen(os.dup(pipe.fileno()), "rb", CHUNK) as plain:
                     yield plain
                     while plain.read(CHUNK):
                         pass
                 status = child.wait()
-            finally:
-                process.kill_group(child)
             if status:
                 complaints.seek(0)
                 output = complaints.read().decode(errors="replace")

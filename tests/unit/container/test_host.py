@@ -1,4 +1,4 @@
-"""What follows from the version of nspawn, for each that is about."""
+"""What depends on the version of nspawn, for each version in use."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ SINCE = {
 
 
 @pytest.mark.parametrize(("said", "version"), SAID.items())
-def test_versions(said: str, version: tuple[int, int]) -> None:
+def test_version_of_each_distribution(said: str, version: tuple[int, int]) -> None:
     assert host.version(said) == version
 
 
-def test_what_is_no_version() -> None:
-    with pytest.raises(HostError, match="tells no version") as caught:
+def test_version_refuses_other_output() -> None:
+    with pytest.raises(HostError, match="shows no version") as caught:
         host.version("busybox v1.36")
     assert caught.value.evidence == "busybox v1.36"
 
@@ -67,25 +67,25 @@ def a_host(nspawn: tuple[int, int], *, unified: bool = True, bus: bool = True) -
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("systemd", [None, 230, 247, 258, 262])
-def test_the_usual_host_boots_the_usual_guest(
+def test_require_accepts_the_usual_host_and_guest(
     version: tuple[int, int], systemd: int | None
 ) -> None:
     host.require(a_host(version), systemd)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_the_hybrid_hierarchy_will_do_before_258(version: tuple[int, int]) -> None:
+def test_require_accepts_the_hybrid_hierarchy_before_258(version: tuple[int, int]) -> None:
     hybrid = a_host(version, unified=False)
     if version[0] < 258:
         host.require(hybrid, 262)
         return
-    with pytest.raises(HostError, match=f"systemd-nspawn {version[0]} needs version 2") as caught:
+    with pytest.raises(HostError, match=f"{version[0]} needs a host with version 2") as caught:
         host.require(hybrid, None)
     assert "systemd.unified_cgroup_hierarchy=1" in caught.value.hint
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_guest_before_230_boots_before_258(version: tuple[int, int]) -> None:
+def test_require_accepts_a_guest_before_230_before_258(version: tuple[int, int]) -> None:
     if version[0] < 258:
         host.require(a_host(version), 219)
         return
@@ -95,28 +95,28 @@ def test_a_guest_before_230_boots_before_258(version: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_only_258_0_needs_a_bus(version: tuple[int, int]) -> None:
+def test_require_a_bus_for_258_0_alone(version: tuple[int, int]) -> None:
     alone = a_host(version, bus=False)
     if version != (258, 0):
         host.require(alone, None)
         return
-    with pytest.raises(HostError, match=r"258\.0 starts no guest") as caught:
+    with pytest.raises(HostError, match=r"258\.0 cannot start guests") as caught:
         host.require(alone, None)
     assert "258.1" in caught.value.hint
 
 
-def test_nspawn_that_is_too_old() -> None:
+def test_require_refuses_an_old_nspawn() -> None:
     with pytest.raises(HostError, match="systemd-nspawn 245 of this host is too old, 247 or newer"):
         host.require(a_host((245, 4)), None)
 
 
-def test_doctor_asks_for_the_same_version() -> None:
-    (look,) = [one.look for one in REQUIREMENTS if one.name == "systemd-nspawn"]
-    assert getattr(look, "keywords", {}) == {"oldest": OLDEST}
+def test_doctor_requires_the_same_version_of_nspawn() -> None:
+    (examine,) = [one.examine for one in REQUIREMENTS if one.name == "systemd-nspawn"]
+    assert getattr(examine, "keywords", {}) == {"oldest": OLDEST}
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_variables(version: tuple[int, int]) -> None:
+def test_environment_of_nspawn(version: tuple[int, int]) -> None:
     """Since 258 nspawn knows no other hierarchy, and no variable for it."""
     unified = "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY"
     for systemd, value in ((None, "1"), (219, "0"), (229, "0"), (230, "1"), (262, "1")):
@@ -128,7 +128,7 @@ def test_variables(version: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("boot", [True, False])
 @pytest.mark.parametrize("mode", NetworkMode)
-def test_the_oldest_nspawn_has_every_option(mode: NetworkMode, boot: bool) -> None:
+def test_nspawn_argv_has_only_options_of_the_oldest_nspawn(mode: NetworkMode, boot: bool) -> None:
     """So there is one command line for all: 247, 249, 252, 255, 257, 258, 259, 262."""
     binds = tuple(
         Bind(source=Path("/a"), target="/b", read_only=read_only) for read_only in (True, False)
@@ -152,7 +152,7 @@ def test_the_oldest_nspawn_has_every_option(mode: NetworkMode, boot: bool) -> No
         (["a/libsystemd-core-252.so"], ""),
     ],
 )
-def test_the_library_has_the_version_in_its_name(
+def test_installed_reads_the_version_in_the_name_of_the_library(
     tmp_path: Path, names: list[str], said: str
 ) -> None:
     for name in names:

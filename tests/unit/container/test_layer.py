@@ -1,4 +1,4 @@
-"""The tar of what a guest has written: all, or some folders, never what a link leads to."""
+"""The tar of the files that a guest has written: all, or some folders, never through a link."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def written(tmp_path: Path) -> Path:
     return folder
 
 
-def test_all(written: Path) -> None:
+def test_tar_argv_of_all_files(written: Path) -> None:
     assert {"./etc/conf", "./var/log/x", "./var/cache/apt/archives/a.deb"} <= set(
         members(written, None)
     )
 
 
-def test_some_folders(written: Path) -> None:
+def test_tar_argv_of_some_folders(written: Path) -> None:
     assert members(written, ["/var/cache/apt/archives", "/var/tmp/none", "/var/log"]) == [
         *(".", "./var", "./var/cache", "./var/cache/apt"),
         *("./var/cache/apt/archives", "./var/cache/apt/archives/a.deb"),
@@ -44,12 +44,12 @@ def test_some_folders(written: Path) -> None:
     ]
 
 
-def test_no_folder(written: Path) -> None:
+def test_tar_argv_of_no_folder(written: Path) -> None:
     assert members(written, ["/srv"]) == ["."]
 
 
 @pytest.mark.parametrize("link", ["srv", "srv/packages"])
-def test_a_link_is_not_followed(written: Path, tmp_path: Path, link: str) -> None:
+def test_tar_argv_follows_no_link(written: Path, tmp_path: Path, link: str) -> None:
     (tmp_path / "host" / "packages").mkdir(parents=True)
     (tmp_path / "host" / "packages" / "secret").touch()
     (written / link).parent.mkdir(exist_ok=True)

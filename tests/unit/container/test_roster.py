@@ -11,8 +11,8 @@ import pytest
 
 from postroj.container import roster
 from postroj.container.boot import readiness
-from postroj.container.cgroup import group as cgroup
-from postroj.container.facts import Facts, write_facts
+from postroj.container.cgroup import processes
+from postroj.container.rundir import Facts, write_facts
 from postroj.errors import GuestError, UsageError
 
 if TYPE_CHECKING:
@@ -62,35 +62,37 @@ BOOTED = {
 }
 
 
-def kernel(monkeypatch: pytest.MonkeyPatch, processes: dict[int, tuple[str, list[int]]]) -> None:
-    said = Kernel(processes)
-    monkeypatch.setattr(cgroup, "population", said.population)
+def kernel(monkeypatch: pytest.MonkeyPatch, there: dict[int, tuple[str, list[int]]]) -> None:
+    said = Kernel(there)
+    monkeypatch.setattr(processes, "population", said.population)
     monkeypatch.setattr(readiness, "namespace_pids", said.namespace_pids)
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_leader_and_script(monkeypatch: pytest.MonkeyPatch, order: int) -> None:
+def test_leader_and_script_of_a_booted_guest(monkeypatch: pytest.MonkeyPatch, order: int) -> None:
     kernel(monkeypatch, dict(sorted(BOOTED.items(), key=lambda item: order * item[0])))
     assert (roster.leader(NAME), roster.script(NAME)) == (905, 901)
 
 
-def test_a_guest_that_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leader_and_script_of_a_guest_that_boots(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel(monkeypatch, {pid: BOOTED[pid] for pid in (901, 902, 903, 904)})
     assert (roster.leader(NAME), roster.script(NAME)) == (0, 901)
 
 
-def test_one_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leader_and_script_of_a_guest_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel(monkeypatch, {})
     assert (roster.leader(NAME), roster.script(NAME)) == (0, 0)
 
 
-def test_a_process_that_ends_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leader_beside_a_process_that_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel(monkeypatch, BOOTED)
-    monkeypatch.setattr(cgroup, "population", lambda name: {1 << 30: "/payload", 905: "/payload"})
+    monkeypatch.setattr(
+        processes, "population", lambda name: {1 << 30: "/payload", 905: "/payload"}
+    )
     assert roster.leader(NAME) == 905
 
 
-def test_names_are_those_whose_lock_is_held(held: Path) -> None:
+def test_names_are_those_of_locked_run_directories(held: Path) -> None:
     for other in ("postroj-00000000", "export-0a1b2c3d"):
         (held.parent / other).mkdir()
     (held.parent / "postroj-00000000" / "lock").touch()
@@ -107,13 +109,13 @@ def test_listing(held: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (told.image, told.purpose, told.kept, told.began) == ("debian-sid", "shell", True, 5.0)
 
 
-def test_names_of_no_guest(held: Path) -> None:
+def test_require_refuses_names_without_a_guest(held: Path) -> None:
     roster.require([NAME])
     with pytest.raises(UsageError, match="no guest is named 'a', 'b'"):
         roster.require(["a", NAME, "b"])
 
 
-def test_a_number_that_has_become_a_strangers_is_neither_entered_nor_killed(
+def test_a_pid_that_was_given_to_another_process_is_neither_entered_nor_killed(
     held: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was the guest's when we looked, and is not when we have taken hold of it."""
@@ -129,7 +131,7 @@ def test_a_number_that_has_become_a_strangers_is_neither_entered_nor_killed(
         stranger.kill()
 
 
-def test_who_does_not_let_go_is_said(held: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stop_shows_what_is_left_of_the_guest(held: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(roster, "STOP_TIMEOUT", 0.05)
     with pytest.raises(GuestError, match="was not gone within") as caught:
         roster.stop(NAME)

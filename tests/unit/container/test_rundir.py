@@ -1,15 +1,16 @@
-"""Names that users choose: one guest has one, of those that live."""
+"""Run directories: the names that users choose, and what a directory says of its guest."""
 
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from postroj.container import roster, rundir
-from postroj.container.cgroup import group
-from postroj.container.facts import Facts
+from postroj.container.cgroup import hierarchies
+from postroj.container.rundir import FILE, Facts, read_facts, write_facts
 from postroj.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,13 +22,13 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def without_groups(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("POSTROJ_STATE_DIR", str(tmp_path))
-    monkeypatch.setattr(group, "mounted", dict)
+    monkeypatch.setattr(hierarchies, "mounted", dict)
 
 
-def test_a_name_is_had_once_and_is_free_again(tmp_path: Path) -> None:
+def test_claim_refuses_a_name_that_a_living_guest_has(tmp_path: Path) -> None:
     with rundir.claim(Facts(given="web")) as web, rundir.claim(Facts(given="db")) as db:
         assert rundir.by_given(tmp_path) == {"web": web.path.name, "db": db.path.name}
-        with pytest.raises(UsageError, match=f"'{web.path.name}' is named 'web' already"):
+        with pytest.raises(UsageError, match=f"'{web.path.name}' already has the name 'web'"):
             rundir.claim(Facts(given="web"))
         assert len(list(tmp_path.glob("postroj-*"))) == 2
         assert roster.require(["db", web.path.name]) == [db.path.name, web.path.name]
@@ -35,13 +36,13 @@ def test_a_name_is_had_once_and_is_free_again(tmp_path: Path) -> None:
         assert rundir.by_given(tmp_path) == {"web": other.path.name}
 
 
-def test_guests_without_a_name_do_not_get_in_each_others_way(tmp_path: Path) -> None:
+def test_claim_without_a_name_as_often_as_one_likes(tmp_path: Path) -> None:
     with rundir.claim(Facts()), rundir.claim(Facts()):
         assert rundir.by_given(tmp_path) == {}
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
-def test_of_many_that_want_it_at_once_one_has_it() -> None:
+def test_claim_of_one_name_by_many_threads_succeeds_once() -> None:
     start = threading.Barrier(8)
     claims: list[Claim] = []
     refused: list[UsageError] = []
@@ -63,7 +64,7 @@ def test_of_many_that_want_it_at_once_one_has_it() -> None:
     assert (len(claims), len(refused)) == (1, 7)
 
 
-def test_what_a_file_says_of_a_dead_guest_names_nobody(tmp_path: Path) -> None:
+def test_by_given_ignores_the_file_of_a_dead_guest(tmp_path: Path) -> None:
     with rundir.claim(Facts(given="web")) as web:
         lie = (web.path / "guest.json").read_text()
     dead = tmp_path / "postroj-00000000"
@@ -71,3 +72,37 @@ def test_what_a_file_says_of_a_dead_guest_names_nobody(tmp_path: Path) -> None:
     (dead / "lock").touch()
     (dead / "guest.json").write_text(lie)
     assert rundir.by_given(tmp_path) == {}
+
+
+def test_facts_are_read_as_written_and_by_root_alone(tmp_path: Path) -> None:
+    facts = Facts(image="debian-trixie", purpose="run sh -c 'žluťoučký\n'", kept=True)
+    write_facts(tmp_path, Facts())
+    write_facts(tmp_path, facts)
+    assert read_facts(tmp_path) == facts
+    assert 0 <= time.time() - facts.began < 60
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+    assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '{"image": "x", "more": 1}',
+        '{"image": 1}',
+        '{"image": "x", "began": "now"}',
+        '{"kept": "yes"}',
+        "\udcff",
+    ],
+)
+def test_facts_of_another_form_are_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / FILE).write_bytes(text.encode(errors="surrogateescape"))
+    assert read_facts(tmp_path) is None
+
+
+def test_facts_of_a_directory_without_the_file_are_none(tmp_path: Path) -> None:
+    assert read_facts(tmp_path) is None
+    assert read_facts(tmp_path / "gone") is None

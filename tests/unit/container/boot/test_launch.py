@@ -1,168 +1,315 @@
-"""The launch script, word by word."""
+"""The launch script: its arguments, and its steps with stand-ins for the tools that it runs."""
 
 from __future__ import annotations
 
-import shlex
+import os
+import re
+import shutil
+import signal
 import subprocess
-import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from postroj.container import lifeline
 from postroj.container.boot import idmap, launch, nspawn, readahead
 from postroj.container.boot.nspawn import Bind, GuestSpec
 from postroj.container.cgroup import limits
+from postroj.container.network.pasta import ATTENDED
 from postroj.model import NetworkMode
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 RUN_DIR = Path("/run/postroj/postroj-ab12")
+NETNS = str(RUN_DIR / "mnt/netns")
 IMAGE = Path("/cache/debian.squashfs")
 PASTA = ["pasta", "--quiet"]
-SIZE = limits.of_host(1).disk
-UNPRIVILEGED = (
-    "setpriv --no-new-privs --reuid=65534 --regid=65534 --clear-groups --bounding-set=-all"
-    " --inh-caps=-all --"
-)
+GROUP = Path("/sys/fs/cgroup/postroj-ab12/cgroup.procs")
 ODD = ("with space", "quote'single", 'quote"double', "comma,colon:", "back\\slash", "$(touch x)`;&")
 
 
-def script(spec: GuestSpec, run_dir: Path = RUN_DIR) -> str:
-    cgroups = [Path("/sys/fs/cgroup/postroj-ab12/x")]
-    return launch.launch_script(spec, run_dir, cgroups, PASTA, "ID=host")
+def argv(spec: GuestSpec, run_dir: Path = RUN_DIR, groups: Sequence[Path] = (GROUP,)) -> list[str]:
+    return launch.launch_argv(spec, run_dir, groups, PASTA, "ID=host\n")
 
 
-def words(text: str, command: str) -> list[list[str]]:
-    """Every line of a script that begins with a command, as the shell splits it."""
-    return [shlex.split(line) for line in text.splitlines() if line.startswith(command)]
+def parts(words: Sequence[str]) -> list[list[str]]:
+    """The settings and the lists among the script's arguments."""
+    found: list[list[str]] = [[]]
+    for word in words[words.index(str(launch.SCRIPT)) + 1 :]:
+        if word == "--" and len(found) < 7:
+            found.append([])
+        else:
+            found[-1].append(word)
+    return found
 
 
-def test_the_script_of_a_booted_guest_with_a_private_network() -> None:
-    lines = script(GuestSpec(layers=(IMAGE, Path("/cache/second.squashfs")))).splitlines()
-    overlay = (
-        "lowerdir=../seed:lower1:lower0,upperdir=upper,workdir=work,redirect_dir=on,metacopy=off"
-    )
-    assert lines == [
-        "set -eu",
-        "umask 022",
-        "trap 'exit 67' USR1",
-        "trap 'exit 63' USR2",
-        "{",
-        f"mount -t tmpfs -o size={SIZE},mode=0755,nr_inodes=0 tmpfs {RUN_DIR}/mnt || exit 62",
-        f"cd {RUN_DIR}/mnt",
-        "mkdir upper work root lower0 lower1",
-        "{",
-        *(
-            f"mount -t squashfs -o loop,ro,nodev {path} {lower} 2>../mount"
-            f" || {{ {UNPRIVILEGED} sqfs2tar /proc/self/fd/3 3<{path} |"
-            " tar --extract --numeric-owner --same-owner --same-permissions --xattrs"
-            f" '--xattrs-include=*' --directory {lower} && : >../unpacked; }}"
-            " || { cat ../mount >&2; exit 61; }"
-            for path, lower in (
-                ("/cache/debian.squashfs", "lower0"),
-                ("/cache/second.squashfs", "lower1"),
-            )
-        ),
-        f"{shlex.join(readahead.argv(['lower0', 'lower1']))} >/dev/null 2>&1 &",
-        "} &",
-        "layers=$!",
-        "[ -d /run/systemd/nspawn ] || mkdir -p /run/systemd/nspawn",
-        "mount -t tmpfs -o mode=0755 tmpfs /run/systemd/nspawn || exit 62",
-        "printf %s ID=host > os-release || exit 62",
-        "[ ! -e /etc/os-release ] || mount --bind os-release /etc/os-release || exit 62",
-        f"{{ : > {RUN_DIR}/mnt/netns && unshare --net={RUN_DIR}/mnt/netns true; }} || exit 63",
-        "wait $layers || exit $?",
-        "} &",
-        "mounts=$!",
-        "echo 0 > /sys/fs/cgroup/postroj-ab12/x || exit 64",
-        "wait $mounts || exit $?",
-        f"cd {RUN_DIR}/mnt",
-        "{ pasta --quiet --foreground --pid /proc/self/fd/1"
-        " --netns /run/postroj/postroj-ab12/mnt/netns || :; kill -USR2 $$; } &",
-        f"mount -t overlay -o {overlay} overlay root || exit 62",
-        *(f"[ ! -L root/{name} ] || exit 66" for name in ("dev", "proc", "run", "sys")),
-        lines[-2],
-        "read -r _ || :",
+def test_arguments_for_a_booted_guest_with_a_private_network() -> None:
+    spec = GuestSpec(layers=(IMAGE, Path("/cache/second.squashfs")))
+    words = argv(spec)
+    assert words[:8] == [
+        *("unshare", "--mount", "--propagation", "slave"),
+        *("--pid", "--fork", "--kill-child", "--mount-proc"),
     ]
-    assert lines[-2].startswith("{ { while status=0; systemd-nspawn --quiet ")
-    assert lines[-2].endswith(
-        " </dev/null >&2 || status=$?; echo $status >../status;"
-        " [ $status = 133 ]; do :; done; } 2>&1"
-        f" | {launch.CONSOLE}; read -r status <../status;"
-        " if [ $status -gt 128 ] && [ $status -lt 193 ];"
-        " then kill -USR1 $$; else echo ended; fi; } 3>&2 &"
-    )
-
-
-def test_a_guest_that_is_handed_over_lives_as_long_as_nspawn(tmp_path: Path) -> None:
-    lines = script(GuestSpec(layers=(IMAGE,), keep=True)).splitlines()
-    ended = next(number for number, line in enumerate(lines) if line.endswith("; } 3>&2 &"))
-    assert lines[ended + 1] == "guest=$!"
-    for word, status in (("keep", 5), ("", 0), ("other", 0)):
-        text = f"set -eu; (exit 5) & guest=$!; {lines[-1].replace('|| :', '|| exit 5')}"
-        done = subprocess.run(["sh", "-c", text], input=f"{word}\n", text=True, check=False)
-        assert done.returncode == status
-
-
-def test_no_path_of_the_host_is_a_mount_option() -> None:
-    """A comma or a colon in it would be taken for the option's end."""
-    text = script(GuestSpec(layers=(IMAGE,)), Path("/a,b:c/postroj-1"))
-    options = [line[line.index("-o") + 1] for line in words(text, "mount ")]
-    assert len(options) == 4
-    assert not [option for option in options if "a,b" in option]
+    assert words[8:10] == ["sh", str(launch.SCRIPT)]
+    settings, *lists = parts(words)
+    assert settings == [
+        f"run_dir={RUN_DIR}",
+        f"size={limits.of_host(1).disk}",
+        "lowerdir=../seed:lower1:lower0",
+        "os_release=ID=host\n",
+        f"netns={NETNS}",
+        "base=",
+        "read_only=",
+    ]
+    assert lists == [
+        [str(IMAGE), "/cache/second.squashfs"],
+        readahead.argv(["lower0", "lower1"]),
+        [str(GROUP)],
+        [],
+        [*PASTA, *ATTENDED, "--netns", NETNS],
+        nspawn.nspawn_argv(spec, RUN_DIR),
+    ]
 
 
 @pytest.mark.parametrize("mode", [NetworkMode.HOST, NetworkMode.NONE])
-def test_only_a_private_network_takes_pasta(mode: NetworkMode) -> None:
-    text = script(GuestSpec(layers=(IMAGE,), network=mode))
-    assert "pasta" not in text
-    assert "unshare" not in text
-    assert "netns" not in text
+def test_arguments_without_a_private_network_have_no_pasta(mode: NetworkMode) -> None:
+    settings, *lists = parts(argv(GuestSpec(layers=(IMAGE,), network=mode)))
+    assert "netns=" in settings
+    assert lists[4] == []
 
 
 @pytest.mark.parametrize("mode", [NetworkMode.PRIVATE, NetworkMode.NONE])
-def test_the_files_of_a_guest_with_users_of_its_own(mode: NetworkMode) -> None:
-    text = script(GuestSpec(layers=(IMAGE,), network=mode, private_users=True))
-    base = idmap.base("postroj-ab12")
-    assert words(text, sys.executable)[0][1:5] == ["-IS", idmap.__file__, str(base), "lower0"]
-    assert words(text, "chown")[0][:6] == [
-        *("chown", "-R", f"{base}:{base}"),
-        *("upper", "work", "../seed"),
-    ]
-    assert "netns" not in text  # it belongs to the guest's users, and is not there before it
+def test_arguments_with_private_users_map_the_layers(mode: NetworkMode) -> None:
+    settings, *lists = parts(argv(GuestSpec(layers=(IMAGE,), network=mode, private_users=True)))
+    base = idmap.base(RUN_DIR.name)
+    assert {f"base={base}", "netns="} <= {*settings}  # the network begins with the guest's leader
+    assert (lists[3], lists[4]) == (idmap.argv(base, ["lower0"]), [])
 
 
-def test_a_second_way_to_what_stays_writable() -> None:
-    lines = script(GuestSpec(layers=(IMAGE,), read_only=True)).splitlines()
-    start = lines.index("[ ! -L root/var ] || exit 62")
-    assert lines[start : start + 3] == [
-        "[ ! -L root/var ] || exit 62",
-        "mkdir var",
-        "mount --bind root/var var || exit 62",
-    ]
+def test_arguments_without_init_read_nothing_ahead() -> None:
+    assert parts(argv(GuestSpec(layers=(IMAGE,), boot=False)))[2] == []
+
+
+def test_no_argument_but_the_last_list_has_a_word_that_ends_a_list() -> None:
+    spec = GuestSpec(layers=(IMAGE,), private_users=True)
+    assert argv(spec)[: argv(spec).index("systemd-nspawn")].count("--") == 6
+
+
+def test_constants_of_the_script_are_those_of_python() -> None:
+    found = dict(re.findall(r"\b([A-Z_]+)=(\d+)", launch.SCRIPT.read_text()))
+    stages = {
+        "MOUNT_IMAGE": launch.MOUNT_IMAGE,
+        "MOUNT_OVERLAY": launch.MOUNT_OVERLAY,
+        "NETWORK": launch.NETWORK,
+        "CGROUP": launch.CGROUP,
+        "USERS": launch.USERS,
+        "LINKS": launch.LINKS,
+    }
+    assert {name: int(found[name]) for name in stages} == {
+        name: stage.status for name, stage in stages.items()
+    }
+    assert sorted(launch.STAGES) == [61, 62, 63, 64, 65, 66]
+    assert int(found["MAIMED"]) not in launch.STAGES
+    assert int(found["REBOOTED"]) == launch.REBOOTED
+    text = launch.SCRIPT.read_text()
+    assert f'"$word" = {lifeline.KEEP} ]' in text
+    assert f">../{launch.STATUS}\n" in text
+    assert f">../{launch.UNPACKED}\n" in text
+
+
+TOOLS = (
+    *("chown", "mkdir", "mount", "pasta", "python", "setpriv", "systemd-nspawn"),
+    *("tar", "timeout", "unshare"),
+)
+REAL = ("cat", "grep", "ls", "sh", "sleep")
+STAND_IN = r"""#!/bin/sh
+name=${0##*/}
+{ printf '%s\n' "$name" "$@"; echo; } >"$LOG/$name.$$"
+for failing in $FAILING; do
+    if [ "$name" = "$failing" ] || { [ "$name" = mount ] && [ "$2" = "$failing" ]; }; then
+        echo "$name: it failed" >&2
+        exit 32
+    fi
+done
+[ "$name" != pasta ] || exec sh -c "${PASTA:-exec sleep 60}"
+[ "$name" != systemd-nspawn ] || exec sh -c "${NSPAWN:-:}"
+"""
+
+
+class Run:
+    """A run of the launch script: what each tool was called with, in no order, and how it ended.
+
+    No real tool that could change this host is on the script's PATH.
+    """
+
+    def __init__(
+        self, folder: Path, spec: GuestSpec, said: str = "", *, within: str = ".", **env: str
+    ) -> None:
+        run_dir = folder / within / "postroj-ab12"
+        (run_dir / "mnt" / "root").mkdir(parents=True, exist_ok=True)
+        (folder / "bin").mkdir()
+        (folder / "log").mkdir()
+        for name in REAL:
+            (folder / "bin" / name).symlink_to(shutil.which(name) or name)
+        for name in TOOLS:
+            (folder / "bin" / name).write_text(STAND_IN)
+            (folder / "bin" / name).chmod(0o755)
+        self.run_dir, self.group = run_dir, folder / "cgroup.procs"
+        words = argv(spec, run_dir, [self.group])
+        words = words[words.index("sh") :]
+        interpreter = idmap.argv(0, [])[0]
+        python = str(folder / "bin" / "python")
+        out, err = folder / "stdout", folder / "console"
+        with out.open("wb") as stdout, err.open("wb") as stderr:
+            child = subprocess.Popen(
+                [python if word == interpreter else word for word in words],
+                stdin=subprocess.PIPE,
+                stdout=stdout,
+                stderr=stderr,
+                env={"PATH": f"{folder}/bin", "LOG": f"{folder}/log", "FAILING": "", **env},
+                start_new_session=True,
+            )
+            child.communicate(said.encode(), timeout=60)
+        with suppress(ProcessLookupError):  # no namespace ends these with the script
+            os.killpg(child.pid, signal.SIGKILL)
+        self.status, self.stdout, self.console = child.returncode, out.read_text(), err.read_text()
+        self.calls = [path.read_text().splitlines()[:-1] for path in (folder / "log").iterdir()]
+
+    def of(self, tool: str) -> list[list[str]]:
+        """The arguments of each call of a tool, sorted."""
+        return sorted(call[1:] for call in self.calls if call[0] == tool)
+
+
+KEPT = {"said": f"{lifeline.KEEP}\n"}
+"""Has the script wait for the end of nspawn."""
 
 
 @pytest.mark.parametrize("odd", ODD)
-def test_odd_names_survive_the_shell(odd: str, tmp_path: Path) -> None:
-    run_dir = tmp_path / odd / "postroj-1"
-    layer = tmp_path / f"{odd}.squashfs"
+def test_script_mounts_serves_and_boots_whatever_paths_are_named(odd: str, tmp_path: Path) -> None:
+    layers = (tmp_path / f"{odd}.squashfs", tmp_path / "second")
     bind = Bind(source=Path("/srv") / odd, target=f"/{odd}", read_only=True)
-    spec = GuestSpec(layers=(layer,), binds=(bind,))
-    text = script(spec, run_dir)
-    subprocess.run(["sh", "-n"], input=text, text=True, check=True)
-    assert words(text, "mount -t squashfs")[0][5:7] == [str(layer), "lower0"]
-    assert words(text, "cd") == 2 * [["cd", str(run_dir / "mnt")]]
-    argv = words(text, "{ { while status=0; systemd-nspawn")[0][4:]
-    assert argv[: argv.index("</dev/null")] == nspawn.nspawn_argv(spec, run_dir)
-    assert words(text, "{ pasta")[0][6:8] == ["--netns", str(run_dir / "mnt/netns")]
+    spec = GuestSpec(layers=layers, binds=(bind,))
+    run = Run(tmp_path, spec, **KEPT, within=odd, NSPAWN="echo booted; sleep 0.5")
+    mnt = run.run_dir / "mnt"
+    size = f"size={spec.limits.disk}"
+    overlay = (
+        "lowerdir=../seed:lower1:lower0,upperdir=upper,workdir=work,redirect_dir=on,metacopy=off"
+    )
+    assert run.of("mount") == sorted(
+        [
+            ["-t", "tmpfs", "-o", f"{size},mode=0755,nr_inodes=0", "tmpfs", str(mnt)],
+            *(
+                ["-t", "squashfs", "-o", "loop,ro,nodev", str(layer), f"lower{number}"]
+                for number, layer in enumerate(layers)
+            ),
+            ["-t", "tmpfs", "-o", "mode=0755", "tmpfs", "/run/systemd/nspawn"],
+            ["--bind", "os-release", "/etc/os-release"],
+            ["-t", "overlay", "-o", overlay, "overlay", "root"],
+        ]
+    )
+    assert ["upper", "work", "root", "lower0", "lower1"] in run.of("mkdir")
+    assert run.of("unshare") == [[f"--net={mnt / 'netns'}", "true"]]
+    assert run.of("pasta") == [[*PASTA[1:], *ATTENDED, "--netns", str(mnt / "netns")]]
+    assert run.of("systemd-nspawn") == [nspawn.nspawn_argv(spec, run.run_dir)[1:]]
+    assert run.of("timeout") == [readahead.argv(["lower0", "lower1"])[1:]]
+    assert run.of("chown") == []
+    assert (mnt / "os-release").read_text() == "ID=host\n"
+    assert run.group.read_text() == "0\n"
+    assert (run.run_dir / launch.STATUS).read_text() == "0\n"
+    assert (run.status, run.stdout, run.console) == (0, "ended\n", "booted\n")
 
 
-def test_the_namespaces_end_with_the_script() -> None:
-    assert launch.namespace_argv("a script") == [
-        *("unshare", "--mount", "--propagation", "slave"),
-        *("--pid", "--fork", "--kill-child", "--mount-proc"),
-        *("sh", "-c", "a script"),
+def test_script_with_private_users_maps_owners_and_makes_no_network(tmp_path: Path) -> None:
+    run = Run(tmp_path, GuestSpec(layers=(IMAGE,), private_users=True), **KEPT)
+    base = idmap.base("postroj-ab12")
+    assert run.of("python") == [idmap.argv(base, ["lower0"])[1:]]
+    assert run.of("chown") == [["-R", f"{base}:{base}", "upper", "work", "../seed"]]
+    assert run.of("unshare") == run.of("pasta") == []
+
+
+def test_script_of_a_read_only_guest_mounts_var_again(tmp_path: Path) -> None:
+    spec = GuestSpec(layers=(IMAGE,), network=NetworkMode.NONE, read_only=True)
+    run = Run(tmp_path, spec, **KEPT)
+    assert ["--bind", "root/var", "var"] in run.of("mount")
+    assert ["var"] in run.of("mkdir")
+
+
+def test_script_starts_nspawn_again_when_its_guest_reboots(tmp_path: Path) -> None:
+    again = f'n=$(ls "$LOG" | grep -c nspawn); echo "boot $n"; [ $n = 3 ] || exit {launch.REBOOTED}'
+    run = Run(tmp_path, GuestSpec(layers=(IMAGE,), network=NetworkMode.NONE), **KEPT, NSPAWN=again)
+    assert (run.status, run.stdout, run.console) == (0, "ended\n", "boot 1\nboot 2\nboot 3\n")
+
+
+def test_script_unpacks_a_layer_that_cannot_be_mounted(tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    image.touch()
+    spec = GuestSpec(layers=(image,), network=NetworkMode.NONE)
+    run = Run(tmp_path, spec, **KEPT, FAILING="squashfs")
+    assert run.status == 0
+    assert (run.run_dir / launch.UNPACKED).exists()
+    ((*privileges, separator, tool, source),) = run.of("setpriv")
+    assert privileges == [
+        *("--no-new-privs", "--reuid=65534", "--regid=65534", "--clear-groups"),
+        *("--bounding-set=-all", "--inh-caps=-all"),
+    ]
+    assert (separator, tool, source) == ("--", "sqfs2tar", "/proc/self/fd/3")
+    assert run.of("tar") == [
+        [
+            *("--extract", "--numeric-owner", "--same-owner", "--same-permissions", "--xattrs"),
+            *("--xattrs-include=*", "--directory", "lower0"),
+        ]
     ]
 
 
-def test_each_stage_has_a_status_of_its_own() -> None:
-    assert sorted(launch.STAGES) == [61, 62, 63, 64, 65, 66]
+def test_script_shows_why_a_layer_is_neither_mounted_nor_unpacked(tmp_path: Path) -> None:
+    spec = GuestSpec(layers=(tmp_path / "none",), network=NetworkMode.NONE)
+    run = Run(tmp_path, spec, FAILING="squashfs tar")
+    assert run.status == launch.MOUNT_IMAGE.status
+    assert "mount: it failed\n" in run.console
+
+
+@pytest.mark.parametrize("kind", ["tmpfs", "overlay"])
+def test_script_fails_with_the_status_of_the_step(kind: str, tmp_path: Path) -> None:
+    run = Run(tmp_path, GuestSpec(layers=(IMAGE,)), FAILING=kind)
+    assert (run.status, run.of("systemd-nspawn")) == (launch.MOUNT_OVERLAY.status, [])
+
+
+@pytest.mark.parametrize("name", ["dev", "proc", "run", "sys", "var"])
+def test_script_refuses_an_image_with_a_link_where_nspawn_mounts(name: str, tmp_path: Path) -> None:
+    (tmp_path / "postroj-ab12" / "mnt" / "root").mkdir(parents=True)
+    (tmp_path / "postroj-ab12" / "mnt" / "root" / name).symlink_to("/")
+    spec = GuestSpec(layers=(IMAGE,), network=NetworkMode.NONE, read_only=True)
+    run = Run(tmp_path, spec)
+    stage = launch.MOUNT_OVERLAY if name == "var" else launch.LINKS
+    assert (run.status, run.of("systemd-nspawn")) == (stage.status, [])
+
+
+@pytest.mark.parametrize(
+    ("status", "of_script", "said"), [(255, 0, "ended\n"), (1, 0, "ended\n"), (137, 67, "")]
+)
+def test_script_ends_the_guest_of_an_nspawn_that_was_killed(
+    status: int, of_script: int, said: str, tmp_path: Path
+) -> None:
+    spec = GuestSpec(layers=(IMAGE,), network=NetworkMode.NONE)
+    run = Run(tmp_path, spec, **KEPT, NSPAWN=f"exit {status}")
+    assert (run.status, run.stdout) == (of_script, said)
+    assert (run.run_dir / launch.STATUS).read_text() == f"{status}\n"
+
+
+def test_script_ends_with_its_network(tmp_path: Path) -> None:
+    run = Run(tmp_path, GuestSpec(layers=(IMAGE,)), **KEPT, NSPAWN="sleep 5; exit", PASTA=":")
+    assert run.status == launch.NETWORK.status
+
+
+@pytest.mark.parametrize("word", ["", "other\n"])
+def test_script_ends_with_its_lifeline(word: str, tmp_path: Path) -> None:
+    spec = GuestSpec(layers=(IMAGE,), network=NetworkMode.NONE)
+    run = Run(tmp_path, spec, word, NSPAWN="sleep 1; echo late >&2")
+    assert run.status == 0
+
+
+def test_each_stage_has_a_failure_and_a_hint() -> None:
     assert all(stage.failure and stage.hint for stage in launch.STAGES.values())

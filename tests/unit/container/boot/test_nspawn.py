@@ -27,7 +27,7 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize("mode", NetworkMode)
-def test_nspawn_boots(mode: NetworkMode) -> None:
+def test_nspawn_argv_of_a_guest_that_boots(mode: NetworkMode) -> None:
     assert nspawn.nspawn_argv(GuestSpec(layers=(IMAGE,), network=mode), RUN_DIR) == [
         *HEAD,
         *NETWORKS[mode],
@@ -37,13 +37,13 @@ def test_nspawn_boots(mode: NetworkMode) -> None:
 
 
 @pytest.mark.parametrize("mode", NetworkMode)
-def test_nspawn_without_init(mode: NetworkMode) -> None:
+def test_nspawn_argv_without_init(mode: NetworkMode) -> None:
     spec = GuestSpec(layers=(IMAGE,), network=mode, boot=False)
     argv = nspawn.nspawn_argv(spec, RUN_DIR)
     assert argv == [*HEAD, *NETWORKS[mode], "--as-pid2", "--", *HOLDER]
 
 
-def test_the_kernel_command_line_masks_and_nothing_else_that_a_package_may_need() -> None:
+def test_kernel_command_line_masks_no_unit_that_a_package_may_need() -> None:
     assert "systemd.unit=multi-user.target" in KERNEL_COMMAND_LINE
     assert "systemd.mask=getty.target" in KERNEL_COMMAND_LINE
     needed = ("dbus", "journald", "tmpfiles", "sysusers", "logind", "resolved", "timesyncd")
@@ -63,7 +63,7 @@ def test_the_kernel_command_line_masks_and_nothing_else_that_a_package_may_need(
     ],
 )
 @pytest.mark.parametrize("read_only", [True, False])
-def test_binds(source: str, target: str, option: str, read_only: bool) -> None:
+def test_bind_is_escaped_for_nspawn(source: str, target: str, option: str, read_only: bool) -> None:
     bind = Bind(source=Path(source), target=target, read_only=read_only)
     assert bind.option == f"--bind{'-ro' if read_only else ''}={option}"
     argv = nspawn.nspawn_argv(GuestSpec(layers=(IMAGE,), binds=(bind, bind)), RUN_DIR)
@@ -71,7 +71,7 @@ def test_binds(source: str, target: str, option: str, read_only: bool) -> None:
 
 
 @pytest.mark.parametrize("mode", [NetworkMode.PRIVATE, NetworkMode.NONE])
-def test_a_guest_with_users_of_its_own(mode: NetworkMode) -> None:
+def test_nspawn_argv_with_private_users(mode: NetworkMode) -> None:
     bind = Bind(source=Path("/a"), target="/b", read_only=True)
     spec = GuestSpec(layers=(IMAGE,), network=mode, binds=(bind,), private_users=True)
     argv = nspawn.nspawn_argv(spec, RUN_DIR)
@@ -84,6 +84,6 @@ def test_a_guest_with_users_of_its_own(mode: NetworkMode) -> None:
     ]
 
 
-def test_a_read_only_guest() -> None:
+def test_nspawn_argv_of_a_read_only_guest() -> None:
     argv = nspawn.nspawn_argv(GuestSpec(layers=(IMAGE,), read_only=True), RUN_DIR)
     assert argv[argv.index("--read-only") + 1] == f"--bind={RUN_DIR}/mnt/var:/var"

@@ -46,7 +46,7 @@ def read(folder: Path, *layers: str) -> list[str]:
     return sorted(done.stdout.splitlines())
 
 
-def test_what_every_boot_reads(tmp_path: Path) -> None:
+def test_readahead_reads_what_every_boot_reads(tmp_path: Path) -> None:
     fill(tmp_path / "lower0", *HOT[:4], *COLD)
     fill(tmp_path / "lower1", *HOT[4:])
     assert read(tmp_path, "lower0", "lower1") == [
@@ -56,7 +56,7 @@ def test_what_every_boot_reads(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("link", ["usr", "usr/lib", "usr/lib/systemd", "usr/lib/systemd/systemd"])
-def test_no_link_leads_out_of_a_layer(link: str, tmp_path: Path) -> None:
+def test_readahead_follows_no_link_out_of_a_layer(link: str, tmp_path: Path) -> None:
     fill(tmp_path / "host", *HOT)
     layer = tmp_path / "lower0"
     (layer / link).parent.mkdir(parents=True)
@@ -64,7 +64,7 @@ def test_no_link_leads_out_of_a_layer(link: str, tmp_path: Path) -> None:
     assert read(tmp_path, "lower0") == []
 
 
-def test_no_file_is_read_for_ever(tmp_path: Path) -> None:
+def test_readahead_ends_in_time(tmp_path: Path) -> None:
     """A squashfs of 4 KiB can hold one of terabytes."""
     fill(tmp_path / "lower0", "usr/lib/systemd/systemd")
     with (tmp_path / "lower0/usr/lib/systemd/systemd").open("r+b") as file:
@@ -74,7 +74,7 @@ def test_no_file_is_read_for_ever(tmp_path: Path) -> None:
     assert done.returncode == 124
 
 
-def test_only_files_are_read(tmp_path: Path) -> None:
+def test_readahead_reads_only_files(tmp_path: Path) -> None:
     """A pipe has no end, and a folder is none."""
     folder = tmp_path / "lower0/usr/lib/systemd"
     (folder / "systemd").mkdir(parents=True)

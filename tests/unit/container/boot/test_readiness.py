@@ -12,8 +12,7 @@ from typing import IO, TYPE_CHECKING
 import pytest
 
 from postroj.container.boot import readiness
-from postroj.container.boot.launch import NETWORK_UP
-from postroj.container.boot.readiness import Listener, parse
+from postroj.container.boot.readiness import NETWORK_UP, Listener, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +41,7 @@ socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(sys.argv[3].encode(), sy
         (b"STATUS=\xff", {"STATUS": "\ufffd"}),
     ],
 )
-def test_parse(payload: bytes, fields: dict[str, str]) -> None:
+def test_parse_a_notification(payload: bytes, fields: dict[str, str]) -> None:
     found = parse(payload, 7, 8)
     assert (found.pid, found.uid, found.fields) == (7, 8, fields)
 
@@ -68,7 +67,7 @@ def send(path: Path, text: str, uid: int = 0) -> int:
 
 
 @as_root
-def test_notifications_come_in_order(
+def test_next_returns_notifications_in_order(
     tmp_path: Path, listener: Listener, end: tuple[IO[bytes], IO[bytes]]
 ) -> None:
     senders = [send(tmp_path / "notify", text) for text in ("A=1\nB=2", "READY=1")]
@@ -79,7 +78,7 @@ def test_notifications_come_in_order(
 
 
 @as_root
-def test_what_another_user_says_is_not_heard(
+def test_next_ignores_notifications_of_another_user(
     tmp_path: Path, listener: Listener, end: tuple[IO[bytes], IO[bytes]]
 ) -> None:
     path = tmp_path / "notify"
@@ -92,12 +91,14 @@ def test_what_another_user_says_is_not_heard(
     assert found and found.fields == {"READY": "0"}
 
 
-def test_the_end_comes_as_none(listener: Listener, end: tuple[IO[bytes], IO[bytes]]) -> None:
+def test_next_returns_none_at_the_end_of_the_script(
+    listener: Listener, end: tuple[IO[bytes], IO[bytes]]
+) -> None:
     end[1].close()
     assert listener.next(end[0], time.monotonic() + 10) is None
 
 
-def test_a_word_on_the_end_pipe_is_the_end(
+def test_next_takes_a_word_of_the_script_for_its_end(
     listener: Listener, end: tuple[IO[bytes], IO[bytes]]
 ) -> None:
     end[1].write(b"ended\n")
@@ -106,7 +107,7 @@ def test_a_word_on_the_end_pipe_is_the_end(
 
 
 @pytest.mark.parametrize(("said", "is_up"), [(b"17\n", True), (b"17\nended\n", False)])
-def test_a_number_on_it_is_that_of_pasta(
+def test_next_takes_a_number_of_the_script_for_the_network(
     listener: Listener, end: tuple[IO[bytes], IO[bytes]], said: bytes, is_up: bool
 ) -> None:
     end[1].write(said)
@@ -116,7 +117,7 @@ def test_a_number_on_it_is_that_of_pasta(
 
 
 @as_root
-def test_a_notification_is_heard_although_the_end_has_come(
+def test_next_returns_a_notification_before_the_end(
     tmp_path: Path, listener: Listener, end: tuple[IO[bytes], IO[bytes]]
 ) -> None:
     send(tmp_path / "notify", "READY=1")
@@ -125,7 +126,7 @@ def test_a_notification_is_heard_although_the_end_has_come(
     assert listener.next(end[0], time.monotonic() + 10) is None
 
 
-def test_a_deadline(listener: Listener, end: tuple[IO[bytes], IO[bytes]]) -> None:
+def test_next_raises_at_the_deadline(listener: Listener, end: tuple[IO[bytes], IO[bytes]]) -> None:
     began = time.monotonic()
     with pytest.raises(TimeoutError):
         listener.next(end[0], began + 0.1)
@@ -134,7 +135,7 @@ def test_a_deadline(listener: Listener, end: tuple[IO[bytes], IO[bytes]]) -> Non
         listener.next(end[0], began - 1)
 
 
-def test_the_deadline_holds_against_a_flood(
+def test_next_raises_at_the_deadline_during_a_flood(
     tmp_path: Path, listener: Listener, end: tuple[IO[bytes], IO[bytes]]
 ) -> None:
     """An empty datagram is a notification of nothing for root, and ignored from others."""

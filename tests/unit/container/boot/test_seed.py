@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("emulated", [False, True])
-def test_what_a_guest_is_given(tmp_path: Path, emulated: bool) -> None:
+def test_write_seed(tmp_path: Path, emulated: bool) -> None:
     umask = os.umask(0o077)
     try:
         seed.write_seed(tmp_path, "postroj-1", "nameserver 192.0.2.1\n", emulated=emulated)

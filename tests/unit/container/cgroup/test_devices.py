@@ -47,7 +47,7 @@ def verdict(code: bytes, access: int, device: Device) -> int:
 
 
 @pytest.mark.parametrize("access", [READ, WRITE, READ | WRITE, READ | MKNOD])
-def test_what_can_be_opened(access: int) -> None:
+def test_program_allows_only_these_devices(access: int) -> None:
     code = devices.program((*USUAL, (BLOCK, 7, 3)))
     assert all(verdict(code, access, (CHARACTER, *number)) == 1 for number in OPENED.values())
     assert all(verdict(code, access, (CHARACTER, *number)) == 0 for number in SHUT.values())
@@ -56,18 +56,18 @@ def test_what_can_be_opened(access: int) -> None:
     assert verdict(code, access, (BLOCK, 1, 3)) == 0, "a disk with the number of null"
 
 
-def test_a_file_for_any_device_can_be_made() -> None:
+def test_program_allows_files_for_all_devices() -> None:
     code = devices.program(USUAL)
     assert verdict(code, MKNOD, (BLOCK, 8, 0)) == 1
 
 
-def test_devices_that_the_user_shows_the_guest(tmp_path: Path) -> None:
+def test_devices_of_bound_files(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert list(devices.devices_of([tmp_path, tmp_path / "file"])) == []
     assert list(devices.devices_of([Path("/dev/null")])) == [(CHARACTER, 1, 3)]
 
 
-def test_devices_in_a_folder(tmp_path: Path) -> None:
+def test_devices_of_bound_folders(tmp_path: Path) -> None:
     found = list(devices.devices_of([Path("/dev")]))
     assert (CHARACTER, 1, 3) in found
     (tmp_path / "null").symlink_to(os.devnull)

@@ -10,25 +10,25 @@ from postroj.errors import UsageError
 GIB = 1 << 30
 
 
-def test_one_guest_may_write_half_of_the_host() -> None:
+def test_share_of_one_guest_is_half_of_the_host_for_files() -> None:
     assert limits.share(8 * GIB, 1) == limits.Limits(memory=6 * GIB, disk=4 * GIB, processes=4096)
 
 
-def test_guests_that_run_at_once_share_the_host() -> None:
+def test_share_of_several_guests() -> None:
     each = limits.share(8 * GIB, 4)
     assert (each.memory, each.disk) == (3 * GIB // 2, GIB)
     assert 4 * each.memory < 8 * GIB
 
 
-def test_what_can_be_written_leaves_memory_for_processes() -> None:
+def test_share_leaves_memory_for_processes() -> None:
     assert all(limits.share(5 * GIB, n).disk < limits.share(5 * GIB, n).memory for n in range(1, 9))
 
 
-def test_this_host_counts_what_it_killed() -> None:
+def test_oom_kills_of_this_host() -> None:
     assert limits.oom_kills() >= 0
 
 
-def test_what_was_asked_for_is_in_place_of_the_share() -> None:
+def test_asked_limits_replace_the_share() -> None:
     share = limits.share(8 * GIB, 2)
     assert limits.NOTHING.instead_of(share) == share
     asked = limits.Asked(memory=3 * GIB, cpus=1.5, processes=99).instead_of(share)
@@ -49,12 +49,12 @@ def test_what_was_asked_for_is_in_place_of_the_share() -> None:
         ("1048576", 1 << 20),
     ],
 )
-def test_sizes(text: str, number: int) -> None:
+def test_size_with_and_without_units(text: str, number: int) -> None:
     assert limits.size(text) == number
 
 
 @pytest.mark.parametrize("text", ["", "M", "-1G", "1T", "much", "1 G", "1023K", "1,5G", "0"])
-def test_what_is_no_size(text: str) -> None:
-    with pytest.raises(UsageError, match="is no size") as caught:
+def test_size_refuses_other_texts(text: str) -> None:
+    with pytest.raises(UsageError, match="is not a size") as caught:
         limits.size(text)
     assert "512M" in caught.value.hint

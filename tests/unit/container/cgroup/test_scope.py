@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from postroj import process
-from postroj.container.cgroup import group as cgroup
-from postroj.container.cgroup import scope
+from postroj.container.cgroup import group, hierarchies, processes, scope
 from postroj.container.cgroup.limits import Asked, Limits
 from postroj.errors import CommandError
 
@@ -20,27 +19,27 @@ LIMITS = Limits(memory=1 << 30, disk=1 << 29, processes=99)
 
 
 @pytest.mark.parametrize(
-    ("booted", "hierarchies", "usable"),
+    ("booted", "kinds", "usable"),
     [
-        (True, {cgroup.V2}, True),
-        (True, {cgroup.V2, cgroup.TRACKING, "memory"}, True),
-        (True, {cgroup.TRACKING, "memory"}, False),
-        (False, {cgroup.V2}, False),
+        (True, {hierarchies.V2}, True),
+        (True, {hierarchies.V2, hierarchies.TRACKING, "memory"}, True),
+        (True, {hierarchies.TRACKING, "memory"}, False),
+        (False, {hierarchies.V2}, False),
     ],
 )
-def test_where_there_are_scopes(
+def test_is_usable_with_systemd_and_cgroup_v2(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     booted: bool,
-    hierarchies: set[str],
+    kinds: set[str],
     usable: bool,
 ) -> None:
     monkeypatch.setattr(scope, "BOOTED", tmp_path if booted else tmp_path / "none")
-    monkeypatch.setattr(cgroup, "mounted", lambda: dict.fromkeys(hierarchies, tmp_path))
+    monkeypatch.setattr(hierarchies, "mounted", lambda: dict.fromkeys(kinds, tmp_path))
     assert scope.is_usable() is usable
 
 
-def test_a_scope_is_the_command_itself_with_the_limits_of_the_guest() -> None:
+def test_argv_of_a_scope_has_the_limits_of_the_guest() -> None:
     argv = scope.argv(NAME, LIMITS)
     assert argv[:2] == ["systemd-run", "--scope"]
     assert argv[-1] == "--"
@@ -51,14 +50,14 @@ def test_a_scope_is_the_command_itself_with_the_limits_of_the_guest() -> None:
     assert "--property=CPUQuota=150%" in scope.argv(NAME, asked)
 
 
-def test_a_guest_is_registered_by_its_leader() -> None:
+def test_register_and_unregister_argv() -> None:
     words = ["RegisterMachine", "sayssus", NAME, "0", "postroj", "container", "4711", "/"]
     assert scope.register_argv(NAME, 4711)[-8:] == words
     assert scope.unregister_argv(NAME)[-3:] == ["UnregisterMachine", "s", NAME]
 
 
 @pytest.mark.parametrize(("again", "calls"), [(False, 1), (True, 2)])
-def test_a_guest_does_without_machined(
+def test_register_survives_the_refusal_of_machined(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: bool, calls: int
 ) -> None:
     ran: list[list[str]] = []
@@ -76,16 +75,16 @@ def test_a_guest_does_without_machined(
     assert len(ran) == calls
 
 
-def test_groups_of_a_scope_are_left_to_systemd(
+def test_group_of_a_scope_is_left_to_systemd(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who removes them keeps it from hearing that the scope is empty."""
-    monkeypatch.setattr(cgroup, "mounted", lambda: {cgroup.V2: tmp_path})
-    group = cgroup.Group(NAME, LIMITS, {})
-    made = tmp_path / "machine.slice" / f"{NAME}.scope"
-    made.mkdir(parents=True)
-    assert made in cgroup.folders(NAME)
-    group.remove()
-    assert made.is_dir()
+    monkeypatch.setattr(hierarchies, "mounted", lambda: {hierarchies.V2: tmp_path})
+    made = group.Group(NAME, LIMITS, {})
+    scoped = tmp_path / "machine.slice" / f"{NAME}.scope"
+    scoped.mkdir(parents=True)
+    assert scoped in group.folders(NAME)
+    made.remove()
+    assert scoped.is_dir()
     line = f"0::/machine.slice/{NAME}.scope/payload/init.scope\n"
-    assert cgroup.members(line, NAME) == [made / "payload/init.scope/cgroup.procs"]
+    assert processes.joins(line, NAME) == [scoped / "payload/init.scope/cgroup.procs"]

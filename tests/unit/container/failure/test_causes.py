@@ -1,4 +1,4 @@
-"""What consoles have shown, word by word, and the cause that is found in it."""
+"""Real output of consoles, and the cause that is found in it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CONSOLES = {
     "Detected cgroup v1 hierarchy at /sys/fs/cgroup/, which is no longer supported by current"
     " version of systemd.\n[!!!!!!] Detected unsupported legacy cgroup hierarchy, refusing"
     " execution.\nExiting PID 1...": "refuses version 1",
-    "Detected host uses legacy cgroup v1 hierarchy, refusing.": "takes version 2",
+    "Detected host uses legacy cgroup v1 hierarchy, refusing.": "supports only version 2",
     # systemd issue 4008: systemd 229 on version 2
     "Cannot determine cgroup we are running in: No data available\n"
     "Failed to allocate manager object: No data available\nFreezing execution.": "older than 230",
@@ -28,24 +28,24 @@ CONSOLES = {
     "Failed to add control group inotify watch descriptor for control group /system.slice:"
     " No space left on device": "no inotify watch",
     "unshare: unshare failed: No space left on device": "no more namespaces",
-    "unshare: unshare failed: Operation not permitted": "make no namespaces",
+    "unshare: unshare failed: Operation not permitted": "forbids new namespaces",
     # util-linux 2.38, where there is none; others say it so
-    "mount: lower0: mount failed: Operation not permitted.": "no loop device",
-    f"{MOUNT}failed to setup loop device for /cache/image.squashfs.": "no loop device",
+    "mount: lower0: mount failed: Operation not permitted.": "provides no loop device",
+    f"{MOUNT}failed to setup loop device for /cache/image.squashfs.": "provides no loop device",
     "mount: failed to set up loop device; could not find any free loop device": "no loop device",
     f"{MOUNT}unknown filesystem type 'squashfs'.": "does not have that file system",
     f"{MOUNT}wrong fs type, bad option, bad superblock on /dev/loop1, missing codepage or helper"
-    " program, or other error.": "is no squashfs file",
-    f"{MOUNT}can't read superblock on /dev/loop1.": "is no squashfs file",
-    f"{MOUNT}permission denied.": "does not let us mount",
+    " program, or other error.": "is not a squashfs file",
+    f"{MOUNT}can't read superblock on /dev/loop1.": "is not a squashfs file",
+    f"{MOUNT}permission denied.": "forbids mounts",
     f"{EXECV}Input/output error": "the image is damaged",
-    f"{EXECV}Exec format error": "no program for this host's processor",
-    f"{EXECV}No such file or directory": "no init in the image",
+    f"{EXECV}Exec format error": "not a program for this host's processor",
+    f"{EXECV}No such file or directory": "the image has no init",
     f"{EXECV}Permission denied": "not executable",
     "Directory /run/postroj/postroj-ab12/mnt/root doesn't look like an OS root directory"
-    " (os-release file is missing). Refusing.": "no distribution in the image",
+    " (os-release file is missing). Refusing.": "the image has no distribution",
     "Directory /run/postroj/postroj-ab12/mnt/root doesn't look like it has an OS tree"
-    " (/usr/ directory is missing). Refusing.": "no distribution in the image",
+    " (/usr/ directory is missing). Refusing.": "the image has no distribution",
     # systemd issue 28157, incus issue 1321
     'Failed to mount proc (type proc) on /proc (MS_NOSUID|MS_NODEV|MS_NOEXEC ""): Operation not'
     " permitted": "parts of /proc or /sys are hidden",
@@ -56,9 +56,9 @@ CONSOLES = {
     "FATAL: kernel too old": "C library needs a newer kernel",
     # systemd 257, qemu 7.2
     "dbus.service: Failed to spawn executor: Invalid argument\n"
-    "dbus.service: Failed to spawn 'start' task: Invalid argument": "no match for its systemd",
+    "dbus.service: Failed to spawn 'start' task: Invalid argument": "cannot run its systemd",
     "Container postroj-4c2ecf4c terminated by signal KILL.": "was killed",
-    "Failed to fork: Cannot allocate memory": "memory is used up",
+    "Failed to fork: Cannot allocate memory": "memory has run out",
     "Failed to populate /etc with preset unit settings: No space left on device": "layer is full",
     # systemd 257
     "Failed to isolate default target: Transaction contains conflicting jobs 'stop' and 'start' for"
@@ -72,7 +72,7 @@ CONSOLES = {
 
 
 @pytest.mark.parametrize(("console", "clause"), CONSOLES.items())
-def test_a_cause_is_found(console: str, clause: str) -> None:
+def test_find_the_cause_of_a_console(console: str, clause: str) -> None:
     before = "systemd 257 running in system mode\nWelcome to Debian GNU/Linux 13 (trixie)!\n"
     found = causes.find(f"{before}{console}\n")
     assert found and clause in found.clause
@@ -95,7 +95,7 @@ def test_every_cause_is_tested_has_a_cure_and_a_source() -> None:
         "app: mount: permission denied",
     ],
 )
-def test_there_may_be_none(console: str) -> None:
+def test_find_no_cause_in_a_console_without_one(console: str) -> None:
     assert causes.find(console) is None
 
 

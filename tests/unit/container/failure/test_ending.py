@@ -1,4 +1,4 @@
-"""How a guest ended, by what its launch script tells and leaves."""
+"""The end of a guest, explained by its launch script's report and files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SPEC = GuestSpec(layers=(Path("/image"),))
-PASTA = "the guest was ended, as pasta had ended, which is its network"
+PASTA = "the guest was ended, since pasta, its network, had ended"
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def children(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[process.Child]]:
     [
         ("echo ended; sleep 60", "", 0, GuestLost, "the guest shut down"),
         ("echo ended; sleep 60", ending.KILLED, 1, GuestError, "the guest was ended"),
-        ("sleep 60", "", launch.REBOOTED, GuestLost, "the guest restarted"),
+        ("sleep 60", "", launch.REBOOTED, GuestLost, "the guest rebooted"),
         ("sleep 60", "", None, GuestError, "the guest was ended"),
         ("sleep 60", "", 0, GuestError, "the guest was ended"),
         ("exit 65", "", 137, GuestError, "the guest was ended"),
@@ -46,7 +46,7 @@ def children(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[process.Child]]:
         ("kill -KILL $$", "", launch.REBOOTED, GuestError, "the guest was ended"),
     ],
 )
-def test_only_what_is_told_is_its_own_doing(
+def test_explain_blames_a_guest_only_for_a_reported_end(
     tmp_path: Path,
     children: list[process.Child],
     script: str,
@@ -59,12 +59,12 @@ def test_only_what_is_told_is_its_own_doing(
     if status is not None:
         (tmp_path / launch.STATUS).write_text(f"{status}\n")
     stdio = (process.DEVNULL, process.PIPE, process.DEVNULL)
-    child = process.spawn(["sh", "-c", script], stdio=stdio, env=process.environment())
+    child = process.launch(["sh", "-c", script], stdio=stdio, env=process.environment())
     children.append(child)
     if "sleep" not in script:
         assert process.wait(child, 60) is not None
     elif "echo" in script:
         assert child.stdout
         assert select.select([child.stdout], [], [], 60)[0]
-    error = ending.tell(child, SPEC, tmp_path, "its output")
+    error = ending.explain(child, SPEC, tmp_path, "its output")
     assert (type(error), error.message, error.evidence) == (kind, message, console)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from postroj.container.boot import launch
+from postroj.container.boot.readiness import NETWORK_UP
 from postroj.container.failure import causes, unready
 from postroj.container.failure.unready import Job
 from postroj.errors import GuestError
@@ -34,7 +35,7 @@ JOB UNIT                                 TYPE  STATE
 CONSOLE = "\x1b[0;1;31mfirst\x1b[0m\r\n[***   ] Job x.service/start running (2s / no limit)\nlast\n"
 
 
-def test_running_jobs_are_those_that_block() -> None:
+def test_running_jobs() -> None:
     assert unready.running(JOBS) == [
         Job(unit="x.service", kind="start"),
         Job(unit="dev-vdb.device", kind="start"),
@@ -43,7 +44,7 @@ def test_running_jobs_are_those_that_block() -> None:
     assert unready.running("No jobs running.\n") == []
 
 
-def test_since_when() -> None:
+def test_begun_reads_times_of_units() -> None:
     shown = (
         "InactiveExitTimestampMonotonic=2500000\nId=x.service\n\n"
         "Id=dev-vdb.device\nInactiveExitTimestampMonotonic=0\n\nId=odd\n\njunk"
@@ -54,7 +55,7 @@ def test_since_when() -> None:
     }
 
 
-def test_what_blocks_is_named() -> None:
+def test_waiting_names_the_blocking_jobs() -> None:
     jobs = unready.running(JOBS)
     assert unready.waiting(jobs[:1], {}, 0) == "it waits for 'x.service' (start)"
     since = {"x.service": 2.5, "dev-vdb.device": 0, "old.service": 1}
@@ -64,8 +65,8 @@ def test_what_blocks_is_named() -> None:
     assert unready.waiting([*jobs, *jobs], {}, 0).endswith("'old.service' (stop) and 3 more")
 
 
-def test_the_tail_of_a_console() -> None:
-    """What moves on a terminal would take all of its lines."""
+def test_tail_of_a_console_has_no_progress_lines() -> None:
+    """Progress lines would take all of its space."""
     assert unready.tail(CONSOLE) == "first\nlast"
     older = "\x1bM\x1b[K[ ***  ] A start job is running for x.service (2s / no limit)\n"
     assert unready.tail(f"a\n{older * 30}") == "a"
@@ -86,19 +87,21 @@ def test_the_tail_of_a_console() -> None:
         ),
     ],
 )
-def test_a_guest_that_ended(status: int | None, console: str, message: str) -> None:
+def test_ended_with_a_status_or_a_known_cause(
+    status: int | None, console: str, message: str
+) -> None:
     error = unready.ended(None, status, console)
     assert error.message == message
     assert error.hint
     assert "\x1b" not in error.evidence
 
 
-def test_a_stage_that_failed() -> None:
+def test_ended_in_a_stage_of_the_launch_script() -> None:
     error = unready.ended(launch.MOUNT_IMAGE, None, "")
     assert (error.message, error.hint) == (launch.MOUNT_IMAGE.failure, launch.MOUNT_IMAGE.hint)
     text = "mount: /x/lower0: failed to setup loop device for /cache/i.squashfs."
     error = unready.ended(launch.MOUNT_IMAGE, None, text)
-    assert error.message == "the image could not be mounted: this host gives us no loop device"
+    assert error.message == "the image could not be mounted: this host provides no loop device"
     assert "modprobe loop" in error.hint
     assert error.evidence == text
 
@@ -106,26 +109,28 @@ def test_a_stage_that_failed() -> None:
 @pytest.mark.parametrize(
     ("guest", "missing", "why"),
     [
-        (Stub("systemd"), {launch.NETWORK_UP}, ": its private network is not up"),
+        (Stub("systemd"), {NETWORK_UP}, ": its private network is not up"),
         (None, {"READY"}, ": systemd-nspawn has not started its init"),
-        (Stub("systemd-shutdow"), {"READY"}, ": it still shuts down"),
-        (Stub("busybox"), {"READY"}, ": its init is 'busybox', and only systemd tells when"),
+        (Stub("systemd-shutdow"), {"READY"}, ": it is still shutting down"),
+        (Stub("busybox"), {"READY"}, ": its init is 'busybox', and only systemd reports when"),
         (Stub("systemd"), {"READY"}, ": its systemd has given up"),
         (Stub(""), {"READY"}, ": its systemd has given up"),
     ],
 )
-def test_a_guest_that_is_late(guest: Stub | None, missing: set[str], why: str) -> None:
+def test_late_names_what_the_guest_waits_for(
+    guest: Stub | None, missing: set[str], why: str
+) -> None:
     error = unready.late(guest, 60, missing, "Freezing execution.\n")
     assert error.message.startswith(f"the guest was not ready within 60 s{why}")
     assert error.evidence == "Freezing execution."
     assert error.hint
 
 
-def test_nothing_may_be_known() -> None:
+def test_late_without_any_explanation() -> None:
     error = unready.late(Stub("systemd"), 60, {"READY"}, "")
     assert error.message == "the guest was not ready within 60 s"
 
 
-def test_a_guest_that_stops_as_it_has_booted() -> None:
-    error = unready.astray(Stub("systemd"), "stopping", "Powering off.")
+def test_unusable_guest_that_shuts_down_at_once() -> None:
+    error = unready.unusable(Stub("systemd"), "stopping", "Powering off.")
     assert error.message == "the guest shuts down as soon as it has booted"

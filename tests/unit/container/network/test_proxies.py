@@ -12,7 +12,7 @@ URL = "http://user:secret@proxy.example:3128"
 PRIVATE, HOST, NONE = NetworkMode.PRIVATE, NetworkMode.HOST, NetworkMode.NONE
 
 
-def test_a_url_is_for_both_protocols() -> None:
+def test_read_a_url_for_both_protocols() -> None:
     assert proxies.read(URL, {"no_proxy": "other.example"}) == {
         "http_proxy": URL,
         "https_proxy": URL,
@@ -30,30 +30,30 @@ def test_a_url_is_for_both_protocols() -> None:
         ("http://localhost.example:1", "http://localhost.example:1"),
     ],
 )
-def test_localhost_is_the_address_that_proxies_listen_on(url: str, meant: str) -> None:
+def test_read_replaces_localhost_by_its_address(url: str, meant: str) -> None:
     assert proxies.read(url, {})["http_proxy"] == meant
 
 
-def test_those_of_the_environment() -> None:
+def test_read_host_takes_the_environment() -> None:
     environ = {"HTTP_PROXY": URL, "https_proxy": "", "no_proxy": "lan.example", "HOME": "/root"}
     assert proxies.read("host", environ) == {"http_proxy": URL, "no_proxy": "lan.example"}
     environ = {"http_proxy": URL, "HTTP_PROXY": "http://other.example"}
     assert proxies.read("host", environ)["http_proxy"] == URL
 
 
-def test_an_environment_without_any() -> None:
-    with pytest.raises(UsageError, match="the environment, which has none") as caught:
+def test_read_host_refuses_an_environment_without_proxies() -> None:
+    with pytest.raises(UsageError, match="the environment, but that has none") as caught:
         proxies.read("host", {"no_proxy": "lan.example"})
     assert "sudo --preserve-env" in caught.value.hint
 
 
 @pytest.mark.parametrize("text", ["", "proxy.example:3128", "socks5://p.example", "http://"])
-def test_what_is_no_url(text: str) -> None:
-    with pytest.raises(UsageError, match="is no URL of a proxy"):
+def test_read_refuses_other_texts(text: str) -> None:
+    with pytest.raises(UsageError, match="is not the URL of a proxy"):
         proxies.read(text, {})
 
 
-def test_a_password_is_not_told() -> None:
+def test_messages_do_not_show_a_password() -> None:
     for text, environ in (("ftp://u:secret@p", {}), ("host", {"http_proxy": "ftp://u:secret@p"})):
         with pytest.raises(UsageError) as caught:
             proxies.read(text, environ)
@@ -70,22 +70,22 @@ def test_a_password_is_not_told() -> None:
         (URL, ()),
     ],
 )
-def test_ports_of_the_host_that_the_guest_is_shown(url: str, ports: tuple[int, ...]) -> None:
+def test_ports_of_loopback(url: str, ports: tuple[int, ...]) -> None:
     assert proxies.ports_of_loopback({"http_proxy": url, "https_proxy": url}) == ports
 
 
-def test_without_a_proxy_nothing_is_shown() -> None:
+def test_ports_of_loopback_without_a_proxy() -> None:
     assert proxies.ports_of_loopback({}) == ()
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://[::1]:1", "http://192.0.2.250"])
-def test_what_can_be_reached(url: str) -> None:
+def test_require_reachable_accepts(url: str) -> None:
     for mode in (PRIVATE, HOST):
         proxies.require_reachable({"https_proxy": url}, mode)
 
 
-def test_what_cannot_be_reached() -> None:
-    with pytest.raises(UsageError, match="an address that the guest has, too") as caught:
+def test_require_reachable_refuses() -> None:
+    with pytest.raises(UsageError, match="an address that the guest has as well") as caught:
         proxies.require_reachable({"https_proxy": "http://u:secret@127.0.0.2:3128"}, PRIVATE)
     assert "secret" not in caught.value.message
     proxies.require_reachable({"https_proxy": "http://127.0.0.2:3128"}, HOST)

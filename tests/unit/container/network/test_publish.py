@@ -31,7 +31,7 @@ def spelled(text: str) -> tuple[str, str]:
         ("7000-7009:9000-9009", "--tcp-ports", "127.0.0.1/7000-7009:9000-9009"),
     ],
 )
-def test_forms(text: str, option: str, spec: str) -> None:
+def test_read_all_forms(text: str, option: str, spec: str) -> None:
     assert spelled(text) == (option, spec)
 
 
@@ -50,15 +50,15 @@ def test_forms(text: str, option: str, spec: str) -> None:
         ("8080:65536", "not between 1 and 65535"),
         ("8080:0", "not between 1 and 65535"),
         ("9-8:80", "not between 1 and 65535"),
-        ("8000-8001:80", "leads 2 ports to 1"),
-        ("localhost:8080:80", "names 'localhost', which is no address"),
-        (":8080:80", "names '', which is no address"),
-        ("[]:8080:80", r"names '\[\]', which is no address"),
-        ("256.0.0.1:8080:80", "no address"),
-        ("5353:53/udp", "leads to another number"),
+        ("8000-8001:80", "has 2 ports of the host and 1 of the guest"),
+        ("localhost:8080:80", "names 'localhost', which is not an address"),
+        (":8080:80", "names '', which is not an address"),
+        ("[]:8080:80", r"names '\[\]', which is not an address"),
+        ("256.0.0.1:8080:80", "not an address"),
+        ("5353:53/udp", "has another number on the host"),
     ],
 )
-def test_what_is_refused(text: str, why: str) -> None:
+def test_read_refuses_other_forms(text: str, why: str) -> None:
     with pytest.raises(UsageError, match=why) as caught:
         publish.read([text], PRIVATE)
     assert f"`--publish {text}`" in caught.value.message
@@ -66,13 +66,13 @@ def test_what_is_refused(text: str, why: str) -> None:
 
 
 @pytest.mark.parametrize("mode", [NetworkMode.HOST, NetworkMode.NONE])
-def test_the_other_networks_have_nothing_to_publish(mode: NetworkMode) -> None:
+def test_read_refuses_other_networks(mode: NetworkMode) -> None:
     assert publish.read([], mode) == ()
     with pytest.raises(UsageError, match=f"not `--network={mode}`"):
         publish.read(["8080:80"], mode)
 
 
-def test_a_port_of_the_host_leads_to_one_place() -> None:
+def test_read_refuses_a_host_port_that_is_named_twice() -> None:
     with pytest.raises(UsageError, match="port 8080/tcp of the host twice"):
         publish.read(["8079-8081:79-81", "[::1]:8080:80"], PRIVATE)
     assert len(publish.read(["53:53/tcp", "53:53/udp"], PRIVATE)) == 2
@@ -87,17 +87,17 @@ def occupied(kind: socket.SocketKind) -> tuple[socket.socket, int]:
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
-def test_a_port_that_is_taken_is_named(kind: socket.SocketKind) -> None:
+def test_require_free_names_a_port_in_use(kind: socket.SocketKind) -> None:
     protocol = "tcp" if kind is socket.SOCK_STREAM else "udp"
     taken, port = occupied(kind)
     published = publish.read([f"{port}:{port}/{protocol}"], PRIVATE)
-    with taken, pytest.raises(HostError, match=f"{port}/{protocol} .* taken on this host"):
+    with taken, pytest.raises(HostError, match=f"{port}/{protocol} .* in use on this host"):
         publish.require_free(published)
     publish.require_free(published)
     publish.require_free(published)  # asking has not taken it
 
 
-def test_an_address_of_somebody_else() -> None:
+def test_require_free_refuses_an_address_that_the_host_lacks() -> None:
     published = publish.read(["192.0.2.250:8080:80"], PRIVATE)
     with pytest.raises(HostError, match="this host has no such address"):
         publish.require_free(published)

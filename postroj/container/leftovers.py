@@ -1,7 +1,7 @@
-"""What a guest leaves when postroj is killed: a run directory and empty control groups.
+"""What a guest leaves on the host when postroj is killed: a run directory and empty control groups.
 
-Everything else went with the guest's namespaces. The next command removes the rest, and only of
-guests whose locks are free: they are inherited by all processes of a guest, so these are dead too.
+The rest of the guest ended with its namespaces. The next command sweeps these leftovers. Every
+process of a guest inherits its locks, so a lock that is free proves that all of them are dead.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ log = logging.getLogger(__name__)
 
 
 def sweep(*, dry_run: bool = False) -> list[str]:
-    """Remove what dead guests left on this host; their names. With `dry_run` none is removed."""
+    """Remove the leftovers of dead guests; return their names. With `dry_run` remove none."""
     directories = locking.sweep(paths.state_dir(), dry_run=dry_run)
     names = sorted(group.sweep(dry_run=dry_run).union(directories))
     if not dry_run:
         for name in names:
             scope.forget(name)
-            log.debug("removed what was left of guest '%s'", name)
+            log.debug("removed the leftovers of guest '%s'", name)
     return names

@@ -1,0 +1,207 @@
+# Sets a guest up in mount and PID namespaces of its own, starts nspawn, and lives while postroj does.
+#
+# launch.sh NAME=VALUE... -- LAYER... -- READ_AHEAD... -- GROUP... -- MAP... -- PASTA... -- NSPAWN...
+#
+# LAYER are squashfs files, the image first; GROUP files of control groups to join. READ_AHEAD, MAP,
+# PASTA and NSPAWN are commands, all but the last may be missing. launch.py has these arguments.
+#
+# stdin is the lifeline: it ends when postroj lets go of it, however postroj ends. A guest that is
+# kept gets the word `keep` before that, and lives until nspawn or this script ends. stdout gets
+# pasta's PID when the network is up, and `ended` when nspawn ended with its guest. If a part of the
+# guest is killed, all of it ends and stdout gets nothing. stderr is the guest's console log.
+# shellcheck shell=sh
+
+set -eu
+umask 022
+
+run_dir=    # of the guest
+size=       # bytes of the tmpfs with all that the guest writes
+lowerdir=   # of the overlay, relative to the tmpfs: a colon or a comma in a path would need escapes
+os_release= # text that nspawn shows to the guest as the host's
+netns=      # file for a network namespace that exists before the guest; '' without one
+base=       # number of the guest's root on the host; '' if it is the host's root
+read_only=  # not '' if nspawn makes the root file system read-only, after which /var is mounted again
+
+# The exit status tells launch.py which step failed.
+MOUNT_IMAGE=61 MOUNT_OVERLAY=62 NETWORK=63 CGROUP=64 USERS=65 LINKS=66 MAIMED=67
+# nspawn ends so when its guest reboots; it is made for RestartForceExitStatus= of a service.
+REBOOTED=133
+# 512-byte blocks of the console log; a guest may print for ever.
+CONSOLE_BLOCKS=32768
+
+main() {
+    trap 'exit $MAIMED' USR1
+    trap 'exit $NETWORK' USR2
+    while [ "$1" != -- ]; do
+        case $1 in
+            run_dir=*) run_dir=${1#*=} ;;
+            size=*) size=${1#*=} ;;
+            lowerdir=*) lowerdir=${1#*=} ;;
+            os_release=*) os_release=${1#*=} ;;
+            netns=*) netns=${1#*=} ;;
+            base=*) base=${1#*=} ;;
+            read_only=*) read_only=${1#*=} ;;
+            *) exit 2 ;;
+        esac
+        shift
+    done
+    shift
+
+    # outside of the guest's control group, in which no loop device can be opened
+    mount_below "$@" &
+    below=$!
+    while [ "$1" != -- ]; do shift; done
+    shift
+    while [ "$1" != -- ]; do shift; done
+    shift
+    while [ "$1" != -- ]; do
+        echo 0 >"$1" || exit $CGROUP # the first takes the kernel 5 to 20 ms
+        shift
+    done
+    shift
+    wait $below || exit $?
+    cd "$run_dir/mnt"
+
+    if [ "$1" != -- ]; then words map_owners "$@"; fi
+    while [ "$1" != -- ]; do shift; done
+    shift
+    if [ "$1" != -- ]; then words serve_network "$@" & fi
+    while [ "$1" != -- ]; do shift; done
+    shift
+
+    mount -t overlay -o "lowerdir=$lowerdir,upperdir=upper,workdir=work,redirect_dir=on,metacopy=off" \
+        overlay root || exit $MOUNT_OVERLAY
+    # nspawn 252 writes files to /run, and follows a link there to the host
+    for name in dev proc run sys; do
+        [ ! -L "root/$name" ] || exit $LINKS
+    done
+    if [ "$read_only" ]; then
+        [ ! -L root/var ] || exit $MOUNT_OVERLAY # it would lead to a folder of the host
+        mkdir var
+        mount --bind root/var var || exit $MOUNT_OVERLAY
+    fi
+    boot "$@" 3>&2 &
+    guest=$!
+    if read -r word && [ "$word" = keep ]; then
+        wait $guest || :
+    fi
+}
+
+# words COMMAND WORD... -- ...: run COMMAND with the words before the first `--`
+words() {
+    command=$1 count=0
+    shift
+    while [ "$1" != -- ]; do
+        set -- "$@" "$1"
+        shift
+        count=$((count + 1))
+    done
+    shift $(($# - count))
+    "$command" "$@"
+}
+
+# mount_below LAYER... -- READ_AHEAD... -- ...: mount what the guest's root is made of, and over what
+# belongs to the host and nspawn would use. The guest's files lie in memory, with as many inodes as
+# they need, as on a disk.
+mount_below() {
+    mount -t tmpfs -o "size=$size,mode=0755,nr_inodes=0" tmpfs "$run_dir/mnt" || exit $MOUNT_OVERLAY
+    cd "$run_dir/mnt"
+    words make_folders "$@"
+    mount_layers "$@" &
+    layers=$!
+    # nspawn leaves empty folders here when it is killed
+    [ -d /run/systemd/nspawn ] || mkdir -p /run/systemd/nspawn
+    mount -t tmpfs -o mode=0755 tmpfs /run/systemd/nspawn || exit $MOUNT_OVERLAY
+    # nspawn would show the host's own file, and root in the guest could write to it
+    printf %s "$os_release" >os-release || exit $MOUNT_OVERLAY
+    [ ! -e /etc/os-release ] || mount --bind os-release /etc/os-release || exit $MOUNT_OVERLAY
+    if [ "$netns" ]; then
+        { : >"$netns" && unshare --net="$netns" true; } || exit $NETWORK
+    fi
+    wait $layers || exit $?
+}
+
+# make_folders LAYER...: of the overlay, and one for each layer
+make_folders() {
+    count=$# number=0
+    set -- upper work root
+    while [ "$number" -lt "$count" ]; do
+        set -- "$@" "lower$number"
+        number=$((number + 1))
+    done
+    mkdir "$@"
+}
+
+# mount_layers LAYER... -- READ_AHEAD... -- ...
+mount_layers() {
+    number=0
+    while [ "$1" != -- ]; do
+        mount_layer "$1" "lower$number"
+        number=$((number + 1))
+        shift
+    done
+    shift
+    if [ "$1" != -- ]; then words exec "$@" >/dev/null 2>&1 & fi
+}
+
+# mount_layer FILE FOLDER: where a layer cannot be mounted, unpack it into the tmpfs, and say so by the
+# file `unpacked`. The program that reads the layer has no privileges.
+mount_layer() {
+    mount -t squashfs -o loop,ro,nodev "$1" "$2" 2>../mount || {
+        setpriv --no-new-privs --reuid=65534 --regid=65534 --clear-groups --bounding-set=-all \
+            --inh-caps=-all -- sqfs2tar /proc/self/fd/3 3<"$1" |
+            tar --extract --numeric-owner --same-owner --same-permissions --xattrs \
+                '--xattrs-include=*' --directory "$2" && : >../unpacked
+    } || {
+        cat ../mount >&2
+        exit $MOUNT_IMAGE
+    }
+}
+
+# map_owners MAP...: give all files that the guest begins with to its own root
+map_owners() {
+    "$@" || exit $USERS
+    chown -R "$base:$base" upper work ../seed || exit $USERS
+}
+
+# serve_network PASTA...: a guest does not outlive its network, or failures for want of one would be
+# held against a package
+serve_network() {
+    "$@" || :
+    kill -USR2 $$
+}
+
+# boot NSPAWN...: run the guest to its end, with its console at descriptor 3
+boot() {
+    run_nspawn "$@" 2>&1 | log_console
+    read -r status <../status
+    # a signal has killed nspawn, and its guest lives on; 255 is an init that crashed, EXIT_EXCEPTION
+    if [ "$status" -gt 128 ] && [ "$status" -lt 193 ]; then
+        kill -USR1 $$
+    else
+        echo ended
+    fi
+}
+
+# run_nspawn NSPAWN...: as often as the guest reboots, which ends nspawn with `--keep-unit`; the file
+# `status` has the last status
+run_nspawn() {
+    while
+        status=0
+        "$@" </dev/null >&2 || status=$?
+        echo $status >../status
+        [ $status = $REBOOTED ]
+    do :; done
+}
+
+# log_console: write each piece of the console as it comes, up to a limit
+log_console() {
+    (
+        trap '' XFSZ
+        ulimit -f $CONSOLE_BLOCKS
+        exec cat >&3 2>/dev/null
+    ) || :
+    exec cat >/dev/null
+}
+
+main "$@"

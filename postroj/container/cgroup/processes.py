@@ -1,0 +1,85 @@
+"""Which processes are in a guest's control groups, and in which group each of them is."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from postroj.container.cgroup import hierarchies
+from postroj.container.cgroup.group import folders
+
+PAYLOAD = "/payload"
+"""The group that nspawn makes for the guest, beside `supervisor` for itself."""
+
+
+def joins(cgroup: str, name: str) -> list[Path]:
+    """Return the files into which a process writes "0" to join the leader's groups.
+
+    `cgroup` is the text of `/proc/LEADER/cgroup`, `name` is the guest's. Hierarchies in which the
+    guest has no group of its own are left out.
+    """
+    roots = hierarchies.mounted()
+    found = []
+    for line in cgroup.splitlines():
+        _, controllers, path = line.split(":", 2)
+        kind = next((one for one in controllers.split(",") if one in roots), None)
+        if kind is not None and not {name, f"{name}.scope"}.isdisjoint(path.split("/")):
+            found.append(roots[kind] / path.lstrip("/") / "cgroup.procs")
+    return found
+
+
+def beside(cgroup: str) -> dict[int, str]:
+    """Return the processes of a guest by the host's PID, each with its group within the guest.
+
+    `cgroup` is the text of `/proc/LEADER/cgroup`. A group is `/system.slice/redis.service`, for
+    example: the path below `PAYLOAD`. A guest without nspawn has none.
+    """
+    roots = hierarchies.mounted()
+    found: dict[int, str] = {}
+    for line in cgroup.splitlines():
+        _, controllers, path = line.split(":", 2)
+        above, payload, _ = path.partition(PAYLOAD)
+        if controllers not in roots or not payload:
+            continue
+        _gather(roots[controllers] / f"{above}{payload}".lstrip("/"), found)
+    return found
+
+
+def population(name: str) -> dict[int, str]:
+    """Return all processes in a guest's groups, nspawn and pasta too, each with its group.
+
+    A group is the path below the guest's own.
+    """
+    found: dict[int, str] = {}
+    for top in folders(name):
+        _gather(top, found)
+    return found
+
+
+def _gather(top: Path, found: dict[int, str]) -> None:
+    """Add the processes of a group and of the groups below it."""
+    for folder, _, _ in os.walk(top):
+        group = folder.removeprefix(str(top))
+        for pid in _pids(Path(folder) / "cgroup.procs"):
+            # a guest that uses cgroup v2 does not divide its groups of v1
+            found[pid] = max(group, found.get(pid, ""), key=len)
+
+
+def _pids(procs: Path) -> list[int]:
+    try:
+        return [int(line) for line in procs.read_text().split()]
+    except OSError:  # the group is gone, or is threaded: then its parent lists the processes
+        return []
+
+
+def freezer(name: str) -> Path | None:
+    """Return the group that freezes all that runs in a guest; None without cgroup v2."""
+    groups = (folder / PAYLOAD.lstrip("/") for folder in folders(name))
+    return next((group for group in groups if (group / "cgroup.freeze").exists()), None)
+
+
+def thaw(group: Path) -> None:
+    """Resume the processes of a frozen group."""
+    with suppress(OSError):  # the guest has ended
+        (group / "cgroup.freeze").write_text("0")
