@@ -26,7 +26,7 @@ from postroj.probe import operations
 from postroj.probe.managers import manager_of
 from postroj.probe.managers.base import Blame
 from postroj.probe.package.package_file import binds, sha256, unfit
-from postroj.probe.steps import BROUGHT
+from postroj.probe.versions import DOWNLOADED
 from postroj.verdict import Outcome
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ class _Larder:
     ) -> Kept:
         """Add what is missing to the layer that there is, or make one."""
         manager = manager_of(image.manager)
-        folders = (*manager.cache, BROUGHT)
+        folders = (*manager.cache, DOWNLOADED)
         with ExitStack() as stack:
             old = self._to_add_to(recipe, stack)
             lower = _stack_on(image, old) if old else image
@@ -248,7 +248,7 @@ class _Larder:
             return blame
         older = []
         for name in names if batch.after_repository else ():
-            path = operations.bring(guest, manager, name, BROUGHT, timeout)
+            path = operations.bring(guest, manager, name, DOWNLOADED, timeout)
             if isinstance(path, Blame):
                 return path
             older.append(path)
