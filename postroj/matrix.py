@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
 from postroj.capacity import jobs_here
 from postroj.container import lifeline, roster
@@ -24,15 +24,16 @@ from postroj.image import selection
 from postroj.model import Manager
 from postroj.prepare import at_hand, obtain
 from postroj.probe.ask.checks import unasked
+from postroj.probe.audience import UntilOver
 from postroj.probe.excuse import expectations
 from postroj.probe.package import package_file
 from postroj.probe.package.formats import INSTALLERS
-from postroj.probe.probe import probe
+from postroj.probe.probe import NOT_INSTALLED, probe
 from postroj.verdict import Outcome, ProbeResult, Report, StepName, StepResult
 from postroj.warm import warmed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Collection, Sequence
 
     from postroj.container.guest import Guest
     from postroj.model import Image
@@ -141,11 +142,10 @@ class _Run:
         self.fail_fast = fail_fast
         self.open = set(range(len(results)))
         """Places of the probes that have not ended."""
-        self.heard: set[tuple[int, str]] = set()
-        """What audiences have heard, as `(0, "begin_probe")`."""
         self.lock = Lock()
         self.over = Event()
         """Set when nobody waits for verdicts any more."""
+        self.forwarders = [UntilOver(audience, self.over) for audience in audiences]
         self.enough = ""
         """Why that is so, if a verdict made it so."""
         self.handover = Handover(self.over)
@@ -242,11 +242,14 @@ class _Run:
             self.handover.end()
 
     def _probe(self, place: int, image: Image, files: Sequence[PackageFile]) -> ProbeResult:
-        audience = cast("Audience", _UntilOver(self, place))
+        audience = self.forwarders[place]
+        chosen = package_file.fitting(files, self.plan.older, image.manager)
+        plan = replace(self.plan, older=chosen.older)
         try:
             with ExitStack() as stack:
-                warm = warmed(image, package_file.fitting(files, image.manager), self.plan, stack)
-                return probe(warm, files, self.plan, audience)
+                if not chosen.unfit:
+                    image = warmed(image, chosen.packages, plan, stack)
+                return probe(image, chosen.packages, plan, audience, unfit=chosen.unfit)
         except PostrojError as error:
             result = replace(self.results[place], reason=error.reason, hint=error.hint)
             self._tell_end(place, audience, result)
@@ -260,7 +263,7 @@ class _Run:
     def _hear(self, place: int, result: ProbeResult) -> None:
         """Keep the verdict of a probe; of one that was given up, the steps that passed before."""
         with self.lock:
-            if (place, "end_probe") in self.heard:
+            if self.forwarders[place].has_ended:
                 self._keep(place, result)
                 if why := self._enough(result):
                     self.enough = why
@@ -272,14 +275,6 @@ class _Run:
                 passed = tuple(step for step in result.steps if step.outcome is Outcome.PASS)
                 kept = replace(self.results[place], steps=passed, timings=result.timings)
                 self.results[place] = kept
-
-    def hears(self, place: int, what: str) -> bool:
-        """Whether an audience is to hear something of a probe, and note that it does."""
-        with self.lock:
-            if self.over.is_set():
-                return False
-            self.heard.add((place, what))
-            return True
 
     def _enough(self, result: ProbeResult) -> str:
         """Say why the others are given up after this verdict; '' if they are not."""
@@ -308,7 +303,7 @@ class _Run:
         audience.end_probe(result)
 
     def _begin(self, place: int, audience: Audience) -> None:
-        if (place, "begin_probe") not in self.heard:
+        if not self.forwarders[place].has_begun:
             audience.begin_probe(self.results[place].image, self.results[place].package)
 
     def _without_guest(
@@ -321,21 +316,6 @@ class _Run:
             reason=reason,
             hint=hint,
             seconds=0,
-            checks=unasked(self.plan.questions, "the package was not installed"),
+            checks=unasked(self.plan.questions, NOT_INSTALLED),
         )
         return replace(self.results[place], steps=(step,))
-
-
-class _UntilOver:
-    """An audience, whatever it hears, which hears nothing more of a probe that is given up."""
-
-    def __init__(self, run: _Run, place: int) -> None:
-        self._run = run
-        self._place = place
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        def tell(*words: Any) -> None:
-            if self._run.hears(self._place, name):
-                getattr(self._run.audiences[self._place], name)(*words)
-
-        return tell

@@ -25,7 +25,7 @@ from postroj.model import NetworkMode
 from postroj.probe import operations
 from postroj.probe.managers import manager_of
 from postroj.probe.managers.base import Blame
-from postroj.probe.package.package_file import binds, sha256, unfit
+from postroj.probe.package.package_file import binds, sha256
 from postroj.probe.versions import DOWNLOADED
 from postroj.verdict import Outcome
 
@@ -76,8 +76,6 @@ def warmed(image: Image, packages: Sequence[PackageFile], plan: Plan, stack: Exi
     :raises ImageError: if a command of the set-up fails; with `offline`, if something is missing.
     :raises HostError: if the set-up takes what this host lacks.
     """
-    if unfit([*packages, *plan.older], image.manager):
-        return image
     larder = _Larder(plan, packages, stack)
     if plan.setup:
         image = larder.set_up(image)

@@ -12,7 +12,7 @@ from postroj.process import last_lines
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from postroj.container.guest import Guest
+    from postroj.container.guest import OwnGuest
     from postroj.probe.managers.base import PackageFacts, PackageManager
     from postroj.probe.package.package_file import PackageFile
 
@@ -62,7 +62,9 @@ class Versions:
         return self.older or (self.tested if self.raised else None)
 
 
-def read(guest: Guest, manager: PackageManager, packages: Sequence[PackageFile]) -> Batch | Blame:
+def read(
+    guest: OwnGuest, manager: PackageManager, packages: Sequence[PackageFile]
+) -> Batch | Blame:
     """Read the metadata of package files, or say which of them cannot be installed here."""
     facts = operations.look(guest, manager, packages)
     if isinstance(facts, Blame):
@@ -71,7 +73,7 @@ def read(guest: Guest, manager: PackageManager, packages: Sequence[PackageFile])
 
 
 def download(
-    guest: Guest, manager: PackageManager, names: Sequence[str], timeout: float
+    guest: OwnGuest, manager: PackageManager, names: Sequence[str], timeout: float
 ) -> Batch | Blame:
     """Download the versions of the guest's repositories."""
     paths = []
@@ -84,7 +86,7 @@ def download(
 
 
 def raise_version(
-    guest: Guest, manager: PackageManager, tested: Batch, timeout: float
+    guest: OwnGuest, manager: PackageManager, tested: Batch, timeout: float
 ) -> Batch | str:
     """Make packages of a higher version with the same content, or say why that is impossible."""
     query = manager.newer(tested.paths, MADE)
@@ -97,6 +99,6 @@ def raise_version(
     return _made(guest, manager, query.read(made.text))
 
 
-def _made(guest: Guest, manager: PackageManager, paths: Sequence[str]) -> Batch:
+def _made(guest: OwnGuest, manager: PackageManager, paths: Sequence[str]) -> Batch:
     facts = (operations.ask(guest, manager.describe(path)) for path in paths)
     return Batch(paths=tuple(paths), facts=tuple(facts))

@@ -22,7 +22,7 @@ from postroj.probe.ask.checks import Manners, Question
 from postroj.probe.excuse.expectations import Expectation
 from postroj.probe.plan import Plan
 from postroj.verdict import CheckKind, CheckResult, Outcome, ProbeResult, StepName, StepResult
-from tests.support import debs
+from tests.support import debs, rpms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -101,7 +101,9 @@ class Lab:
         self.architectures.add(architecture)
         yield Image(name=name, architecture="x86_64", layers=(Path("/i"),), manager=Manager.APT)
 
-    def probe(self, image: Image, files: Any, plan: Plan, audience: Ear) -> ProbeResult:
+    def probe(
+        self, image: Image, files: Any, plan: Plan, audience: Ear, *, unfit: str = ""
+    ) -> ProbeResult:
         self.probed.append(image.name)
         audience.begin_probe(image.name, files[0].name)
         self.doing.get(image.name, lambda: None)()
@@ -138,6 +140,34 @@ def outcomes(findings: Findings) -> dict[str, str]:
     return {probe.image: probe.outcome for probe in findings.report.probes}
 
 
+def test_an_image_gets_the_packages_that_its_manager_installs(
+    lab: Lab, deb: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probed: list[tuple[str, ...]] = []
+
+    def probe(
+        image: Image, files: Any, plan: Plan, audience: Ear, *, unfit: str = ""
+    ) -> ProbeResult:
+        probed.append((*(file.name for file in (*files, *plan.older)), unfit))
+        return lab.probe(image, files, plan, audience)
+
+    def warmed(image: Image, files: Any, plan: Plan, stack: object) -> Image:
+        warm.append([file.name for file in (*files, *plan.older)])
+        return image
+
+    warm: list[list[str]] = []
+    monkeypatch.setattr(matrix, "probe", probe)
+    monkeypatch.setattr(matrix, "warmed", warmed)
+    rpm = rpms.build(tmp_path, "y", files={"/usr/share/y": "y"})
+    older = replace(PLAN, upgrade_from=(str(rpm), str(deb)))
+    run([A], deb, rpm, plan=older)
+    assert probed.pop() == (deb.name, deb.name, "")
+    assert warm.pop() == [deb.name, deb.name]
+    run([A], rpm)
+    assert probed.pop() == (rpm.name, f"'{rpm.name}' is for dnf or zypper, the guest has 'apt'")
+    assert not warm
+
+
 def test_every_image_in_order(lab: Lab, deb: Path) -> None:
     findings = run([B, A], deb)
     assert lab.probed == [B, A]
@@ -171,7 +201,9 @@ def test_what_to_upgrade_from_may_have_the_same_name(
 ) -> None:
     plans: list[Plan] = []
 
-    def probe(image: Image, files: Any, plan: Plan, audience: Ear) -> ProbeResult:
+    def probe(
+        image: Image, files: Any, plan: Plan, audience: Ear, *, unfit: str = ""
+    ) -> ProbeResult:
         plans.append(plan)
         (older,) = plan.older
         assert older.path.read_bytes()

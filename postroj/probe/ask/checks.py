@@ -18,6 +18,7 @@ from postroj.errors import CommandError, CommandTimeout, GuestLost, PostrojError
 from postroj.probe.ask import journal, ports, sockets, units, unitstate
 from postroj.probe.ask.deadline import CalledOff, Deadline
 from postroj.probe.ask.question import Question as Question
+from postroj.probe.ask.question import holder
 from postroj.process import last_lines
 from postroj.verdict import CheckKind, CheckResult, Outcome
 
@@ -157,8 +158,8 @@ def _ask(
         case CheckKind.NETWORK:
             where = ports.endpoint(question.subject)
             outcome, reason = ports.check(guest, where, manners.expected, deadline=deadline)
-            noted = outcome is Outcome.PASS and question.note
-            return outcome, f"{reason}, {question.note}" if noted else reason
+            known = question.holders if outcome is Outcome.PASS else ""
+            return outcome, f"{reason}, {known}" if known else reason
         case CheckKind.FILE:
             return _ask_file(guest, question.subject)
         case CheckKind.COMMAND:
@@ -176,14 +177,14 @@ def _ask_unit(
     outcome, reason = units.check(guest, question.subject, settle=manners.settle, deadline=deadline)
     if outcome is Outcome.SKIP and not question.is_found:
         outcome = Outcome.FAIL
-    if outcome is not Outcome.FAIL or not question.note:
+    if outcome is not Outcome.FAIL or not question.is_dependency:
         return outcome, reason
     sentence, *evidence = reason.splitlines()
-    note = question.note
-    if name := question.is_found and owner(unitstate.unit_name(question.subject)):
+    origin = "it came with a dependency"
+    if name := owner(unitstate.unit_name(question.subject)):
         outcome = Outcome.SKIP
-        note = f"it is of '{name}', a dependency, and not held against the package"
-    return outcome, "\n".join([f"{sentence}; {note}", *evidence])
+        origin = f"it is of '{name}', a dependency, and not held against the package"
+    return outcome, "\n".join([f"{sentence}; {origin}", *evidence])
 
 
 def _ask_unix(guest: Guest, question: Question, deadline: Deadline) -> Answer:
@@ -201,7 +202,7 @@ def _ask_unix(guest: Guest, question: Question, deadline: Deadline) -> Answer:
     if not reached:
         return Outcome.SKIP, "not there any more"
     spent = f"connected after {deadline.spent:.1f} s"
-    return Outcome.PASS, f"{spent}, {question.note} listens on {sockets.addresses(reached)}"
+    return Outcome.PASS, f"{spent}, {holder(reached[0])} listens on {sockets.addresses(reached)}"
 
 
 def _reach(guest: Guest, socket: Socket, deadline: Deadline) -> None:
