@@ -45,6 +45,8 @@ class CheckKind(StrEnum):
     NETWORK = "network"
     FILE = "file"
     COMMAND = "command"
+    SYSTEM = "system"
+    """The guest as a whole; the subject is a sentence, and no option asks it."""
 
 
 class StepName(StrEnum):

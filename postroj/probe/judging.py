@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     Hear = Callable[[CheckResult], None]
 
-DISCOVERY = Question(kind=CheckKind.UNIT, subject="discovery", is_found=True)
+DISCOVERY = Question(kind=CheckKind.SYSTEM, subject="discovery", is_found=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from postroj.probe.package.package_file import PackageFile
     from postroj.probe.plan import Plan
 
-GUEST = Question(kind=CheckKind.UNIT, subject="the guest goes on", is_found=True)
+GUEST = Question(kind=CheckKind.SYSTEM, subject="the guest goes on", is_found=True)
 NOT_TAKEN = "the step was not taken"
 NOT_JUDGED = "the {} did not succeed"
 

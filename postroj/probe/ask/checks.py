@@ -75,7 +75,7 @@ def ask_all(
     for question in commands:
         yield timed(question, partial(_ask_command, guest, question.subject, manners.timeout))
     asked = [unitstate.unit_name(q.subject) for q in questions if q.kind is CheckKind.UNIT]
-    question = Question(kind=CheckKind.UNIT, subject=NEW_FAILURES)
+    question = Question(kind=CheckKind.SYSTEM, subject=NEW_FAILURES)
     ask = partial(ask_failures, guest, before, asked, owner=owner)
     yield timed(question, partial(ask, not_before=began + manners.settle))
 
@@ -164,6 +164,9 @@ def _ask(
             return _ask_file(guest, question.subject)
         case CheckKind.COMMAND:
             return _ask_command(guest, question.subject, manners.timeout)
+        case CheckKind.SYSTEM:
+            message = f"'{question.subject}' is not one of several questions"
+            raise AssertionError(message)
 
 
 def _ask_unit(
