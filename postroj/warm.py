@@ -236,7 +236,7 @@ class _Larder:
 
     def _fetch(self, guest: OwnGuest, manager: PackageManager, batch: _Batch) -> Blame | None:
         """Fetch what one batch takes; whom to blame if that fails."""
-        facts = operations.look(guest, manager, batch.packages)
+        facts = operations.inspect(guest, manager, batch.packages)
         if isinstance(facts, Blame):
             return facts
         timeout = self._plan.timeout

@@ -194,7 +194,7 @@ class Journey:
         began = time.monotonic()
         self._bench.guest.reboot()
         self._timings[StepName.REBOOT] = time.monotonic() - began
-        return self._done(None, "after a restart of the guest")
+        return self._done(None, "after a reboot of the guest")
 
     def _leave(self, step: StepName, argv: Sequence[str]) -> Blame | None:
         assert self._there

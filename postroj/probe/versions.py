@@ -66,7 +66,7 @@ def read(
     guest: OwnGuest, manager: PackageManager, packages: Sequence[PackageFile]
 ) -> Batch | Blame:
     """Read the metadata of package files, or say which of them cannot be installed here."""
-    facts = operations.look(guest, manager, packages)
+    facts = operations.inspect(guest, manager, packages)
     if isinstance(facts, Blame):
         return facts
     return Batch(paths=tuple(package.guest_path for package in packages), facts=facts)
