@@ -1,4 +1,4 @@
-"""Packages on images: what is told and reported when one of them is not to be had."""
+"""`matrix`: verdicts and events when an image is not available, a probe fails or is given up."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ STEP = StepResult(name=StepName.INSTALL, done=Outcome.PASS, reason="x 1.0 (all)"
 
 
 class Ear:
-    """An audience that keeps what it is told, and the stage of all probes."""
+    """An audience that records what it hears, and the stage of all probes."""
 
     def __init__(self) -> None:
         self.told: list[Any] = []
@@ -84,7 +84,7 @@ def deb(tmp_path: Path) -> Path:
 
 
 class Lab:
-    """Images that are to be had, but 'ubuntu-noble'; what a probe on one does."""
+    """Images, of which only 'ubuntu-noble' is not available, and what a probe on one does."""
 
     def __init__(self) -> None:
         self.probed: list[str] = []
@@ -168,7 +168,7 @@ def test_an_image_gets_the_packages_that_its_manager_installs(
     assert not warm
 
 
-def test_every_image_in_order(lab: Lab, deb: Path) -> None:
+def test_images_are_probed_in_the_order_given(lab: Lab, deb: Path) -> None:
     findings = run([B, A], deb)
     assert lab.probed == [B, A]
     assert outcomes(findings) == {B: "pass", A: "pass"}
@@ -177,7 +177,7 @@ def test_every_image_in_order(lab: Lab, deb: Path) -> None:
     assert not downloads()
 
 
-def test_what_is_expected_to_be_skipped_is_not_even_pulled(lab: Lab, deb: Path) -> None:
+def test_an_image_that_is_expected_to_be_skipped_is_not_pulled(lab: Lab, deb: Path) -> None:
     known = Expectation(
         images=frozenset({"ubuntu-noble", B}),
         outcome=Outcome.SKIP,
@@ -196,7 +196,7 @@ def test_what_is_expected_to_be_skipped_is_not_even_pulled(lab: Lab, deb: Path) 
     assert run([B], deb, plan=plan).report.outcome is Outcome.SKIP
 
 
-def test_what_to_upgrade_from_may_have_the_same_name(
+def test_an_older_package_may_have_the_name_of_the_tested_one(
     lab: Lab, deb: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plans: list[Plan] = []
@@ -219,7 +219,9 @@ def test_what_to_upgrade_from_may_have_the_same_name(
     assert len(plans) == 1
 
 
-def test_what_to_upgrade_from_is_no_package(lab: Lab, deb: Path, tmp_path: Path) -> None:
+def test_upgrade_from_refuses_a_file_that_is_not_a_package(
+    lab: Lab, deb: Path, tmp_path: Path
+) -> None:
     text = tmp_path / "text.deb"
     text.write_text("I am text")
     with pytest.raises(UsageError, match="`--upgrade-from` is of no use"):
@@ -248,7 +250,7 @@ def test_an_image_that_is_missing_does_not_stop_the_others(lab: Lab, deb: Path) 
     assert ear.told[2:4] == [(A, "x_1.0_all.deb"), second]
 
 
-def test_what_is_no_package_needs_no_guest(lab: Lab, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_package_fails_without_a_guest(lab: Lab, tmp_path: Path) -> None:
     text = tmp_path / "text.deb"
     text.write_text("I am text")
     ear = Ear()
@@ -324,7 +326,9 @@ def test_pulls_and_preparations_are_done_in_the_main_thread(
 
 
 @pytest.mark.parametrize("outcome", [Outcome.FAIL, Outcome.ERROR])
-def test_fail_fast(lab: Lab, deb: Path, outcome: Outcome) -> None:
+def test_fail_fast_skips_all_images_after_a_bad_verdict(
+    lab: Lab, deb: Path, outcome: Outcome
+) -> None:
     lab.outcomes[B] = outcome
     findings = run([A, B, C], deb, fail_fast=True)
     assert lab.probed == [A, B]
@@ -441,7 +445,7 @@ def test_an_interruption_while_an_image_is_made(
     assert not list(folder.glob("download-*/*"))
 
 
-def test_a_mistake_of_ours_is_not_hidden(lab: Lab, deb: Path) -> None:
+def test_a_bug_in_a_thread_is_raised_in_the_main_thread(lab: Lab, deb: Path) -> None:
     def blunder() -> None:
         raise ZeroDivisionError
 
@@ -454,7 +458,7 @@ def test_a_mistake_of_ours_is_not_hidden(lab: Lab, deb: Path) -> None:
 @pytest.mark.parametrize(
     ("cores", "gigabytes", "jobs"), [(1, 8, 2), (2, 24, 4), (16, 8, 8), (64, 512, 128), (4, 0.5, 1)]
 )
-def test_jobs_for(cores: int, gigabytes: float, jobs: int) -> None:
+def test_jobs_by_cores_and_memory(cores: int, gigabytes: float, jobs: int) -> None:
     assert jobs_for(cores, int(gigabytes * 2**30), 8192) == jobs
 
 
