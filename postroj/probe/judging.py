@@ -47,9 +47,9 @@ class Before:
 
 
 class Judge:
-    """Judges the guest of a probe after each step; compares it with the guest before the packages.
+    """Judges a guest after each step, compared with the guest before the packages came.
 
-    Every method announces each answer through `hear` as soon as it is known.
+    The methods that ask pass each answer to `hear` as soon as it is known.
     """
 
     def __init__(self, guest: OwnGuest, image: Image, plan: Plan) -> None:
