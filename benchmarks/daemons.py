@@ -65,7 +65,8 @@ def probe(image: str, deb: Path) -> dict[str, Any]:
 def row(name: str, found: dict[str, Any]) -> list[list[str]]:
     """The cells of a daemon; each has lines."""
     step = found["steps"][0] if found["steps"] else {"checks": [], "discovered": None}
-    units = [check for check in step["checks"] if check["kind"] == "unit" and check["discovered"]]
+    kinds = ("unit", "system")
+    units = [check for check in step["checks"] if check["kind"] in kinds and check["discovered"]]
     judged = [_line(check) for check in units if check["outcome"] != "skip"]
     skipped = [_line(check) for check in units if check["outcome"] == "skip"]
     failures = [_line(check) for check in step["checks"] if check["outcome"] in ("fail", "error")]

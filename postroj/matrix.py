@@ -1,9 +1,8 @@
-"""Packages on images: the one place where an image, a guest and a probe meet in one report.
+"""A run: probe packages on several images at once, and gather the verdicts in one report.
 
-Images are pulled and prepared one after the other in the main thread: tools that must not outlive
-us are tied to the thread that starts them (PR_SET_PDEATHSIG, prctl(2)). Then guests run at once,
-each image warmed and probed by a thread. What has been made is in the order of the images, however
-it came.
+The main thread pulls and prepares one image after the other: tools that must not outlive postroj
+are tied to the thread that starts them (PR_SET_PDEATHSIG, prctl(2)). Then a thread for each guest
+warms an image and probes on it. The report has the order of the images.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
 from postroj.capacity import jobs_here
 from postroj.container import lifeline, roster
@@ -24,15 +23,16 @@ from postroj.image import selection
 from postroj.model import Manager
 from postroj.prepare import obtain, obtain_cached
 from postroj.probe.ask.checks import unasked
+from postroj.probe.audience import UntilOver
 from postroj.probe.excuse import expectations
 from postroj.probe.package import package_file
 from postroj.probe.package.formats import INSTALLERS
-from postroj.probe.probe import probe
+from postroj.probe.probe import NOT_INSTALLED, probe
 from postroj.verdict import Outcome, ProbeResult, Report, StepName, StepResult
 from postroj.warm import warmed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Collection, Sequence
 
     from postroj.container.guest import Guest
     from postroj.model import Image
@@ -40,28 +40,28 @@ if TYPE_CHECKING:
     from postroj.probe.package.package_file import PackageFile
     from postroj.probe.plan import Plan
 
-LOOK_AGAIN = 0.02
-"""Seconds between two looks whether all guests have ended."""
+POLL = 0.02
+"""Seconds until postroj asks again whether all guests have ended."""
 
 INTERRUPTED = "interrupted"
 
 
 class Stage(Protocol):
-    """Where several probes are told of, perhaps at once."""
+    """Provides an audience for each of several probes, which may run at once."""
 
     def open(self, images: Sequence[str], jobs: int) -> Sequence[Audience]:
-        """Return the audience of the probe on each image; so many probes go on at once."""
+        """Return an audience for the probe on each image; `jobs` of them run at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What came of a run."""
+    """The outcome of a run."""
 
     report: Report
     seconds: float
     """From the first pull to the last verdict."""
     interruption: KeyboardInterrupt | None = None
-    """What ended it early, to be raised when the report is written."""
+    """What ended the run early; the caller raises it once the report is written."""
 
 
 def probe_all(
@@ -76,11 +76,11 @@ def probe_all(
 ) -> Findings:
     """Probe packages (paths or URLs, each pinned if there are `digests`) on each image.
 
-    `images` are as in `postroj.image.selection`; `jobs` guests run at once, None for what this host
-    can bear. With `fail_fast` all ends with the first probe that fails, or goes wrong.
+    `images` are names and patterns, see `postroj.image.selection`. `jobs` guests run at once; None
+    is as many as this host can bear. With `fail_fast` the first bad verdict ends the run.
 
-    :raises UsageError: if a package file does not exist, or an image.
-    :raises DownloadError: if a package cannot be had, or is not what was pinned.
+    :raises UsageError: if a package file or an image does not exist.
+    :raises DownloadError: if a package is not available, or differs from its pin.
     """
     if plan.offline:
         package_file.refuse_urls([*packages, *plan.upgrade_from])
@@ -88,7 +88,7 @@ def probe_all(
         found = package_file.fetch(packages, digests, claim.path)
         if plan.upgrade_from:
             plan = replace(plan, older=package_file.fetch_older(plan.upgrade_from, claim.path))
-        if plan.keep:  # who fetched the packages deletes them, but not under a guest
+        if plan.keep:  # the packages are deleted after the run, but not under a guest
             plan = replace(plan, locks=(claim.descriptor,))
         plan = plan.pinned(found)
         began = time.monotonic()
@@ -114,16 +114,16 @@ def probe_all(
 
 
 def managers(files: Sequence[PackageFile]) -> Collection[Manager]:
-    """Return the package managers that install one of the packages; all, if there is none."""
+    """Return the package managers that install one of the packages; all, without packages."""
     return {manager for file in files for manager in INSTALLERS[file.format]} or set(Manager)
 
 
 class _Enough(Exception):
-    """What is still open is given up, for the reason that this holds."""
+    """Raised to give up the probes that are open; its text is their reason."""
 
 
 class _Run:
-    """The probes of a run: what each came to, and who is told."""
+    """The probes of a run, their results and their audiences."""
 
     def __init__(
         self,
@@ -134,29 +134,28 @@ class _Run:
         fail_fast: bool,
     ) -> None:
         self.results = list(results)
-        """Empty ones, until they are replaced."""
+        """One for each image, without steps until the probe has ended."""
         self.plan = replace(plan, visit=self._visit) if plan.visit else plan
         self.visit = plan.visit
         self.audiences = audiences
         self.fail_fast = fail_fast
         self.open = set(range(len(results)))
-        """Places of the probes that have not ended."""
-        self.heard: set[tuple[int, str]] = set()
-        """What audiences have heard, as `(0, "begin_probe")`."""
+        """Indices of the probes that have no verdict yet."""
         self.lock = Lock()
         self.over = Event()
-        """Set when nobody waits for verdicts any more."""
+        """Set once the probes that still run are given up."""
         self.enough = ""
-        """Why that is so, if a verdict made it so."""
+        """Why they are given up, if a verdict is the reason."""
+        self.forwarders = [UntilOver(audience, self.over) for audience in audiences]
         self.handover = Handover(self.over)
-        """What threads are done with, and what they ask of the main one."""
+        """How threads report to the main thread, and ask it to act for them."""
 
     def judge(
         self, files: Sequence[PackageFile] | PackageError, jobs: int
     ) -> KeyboardInterrupt | None:
-        """Have images, then probe on them; what interrupted that, if anything did.
+        """Obtain the images and probe on them; return what interrupted that, or None.
 
-        A file that is no package is judged without a guest.
+        A file that is not a package fails on every image without a guest.
         """
         try:
             self._skip_expected()
@@ -167,37 +166,37 @@ class _Run:
                 self._probe_each(self._obtain_each(stack), files, jobs)
         except _Enough as reason:
             for place in sorted(self.open):
-                self._tell(place, self._without_guest(place, Outcome.SKIP, str(reason)))
+                self._announce(place, self._without_guest(place, Outcome.SKIP, str(reason)))
         except KeyboardInterrupt as interruption:
             for place in sorted(self.open):
-                self._tell(place, replace(self.results[place], reason=INTERRUPTED))
+                self._announce(place, replace(self.results[place], reason=INTERRUPTED))
             return interruption
         return None
 
     def _skip_expected(self) -> None:
-        """Judge what need not be tried: no image is pulled for it, and no guest booted."""
+        """Skip the images on which the user expects nothing, without pulling or booting them."""
         for place, result in enumerate(self.results):
             if why := expectations.skip(self.plan.expected, result.image):
-                self._tell(place, self._without_guest(place, Outcome.SKIP, why))
+                self._announce(place, self._without_guest(place, Outcome.SKIP, why))
 
     def _refuse(self, error: PackageError) -> None:
         for place in sorted(self.open):
             result = self._without_guest(place, Outcome.FAIL, error.reason, error.hint)
-            self._tell(place, result)
+            self._announce(place, result)
 
     def _obtain_each(self, stack: ExitStack) -> list[tuple[int, Image]]:
-        """Have each image until the stack unwinds; what cannot be had has been judged."""
+        """Obtain each image until the stack unwinds; an image that is not available is an error."""
         images = []
-        have = obtain_cached if self.plan.offline else obtain
+        get = obtain_cached if self.plan.offline else obtain
         for place, result in enumerate(self.results):
             if place not in self.open:
                 continue
             try:
-                image = stack.enter_context(have(result.image, self.plan.architecture))
+                image = stack.enter_context(get(result.image, self.plan.architecture))
                 images.append((place, image))
             except PostrojError as error:
                 result = replace(result, reason=error.reason, hint=error.hint)
-                self._tell(place, result)
+                self._announce(place, result)
                 if why := self._enough(result):
                     raise _Enough(why) from None
         return images
@@ -208,7 +207,7 @@ class _Run:
         waiting: SimpleQueue[tuple[int, Image]] = SimpleQueue()
         for one in images:
             waiting.put(one)
-        # Who interrupts us twice does not wait for these: the kernel ends their guests with us.
+        # A second interruption does not wait for them: the kernel ends their guests with postroj.
         threads = [
             Thread(target=self._work, args=(waiting, files), name=f"probe-{number}", daemon=True)
             for number in range(min(jobs, len(images)))
@@ -225,74 +224,69 @@ class _Run:
             self.over.set()
             while any(thread.is_alive() for thread in threads):
                 lifeline.let_go_of_all()  # again and again, as one may just have begun
-                time.sleep(LOOK_AGAIN)
+                time.sleep(POLL)
 
     def _work(self, waiting: SimpleQueue[tuple[int, Image]], files: Sequence[PackageFile]) -> None:
-        """Probe on one image after the other, in a thread of its own."""
+        """Probe on one image after the other; runs in a thread of its own."""
         while not self.over.is_set():
             try:
                 place, image = waiting.get_nowait()
             except Empty:
                 return
             try:
-                self._hear(place, self._probe(place, image, files))
+                self._record(place, self._probe(place, image, files))
             except BaseException as error:  # it is raised again, in the main thread
                 self.handover.end(error)
                 return
             self.handover.end()
 
     def _probe(self, place: int, image: Image, files: Sequence[PackageFile]) -> ProbeResult:
-        audience = cast("Audience", _UntilOver(self, place))
+        audience = self.forwarders[place]
+        chosen = package_file.fitting(files, self.plan.older, image.manager)
+        plan = replace(self.plan, older=chosen.older)
         try:
             with ExitStack() as stack:
-                warm = warmed(image, package_file.fitting(files, image.manager), self.plan, stack)
-                return probe(warm, files, self.plan, audience)
+                if not chosen.unfit:
+                    image = warmed(image, chosen.packages, plan, stack)
+                return probe(image, chosen.packages, plan, audience, unfit=chosen.unfit)
         except PostrojError as error:
             result = replace(self.results[place], reason=error.reason, hint=error.hint)
-            self._tell_end(place, audience, result)
+            self._announce_end(place, audience, result)
             return result
 
     def _visit(self, guest: Guest, sentence: str) -> None:
-        """Have a guest visited in the main thread, which has our terminal."""
+        """Let the main thread, which has the terminal, open a shell in a guest."""
         assert self.visit
         self.handover.ask(partial(self.visit, guest, sentence))
 
-    def _hear(self, place: int, result: ProbeResult) -> None:
-        """Keep the verdict of a probe; of one that was given up, the steps that passed before."""
+    def _record(self, place: int, result: ProbeResult) -> None:
+        """Record the result of a probe; if that was given up, only the steps that passed."""
         with self.lock:
-            if (place, "end_probe") in self.heard:
-                self._keep(place, result)
+            if self.forwarders[place].has_ended:
+                self._close(place, result)
                 if why := self._enough(result):
                     self.enough = why
                     self.over.set()
-            else:  # what failed since did so as the guest was ended
-                if result.guest:  # nobody would know of it
+            else:  # later failures come from ending the guest
+                if result.guest:  # no report names it
                     with suppress(PostrojError):
                         roster.stop(result.guest)
                 passed = tuple(step for step in result.steps if step.outcome is Outcome.PASS)
                 kept = replace(self.results[place], steps=passed, timings=result.timings)
                 self.results[place] = kept
 
-    def hears(self, place: int, what: str) -> bool:
-        """Whether an audience is to hear something of a probe, and note that it does."""
-        with self.lock:
-            if self.over.is_set():
-                return False
-            self.heard.add((place, what))
-            return True
-
     def _enough(self, result: ProbeResult) -> str:
-        """Say why the others are given up after this verdict; '' if they are not."""
+        """Say why the other probes are given up after this verdict; '' if they are not."""
         if self.fail_fast and result.outcome.is_bad:
             return f"given up, as '{result.image}' did not pass and `--fail-fast` was given"
         return ""
 
-    def _keep(self, place: int, result: ProbeResult) -> None:
+    def _close(self, place: int, result: ProbeResult) -> None:
         self.results[place] = result
         self.open.discard(place)
 
-    def _tell(self, place: int, result: ProbeResult) -> None:
-        """Tell and keep a verdict to which no probe came by itself."""
+    def _announce(self, place: int, result: ProbeResult) -> None:
+        """Announce and record a verdict that needed no probe."""
         audience = self.audiences[place]
         self._begin(place, audience)
         if not result.reason:
@@ -301,41 +295,26 @@ class _Run:
                 for answer in step.checks:
                     audience.end_check(answer)
         audience.end_probe(result)
-        self._keep(place, result)
+        self._close(place, result)
 
-    def _tell_end(self, place: int, audience: Audience, result: ProbeResult) -> None:
+    def _announce_end(self, place: int, audience: Audience, result: ProbeResult) -> None:
         self._begin(place, audience)
         audience.end_probe(result)
 
     def _begin(self, place: int, audience: Audience) -> None:
-        if (place, "begin_probe") not in self.heard:
+        if not self.forwarders[place].has_begun:
             audience.begin_probe(self.results[place].image, self.results[place].package)
 
     def _without_guest(
         self, place: int, outcome: Outcome, reason: str, hint: str = ""
     ) -> ProbeResult:
-        """Return a verdict that takes no guest."""
+        """Return a result that needs no guest."""
         step = StepResult(
             name=StepName.INSTALL,
             done=outcome,
             reason=reason,
             hint=hint,
             seconds=0,
-            checks=unasked(self.plan.questions, "the package was not installed"),
+            checks=unasked(self.plan.questions, NOT_INSTALLED),
         )
         return replace(self.results[place], steps=(step,))
-
-
-class _UntilOver:
-    """An audience, whatever it hears, which hears nothing more of a probe that is given up."""
-
-    def __init__(self, run: _Run, place: int) -> None:
-        self._run = run
-        self._place = place
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        def tell(*words: Any) -> None:
-            if self._run.hears(self._place, name):
-                getattr(self._run.audiences[self._place], name)(*words)
-
-        return tell

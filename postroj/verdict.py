@@ -1,6 +1,6 @@
-"""The vocabulary of a probe: what was asked, what came out, and what a report is made of.
+"""The vocabulary of a probe: its steps and checks, their outcomes, and the report.
 
-Imports nothing of postroj. A word here means the same everywhere, in messages and reports too.
+It imports nothing of postroj. A word means the same here, in messages and in reports.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Outcome(StrEnum):
-    """The verdict on a check, a step, a probe or a report."""
+    """The outcome of a check, a step, a probe or a report."""
 
     PASS = "pass"  # noqa: S105
     FAIL = "fail"
@@ -22,11 +22,11 @@ class Outcome(StrEnum):
     ERROR = "error"
     """Host, image, network or postroj is to blame; the package was not judged."""
     SKIP = "skip"
-    """Not asked, for a reason that is given."""
+    """Not judged, for a reason that is given."""
 
     @property
     def is_bad(self) -> bool:
-        """Whether something went wrong, whoever is to blame."""
+        """Whether something went wrong, no matter who is to blame."""
         return self in (Outcome.FAIL, Outcome.ERROR)
 
 
@@ -34,7 +34,7 @@ WORST_FIRST = (Outcome.ERROR, Outcome.FAIL, Outcome.PASS, Outcome.SKIP)
 
 
 def worst(outcomes: Iterable[Outcome]) -> Outcome:
-    """The worst of several outcomes; nothing at all is a `SKIP`."""
+    """Return the worst of several outcomes; `SKIP` if there is none."""
     return min(outcomes, key=WORST_FIRST.index, default=Outcome.SKIP)
 
 
@@ -45,26 +45,28 @@ class CheckKind(StrEnum):
     NETWORK = "network"
     FILE = "file"
     COMMAND = "command"
+    SYSTEM = "system"
+    """The guest as a whole; the subject is a sentence, and no option asks it."""
 
 
 class StepName(StrEnum):
-    """What is done to a package; `--steps=all` is done in this order."""
+    """What is done to the packages; `--steps=all` takes them in this order."""
 
     INSTALL = "install"
     REINSTALL = "reinstall"
-    """The same version once more."""
+    """Install the same version once more."""
     UPGRADE = "upgrade"
     DOWNGRADE = "downgrade"
-    """Back to the older version; not one of all, as what follows would be done to that."""
+    """Go back to the older version; not in `all`, as later steps would be taken with that."""
     REBOOT = "reboot"
-    """The guest restarts, with all that was written."""
+    """Boot the guest again, with its files."""
     REMOVE = "remove"
     PURGE = "purge"
     """Remove with configuration, as far as the package manager can."""
 
 
 class EvidenceName(StrEnum):
-    """What a guest is asked for after a failure; also the names of files."""
+    """What is collected from a guest after a failure; also the names of files."""
 
     STATUS = "status"
     """Of the units that are judged, and of those that have failed."""
@@ -75,9 +77,9 @@ class EvidenceName(StrEnum):
     FAILED = "failed"
     """The units that have failed."""
     JOBS = "jobs"
-    """What the guest's manager has still to do."""
+    """The jobs that the guest's manager has still to do."""
     SOCKETS = "sockets"
-    """What listens, and whose it is."""
+    """The sockets that listen, and who holds them."""
     OUTPUT = "output"
     """What the package manager has printed in the step."""
     PACKAGES = "packages"
@@ -85,7 +87,7 @@ class EvidenceName(StrEnum):
     CORES = "cores"
     """Core dumps, listed."""
     CONSOLE = "console"
-    """What the guest's manager and kernel log have said as it booted."""
+    """What the guest's manager and kernel log printed while it booted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +101,7 @@ class CheckResult:
     """One sentence, and below it the evidence (the unit's journal, a command's last lines)."""
     seconds: float
     discovered: bool = False
-    """Whether postroj asked on its own."""
+    """Whether postroj asked of its own accord."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +113,7 @@ class Listener:
     address: str
     """`127.0.0.1:80`, `[::]:80`, a path, or `@` and a name that is in no file system."""
     unit: str
-    """'' if who holds it is in none."""
+    """The unit that holds it; '' if none does."""
     process: str
     """Name of a process that holds it."""
 
@@ -121,29 +123,29 @@ class Discovery:
     """What a package has brought to a guest."""
 
     units: tuple[str, ...] = ()
-    """Its own and those that appeared with it; templates too."""
+    """The package's units, and those that appeared with it; templates too."""
     scripts: tuple[str, ...] = ()
     """Names of SysV scripts."""
     configuration: tuple[str, ...] = ()
     """Paths below `/etc`."""
     programs: tuple[str, ...] = ()
-    """Paths of what can be called."""
+    """Paths of commands."""
     users: tuple[str, ...] = ()
-    """Who was not there before."""
+    """Users that did not exist before."""
     groups: tuple[str, ...] = ()
     sockets: tuple[Listener, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What a guest said after a failure."""
+    """One text from a guest, collected after a failure."""
 
     name: EvidenceName
     text: str
-    """The last lines where it is long; why it could not be had, where it could not."""
+    """The last lines of a long text; if it is not available, the reason."""
 
     def within(self, limit: int) -> Evidence:
-        """Return it with the last lines that fit into so many bytes, and a line that says so."""
+        """Shorten the text to the last lines that fit into so many bytes, and say so above them."""
         raw = self.text.encode(errors="replace")
         if len(raw) <= limit:
             return self
@@ -154,64 +156,64 @@ class Evidence:
 
 @dataclass(frozen=True, kw_only=True)
 class StepResult:
-    """What a step did, and the answers to the questions asked after it."""
+    """What a step did, and the answers to the questions after it."""
 
     name: StepName
     done: Outcome
-    """Of the step itself, without its checks."""
+    """The outcome of the step itself, without its checks."""
     reason: str
     seconds: float
-    """Of the step itself, without its checks."""
+    """How long the step itself took, without its checks."""
     hint: str = ""
-    """The next thing to type, if the step failed and there is one."""
+    """The next command to type after a failure, if there is one."""
     checks: tuple[CheckResult, ...] = ()
     discovered: Discovery | None = None
-    """None where nobody looked."""
+    """None if nothing was discovered after this step."""
     evidence: tuple[Evidence, ...] = ()
-    """Where the step or a check of it did not pass."""
+    """Collected if the step or a check of it went wrong."""
 
     @property
     def outcome(self) -> Outcome:
-        """The worst of the step and its checks."""
+        """The worst outcome of the step and its checks."""
         return worst([self.done, *(check.outcome for check in self.checks)])
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeResult:
-    """One package, or several that belong together, on one image."""
+    """The verdict on one package, or several that belong together, on one image."""
 
     image: str
     package: str
     """Names of the package files, joined by a space."""
     steps: tuple[StepResult, ...] = ()
     reason: str = ""
-    """What of ours ended it before its last step, as one sentence and its evidence; or ''."""
+    """The error of ours that ended the probe early, a sentence and its evidence; else ''."""
     hint: str = ""
     timings: dict[str, float] = field(default_factory=dict)
     """Seconds of each part: `boot`, `refresh`, the steps, `discovery`, `checks`, `evidence`,
     `total`."""
     evidence: tuple[Evidence, ...] = ()
-    """Where something of ours ended it."""
+    """Collected if an error of ours ended the probe."""
     reproduce: str = ""
-    """The command line that repeats it; '' if nobody knows."""
+    """The command line that repeats the probe; '' if it is not known."""
     guest: str = ""
-    """Name of the guest if it was kept, and runs on."""
+    """The name of the guest if it is kept, and lives on."""
     notes: tuple[str, ...] = ()
-    """What else is to be said, as sentences: of expectations that hold no more."""
+    """Other sentences for the reader, as about expectations that no longer hold."""
 
     @property
     def outcome(self) -> Outcome:
-        """`ERROR` when something of ours ended it, else the worst of its steps."""
+        """`ERROR` if an error of ours ended the probe, else the worst outcome of its steps."""
         return Outcome.ERROR if self.reason else worst(step.outcome for step in self.steps)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """All that a run of `pkgprobe` found out."""
+    """The verdicts of one run of `pkgprobe`."""
 
     probes: tuple[ProbeResult, ...]
 
     @property
     def outcome(self) -> Outcome:
-        """The worst of its probes."""
+        """The worst outcome of its probes."""
         return worst(probe.outcome for probe in self.probes)

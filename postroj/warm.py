@@ -25,8 +25,8 @@ from postroj.model import NetworkMode
 from postroj.probe import operations
 from postroj.probe.managers import manager_of
 from postroj.probe.managers.base import Blame
-from postroj.probe.package.package_file import binds, sha256, unfit
-from postroj.probe.steps import BROUGHT
+from postroj.probe.package.package_file import binds, sha256
+from postroj.probe.versions import DOWNLOADED
 from postroj.verdict import Outcome
 
 if TYPE_CHECKING:
@@ -76,8 +76,6 @@ def warmed(image: Image, packages: Sequence[PackageFile], plan: Plan, stack: Exi
     :raises ImageError: if a command of the set-up fails, or with `offline` if something is missing.
     :raises HostError: if the set-up needs something that this host lacks.
     """
-    if unfit([*packages, *plan.older], image.manager):
-        return image
     layers = _WarmLayers(plan, packages, stack)
     if plan.setup:
         image = layers.set_up(image)
@@ -207,7 +205,7 @@ class _WarmLayers:
     ) -> WarmLayer:
         """Extend the layer of dependencies by what is missing, or make it."""
         manager = manager_of(image.manager)
-        folders = (*manager.cache, BROUGHT)
+        folders = (*manager.cache, DOWNLOADED)
         with ExitStack() as stack:
             old = self._to_add_to(recipe, stack)
             lower = _stack_on(image, old) if old else image
@@ -241,7 +239,7 @@ class _WarmLayers:
         self, guest: OwnGuest, manager: PackageManager, transaction: _Transaction
     ) -> Blame | None:
         """Download what one transaction needs; return the blame if that fails."""
-        facts = operations.look(guest, manager, transaction.packages)
+        facts = operations.inspect(guest, manager, transaction.packages)
         if isinstance(facts, Blame):
             return facts
         timeout = self._plan.timeout
@@ -251,7 +249,7 @@ class _WarmLayers:
             return blame
         older = []
         for name in names if transaction.after_repository else ():
-            path = operations.bring(guest, manager, name, BROUGHT, timeout)
+            path = operations.bring(guest, manager, name, DOWNLOADED, timeout)
             if isinstance(path, Blame):
                 return path
             older.append(path)

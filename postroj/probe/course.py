@@ -1,4 +1,4 @@
-"""Which steps a probe takes, in which order: what `--steps` and `--upgrade-from` mean together."""
+"""The course: which steps a probe takes in which order, by `--steps` and `--upgrade-from`."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 REPOSITORY = "repo"
-"""In the place of a file to upgrade from: the version of the guest's repositories."""
+"""Given instead of a file to upgrade from: the version of the guest's repositories."""
 ALL = tuple(name for name in StepName if name is not StepName.DOWNGRADE)
 LEAVING = (StepName.REMOVE, StepName.PURGE)
 """Steps after which the package is not installed."""
 
 
 def course(text: str, *, upgrades: bool) -> tuple[StepName, ...]:
-    """Read the value of `--steps`, '' if there is none; `upgrades`: is there an older package?
+    """Read the value of `--steps`; '' is the default, which depends on `--upgrade-from`.
 
-    :raises UsageError: if it names no step, one twice, or an order in which nobody can go.
+    `upgrades` says whether there is an older package.
+
+    :raises UsageError: if a word is not a step, a step is named twice, or the order is impossible.
     """
     if not text:
         return (StepName.INSTALL, StepName.UPGRADE) if upgrades else (StepName.INSTALL,)
@@ -28,7 +30,7 @@ def course(text: str, *, upgrades: bool) -> tuple[StepName, ...]:
         return ALL
     steps = tuple(_step(word) for word in text.split(","))
     if trouble := _trouble(steps, upgrades=upgrades):
-        message = f"`--steps {text}` cannot be done: {trouble}"
+        message = f"`--steps {text}` is not possible: {trouble}"
         raise UsageError(message)
     return steps
 
@@ -37,12 +39,12 @@ def _step(word: str) -> StepName:
     try:
         return StepName(word.strip())
     except ValueError:
-        message = f"'{word}' is no step"
+        message = f"'{word}' is not a step"
         raise UsageError(message, hint=f"`all`, or some of {','.join(StepName)}") from None
 
 
 def _trouble(steps: Sequence[StepName], *, upgrades: bool) -> str:
-    """Say what is wrong with an order; '' if nothing is."""
+    """Say what is wrong with an order of steps; '' if nothing is."""
     if len(set(steps)) < len(steps):
         return "a step is named twice"
     if steps[0] is not StepName.INSTALL:

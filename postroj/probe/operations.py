@@ -1,6 +1,6 @@
-"""A package manager at work in a guest: what it is asked, what it does, whom it is to be blamed on.
+"""Operations: questions to the package manager of a guest, its commands, and whom to blame.
 
-Every step of a probe is made of these.
+Every step of a probe is made of them.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ STATUSES = range(256)
 HUNG = " hung for 0 s while "
 """Between a tool and what it was doing, as `blame_timeout` says it."""
 ANSWERS = range(100)
-"""What a package manager ends with that works: rpm counts what is not installed."""
+"""Exit statuses of a package manager that works: rpm counts the packages that are not installed."""
 PATIENCE = 30.0
-"""Seconds for a question, which needs no network."""
+"""Seconds for a question; it needs no network."""
 
 CONSOLE = 64 << 10
 """Bytes of a console whose last lines are evidence."""
 WHOLE = 16 << 20
-"""Bytes of an answer that is of no use in parts: the files of a package, 100000 of them."""
+"""Bytes of an answer that is useless in parts, as the list of 100000 files of a package."""
 
 
 def ask(guest: Guest, query: Query[Answer]) -> Answer:
-    """Ask the package manager a question; what it cannot answer reads as nothing."""
+    """Ask the package manager a question; if it fails, its empty output is read."""
     return query.read(whole(guest, query.argv, ok=STATUSES, timeout=PATIENCE).text)
 
 
@@ -51,7 +51,7 @@ def whole(
     timeout: float,
     stdin: bytes = b"",
 ) -> Completed:
-    """Run a command whose output is of use as a whole only; the largest packages have long lists.
+    """Run a command whose output is useful only as a whole; large packages have long lists.
 
     :raises GuestError: if it prints more than `WHOLE`.
     """
@@ -70,9 +70,9 @@ def perform(
     timeout: float,
     hear: Callable[[Sequence[str], str], None] = lambda argv, output: None,
 ) -> Blame | None:
-    """Run a command of the package manager; whom to blame if it fails.
+    """Run a command of the package manager; return whom to blame if it fails.
 
-    `names` are the packages under test, `timeout` is in seconds, `hear` is told what was printed.
+    `names` are the packages under test, `timeout` is in seconds, `hear` gets what was printed.
     """
     starved = guest.oom_kills()
     try:
@@ -100,7 +100,7 @@ def perform(
 
 
 def _interruption(guest: Guest) -> str:
-    """Say what has become of a guest in which a command failed; '' if it goes on."""
+    """Say what happened to a guest in which a command failed; '' if it still runs."""
     try:
         return "the guest was shutting down" if guest.is_stopping() else ""
     except GuestLost as error:
@@ -117,12 +117,12 @@ def _broken_off(moment: Blame, sentence: str, console: str = "") -> Blame:
     return replace(moment, sentence=said, evidence=evidence, hint="")
 
 
-def look(
+def inspect(
     guest: Guest,
     manager: PackageManager,
     packages: Sequence[PackageFile],
 ) -> tuple[PackageFacts, ...] | Blame:
-    """Read what the packages say of themselves, in the guest: an archive is never trusted."""
+    """Read the packages' metadata inside the guest, as an archive is never trusted."""
     possible = ask(guest, manager.architectures())
     found: list[PackageFacts] = []
     for package in packages:
@@ -140,9 +140,9 @@ def look(
 
 
 def missing(guest: Guest, manager: PackageManager, wanted: Sequence[PackageFacts]) -> Blame | None:
-    """Say what is not installed in the version that it should have.
+    """Name a package that is not installed in the wanted version.
 
-    dnf and zypper end well, too, where they have found nothing to do.
+    dnf and zypper also succeed when they find nothing to do.
     """
     query = manager.installed(_names(wanted))
     there = {fact.name: fact for fact in query.read(_answer(guest, query.argv))}
@@ -156,9 +156,9 @@ def missing(guest: Guest, manager: PackageManager, wanted: Sequence[PackageFacts
 
 
 def _answer(guest: Guest, argv: Sequence[str]) -> str:
-    """Ask what was answered before.
+    """Ask what the package manager could answer before the step.
 
-    :raises CommandError: if the package manager is broken by now.
+    :raises CommandError: if it is broken now.
     """
     return guest.run(argv, ok=ANSWERS, timeout=PATIENCE).text
 
@@ -166,7 +166,7 @@ def _answer(guest: Guest, argv: Sequence[str]) -> str:
 def remaining(
     guest: Guest, manager: PackageManager, unwanted: Sequence[PackageFacts]
 ) -> Blame | None:
-    """Say what is installed although it was removed."""
+    """Name a package that is installed although it was removed."""
     query = manager.installed(_names(unwanted))
     for fact in query.read(_answer(guest, query.argv)):
         sentence = f"'{fact.name}' {fact.version} is still installed"
@@ -177,9 +177,9 @@ def remaining(
 def bring(
     guest: OwnGuest, manager: PackageManager, name: str, folder: str, timeout: float
 ) -> str | Blame:
-    """Download the package that would be installed by name, if it is not there; its path.
+    """Download the package that its name would install, unless it is there; return its path.
 
-    `folder` is made in the guest; dependencies may come to lie there, too.
+    The `folder` is made in the guest; dependencies may be downloaded to it as well.
     """
     guest.run(["mkdir", "-p", folder], timeout=PATIENCE)
     if path := _brought(guest, manager, name, folder):
@@ -193,7 +193,7 @@ def bring(
 
 
 def _brought(guest: Guest, manager: PackageManager, name: str, folder: str) -> str:
-    """Return the path of the package of a name in a folder; '' if it is not there."""
+    """Return the path of the package with this name in a folder; '' if it is not there."""
     paths = guest.run(["find", folder, "-maxdepth", "1", "-type", "f"], timeout=PATIENCE).text
     for path in sorted(paths.splitlines()):
         if ask(guest, manager.describe(path)).name == name:

@@ -1,4 +1,4 @@
-"""How packages are to be probed, as it was asked for; the same on every image."""
+"""The plan: how the user wants packages to be probed, the same on every image."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How to probe, whatever the package and the image."""
+    """How to probe, independent of package and image."""
 
     questions: tuple[Question, ...]
     manners: Manners
@@ -35,46 +35,46 @@ class Plan:
     proxies: Mapping[str, str] = field(default_factory=dict)
     """Variables for the package manager and the set-up."""
     discover: bool = True
-    """Whether to find out what the package brings, and to ask about that too."""
+    """Whether to find out what the packages bring, and to ask about that too."""
     steps: tuple[StepName, ...] = (StepName.INSTALL,)
     """In an order that `course.course` allows."""
     upgrade_from: tuple[str, ...] = ()
     """Paths or URLs of the packages to upgrade from."""
     older: tuple[PackageFile, ...] = ()
-    """The same, once they are here."""
+    """The same packages, as files on this host."""
     from_repository: bool = False
-    """Whether to upgrade from what the guest's repositories have."""
+    """Whether to upgrade from the version of the guest's repositories."""
     keep: bool = False
     """Whether the guest lives on after the verdict."""
     locks: tuple[int, ...] = ()
     """Descriptors of locks on what was fetched, for a guest that lives on."""
     setup: tuple[str, ...] = ()
-    """Shell commands by which an image is changed beforehand."""
+    """Shell commands that change an image before the probe."""
     refresh: bool = False
-    """Whether to make anew what is kept between runs."""
+    """Whether to make anew what is cached between runs."""
     offline: bool = False
-    """Whether to do with what is kept, and fetch nothing."""
+    """Whether to use only cached data, and download nothing."""
     expected: Expectations = ()
-    """What is known to fail, and where."""
+    """The failures that the user knows of."""
     architecture: str = ""
-    """Of the images, as `uname -m` has it; this host's, if nothing is said."""
+    """Of the images, as `uname -m` writes it; '' is this host's."""
     reproduction: Reproduction | None = None
-    """What to type to have the same once more."""
+    """The command line that repeats the probe, for any image; None if it is not known."""
     visit: Visit | None = None
-    """Who is let in where something goes wrong."""
+    """Opens a shell in a guest in which something goes wrong."""
     guests: int = 1
-    """How many share what this host can give."""
+    """How many guests share this host."""
     limits: Asked = NOTHING
-    """What the guest may take in place of its share."""
+    """What the guest may take instead of its share."""
     private_users: bool = False
-    """Whether the guest's users are others than those of the host."""
+    """Whether the guest has users of its own, apart from the host's."""
 
     def command(self, image: str) -> str:
-        """Return the command line that repeats the probe on an image; '' if nobody knows."""
+        """Return the command line that repeats the probe on an image; '' if that is not known."""
         return self.reproduction.command(image) if self.reproduction else ""
 
     def pinned(self, paths: Sequence[Path]) -> Plan:
-        """Return it with the digests of the packages, if any was fetched: here it came to lie."""
+        """Add the digests of the packages at these paths, if any of them was downloaded."""
         if self.reproduction is None or not self.reproduction.fetches:
             return self
         return replace(

@@ -1,14 +1,14 @@
-"""What is done to packages in a guest, one step after the other, by its package manager."""
+"""The steps: what the package manager of a guest does to the packages, one after the other."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, assert_never
 
-from postroj.probe import operations
+from postroj.probe import operations, versions
 from postroj.probe.managers.base import Blame
-from postroj.process import last_lines
+from postroj.probe.versions import Batch, Versions
 from postroj.verdict import Outcome, StepName
 
 if TYPE_CHECKING:
@@ -18,52 +18,34 @@ if TYPE_CHECKING:
     from postroj.probe.managers.base import PackageFacts, PackageManager
     from postroj.probe.package.package_file import PackageFile
 
-BROUGHT = "/var/tmp/postroj-older"  # noqa: S108 a folder of the guest
-"""Where the repositories' versions come to lie in the guest."""
-MADE = "/var/tmp/postroj-newer"  # noqa: S108 a folder of the guest
-"""Where those come to lie that are made there."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
     """How a step ended."""
 
     blame: Blame | None
-    """None when it succeeded."""
+    """None if it succeeded."""
     facts: tuple[PackageFacts, ...] = ()
-    note: str = ""
-    """What else is to be said of a success."""
+    remark: str = ""
+    """What else there is to say about a success."""
     timings: dict[str, float] = field(default_factory=dict)
     """Seconds of its parts."""
 
     @property
     def outcome(self) -> Outcome:
-        """Of the step itself."""
+        """The outcome of the step itself, without its checks."""
         return self.blame.outcome if self.blame else Outcome.PASS
 
     @property
     def sentence(self) -> str:
-        """What was done to what."""
+        """The packages that are installed now, or were last, and the remark."""
         what = [f"{fact.name} {fact.version} ({fact.architecture})" for fact in self.facts]
-        return ", ".join([*what, *([self.note] if self.note else [])])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Batch:
-    """Packages that go in together: where the guest has them, what they say of themselves."""
-
-    paths: tuple[str, ...]
-    facts: tuple[PackageFacts, ...]
-
-    @property
-    def names(self) -> list[str]:
-        """Names of the packages."""
-        return [fact.name for fact in self.facts]
+        return ", ".join([*what, *([self.remark] if self.remark else [])])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """Who works, and for how long."""
+    """The package manager of a guest, and how it is run."""
 
     guest: OwnGuest
     manager: PackageManager
@@ -72,20 +54,20 @@ class Bench:
     begin_part: Callable[[str], None]
     """Hears what takes a while now."""
     has_lists: bool = False
-    """Whether the guest has package lists that will do."""
+    """Whether the guest's package lists are recent enough."""
     hear: Callable[[Sequence[str], str], None] = lambda argv, output: None
     """Hears what a command of the package manager has printed."""
 
     def perform(self, argv: Sequence[str], names: Sequence[str]) -> Blame | None:
-        """Run a command of the package manager; whom to blame if it fails."""
+        """Run a command of the package manager; return whom to blame if it fails."""
         return operations.perform(self.guest, self.manager, argv, names, self.timeout, self.hear)
 
 
 class Journey:
     """The packages under test on their way through a guest's package manager.
 
-    `older` are those to upgrade from, unless `repository` is to have them. Without both, packages
-    are upgraded to versions that are made of them.
+    `older` are the packages to upgrade from; with `repository` the guest downloads them. Without
+    both, `upgrade` goes to a raised version that is made of the packages under test.
     """
 
     def __init__(
@@ -100,50 +82,45 @@ class Journey:
         self._packages = packages
         self._older = older
         self._repository = repository
-        self._new: Batch | None = None
-        self._old: Batch | None = None
+        self._versions: Versions | None = None
+        """None before `install` has read the packages."""
         self._there: Batch | None = None
-        """What is installed now, or was at last."""
+        """What is installed, or was last."""
         self._removed = False
         self.is_broken = False
-        """Whether what was done last has failed."""
+        """Whether the last step has failed."""
         self._timings: dict[str, float] = {}
 
     @property
     def names(self) -> list[str]:
-        """Names of the packages that are installed, or were at last."""
+        """The names of the packages that are installed, or were last."""
         return self._there.names if self._there else []
 
     @property
     def has_upgrade(self) -> bool:
-        """Whether there is a way to an upgrade."""
+        """Whether there is anything to upgrade from, or to."""
         given = self._repository or bool(self._older)
-        return given or self._bench.manager.newer((), MADE) is not None
+        return given or self._bench.manager.newer((), versions.MADE) is not None
 
     def take(self, step: StepName) -> Done:
         """Take a step; the first one is `install`.
 
-        Those before it have succeeded, but that an `upgrade` mends a `downgrade` that has not.
+        All steps before it have succeeded, except that `upgrade` may repair a failed `downgrade`.
         """
         self._timings = {}
         if step is StepName.INSTALL:
-            blame = self._install()
-            return self._done(blame)
-        assert self._there and self._new
+            return self._done(self._install())
+        assert self._there and self._versions
         manager, names = self._bench.manager, self._there.names
         match step:
             case StepName.REINSTALL:
                 blame = self._bring(step, manager.reinstall(self._there.paths), self._there)
             case StepName.UPGRADE:
-                if not self._old and (reason := self._make_newer()):
-                    return self._idle(reason)
-                if self._there.facts == self._new.facts:
-                    return self._idle("what to upgrade from is the same version")
-                blame = self._bring(step, manager.upgrade(self._new.paths), self._new)
+                return self._upgrade(self._versions)
             case StepName.DOWNGRADE:
-                if not self._old:
+                if not (lower := self._versions.lower):
                     return self._idle("there is no older version to go back to")
-                blame = self._bring(step, manager.downgrade(self._old.paths), self._old)
+                blame = self._bring(step, manager.downgrade(lower.paths), lower)
             case StepName.REBOOT:
                 return self._reboot()
             case StepName.REMOVE:
@@ -157,12 +134,13 @@ class Journey:
         return self._done(blame)
 
     def take_again(self, step: StepName) -> Done:
-        """Take `reinstall`, `upgrade` or `downgrade`, whose dependencies are there, quickly.
+        """Take `reinstall`, `upgrade` or `downgrade` quickly, as all dependencies are installed.
 
-        What does not succeed in that way is taken as if it were for the first time.
+        If that fails, the step is taken as if for the first time.
         """
-        there = self._there
-        ways = {StepName.UPGRADE: self._new, StepName.DOWNGRADE: self._old}
+        there, known = self._there, self._versions
+        assert there and known
+        ways = {StepName.UPGRADE: known.upper, StepName.DOWNGRADE: known.lower}
         batch = ways.get(step, there)
         assert batch
         quickly = self._bench.manager.exchange(batch.paths)
@@ -173,61 +151,38 @@ class Journey:
         return self.take(step)
 
     def _install(self) -> Blame | None:
-        """Install all in one go, with dependencies from the repositories."""
+        """Install all packages in one transaction, with dependencies from the repositories."""
         bench = self._bench
-        new = self._look(self._packages)
-        old = self._look(self._older) if self._older else None
-        for seen in (new, old):
-            if isinstance(seen, Blame):
-                return seen
-        if not bench.has_lists and (blame := self._refresh(_names(new))):
+        tested = versions.read(bench.guest, bench.manager, self._packages)
+        older = versions.read(bench.guest, bench.manager, self._older) if self._older else None
+        for batch in (tested, older):
+            if isinstance(batch, Blame):
+                return batch
+        if not bench.has_lists and (blame := self._refresh(_names(tested))):
             return blame
         if self._repository:
-            old = self._fetch(_names(new))
-        assert not isinstance(new, Blame)
-        if isinstance(old, Blame):
-            return old
-        self._new, self._old = new, old
-        first = old or new
+            older = versions.download(bench.guest, bench.manager, _names(tested), bench.timeout)
+        assert not isinstance(tested, Blame)
+        if isinstance(older, Blame):
+            return older
+        self._versions = Versions(tested=tested, older=older)
+        first = self._versions.first
         return self._bring(StepName.INSTALL, bench.manager.install(first.paths), first)
 
     def _refresh(self, names: Sequence[str]) -> Blame | None:
         return self._timed("refresh", self._bench.manager.refresh(), names)
 
-    def _look(self, packages: Sequence[PackageFile]) -> Batch | Blame:
-        seen = operations.look(self._bench.guest, self._bench.manager, packages)
-        if isinstance(seen, Blame):
-            return seen
-        return Batch(paths=tuple(package.guest_path for package in packages), facts=seen)
-
-    def _fetch(self, names: Sequence[str]) -> Batch | Blame:
-        """Download the versions of the guest's repositories."""
+    def _upgrade(self, known: Versions) -> Done:
         bench = self._bench
-        paths = []
-        for name in names:
-            path = operations.bring(bench.guest, bench.manager, name, BROUGHT, bench.timeout)
-            if isinstance(path, Blame):
-                return path
-            paths.append(path)
-        facts = (operations.ask(bench.guest, bench.manager.describe(path)) for path in paths)
-        return Batch(paths=tuple(paths), facts=tuple(facts))
-
-    def _make_newer(self) -> str:
-        """Have newer versions of the packages, with the same content; why not, or ''."""
-        bench = self._bench
-        assert self._new
-        query = bench.manager.newer(self._new.paths, MADE)
-        if not query:
-            return "needs an older package, `--upgrade-from`: a newer rpm cannot be made of it"
-        environment = dict(bench.manager.environment)
-        statuses = operations.STATUSES
-        made = bench.guest.run(query.argv, ok=statuses, timeout=bench.timeout, env=environment)
-        if made.status:
-            return f"no newer version can be made that installs\n{last_lines(made.output)}"
-        paths = query.read(made.text)
-        facts = [operations.ask(bench.guest, bench.manager.describe(path)) for path in paths]
-        self._old, self._new = self._new, Batch(paths=paths, facts=tuple(facts))
-        return ""
+        if not known.lower:
+            raised = versions.raise_version(bench.guest, bench.manager, known.tested, bench.timeout)
+            if isinstance(raised, str):
+                return self._idle(raised)
+            known = self._versions = replace(known, raised=raised)
+        upper = known.upper
+        if self._there and self._there.facts == upper.facts:
+            return self._idle("what to upgrade from is the same version")
+        return self._done(self._bring(StepName.UPGRADE, bench.manager.upgrade(upper.paths), upper))
 
     def _bring(self, step: StepName, argv: Sequence[str], wanted: Batch) -> Blame | None:
         self._there = wanted
@@ -239,7 +194,7 @@ class Journey:
         began = time.monotonic()
         self._bench.guest.reboot()
         self._timings[StepName.REBOOT] = time.monotonic() - began
-        return self._done(None, "after a restart of the guest")
+        return self._done(None, "after a reboot of the guest")
 
     def _leave(self, step: StepName, argv: Sequence[str]) -> Blame | None:
         assert self._there
@@ -255,15 +210,15 @@ class Journey:
         self._timings[part] = time.monotonic() - began
         return blame
 
-    def _done(self, blame: Blame | None, note: str = "") -> Done:
+    def _done(self, blame: Blame | None, remark: str = "") -> Done:
         facts = self._there.facts if self._there else ()
         self.is_broken = blame is not None and blame.outcome is not Outcome.SKIP
-        return Done(blame=blame, facts=facts, note=note, timings=self._timings)
+        return Done(blame=blame, facts=facts, remark=remark, timings=self._timings)
 
     def _idle(self, reason: str) -> Done:
-        """Pass over a step that has nothing to do."""
+        """Skip a step that has nothing to do."""
         return self._done(Blame(outcome=Outcome.SKIP, sentence=reason, evidence=""))
 
 
-def _names(batch: Batch | Blame | None) -> list[str]:
+def _names(batch: Batch | Blame) -> list[str]:
     return batch.names if isinstance(batch, Batch) else []

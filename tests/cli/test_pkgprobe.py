@@ -227,10 +227,10 @@ def test_jobs_and_fail_fast_are_passed_on(seen: Recorder) -> None:
         ),
         (["--proxy", "ftp://u:secret@p"], "'ftp://***@p' is not the URL of a proxy"),
         (["--proxy", "http://127.0.0.2", "--network=none"], "the proxy 'http://127.0.0.2' listens"),
-        (["--steps", "install,update"], "'update' is no step"),
+        (["--steps", "install,update"], "'update' is not a step"),
         (
             ["--steps", "install,downgrade"],
-            "`--steps install,downgrade` cannot be done",
+            "`--steps install,downgrade` is not possible",
         ),
         (["--report", "xml=x"], "'xml=x' is not a report"),
         (["--report", "json"], "'json' is not a report"),

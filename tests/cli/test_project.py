@@ -150,7 +150,7 @@ def test_project_and_no_project_options(seen: Recorder, tmp_path: Path) -> None:
         ('"true"', "1", "5: `check-command`: takes a string"),
         ("tcp://127.0.0.1:80", "ftp://x", "4: `check-network`: 'ftp://x'"),
         ('check-unit = "x"', 'check-file = "x"', "3: `check-file`: `--check-file` takes an absol"),
-        ('"install", "reboot"', '"reboot"', "8: `steps`: `--steps reboot` cannot be done"),
+        ('"install", "reboot"', '"reboot"', "8: `steps`: `--steps reboot` is not possible"),
         ('"debian-trixie"', '"debian-tricksy"', "2: `image`: there is no image 'debian-tricksy'"),
         ("json=report.json", "json=nowhere/x", "14: `report`: '"),
         (

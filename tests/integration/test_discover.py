@@ -15,8 +15,8 @@ from postroj.container.start import start_guest
 from postroj.prepare import obtain
 from postroj.probe.ask.checks import NEW_FAILURES, Manners, ask_all
 from postroj.probe.ask.question import Question
-from postroj.probe.discover import snapshot
-from postroj.probe.discover.look import Look
+from postroj.probe.discover import listening, snapshot
+from postroj.probe.discover.discover import discover, unasked_units
 from postroj.probe.managers.apt.apt import Apt
 from postroj.verdict import CheckKind, Outcome
 from tests.support import debs
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from postroj.container.guest import Socket
     from postroj.verdict import CheckResult, Discovery
 
 PASS, FAIL, SKIP = Outcome.PASS, Outcome.FAIL, Outcome.SKIP
@@ -362,17 +363,20 @@ def told(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]
         failed = guest.failed_units()
         before = snapshot.take(guest)
         guest.run(["sh", "-c", START], timeout=120)
-        look = Look(guest, Apt(), list(PACKAGES), before)
+        brought = discover(guest, Apt(), list(PACKAGES), before)
         asked = [Question(kind=CheckKind.NETWORK, subject=url) for url in ASKED]
-        questions = [*asked, *look.questions(asked)]
-        manners = Manners(timeout=6, settle=1)
-        answers = list(ask_all(guest, questions, manners, failed, lambda: look.then(questions)))
-        assert not look.trouble
-        assert look.told
+        questions = [*asked, *unasked_units(brought, asked)]
+        new: list[Socket] = []
+
+        def then() -> list[Question]:
+            new.extend(listening.new_sockets(guest, brought, before))
+            return listening.socket_questions(brought, new, ASKED)
+
+        answers = list(ask_all(guest, questions, Manners(timeout=6, settle=1), failed, then))
         yield Told(
             answers={answer.subject: answer for answer in answers},
-            discovery=look.told,
-            sentence=look.sentence,
+            discovery=brought.describe(new),
+            sentence=brought.sentence,
             count=len(answers),
         )
 

@@ -353,7 +353,7 @@ def test_manager_blames_a_package_of_another_architecture(bench: Bench) -> None:
     there = bench.folder.parent / package.name
     package.path.rename(there)
     package = recognise(there)
-    blame = operations.look(bench.guest, bench.manager, [package])
+    blame = operations.inspect(bench.guest, bench.manager, [package])
     assert isinstance(blame, Blame) and blame.outcome is FAIL
     assert blame.sentence.startswith(f"'{package.name}' is for s390x, the guest is ")
 
@@ -363,7 +363,7 @@ def test_manager_blames_a_file_that_is_not_a_package(bench: Bench) -> None:
     there = bench.folder.parent / package.name
     there.write_bytes(package.path.read_bytes()[:90] + b"?" * 500)
     package = PackageFile(path=there, format=package.format)
-    blame = operations.look(bench.guest, bench.manager, [package])
+    blame = operations.inspect(bench.guest, bench.manager, [package])
     assert isinstance(blame, Blame) and blame.outcome is FAIL
     assert blame.sentence == f"'{package.name}' is no complete package"
     assert blame.evidence

@@ -101,7 +101,7 @@ def test_pkgprobe_asks_every_kind_of_check(image: str, tmp_path: Path) -> None:
     )
     assert status == 0, screen
     kinds = [check["kind"] for check in only_step(report)["checks"]]
-    assert sorted(kinds) == ["command", "file", "network", "network", "unit", "unit"]
+    assert sorted(kinds) == ["command", "file", "network", "network", "system", "unit"]
     assert json.loads(report_file.read_text()) == report
     assert report["schema"] == 1
     timings = set(report["probes"][0]["timings"])

@@ -182,7 +182,7 @@ def test_steps_all_pass_for_a_good_package(bare: Image, tmp_path: Path) -> None:
     assert set(life.outcomes.values()) == {PASS}
     versions = [step.reason.splitlines()[0] for step in life.result.steps]
     one, two = "lifer 1.0 (all)", "lifer 2.0 (all)"
-    rebooted = f"{two}, after a restart of the guest"
+    rebooted = f"{two}, after a reboot of the guest"
     assert versions == [one, two, rebooted, two, one, one, one]
     assert "; restarted, its main PID was " in life.reason(REBOOT, "lifer.service")
     assert "; restarted, its main PID was " in life.reason(UPGRADE, "lifer.service")

@@ -1,4 +1,4 @@
-"""Packages on images: what is told and reported when one of them is not to be had."""
+"""`matrix`: verdicts and events when an image is not available, a probe fails or is given up."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from postroj.probe.ask.checks import Manners, Question
 from postroj.probe.excuse.expectations import Expectation
 from postroj.probe.plan import Plan
 from postroj.verdict import CheckKind, Outcome, ProbeResult, StepName, StepResult
-from tests.support import debs
+from tests.support import debs, rpms
 from tests.support.listener import Ear
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def deb(tmp_path: Path) -> Path:
 
 
 class Lab:
-    """Images that are to be had, but 'ubuntu-noble'; what a probe on one does."""
+    """Images, of which only 'ubuntu-noble' is not available, and what a probe on one does."""
 
     def __init__(self) -> None:
         self.probed: list[str] = []
@@ -85,7 +85,9 @@ class Lab:
         self.architectures.add(architecture)
         yield Image(name=name, architecture="x86_64", layers=(Path("/i"),), manager=Manager.APT)
 
-    def probe(self, image: Image, files: Any, plan: Plan, audience: Ear) -> ProbeResult:
+    def probe(
+        self, image: Image, files: Any, plan: Plan, audience: Ear, *, unfit: str = ""
+    ) -> ProbeResult:
         self.probed.append(image.name)
         audience.begin_probe(image.name, files[0].name)
         self.doing.get(image.name, lambda: None)()
@@ -122,7 +124,35 @@ def outcomes(findings: Findings) -> dict[str, str]:
     return {probe.image: probe.outcome for probe in findings.report.probes}
 
 
-def test_every_image_in_order(lab: Lab, deb: Path) -> None:
+def test_an_image_gets_the_packages_that_its_manager_installs(
+    lab: Lab, deb: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probed: list[tuple[str, ...]] = []
+
+    def probe(
+        image: Image, files: Any, plan: Plan, audience: Ear, *, unfit: str = ""
+    ) -> ProbeResult:
+        probed.append((*(file.name for file in (*files, *plan.older)), unfit))
+        return lab.probe(image, files, plan, audience)
+
+    def warmed(image: Image, files: Any, plan: Plan, stack: object) -> Image:
+        warm.append([file.name for file in (*files, *plan.older)])
+        return image
+
+    warm: list[list[str]] = []
+    monkeypatch.setattr(matrix, "probe", probe)
+    monkeypatch.setattr(matrix, "warmed", warmed)
+    rpm = rpms.build(tmp_path, "y", files={"/usr/share/y": "y"})
+    older = replace(PLAN, upgrade_from=(str(rpm), str(deb)))
+    run([A], deb, rpm, plan=older)
+    assert probed.pop() == (deb.name, deb.name, "")
+    assert warm.pop() == [deb.name, deb.name]
+    run([A], rpm)
+    assert probed.pop() == (rpm.name, f"'{rpm.name}' is for dnf or zypper, the guest has 'apt'")
+    assert not warm
+
+
+def test_images_are_probed_in_the_order_given(lab: Lab, deb: Path) -> None:
     findings = run([B, A], deb)
     assert lab.probed == [B, A]
     assert outcomes(findings) == {B: "pass", A: "pass"}
@@ -131,7 +161,7 @@ def test_every_image_in_order(lab: Lab, deb: Path) -> None:
     assert not downloads()
 
 
-def test_what_is_expected_to_be_skipped_is_not_even_pulled(lab: Lab, deb: Path) -> None:
+def test_an_image_that_is_expected_to_be_skipped_is_not_pulled(lab: Lab, deb: Path) -> None:
     known = Expectation(
         images=frozenset({"ubuntu-noble", B}),
         outcome=Outcome.SKIP,
@@ -150,12 +180,14 @@ def test_what_is_expected_to_be_skipped_is_not_even_pulled(lab: Lab, deb: Path) 
     assert run([B], deb, plan=plan).report.outcome is Outcome.SKIP
 
 
-def test_what_to_upgrade_from_may_have_the_same_name(
+def test_an_older_package_may_have_the_name_of_the_tested_one(
     lab: Lab, deb: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plans: list[Plan] = []
 
-    def probe(image: Image, files: Any, plan: Plan, audience: Ear) -> ProbeResult:
+    def probe(
+        image: Image, files: Any, plan: Plan, audience: Ear, *, unfit: str = ""
+    ) -> ProbeResult:
         plans.append(plan)
         (older,) = plan.older
         assert older.path.read_bytes()
@@ -171,7 +203,9 @@ def test_what_to_upgrade_from_may_have_the_same_name(
     assert len(plans) == 1
 
 
-def test_what_to_upgrade_from_is_no_package(lab: Lab, deb: Path, tmp_path: Path) -> None:
+def test_upgrade_from_refuses_a_file_that_is_not_a_package(
+    lab: Lab, deb: Path, tmp_path: Path
+) -> None:
     text = tmp_path / "text.deb"
     text.write_text("I am text")
     with pytest.raises(UsageError, match="`--upgrade-from` is of no use"):
@@ -200,7 +234,7 @@ def test_an_image_that_is_missing_does_not_stop_the_others(lab: Lab, deb: Path) 
     assert ear.told[2:4] == [(A, "x_1.0_all.deb"), second]
 
 
-def test_what_is_no_package_needs_no_guest(lab: Lab, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_package_fails_without_a_guest(lab: Lab, tmp_path: Path) -> None:
     text = tmp_path / "text.deb"
     text.write_text("I am text")
     ear = Stage()
@@ -276,7 +310,9 @@ def test_pulls_and_preparations_are_done_in_the_main_thread(
 
 
 @pytest.mark.parametrize("outcome", [Outcome.FAIL, Outcome.ERROR])
-def test_fail_fast(lab: Lab, deb: Path, outcome: Outcome) -> None:
+def test_fail_fast_skips_all_images_after_a_bad_verdict(
+    lab: Lab, deb: Path, outcome: Outcome
+) -> None:
     lab.outcomes[B] = outcome
     findings = run([A, B, C], deb, fail_fast=True)
     assert lab.probed == [A, B]
@@ -393,7 +429,7 @@ def test_an_interruption_while_an_image_is_made(
     assert not list(folder.glob("download-*/*"))
 
 
-def test_a_mistake_of_ours_is_not_hidden(lab: Lab, deb: Path) -> None:
+def test_a_bug_in_a_thread_is_raised_in_the_main_thread(lab: Lab, deb: Path) -> None:
     def blunder() -> None:
         raise ZeroDivisionError
 
@@ -406,7 +442,7 @@ def test_a_mistake_of_ours_is_not_hidden(lab: Lab, deb: Path) -> None:
 @pytest.mark.parametrize(
     ("cores", "gigabytes", "jobs"), [(1, 8, 2), (2, 24, 4), (16, 8, 8), (64, 512, 128), (4, 0.5, 1)]
 )
-def test_jobs_for(cores: int, gigabytes: float, jobs: int) -> None:
+def test_jobs_by_cores_and_memory(cores: int, gigabytes: float, jobs: int) -> None:
     assert jobs_for(cores, int(gigabytes * 2**30), 8192) == jobs
 
 

@@ -307,7 +307,7 @@ def _questions(given: dict[str, Any], origin: Origin) -> Iterator[Question]:
     from postroj.probe.ask import ports
     from postroj.probe.ask.question import Question
 
-    for kind in CheckKind:
+    for kind in (CheckKind.UNIT, CheckKind.NETWORK, CheckKind.FILE, CheckKind.COMMAND):
         for subject in given[f"{kind}s"]:
             with origin.of(f"check-{kind}"):
                 if kind is CheckKind.NETWORK:

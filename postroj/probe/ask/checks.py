@@ -1,8 +1,8 @@
-"""Questions, asked side by side, each answered with a `CheckResult`.
+"""Checks: ask the questions side by side, and answer each with a `CheckResult`.
 
-Units, ports and files are asked at once, so that their waits overlap; then what listens since the
-units are up; then commands, in order, since they may need what was waited for; at last whether a
-unit has failed that had not before.
+Units, ports and files come first and at once, so that their waits overlap; then the sockets that
+listen now that the units are up; then the commands in order, as they may need all of these; at
+last, whether another unit has failed.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from postroj.errors import CommandError, CommandTimeout, GuestLost, PostrojError
 from postroj.probe.ask import journal, ports, sockets, units, unitstate
 from postroj.probe.ask.deadline import CalledOff, Deadline
 from postroj.probe.ask.question import Question as Question
+from postroj.probe.ask.question import holder
 from postroj.process import last_lines
 from postroj.verdict import CheckKind, CheckResult, Outcome
 
@@ -28,19 +29,19 @@ if TYPE_CHECKING:
 
 AT_ONCE = 16
 SHOWN = 20
-"""So many failed units are named, each with its journal: a package may bring thousands."""
+"""How many failed units are named, each with its journal: a package may bring thousands."""
 NEW_FAILURES = "no newly failed unit"
 BROKEN = "the package has broken the guest"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manners:
-    """How questions are asked."""
+    """How patiently questions are asked."""
 
     timeout: float = 30.0
-    """Seconds until a check must have come true."""
+    """Seconds until a check must pass."""
     settle: float = 3.0
-    """Seconds for which a unit must have stayed up."""
+    """Seconds for which a unit must stay up."""
     expected: ports.Expectation = field(default_factory=ports.Expectation)
 
 
@@ -48,7 +49,7 @@ Answer = tuple[Outcome, str]
 
 
 def nobody(unit: str) -> str:
-    """Say that no dependency has a unit."""
+    """Say that a unit belongs to no dependency."""
     return ""
 
 
@@ -60,10 +61,10 @@ def ask_all(
     then: Callable[[], Sequence[Question]] = tuple,
     owner: Callable[[str], str] = nobody,
 ) -> Iterator[CheckResult]:
-    """Ask everything and yield each answer as it comes.
+    """Ask everything, and yield each answer as it comes.
 
-    `before` are the units that had failed before the step; `then` tells what else to ask
-    once the units are up; `owner` names the dependency that alone is to blame for a unit, or ''.
+    `before` are the units that had failed before the step. `then` returns more questions once the
+    units are up. `owner` names the dependency that alone is to blame for a unit, or ''.
     """
     began = time.monotonic()
     commands = [question for question in questions if question.kind is CheckKind.COMMAND]
@@ -74,7 +75,7 @@ def ask_all(
     for question in commands:
         yield timed(question, partial(_ask_command, guest, question.subject, manners.timeout))
     asked = [unitstate.unit_name(q.subject) for q in questions if q.kind is CheckKind.UNIT]
-    question = Question(kind=CheckKind.UNIT, subject=NEW_FAILURES)
+    question = Question(kind=CheckKind.SYSTEM, subject=NEW_FAILURES)
     ask = partial(ask_failures, guest, before, asked, owner=owner)
     yield timed(question, partial(ask, not_before=began + manners.settle))
 
@@ -97,7 +98,7 @@ def unasked(questions: Sequence[Question], reason: str) -> tuple[CheckResult, ..
 def side_by_side(
     questions: Sequence[Question], ask: Callable[[Question, threading.Event], Answer]
 ) -> Iterator[CheckResult]:
-    """Answer questions at the same time; the event that `ask` is given calls it off."""
+    """Answer questions at the same time; `ask` gets an event that calls it off."""
     over = threading.Event()
     pool = ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="check")
     try:
@@ -113,9 +114,9 @@ def side_by_side(
 
 
 def timed(question: Question, ask: Callable[[], Answer]) -> CheckResult:
-    """Ask; what keeps us from asking is an error, unless the package has broken the guest.
+    """Ask, and measure the time; if postroj cannot ask, that is an error of ours.
 
-    What the guest could before the package came, and cannot now, is the package's failure.
+    But a command that the guest could run before, and cannot run now, is the package's failure.
     """
     began = time.monotonic()
     try:
@@ -157,12 +158,15 @@ def _ask(
         case CheckKind.NETWORK:
             where = ports.endpoint(question.subject)
             outcome, reason = ports.check(guest, where, manners.expected, deadline=deadline)
-            noted = outcome is Outcome.PASS and question.note
-            return outcome, f"{reason}, {question.note}" if noted else reason
+            known = question.holders if outcome is Outcome.PASS else ""
+            return outcome, f"{reason}, {known}" if known else reason
         case CheckKind.FILE:
             return _ask_file(guest, question.subject)
         case CheckKind.COMMAND:
             return _ask_command(guest, question.subject, manners.timeout)
+        case CheckKind.SYSTEM:
+            message = f"'{question.subject}' is not one of several questions"
+            raise AssertionError(message)
 
 
 def _ask_unit(
@@ -172,22 +176,22 @@ def _ask_unit(
     owner: Callable[[str], str],
     deadline: Deadline,
 ) -> Answer:
-    """Judge a unit; one that somebody asked for must be up, whatever its conditions."""
+    """Judge a unit; a unit that the user asked about must be up, whatever its conditions."""
     outcome, reason = units.check(guest, question.subject, settle=manners.settle, deadline=deadline)
     if outcome is Outcome.SKIP and not question.is_found:
         outcome = Outcome.FAIL
-    if outcome is not Outcome.FAIL or not question.note:
+    if outcome is not Outcome.FAIL or not question.is_dependency:
         return outcome, reason
     sentence, *evidence = reason.splitlines()
-    note = question.note
-    if name := question.is_found and owner(unitstate.unit_name(question.subject)):
+    origin = "it came with a dependency"
+    if name := owner(unitstate.unit_name(question.subject)):
         outcome = Outcome.SKIP
-        note = f"it is of '{name}', a dependency, and not held against the package"
-    return outcome, "\n".join([f"{sentence}; {note}", *evidence])
+        origin = f"it is of '{name}', a dependency, and not held against the package"
+    return outcome, "\n".join([f"{sentence}; {origin}", *evidence])
 
 
 def _ask_unix(guest: Guest, question: Question, deadline: Deadline) -> Answer:
-    """Connect to each of a unit's sockets that is still there: some last for a moment only."""
+    """Connect to each of a unit's sockets that still exists: some last only for a moment."""
     reached = []
     for socket in question.unix:
         try:
@@ -201,7 +205,7 @@ def _ask_unix(guest: Guest, question: Question, deadline: Deadline) -> Answer:
     if not reached:
         return Outcome.SKIP, "not there any more"
     spent = f"connected after {deadline.spent:.1f} s"
-    return Outcome.PASS, f"{spent}, {question.note} listens on {sockets.addresses(reached)}"
+    return Outcome.PASS, f"{spent}, {holder(reached[0])} listens on {sockets.addresses(reached)}"
 
 
 def _reach(guest: Guest, socket: Socket, deadline: Deadline) -> None:
@@ -246,10 +250,10 @@ def ask_failures(
     owner: Callable[[str], str] = lambda unit: "",
     since: str = "the installation",
 ) -> Answer:
-    """Look for units that have failed `since`, once they had the time to fail.
+    """Ask which units have failed `since`, not before they had the time to fail.
 
-    The journal of `asked` was shown. `owner` names the package of a unit that is not held against
-    the packages under test, else ''.
+    The journal of the `asked` units was shown already. `owner` names the dependency that alone is
+    to blame for a unit, or ''.
     """
     time.sleep(max(0.0, not_before - time.monotonic()))
     if guest.system_state() == "maintenance":
@@ -258,11 +262,11 @@ def ask_failures(
     owners = {unit: owner(unit) for unit in new[:SHOWN]}
     own = [unit for unit in new if not owners.get(unit)]
     others = [f"{unit} of '{name}', a dependency," for unit, name in owners.items() if name]
-    told = f"{' and '.join(others)} failed" if others else ""
+    aside = f"{' and '.join(others)} failed" if others else ""
     if not own:
-        return Outcome.PASS, f"none of the package; {told}" if told else "none"
+        return Outcome.PASS, f"none of the package; {aside}" if aside else "none"
     shown = own[:SHOWN]
     more = f" and {len(own) - SHOWN} more" if len(own) > SHOWN else ""
-    sentence = f"failed since {since}: {', '.join(shown)}{more}{told and f'; {told}'}"
+    sentence = f"failed since {since}: {', '.join(shown)}{more}{aside and f'; {aside}'}"
     evidence = "\n".join(journal.last(guest, unit) for unit in shown if unit not in asked)
     return Outcome.FAIL, f"{sentence}\n{evidence}".rstrip()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from postroj.probe.compare.gone import Belongings
     from postroj.probe.steps import Journey
 
-QUESTION = Question(kind=CheckKind.UNIT, subject="no disabled unit comes back", is_found=True)
+QUESTION = Question(kind=CheckKind.SYSTEM, subject="no disabled unit comes back", is_found=True)
 STOPPED = ("inactive", "failed")
 PATIENCE = 180.0
 """Seconds for a job of the guest's manager, which has time limits of its own."""

@@ -67,7 +67,7 @@ def ask_all(
         if not is_template(name)
     ]
     yield from checks.side_by_side([*asked, *rest], partial(_ask, guest, own))
-    question = Question(kind=CheckKind.UNIT, subject=checks.NEW_FAILURES)
+    question = Question(kind=CheckKind.SYSTEM, subject=checks.NEW_FAILURES)
     yield checks.timed(question, partial(checks.ask_failures, guest, failed, since=REMOVAL))
 
 
@@ -80,7 +80,7 @@ def _ask(guest: Guest, own: Belongings, question: Question, over: threading.Even
             return _ask_unix(guest, own, question, deadline)
         case CheckKind.NETWORK:
             return _ask_port(guest, own, question.subject, deadline)
-        case CheckKind.FILE | CheckKind.COMMAND:
+        case CheckKind.FILE | CheckKind.COMMAND | CheckKind.SYSTEM:
             return Outcome.SKIP, "the package is removed"
 
 

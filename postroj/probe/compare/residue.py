@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from postroj.probe.ask.checks import Answer
     from postroj.probe.compare.gone import Belongings
 
-FILES = Question(kind=CheckKind.FILE, subject="no file left behind")
-USERS = Question(kind=CheckKind.FILE, subject="no user left behind")
-DIVERSIONS = Question(kind=CheckKind.FILE, subject="no diversion left behind")
-LINKS = Question(kind=CheckKind.FILE, subject="no dangling unit link")
+FILES = Question(kind=CheckKind.SYSTEM, subject="no file left behind")
+USERS = Question(kind=CheckKind.SYSTEM, subject="no user left behind")
+DIVERSIONS = Question(kind=CheckKind.SYSTEM, subject="no diversion left behind")
+LINKS = Question(kind=CheckKind.SYSTEM, subject="no dangling unit link")
 
 SHOWN = 20
 """So many of what was left are named."""

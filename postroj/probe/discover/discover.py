@@ -1,16 +1,13 @@
-"""What an installation has brought, and which of it is to be judged without being asked."""
+"""Discovery: what an installation has brought, and which of its units are judged."""
 
 from __future__ import annotations
 
 import json
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from postroj.probe import operations
-from postroj.probe.ask import sockets
-from postroj.probe.ask.addresses import destination
 from postroj.probe.ask.question import Question
 from postroj.probe.ask.unitstate import (
     ENABLED,
@@ -39,22 +36,22 @@ RUNNING = ("active", "activating", "reloading", "deactivating", "failed")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """What an installation has brought."""
+class Brought:
+    """What an installation has brought to a guest."""
 
     payload: Payload
     states: tuple[UnitState, ...]
-    """Units that the package brings, or that appeared with it: each once, without templates."""
+    """The packages' units and those that appeared with them: each once, without templates."""
     questions: tuple[Question, ...]
-    """One for each unit; those that are not judged say why."""
+    """One for each unit; a question that is skipped says why."""
     users: tuple[str, ...]
     groups: tuple[str, ...]
     missing: tuple[str, ...] = ()
-    """Users and groups that the package declares, and that are not there."""
+    """Users and groups that the packages declare and that do not exist."""
 
     @property
     def judged(self) -> frozenset[str]:
-        """Names of the units that are judged, with all their aliases."""
+        """The names of the units that are judged, with all their aliases."""
         asked = {question.subject for question in self.questions if not question.skip}
         return frozenset(
             name for state in self.states if state.name in asked for name in state.names
@@ -62,7 +59,7 @@ class Found:
 
     @property
     def sentence(self) -> str:
-        """What the package brings, in numbers; '' if it is nothing of interest."""
+        """What the packages bring, in numbers; '' if that is nothing of interest."""
         counts = {
             "unit": len(self.payload.units),
             "SysV script": len(self.payload.scripts),
@@ -78,8 +75,8 @@ class Found:
         lacks = [f"declared in sysusers.d, but not there: {', '.join(self.missing)}"]
         return "\n".join(brings + (lacks if self.missing else []))
 
-    def told(self, heard: Iterable[Socket]) -> Discovery:
-        """All of it, for the report."""
+    def describe(self, listening: Iterable[Socket]) -> Discovery:
+        """Describe everything for the report, with the new sockets that are `listening`."""
         return Discovery(
             units=tuple(sorted({state.name for state in self.states} | {*self.payload.units})),
             scripts=self.payload.scripts,
@@ -96,15 +93,15 @@ class Found:
                     unit=socket.unit,
                     process=socket.process,
                 )
-                for socket in heard
+                for socket in listening
             ),
         )
 
 
 def discover(
     guest: Guest, manager: PackageManager, names: Sequence[str], before: Snapshot
-) -> Found:
-    """Compare a guest with what it was before packages of these names were installed."""
+) -> Brought:
+    """Compare a guest with its state `before` the packages of these names were installed."""
     owned = [operations.ask(guest, manager.files(name)) for name in names]
     brought = payload.classify(
         [path for one in owned for path in one.files],
@@ -115,10 +112,10 @@ def discover(
     states = {state.name: state for state in look_all(guest, wanted)}  # each alias once
     idle = [state for state in states.values() if state.file_state in ENABLED and not state.started]
     refused = _refused(guest) if idle else set()
-    return Found(
+    return Brought(
         payload=brought,
         states=tuple(states.values()),
-        questions=tuple(questions(brought, after, tuple(states.values()), refused)),
+        questions=tuple(unit_questions(brought, after, tuple(states.values()), refused)),
         users=tuple(sorted(after.users - before.users)),
         groups=tuple(sorted(after.groups - before.groups)),
         missing=tuple(sorted(_declared(guest, brought) - after.users - after.groups)),
@@ -136,7 +133,7 @@ def _declared(guest: Guest, brought: Payload) -> set[str]:
 
 
 def candidates(brought: Payload, before: Snapshot, after: Snapshot) -> list[str]:
-    """Names of units to look at: the package's own, those of its scripts, and what appeared."""
+    """Name the units of interest: the packages' own, those of their scripts, and new ones."""
     own = {*brought.units, *(f"{name}.service" for name in brought.scripts)}
     new_files = {name for name in after.unit_files if name not in before.unit_files}
     new_units = {
@@ -152,16 +149,16 @@ def candidates(brought: Payload, before: Snapshot, after: Snapshot) -> list[str]
     return sorted(name for name in own | appeared if not is_template(name))
 
 
-def questions(
+def unit_questions(
     brought: Payload,
     after: Snapshot,
     states: Sequence[UnitState],
     refused: Collection[str],
 ) -> list[Question]:
-    """Ask about each unit, or say why not; what is judged comes first.
+    """Make a question for each unit, or say why it is not judged; judged units come first.
 
-    What came with a dependency, and is not judged, is nobody's business. `refused` are the units
-    that could not be started, since something else could not.
+    Units of dependencies that are not judged are left out. `refused` are the units whose start
+    was refused because another unit could not start.
     """
     own = {*brought.units, *(f"{name}.service" for name in brought.scripts)}
     scripts = own - {*brought.units}
@@ -176,7 +173,7 @@ def questions(
                 subject=state.name,
                 is_found=True,
                 skip=reason,
-                note="" if is_own else "it came with a dependency",
+                is_dependency=not is_own,
             )
             found.append(question)
     made: dict[str, list[str]] = {}
@@ -194,7 +191,7 @@ def questions(
 def why_not(state: UnitState, *, is_script: bool = False, is_refused: bool = False) -> str:
     """Say why a unit is not judged; '' if it is.
 
-    Judged is what the installation has started or would have, and what cannot be loaded.
+    A unit is judged if the installation has started it or should have, or if it cannot be loaded.
     """
     trigger = " and ".join(state.triggered_by)
     if state.load == "masked":
@@ -219,7 +216,7 @@ def why_not(state: UnitState, *, is_script: bool = False, is_refused: bool = Fal
 
 
 def _refused(guest: Guest) -> set[str]:
-    """Units whose jobs could not be done: nothing else keeps that, and packages do not mind."""
+    """Return the units whose jobs failed: only the journal records that, and scripts ignore it."""
     jobs = [f"JOB_RESULT={result}" for result in ("dependency", "failed", "timeout")]
     argv = ["journalctl", "--boot", "--quiet", "--no-pager", "--output=json", "_PID=1", *jobs]
     lines = guest.run(argv, ok=range(256), timeout=30).text.splitlines()
@@ -234,75 +231,8 @@ def _refused(guest: Guest) -> set[str]:
     return found
 
 
-def heard(guest: Guest, found: Found, before: Snapshot) -> list[Socket]:
-    """Sockets that have come with the package: of its units, or of a process without any."""
-    known = {(socket.entry.text, socket.entry.protocol, socket.unit) for socket in before.sockets}
-    judged = found.judged
-    given = _given(found)
-    return [
-        socket
-        for socket in sockets.listening(guest)
-        if (socket.entry.text, socket.entry.protocol, socket.unit) not in known
-        and (
-            socket.unit in judged
-            or socket.entry.text in given
-            or not (socket.unit or socket.is_of_init)
-        )
-    ]
-
-
-def _given(found: Found) -> set[str]:
-    """Addresses of the socket units that are judged: they are knocked on already."""
-    return {
-        address
-        for state in found.states
-        if state.name in found.judged
-        for address, _ in state.listens
-    }
-
-
-def ask_sockets(found: Found, new: Sequence[Socket], asked: Collection[str]) -> list[Question]:
-    """Ask whether one can connect to what listens; `asked` are subjects that are asked anyway.
-
-    There is one question for each TCP address, and one for all unix sockets of a unit: some have
-    dozens. A UDP socket is told of, but nobody knows what it answers to.
-    """
-    given = _given(found)
-    urls: dict[str, list[str]] = {}
-    unix: dict[str, list[Socket]] = {}
-    for socket in new:
-        entry = socket.entry
-        holder = socket.unit or f"process '{socket.process}', which is in no unit,"
-        if entry.protocol == "tcp" and entry.text not in given:
-            host = destination(entry.address.strip("[]"))
-            scope = f"%{socket.interface}" if socket.interface else ""
-            at = f"[{host}{scope}]" if ":" in host else host
-            said = urls.setdefault(f"tcp://{at}:{entry.port}", [])
-            said.append(f"{holder} listens on {entry.text}")
-        elif entry.is_unix and entry.text not in given:
-            unix.setdefault(holder, []).append(socket)
-    network = partial(Question, kind=CheckKind.NETWORK, is_found=True)
-    return [
-        *(
-            network(subject=url, note=", ".join(dict.fromkeys(said)))
-            for url, said in urls.items()
-            if url not in asked
-        ),
-        *(
-            network(subject=_unix_name(holder, held), note=holder, unix=tuple(held))
-            for holder, held in unix.items()
-        ),
-    ]
-
-
-def _unix_name(holder: str, held: Sequence[Socket]) -> str:
-    if len(held) == 1:
-        return f"unix:{held[0].entry.address}"
-    return f"unix sockets of {holder.partition(',')[0]}"
-
-
-def unasked_units(found: Found, asked: Iterable[str]) -> list[Question]:
-    """Questions about units that nobody asked by any of their names."""
-    names = {unit_name(subject) for subject in asked}
-    known = {name for state in found.states if {*state.names} & names for name in state.names}
-    return [q for q in found.questions if q.subject not in known | names]
+def unasked_units(brought: Brought, asked: Iterable[Question]) -> list[Question]:
+    """Return the questions about units that are not `asked` about under any of their names."""
+    names = {unit_name(question.subject) for question in asked if question.kind is CheckKind.UNIT}
+    known = {name for state in brought.states if {*state.names} & names for name in state.names}
+    return [question for question in brought.questions if question.subject not in known | names]

@@ -145,7 +145,7 @@ def ending(text: str) -> str:
 def units_of(checks: Iterable[CheckResult]) -> list[str]:
     """Return the units that did not pass."""
     subjects = [c.subject for c in checks if c.kind is CheckKind.UNIT and c.outcome.is_bad]
-    return [unit_name(subject) for subject in subjects if " " not in subject]
+    return [unit_name(subject) for subject in subjects]
 
 
 def status_argv(units: Sequence[str]) -> list[str]:

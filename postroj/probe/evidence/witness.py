@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from postroj.errors import GuestError, PostrojError
@@ -47,18 +46,18 @@ class Witness:
         """Take note of what a command of the package manager has printed."""
         self._output = ending(f"{self._output}$ {shlex.join(argv)}\n{output}\n")
 
-    def watch(
-        self, take: Callable[[], StepResult], units: Callable[[], Sequence[str]]
-    ) -> StepResult:
-        """Have a step taken and judged; `units` tells afterwards which are of interest."""
+    def begin_step(self) -> None:
+        """Forget the step before."""
         self._since = time.time()
         self._output = ""
-        step = take()
+
+    def end_step(self, step: StepResult, units: Sequence[str]) -> tuple[Evidence, ...]:
+        """Return the evidence of a step that went wrong; `units` are those that are judged."""
         if not step.outcome.is_bad:
-            return step
-        found = self._collect([*units_of(step.checks), *units()])
+            return ()
+        found = self._collect([*units_of(step.checks), *units])
         self._let_in(culprit(step))
-        return replace(step, evidence=found)
+        return found
 
     def hear(self, error: PostrojError) -> tuple[Evidence, ...]:
         """Keep what there is to be had after an error of ours."""

@@ -159,22 +159,38 @@ def binds(packages: Sequence[PackageFile]) -> tuple[Bind, ...]:
     )
 
 
-def fitting(packages: Sequence[PackageFile], manager: Manager | None) -> Sequence[PackageFile]:
-    """Return the packages that a package manager installs; all, if it installs none of them.
+@dataclass(frozen=True, kw_only=True)
+class Fitting:
+    """The package files for one image: each image gets those that its package manager installs.
 
-    So .deb and .rpm files of one project can be given together: each image gets its own.
+    So .deb and .rpm files of one project can be given together.
     """
-    return [file for file in packages if manager in INSTALLERS[file.format]] or packages
+
+    packages: tuple[PackageFile, ...]
+    older: tuple[PackageFile, ...]
+    unfit: str
+    """Why nothing can be tested, as a file is for other package managers; '' if all fit."""
 
 
-def unfit(packages: Sequence[PackageFile], manager: Manager | None) -> str:
-    """Say which of the packages a package manager does not install; '' if it installs all.
+def fitting(
+    packages: Sequence[PackageFile], older: Sequence[PackageFile], manager: Manager | None
+) -> Fitting:
+    """Choose the files that a package manager installs; all files, if it installs none of them."""
+    packages, older = _installable(packages, manager), _installable(older, manager)
+    return Fitting(
+        packages=tuple(packages), older=tuple(older), unfit=_unfit([*packages, *older], manager)
+    )
 
-    No package is to blame for that, and nobody else: there is nothing to test.
-    """
-    for package in packages:
-        able = INSTALLERS[package.format]
+
+def _installable(files: Sequence[PackageFile], manager: Manager | None) -> Sequence[PackageFile]:
+    return [file for file in files if manager in INSTALLERS[file.format]] or files
+
+
+def _unfit(files: Sequence[PackageFile], manager: Manager | None) -> str:
+    """Name the first file that the package manager does not install; '' if it installs all."""
+    for file in files:
+        able = INSTALLERS[file.format]
         if manager not in able:
             has = f"'{manager}'" if manager else "no package manager that postroj knows"
-            return f"'{package.name}' is for {' or '.join(able)}, the guest has {has}"
+            return f"'{file.name}' is for {' or '.join(able)}, the guest has {has}"
     return ""

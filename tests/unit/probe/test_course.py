@@ -34,8 +34,8 @@ def test_all_is_every_step_that_leads_to_the_package_under_test() -> None:
 @pytest.mark.parametrize(
     ("text", "upgrades", "words"),
     [
-        ("instal", False, "'instal' is no step"),
-        ("install,", False, "'' is no step"),
+        ("instal", False, "'instal' is not a step"),
+        ("install,", False, "'' is not a step"),
         ("install,remove,remove", False, "a step is named twice"),
         ("remove", False, "the first step is `install`"),
         ("install,remove,reinstall", False, "`remove` and `purge` are the last steps"),

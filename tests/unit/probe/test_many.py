@@ -74,7 +74,7 @@ def test_all_files_of_a_large_package_are_known() -> None:
     assert operations.ask(guest, query) == paths
 
 
-def test_half_an_answer_is_none() -> None:
+def test_a_truncated_answer_of_the_package_manager_is_an_error() -> None:
     guest = FakeGuest(lambda argv: (0, "x\n" * operations.WHOLE))
     query = Query(argv=("list", "x"), read=str.split)
     with pytest.raises(GuestError, match="'list' printed more than 16 MiB in the guest"):

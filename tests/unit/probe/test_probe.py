@@ -1,4 +1,4 @@
-"""From packages to an outcome, whatever the guest does; the guest itself is a fake."""
+"""`probe`: the outcome for everything that a guest may do; the guest is a fake."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from postroj.container.boot.nspawn import GuestSpec
+    from postroj.verdict import StepResult
 
 IMAGE = Image(
     name="debian-trixie", architecture="x86_64", layers=(Path("/i.squashfs"),), manager=Manager.APT
@@ -83,25 +84,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[ProbeResult, Ear
     return run
 
 
-def test_an_image_gets_the_packages_that_its_manager_installs(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    specs: list[GuestSpec] = []
-
-    @contextmanager
-    def boot(spec: GuestSpec) -> Iterator[Any]:
-        specs.append(spec)
-        yield FakeGuest(fine)
-
-    monkeypatch.setattr(probe, "start_guest", boot)
-    foreign = PackageFile(path=Path("/y.rpm"), format=Format.RPM)
-    older = (PackageFile(path=Path("/z.rpm"), format=Format.RPM), SECOND)
-    result = probe.probe(IMAGE, [foreign, PACKAGE], replace(PLAN, older=older), Ear())
-    assert (result.outcome, result.package) == (Outcome.PASS, "x_1.0_all.deb")
-    assert [bind.source for bind in specs[0].binds] == [PACKAGE.path, SECOND.path]
-
-
-def test_what_is_expected_to_fail_is_told_and_reported_as_a_skip(
+def test_an_expected_failure_is_announced_and_reported_as_a_skip(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     @contextmanager
@@ -137,7 +120,9 @@ def test_what_is_expected_to_fail_is_told_and_reported_as_a_skip(
     assert probe.probe(IMAGE, [PACKAGE], plan, Ear()).outcome is Outcome.ERROR
 
 
-def test_it_passes(run: Callable[..., tuple[ProbeResult, Ear]]) -> None:
+def test_a_probe_that_passes_announces_all_that_it_reports(
+    run: Callable[..., tuple[ProbeResult, Ear]],
+) -> None:
     result, ear = run(fine)
     assert result.outcome is Outcome.PASS
     assert result.package == "x_1.0_all.deb y_1.0_all.deb"
@@ -149,7 +134,7 @@ def test_it_passes(run: Callable[..., tuple[ProbeResult, Ear]]) -> None:
     assert end is result
 
 
-def test_an_installation_that_fails_is_not_asked(
+def test_after_a_failed_installation_the_checks_are_skipped(
     run: Callable[..., tuple[ProbeResult, Ear]],
 ) -> None:
     result, ear = run(but("install", (100, "E: odd")))
@@ -159,7 +144,9 @@ def test_an_installation_that_fails_is_not_asked(
     assert len(ear.told) == 4
 
 
-def test_lists_that_cannot_be_had_end_it(run: Callable[..., tuple[ProbeResult, Ear]]) -> None:
+def test_package_lists_that_are_not_available_are_an_error(
+    run: Callable[..., tuple[ProbeResult, Ear]],
+) -> None:
     said = "E: Failed to fetch x  Temporary failure resolving 'mirror.example'"
     result, _ = run(but("update", (100, said)))
     assert result.outcome is Outcome.ERROR
@@ -167,7 +154,7 @@ def test_lists_that_cannot_be_had_end_it(run: Callable[..., tuple[ProbeResult, E
     assert "install" not in result.timings
 
 
-def test_an_installation_that_hangs(run: Callable[..., tuple[ProbeResult, Ear]]) -> None:
+def test_an_installation_that_hangs_fails(run: Callable[..., tuple[ProbeResult, Ear]]) -> None:
     result, _ = run(but("install", CommandTimeout(("apt-get",), 60, "Setting up x (1.0) ...")))
     assert result.outcome is Outcome.FAIL
     assert result.steps[0].reason.startswith("apt-get hung for 60 s while setting up x")
@@ -202,6 +189,31 @@ def test_a_guest_that_is_lost_once_the_package_is_in_is_its_failure(
     assert ear.told[-1] is result
 
 
+def test_a_guest_that_is_lost_in_a_skipped_step_is_announced_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @contextmanager
+    def boot(spec: GuestSpec) -> Iterator[Any]:
+        yield FakeGuest(fine)
+
+    def require(self: FakeGuest) -> None:
+        calls.append(self)
+        if len(calls) == 2:
+            message = "the guest shut down"
+            raise GuestLost(message, evidence="panic")
+
+    calls: list[FakeGuest] = []
+    monkeypatch.setattr(probe, "start_guest", boot)
+    monkeypatch.setattr(FakeGuest, "require", require)
+    ear = Ear()
+    plan = replace(PLAN, steps=(StepName.INSTALL, StepName.DOWNGRADE))
+    result = probe.probe(IMAGE, [PACKAGE], plan, ear)
+    assert [step.done for step in result.steps] == [Outcome.PASS, Outcome.FAIL]
+    assert result.steps[1].reason == "the package has broken the guest: the guest shut down\npanic"
+    heard = [word.name for word in ear.told if isinstance(word, StepResult)]
+    assert heard == [StepName.INSTALL, StepName.DOWNGRADE]
+
+
 @pytest.mark.parametrize("answer", [fine, but("install", GuestError("odd"))])
 def test_a_guest_that_was_kept_is_named_whatever_the_verdict(
     run: Callable[..., tuple[ProbeResult, Ear]], answer: Callable[[tuple[str, ...]], Answer]
@@ -223,14 +235,14 @@ def test_a_guest_that_does_not_begin(monkeypatch: pytest.MonkeyPatch, error: Exc
     assert ear.told == [("debian-trixie", "x_1.0_all.deb"), result]
 
 
-def test_a_package_for_another_manager_is_not_tested(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unfit_packages_are_skipped_without_a_guest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "start_guest", None)  # none is booted
     ear = Ear()
     foreign = PackageFile(path=Path("/y.rpm"), format=Format.RPM)
-    result = probe.probe(IMAGE, [foreign], PLAN, ear)
+    result = probe.probe(IMAGE, [foreign], PLAN, ear, unfit="'y.rpm' is for dnf or zypper")
     (step,) = result.steps
     assert (result.outcome, step.outcome) == (Outcome.SKIP, Outcome.SKIP)
-    assert step.reason == "'y.rpm' is for dnf or zypper, the guest has 'apt'"
+    assert step.reason == "'y.rpm' is for dnf or zypper"
     assert [check.outcome for check in step.checks] == [Outcome.SKIP]
     assert ear.told == [
         ("debian-trixie", "y.rpm"),
@@ -240,7 +252,7 @@ def test_a_package_for_another_manager_is_not_tested(monkeypatch: pytest.MonkeyP
     ]
 
 
-def test_a_failed_unit_of_before_is_not_held_against_it(
+def test_a_unit_that_failed_at_boot_is_a_note_and_no_failure(
     run: Callable[..., tuple[ProbeResult, Ear]],
 ) -> None:
     result, _ = run(fine, failed=["old.service"], failed_at_boot=("old.service",))
@@ -248,7 +260,7 @@ def test_a_failed_unit_of_before_is_not_held_against_it(
     assert result.notes == ("units had failed as the guest booted: old.service",)
 
 
-class TestLookingAtPackages:
+class TestInspectingPackages:
     def install(self, answer: Callable[[tuple[str, ...]], Answer]) -> tuple[steps.Done, FakeGuest]:
         guest = FakeGuest(answer)
         bench = steps.Bench(guest=guest, manager=Apt(), timeout=60, begin_part=lambda part: None)
@@ -287,7 +299,7 @@ class TestLookingAtPackages:
             ("installed\tx\t2.0\tall", "'x' 1.0 did not get installed: the guest has 2.0"),
         ],
     )
-    def test_a_success_that_is_none(self, row: str, sentence: str) -> None:
+    def test_a_success_that_installed_nothing_is_an_error(self, row: str, sentence: str) -> None:
         """dnf and zypper end well, too, where they have done nothing."""
         done, _ = self.install(lambda argv: (0, row) if argv[0] == "dpkg-query" else fine(argv))
         assert done.blame and done.outcome is Outcome.ERROR
@@ -295,7 +307,7 @@ class TestLookingAtPackages:
 
 
 class TestDiscovery:
-    def test_what_keeps_us_from_looking_is_an_error_of_ours(
+    def test_a_discovery_that_is_not_possible_is_an_error(
         self, run: Callable[..., tuple[ProbeResult, Ear]]
     ) -> None:
         result, _ = run(but(FILES, GuestError("odd", evidence="last words")))
@@ -305,7 +317,7 @@ class TestDiscovery:
         assert step.discovered is None
         assert result.outcome is Outcome.ERROR
 
-    def test_what_is_found_is_asked_and_told(
+    def test_what_is_discovered_is_asked_and_reported(
         self, run: Callable[..., tuple[ProbeResult, Ear]]
     ) -> None:
         unit = (

@@ -30,7 +30,7 @@ NOTHING = frozenset[str]()
 def test_a_package_that_cannot_be_read(tmp_path: Path) -> None:
     guest = FakeGuest(lambda argv: (2 if "dpkg-deb" in argv else 0, FLOOD))
     file = PackageFile(path=tmp_path / "x.deb", format=Format.DEB)
-    found = operations.look(guest, manager_of(Manager.APT), [file])
+    found = operations.inspect(guest, manager_of(Manager.APT), [file])
     assert isinstance(found, Blame)
     assert found.evidence.splitlines() == ["x" * LONGEST] * 20
 

@@ -1,4 +1,4 @@
-"""What is done with questions and answers; what the answers are, real guests tell elsewhere."""
+"""How questions are asked and answered; real guests are asked in the integration tests."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_an_error_at_last_is_an_answer_too() -> None:
     assert (found.outcome, found.reason) == (Outcome.ERROR, "gone")
 
 
-def test_new_failures_fail_and_old_ones_do_not() -> None:
+def test_no_newly_failed_unit_ignores_units_that_had_failed_before() -> None:
     guest = FakeGuest(lambda argv: (0, f"journal of {argv[-1]}"), failed=["new.service"])
     (found,) = ask(guest)
     assert found.outcome is Outcome.FAIL
@@ -129,7 +129,7 @@ def test_a_command_that_does_not_end() -> None:
     assert (found.outcome, found.reason) == (Outcome.FAIL, "did not end within 0.3 s\nso far")
 
 
-def test_a_command_that_fails() -> None:
+def test_a_command_that_fails_has_its_status_and_last_lines() -> None:
     (found, _) = ask(FakeGuest(answer), SECOND)
     assert found.reason == "status 1\nsorry"
 
@@ -187,7 +187,7 @@ def test_whoever_stops_listening_calls_everything_off(monkeypatch: pytest.Monkey
     assert len(looks) == count
 
 
-def test_unasked() -> None:
+def test_unasked_questions_are_skips_with_a_reason() -> None:
     found = unasked([UNIT, COMMAND], "not installed")
     assert [(result.kind, result.subject) for result in found] == [
         (CheckKind.UNIT, "x"),

@@ -6,15 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from postroj.container.guest import Entry, Socket
 from postroj.probe.ask.question import Question
 from postroj.probe.ask.unitstate import UnitState
 from postroj.probe.discover.discover import (
-    Found,
-    ask_sockets,
+    Brought,
     candidates,
-    questions,
     unasked_units,
+    unit_questions,
     why_not,
 )
 from postroj.probe.discover.payload import Payload
@@ -115,7 +113,7 @@ def test_questions_name_what_is_not_judged_and_is_the_packages_own() -> None:
         state("needed.service", active="active"),
         state("t@1.service", active="active"),
     ]
-    found = questions(brought, snap(), states, [])
+    found = unit_questions(brought, snap(), states, [])
     assert all(question.is_found for question in found)
     assert [(question.subject, question.skip) for question in found] == [
         ("b.service", ""),
@@ -127,11 +125,11 @@ def test_questions_name_what_is_not_judged_and_is_the_packages_own() -> None:
     ]
 
 
-def found(*states: UnitState) -> Found:
-    return Found(
+def found(*states: UnitState) -> Brought:
+    return Brought(
         payload=Payload(units=tuple(each.name for each in states)),
         states=states,
-        questions=tuple(questions(Payload(), snap(), states, [])),
+        questions=tuple(unit_questions(Payload(), snap(), states, [])),
         users=(),
         groups=(),
     )
@@ -144,49 +142,10 @@ def test_a_unit_that_is_asked_about_by_an_alias_is_not_asked_twice() -> None:
         ),
         state("y.service", active="active"),
     )
-    assert [q.subject for q in unasked_units(both, ["redis"])] == ["y.service"]
+    redis = Question(kind=CheckKind.UNIT, subject="redis")
+    assert [q.subject for q in unasked_units(both, [redis])] == ["y.service"]
     assert len(unasked_units(both, [])) == 2
     assert both.judged == {"redis-server.service", "redis.service", "y.service"}
-
-
-def listener(protocol: str, address: str, port: int = 0, unit: str = "x.service") -> Socket:
-    entry = Entry(protocol=protocol, address=address, port=port)
-    return Socket(entry=entry, process="x", unit=unit)
-
-
-def test_what_listens_is_connected_to() -> None:
-    new = [
-        listener("tcp", "0.0.0.0", 80),
-        listener("tcp", "127.0.0.1", 80),
-        listener("tcp", "[::]", 80),
-        listener("tcp", "[::1]", 81),
-        listener("udp", "0.0.0.0", 53),
-        listener("tcp", "127.0.0.1", 99, unit=""),
-        listener("stream", "/run/x"),
-        listener("tcp", "127.0.0.1", 82),
-        listener("stream", "/run/y", unit="y.service"),
-        listener("seqpacket", "@y", unit="y.service"),
-    ]
-    asked = ask_sockets(found(), new, ["tcp://[::1]:81"])
-    assert [(q.subject, q.note) for q in asked] == [
-        (
-            "tcp://127.0.0.1:80",
-            "x.service listens on 0.0.0.0:80, x.service listens on 127.0.0.1:80",
-        ),
-        ("tcp://[::1]:80", "x.service listens on [::]:80"),
-        ("tcp://127.0.0.1:99", "process 'x', which is in no unit, listens on 127.0.0.1:99"),
-        ("tcp://127.0.0.1:82", "x.service listens on 127.0.0.1:82"),
-        ("unix:/run/x", "x.service"),
-        ("unix sockets of y.service", "y.service"),
-    ]
-    assert {q.kind for q in asked} == {CheckKind.NETWORK}
-    assert [len(q.unix) for q in asked] == [0, 0, 0, 0, 1, 2]
-
-
-def test_what_a_socket_unit_listens_on_is_knocked_on_already() -> None:
-    unit = state("x.socket", active="active", listens=(("/run/x", "Stream"), ("[::]:80", "Stream")))
-    new = [listener("stream", "/run/x"), listener("tcp", "[::]", 80)]
-    assert ask_sockets(found(unit), new, []) == []
 
 
 def test_a_snapshot() -> None:
@@ -203,7 +162,7 @@ def test_a_snapshot() -> None:
 
 
 def test_what_it_brings_in_numbers() -> None:
-    one = Found(
+    one = Brought(
         payload=Payload(units=("a.service",), scripts=("a", "b")),
         states=(),
         questions=(Question(kind=CheckKind.UNIT, subject="a.service"),),

@@ -137,7 +137,7 @@ def test_the_units_that_did_not_pass() -> None:
             answer("a", Outcome.FAIL),
             answer("b.socket", Outcome.ERROR),
             answer("c", Outcome.PASS),
-            answer("no newly failed unit", Outcome.FAIL),
+            answer("no newly failed unit", Outcome.FAIL, CheckKind.SYSTEM),
             answer("/etc/x", Outcome.FAIL, CheckKind.FILE),
         ]
     ) == ["a.service", "b.socket"]

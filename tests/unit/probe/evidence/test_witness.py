@@ -44,13 +44,11 @@ class Scene:
         self.parts.append(part)
 
     def watch(self, result: StepResult, *notes: str) -> dict[str, str]:
-        def take() -> StepResult:
-            for note in notes:
-                self.witness.note(["apt-get", "in stall"], note)
-            return result
-
-        watched = self.witness.watch(take, lambda: ["b.service", "a.service"])
-        return {evidence.name: evidence.text for evidence in watched.evidence}
+        self.witness.begin_step()
+        for note in notes:
+            self.witness.note(["apt-get", "in stall"], note)
+        found = self.witness.end_step(result, ["b.service", "a.service"])
+        return {evidence.name: evidence.text for evidence in found}
 
 
 @pytest.fixture
@@ -98,4 +96,4 @@ def test_an_error_of_ours(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None
 def test_nobody_has_to_visit(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     begin: Callable[[str], None] = scene.begin
     witness = Witness(scene.guest, IMAGE, None, begin, {})
-    assert witness.watch(lambda: step(Outcome.FAIL), list).evidence
+    assert witness.end_step(step(Outcome.FAIL), [])

@@ -27,7 +27,6 @@ from postroj.probe.package.package_file import (
     fetch,
     fitting,
     recognise,
-    unfit,
 )
 from tests.support import debs, pacman, rpms
 
@@ -235,20 +234,41 @@ class TestPacman:
         assert "unpacks to more than" in error.value.evidence
 
 
-def test_which_manager_installs_which_format() -> None:
-    def file(name: str, kind: Format) -> PackageFile:
+class TestFitting:
+    def file(self, name: str, kind: Format) -> PackageFile:
         return PackageFile(path=Path(name), format=kind)
 
-    deb, rpm = file("x.deb", Format.DEB), file("x.rpm", Format.RPM)
-    assert unfit([deb], Manager.APT) == unfit([rpm], Manager.DNF) == unfit([rpm], Manager.ZYPPER)
-    assert not unfit([deb], Manager.APT)
-    assert unfit([deb, rpm], Manager.APT) == "'x.rpm' is for dnf or zypper, the guest has 'apt'"
-    assert fitting([deb, rpm], Manager.APT) == [deb]
-    assert fitting([deb, rpm], Manager.DNF) == [rpm]
-    assert fitting([deb, rpm], Manager.PACMAN) == [deb, rpm]  # which is unfit, and is told as such
-    assert unfit([file("x", Format.PACMAN)], None) == (
-        "'x' is for pacman, the guest has no package manager that postroj knows"
-    )
+    @property
+    def deb(self) -> PackageFile:
+        return self.file("x.deb", Format.DEB)
+
+    @property
+    def rpm(self) -> PackageFile:
+        return self.file("x.rpm", Format.RPM)
+
+    def test_an_image_gets_the_files_that_its_manager_installs(self) -> None:
+        both = [self.deb, self.rpm]
+        for manager, own in (
+            (Manager.APT, self.deb),
+            (Manager.DNF, self.rpm),
+            (Manager.ZYPPER, self.rpm),
+        ):
+            chosen = fitting(both, both, manager)
+            assert (chosen.packages, chosen.older, chosen.unfit) == ((own,), (own,), "")
+
+    def test_files_of_which_none_fits_are_unfit_together(self) -> None:
+        chosen = fitting([self.deb, self.rpm], [], Manager.PACMAN)
+        assert chosen.packages == (self.deb, self.rpm)
+        assert chosen.unfit == "'x.deb' is for apt, the guest has 'pacman'"
+
+    def test_an_older_package_that_does_not_fit_is_unfit(self) -> None:
+        chosen = fitting([self.deb], [self.rpm], Manager.APT)
+        assert chosen.unfit == "'x.rpm' is for dnf or zypper, the guest has 'apt'"
+
+    def test_an_image_without_a_known_manager(self) -> None:
+        assert fitting([self.file("x", Format.PACMAN)], [], None).unfit == (
+            "'x' is for pacman, the guest has no package manager that postroj knows"
+        )
 
 
 class TestFetchingLocally:

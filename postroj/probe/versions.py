@@ -1,0 +1,104 @@
+"""The versions of the packages between which a probe goes, and where each comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from postroj.probe import operations
+from postroj.probe.managers.base import Blame
+from postroj.process import last_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from postroj.container.guest import OwnGuest
+    from postroj.probe.managers.base import PackageFacts, PackageManager
+    from postroj.probe.package.package_file import PackageFile
+
+DOWNLOADED = "/var/tmp/postroj-older"  # noqa: S108 a folder of the guest
+"""Where the guest downloads the versions of its repositories to."""
+MADE = "/var/tmp/postroj-newer"  # noqa: S108 a folder of the guest
+"""Where the guest makes packages with a raised version."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Packages that are installed together: their paths in the guest, and their own metadata."""
+
+    paths: tuple[str, ...]
+    facts: tuple[PackageFacts, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the packages."""
+        return [fact.name for fact in self.facts]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Versions:
+    """The versions that a probe knows: from `older` to `tested`, or from `tested` to `raised`."""
+
+    tested: Batch
+    """What the user wants to be probed."""
+    older: Batch | None = None
+    """What to upgrade from: given by the user, or downloaded from the guest's repositories."""
+    raised: Batch | None = None
+    """The tested packages with a higher version, where there is no older one."""
+
+    @property
+    def first(self) -> Batch:
+        """What `install` brings."""
+        return self.older or self.tested
+
+    @property
+    def upper(self) -> Batch:
+        """What `upgrade` brings."""
+        return self.raised or self.tested
+
+    @property
+    def lower(self) -> Batch | None:
+        """What `downgrade` brings; None if there is nothing to go back to."""
+        return self.older or (self.tested if self.raised else None)
+
+
+def read(
+    guest: OwnGuest, manager: PackageManager, packages: Sequence[PackageFile]
+) -> Batch | Blame:
+    """Read the metadata of package files, or say which of them cannot be installed here."""
+    facts = operations.inspect(guest, manager, packages)
+    if isinstance(facts, Blame):
+        return facts
+    return Batch(paths=tuple(package.guest_path for package in packages), facts=facts)
+
+
+def download(
+    guest: OwnGuest, manager: PackageManager, names: Sequence[str], timeout: float
+) -> Batch | Blame:
+    """Download the versions of the guest's repositories."""
+    paths = []
+    for name in names:
+        path = operations.bring(guest, manager, name, DOWNLOADED, timeout)
+        if isinstance(path, Blame):
+            return path
+        paths.append(path)
+    return _made(guest, manager, paths)
+
+
+def raise_version(
+    guest: OwnGuest, manager: PackageManager, tested: Batch, timeout: float
+) -> Batch | str:
+    """Make packages of a higher version with the same content, or say why that is impossible."""
+    query = manager.newer(tested.paths, MADE)
+    if not query:
+        return "needs an older package, `--upgrade-from`: a newer rpm cannot be made of it"
+    environment = dict(manager.environment)
+    made = guest.run(query.argv, ok=operations.STATUSES, timeout=timeout, env=environment)
+    if made.status:
+        return f"no newer version can be made that installs\n{last_lines(made.output)}"
+    return _made(guest, manager, query.read(made.text))
+
+
+def _made(guest: OwnGuest, manager: PackageManager, paths: Sequence[str]) -> Batch:
+    facts = (operations.ask(guest, manager.describe(path)) for path in paths)
+    return Batch(paths=tuple(paths), facts=tuple(facts))

@@ -1,0 +1,200 @@
+"""The steps of a probe in a booted guest: take one after the other, and have each judged."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from postroj.errors import CommandError, CommandTimeout, GuestLost
+from postroj.probe.ask import checks
+from postroj.probe.ask.question import Question
+from postroj.probe.course import LEAVING
+from postroj.probe.discover.discover import Brought
+from postroj.probe.excuse import emulated
+from postroj.probe.judging import Judge
+from postroj.probe.managers import manager_of
+from postroj.probe.steps import Bench, Journey
+from postroj.verdict import CheckKind, CheckResult, Outcome, StepName, StepResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from postroj.container.guest import OwnGuest
+    from postroj.model import Image
+    from postroj.probe.announce import Announced, Announcer, Taken
+    from postroj.probe.judging import Before
+    from postroj.probe.package.package_file import PackageFile
+    from postroj.probe.plan import Plan
+
+GUEST = Question(kind=CheckKind.SYSTEM, subject="the guest goes on", is_found=True)
+NOT_TAKEN = "the step was not taken"
+NOT_JUDGED = "the {} did not succeed"
+
+
+class Walk:
+    """Takes the steps of a probe; once a step goes wrong, passes over all later ones."""
+
+    def __init__(
+        self,
+        guest: OwnGuest,
+        image: Image,
+        packages: Sequence[PackageFile],
+        plan: Plan,
+        announcer: Announcer,
+        timings: dict[str, float],
+        hear: Callable[[Sequence[str], str], None],
+    ) -> None:
+        self._guest = guest
+        self._plan = plan
+        self._announcer = announcer
+        self._timings = timings
+        self._is_emulated = image.emulated
+        bench = Bench(
+            guest=guest,
+            manager=manager_of(image.manager),
+            timeout=plan.timeout,
+            begin_part=announcer.begin_part,
+            has_lists=image.has_lists,
+            hear=hear,
+        )
+        self._journey = Journey(bench, packages, plan.older, repository=plan.from_repository)
+        self._judge = Judge(guest, image, plan)
+        self._lost = ""
+        """The step that went wrong; '' while the next one can be taken."""
+
+    @property
+    def subjects(self) -> list[str]:
+        """The names of the units that are judged."""
+        return self._judge.subjects
+
+    def take(self, name: StepName) -> Taken:
+        """Take a step and judge it, if it succeeds.
+
+        The guest was healthy before the step, so losing it is the step's doing.
+        """
+        if self._lost:
+            reason = f"the step '{self._lost}' before it did not succeed"
+            step = StepResult(name=name, done=Outcome.SKIP, reason=reason, seconds=0)
+            return self._end_unjudged(step)
+        try:
+            before = self._judge.remember(name, self._journey.names)
+            step = self._go(name, before)
+        except CommandTimeout:  # the host may be slow
+            raise
+        except (GuestLost, CommandError) as error:
+            step = StepResult(name=name, done=Outcome.FAIL, reason=_broken(error), seconds=0)
+            return self._end_unjudged(step)
+        if step.done is not Outcome.PASS:
+            return self._end_unjudged(step)
+        judge = self._judge_absence if name in LEAVING else self._judge_presence
+        return judge(step, before)
+
+    def _go(self, name: StepName, before: Before) -> StepResult:
+        """Have the package manager take a step; it is not judged yet."""
+        began = time.monotonic()
+        done = self._journey.take(name)
+        for part, seconds in done.timings.items():
+            self._count(part, seconds)
+        step = StepResult(
+            name=name,
+            done=done.outcome,
+            reason=done.blame.reason if done.blame else done.sentence,
+            hint=done.blame.hint if done.blame else "",
+            seconds=time.monotonic() - began,
+        )
+        if self._is_emulated and step.done is Outcome.FAIL:
+            lines = emulated.refusals(self._guest, before.since)
+            step = replace(step, reason="\n".join((step.reason, *lines)))
+        if step.done is Outcome.SKIP:
+            self._guest.require()
+        return step
+
+    def _end_unjudged(self, step: StepResult) -> Taken:
+        """Announce a step after which there is nothing to ask."""
+        if step.done is Outcome.SKIP:
+            reason = NOT_TAKEN
+        else:
+            self._lost = step.name
+            reason = NOT_JUDGED.format(step.name)
+        answers = checks.unasked(self._plan.questions, reason)
+        return self._announcer.end_step(replace(step, checks=answers)).taken()
+
+    def _judge_absence(self, step: StepResult, before: Before) -> Taken:
+        announced = self._begin_checks(step)
+        with self._surviving(step.name, announced), self._counted("checks"):
+            self._judge.ask_absence(step.name, before, self._journey.names, announced.end_check)
+        return announced.taken()
+
+    def _judge_presence(self, step: StepResult, before: Before) -> Taken:
+        name, packages = step.name, self._journey.names
+        with self._counted("discovery"):
+            found = self._judge.discover(packages)
+        brought = found if isinstance(found, Brought) else None
+        if brought and brought.sentence:
+            step = replace(step, reason=f"{step.reason}\n{brought.sentence}")
+        announced, discovery = self._begin_checks(step), None
+        with self._surviving(name, announced):
+            with self._counted("checks"):
+                if isinstance(found, CheckResult):
+                    announced.end_check(found)
+                hear = announced.end_check
+                discovery = self._judge.ask_presence(name, before, brought, packages, hear)
+            if name is self._played:
+                self._play_administrator(name, announced)
+        return announced.taken(discovery)
+
+    def _begin_checks(self, step: StepResult) -> Announced:
+        """Announce a step that succeeded, and that its questions are asked now."""
+        announced = self._announcer.end_step(step)
+        self._announcer.begin_part("checks")
+        return announced
+
+    def _play_administrator(self, name: StepName, announced: Announced) -> None:
+        """Take the step once more as an administrator may meet it: with its units disabled."""
+        with self._counted("checks"):
+            answer = self._judge.ask_administrator(name, self._journey)
+            if answer is None:
+                return
+            announced.end_check(answer)
+            # the units may still be disabled
+            if self._journey.is_broken or answer.outcome is Outcome.ERROR:
+                self._lost = name
+
+    @property
+    def _played(self) -> StepName | None:
+        """The step that is taken once more, as an administrator may meet it."""
+        if not self._plan.discover:
+            return None
+        upgrades = StepName.UPGRADE in self._plan.steps and self._journey.has_upgrade
+        return StepName.UPGRADE if upgrades else StepName.REINSTALL
+
+    @contextmanager
+    def _surviving(self, name: StepName, announced: Announced) -> Iterator[None]:
+        """Blame the step if the guest is lost while its questions are asked, or afterwards."""
+        try:
+            yield
+            if not self._lost:
+                self._guest.require()
+        except CommandTimeout:  # the host may be slow
+            raise
+        except (GuestLost, CommandError) as error:
+            self._lost = name
+            if not announced.has_bad_check:
+                answer: checks.Answer = (Outcome.FAIL, _broken(error))
+                announced.end_check(checks.timed(GUEST, lambda: answer))
+
+    @contextmanager
+    def _counted(self, part: str) -> Iterator[None]:
+        """Add the seconds of a block that ends well to a part of the timings."""
+        began = time.monotonic()
+        yield
+        self._count(part, time.monotonic() - began)
+
+    def _count(self, part: str, seconds: float) -> None:
+        self._timings[part] = self._timings.get(part, 0.0) + seconds
+
+
+def _broken(error: GuestLost | CommandError) -> str:
+    return f"{checks.BROKEN}: {error.message}\n{error.evidence}"
