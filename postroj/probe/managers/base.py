@@ -52,6 +52,10 @@ class Blame:
     sentence: str
     evidence: str
     hint: str = ""
+    tool: str = ""
+    """The command that was at work when its time was over: `apt-get`."""
+    action: str = ""
+    """What the tool was doing then: `setting up redis`; '' if its output does not show it."""
 
     @property
     def reason(self) -> str:
@@ -135,7 +139,7 @@ class PackageManager(Protocol):
         """
 
     def blame_timeout(self, output: str, names: Sequence[str], seconds: float) -> Blame:
-        """Say what was going on when the time was over."""
+        """Explain what was going on when the time was over; fills in `tool` and `action`."""
 
 
 def table(text: str) -> tuple[PackageFacts, ...]:
