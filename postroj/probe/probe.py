@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from postroj.container.boot.nspawn import GuestSpec
 from postroj.container.start import start_guest
 from postroj.errors import CommandError, CommandTimeout, GuestError, GuestLost, PostrojError
-from postroj.model import Manager
 from postroj.probe.ask import checks
 from postroj.probe.ask.question import Question
 from postroj.probe.ask.unitstate import unit_name
@@ -321,7 +320,7 @@ class _Walk:
         if step is StepName.PURGE:
             yield checks.timed(residue.FILES, partial(left.ask_files, names, self._manager.kept))
             yield checks.timed(residue.USERS, left.ask_users)
-            if self._image.manager is Manager.APT:
+            if self._manager.diverts:
                 yield checks.timed(residue.DIVERSIONS, partial(left.ask_diversions, names))
         elif not self._manager.purges_later:
             yield checks.timed(residue.LINKS, left.ask_links)

@@ -77,6 +77,14 @@ class PackageManager(Protocol):
     """Suffixes of the copies in which changed configuration outlives its package."""
     cache: tuple[str, ...]
     """Folders of what was fetched; those that a version of the manager has not are passed over."""
+    list_all: str
+    """A shell command that prints the paths of all installed packages."""
+    print_scripts: str
+    """A shell command that prints what installed packages do when they are installed."""
+    logs: tuple[str, ...]
+    """Log files in a guest; those that a version of the manager has not are passed over."""
+    diverts: bool
+    """Whether a package can put another's file elsewhere, as dpkg-divert(1) does."""
 
     def refresh(self) -> list[str]:
         """Fetch the package lists."""
