@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from postroj.model import Manager
 from postroj.probe.ask import checks
 from postroj.probe.ask.question import Question
 from postroj.probe.ask.unitstate import unit_name
@@ -157,7 +156,7 @@ class Judge:
         if step is StepName.PURGE:
             yield checks.timed(residue.FILES, partial(left.ask_files, names, self._manager.kept))
             yield checks.timed(residue.USERS, left.ask_users)
-            if self._manager_name is Manager.APT:
+            if self._manager.diverts:
                 yield checks.timed(residue.DIVERSIONS, partial(left.ask_diversions, names))
         elif not self._manager.purges_later:
             yield checks.timed(residue.LINKS, left.ask_links)

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 STATUSES = range(256)
-HUNG = " hung for 0 s while "
-"""Between a tool and what it was doing, as `blame_timeout` says it."""
 ANSWERS = range(100)
 """Exit statuses of a package manager that works: rpm counts the packages that are not installed."""
 PATIENCE = 30.0
@@ -85,17 +83,20 @@ def perform(
     except GuestLost as error:
         hear(argv, f"{error.output}\n{error.message}")
         moment = manager.blame_timeout(error.output, names, 0)
-        return _broken_off(moment, f"{error.message} while {{}} was {{}}", error.evidence)
+        link = f"{moment.tool} was "
+        return _broken_off(moment, error.message, link=link, console=error.evidence)
     else:
         hear(argv, done.output)
         if done.status == 0:
             return manager.blame(0, done.output, names)
         output, blame = done.output, manager.blame(done.status, done.output, names)
         if done.status == KILLED and guest.oom_kills() == starved:
-            blame = _broken_off(manager.blame_timeout(output, names, 0), "{} was killed while {}")
+            moment = manager.blame_timeout(output, names, 0)
+            blame = _broken_off(moment, f"{moment.tool} was killed")
     if how := _interruption(guest):
         moment = manager.blame_timeout(output, names, 0)
-        return _broken_off(moment, f"{how} while {{}} was {{}}", last_lines(guest.console(CONSOLE)))
+        console = last_lines(guest.console(CONSOLE))
+        return _broken_off(moment, how, link=f"{moment.tool} was ", console=console)
     return blame
 
 
@@ -107,14 +108,14 @@ def _interruption(guest: Guest) -> str:
         return error.message
 
 
-def _broken_off(moment: Blame, sentence: str, console: str = "") -> Blame:
-    """Blame whom a time-out at the same moment would be blamed on, for something else."""
-    tool, _, doing = moment.sentence.partition(HUNG)
-    if not doing:  # nothing was going on that is known
-        sentence, tool = sentence.partition(" while ")[0], tool.partition(" did not end")[0]
-    said = sentence.format(tool, doing)
+def _broken_off(moment: Blame, event: str, *, link: str = "", console: str = "") -> Blame:
+    """Blame an event on whatever a time-out at the same moment would be blamed on.
+
+    `link` joins the event to what the tool was doing then.
+    """
+    sentence = f"{event} while {link}{moment.action}" if moment.action else event
     evidence = "\n".join(part for part in (moment.evidence, console) if part)
-    return replace(moment, sentence=said, evidence=evidence, hint="")
+    return replace(moment, sentence=sentence, evidence=evidence, hint="")
 
 
 def inspect(

@@ -12,16 +12,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from postroj.container.guest import VOLATILE
-from postroj.model import Manager
 from postroj.probe import operations
 from postroj.probe.ask.question import Question
 from postroj.probe.discover import snapshot
+from postroj.probe.managers import manager_of
 from postroj.verdict import CheckKind, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from postroj.container.guest import Guest
+    from postroj.model import Manager
     from postroj.probe.ask.checks import Answer
     from postroj.probe.compare.gone import Belongings
 
@@ -56,15 +57,6 @@ EXCUSED = re.compile(
 )
 UNIT_LINK = re.compile(r"/etc/systemd/(system|user)/(?P<rest>.+)", re.DOTALL)
 
-RPM = "rpm --query --all --list"
-LISTS = {
-    Manager.APT: "cat /var/lib/dpkg/info/*.list",
-    Manager.DNF: RPM,
-    Manager.ZYPPER: RPM,
-    Manager.PACMAN: "pacman --query --list --quiet",
-}
-"""Commands that print the paths of all installed packages."""
-
 # Patterns come first, names from stdin. Where /lib is a link into /usr, lists may have it unlinked.
 UNOWNED = r"""
 set -eu
@@ -74,15 +66,6 @@ merged=; if [ -L /lib ]; then merged='s#^/(lib|lib32|lib64|bin|sbin)/#/usr/\1/#'
 { %s; } | sed -E -e 's#(.)/$#\1#' -e "$merged" | grep -Fxvf - "$names" || [ $? = 1 ]
 rm "$names"
 """
-
-
-SCRIPTS = {
-    Manager.APT: "cat /var/lib/dpkg/info/*.preinst /var/lib/dpkg/info/*.postinst",
-    Manager.DNF: "rpm --query --all --scripts",
-    Manager.ZYPPER: "rpm --query --all --scripts",
-    Manager.PACMAN: "cat /var/lib/pacman/local/*/install",
-}
-"""Commands that print what installed packages do when they are installed."""
 
 # What one of them creates belongs to it, and so it is no wonder that it stays.
 CLAIMED = r"""
@@ -197,7 +180,7 @@ class Residue:
             return set(paths)
         plain = sorted(path for path in paths if "\n" not in path)
         text = b"".join(os.fsencode(path) + b"\n" for path in plain)
-        argv = ["sh", "-c", UNOWNED % LISTS[self._manager]]
+        argv = ["sh", "-c", UNOWNED % manager_of(self._manager).list_all]
         said = operations.whole(self._guest, argv, stdin=text, timeout=60).stdout
         return {os.fsdecode(line) for line in said.split(b"\n") if line}
 
@@ -206,7 +189,7 @@ class Residue:
         if not self._manager or not names:
             return set()
         text = "".join(f"{name}\n" for name in sorted(names) if "\n" not in name)
-        argv = ["sh", "-c", CLAIMED % SCRIPTS[self._manager]]
+        argv = ["sh", "-c", CLAIMED % manager_of(self._manager).print_scripts]
         said = operations.whole(
             self._guest, argv, stdin=os.fsencode(text), ok=range(256), timeout=60
         )

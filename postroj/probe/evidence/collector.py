@@ -14,6 +14,7 @@ from postroj.errors import CommandError, PostrojError
 from postroj.probe.ask import journal, sockets
 from postroj.probe.ask.deadline import Deadline
 from postroj.probe.ask.unitstate import is_template, unit_name
+from postroj.probe.managers import MANAGERS
 from postroj.verdict import CheckKind, Evidence, EvidenceName
 
 if TYPE_CHECKING:
@@ -37,11 +38,7 @@ PATIENCE = 10.0
 PATIENCE_IN_ALL = 30.0
 """Seconds for all texts of a step."""
 
-LOGS = (
-    *("/var/log/dpkg.log", "/var/log/apt/history.log", "/var/log/apt/term.log"),
-    *("/var/log/dnf.log", "/var/log/dnf.rpm.log", "/var/log/dnf5.log", "/var/log/yum.log"),
-    *("/var/log/zypper.log", "/var/log/zypp/history", "/var/log/pacman.log"),
-)
+LOGS = tuple(log for manager in MANAGERS.values() for log in manager.logs)
 LOG_LIMIT = 64 << 10
 """Bytes of one log file."""
 TAILS = """\

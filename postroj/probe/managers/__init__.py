@@ -1,4 +1,4 @@
-"""What the package managers do differently: one module each, and one for whom they blame."""
+"""What the package managers do differently: one folder each, and the causes they share."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ if TYPE_CHECKING:
     from postroj.probe.managers.base import PackageManager
 
 
+MANAGERS: dict[Manager, PackageManager] = {
+    Manager.APT: Apt(),
+    Manager.DNF: Dnf(),
+    Manager.ZYPPER: Zypper(),
+    Manager.PACMAN: Pacman(),
+}
+"""One line for each; nothing else outside of this folder tells one from another."""
+
+
 def manager_of(manager: Manager | None) -> PackageManager:
     """Return the package manager of an image.
 
     :raises ImageError: if postroj does not know it.
     """
-    match manager:
-        case Manager.APT:
-            return Apt()
-        case Manager.DNF:
-            return Dnf()
-        case Manager.ZYPPER:
-            return Zypper()
-        case Manager.PACMAN:
-            return Pacman()
-        case None:
-            message = "the image has no package manager that postroj knows"
-            hint = "`postroj list-images` shows others"
-            raise ImageError(message, hint=hint)
+    if manager is None:
+        message = "the image has no package manager that postroj knows"
+        hint = "`postroj list-images` shows others"
+        raise ImageError(message, hint=hint)
+    return MANAGERS[manager]

@@ -52,6 +52,10 @@ class Blame:
     sentence: str
     evidence: str
     hint: str = ""
+    tool: str = ""
+    """The command that was at work when its time was over: `apt-get`."""
+    action: str = ""
+    """What the tool was doing then: `setting up redis`; '' if its output does not show it."""
 
     @property
     def reason(self) -> str:
@@ -73,6 +77,14 @@ class PackageManager(Protocol):
     """Suffixes of the copies in which changed configuration outlives its package."""
     cache: tuple[str, ...]
     """Folders of what was fetched; those that a version of the manager has not are passed over."""
+    list_all: str
+    """A shell command that prints the paths of all installed packages."""
+    print_scripts: str
+    """A shell command that prints what installed packages do when they are installed."""
+    logs: tuple[str, ...]
+    """Log files in a guest; those that a version of the manager has not are passed over."""
+    diverts: bool
+    """Whether a package can put another's file elsewhere, as dpkg-divert(1) does."""
 
     def refresh(self) -> list[str]:
         """Fetch the package lists."""
@@ -135,7 +147,7 @@ class PackageManager(Protocol):
         """
 
     def blame_timeout(self, output: str, names: Sequence[str], seconds: float) -> Blame:
-        """Say what was going on when the time was over."""
+        """Explain what was going on when the time was over; fills in `tool` and `action`."""
 
 
 def table(text: str) -> tuple[PackageFacts, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from postroj.probe.managers.base import Blame
@@ -137,6 +137,24 @@ def blame_status(status: int, tool: str, text: str) -> Blame | None:
 def unknown(text: str, sentence: str, hint: str = "") -> Blame:
     """Say what cannot be held against a package."""
     return Blame(outcome=ERROR, sentence=sentence, evidence=last_lines(text), hint=hint)
+
+
+def blame_hang(tool: str, action: str, said: str, seconds: float, *, is_ours: bool) -> Blame:
+    """Blame what a tool was doing when its time was over; `said` is what it has printed since."""
+    return Blame(
+        outcome=FAIL if is_ours else ERROR,
+        sentence=f"{tool} hung for {seconds:g} s while {action}",
+        evidence=last_lines(said),
+        hint=MORE_TIME,
+        tool=tool,
+        action=action,
+    )
+
+
+def blame_slowness(tool: str, text: str, seconds: float) -> Blame:
+    """Blame the network for a tool that had not begun to change the guest."""
+    found = unknown(text, f"{tool} did not end within {seconds:g} s", SLOW)
+    return replace(found, tool=tool)
 
 
 def plain(output: str) -> str:

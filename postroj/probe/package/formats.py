@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import struct
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from typing import TYPE_CHECKING, BinaryIO
 
 from postroj.errors import ImageError, PackageError
@@ -40,6 +40,8 @@ INSTALLERS = {
 SUFFIX = {Format.DEB: ".deb", Format.RPM: ".rpm", Format.PACMAN: ".pkg.tar"}
 """What package managers want to find in the name of a file."""
 
+SUPPORTED = "postroj probes .deb, .rpm and .pkg.tar.zst packages"
+
 AR_MAGIC = b"!<arch>\n"
 AR_HEADER = 60
 """Bytes of a member's header, ar(5)."""
@@ -59,11 +61,25 @@ SIGNATURE_SIZES = {1000: ">I", 270: ">Q"}
 PAYLOAD_SIZES = {5112: ">Q"}
 """Tags that hold the bytes behind the signature, and behind the header since rpm 6."""
 
+ALPINE_MAGIC = (b"ADB.", b"ADBd", b"ADBc")
+"""Of an Alpine package since apk 3: plain, deflated or compressed; apk-tools' src/adb.h."""
+ALPINE_SIGNATURE = b".SIGN."
+ALPINE_FIELD = b"datahash = "
+"""Only Alpine's .PKGINFO has this field, also where the package is not signed; apk-v2(5)."""
+
 BLOCK = 512
 """Of a tar, tar(5)."""
 MOST_PKGINFO = 1 << 20
 MOST_UNPACKED = 16 << 30
 """Bytes that a package may unpack to; a bomb has more."""
+
+
+class Contents(Enum):
+    """What the first members of a tar make of it."""
+
+    PACMAN = auto()
+    ALPINE = auto()
+    OTHER = auto()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +105,8 @@ def format_of(path: Path) -> Format:
         if head.startswith(RPM_MAGIC):
             _check_rpm(path, stream)
             return Format.RPM
+        if head.startswith(ALPINE_MAGIC):
+            raise _alpine(path)
         if decompress_argv(head):
             _check_pacman(path, stream)
             return Format.PACMAN
@@ -97,8 +115,12 @@ def format_of(path: Path) -> Format:
 
 def _no_package(path: Path, evidence: str) -> PackageError:
     message = f"'{path.name}' is no package"
-    hint = "postroj probes .deb, .rpm and .pkg.tar.zst packages"
-    return PackageError(message, evidence=evidence, hint=hint)
+    return PackageError(message, evidence=evidence, hint=SUPPORTED)
+
+
+def _alpine(path: Path) -> PackageError:
+    message = f"'{path.name}' is an Alpine package, which postroj does not probe"
+    return PackageError(message, hint=SUPPORTED)
 
 
 def _cut_off(path: Path, evidence: str) -> PackageError:
@@ -176,14 +198,15 @@ def _size(stream: BinaryIO, section: Section, tags: dict[int, str]) -> int:
 
 
 def _check_pacman(path: Path, stream: BinaryIO) -> None:
-    """Unpack all of it to nowhere, and see whether there is a .PKGINFO: PKGBUILD(5).
+    """Decompress all of it and discard it, and require pacman's .PKGINFO: PKGBUILD(5).
 
+    :raises PackageError: if it is cut off, no package, or Alpine's, whose .PKGINFO differs.
     :raises HostError: if this host cannot unpack it.
     """
-    seen: list[bool] = []
+    seen: list[Contents] = []
 
     def consume(plain: Readable) -> None:
-        seen.append(_has_pkginfo(plain))
+        seen.append(_contents(plain))
         count = 0
         while chunk := plain.read(CHUNK):
             count += len(chunk)
@@ -198,28 +221,36 @@ def _check_pacman(path: Path, stream: BinaryIO) -> None:
                 inlet.write(chunk)
     except ImageError as error:
         raise _cut_off(path, error.reason) from None
-    if seen != [True]:
+    if seen == [Contents.ALPINE]:
+        raise _alpine(path)
+    if seen != [Contents.PACMAN]:
         evidence = f"{path.stat().st_size} bytes, an archive without .PKGINFO"
         raise _no_package(path, evidence)
 
 
-def _has_pkginfo(plain: Readable) -> bool:
-    """Whether one of the first members of a tar is what makes it a package."""
+def _contents(plain: Readable) -> Contents:
+    """Tell by the first members of a tar whose package it is."""
     for _ in range(MEMBERS):
         header = _read(plain, BLOCK)
         digits = header[124:136].strip(b" \0")
         if len(header) < BLOCK or not digits.isdigit():
-            return False
-        if header[:100].rstrip(b"\0").removeprefix(b"./") == b".PKGINFO":
-            return True
+            break
         try:
             length = int(digits, 8)
         except ValueError:
-            return False
+            break
+        name = header[:100].rstrip(b"\0").removeprefix(b"./")
+        if name.startswith(ALPINE_SIGNATURE):
+            return Contents.ALPINE
+        is_info = name == b".PKGINFO"
         if length > MOST_PKGINFO:  # a payload has begun
-            return False
-        _read(plain, length + -length % BLOCK)
-    return False
+            return Contents.PACMAN if is_info else Contents.OTHER
+        body = _read(plain, length + -length % BLOCK)
+        if is_info:
+            lines = body.splitlines()
+            is_alpine = any(line.startswith(ALPINE_FIELD) for line in lines)
+            return Contents.ALPINE if is_alpine else Contents.PACMAN
+    return Contents.OTHER
 
 
 def _read(plain: Readable, size: int) -> bytes:

@@ -19,7 +19,7 @@ from postroj.probe.managers.apt.apt import FILES, Apt
 from postroj.probe.package.formats import Format
 from postroj.probe.package.package_file import PackageFile
 from postroj.probe.plan import Plan
-from postroj.verdict import CheckKind, Outcome, ProbeResult, StepName
+from postroj.verdict import CheckKind, Outcome, ProbeResult, StepName, StepResult
 from tests.support.fake_guest import Answer, FakeGuest
 from tests.support.listener import Ear
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from postroj.container.boot.nspawn import GuestSpec
-    from postroj.verdict import StepResult
 
 IMAGE = Image(
     name="debian-trixie", architecture="x86_64", layers=(Path("/i.squashfs"),), manager=Manager.APT

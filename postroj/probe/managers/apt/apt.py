@@ -67,6 +67,14 @@ class Apt:
     purges_later = True
     kept: tuple[str, ...] = (".dpkg-old", ".dpkg-dist", ".dpkg-new", ".ucf-old", ".ucf-dist")
     cache: tuple[str, ...] = ("/var/cache/apt/archives",)
+    list_all = "cat /var/lib/dpkg/info/*.list"
+    print_scripts = "cat /var/lib/dpkg/info/*.preinst /var/lib/dpkg/info/*.postinst"
+    logs: tuple[str, ...] = (
+        "/var/log/dpkg.log",
+        "/var/log/apt/history.log",
+        "/var/log/apt/term.log",
+    )
+    diverts = True
 
     def refresh(self) -> list[str]:
         """Fetch the package lists, no translations; one that cannot be had is a failure."""

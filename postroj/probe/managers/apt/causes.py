@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from postroj.probe.managers.base import Blame
-from postroj.probe.managers.causes import MEMORY, blame_status, plain
+from postroj.probe.managers.causes import MEMORY, blame_hang, blame_slowness, blame_status, plain
 from postroj.process import last_lines
 from postroj.verdict import Outcome
 
@@ -102,20 +102,11 @@ def blame_timeout(output: str, names: Sequence[str], seconds: float) -> Blame:
     text = plain(output)
     found = list(UNDER_WAY.finditer(text))
     if not found:
-        return Blame(
-            outcome=Outcome.ERROR,
-            sentence=f"apt-get did not end within {seconds:g} s",
-            evidence=last_lines(text),
-            hint="is the mirror slow? `--timeout` gives it more time",
-        )
+        return blame_slowness("apt-get", text, seconds)
     last = found[-1]
     phase = last.group(0)[0].lower() + last.group(0)[1:]
-    return Blame(
-        outcome=Outcome.FAIL if _is_ours(last, text, names) else Outcome.ERROR,
-        sentence=f"apt-get hung for {seconds:g} s while {phase}",
-        evidence=last_lines(text[last.start() :]),
-        hint="`--timeout` gives it more time",
-    )
+    is_ours = _is_ours(last, text, names)
+    return blame_hang("apt-get", phase, text[last.start() :], seconds, is_ours=is_ours)
 
 
 def _because(text: str, sentence: str, hint: str = "", *, fails: bool = False) -> Blame:

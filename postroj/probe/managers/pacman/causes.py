@@ -13,9 +13,9 @@ from postroj.probe.managers.causes import (
     ERROR,
     FAIL,
     FULL,
-    MORE_TIME,
-    SLOW,
     Cause,
+    blame_hang,
+    blame_slowness,
     blame_status,
     first_cause,
     not_ours,
@@ -157,12 +157,8 @@ def blame_timeout(output: str, names: Sequence[str], seconds: float) -> Blame:
     text = plain(output)
     above = list(HEADING.finditer(text))
     if not above:
-        return unknown(text, f"pacman did not end within {seconds:g} s", SLOW)
+        return blame_slowness("pacman", text, seconds)
     last = above[-1]
     doing = f"running the hook '{last['hook']}'" if last["hook"] else last[0].rstrip(".")
-    return Blame(
-        outcome=FAIL if last["hook"] or last["package"] in names else ERROR,
-        sentence=f"pacman hung for {seconds:g} s while {doing}",
-        evidence=last_lines(text[last.start() :]),
-        hint=MORE_TIME,
-    )
+    is_ours = bool(last["hook"]) or last["package"] in names
+    return blame_hang("pacman", doing, text[last.start() :], seconds, is_ours=is_ours)

@@ -42,6 +42,10 @@ class Pacman:
     purges_later = False
     kept: tuple[str, ...] = (".pacsave", ".pacnew", ".pacorig")
     cache: tuple[str, ...] = ("/var/cache/pacman/pkg",)
+    list_all = "pacman --query --list --quiet"
+    print_scripts = "cat /var/lib/pacman/local/*/install"
+    logs: tuple[str, ...] = ("/var/log/pacman.log",)
+    diverts = False
 
     def refresh(self) -> list[str]:
         """Fetch the package lists, and upgrade everything: Arch supports no mixture of days."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import signal
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from postroj.probe.managers import causes
@@ -16,9 +17,9 @@ from postroj.probe.managers.causes import (
     ERROR,
     FAIL,
     FULL,
-    MORE_TIME,
-    SLOW,
     Cause,
+    blame_hang,
+    blame_slowness,
     blame_status,
     first_cause,
     not_ours,
@@ -275,7 +276,7 @@ def blame_timeout(tool: str, output: str, names: Sequence[str], seconds: float) 
     text = plain(output)
     for cause in (REPOSITORY[5], REPOSITORY[3], REPOSITORY[4]):
         if found := first_cause(text, [cause], names):
-            return found
+            return replace(found, tool=tool)
     steps = list(UNDER_WAY.finditer(text))
     if steps:
         last = steps[-1]
@@ -285,11 +286,11 @@ def blame_timeout(tool: str, output: str, names: Sequence[str], seconds: float) 
         doing = VERBS.get(last["verb"] or "", "running a script of")
         if last["late"] or last["script"]:
             doing = f"running the %{_script(last)} script of"
-        return _hung(tool, text[last.start() :], seconds, doing, package, package in names)
+        action, said = f"{doing} '{package}'", text[last.start() :]
+        return blame_hang(tool, action, said, seconds, is_ours=package in names)
     if begun := TRANSACTION.search(text):
         return _blame_silence(tool, text, begun.start(), names, seconds)
-    sentence = f"{tool} did not end within {seconds:g} s"
-    return unknown(text, sentence, SLOW)
+    return blame_slowness(tool, text, seconds)
 
 
 def _blame_silence(tool: str, text: str, begun: int, names: Sequence[str], seconds: float) -> Blame:
@@ -305,13 +306,5 @@ def _blame_silence(tool: str, text: str, begun: int, names: Sequence[str], secon
         if not any(row.split()[0].startswith(name) for name in done)
     ]
     package = waiting[0] if waiting else next((n for n in names if n not in done), "")
-    return _hung(tool, text[begun:], seconds, "installing or removing", package, not waiting)
-
-
-def _hung(tool: str, said: str, seconds: float, doing: str, package: str, is_ours: bool) -> Blame:
-    return Blame(
-        outcome=FAIL if is_ours else ERROR,
-        sentence=f"{tool} hung for {seconds:g} s while {doing} '{package}'",
-        evidence=last_lines(said),
-        hint=MORE_TIME,
-    )
+    action = f"installing or removing '{package}'"
+    return blame_hang(tool, action, text[begun:], seconds, is_ours=not waiting)

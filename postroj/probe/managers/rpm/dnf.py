@@ -30,6 +30,13 @@ class Dnf:
     purges_later = False
     kept: tuple[str, ...] = rpm.KEPT
     cache: tuple[str, ...] = ("/var/cache/dnf", "/var/cache/libdnf5", "/var/cache/yum")
+    list_all = rpm.LIST_ALL
+    print_scripts = rpm.PRINT_SCRIPTS
+    logs: tuple[str, ...] = (
+        *("/var/log/dnf.log", "/var/log/dnf.rpm.log"),
+        *("/var/log/dnf5.log", "/var/log/yum.log"),
+    )
+    diverts = False
 
     newer = staticmethod(rpm.newer)
     describe = staticmethod(rpm.describe)

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from postroj.probe.managers.base import PackageFacts
 
+LIST_ALL = "rpm --query --all --list"
+PRINT_SCRIPTS = "rpm --query --all --scripts"
 KEPT = (".rpmsave", ".rpmnew", ".rpmorig")
 ROW = r"%{NAME}\t%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}\t%{ARCH}\n"
 BETWEEN = "configuration:"

@@ -32,6 +32,10 @@ class Zypper:
     purges_later = False
     kept: tuple[str, ...] = rpm.KEPT
     cache: tuple[str, ...] = ("/var/cache/zypp/packages",)
+    list_all = rpm.LIST_ALL
+    print_scripts = rpm.PRINT_SCRIPTS
+    logs: tuple[str, ...] = ("/var/log/zypper.log", "/var/log/zypp/history")
+    diverts = False
 
     newer = staticmethod(rpm.newer)
     describe = staticmethod(rpm.describe)

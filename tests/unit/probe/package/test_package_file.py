@@ -119,6 +119,49 @@ def test_what_is_cut_off_or_lies(tmp_path: Path, content: bytes) -> None:
     assert error.value.evidence.startswith(f"{len(content)} bytes, members: ")
 
 
+def apk(*, signature: str = "", data_hash: bool = True) -> bytes:
+    """Build an Alpine package of apk 2: one gzip stream for each part, the last tar alone ends."""
+    info = b"pkgname = real\npkgver = 1.0-r0\narch = noarch\n"
+    info += b"datahash = 00ff\n" if data_hash else b""
+    parts = [{signature: b"signed"}] if signature else []
+    parts += [{".PKGINFO": info}, {"usr/bin/real": b"#!/bin/sh\n"}]
+    return b"".join(gzip.compress(tar_of(part, ends=part is parts[-1])) for part in parts)
+
+
+def tar_of(members: dict[str, bytes], *, ends: bool) -> bytes:
+    content = b""
+    for name, body in members.items():
+        info = tarfile.TarInfo(name)
+        info.size = len(body)
+        content += info.tobuf(tarfile.USTAR_FORMAT) + body + bytes(-len(body) % 512)
+    return content + bytes(1024 if ends else 0)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(apk(signature=".SIGN.RSA.key.rsa.pub"), id="signed"),
+        pytest.param(apk(signature=".SIGN.RSA256.key.pub", data_hash=False), id="signature-only"),
+        pytest.param(apk(), id="unsigned"),
+        pytest.param(b"ADB." + bytes(64), id="apk-3-plain"),
+        pytest.param(b"ADBd" + bytes(64), id="apk-3-deflated"),
+        pytest.param(b"ADBc" + bytes(64), id="apk-3-compressed"),
+    ],
+)
+def test_an_alpine_package_is_not_taken_for_one_of_pacman(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "real-1.0-r0.apk"
+    path.write_bytes(content)
+    with pytest.raises(PackageError, match="is an Alpine package, which postroj does not probe"):
+        recognise(path)
+
+
+def test_gzip_streams_in_a_row_can_be_a_package_of_pacman(tmp_path: Path) -> None:
+    """Neither the compression nor the number of streams makes a package Alpine's."""
+    path = tmp_path / "real-1.0-1-any.pkg.tar.gz"
+    path.write_bytes(apk(data_hash=False))
+    assert recognise(path).format is Format.PACMAN
+
+
 def test_a_size_that_lies_costs_nothing(tmp_path: Path) -> None:
     """A sparse file with a member of ten gigabytes."""
     path = put(tmp_path, MAGIC + VERSION + member("data.tar", b"", size="9999999998"))
