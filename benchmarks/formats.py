@@ -3,8 +3,8 @@
     sudo .venv/bin/python benchmarks/formats.py [--runs N] [--cold]
 
 One tool packs one image in several ways. Boots take turns in one process and are compared with
-those of the first format. `--cold` drops the page cache of the whole host before each boot, so do not use
-the host meanwhile.
+those of the first format. `--cold` drops the page cache of the whole host before each boot, so do
+not use the host meanwhile.
 """
 
 from __future__ import annotations
