@@ -1,9 +1,9 @@
-"""Boots beside the limit, podman and lxc, side by side in one run: alone, eight at once, idle.
+"""Compare boots of postroj with a bare script, podman and lxc: alone, eight at once, idle.
 
     sudo .venv/bin/python benchmarks/boots.py [--runs N] [--json] [NAME...]
 
-See `pairs` for what is printed. The physical limit known today is the bare script with an unpacked
-directory and the host's network. podman and lxc are measured where they are installed.
+See `pairs` for the output. The physical limit known today is the bare script with an unpacked
+directory and the host's network. podman and lxc are measured if they are installed.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ IMAGE = "debian-bookworm"
 EIGHT = 8
 READINGS = 7
 SETTLED = 3.0
-"""Seconds until the kernel has taken back what guests had that are gone."""
+"""Seconds until the kernel has reclaimed the memory of guests that are gone."""
 UNSHARE = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 STATE = "systemctl is-system-running --wait"
 
 
 @contextmanager
 def unpacked() -> Iterator[Path]:
-    """Have the image as a directory."""
+    """Unpack the image into a temporary directory."""
     record = store.require(IMAGE, architectures.of_this_host())
     with tempfile.TemporaryDirectory() as work:
         tree = Path(work, "tree")
@@ -59,7 +59,7 @@ def unpacked() -> Iterator[Path]:
 
 
 def bare(image: Path, *, private: bool) -> subprocess.Popen[str]:
-    """Start the bare script; it says when its guest is ready, and ends it then."""
+    """Start the bare script, which prints when its guest is ready and then ends it."""
     env = {**os.environ, "KERNEL_COMMAND_LINE": " ".join(masks.KERNEL_COMMAND_LINE)}
     if private:
         env["PASTA"] = " ".join(pasta.pasta_argv(""))
@@ -84,7 +84,7 @@ def until_gone(child: subprocess.Popen[str]) -> None:
 
 
 class Timed:
-    """A way to boot whose end is not part of what is measured."""
+    """Boot in a way whose end is not measured."""
 
     def __init__(self, start: Callable[[ExitStack], object]) -> None:
         self._start = start
@@ -95,12 +95,12 @@ class Timed:
         self._start(self._stack)
 
     def end(self) -> None:
-        """Have it end."""
+        """End the guest."""
         self._stack.close()
 
 
 def boot(runs: int, *, directory: bool) -> Measured:
-    """From nothing to ready: the same layers and network, or the physical limit."""
+    """Measure a boot until the guest is ready, with equal layers and network or at the limit."""
     with ExitStack() as stack:
         image = stack.enter_context(obtain(IMAGE))
         record = store.require(IMAGE, architectures.of_this_host())
@@ -132,7 +132,7 @@ def boot(runs: int, *, directory: bool) -> Measured:
 
 
 def cycle(runs: int) -> Measured:
-    """The whole warm cycle beside the physical limit."""
+    """Compare the whole warm cycle with the physical limit."""
     with unpacked() as tree:
         pair = Pair(
             name="cycle",
@@ -149,7 +149,7 @@ def _cycle() -> None:
 
 
 def eight(runs: int) -> Measured:
-    """Eight guests at once, from nothing until they are gone."""
+    """Measure eight guests at once, from nothing until they are gone."""
     record = store.require(IMAGE, architectures.of_this_host())
     with obtain(IMAGE) as image, ThreadPoolExecutor(EIGHT) as pool:
         spec = GuestSpec(layers=image.layers)
@@ -176,7 +176,7 @@ def eight(runs: int) -> Measured:
 
 
 def podman(runs: int) -> Measured:
-    """The whole warm cycle beside podman's of the same files."""
+    """Compare the whole warm cycle with that of podman, with the same files."""
     with unpacked() as tree:
         run(["sh", "-c", f"tar -c -C {tree} . | podman import - postroj-bench"])
         script = (
@@ -197,7 +197,7 @@ def podman(runs: int) -> Measured:
 
 
 def lxc(runs: int) -> Measured:
-    """The whole warm cycle beside lxc's, with the same files and an overlay of its own."""
+    """Compare the whole warm cycle with that of lxc, with the same files and its own overlay."""
     with unpacked() as tree, tempfile.TemporaryDirectory() as work:
         upper = Path(work, "upper")
         config = Path(work, "config")
@@ -221,7 +221,7 @@ def lxc(runs: int) -> Measured:
 
 
 def idle() -> None:
-    """Say what eight idle guests take of the host's memory, each, several times over."""
+    """Print the memory of an idle guest, measured several times with eight of them."""
     with obtain(IMAGE) as image:
         spec = GuestSpec(layers=image.layers)
         with start_guest(spec):  # what all share is in memory then
@@ -232,7 +232,7 @@ def idle() -> None:
 
 
 def _taken(spec: GuestSpec) -> int:
-    """Return the bytes that eight idle guests take."""
+    """Return the bytes of host memory that eight idle guests use."""
     with ExitStack() as stack:
         time.sleep(SETTLED)
         before = _available()

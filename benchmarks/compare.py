@@ -1,8 +1,8 @@
-"""Times of postroj beside the limit: the same work by bare tools, in turn, in one run.
+"""Compare the times of postroj with bare tools that do the same work, in turn, in one run.
 
     sudo .venv/bin/python benchmarks/compare.py [--runs N] [--json] [NAME...]
 
-See `pairs` for what is printed.
+See `pairs` for the output.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ HERE = Path(__file__).parent
 IMAGE = "debian-bookworm"
 FOUR = ("debian-bullseye", "debian-bookworm", "debian-trixie", "debian-sid")
 DAEMON = "beanstalkd"
-"""What it depends on has the same name in all of these."""
+"""Its dependencies have the same names in all of these."""
 UNSHARE = ("--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
-"""What the script starts ends with it, however that ends."""
+"""Processes that the script starts end with it, however it ends."""
 STREAMED = 300_000_000
-"""Bytes of the image that is taken as it is."""
+"""Bytes of the image that is stored unchanged."""
 
 
 def cycle(runs: int) -> Measured:
-    """A whole warm cycle: start, ready, one command, gone."""
+    """Measure a whole warm cycle: start, ready, one command, gone."""
     pull.pull(catalog.find(IMAGE))
     record = store.require(IMAGE, architectures.of_this_host())
     pair = Pair(
@@ -65,7 +65,7 @@ def cycle(runs: int) -> Measured:
 
 
 def making(runs: int) -> Measured:
-    """Making an image: `pull --force` beside mmdebstrap piped into the same squashfs tool."""
+    """Compare `pull --force` with mmdebstrap piped into the same squashfs tool."""
     pair = Pair(
         name="pull",
         ours="postroj pull --force",
@@ -99,7 +99,7 @@ def making(runs: int) -> Measured:
 
 
 def streaming(runs: int) -> Measured:
-    """Fetching an image that is taken as it is, and putting it in the store."""
+    """Measure the download of an image that is stored unchanged."""
     pair = Pair(
         name="streams",
         ours="pull of a squashfs from a simplestreams server",
@@ -128,7 +128,7 @@ def streaming(runs: int) -> Measured:
 
 
 def start(runs: int) -> Measured:
-    """How long it takes until help is on the screen."""
+    """Measure the time until `postroj --help` is on the screen."""
     pair = Pair(
         name="help",
         ours="postroj --help",
@@ -144,7 +144,7 @@ def start(runs: int) -> Measured:
 
 
 def importing(runs: int) -> Measured:
-    """An archive of 100 MB: `import` beside its decompression, packing and digest by bare tools."""
+    """Compare `import` of a 100 MB archive with bare tools that unpack, pack and digest it."""
     pair = Pair(
         name="import",
         ours="postroj import of a rootfs.tar.xz",
@@ -169,7 +169,7 @@ def importing(runs: int) -> Measured:
 
 
 def matrix(runs: int) -> Measured:
-    """A daemon of the mirror on four releases: at once, and in turn by a script."""
+    """Compare a probe on four releases at once with a script that takes them in turn."""
     pair = Pair(
         name="matrix",
         ours="postroj pkgprobe on four images, four guests at once",
@@ -185,7 +185,7 @@ def matrix(runs: int) -> Measured:
 
 
 def life(runs: int) -> Measured:
-    """The life of a daemon of the mirror on four releases: at once, and in turn by a script."""
+    """Compare a whole life on four releases at once with a script that takes them in turn."""
     pair = Pair(
         name="life",
         ours="postroj pkgprobe --steps=install,upgrade,reboot,remove,purge, four guests at once",
@@ -204,7 +204,7 @@ def life(runs: int) -> Measured:
 def _on_four(
     pair: Pair, work: Path, deb: Path, unit: str, options: Sequence[str], *more: Path
 ) -> Measured:
-    """Measure a probe on four images beside the bare script, which has no time to settle."""
+    """Compare a probe on four images with the bare script, which waits for nothing to settle."""
     for name in FOUR:
         pull.pull(catalog.find(name), Request(allow_expired=True))
     records = [store.require(name, architectures.of_this_host()) for name in FOUR]
@@ -222,10 +222,10 @@ def _on_four(
 
 
 def warm(runs: int) -> Measured:
-    """A daemon of the mirror for the second time: what is kept, and a script that keeps nothing."""
+    """Compare the second probe of a daemon with a script that caches nothing."""
     pair = Pair(
         name="warm",
-        ours="postroj pkgprobe, of which nothing is fetched",
+        ours="postroj pkgprobe that downloads nothing",
         limit="mount, boot, apt-get update and install, is-active, kill, by a script",
         target=1.0,
         runs=runs,

@@ -1,8 +1,8 @@
-"""Real daemons of the mirror, probed without any check: what does postroj find out by itself?
+"""Probe real daemons of the mirror without any check option, and print the findings as a page.
 
     sudo .venv/bin/python benchmarks/daemons.py [--image NAME] [NAME...] > PAGE
 
-Each gets a fresh guest. Prints a page with a table; nothing here passes or fails.
+Each gets a fresh guest. Nothing passes or fails.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ DAEMONS = (
 AT_ONCE = 3
 
 PAGE = """\
-=========================
-Daemons, found by postroj
-=========================
+=====================
+Daemons in the mirror
+=====================
 
-Packages of the mirror, each probed on a fresh guest of ``{image}`` with no ``--check-…``
-option. ``benchmarks/daemons.py`` has made this page. What is judged and what is left out, and why,
-is in :doc:`../explanation/discovery`.
+Packages of the mirror, each probed on a fresh guest of ``{image}`` without any ``--check-…``
+option. ``benchmarks/daemons.py`` made this page. :doc:`../explanation/discovery` explains what is
+judged, and why.
 
-Below the outcome are the seconds that the probe took, from the boot of its guest, with three guests
-at once on two cores. Not ``pass``:
+Below the outcome stands the time of the probe in seconds, including the boot of its guest, with
+three guests at once on two cores. These did not pass:
 {failed}.
 """
 
 
 def download(image: str, names: list[str], folder: Path) -> None:
-    """Fetch packages without their dependencies, in a guest."""
+    """Download packages without their dependencies, in a guest."""
     script = f"apt-get --quiet update && cd /srv && apt-get --quiet download {' '.join(names)}"
     argv = [POSTROJ, "--quiet", "run", "--image", image, "--bind", f"{folder}:/srv"]
     subprocess.run([*argv, "--", "sh", "-ec", script], check=True, stdout=sys.stderr)
@@ -86,7 +86,7 @@ def _line(check: dict[str, Any]) -> str:
 
 
 def table(rows: list[list[list[str]]]) -> str:
-    """A list-table, each line of a cell on its own."""
+    """Return a list-table, with one line for each line of a cell."""
     header = [["package"], ["outcome"], ["units"], ["sockets"], ["named, but not judged"]]
     text = ".. list-table::\n   :header-rows: 1\n   :widths: 12 8 32 24 24\n\n"
     for cells in [header, *rows]:
@@ -98,7 +98,7 @@ def table(rows: list[list[list[str]]]) -> str:
 
 
 def main() -> None:
-    """Probe what was asked for, and print the page."""
+    """Probe the named packages, and print the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", default=list(DAEMONS))
     parser.add_argument("--image", default="debian-bookworm")

@@ -1,10 +1,10 @@
-"""What a layer's file format costs: to pack, on the disk, and when a guest boots from it.
+"""Compare file formats of a layer: time to pack, size, and time to boot.
 
     sudo .venv/bin/python benchmarks/formats.py [--runs N] [--cold]
 
-One image, packed in several ways by the same tool. Boots are from nothing to ready, in turn, in one
-process; each is given beside that of the first format. With `--cold` the page cache of the whole
-host is dropped before each boot, so leave it alone meanwhile.
+One tool packs one image in several ways. Boots take turns in one process and are compared with
+those of the first format. `--cold` drops the page cache of the whole host before each boot, so do
+not use the host meanwhile.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ DROP = Path("/proc/sys/vm/drop_caches")
 
 @dataclass(frozen=True)
 class Packed:
-    """An image in a format."""
+    """An image, packed in one format."""
 
     name: str
     path: Path
     seconds: float
-    """To pack it."""
+    """Seconds to pack it."""
 
 
 def pack(folder: Path, tar: Path) -> list[Packed]:
@@ -60,7 +60,7 @@ def pack(folder: Path, tar: Path) -> list[Packed]:
 
 
 def boot(spec: GuestSpec, *, cold: bool) -> float:
-    """Return how many seconds a guest takes until it is ready."""
+    """Return the seconds until a guest is ready."""
     if cold:
         run(["sync"])
         DROP.write_text("3")

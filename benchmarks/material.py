@@ -1,4 +1,4 @@
-"""What the benchmarks work on, as large as asked."""
+"""Make the archives and packages that the benchmarks use."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ cat *.deb
 
 
 def archive(folder: Path, megabytes: int) -> Path:
-    """A rootfs.tar.xz that boots: an image of Debian, and so much that cannot be compressed."""
+    """Make a bootable rootfs.tar.xz of Debian, enlarged by random data."""
     pull.pull(catalog.find(IMAGE))
     record = store.require(IMAGE, architectures.of_this_host())
     path = folder / "rootfs.tar"
@@ -40,7 +40,7 @@ def archive(folder: Path, megabytes: int) -> Path:
 
 
 def daemon(folder: Path, name: str, image: str) -> Path:
-    """A package as the mirror has it for an image."""
+    """Download a package from the mirror of an image."""
     path = folder / f"{name}.deb"
     argv = [POSTROJ, "--quiet", "run", "--no-boot", "--image", image, "--"]
     with path.open("wb") as stream:
@@ -49,7 +49,7 @@ def daemon(folder: Path, name: str, image: str) -> Path:
 
 
 def raised(package: Path) -> Path:
-    """The same package in a higher version."""
+    """Make the same package in a higher version."""
     tree = package.with_suffix(".tree")
     subprocess.run(["dpkg-deb", "--raw-extract", package, tree], check=True)
     control = tree / "DEBIAN/control"

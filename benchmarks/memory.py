@@ -1,8 +1,8 @@
-"""How much memory `postroj import` takes, all of its tools included, for archives of two sizes.
+"""Measure the memory of `postroj import` and its tools, for archives of two sizes.
 
     sudo .venv/bin/python benchmarks/memory.py
 
-Nothing here passes or fails; the promise is less than 150 MB whatever the size.
+Nothing passes or fails; the goal is less than 150 MB for any size.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ POSTROJ = str(Path(sys.executable).with_name("postroj"))
 
 
 def resident(pid: int) -> int:
-    """Bytes of memory of a process and all below it; what they share is counted once for each."""
+    """Return the bytes of a process and its descendants; shared pages count for each of them."""
     try:
         fields = Path(f"/proc/{pid}/statm").read_text().split()
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -31,7 +31,7 @@ def resident(pid: int) -> int:
 
 
 def peak(archive: Path, cache: Path) -> int:
-    """Import an archive; the most memory that was seen, in bytes."""
+    """Import an archive; return the peak of its memory in bytes."""
     argv = [POSTROJ, "--quiet", "import", "--force", "bench", str(archive)]
     env = {**os.environ, "POSTROJ_CACHE_DIR": str(cache)}
     child = subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL)
@@ -45,7 +45,7 @@ def peak(archive: Path, cache: Path) -> int:
 
 
 def main() -> None:
-    """Measure both sizes, and print a line for each."""
+    """Measure both sizes and print a line for each."""
     for megabytes in (60, 400):
         with tempfile.TemporaryDirectory() as work:
             archive = material.archive(Path(work), megabytes)

@@ -1,6 +1,6 @@
-"""Pairs of times: ours and the limit, the same work by bare tools, in turn, in one run.
+"""Measure pairs of times: postroj, and the same work by bare tools, in turn, in one run.
 
-Printed are medians and, pair by pair, ratios: these hold while the speed of a machine drifts.
+It prints medians and the ratios of the pairs, which stay valid while the speed of a machine drifts.
 Nothing passes or fails.
 """
 
@@ -29,7 +29,7 @@ POSTROJ = str(Path(sys.executable).with_name("postroj"))
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """Two ways to do the same: ours, and the limit; `target` is the ratio we promise, if any."""
+    """Two ways to do the same work; `target` is the promised ratio, if any."""
 
     name: str
     ours: str
@@ -37,12 +37,12 @@ class Pair:
     runs: int
     target: float = math.nan
     at_once: float = 1.0
-    """By how much the limit would be faster if it did things at once that it does in turn."""
+    """How much faster the limit would be if it ran in parallel what it runs in turn."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """Medians in seconds, and the ratios of each pair of runs."""
+    """Medians in seconds and the ratio of each pair of runs."""
 
     name: str
     ours: float
@@ -60,7 +60,7 @@ def measure(
     limit: Callable[[], None],
     after: Callable[[], None] = lambda: None,
 ) -> Measured:
-    """Run both in turn, once to warm up and then `runs` times; `after` each without its time."""
+    """Run both in turn, once to warm up and then `runs` times; do not time `after`."""
     times: list[tuple[float, float]] = []
     for _ in range(pair.runs + 1):
         mine = _seconds(ours)
@@ -88,7 +88,7 @@ def _seconds(work: Callable[[], None]) -> float:
 
 
 def run(argv: Sequence[str], **env: str) -> None:
-    """Run a command that is to succeed, in silence, with more variables."""
+    """Run a command silently with additional variables; raise unless it succeeds."""
     subprocess.run(
         argv,
         check=True,
@@ -102,7 +102,7 @@ def run(argv: Sequence[str], **env: str) -> None:
 def main(
     description: str | None, benchmarks: Mapping[str, tuple[Callable[[int], Measured], int]]
 ) -> None:
-    """Measure what is asked for on the command line, and print a table.
+    """Measure what the command line names and print a table.
 
     `benchmarks` are by name, each with a number of runs.
     """

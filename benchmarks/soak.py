@@ -1,10 +1,10 @@
-"""Boot and boot again: is every guest ready, does it get slower, is anything left?
+"""Boot many guests: is each one ready, do boots become slower, is anything left?
 
     sudo .venv/bin/python benchmarks/soak.py [--boots N] [--minutes N] [--commands]
 
 Four releases of Debian alternate, two guests at once, in one process, or with `--commands` each by
-a `postroj run` of its own. Nothing passes or fails; what is expected is 300 of 300, the same time
-at the end as at the beginning, and nothing left.
+its own `postroj run`. Nothing passes or fails. The goal is 300 of 300, the same time at the end
+as at the beginning, and nothing left.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ AT_ONCE = 2
 
 @dataclass(frozen=True)
 class Boot:
-    """How one went."""
+    """The result of one boot."""
 
     image: str
     seconds: float
@@ -46,7 +46,7 @@ class Boot:
 
 
 def in_process(image: Image) -> str:
-    """Boot and run a command; what went wrong, or ''."""
+    """Boot and run a command; return the error, or an empty text."""
     try:
         with start_guest(GuestSpec(layers=image.layers, image=image.name)) as guest:
             guest.run(["true"], timeout=60)
@@ -56,14 +56,14 @@ def in_process(image: Image) -> str:
 
 
 def by_command(image: Image) -> str:
-    """Do the same with `postroj run`."""
+    """Boot with `postroj run`; return the error, or an empty text."""
     argv = [POSTROJ, "--quiet", "run", "--image", image.name, "--", "true"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     return done.stderr if done.returncode else ""
 
 
 def main() -> None:
-    """Boot as often as was asked for, or for as long, and say how it went."""
+    """Boot the given number of times, or for the given time, and print the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--boots", type=int, default=300)
     parser.add_argument("--minutes", type=float, default=10)
@@ -95,11 +95,11 @@ def main() -> None:
                 future.result()
         eventually(lambda: host_state() <= before, seconds=5)
         left = host_state() - before
-    tell(boots, left)
+    print_results(boots, left)
 
 
-def tell(boots: list[Boot], left: set[str]) -> None:
-    """Print how it went: a line for each image, and one for all."""
+def print_results(boots: list[Boot], left: set[str]) -> None:
+    """Print a line for each image, and one for all."""
     ready = sum(not boot.failure for boot in boots)
     for name in IMAGES:
         times = [boot.seconds for boot in boots if boot.image == name]

@@ -1,8 +1,7 @@
-"""How Sphinx builds these pages.
+"""Configure Sphinx for these pages.
 
-What the code can say itself is asked of the code while the pages are built, so that it cannot rot:
-the help texts, the catalog and its keys, the requirements of a host, the units that are masked,
-the inputs of the action.
+Directives read facts from the code while the pages are built, so that they stay true: help texts,
+the catalog and its keys, the requirements of a host, masked units, the inputs of the action.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ version = release = __version__
 extensions: list[str] = []
 exclude_patterns = ["_build"]
 nitpicky = True
-# What stands between `` is code; a word between ` is a mistake.
+# Code stands between ``; a word between ` is a mistake.
 default_role = "any"
 highlight_language = "none"
 
@@ -60,17 +59,17 @@ html_copy_source = False
 html_show_sphinx = False
 
 COLUMNS = 78
-"""As wide as click writes on a terminal of 80 columns."""
+"""The width of click's output on a terminal of 80 columns."""
 FAMILIES = ("apt", "dnf", "zypper", "pacman")
 
 
 class Help(SphinxDirective):
-    """``.. postroj-help:: [COMMAND]``: what ``postroj COMMAND --help`` prints."""
+    """``.. postroj-help:: [COMMAND]``: the output of ``postroj COMMAND --help``."""
 
     optional_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        """Ask click."""
+        """Render the help text with click."""
         settings = cli.context_settings
         top = click.Context(cli, info_name="postroj", terminal_width=COLUMNS, **settings)
         context, command = top, cli
@@ -88,16 +87,16 @@ class Help(SphinxDirective):
 
 
 class Table(SphinxDirective):
-    """A table of facts which the code knows."""
+    """A table of facts from the code."""
 
     headings: ClassVar[Sequence[str]]
 
     def rows(self) -> Iterable[Sequence[str]]:
-        """Return the cells, as reStructuredText of one line each."""
+        """Return the rows; each cell is one line of reStructuredText."""
         raise NotImplementedError
 
     def run(self) -> list[nodes.Node]:
-        """Write a list-table, and parse it."""
+        """Write a list-table and parse it."""
         lines = [".. list-table::", "   :header-rows: 1", ""]
         for row in (self.headings, *self.rows()):
             first, *rest = row
@@ -114,7 +113,7 @@ class Images(Table):
     headings = ("Image", "Other names", "End of life", "systemd", "Sources", "Architectures")
 
     def rows(self) -> Iterable[Sequence[str]]:
-        """Ask the catalog."""
+        """Read the catalog."""
         manager = self.arguments[0] if self.arguments else None
         for entry in catalog.shipped():
             if entry.manager == manager and not entry.unbootable:
@@ -130,24 +129,24 @@ class Images(Table):
 
 
 class Unbootable(Table):
-    """``.. postroj-unbootable::``: the names that are answered with why there is no image."""
+    """``.. postroj-unbootable::``: the names without an image, and the reason."""
 
     headings = ("Name", "Distribution", "Why it cannot be booted")
 
     def rows(self) -> Iterable[Sequence[str]]:
-        """Ask the catalog."""
+        """Read the catalog."""
         for entry in catalog.shipped():
             if entry.unbootable:
                 yield f"``{entry.name}``", entry.title, entry.unbootable
 
 
 class Keys(Table):
-    """``.. postroj-keys::``: the public keys that are shipped."""
+    """``.. postroj-keys::``: the public keys that postroj ships."""
 
     headings = ("Key", "Signs", "Fingerprints", "Valid until", "Taken from")
 
     def rows(self) -> Iterable[Sequence[str]]:
-        """Read what is written beside them."""
+        """Read the file of their origins."""
         written = tomllib.loads((KEYS / "origin.toml").read_text("utf-8"))
         for name, key in written.items():
             yield (
@@ -160,25 +159,25 @@ class Keys(Table):
 
 
 class KeysOfProject(Table):
-    """``.. postroj-keys-of-project:: project|expect``: what the file of a project may have."""
+    """``.. postroj-keys-of-project:: project|expect``: the keys of a project file."""
 
     required_arguments = 1
     headings = ("Key", "Takes", "Meaning")
 
     def rows(self) -> Iterable[Sequence[str]]:
-        """Ask what reads the file."""
+        """Read the keys from the reader of the file."""
         for key in {"project": KEYS_OF_PROJECT, EXPECT: EXPECT_KEYS}[self.arguments[0]]:
             form = f"{key.form}: {_literals(key.choices)}" if key.choices else key.form
             yield f"``{key.name}``", form, key.text.replace("`", "``")
 
 
 class Requirements(Table):
-    """``.. postroj-requirements::``: what `postroj doctor` asks for, and what brings it."""
+    """``.. postroj-requirements::``: the requirements of `postroj doctor` and their packages."""
 
     headings = ("What", "Why", "Needed for", "Package")
 
     def rows(self) -> Iterable[Sequence[str]]:
-        """Ask doctor."""
+        """Read the table of doctor."""
         for requirement in REQUIREMENTS:
             brings = requirement.packages
             if len(set(brings.values())) == 1 and set(brings) == set(FAMILIES):
@@ -194,12 +193,12 @@ class Requirements(Table):
 
 
 class Action(Table):
-    """``.. postroj-action::``: the inputs of the action of GitHub."""
+    """``.. postroj-action::``: the inputs of the GitHub action."""
 
     headings = ("Input", "What", "Without it")
 
     def rows(self) -> Iterable[Sequence[str]]:
-        """Read them."""
+        """Read action.yml."""
         file = Path(__file__).parents[1] / "action.yml"
         self.env.note_dependency(str(file))
         for name, given in yaml.safe_load(file.read_text("utf-8"))["inputs"].items():
@@ -208,9 +207,9 @@ class Action(Table):
 
 
 class RenderedReport(SphinxDirective):
-    """``.. postroj-report:: KIND``: the report of the reference, which is one of JSON, as another.
+    """``.. postroj-report:: KIND``: the JSON report of the reference, in another format.
 
-    What the package has brought is left out.
+    Discoveries are left out.
     """
 
     required_arguments = 1
@@ -222,7 +221,7 @@ class RenderedReport(SphinxDirective):
     }
 
     def run(self) -> list[nodes.Node]:
-        """Read it, and render it."""
+        """Read the JSON and render it."""
         file = Path(__file__).parent / "reference" / "report.json"
         self.env.note_dependency(str(file))
         probes = json.loads(file.read_text("utf-8"))["probes"]
@@ -260,10 +259,10 @@ def _check(read: dict[str, Any]) -> CheckResult:
 
 
 class Masked(SphinxDirective):
-    """``.. postroj-masked::``: the units that do not start in a guest."""
+    """``.. postroj-masked::``: the units that are masked in a guest."""
 
     def run(self) -> list[nodes.Node]:
-        """Ask the module that passes them on."""
+        """Read the list of masked units."""
         text = "\n".join(MASKED)
         return [nodes.literal_block(text, text, language="none")]
 
@@ -273,7 +272,7 @@ def _literals(words: Iterable[str]) -> str:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Make the directives known."""
+    """Register the directives."""
     app.add_directive("postroj-help", Help)
     app.add_directive("postroj-images", Images)
     app.add_directive("postroj-unbootable", Unbootable)
