@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING
 from pairs import POSTROJ, Pair, main, measure, run
 
 from postroj.container.boot import masks
-from postroj.container.boot.nspawn import GuestSpec
 from postroj.container.network import pasta
+from postroj.container.spec import GuestSpec
 from postroj.container.start import start_guest
 from postroj.image import architectures, pull
 from postroj.image.catalog import catalog

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pairs import run
 
-from postroj.container.boot.nspawn import GuestSpec
+from postroj.container.spec import GuestSpec
 from postroj.container.start import start_guest
 from postroj.image import architectures, pull
 from postroj.image.catalog import catalog

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from pairs import POSTROJ
 
-from postroj.container.boot.nspawn import GuestSpec
+from postroj.container.spec import GuestSpec
 from postroj.container.start import start_guest
 from postroj.errors import PostrojError
 from postroj.prepare import obtain

@@ -9,7 +9,7 @@ from pathlib import Path
 GUESTS_PER_CORE = 2
 """Guests per core; they mostly wait for the boot, the mirror or a unit to settle."""
 GUEST_MEMORY = 1 << 30
-"""Free memory needed for each guest, in bytes; `container.cgroup.limits` sets its limit."""
+"""Free memory needed for each guest, in bytes; `container.limits` sets its limit."""
 
 GUEST_INOTIFY = 8
 """inotify instances of root that a guest uses, counted on Debian: systemd, D-Bus, logind, pasta."""

@@ -143,7 +143,7 @@ def prepared(record: Record) -> Record:
 
 def _prepare(record: Record, directory: Path) -> Record:
     # Imported late: needed once an image, while `obtain` is called for every guest.
-    from postroj.container.boot.nspawn import GuestSpec
+    from postroj.container.spec import GuestSpec
     from postroj.container.start import start_guest
     from postroj.image.inspect import inspect_squashfs
     from postroj.image.unpack import pack

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from postroj.console import megabytes
-from postroj.container.boot.nspawn import GuestSpec
+from postroj.container.spec import GuestSpec
 from postroj.container.start import start_guest
 from postroj.errors import PostrojError
 from postroj.model import NetworkMode

@@ -16,7 +16,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from postroj import process
-from postroj.container.boot.nspawn import GuestSpec
+from postroj.container.spec import GuestSpec
 from postroj.container.start import start_guest
 from postroj.errors import CommandError, CommandTimeout, GuestError, ImageError, PostrojError
 from postroj.image.store import warm_layers

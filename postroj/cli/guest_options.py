@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from postroj.cli.options import F
-    from postroj.container.boot.nspawn import Bind
-    from postroj.container.cgroup.limits import Asked
     from postroj.container.guest import Command
+    from postroj.container.limits import Asked
+    from postroj.container.spec import Bind
 
 
 class PassingThrough(click.Command):
@@ -125,7 +125,7 @@ def guest_limits(
 
     :raises UsageError: if a size is invalid, or private users are combined with the host's network.
     """
-    from postroj.container.cgroup.limits import Asked, size
+    from postroj.container.limits import Asked, size
 
     if private_users and network == NetworkMode.HOST:
         message = "`--private-users` does not work with `--network=host`"
@@ -164,7 +164,7 @@ def bind(text: str, *, read_only: bool) -> Bind:
 
     :raises UsageError: if the source does not exist, or the target is not absolute.
     """
-    from postroj.container.boot.nspawn import Bind
+    from postroj.container.spec import Bind
 
     escaped = re.findall(r"((?:\\.|[^:\\])*)(?::|$)", text)[:-1]
     parts = [re.sub(r"\\(.)", r"\1", part) for part in escaped]

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, TypeVar
 
 from postroj import process
-from postroj.container.cgroup import limits
+from postroj.container import limits
 from postroj.container.enter import nsenter, terminal
 from postroj.container.guest import VOLATILE, Command, Guest
 from postroj.container.observe import connect, files, processes, sockets

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import ExitStack
 
-    from postroj.container.boot.nspawn import GuestSpec
     from postroj.container.cgroup.devices import Device
+    from postroj.container.spec import GuestSpec
     from postroj.locking import Claim
 
 log = logging.getLogger(__name__)

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from postroj.container.boot.nspawn import GuestSpec
     from postroj.container.launched import Launched
     from postroj.container.leader import Leader
+    from postroj.container.spec import GuestSpec
 
 log = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-from postroj.container import naming
+from postroj.container import limits, naming
 from postroj.container.boot import idmap
-from postroj.container.cgroup import hierarchies, limits, scope
+from postroj.container.cgroup import hierarchies, scope
 from postroj.container.cgroup.group import Group, systemd_controllers
 from postroj.doctor.facts import Finding, Status, image_trial
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from postroj.container.cgroup.limits import NOTHING, Asked
+from postroj.container.limits import NOTHING, Asked
 from postroj.probe.package.package_file import sha256
 from postroj.verdict import StepName
 

@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from postroj.container.boot.nspawn import GuestSpec
+from postroj.container.spec import GuestSpec
 from postroj.container.start import start_guest
 from postroj.errors import GuestError, PostrojError
 from postroj.probe.announce import Announcer

@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 from postroj import matrix, paths
 from postroj.cli.commands.pkgprobe import pkgprobe
 from postroj.container import start
-from postroj.container.cgroup.limits import Asked
 from postroj.container.enter import terminal
+from postroj.container.limits import Asked
 from postroj.errors import DownloadError, Interrupted, UsageError
 from postroj.matrix import Findings
 from postroj.model import NetworkMode

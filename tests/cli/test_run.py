@@ -15,10 +15,11 @@ from postroj import prepare
 from postroj.cli.commands import run as run_module
 from postroj.cli.commands.shell import shell
 from postroj.container import start
-from postroj.container.boot.nspawn import GuestSpec
-from postroj.container.cgroup.limits import Asked
+from postroj.container.boot.nspawn import bind_option
 from postroj.container.enter.nsenter import LOGIN_SHELL
 from postroj.container.guest import Command
+from postroj.container.limits import Asked
+from postroj.container.spec import GuestSpec
 from postroj.errors import ExitStatus, GuestError, HostError
 from postroj.model import Image, Manager, NetworkMode
 from tests.support.cli import postroj
@@ -125,7 +126,7 @@ def test_run_with_every_option(
     )
     (spec,) = seen.specs
     assert (spec.network, spec.boot, spec.boot_timeout) == (NetworkMode.HOST, False, 7)
-    assert [bind.option for bind in spec.binds] == [
+    assert [bind_option(bind) for bind in spec.binds] == [
         f"--bind={tmp_path}:/srv",
         f"--bind-ro={tmp_path}:{tmp_path}",
     ]

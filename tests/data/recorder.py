@@ -8,7 +8,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from postroj.container.boot.nspawn import Bind, GuestSpec
+from postroj.container.spec import Bind, GuestSpec
 from postroj.container.start import start_guest
 from postroj.errors import CommandTimeout
 from postroj.model import NetworkMode

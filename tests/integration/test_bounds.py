@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from postroj.container.boot import idmap
-from postroj.container.boot.nspawn import Bind, GuestSpec
 from postroj.container.cgroup import group, hierarchies
-from postroj.container.cgroup.limits import Asked
+from postroj.container.limits import Asked
+from postroj.container.spec import Bind, GuestSpec
 from postroj.container.start import StartedGuest, start_guest
 from postroj.errors import GuestError, HostError
 from postroj.model import NetworkMode

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.container.boot.nspawn import Bind, GuestSpec
+from postroj.container.spec import Bind, GuestSpec
 from postroj.container.start import start_guest
 from postroj.prepare import obtain
 from postroj.probe.ask.checks import NEW_FAILURES, Manners, ask_all

@@ -10,8 +10,8 @@ import pytest
 
 from postroj import process
 from postroj.container import roster
-from postroj.container.boot.nspawn import GuestSpec
 from postroj.container.guest import Command, FileKind
+from postroj.container.spec import GuestSpec
 from postroj.container.start import start_guest
 from postroj.errors import CommandError, CommandTimeout, GuestError
 from postroj.model import NetworkMode

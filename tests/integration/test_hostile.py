@@ -16,8 +16,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from postroj.container.boot.nspawn import GuestSpec
-from postroj.container.cgroup import limits
+from postroj.container import limits
+from postroj.container.spec import GuestSpec
 from postroj.container.start import start_guest
 from postroj.errors import CommandError, GuestError
 from postroj.model import NetworkMode
@@ -67,7 +67,7 @@ class Hostile:
 
 HUNG = f"apt-get hung for {TIMEOUT} s while setting up NAME"
 STOPPED = "the guest (shut down|was shutting down) while apt-get was setting up NAME"
-RESTARTED = "the guest (restarted|was shutting down) while apt-get was setting up NAME"
+RESTARTED = "the guest (rebooted|was shutting down) while apt-get was setting up NAME"
 PACKAGES = {
     "endless": Hostile(postinst="while :; do :; done", words=(HUNG,)),
     "floods": Hostile(

@@ -116,7 +116,7 @@ class TestOneImage:
         assert [status for status, _, _ in outcomes] == [0, 0], outcomes
         told = sorted((out, err) for _, out, err in outcomes)
         assert told[0][0].startswith(f"{NAME}: cached already, ")
-        assert f"{NAME}: waiting for another `postroj pull` of it" in told[0][1]
+        assert f"{NAME}: waiting for another `postroj pull`" in told[0][1]
         assert told[1][0].startswith(f"{NAME}: pulled in ")
         assert "waiting" not in told[1][1]
 

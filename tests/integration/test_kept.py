@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 KEEP = """
 import sys
 from postroj.container.start import start_guest
-from postroj.container.boot.nspawn import GuestSpec
+from postroj.container.spec import GuestSpec
 from postroj.prepare import obtain
 
 image = sys.argv[1]

@@ -64,7 +64,7 @@ asks it something meanwhile gets no answer.
 EIGHT = """
 import json, sys, threading
 from postroj.container import rundir
-from postroj.container.boot.nspawn import GuestSpec
+from postroj.container.spec import GuestSpec
 from postroj.container.start import start_guest
 from postroj.errors import PostrojError
 from postroj.prepare import obtain

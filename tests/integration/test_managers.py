@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.container.boot.nspawn import Bind, GuestSpec
 from postroj.container.network import proxies
+from postroj.container.spec import Bind, GuestSpec
 from postroj.container.start import StartedGuest, start_guest
 from postroj.model import Image, Manager, NetworkMode
 from postroj.prepare import obtain

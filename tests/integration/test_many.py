@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.container.boot.nspawn import GuestSpec
 from postroj.container.network import publish
+from postroj.container.spec import GuestSpec
 from postroj.container.start import StartedGuest, start_guest
 from postroj.model import NetworkMode
 from postroj.prepare import obtain

@@ -16,7 +16,7 @@ import pytest
 
 from postroj import locking, prepare
 from postroj.container import layer
-from postroj.container.boot.nspawn import GuestSpec
+from postroj.container.spec import GuestSpec
 from postroj.container.start import StartedGuest, start_guest
 from postroj.errors import GuestError, ImageError
 from postroj.image import architectures

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.container.boot.nspawn import Bind, GuestSpec
+from postroj.container.spec import Bind, GuestSpec
 from postroj.container.start import StartedGuest, start_guest
 from postroj.errors import GuestError
 from postroj.model import NetworkMode

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from postroj.console import Silence
-from postroj.container.boot.nspawn import GuestSpec
+from postroj.container.spec import GuestSpec
 from postroj.container.start import start_guest
 from postroj.errors import VerificationError
 from postroj.image import architectures, pull

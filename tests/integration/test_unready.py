@@ -10,9 +10,8 @@ from unittest import mock
 
 import pytest
 
-from postroj.container import host, rundir
-from postroj.container.boot.nspawn import GuestSpec
-from postroj.container.cgroup import limits
+from postroj.container import host, limits, rundir
+from postroj.container.spec import GuestSpec
 from postroj.container.start import start_guest
 from postroj.errors import GuestError, HostError
 from postroj.model import NetworkMode

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from postroj import warm
-from postroj.container.boot.nspawn import GuestSpec
+from postroj.container.spec import GuestSpec
 from postroj.container.start import start_guest
 from postroj.errors import ImageError
 from postroj.image import architectures

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-USED = ("cli.images", "cli.store", "image.upkeep", "image.sources.tarball", "net", "console")
+USED = (
+    *("cli.commands.pull", "cli.commands.prune", "image.upkeep", "image.sources.tarball"),
+    *("net", "console"),
+)
 
 
 class Nursery:

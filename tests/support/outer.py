@@ -16,8 +16,8 @@ from unittest.mock import patch
 from postroj import paths
 from postroj.container import host
 from postroj.container.boot import nspawn
-from postroj.container.boot.nspawn import Bind, GuestSpec
 from postroj.container.cgroup import devices
+from postroj.container.spec import Bind, GuestSpec
 from postroj.container.start import StartedGuest, start_guest
 from postroj.model import NetworkMode
 from postroj.prepare import obtain

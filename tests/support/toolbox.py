@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from postroj.container.boot.nspawn import GuestSpec
+from postroj.container.spec import GuestSpec
 from postroj.container.start import start_guest
 from postroj.image.unpack import pack
 from postroj.locking import exclusive

@@ -70,9 +70,9 @@ def run_in_fresh_guest(
     **limits: Any,
 ) -> int:
     """Boot a guest, run a command in it, and return the exit status of the command."""
-    from postroj.container.boot.nspawn import GuestSpec
     from postroj.container.network import publish
     from postroj.container.rundir import require_valid
+    from postroj.container.spec import GuestSpec
     from postroj.container.start import require_root, start_guest
     from postroj.prepare import obtain
 

@@ -16,7 +16,7 @@ from postroj.process import CONTAINED
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from postroj.container.boot.nspawn import GuestSpec
+    from postroj.container.spec import GuestSpec
 
 SCRIPT = Path(__file__).with_name("launch.sh")
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from postroj.container.cgroup.devices import Device
-    from postroj.container.cgroup.limits import Limits
+    from postroj.container.limits import Limits
 
 log = logging.getLogger(__name__)
 

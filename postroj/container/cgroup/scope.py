@@ -17,7 +17,7 @@ from postroj.container.host import BUS
 from postroj.errors import CommandError
 
 if TYPE_CHECKING:
-    from postroj.container.cgroup.limits import Limits
+    from postroj.container.limits import Limits
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from postroj.errors import GuestError, GuestLost
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from postroj.container.boot.nspawn import GuestSpec
+    from postroj.container.spec import GuestSpec
 
 AFTERMATH = 2.0
 """Seconds for nspawn to end after its guest."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from postroj import console, net, paths
-from postroj.container.boot.nspawn import Bind
+from postroj.container.spec import Bind
 from postroj.errors import DownloadError, PackageError, UsageError
 from postroj.locking import Claim, sweep
 from postroj.model import SHA256

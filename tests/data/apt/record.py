@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 
-from postroj.container.boot.nspawn import Bind, GuestSpec
+from postroj.container.spec import Bind, GuestSpec
 from postroj.container.start import start_guest
 from postroj.errors import CommandError
 from postroj.model import NetworkMode

@@ -8,8 +8,8 @@ import pytest
 
 from postroj.container import host
 from postroj.container.boot import nspawn
-from postroj.container.boot.nspawn import Bind, GuestSpec
 from postroj.container.host import OLDEST, Host
+from postroj.container.spec import Bind, GuestSpec
 from postroj.doctor.requirements import REQUIREMENTS
 from postroj.errors import HostError
 from postroj.model import NetworkMode

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from postroj.container.boot.nspawn import bind_option
 from postroj.errors import CommandTimeout, GuestError, GuestLost, HostError
 from postroj.model import Image, Manager, NetworkMode
 from postroj.probe import probe, steps
@@ -26,7 +27,7 @@ from tests.support.listener import Ear
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from postroj.container.boot.nspawn import GuestSpec
+    from postroj.container.spec import GuestSpec
 
 IMAGE = Image(
     name="debian-trixie", architecture="x86_64", layers=(Path("/i.squashfs"),), manager=Manager.APT
@@ -75,7 +76,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[ProbeResult, Ear
         result = probe.probe(IMAGE, [PACKAGE, SECOND], PLAN, ear)
         assert specs[0].network is NetworkMode.NONE
         assert specs[0].boot_timeout == 30
-        assert [bind.option for bind in specs[0].binds] == [
+        assert [bind_option(bind) for bind in specs[0].binds] == [
             f"--bind-ro={file.path}:{file.guest_path}" for file in (PACKAGE, SECOND)
         ]
         return result, ear

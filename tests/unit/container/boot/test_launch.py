@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.container import lifeline
+from postroj.container import lifeline, limits
 from postroj.container.boot import idmap, launch, nspawn, readahead
-from postroj.container.boot.nspawn import Bind, GuestSpec
-from postroj.container.cgroup import limits
 from postroj.container.network.pasta import ATTENDED
+from postroj.container.spec import Bind, GuestSpec
 from postroj.model import NetworkMode
 
 if TYPE_CHECKING:

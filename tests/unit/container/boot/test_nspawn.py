@@ -8,7 +8,8 @@ import pytest
 
 from postroj.container.boot import idmap, nspawn
 from postroj.container.boot.masks import KERNEL_COMMAND_LINE
-from postroj.container.boot.nspawn import HOLDER, Bind, GuestSpec
+from postroj.container.boot.nspawn import HOLDER, bind_option
+from postroj.container.spec import Bind, GuestSpec
 from postroj.model import NetworkMode
 
 RUN_DIR = Path("/run/postroj/postroj-ab12")
@@ -65,9 +66,13 @@ def test_kernel_command_line_masks_no_unit_that_a_package_may_need() -> None:
 @pytest.mark.parametrize("read_only", [True, False])
 def test_bind_is_escaped_for_nspawn(source: str, target: str, option: str, read_only: bool) -> None:
     bind = Bind(source=Path(source), target=target, read_only=read_only)
-    assert bind.option == f"--bind{'-ro' if read_only else ''}={option}"
+    assert bind_option(bind) == f"--bind{'-ro' if read_only else ''}={option}"
     argv = nspawn.nspawn_argv(GuestSpec(layers=(IMAGE,), binds=(bind, bind)), RUN_DIR)
-    assert argv[argv.index(bind.option) :][:3] == [bind.option, bind.option, "--boot"]
+    assert argv[argv.index(bind_option(bind)) :][:3] == [
+        bind_option(bind),
+        bind_option(bind),
+        "--boot",
+    ]
 
 
 @pytest.mark.parametrize("mode", [NetworkMode.PRIVATE, NetworkMode.NONE])

@@ -8,7 +8,7 @@ import pytest
 
 from postroj.container.cgroup import group, hierarchies
 from postroj.container.cgroup.group import Group, sweep
-from postroj.container.cgroup.limits import Asked, share
+from postroj.container.limits import Asked, share
 from postroj.errors import HostError
 from postroj.locking import try_lock
 

@@ -8,7 +8,7 @@ import pytest
 
 from postroj import process
 from postroj.container.cgroup import group, hierarchies, processes, scope
-from postroj.container.cgroup.limits import Asked, Limits
+from postroj.container.limits import Asked, Limits
 from postroj.errors import CommandError
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import pytest
 
 from postroj import process
 from postroj.container.boot import launch
-from postroj.container.boot.nspawn import GuestSpec
 from postroj.container.failure import ending
+from postroj.container.spec import GuestSpec
 from postroj.errors import GuestError, GuestLost
 
 if TYPE_CHECKING:

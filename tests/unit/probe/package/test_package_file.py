@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.container.boot.nspawn import Bind
+from postroj.container.boot.nspawn import bind_option
+from postroj.container.spec import Bind
 from postroj.errors import DownloadError, PackageError, UsageError
 from postroj.model import Manager
 from postroj.probe.package import formats, package_file
@@ -412,7 +413,7 @@ def test_no_name_of_a_url_leaves_the_folder(server: str, tmp_path: Path, path: s
         file = recognise(found)
         assert file.guest_path.startswith(f"{GUEST_DIR}/")
         assert "/" not in file.guest_path.removeprefix(f"{GUEST_DIR}/")
-        option = Bind(source=file.path, target=file.guest_path, read_only=True).option
+        option = bind_option(Bind(source=file.path, target=file.guest_path, read_only=True))
         assert "\n" not in option
     assert [path.name for path in tmp_path.iterdir()] == ["inner"]
     assert [path.name for path in (tmp_path / "inner").iterdir()] == ["folder"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from postroj.container.cgroup import limits
+from postroj.container import limits
 from postroj.errors import UsageError
 
 GIB = 1 << 30

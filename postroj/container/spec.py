@@ -1,0 +1,76 @@
+"""What is asked of a guest before it is started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from postroj.container import limits
+from postroj.model import NetworkMode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from postroj.container.network.publish import Published
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bind:
+    """A file or folder of the host that the guest sees."""
+
+    source: Path
+    target: str
+    read_only: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuestSpec:
+    """The specification of a guest."""
+
+    layers: tuple[Path, ...]
+    """squashfs files, the image first, the others on top of it in order."""
+    network: NetworkMode = NetworkMode.PRIVATE
+    published: tuple[Published, ...] = ()
+    """Ports of a private network that the host has, too."""
+    proxies: Mapping[str, str] = field(default_factory=dict)
+    """Environment variables for programs that download something in the guest."""
+    boot: bool = True
+    binds: tuple[Bind, ...] = ()
+    boot_timeout: float = 60.0
+    """Seconds until the guest must be ready."""
+    keep: bool = False
+    """Whether the guest lives on after its context is left."""
+    locks: tuple[int, ...] = ()
+    """Descriptors of lock files that stay locked as long as the guest lives."""
+    image: str = ""
+    """Name of the image, for lists of guests."""
+    systemd: int | None = None
+    """Major version of systemd in the image; None if it is unknown."""
+    emulated: bool = False
+    """Whether its programs run through qemu-user."""
+    purpose: str = ""
+    """What the guest is for, for lists of guests."""
+    given: str = ""
+    """The name that the user chose; '' if the user chose none."""
+    guests: int = 1
+    """The number of guests among which the host is divided."""
+    asked: limits.Asked = limits.NOTHING
+    """Limits that the user asked for in place of this guest's share."""
+    private_users: bool = False
+    """Whether its users, root too, are not users of the host."""
+    read_only: bool = False
+    """Whether its root file system is mounted read-only."""
+
+    @property
+    def network_first(self) -> bool:
+        """Whether the guest has a private network that is made before it.
+
+        With private users the network is made with the leader.
+        """
+        return self.network is NetworkMode.PRIVATE and not self.private_users
+
+    @property
+    def limits(self) -> limits.Limits:
+        """The limits of its resources."""
+        return self.asked.instead_of(limits.of_host(self.guests))
