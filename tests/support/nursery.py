@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 USED = (
-    *("cli.commands.pull", "cli.commands.prune", "image.upkeep", "image.sources.tarball"),
-    *("net", "console"),
+    *("cli.commands.pull", "cli.commands.prune", "cli.commands.remove", "cli.commands.verify"),
+    *("image.upkeep", "image.sources.tarball", "net", "console"),
 )
 
 
