@@ -23,7 +23,7 @@ PACKAGE = "redis-server"
 IMAGE = "debian-bookworm"
 PICTURE = Path(__file__).parent / "pictures" / "probe.svg"
 SHOWN = f"$ sudo postroj pkgprobe --package {PACKAGE}.deb --image {IMAGE}"
-WIDTH = 116
+WIDTH = 128
 
 
 def record(folder: Path) -> str:

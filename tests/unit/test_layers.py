@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -245,3 +246,13 @@ def test_command_line_starts_without_what_is_slow() -> None:
     loaded = set(done.stdout.decode().split())
     assert "click" in loaded
     assert not loaded & {"requests", "urllib3", "tqdm", "platformdirs"}
+
+
+def test_the_architecture_page_names_files_that_exist() -> None:
+    page = (ROOT / "docs" / "explanation" / "architecture.rst").read_text()
+    named = re.findall(r"``((?:tests/)?[a-z_/]+\.(?:py|sh))``", page)
+    assert len(named) > 20
+    missing = {
+        name for name in named if not any((ROOT / top / name).exists() for top in ("", "postroj"))
+    }
+    assert missing == set()
