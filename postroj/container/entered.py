@@ -11,7 +11,6 @@ from postroj import process
 from postroj.container import limits
 from postroj.container.enter import nsenter, terminal
 from postroj.container.guest import VOLATILE, Command, Guest
-from postroj.container.observe import connect, files, processes, sockets
 from postroj.errors import CommandError, GuestError
 from postroj.streams import STDERR, STDIN, STDOUT, write_all
 
@@ -29,7 +28,10 @@ T = TypeVar("T")
 
 
 class EnteredGuest(Guest):
-    """A guest that shares the host's kernel; `run_dir` bears its name and holds its console."""
+    """A guest that shares the host's kernel; `run_dir` bears its name and holds its console.
+
+    What reads a guest from the host is imported where it is asked: `postroj run` needs none of it.
+    """
 
     def __init__(self, run_dir: Path, leader: Leader) -> None:
         self.name = run_dir.name
@@ -116,32 +118,44 @@ class EnteredGuest(Guest):
 
     def read_file(self, path: str, limit: int) -> bytes:
         """See `Guest.read_file`."""
+        from postroj.container.observe import files
+
         return self._read(lambda: files.read_file(self.leader, path, limit))
 
     def exists(self, path: str) -> bool:
         """See `Guest.exists`."""
+        from postroj.container.observe import files
+
         return self._read(lambda: files.exists(self.leader, path))
 
     def walk(
         self, *, skip: Collection[str] = VOLATILE, deepest: int = 64, digests: bool = False
     ) -> list[File]:
         """See `Guest.walk`."""
+        from postroj.container.observe import files
+
         return self._read(
             lambda: files.walk(self.leader, skip=skip, deepest=deepest, digests=digests)
         )
 
     def connect(self, address: str, kind: str, timeout: float, *, opener: int = 0) -> socket.socket:
         """See `Guest.connect`."""
+        from postroj.container.observe import connect
+
         return self._read(
             lambda: connect.connect(self.leader, address, kind, timeout, opener=opener)
         )
 
     def sockets(self) -> list[Socket]:
         """See `Guest.sockets`."""
+        from postroj.container.observe import sockets
+
         return sockets.sockets(self.leader)
 
     def processes(self) -> list[Process]:
         """See `Guest.processes`."""
+        from postroj.container.observe import processes
+
         return processes.processes(self.leader)
 
     def oom_kills(self) -> int:
