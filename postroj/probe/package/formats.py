@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from postroj.errors import ImageError, PackageError
 from postroj.image.unpack.decompress import CHUNK, Decompressor, decompress_argv
-from postroj.model import Manager
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,13 +28,6 @@ class Format(StrEnum):
     RPM = "rpm"
     PACMAN = "pacman"
 
-
-INSTALLERS = {
-    Format.DEB: (Manager.APT,),
-    Format.RPM: (Manager.DNF, Manager.ZYPPER),
-    Format.PACMAN: (Manager.PACMAN,),
-}
-"""Which package managers install which format."""
 
 SUFFIX = {Format.DEB: ".deb", Format.RPM: ".rpm", Format.PACMAN: ".pkg.tar"}
 """What package managers want to find in the name of a file."""

@@ -15,7 +15,8 @@ from postroj.container.spec import Bind
 from postroj.errors import DownloadError, PackageError, UsageError
 from postroj.locking import Claim, sweep
 from postroj.model import SHA256
-from postroj.probe.package.formats import INSTALLERS, SUFFIX, Format, format_of
+from postroj.probe.managers import installers
+from postroj.probe.package.formats import SUFFIX, Format, format_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -183,13 +184,13 @@ def fitting(
 
 
 def _installable(files: Sequence[PackageFile], manager: Manager | None) -> Sequence[PackageFile]:
-    return [file for file in files if manager in INSTALLERS[file.format]] or files
+    return [file for file in files if manager in installers(file.format)] or files
 
 
 def _unfit(files: Sequence[PackageFile], manager: Manager | None) -> str:
     """Name the first file that the package manager does not install; '' if it installs all."""
     for file in files:
-        able = INSTALLERS[file.format]
+        able = installers(file.format)
         if manager not in able:
             has = f"'{manager}'" if manager else "no package manager that postroj knows"
             return f"'{file.name}' is for {' or '.join(able)}, the guest has {has}"

@@ -55,7 +55,9 @@ def test_links_that_lead_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(residue.Residue, "_dangles", lambda self, path: True)
     before = residue.Inventory(names=NOTHING, users=NOTHING, diversions=NOTHING)
     guest = FakeGuest(lambda argv: (0, ""))
-    left = residue.Residue(guest, None, before, Belongings(units=NOTHING, paths=NOTHING))
+    left = residue.Residue(
+        guest, manager_of(Manager.APT), before, Belongings(units=NOTHING, paths=NOTHING)
+    )
     outcome, reason = left.ask_links()
     assert outcome is Outcome.FAIL
     assert reason.splitlines() == [

@@ -6,10 +6,18 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from postroj.probe.managers.apt import causes
-from postroj.probe.managers.base import PackageFacts, PackageFiles, Query, table, words
+from postroj.probe.managers.base import (
+    PackageFacts,
+    PackageFiles,
+    PackageManager,
+    Query,
+    table,
+    words,
+)
+from postroj.probe.package.formats import Format
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from postroj.probe.managers.base import Blame
 
@@ -53,10 +61,10 @@ ls "$folder"/*.deb
 """
 
 
-class Apt:
-    """The commands and the failures of apt-get and dpkg, as `base.PackageManager` asks."""
+class Apt(PackageManager):
+    """The commands and the failures of apt-get and dpkg."""
 
-    environment: Mapping[str, str] = MappingProxyType(
+    environment = MappingProxyType(
         {
             "DEBIAN_FRONTEND": "noninteractive",
             "DEBIAN_PRIORITY": "critical",
@@ -64,17 +72,14 @@ class Apt:
             "LC_ALL": "C.UTF-8",
         }
     )
+    format = Format.DEB
     purges_later = True
-    kept: tuple[str, ...] = (".dpkg-old", ".dpkg-dist", ".dpkg-new", ".ucf-old", ".ucf-dist")
-    cache: tuple[str, ...] = ("/var/cache/apt/archives",)
+    kept = (".dpkg-old", ".dpkg-dist", ".dpkg-new", ".ucf-old", ".ucf-dist")
+    cache = ("/var/cache/apt/archives",)
+    logs = ("/var/log/dpkg.log", "/var/log/apt/history.log", "/var/log/apt/term.log")
+    bookkeeping = r"/var/lib/(dpkg|apt|aptitude|ucf)|/var/log/(apt|dpkg\.log|alternatives\.log)"
     list_all = "cat /var/lib/dpkg/info/*.list"
     print_scripts = "cat /var/lib/dpkg/info/*.preinst /var/lib/dpkg/info/*.postinst"
-    logs: tuple[str, ...] = (
-        "/var/log/dpkg.log",
-        "/var/log/apt/history.log",
-        "/var/log/apt/term.log",
-    )
-    diverts = True
 
     def refresh(self) -> list[str]:
         """Fetch the package lists, no translations; one that cannot be had is a failure."""
@@ -92,10 +97,6 @@ class Apt:
     def reinstall(self, paths: Sequence[str]) -> list[str]:
         """Install what is installed in that version."""
         return self._do("install", "--reinstall", *paths)
-
-    def upgrade(self, paths: Sequence[str]) -> list[str]:
-        """Install newer versions."""
-        return self._do("install", *paths)
 
     def downgrade(self, paths: Sequence[str]) -> list[str]:
         """Install older versions."""
@@ -144,6 +145,11 @@ class Apt:
         """Ask which architectures can be installed."""
         return Query(argv=("sh", "-c", ARCHITECTURES), read=words)
 
+    def diversions(self) -> Query[dict[str, str]] | None:
+        """List the diversions of dpkg."""
+        argv = ("env", "LC_ALL=C.UTF-8", "dpkg-divert", "--list")
+        return Query(argv=argv, read=_read_diversions)
+
     def blame(self, status: int, output: str, names: Sequence[str]) -> Blame | None:
         """Say why a command has failed."""
         return causes.blame(status, output, names)
@@ -178,6 +184,14 @@ def _read_owner(text: str) -> str:
     """Read `NAME: PATH`, or `NAME:ARCHITECTURE, NAME: PATH`; lines of diversions are others."""
     lines = [line for line in text.splitlines() if not line.startswith("diversion by ")]
     return next(iter(lines), "").partition(": ")[0].partition(",")[0].partition(":")[0]
+
+
+def _read_diversions(text: str) -> dict[str, str]:
+    """Read lines of `diversion of PATH to PATH by PACKAGE`, and `local diversion of ...`."""
+    return {
+        line: line.rpartition(" by ")[2] if line.startswith("diversion of ") else ""
+        for line in text.splitlines()
+    }
 
 
 def _read_files(text: str) -> PackageFiles:

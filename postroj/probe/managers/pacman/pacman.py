@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from postroj.probe.managers.base import PackageFacts, PackageFiles, Query, words
+from postroj.probe.managers.base import PackageFacts, PackageFiles, PackageManager, Query, words
 from postroj.probe.managers.pacman import causes
+from postroj.probe.package.formats import Format
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from postroj.probe.managers.base import Blame
 
@@ -35,17 +35,16 @@ ls "$folder"/*.pkg.tar
 """
 
 
-class Pacman:
-    """The commands and the failures of pacman, as `base.PackageManager` asks."""
+class Pacman(PackageManager):
+    """The commands and the failures of pacman."""
 
-    environment: Mapping[str, str] = MappingProxyType({"LC_ALL": "C.UTF-8"})
-    purges_later = False
-    kept: tuple[str, ...] = (".pacsave", ".pacnew", ".pacorig")
-    cache: tuple[str, ...] = ("/var/cache/pacman/pkg",)
+    format = Format.PACMAN
+    kept = (".pacsave", ".pacnew", ".pacorig")
+    cache = ("/var/cache/pacman/pkg",)
+    logs = ("/var/log/pacman.log",)
+    bookkeeping = r"/var/lib/pacman|/var/log/pacman\.log"
     list_all = "pacman --query --list --quiet"
     print_scripts = "cat /var/lib/pacman/local/*/install"
-    logs: tuple[str, ...] = ("/var/log/pacman.log",)
-    diverts = False
 
     def refresh(self) -> list[str]:
         """Fetch the package lists, and upgrade everything: Arch supports no mixture of days."""
@@ -61,21 +60,6 @@ class Pacman:
     def fetch(self, paths: Sequence[str]) -> list[str]:
         """Fetch what `install` would."""
         return [*IN_ORDER, "--upgrade", "--downloadonly", *QUIET, "--", *paths]
-
-    def reinstall(self, paths: Sequence[str]) -> list[str]:
-        """Install what is installed in that version."""
-        return self.install(paths)
-
-    def upgrade(self, paths: Sequence[str]) -> list[str]:
-        """Install newer versions."""
-        return self.install(paths)
-
-    def downgrade(self, paths: Sequence[str]) -> list[str]:
-        """Install older versions."""
-        return self.install(paths)
-
-    def exchange(self, paths: Sequence[str]) -> None:
-        """Leave it to the other commands."""
 
     def remove(self, names: Sequence[str]) -> list[str]:
         """Remove with what depends on it; what was a dependency stays."""

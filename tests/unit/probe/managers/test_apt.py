@@ -415,6 +415,13 @@ class TestCommands:
             files=("/etc", "/etc/a b"), configuration=("/etc/a b",)
         )
 
+    def test_diversions_are_joined_to_the_package_that_made_them(self) -> None:
+        query = Apt().diversions()
+        assert query
+        by_dash = "diversion of /bin/sh to /bin/sh.distrib by dash"
+        local = "local diversion of /etc/a to /etc/a by me"
+        assert query.read(f"{by_dash}\n{local}\n") == {by_dash: "dash", local: ""}
+
     def test_a_success_is_not_looked_into(self) -> None:
         assert Apt().blame(0, "E: whatever", ["a"]) is None
 
