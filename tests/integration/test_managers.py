@@ -365,7 +365,7 @@ def test_manager_blames_a_file_that_is_not_a_package(bench: Bench) -> None:
     package = PackageFile(path=there, format=package.format)
     blame = operations.inspect(bench.guest, bench.manager, [package])
     assert isinstance(blame, Blame) and blame.outcome is FAIL
-    assert blame.sentence == f"'{package.name}' is no complete package"
+    assert blame.sentence == f"'{package.name}' is not a complete package"
     assert blame.evidence
 
 

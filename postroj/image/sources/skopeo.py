@@ -161,7 +161,7 @@ CAUSES = (
     ),
     Cause(
         pattern=r"(?:status|StatusCode): 5\d\d",
-        sentence="the registry '{registry}' is ill",
+        sentence="the registry '{registry}' reports a server error",
         hint="try again later",
     ),
     Cause(

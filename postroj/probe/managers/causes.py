@@ -22,7 +22,7 @@ KILLED = 128 + signal.SIGKILL
 """Status of a command that does not exist, and of one that the kernel had no memory for."""
 
 DISK = "a guest writes to memory: at most half of this host's, shared by those of `--jobs`"
-KEYS = "`postroj pull --force NAME` makes the image anew, with today's keys"
+KEYS = "`postroj pull --force NAME` rebuilds the image with today's keys"
 LATER = "it may be in the middle of an update: try again later"
 SEVERAL = "several packages that need each other: give each with a `--package` of its own"
 SLOW = "is the mirror slow? `--timeout` gives it more time"
@@ -78,14 +78,14 @@ def first_cause(
 
 
 def _is_ours(match: re.Match[str], names: Sequence[str], name_of: Callable[[str], str]) -> bool:
-    """Whether it is about a package under test, or about none."""
+    """Return whether a match concerns a package under test, or names no package."""
     groups = match.groupdict()
     about = [name_of(groups[key]) for key in ("package", "other") if groups.get(key)]
     return not about or any(name in names for name in about)
 
 
 def evidence(text: str, match: re.Match[str], count: int = 20) -> str:
-    """Return the last lines of a text, and above them what was found, if it is not in them."""
+    """Return the last lines of a text, and above them the matched line if they do not have it."""
     tail = last_lines(text, count)
     found = match[0].strip().splitlines()[0] if match[0].strip() else ""
     if found in tail:
@@ -123,7 +123,7 @@ def not_ours(
     hint = f"is this host online? `postroj run --image NAME -- {try_it}` tries it alone"
     rows = (
         (unsigned, "the signature of a package repository is not valid in the guest", KEYS),
-        (mismatch, "the guest's mirror has other files than its index says", LATER),
+        (mismatch, "the files of the guest's mirror do not match its index", LATER),
         (unreachable, "the guest could not reach its package repositories", hint),
         (unfetched, "the guest could not fetch from its package repositories", hint),
         (locked, "another package manager was at work in the guest", ""),
@@ -139,14 +139,14 @@ def newer_installed(pattern: str) -> Cause:
     """Return the cause for a guest that has a newer version than the one to install."""
     return Cause(
         pattern=pattern,
-        sentence="the guest has a newer version of the package already",
+        sentence="the guest already has a newer version of the package",
         outcome=ERROR,
         hint="give the package a higher version, or choose an older image",
     )
 
 
 def blame_status(status: int, tool: str, text: str) -> Blame | None:
-    """Say what a status alone tells: no such tool, or killed; None if it tells nothing."""
+    """Explain a failure by its exit status alone: no such tool, or killed; None for others."""
     if status == KILLED:
         return because(text, f"{tool} was killed in the guest", "is there enough memory?")
     if status == NOT_FOUND:
@@ -155,16 +155,16 @@ def blame_status(status: int, tool: str, text: str) -> Blame | None:
 
 
 def because(text: str, sentence: str, hint: str = "", *, outcome: Outcome = ERROR) -> Blame:
-    """Return a blame with the last lines of a text as evidence; by default no package's."""
+    """Return a blame with the last lines of a text as evidence; by default no package has it."""
     return Blame(outcome=outcome, sentence=sentence, evidence=last_lines(text), hint=hint)
 
 
 def blame_script(
     script: str, package: str, how: str, said: str, *, is_ours: bool, is_trigger: bool
 ) -> Blame:
-    """Blame a script that failed; `how` it ended, and `said` is what it has printed.
+    """Blame a script that failed; `how` describes its end, `said` is what it printed.
 
-    A trigger is pulled by a package under test, whosever script it runs.
+    A trigger runs because of a package under test, even if the script is of another package.
     """
     is_foreign = not is_ours and not is_trigger
     whose = f"'{package}', which is not under test," if is_foreign else f"'{package}'"
@@ -173,7 +173,7 @@ def blame_script(
 
 
 def blame_hang(tool: str, action: str, said: str, seconds: float, *, is_ours: bool) -> Blame:
-    """Blame what a tool was doing when its time was over; `said` is what it has printed since."""
+    """Blame the action that a tool did not finish in time; `said` is its output since then."""
     return Blame(
         outcome=FAIL if is_ours else ERROR,
         sentence=f"{tool} hung for {seconds:g} s while {action}",
@@ -185,15 +185,15 @@ def blame_hang(tool: str, action: str, said: str, seconds: float, *, is_ours: bo
 
 
 def blame_slowness(tool: str, text: str, seconds: float) -> Blame:
-    """Blame the network for a tool that had not begun to change the guest."""
+    """Blame the network, because the tool had not begun to change the guest."""
     found = because(text, f"{tool} did not end within {seconds:g} s", SLOW)
     return replace(found, tool=tool)
 
 
 def plain(output: str) -> str:
-    """Return an output without what its progress lines had overwritten, and long lines cut.
+    """Return an output without overwritten progress lines, and with long lines cut.
 
-    The time that patterns take grows faster than lines do.
+    The time for a pattern grows faster than the length of a line.
     """
     lines = (line.rstrip("\r").rpartition("\r")[2] for line in output.split("\n"))
     return "\n".join(line[:LONGEST] for line in lines)
@@ -202,7 +202,10 @@ def plain(output: str) -> str:
 def unmet(
     text: str, pattern: str, names: Sequence[str], name_of: Callable[[str], str] = str
 ) -> Blame | None:
-    """Say what a package needs in vain; groups `package`, `need` and, if it is told, `why`."""
+    """Blame a package whose dependencies are unmet.
+
+    The pattern has the groups `package`, `need` and perhaps `why`.
+    """
     needs: dict[str, dict[str, str]] = {}
     for match in re.finditer(pattern, text, re.MULTILINE):
         groups = match.groupdict()

@@ -1,6 +1,6 @@
-"""Whom to blame when apt fails: what apt-get and dpkg say.
+"""Whom to blame if apt fails: messages of apt-get and dpkg.
 
-Each pattern is of a recorded output: `tests/data/apt`.
+Each pattern comes from a recorded output in `tests/data/apt`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ US = (
     ),
     Cause(
         pattern=rf"{OWN}Release file for \S+ is not valid yet",
-        sentence="a Release file of the guest's mirror is from the future",
+        sentence="a Release file of the guest's mirror is dated in the future",
         outcome=ERROR,
         hint="is the clock of this host right?",
     ),
@@ -48,9 +48,9 @@ US = (
     ),
     Cause(
         pattern=rf"{OWN}dpkg was interrupted",
-        sentence="dpkg had been interrupted in the guest",
+        sentence="dpkg was interrupted in the guest before",
         outcome=ERROR,
-        hint="`postroj pull --force NAME` makes the image anew",
+        hint="`postroj pull --force NAME` rebuilds the image",
     ),
     causes.newer_installed(rf"{OWN}Packages were downgraded"),
     Cause(
@@ -58,7 +58,7 @@ US = (
         sentence="the package would remove essential packages of the guest",
     ),
 )
-"""Network, mirror, image: the package was not judged, or cannot be."""
+"""Failures of the network, the mirror or the image, mostly; they come before dependencies."""
 
 UNMET_HEAD = "The following packages have unmet dependencies:\n"
 UNMET = re.compile(
@@ -66,7 +66,7 @@ UNMET = re.compile(
     r"(?: but (?P<why>.+?)| which is a virtual package.*?)?(?P<more> or)?"
 )
 KINDS = {"Conflicts": "conflicts with", "Breaks": "breaks"}
-"""What is no `Depends` or `Pre-Depends`."""
+"""Relations other than `Depends` and `Pre-Depends`."""
 
 ARCHIVES = (
     Cause(
@@ -84,10 +84,10 @@ ARCHIVES = (
         sentence="is not a complete .deb package",
     ),
 )
-"""What is wrong with an archive, which dpkg names elsewhere."""
+"""Defects of an archive; dpkg names the archive on another line, `IN_ARCHIVE`."""
 
 IN_ARCHIVE = re.compile(r"dpkg: error processing (?:archive|package) (.+?) \(--")
-# The line below "dpkg: error processing"; where dpkg tries another script it is a warning only.
+# The line below "dpkg: error processing"; if dpkg tries another script, it is only a warning.
 SCRIPT = re.compile(
     r"^ (?:installed|new|old) (?P<name>\S+) package (?P<script>\S+) (?:maintainer )?script "
     r"subprocess (?:(?:returned error|failed with) exit status (?P<status>\d+)|"
@@ -100,19 +100,19 @@ UNDER_WAY = re.compile(
     re.MULTILINE,
 )
 LOCAL = re.compile(r"^Get:\d+ /(?:\S*/)?(?P<file>\S+) ", re.MULTILINE)
-"""A file under test, which apt "gets" from where it lies."""
+"""A file under test: apt "gets" it from its folder."""
 
 FETCHED = re.compile(r"^Get:\d+ https?://\S+ \S+ \S+ (\S+) ", re.MULTILINE)
-"""The name of a package that came from a mirror."""
+"""The name of a package that was downloaded from a mirror."""
 
 NUMBER = re.compile(r"^\d+-")
-"""Before the names of archives, where apt hands many to dpkg."""
+"""A prefix of the names of archives if apt passes many of them to dpkg."""
 
 
 def blame(status: int, output: str, names: Sequence[str]) -> Blame | None:
-    """Say why a command failed; `names` are the packages under test.
+    """Explain why a command failed; `names` are the packages under test.
 
-    Once dpkg runs, apt has fetched all: what it complains of then is not the network.
+    As soon as dpkg runs, apt has downloaded everything, so later messages are not of the network.
     """
     if status == 0:
         return None
@@ -133,7 +133,7 @@ def blame(status: int, output: str, names: Sequence[str]) -> Blame | None:
 
 
 def blame_timeout(output: str, names: Sequence[str], seconds: float) -> Blame:
-    """Say what was going on when the time was over; before dpkg runs, the network is slow."""
+    """Explain what was going on when the time was over; before dpkg runs, the network is slow."""
     text = causes.plain(output)
     found = list(UNDER_WAY.finditer(text))
     if not found:
@@ -145,7 +145,7 @@ def blame_timeout(output: str, names: Sequence[str], seconds: float) -> Blame:
 
 
 def _is_ours(last: re.Match[str], text: str, names: Sequence[str]) -> bool:
-    """Whether what is under way is a package under test, or a trigger that one has pulled."""
+    """Return whether dpkg works on a package under test, or on a trigger that one has pulled."""
     if last["phase"] == "Preparing to unpack":
         local = [match["file"] for match in LOCAL.finditer(text)]
         return NUMBER.sub("", last["what"].rpartition("/")[2]) in local
@@ -185,7 +185,7 @@ def _blame_dependencies(text: str) -> Blame | None:
 
 
 def _blame_files(text: str) -> Blame | None:
-    """Say what is wrong with the archive, or with the files in it."""
+    """Explain a defect of the archive or of the files in it."""
     archive = IN_ARCHIVE.search(text)
     if not archive:
         return None
@@ -201,7 +201,7 @@ def _blame_files(text: str) -> Blame | None:
 
 
 def _blame_script(text: str, names: Sequence[str]) -> Blame | None:
-    """Name the maintainer script that failed, with what it said last."""
+    """Name the maintainer script that failed, with its last output."""
     match = SCRIPT.search(text)
     if not match:
         return None

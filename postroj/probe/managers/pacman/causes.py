@@ -1,6 +1,6 @@
-"""Whom to blame when pacman fails: what it says.
+"""Whom to blame if pacman fails: its messages.
 
-Each pattern is of a recorded output: `tests/data/pacman`.
+Each pattern comes from a recorded output in `tests/data/pacman`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 UNMET = r"unable to satisfy dependency '(?P<need>[^']+)' required by (?P<package>\S+)"
 VERSION = r"(?:-[^-\s]+-\d[^-\s]*)?"
-"""Which newer versions write behind a name."""
+"""Newer versions of pacman append it to names."""
 
 PACKAGE = (
     Cause(
@@ -28,7 +28,7 @@ PACKAGE = (
     ),
     Cause(
         pattern=r"^(?P<package>\S+): (?P<path>/.*) exists in filesystem$",
-        sentence="'{package}' ships '{path}', which is there already and in no package",
+        sentence="'{package}' ships '{path}', which already exists and belongs to no package",
     ),
     Cause(
         pattern=r"^(?P<path>/.*) exists in both '(?P<package>[^']+)' and '(?P<other>[^']+)'",
@@ -47,7 +47,7 @@ PACKAGE = (
     Cause(
         pattern=r"package (?P<package>\S+?)-[^-\s]+-[^-\s]+-(?P<architecture>[^-\s]+) does "
         r"not have a valid architecture",
-        sentence="'{package}' is for {architecture}, which the guest is not",
+        sentence="'{package}' is for {architecture}, which the guest does not have",
     ),
 )
 FULL_DISK = causes.full_disk(r"Partition \S+ too full|not enough free disk space|\(Write failed\)")
@@ -69,7 +69,7 @@ DEPENDENCIES = (
     Cause(
         pattern=r"^:: installing (?P<package>\S+) .*breaks dependency '(?P<need>[^']+)' "
         r"required by (?P<by>\S+)",
-        sentence="'{package}' takes away '{need}', which '{by}' depends on",
+        sentence="'{package}' removes '{need}', which '{by}' depends on",
     ),
     Cause(
         pattern=r"target not found: (?P<name>\S+)",
@@ -83,7 +83,7 @@ HEADING = re.compile(
     r"\(\d+/\d+\) (?P<hook>.+)$)",
     re.MULTILINE,
 )
-"""Above what scripts and hooks say."""
+"""A line above the output of scripts and hooks."""
 
 SCRIPT = re.compile(
     r"^error: command (?:failed to execute correctly|terminated by signal \d+: (?P<signal>.+))$",
@@ -92,10 +92,10 @@ SCRIPT = re.compile(
 
 
 def blame(status: int, output: str, names: Sequence[str]) -> Blame | None:
-    """Say why pacman failed, or what it passed over; None if it did not fail.
+    """Explain why pacman failed, or what it passed over; None if it did not fail.
 
-    pacman goes on where a script fails, and says that all is well. Scripts of packages that are
-    not under test are passed over here, too.
+    pacman continues after a failed script and reports success. Scripts of packages that are not
+    under test are ignored here as well.
     """
     text = causes.plain(output)
     if found := _blame_script(text, names):
@@ -112,7 +112,7 @@ def blame(status: int, output: str, names: Sequence[str]) -> Blame | None:
 
 
 def _blame_script(text: str, names: Sequence[str]) -> Blame | None:
-    """Name the package whose script failed, or the hook: one that it brought or has pulled."""
+    """Name the package whose script failed, or the hook that a package has brought or pulled."""
     for match in SCRIPT.finditer(text):
         above = list(HEADING.finditer(text, 0, match.start()))
         if not above or (above[-1]["package"] and above[-1]["package"] not in names):
@@ -127,7 +127,7 @@ def _blame_script(text: str, names: Sequence[str]) -> Blame | None:
 
 
 def blame_timeout(output: str, names: Sequence[str], seconds: float) -> Blame:
-    """Say what was going on when the time was over; before it installs, the network is slow."""
+    """Explain what was going on when the time was over; until it installs, the network is slow."""
     text = causes.plain(output)
     above = list(HEADING.finditer(text))
     if not above:

@@ -1,7 +1,7 @@
-"""Whom to blame when dnf or zypper fails: what they and rpm say.
+"""Whom to blame if dnf or zypper fails: their messages and those of rpm.
 
-The patterns are of recorded outputs, `tests/data/rpm`, but for a few words of yum and of dnf that
-differ from version to version.
+The patterns come from recorded outputs in `tests/data/rpm`, except a few messages of yum and dnf
+that differ between versions.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ FILES_OF = (
         r"(?P<other>\S+)",
         sentence=causes.SHIPS,
     ),
-    Cause(  # of zypper
+    Cause(  # zypper
         pattern=r"^File (?P<path>/.*)\n +from install of\n +(?P<package>\S+) .*\n +conflicts with "
         r"file from (?:package|install of)\n +(?P<other>\S+)",
         sentence=causes.SHIPS,
@@ -89,11 +89,11 @@ FILES_OF = (
     ),
     Cause(
         pattern=r"package (?P<package>\S+?)(?: from \S+)? does not have a compatible architecture",
-        sentence="'{package}' is for an architecture that the guest is not",
+        sentence="'{package}' is for an architecture that the guest does not have",
     ),
-    Cause(  # all that zypper says of it
+    Cause(  # zypper prints nothing more exact
         pattern=r"No provider of '_tmpRPMcache_:(?P<name>[^='\n]+)[=']",
-        sentence="zypper takes no package '{name}' from its file: is it for another architecture?",
+        sentence="zypper finds no package '{name}' in its file: is it for another architecture?",
     ),
 )
 
@@ -108,7 +108,7 @@ PASSED_OVER = (
         outcome=ERROR,
     ),
 )
-"""What zypper, in some versions, only warns of."""
+"""Some versions of zypper only warn of these."""
 
 FULL_DISK = causes.full_disk(
     r"needs \S+ more space on the|Failed writing received data|"
@@ -146,7 +146,7 @@ TRANSACTION_FAILED = re.compile(
 )
 NOT_DONE = re.compile(r": (?:install|erase) failed$|^Unpack error|^Failed:$", re.MULTILINE)
 FATAL = ("pretrans", "pre", "preun", "preuntrans")
-"""Scripts without which rpm does nothing to their package; of others it says that they failed."""
+"""Scripts whose failure makes rpm skip their package; it only reports that others have failed."""
 IN_SPEC = {"prein": "pre", "postin": "post"}
 
 UNDER_WAY = re.compile(
@@ -173,15 +173,15 @@ def name_of(nevra: str) -> str:
 
 
 def plain(output: str) -> str:
-    """Return an output without its overwritten progress, and without the marks of dnf 5."""
+    """Return an output without overwritten progress lines, and without the prefixes of dnf 5."""
     return re.sub(r"^(?:>>> )?(?:\[RPM\] )?", "", causes.plain(output), flags=re.MULTILINE)
 
 
 def blame(tool: str, status: int, output: str, names: Sequence[str]) -> Blame | None:
-    """Say why dnf or zypper failed, or what it passed over; None if it did not fail.
+    """Explain why dnf or zypper failed, or what it passed over; None if it did not fail.
 
-    rpm goes on where most scripts fail, and so do dnf 4 and zypper, with a status that says that
-    all is well. Such scripts of packages that are not under test are passed over here, too.
+    rpm continues after most failed scripts, and dnf 4 and zypper then end with the status of a
+    success. Such scripts of packages that are not under test are ignored here as well.
     """
     text = plain(output)
     scripts = list(SCRIPT.finditer(text))
@@ -203,16 +203,16 @@ def blame(tool: str, status: int, output: str, names: Sequence[str]) -> Blame | 
 
 
 SCRIPTS_FAILED = 107
-"""Of zypper: all is installed, and a script failed."""
+"""Status of zypper if everything is installed and a script has failed."""
 
 
 def _is_all_said(text: str) -> bool:
-    """Whether dnf failed for nothing but scripts, which were judged."""
+    """Return whether dnf failed only because of scripts, which are judged already."""
     return bool(TRANSACTION_FAILED.search(text)) and not NOT_DONE.search(text)
 
 
 def _blame_script(text: str, found: Sequence[re.Match[str]], names: Sequence[str]) -> Blame | None:
-    """Name the script that failed: one of a package under test, or one that it has pulled."""
+    """Name the script that failed, preferably of a package under test, or a trigger."""
     ours = [match for match in found if _package(match) in names]
     pulled = [match for match in found if "trigger" in _script(match)]
     fatal = [match for match in found if _script(match) in FATAL]
@@ -240,13 +240,13 @@ def _package(match: re.Match[str]) -> str:
 
 
 def _script(match: re.Match[str]) -> str:
-    """Return the name of a script as a spec file has it."""
+    """Return the name of a script as spec files write it."""
     script = match["script"] or match["late"]
     return IN_SPEC.get(script, script)
 
 
 def blame_timeout(tool: str, output: str, names: Sequence[str], seconds: float) -> Blame:
-    """Say what was going on: a script, or nothing yet that a package could do."""
+    """Explain what was going on when the time was over: a script, or nothing of a package yet."""
     text = plain(output)
     if found := first_cause(text, (LOCKED, UNREACHED, UNFETCHED), names):
         return replace(found, tool=tool)
@@ -267,9 +267,9 @@ def blame_timeout(tool: str, output: str, names: Sequence[str], seconds: float) 
 
 
 def _blame_silence(tool: str, text: str, begun: int, names: Sequence[str], seconds: float) -> Blame:
-    """Guess with dnf 5, which names a package only when it is done with it.
+    """Guess what hangs in dnf 5, which names a package only after it has finished with it.
 
-    Dependencies come first: as long as one of them is not done, it may be what hangs.
+    Dependencies come first: as long as one of them is not finished, it may be the one that hangs.
     """
     done = [name_of(word) for word in FINISHED.findall(text)]
     tables = "".join(DEPENDENCIES.findall(text))

@@ -17,7 +17,7 @@ DOWNLOAD = (
     ' then exec $tool "$1" download --destdir="$2" "$3";'
     ' else exec $tool "$1" install --downloadonly --downloaddir="$2" "$3"; fi'
 )
-"""The command `download` of dnf 4 is a plugin, which an image may lack."""
+"""An image may lack the command `download`, which is a plugin of dnf 4."""
 
 
 class Dnf(Rpm):
@@ -32,23 +32,23 @@ class Dnf(Rpm):
     bookkeeping = BOOKKEEPING + r"|/var/lib/(dnf|yum)|/var/log/(dnf.*|hawkey\.log|yum\.log)"
 
     def refresh(self) -> list[str]:
-        """Fetch the package lists; one that cannot be had is a failure."""
+        """Download the package lists; fail if one is not available."""
         return self._do("makecache")
 
     def install(self, paths: Sequence[str]) -> list[str]:
-        """Install as `dnf install ./foo.rpm` does, recommended packages too.
+        """Install as `dnf install ./foo.rpm` does, with recommended packages.
 
-        A file needs no signature (`localpkg_gpgcheck` is off unless an image turns it on), what
-        comes from a repository does.
+        A file needs no signature (`localpkg_gpgcheck` is off unless an image turns it on), but
+        packages from a repository do.
         """
         return self._do("install", *paths)
 
     def fetch(self, paths: Sequence[str]) -> list[str]:
-        """Fetch what `install` would."""
+        """Download what `install` would."""
         return self._do("install", "--downloadonly", *paths)
 
     def reinstall(self, paths: Sequence[str]) -> list[str]:
-        """Install what is installed in that version."""
+        """Install the versions that are installed."""
         return self._do("reinstall", *paths)
 
     def upgrade(self, paths: Sequence[str]) -> list[str]:
@@ -60,15 +60,15 @@ class Dnf(Rpm):
         return self._do("downgrade", *paths)
 
     def remove(self, names: Sequence[str]) -> list[str]:
-        """Remove; what was a dependency stays, as with the other managers."""
+        """Remove, without dependencies as the other managers do."""
         return self._do("--setopt=clean_requirements_on_remove=0", "remove", *names)
 
     def download(self, name: str, folder: str) -> list[str]:
-        """Fetch a package."""
+        """Download a package."""
         return ["sh", "-c", DOWNLOAD, "sh", "--assumeyes", folder, name]
 
     def _do(self, *words: str) -> list[str]:
         options = ["--assumeyes", "--setopt=localpkg_gpgcheck=0", "--setopt=skip_if_unavailable=0"]
-        # it would fetch lists that are older than their repository says, and only `refresh` is to
+        # Otherwise dnf downloads expired lists; only `refresh` should.
         options += [] if "makecache" in words else ["--setopt=*.metadata_expire=-1"]
         return ["sh", "-c", f'{CHOOSE}; exec $tool "$@"', "sh", *options, *words]

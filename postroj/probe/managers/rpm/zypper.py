@@ -14,7 +14,7 @@ DOWNLOAD = (
     'set -e; zypper --non-interactive --no-refresh --pkg-cache-dir "$1" download "$2";'
     ' find "$1" -mindepth 2 -name \'*.rpm\' -exec mv -t "$1" {} +'
 )
-"""zypper keeps a folder for each repository."""
+"""zypper makes a folder for each repository."""
 
 
 class Zypper(Rpm):
@@ -24,7 +24,7 @@ class Zypper(Rpm):
     environment = MappingProxyType(
         {
             "LC_ALL": "C.UTF-8",
-            # seconds, libzypp(zypp.conf)
+            # Seconds, see zypp.conf.
             "ZYPP_LOCK_TIMEOUT": "60",
         }
     )
@@ -33,22 +33,22 @@ class Zypper(Rpm):
     bookkeeping = BOOKKEEPING + r"|/var/lib/zypp|/var/log/(zypp|zypper\.log)"
 
     def refresh(self) -> list[str]:
-        """Fetch the package lists; one that cannot be had is a failure."""
+        """Download the package lists; fail if one is not available."""
         return ["zypper", "--non-interactive", "refresh"]
 
     def install(self, paths: Sequence[str]) -> list[str]:
-        """Install as `zypper install ./foo.rpm` does, recommended packages too.
+        """Install as `zypper install ./foo.rpm` does, with recommended packages.
 
-        A file needs no signature, what comes from a repository does.
+        A file needs no signature, but packages from a repository do.
         """
         return self._install(*paths)
 
     def fetch(self, paths: Sequence[str]) -> list[str]:
-        """Fetch what `install` would."""
+        """Download what `install` would."""
         return self._install("--download-only", *paths)
 
     def reinstall(self, paths: Sequence[str]) -> list[str]:
-        """Install what is installed in that version."""
+        """Install the versions that are installed."""
         return self._install("--force", *paths)
 
     def downgrade(self, paths: Sequence[str]) -> list[str]:
@@ -56,11 +56,11 @@ class Zypper(Rpm):
         return self._install("--oldpackage", *paths)
 
     def remove(self, names: Sequence[str]) -> list[str]:
-        """Remove; what was a dependency stays."""
+        """Remove, without dependencies."""
         return ["zypper", "--non-interactive", "--no-refresh", "remove", *names]
 
     def download(self, name: str, folder: str) -> list[str]:
-        """Fetch a package."""
+        """Download a package."""
         return ["sh", "-c", DOWNLOAD, "sh", folder, name]
 
     def _install(self, *words: str) -> list[str]:
