@@ -37,7 +37,7 @@ WHOLE = 16 << 20
 
 
 def ask(guest: Guest, query: Query[Answer]) -> Answer:
-    """Ask the package manager a question; a failed one is read as it is, mostly empty."""
+    """Ask the package manager a question; if the command fails, its empty output is the answer."""
     return query.read(whole(guest, query.argv, ok=STATUSES, timeout=PATIENCE).text)
 
 

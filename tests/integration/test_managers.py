@@ -292,7 +292,7 @@ def test_manager_installs_upgrades_removes_and_purges(bench: Bench) -> None:
     assert operations.remaining(bench.guest, bench.manager, [fact]) is None
     assert bench.installed(name, need)[0].name == need
     kept = bench.guest.run(["sh", "-c", f"ls {conf}*"]).text.split()
-    assert any(path == conf or path.endswith(bench.manager.kept) for path in kept)
+    assert any(path == conf or path.endswith(bench.manager.saved) for path in kept)
 
     if bench.manager.purges_later:
         assert bench.run(bench.manager.purge([name]), [name]) is None

@@ -38,7 +38,7 @@ DEEPEST = 64
 """Folders within folders, below which nobody looks: a package may have made them without end."""
 
 BOOKKEEPING = "|".join(manager.bookkeeping for manager in MANAGERS.values())
-"""Databases and logs of all package managers; a package may bring one that is not the guest's."""
+"""Databases and logs of all package managers, as a package may bring one beside the guest's."""
 
 EXCUSED = re.compile(
     r"""
@@ -130,7 +130,7 @@ class Residue:
         new = names(self._guest) - self._before.names
         left = self._unowned(new)
         has_company = len(left) < len(new)
-        left = {p for p in left if not EXCUSED.fullmatch(p) and not p.endswith(self._manager.kept)}
+        left = {p for p in left if not EXCUSED.fullmatch(p) and not p.endswith(self._manager.saved)}
         claimed = self._claimed(outermost(left))
         left = {p for p in left if not any(f"{p}/".startswith(f"{top}/") for top in claimed)}
         words = {*packages, *(unit.partition(".")[0].rstrip("@") for unit in self._own.units)}

@@ -78,7 +78,7 @@ class PackageManager(ABC):
     """The format of the package files that it installs."""
     purges_later: bool = False
     """Whether it can purge a package that was removed before."""
-    kept: tuple[str, ...] = ()
+    saved: tuple[str, ...] = ()
     """Suffixes of the copies in which changed configuration outlives its package."""
     cache: tuple[str, ...]
     """Folders of downloaded files; a version of the manager may lack some of them."""

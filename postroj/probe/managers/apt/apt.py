@@ -74,7 +74,7 @@ class Apt(PackageManager):
     )
     format = Format.DEB
     purges_later = True
-    kept = (".dpkg-old", ".dpkg-dist", ".dpkg-new", ".ucf-old", ".ucf-dist")
+    saved = (".dpkg-old", ".dpkg-dist", ".dpkg-new", ".ucf-old", ".ucf-dist")
     cache = ("/var/cache/apt/archives",)
     logs = ("/var/log/dpkg.log", "/var/log/apt/history.log", "/var/log/apt/term.log")
     bookkeeping = r"/var/lib/(dpkg|apt|aptitude|ucf)|/var/log/(apt|dpkg\.log|alternatives\.log)"
@@ -107,7 +107,7 @@ class Apt(PackageManager):
         return ["dpkg", "--force-downgrade", *CONFFILES, "--install", *paths]
 
     def remove(self, names: Sequence[str]) -> list[str]:
-        """Remove, without dependencies and configuration."""
+        """Remove; dependencies and configuration stay."""
         return self._do("remove", *names)
 
     def purge(self, names: Sequence[str]) -> list[str]:

@@ -39,7 +39,7 @@ class Pacman(PackageManager):
     """The commands and the failures of pacman."""
 
     format = Format.PACMAN
-    kept = (".pacsave", ".pacnew", ".pacorig")
+    saved = (".pacsave", ".pacnew", ".pacorig")
     cache = ("/var/cache/pacman/pkg",)
     logs = ("/var/log/pacman.log",)
     bookkeeping = r"/var/lib/pacman|/var/log/pacman\.log"
@@ -62,7 +62,7 @@ class Pacman(PackageManager):
         return [*IN_ORDER, "--upgrade", "--downloadonly", *QUIET, "--", *paths]
 
     def remove(self, names: Sequence[str]) -> list[str]:
-        """Remove with the packages that depend on it, but without dependencies."""
+        """Remove, with the packages that depend on them; dependencies stay."""
         return [*IN_ORDER, "--remove", "--cascade", *QUIET, "--", *names]
 
     def purge(self, names: Sequence[str]) -> list[str]:

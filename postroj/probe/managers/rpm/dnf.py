@@ -60,7 +60,7 @@ class Dnf(Rpm):
         return self._do("downgrade", *paths)
 
     def remove(self, names: Sequence[str]) -> list[str]:
-        """Remove, without dependencies as the other managers do."""
+        """Remove; dependencies stay, as with the other managers."""
         return self._do("--setopt=clean_requirements_on_remove=0", "remove", *names)
 
     def download(self, name: str, folder: str) -> list[str]:

@@ -34,7 +34,7 @@ class Rpm(PackageManager):
     tool: str
     """The name of the command in sentences."""
     format = Format.RPM
-    kept = (".rpmsave", ".rpmnew", ".rpmorig")
+    saved = (".rpmsave", ".rpmnew", ".rpmorig")
     list_all = "rpm --query --all --list"
     print_scripts = "rpm --query --all --scripts"
 

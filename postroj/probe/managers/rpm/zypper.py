@@ -56,7 +56,7 @@ class Zypper(Rpm):
         return self._install("--oldpackage", *paths)
 
     def remove(self, names: Sequence[str]) -> list[str]:
-        """Remove, without dependencies."""
+        """Remove; dependencies stay."""
         return ["zypper", "--non-interactive", "--no-refresh", "remove", *names]
 
     def download(self, name: str, folder: str) -> list[str]:

@@ -303,7 +303,7 @@ class TestCommands:
         for manager in (Dnf(), Zypper()):
             assert manager.purge(["a"]) == manager.remove(["a"])
             assert not manager.purges_later
-            assert ".rpmsave" in manager.kept
+            assert ".rpmsave" in manager.saved
 
     def test_queries_read_the_answers_of_rpm(self) -> None:
         manager = Dnf()
