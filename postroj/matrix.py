@@ -25,8 +25,8 @@ from postroj.prepare import obtain, obtain_cached
 from postroj.probe.ask.checks import unasked
 from postroj.probe.audience import UntilOver
 from postroj.probe.excuse import expectations
+from postroj.probe.managers import installers
 from postroj.probe.package import package_file
-from postroj.probe.package.formats import INSTALLERS
 from postroj.probe.probe import NOT_INSTALLED, probe
 from postroj.verdict import Outcome, ProbeResult, Report, StepName, StepResult
 from postroj.warm import warmed
@@ -115,7 +115,7 @@ def probe_all(
 
 def managers(files: Sequence[PackageFile]) -> Collection[Manager]:
     """Return the package managers that install one of the packages; all, without packages."""
-    return {manager for file in files for manager in INSTALLERS[file.format]} or set(Manager)
+    return {manager for file in files for manager in installers(file.format)} or set(Manager)
 
 
 class _Enough(Exception):

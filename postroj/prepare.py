@@ -68,9 +68,10 @@ def script(
 
     `packages` are installed, if there are any.
     """
-    parts = [FUNCTIONS.read_text(encoding="utf-8"), "mend"]
-    if manager is Manager.PACMAN:
-        parts.append("mend_pacman")
+    functions = FUNCTIONS.read_text(encoding="utf-8")
+    parts = [functions, "mend"]
+    if f"\nmend_{manager}() {{" in functions:
+        parts.append(f"mend_{manager}")
     for command in repositories:
         parts += [f"{{ {command}\n}} >&2"]
     if repositories:

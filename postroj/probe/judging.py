@@ -54,12 +54,11 @@ class Judge:
     def __init__(self, guest: OwnGuest, image: Image, plan: Plan) -> None:
         self._guest = guest
         self._manager = manager_of(image.manager)
-        self._manager_name = image.manager
         self._plan = plan
         self._failed = guest.failed_units()
         self._snapshot = snapshot.take(guest)
         leaves = any(name in LEAVING for name in plan.steps)
-        self._inventory = residue.take(guest) if leaves else None
+        self._inventory = residue.take(guest, self._manager) if leaves else None
         self._asked: tuple[Question, ...] = ()
         """The questions of the last step that left the packages installed."""
         self._own = gone.Belongings(units=frozenset(), paths=frozenset())
@@ -152,11 +151,11 @@ class Judge:
     def _ask_residue(self, step: StepName, names: Sequence[str]) -> Iterator[CheckResult]:
         """Ask what is left behind, once no later step cleans up."""
         assert self._inventory
-        left = residue.Residue(self._guest, self._manager_name, self._inventory, self._own)
+        left = residue.Residue(self._guest, self._manager, self._inventory, self._own)
         if step is StepName.PURGE:
-            yield checks.timed(residue.FILES, partial(left.ask_files, names, self._manager.kept))
+            yield checks.timed(residue.FILES, partial(left.ask_files, names))
             yield checks.timed(residue.USERS, left.ask_users)
-            if self._manager.diverts:
+            if self._manager.diversions():
                 yield checks.timed(residue.DIVERSIONS, partial(left.ask_diversions, names))
         elif not self._manager.purges_later:
             yield checks.timed(residue.LINKS, left.ask_links)

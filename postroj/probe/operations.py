@@ -1,6 +1,6 @@
-"""Operations: questions to the package manager of a guest, its commands, and whom to blame.
+"""Run the package manager of a guest: its questions, its commands, and whom to blame.
 
-Every step of a probe is made of them.
+Every step of a probe consists of these operations.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ Answer = TypeVar("Answer")
 
 STATUSES = range(256)
 ANSWERS = range(100)
-"""Exit statuses of a package manager that works: rpm counts the packages that are not installed."""
+"""Exit statuses of a working package manager: rpm counts the packages that are not installed."""
 PATIENCE = 30.0
-"""Seconds for a question; it needs no network."""
+"""Seconds for a question, which needs no network."""
 
 CONSOLE = 64 << 10
 """Bytes of a console whose last lines are evidence."""
 WHOLE = 16 << 20
-"""Bytes of an answer that is useless in parts, as the list of 100000 files of a package."""
+"""Bytes of an answer that is useful only as a whole: a package may list 100000 files."""
 
 
 def ask(guest: Guest, query: Query[Answer]) -> Answer:
-    """Ask the package manager a question; if it fails, its empty output is read."""
+    """Ask the package manager a question; if the command fails, its empty output is the answer."""
     return query.read(whole(guest, query.argv, ok=STATUSES, timeout=PATIENCE).text)
 
 
@@ -49,7 +49,7 @@ def whole(
     timeout: float,
     stdin: bytes = b"",
 ) -> Completed:
-    """Run a command whose output is useful only as a whole; large packages have long lists.
+    """Run a command whose output is useful only as a whole.
 
     :raises GuestError: if it prints more than `WHOLE`.
     """
@@ -70,7 +70,7 @@ def perform(
 ) -> Blame | None:
     """Run a command of the package manager; return whom to blame if it fails.
 
-    `names` are the packages under test, `timeout` is in seconds, `hear` gets what was printed.
+    `names` are the packages under test, `timeout` is in seconds, `hear` receives the output.
     """
     starved = guest.oom_kills()
     try:
@@ -101,7 +101,7 @@ def perform(
 
 
 def _interruption(guest: Guest) -> str:
-    """Say what happened to a guest in which a command failed; '' if it still runs."""
+    """Describe what happened to a guest in which a command failed; '' if it still runs."""
     try:
         return "the guest was shutting down" if guest.is_stopping() else ""
     except GuestLost as error:
@@ -109,9 +109,9 @@ def _interruption(guest: Guest) -> str:
 
 
 def _broken_off(moment: Blame, event: str, *, link: str = "", console: str = "") -> Blame:
-    """Blame an event on whatever a time-out at the same moment would be blamed on.
+    """Blame for an event whatever a time-out at the same moment would blame.
 
-    `link` joins the event to what the tool was doing then.
+    `link` joins the event to the tool's action at that moment.
     """
     sentence = f"{event} while {link}{moment.action}" if moment.action else event
     evidence = "\n".join(part for part in (moment.evidence, console) if part)
@@ -123,7 +123,7 @@ def inspect(
     manager: PackageManager,
     packages: Sequence[PackageFile],
 ) -> tuple[PackageFacts, ...] | Blame:
-    """Read the packages' metadata inside the guest, as an archive is never trusted."""
+    """Read the packages' metadata inside the guest, because archives are not trusted."""
     possible = ask(guest, manager.architectures())
     found: list[PackageFacts] = []
     for package in packages:
@@ -131,7 +131,7 @@ def inspect(
         done = guest.run(query.argv, ok=STATUSES, timeout=PATIENCE)
         fact = query.read(done.text)
         if done.status or not fact.name:
-            sentence = f"'{package.name}' is no complete package"
+            sentence = f"'{package.name}' is not a complete package"
             return Blame(outcome=Outcome.FAIL, sentence=sentence, evidence=last_lines(done.output))
         if fact.architecture not in possible:
             sentence = f"'{package.name}' is for {fact.architecture}, the guest is {possible[0]}"
@@ -143,7 +143,7 @@ def inspect(
 def missing(guest: Guest, manager: PackageManager, wanted: Sequence[PackageFacts]) -> Blame | None:
     """Name a package that is not installed in the wanted version.
 
-    dnf and zypper also succeed when they find nothing to do.
+    dnf and zypper succeed even if they find nothing to do.
     """
     query = manager.installed(_names(wanted))
     there = {fact.name: fact for fact in query.read(_answer(guest, query.argv))}
@@ -151,15 +151,15 @@ def missing(guest: Guest, manager: PackageManager, wanted: Sequence[PackageFacts
         found = there.get(fact.name)
         if found is None or found.version != fact.version:
             has = f"the guest has {found.version}" if found else "the guest does not have it"
-            sentence = f"'{fact.name}' {fact.version} did not get installed: {has}"
+            sentence = f"'{fact.name}' {fact.version} was not installed: {has}"
             return Blame(outcome=Outcome.ERROR, sentence=sentence, evidence="")
     return None
 
 
 def _answer(guest: Guest, argv: Sequence[str]) -> str:
-    """Ask what the package manager could answer before the step.
+    """Ask a question that the package manager answered before the step.
 
-    :raises CommandError: if it is broken now.
+    :raises CommandError: if the step has broken the package manager.
     """
     return guest.run(argv, ok=ANSWERS, timeout=PATIENCE).text
 
@@ -167,7 +167,7 @@ def _answer(guest: Guest, argv: Sequence[str]) -> str:
 def remaining(
     guest: Guest, manager: PackageManager, unwanted: Sequence[PackageFacts]
 ) -> Blame | None:
-    """Name a package that is installed although it was removed."""
+    """Name a package that is still installed after its removal."""
     query = manager.installed(_names(unwanted))
     for fact in query.read(_answer(guest, query.argv)):
         sentence = f"'{fact.name}' {fact.version} is still installed"
@@ -178,9 +178,9 @@ def remaining(
 def bring(
     guest: OwnGuest, manager: PackageManager, name: str, folder: str, timeout: float
 ) -> str | Blame:
-    """Download the package that its name would install, unless it is there; return its path.
+    """Download a package by name, unless it is in the folder already; return its path.
 
-    The `folder` is made in the guest; dependencies may be downloaded to it as well.
+    The `folder` is made in the guest. Dependencies may be downloaded to it as well.
     """
     guest.run(["mkdir", "-p", folder], timeout=PATIENCE)
     if path := _brought(guest, manager, name, folder):
@@ -194,7 +194,7 @@ def bring(
 
 
 def _brought(guest: Guest, manager: PackageManager, name: str, folder: str) -> str:
-    """Return the path of the package with this name in a folder; '' if it is not there."""
+    """Return the path of the package with this name in a folder; '' if there is none."""
     paths = guest.run(["find", folder, "-maxdepth", "1", "-type", "f"], timeout=PATIENCE).text
     for path in sorted(paths.splitlines()):
         if ask(guest, manager.describe(path)).name == name:

@@ -91,7 +91,7 @@ def raise_version(
     """Make packages of a higher version with the same content, or say why that is impossible."""
     query = manager.newer(tested.paths, MADE)
     if not query:
-        return "needs an older package, `--upgrade-from`: a newer rpm cannot be made of it"
+        return "needs an older package, `--upgrade-from`: no newer one can be made of this format"
     environment = dict(manager.environment)
     made = guest.run(query.argv, ok=operations.STATUSES, timeout=timeout, env=environment)
     if made.status:

@@ -41,7 +41,7 @@ def test_matrix_refuses_files_that_are_not_packages(tmp_path: Path) -> None:
     assert postroj("matrix", "--package", text).returncode == 1
     done = postroj("matrix", "--package", tmp_path / "none.deb")
     assert done.returncode == 2
-    assert "none.deb' is no file" in done.stderr
+    assert "none.deb' is not a file" in done.stderr
 
 
 def test_matrix_needs_no_cache_folder() -> None:

@@ -323,7 +323,7 @@ def test_refresh_and_offline_cannot_be_combined(seen: Recorder) -> None:
 def test_offline_refuses_urls(argv: list[str]) -> None:
     done = postroj("pkgprobe", "--image", "debian-trixie", "--offline", *argv)
     assert done.returncode == 2
-    assert "error: `--offline` fetches nothing, so 'http://" in done.stderr
+    assert "error: `--offline` downloads nothing, so 'http://" in done.stderr
 
 
 def test_offline_does_not_pull() -> None:

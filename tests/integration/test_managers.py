@@ -292,7 +292,7 @@ def test_manager_installs_upgrades_removes_and_purges(bench: Bench) -> None:
     assert operations.remaining(bench.guest, bench.manager, [fact]) is None
     assert bench.installed(name, need)[0].name == need
     kept = bench.guest.run(["sh", "-c", f"ls {conf}*"]).text.split()
-    assert any(path == conf or path.endswith(bench.manager.kept) for path in kept)
+    assert any(path == conf or path.endswith(bench.manager.saved) for path in kept)
 
     if bench.manager.purges_later:
         assert bench.run(bench.manager.purge([name]), [name]) is None
@@ -365,7 +365,7 @@ def test_manager_blames_a_file_that_is_not_a_package(bench: Bench) -> None:
     package = PackageFile(path=there, format=package.format)
     blame = operations.inspect(bench.guest, bench.manager, [package])
     assert isinstance(blame, Blame) and blame.outcome is FAIL
-    assert blame.sentence == f"'{package.name}' is no complete package"
+    assert blame.sentence == f"'{package.name}' is not a complete package"
     assert blame.evidence
 
 

@@ -316,7 +316,7 @@ def test_oci_manifest_with_another_digest_is_refused(tmp_path: Path) -> None:
         (200, b"[" * 100_000, "the manifest of the image cannot be read"),
         (200, b'{"schemaVersion": 1}', "has schema 1"),
         (200, b'{"manifests": [], "layers": []}', "an index at the same time"),
-        (503, b"busy", "is ill"),
+        (503, b"busy", "reports a server error"),
         (403, b"no", "does not let us fetch"),
     ],
 )

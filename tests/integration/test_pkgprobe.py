@@ -79,7 +79,7 @@ def test_pkgprobe_passes_redis_server_of_the_mirror(
         deb.write_bytes(whole[: int(len(whole) * share)])
         status, report, screen = probe(image, "--package", deb)
         assert status == 1, screen
-        assert "no complete package" in only_step(report)["reason"]
+        assert "is not a complete package" in only_step(report)["reason"]
 
 
 def test_pkgprobe_asks_every_kind_of_check(image: str, tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("missing", ["'missing' depends on 'surely-not-there (>= 2)'"]),
         ("foreign", ["is for s390x, the guest is"]),
         ("overwrites", ["'/usr/bin/perl', which is also in package 'perl-base'"]),
-        ("text", ["'text_1.0_all.deb' is no package"]),
+        ("text", ["'text_1.0_all.deb' is not a package"]),
         ("asleep", ["hung for 8 s while setting up asleep", "zzz"]),
     ],
 )

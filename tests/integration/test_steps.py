@@ -15,6 +15,7 @@ from postroj.probe.ask.checks import Manners
 from postroj.probe.ask.question import Question
 from postroj.probe.compare import residue
 from postroj.probe.compare.gone import Belongings
+from postroj.probe.managers import manager_of
 from postroj.probe.package.package_file import OLDER_DIR, recognise
 from postroj.probe.plan import Plan
 from postroj.probe.probe import probe
@@ -402,14 +403,14 @@ def test_purge_does_not_blame_the_package_for_what_a_dependency_made(
     leaves += "update-alternatives --quiet --install /usr/bin/spanner spanner /usr/bin/tb-own 1\n"
     files = {"/usr/bin/tb-own": "#!/bin/sh\n"}
     own = debs.build(tmp_path, "toolbox-own", files=files, scripts={"postinst": leaves})
-    before = residue.take(guest)
+    before = residue.take(guest, manager_of(Manager.APT))
     for deb in (tools, own):
         script = "cat > /run/x.deb && dpkg --install /run/x.deb"
         guest.run(["sh", "-c", script], stdin=deb.read_bytes())
     nothing = Belongings(units=frozenset(), paths=frozenset())
-    left = residue.Residue(guest, Manager.APT, before, nothing)
+    left = residue.Residue(guest, manager_of(Manager.APT), before, nothing)
     guest.run(["dpkg", "--purge", "toolbox-own"])
-    found = left.ask_files(["toolbox-own"], ())
+    found = left.ask_files(["toolbox-own"])
     link = "/etc/alternatives/spanner (a link that leads nowhere)"
     assert found == (FAIL, f"left behind: 2 files\n{link}\n/var/lib/toolbox-own")
     assert left.ask_users() == (PASS, "left behind, as packages may: toolbox-own")

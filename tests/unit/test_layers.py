@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LONGEST = 350
 
-WORDS = {"errors", "model", "urls", "verdict"}
+WORDS = {"causes", "errors", "model", "urls", "verdict"}
 DOORS = {"process", "streams", "net", "http_errors", "paths", "locking", "console"}
 GROUND = WORDS | DOORS
 PROBING = GROUND | {"image", "container", "probe"}

@@ -208,10 +208,10 @@ def test_upgrade_from_refuses_a_file_that_is_not_a_package(
 ) -> None:
     text = tmp_path / "text.deb"
     text.write_text("I am text")
-    with pytest.raises(UsageError, match="`--upgrade-from` is of no use"):
+    with pytest.raises(UsageError, match="`--upgrade-from` cannot be used"):
         run([A], deb, plan=replace(PLAN, upgrade_from=(str(text),)))
     missing = replace(PLAN, upgrade_from=(str(tmp_path / "none.deb"),))
-    with pytest.raises(UsageError, match="is no file") as caught:
+    with pytest.raises(UsageError, match="is not a file") as caught:
         run([A], deb, plan=missing)
     assert "--upgrade-from" in caught.value.hint
     assert not lab.probed
@@ -242,7 +242,7 @@ def test_a_file_that_is_not_a_package_fails_without_a_guest(lab: Lab, tmp_path: 
     assert not lab.probed
     assert outcomes(findings) == {A: "fail", B: "fail"}
     (step,) = findings.report.probes[0].steps
-    assert step.reason.startswith("'text.deb' is no package\n9 bytes")
+    assert step.reason.startswith("'text.deb' is not a package\n9 bytes")
     assert [check.outcome for check in step.checks] == [Outcome.SKIP]
     assert ear.told[:2] == [(A, "text.deb"), step]
 
@@ -253,11 +253,11 @@ def test_one_bad_file_among_good_ones(lab: Lab, deb: Path, tmp_path: Path) -> No
     (result,) = run([A], deb, text).report.probes
     assert not lab.probed
     assert result.package == "x_1.0_all.deb text.deb"
-    assert "'text.deb' is no package" in result.steps[0].reason
+    assert "'text.deb' is not a package" in result.steps[0].reason
 
 
 def test_a_file_that_does_not_exist(lab: Lab, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is no file"):
+    with pytest.raises(UsageError, match="is not a file"):
         run([A], tmp_path / "none.deb")
     assert not lab.probed
 

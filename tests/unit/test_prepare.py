@@ -7,10 +7,17 @@ import subprocess
 import pytest
 
 from postroj.errors import CommandError, CommandTimeout
+from postroj.image.inspect import MANAGERS
 from postroj.model import Manager
 from postroj.prepare import DEFAULT_PACKAGES, FUNCTIONS, _failure, script
 
 ARGV = ("/bin/sh", "-s")
+
+
+def test_each_manager_is_recognised_and_can_install_systemd() -> None:
+    functions = FUNCTIONS.read_text()
+    able = {manager for manager in Manager if f"\ninstall_{manager}() {{" in functions}
+    assert able == set(DEFAULT_PACKAGES) == set(MANAGERS.values()) == set(Manager)
 
 
 @pytest.mark.parametrize("manager", [None, *Manager])

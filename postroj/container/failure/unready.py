@@ -71,7 +71,7 @@ def ended(stage: Stage | None, status: int | None, console: str) -> GuestError:
     elif status and not cause:
         message += f", with status {status}"
     if cause:
-        message, hint = f"{message}: {cause.clause}", cause.cure
+        message, hint = f"{message}: {cause.sentence}", cause.hint
     return GuestError(message, evidence=tail(console), hint=hint)
 
 
@@ -101,7 +101,7 @@ def late(guest: Guest | None, seconds: float, missing: Collection[str], console:
         with suppress(OSError, PostrojError):  # it has ended or does not answer
             why, answers = _ask(guest)
         if not why and (cause := causes.find(ESCAPE.sub("", console))):
-            why, hint = cause.clause, cause.cure
+            why, hint = cause.sentence, cause.hint
     message = ": ".join(filter(None, (f"the guest was not ready within {seconds:g} s", why)))
     evidence = "\n".join(filter(None, (answers, tail(console))))
     return GuestError(message, evidence=evidence, hint=hint)
@@ -176,5 +176,5 @@ def without_services(console: str) -> GuestError:
     """Explain why services do not start in a guest."""
     message, hint = "the guest booted, but its journal does not run", ENTER
     if cause := causes.find(ESCAPE.sub("", console)):
-        message, hint = f"{message}: {cause.clause}", cause.cure
+        message, hint = f"{message}: {cause.sentence}", cause.hint
     return GuestError(message, evidence=tail(console), hint=hint)

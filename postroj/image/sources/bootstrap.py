@@ -20,8 +20,7 @@ from postroj import process
 from postroj.errors import CommandError, HostError, ImageError
 from postroj.image import architectures, emulation
 from postroj.image.sources import Built, mirror
-from postroj.image.sources.causes import failure
-from postroj.image.sources.mmdebstrap import AS_ROOT, WORK, BootstrapPlan
+from postroj.image.sources.mmdebstrap import AS_ROOT, WORK, BootstrapPlan, failure
 from postroj.image.store.record import Provenance
 from postroj.image.trust.keyring import KEYS
 from postroj.image.unpack import pack

@@ -1,21 +1,25 @@
-"""Build the command line of mmdebstrap: suites, mirrors, keyring and hooks."""
+"""Build the command line of mmdebstrap: suites, mirrors, keyring and hooks; explain its failure."""
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from postroj.errors import ImageError, VerificationError
 from postroj.image import architectures
-from postroj.image.sources import mirror
+from postroj.image.sources import causes, mirror
+from postroj.image.sources.causes import Cause
 from postroj.image.unpack.confine import TIED
-from postroj.process import CONTAINED
-from postroj.urls import redacted
+from postroj.process import CONTAINED, last_lines
+from postroj.urls import redacted, redacted_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from postroj.errors import PostrojError
     from postroj.image.catalog.entry import Bootstrap, Suite
 
 ALLOW_EXPIRED = 'Acquire::Check-Valid-Until "false"'
@@ -142,3 +146,61 @@ AS_ROOT = ("--user", "--map-auto", "--map-root-user")
 # own cannot reach them, so the image would depend on the location of the cache.
 WORK = "/var/tmp"  # noqa: S108
 AT_WORK = f'mount --bind "$0" {WORK}; exec "$@"'
+
+
+CAUSES = (
+    Cause(
+        pattern=r"Release file for \S+ is expired",
+        sentence="the mirror's Release file for '{name}' has expired",
+        hint="`postroj pull --force --allow-expired {name}` accepts it, in its guests too",
+        kind=ImageError,
+    ),
+    Cause(
+        pattern=r"Release file for \S+ is not valid yet",
+        sentence="the mirror's Release file for '{name}' is dated in the future",
+        hint="the clock of this host is probably wrong: `date` shows it",
+        kind=ImageError,
+    ),
+    Cause(
+        pattern=r"BADSIG|NO_PUBKEY|EXPKEYSIG|REVKEYSIG|NODATA|NOSPLIT|is not signed|sqv returned",
+        sentence="the mirror's Release file for '{name}' has no valid signature",
+        hint="something between this host and the mirror changes files, or the keyring is too old",
+        kind=VerificationError,
+    ),
+    Cause(
+        pattern=r"Hash Sum mismatch|unexpected size",
+        sentence="the mirror's files for '{name}' do not match its Release file",
+        hint="mirrors are so while they are updated: try again in some minutes",
+        kind=ImageError,
+    ),
+    Cause(
+        pattern=r"does not have a Release file",
+        sentence="the mirror has no suite for '{name}'",
+        hint="`apt-get indextargets` shows the mirror of this host's apt, which is used",
+    ),
+    Cause(
+        pattern=(
+            r"Could not connect|Unable to connect|Could not resolve|Temporary failure resolving"
+            r"|[Cc]onnection (?:failed|timed out|refused|reset)|Network is unreachable"
+            r"|Failed to fetch|Could not wait for server"
+        ),
+        sentence="the mirror for '{name}' cannot be reached",
+        hint="see whether `apt-get update` works on this host",
+    ),
+)
+
+
+def failure(name: str, output: str) -> PostrojError:
+    """Build the error for a bootstrap that failed; `output` is also of apt, dpkg and tar2sqfs."""
+    output = redacted_text(output)
+    lines = output.splitlines()
+    known = causes.failure(CAUSES, output, {"name": name}, lambda cause: _evidence(lines, cause))
+    message = f"the image '{name}' could not be bootstrapped"
+    return known or ImageError(message, evidence=last_lines(output))
+
+
+def _evidence(lines: Sequence[str], cause: Cause) -> str:
+    """Return the lines that show a cause, the last few, each once."""
+    shown = dict.fromkeys(line.strip() for line in lines if re.search(cause.pattern, line))
+    errors = [line for line in shown if line.startswith(("E:", "W:"))]
+    return "\n".join((errors or list(shown))[-5:])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import time
-from dataclasses import dataclass
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,8 @@ from postroj.errors import (
     ImageError,
     VerificationError,
 )
-from postroj.image.store import os_errors
+from postroj.image.sources import causes
+from postroj.image.sources.causes import Cause
 from postroj.image.unpack.confine import TIED
 from postroj.urls import redacted_text
 
@@ -119,93 +119,71 @@ def _watch(child: process.Child, directory: Path, on_bytes: Callable[[int], None
     return status
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cause:
-    """A reason for which skopeo fails, and what it says then."""
-
-    pattern: str
-    message: str
-    hint: str = ""
-    kind: type[PostrojError] = DownloadError
-
-
-DISK_FULL = Cause(pattern=r"no space left on device|disk quota exceeded", message="")
 CAUSES = (
-    DISK_FULL,
     Cause(
         pattern=r"[Dd]igest (?:did not|does not) match|digest mismatch|Digest .* does not match",
-        message="the registry '{registry}' brought something else than '{reference}'",
+        sentence="the registry '{registry}' brought something else than '{reference}'",
         hint="something between this host and the registry changes files, or a disk is damaged",
         kind=VerificationError,
     ),
     Cause(
         pattern=r"policy\.json|Source image rejected",
-        message="the policy of this host does not let skopeo fetch '{reference}'",
+        sentence="the policy of this host does not let skopeo fetch '{reference}'",
         hint="see /etc/containers/policy.json, and containers-policy.json(5)",
         kind=ImageError,
     ),
     Cause(
         pattern=r"toomanyrequests|[Tt]oo [Mm]any [Rr]equests|(?:status|StatusCode): 429",
-        message="the registry '{registry}' wants no more requests for now",
+        sentence="the registry '{registry}' wants no more requests for now",
         hint="wait some hours, or log in for a higher limit: `{login}`",
     ),
     Cause(
         pattern=r"unauthorized|authentication required|denied|invalid username/password"
         r"|(?:status|StatusCode): 40[13]",
-        message="the registry '{registry}' does not let us fetch '{reference}'",
+        sentence="the registry '{registry}' does not let us fetch '{reference}'",
         hint="`{login}` if it is a private one; some registries say so of names that do not exist",
     ),
     Cause(
         pattern=r"(?:manifest|name|repository name|blob) unknown|not known to registry"
         r"|[Nn]ot [Ff]ound|no such manifest|StatusCode: 404",
-        message="the registry '{registry}' has no image '{reference}'",
+        sentence="the registry '{registry}' has no image '{reference}'",
         hint="`skopeo list-tags docker://{repository}` shows what it has",
     ),
     Cause(
         pattern=r"no such host|name resolution|server misbehaving",
-        message="the host of the registry '{registry}' is not known",
+        sentence="the host of the registry '{registry}' is not known",
         hint="see whether its name is right, and whether this host resolves names",
     ),
     Cause(
         pattern=r"x509:|tls: |HTTP response to HTTPS client",
-        message="the registry '{registry}' has no valid certificate",
+        sentence="the registry '{registry}' has no valid certificate",
         hint="SSL_CERT_FILE names certificates of your own; plain http only works on this host",
     ),
     Cause(
         pattern=r"(?:status|StatusCode): 5\d\d",
-        message="the registry '{registry}' is ill",
+        sentence="the registry '{registry}' reports a server error",
         hint="try again later",
     ),
     Cause(
         pattern=r"connection (?:refused|reset)|no route to host|network is unreachable"
         r"|[Tt]imeout|deadline exceeded|\bEOF\b",
-        message="the registry '{registry}' cannot be reached",
+        sentence="the registry '{registry}' cannot be reached",
         hint="see whether this host needs a proxy: `https_proxy` is heeded",
     ),
 )
 
 
-def classify(output: str) -> Cause | None:
-    """Return the reason that the output of skopeo shows, if it is a known one."""
-    return next((cause for cause in CAUSES if re.search(cause.pattern, output)), None)
-
-
 def failure(reference: Reference, output: str) -> PostrojError:
     """Build the error for an image that could not be fetched."""
-    evidence = readable(output)
-    cause = classify(output)
-    if cause is DISK_FULL:
-        return os_errors.disk_full(evidence)
     names = {
         "reference": reference,
         "registry": reference.registry,
         "repository": f"{reference.registry}/{reference.path}",
         "login": f"{'sudo ' if os.geteuid() == 0 else ''}skopeo login {reference.registry}",
     }
-    if cause is None:
-        return DownloadError(f"'{reference}' could not be fetched", evidence=evidence)
-    message, hint = (text.format(**names) for text in (cause.message, cause.hint))
-    return cause.kind(message, evidence=evidence, hint=hint)
+    evidence = readable(output)
+    known = causes.failure(CAUSES, output, names, lambda cause: evidence)
+    return known or DownloadError(f"'{reference}' could not be fetched", evidence=evidence)
 
 
 def readable(output: str) -> str:

@@ -15,16 +15,16 @@ from postroj.container.guest import VOLATILE
 from postroj.probe import operations
 from postroj.probe.ask.question import Question
 from postroj.probe.discover import snapshot
-from postroj.probe.managers import manager_of
+from postroj.probe.managers import MANAGERS
 from postroj.verdict import CheckKind, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from postroj.container.guest import Guest
-    from postroj.model import Manager
     from postroj.probe.ask.checks import Answer
     from postroj.probe.compare.gone import Belongings
+    from postroj.probe.managers.base import PackageManager
 
 FILES = Question(kind=CheckKind.SYSTEM, subject="no file left behind")
 USERS = Question(kind=CheckKind.SYSTEM, subject="no user left behind")
@@ -37,14 +37,15 @@ SHOWN = 20
 DEEPEST = 64
 """Folders within folders, below which nobody looks: a package may have made them without end."""
 
+BOOKKEEPING = "|".join(manager.bookkeeping for manager in MANAGERS.values())
+"""Databases and logs of all package managers, as a package may bring one beside the guest's."""
+
 EXCUSED = re.compile(
     r"""
     /var/(tmp|cache|run|lock|backups)(/.*)?            # of the moment, or made again at will
     | /(root|home)/\..*                                # traces of commands
-    | /var/log/(journal|apt|private|zypp|dnf.*|hawkey\.log|yum\.log|pacman\.log|zypper\.log
-        |dpkg\.log|alternatives\.log|lastlog|wtmp|btmp|faillog|tallylog)(/.*)?
-    | /var/lib/(dpkg|apt|aptitude|ucf|rpm|dnf|yum|zypp|pacman|portables|private|dbus|pam)(/.*)?
-    | /usr/lib/sysimage(/.*)?                          # databases of package managers
+    | /var/log/(journal|private|lastlog|wtmp|btmp|faillog|tallylog)(/.*)?
+    | /var/lib/(portables|private|dbus|pam)(/.*)?
     | /var/lib/systemd/(?!deb-systemd-).*              # the manager's own state
     | /etc/(passwd|group|shadow|gshadow|subuid|subgid)[-+]?
     | /etc/(\.pwd\.lock|\.updated|machine-id|ld\.so\.cache|mtab|mailcap)
@@ -52,7 +53,8 @@ EXCUSED = re.compile(
     | .*/__pycache__(/.*)?
     | .*/(mimeinfo\.cache|icon-theme\.cache|giomodule\.cache|loaders\.cache|gschemas\.compiled)
     | /usr/share/(info/dir(\.old)?|mime/.*|applications/mimeinfo\.cache)
-    """,
+    """
+    rf"| ({BOOKKEEPING})(/.*)?",
     re.VERBOSE | re.DOTALL,
 )
 UNIT_LINK = re.compile(r"/etc/systemd/(system|user)/(?P<rest>.+)", re.DOTALL)
@@ -85,20 +87,19 @@ class Inventory:
     names: frozenset[str]
     users: frozenset[str]
     diversions: frozenset[str]
-    """As dpkg-divert(1) lists them: `diversion of PATH to PATH by PACKAGE`."""
 
 
-def take(guest: Guest) -> Inventory:
+def take(guest: Guest, manager: PackageManager) -> Inventory:
     """Make an inventory."""
     users = snapshot.take(guest).users
-    return Inventory(names=names(guest), users=users, diversions=diversions(guest))
+    diverted = frozenset(diversions(guest, manager))
+    return Inventory(names=names(guest), users=users, diversions=diverted)
 
 
-def diversions(guest: Guest) -> frozenset[str]:
-    """Files that dpkg puts elsewhere; none, where there is no dpkg."""
-    script = "command -v dpkg-divert >/dev/null || exit 0; dpkg-divert --list"
-    done = guest.run(["sh", "-c", script], ok=range(256), env={"LC_ALL": "C.UTF-8"}, timeout=60)
-    return frozenset(done.text.splitlines())
+def diversions(guest: Guest, manager: PackageManager) -> dict[str, str]:
+    """Return the diversions of files, each with the package that made it."""
+    query = manager.diversions()
+    return operations.ask(guest, query) if query else {}
 
 
 def names(guest: Guest) -> frozenset[str]:
@@ -114,22 +115,22 @@ class Residue:
     """What is left once a package was purged."""
 
     def __init__(
-        self, guest: Guest, manager: Manager | None, before: Inventory, own: Belongings
+        self, guest: Guest, manager: PackageManager, before: Inventory, own: Belongings
     ) -> None:
         self._guest = guest
         self._manager = manager
         self._before = before
         self._own = own
 
-    def ask_files(self, packages: Sequence[str], kept: Sequence[str]) -> Answer:
-        """Name what was left; `kept` are suffixes of copies that the package manager keeps.
+    def ask_files(self, packages: Sequence[str]) -> Answer:
+        """Name what was left, without the copies that the package manager keeps.
 
         Where dependencies came along, and stay, only what bears a name of the package's is its.
         """
         new = names(self._guest) - self._before.names
         left = self._unowned(new)
         has_company = len(left) < len(new)
-        left = {p for p in left if not EXCUSED.fullmatch(p) and not p.endswith(tuple(kept))}
+        left = {p for p in left if not EXCUSED.fullmatch(p) and not p.endswith(self._manager.saved)}
         claimed = self._claimed(outermost(left))
         left = {p for p in left if not any(f"{p}/".startswith(f"{top}/") for top in claimed)}
         words = {*packages, *(unit.partition(".")[0].rstrip("@") for unit in self._own.units)}
@@ -159,8 +160,9 @@ class Residue:
 
     def ask_diversions(self, packages: Collection[str]) -> Answer:
         """Name the diversions that were left, other than those of packages that are still there."""
-        new = diversions(self._guest) - self._before.diversions
-        own = sorted(line for line in new if _diverter(line) in {*packages, ""})
+        made = diversions(self._guest, self._manager)
+        new = made.keys() - self._before.diversions
+        own = sorted(line for line in new if made[line] in {*packages, ""})
         if not own:
             return Outcome.PASS, "none"
         return Outcome.FAIL, "\n".join(["left behind", *own[:SHOWN], *more(own)])
@@ -176,20 +178,20 @@ class Residue:
 
     def _unowned(self, paths: Collection[str]) -> set[str]:
         """Those that no installed package has."""
-        if not self._manager or not paths:
-            return set(paths)
+        if not paths:
+            return set()
         plain = sorted(path for path in paths if "\n" not in path)
         text = b"".join(os.fsencode(path) + b"\n" for path in plain)
-        argv = ["sh", "-c", UNOWNED % manager_of(self._manager).list_all]
+        argv = ["sh", "-c", UNOWNED % self._manager.list_all]
         said = operations.whole(self._guest, argv, stdin=text, timeout=60).stdout
         return {os.fsdecode(line) for line in said.split(b"\n") if line}
 
     def _claimed(self, names: Collection[str]) -> set[str]:
         """Those paths or users that a package which is still there has made, or would have."""
-        if not self._manager or not names:
+        if not names:
             return set()
         text = "".join(f"{name}\n" for name in sorted(names) if "\n" not in name)
-        argv = ["sh", "-c", CLAIMED % manager_of(self._manager).print_scripts]
+        argv = ["sh", "-c", CLAIMED % self._manager.print_scripts]
         said = operations.whole(
             self._guest, argv, stdin=os.fsencode(text), ok=range(256), timeout=60
         )
@@ -234,11 +236,6 @@ def outermost(paths: Collection[str]) -> list[str]:
         if not tops or not path.startswith(f"{tops[-1]}/"):
             tops.append(path)
     return tops
-
-
-def _diverter(line: str) -> str:
-    """Return who has made a diversion; '' if that was not said (a local one)."""
-    return line.rpartition(" by ")[2] if line.startswith("diversion of ") else ""
 
 
 def more(texts: Sequence[str]) -> list[str]:

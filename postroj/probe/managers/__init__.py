@@ -1,4 +1,4 @@
-"""What the package managers do differently: one folder each, and the causes they share."""
+"""The differences between package managers: a folder for each, and the causes that they share."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from postroj.probe.managers.rpm.zypper import Zypper
 
 if TYPE_CHECKING:
     from postroj.probe.managers.base import PackageManager
+    from postroj.probe.package.formats import Format
 
 
 MANAGERS: dict[Manager, PackageManager] = {
@@ -21,7 +22,7 @@ MANAGERS: dict[Manager, PackageManager] = {
     Manager.ZYPPER: Zypper(),
     Manager.PACMAN: Pacman(),
 }
-"""One line for each; nothing else outside of this folder tells one from another."""
+"""One line for each; nothing else in `probe` tells one from another."""
 
 
 def manager_of(manager: Manager | None) -> PackageManager:
@@ -34,3 +35,8 @@ def manager_of(manager: Manager | None) -> PackageManager:
         hint = "`postroj list-images` shows others"
         raise ImageError(message, hint=hint)
     return MANAGERS[manager]
+
+
+def installers(wanted: Format) -> tuple[Manager, ...]:
+    """Return the package managers that install a format."""
+    return tuple(name for name, manager in MANAGERS.items() if manager.format is wanted)

@@ -1,16 +1,19 @@
-"""What every package manager answers: command lines, and whom a failure is to be blamed on.
+"""The base class of package managers: command lines, questions, and whom to blame for a failure.
 
-Pure: argv out, text in. Running is the guest's business (`postroj.probe.operations`).
+Pure: argument lists out, text in. `postroj.probe.operations` runs them in a guest.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from postroj.probe.package.formats import Format
     from postroj.verdict import Outcome
 
 Answer = TypeVar("Answer")
@@ -18,7 +21,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, kw_only=True)
 class Query(Generic[Answer]):
-    """A question to a package manager: what to run in the guest, and what its stdout means."""
+    """A question to a package manager: what to run in the guest, and how to read its stdout."""
 
     argv: tuple[str, ...]
     read: Callable[[str], Answer]
@@ -26,13 +29,13 @@ class Query(Generic[Answer]):
 
 @dataclass(frozen=True, kw_only=True)
 class PackageFacts:
-    """What a package, in a file or installed, says of itself."""
+    """The metadata of a package, in a file or installed."""
 
     name: str
     version: str
-    """With epoch and release, in the manager's own words: `1:2.0-3`."""
+    """With epoch and release, as the manager writes it: `1:2.0-3`."""
     architecture: str
-    """In the manager's own words: `amd64` or `x86_64`, `all`, `noarch` or `any`."""
+    """As the manager writes it: `amd64` or `x86_64`, `all`, `noarch` or `any`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,111 +44,139 @@ class PackageFiles:
 
     files: tuple[str, ...]
     configuration: tuple[str, ...]
-    """Those of them that keep an administrator's changes."""
+    """The files that keep an administrator's changes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Blame:
-    """Why a package manager failed: `FAIL` is the package's fault, `ERROR` ours."""
+    """Why a package manager failed: `FAIL` blames the package, `ERROR` anything else."""
 
     outcome: Outcome
     sentence: str
     evidence: str
     hint: str = ""
     tool: str = ""
-    """The command that was at work when its time was over: `apt-get`."""
+    """The command that was running when its time was over: `apt-get`."""
     action: str = ""
     """What the tool was doing then: `setting up redis`; '' if its output does not show it."""
 
     @property
     def reason(self) -> str:
-        """The sentence, and the evidence below it."""
+        """The sentence, followed by the evidence."""
         return "\n".join(part for part in (self.sentence, self.evidence) if part)
 
 
-class PackageManager(Protocol):
-    """One of the package managers; see `postroj.probe.managers.apt.apt`.
+class PackageManager(ABC):
+    """One package manager; the defaults fit most of them.
 
     No command asks a question: configuration that the administrator has changed is kept.
     """
 
-    environment: Mapping[str, str]
-    """For all its commands: nothing asks questions, nothing is translated."""
-    purges_later: bool
-    """Whether a package can be purged that has been removed before."""
-    kept: tuple[str, ...]
+    environment: Mapping[str, str] = MappingProxyType({"LC_ALL": "C.UTF-8"})
+    """For all commands: nothing asks questions, nothing is translated."""
+    format: Format
+    """The format of the package files that it installs."""
+    purges_later: bool = False
+    """Whether it can purge a package that was removed before."""
+    saved: tuple[str, ...] = ()
     """Suffixes of the copies in which changed configuration outlives its package."""
     cache: tuple[str, ...]
-    """Folders of what was fetched; those that a version of the manager has not are passed over."""
+    """Folders of downloaded files; a version of the manager may lack some of them."""
+    logs: tuple[str, ...]
+    """Log files in a guest; a version of the manager may lack some of them."""
+    bookkeeping: str
+    """A regular expression of its databases and logs, files and folders, which are no residue."""
     list_all: str
     """A shell command that prints the paths of all installed packages."""
     print_scripts: str
-    """A shell command that prints what installed packages do when they are installed."""
-    logs: tuple[str, ...]
-    """Log files in a guest; those that a version of the manager has not are passed over."""
-    diverts: bool
-    """Whether a package can put another's file elsewhere, as dpkg-divert(1) does."""
+    """A shell command that prints the scripts that run when installed packages are installed."""
 
+    @abstractmethod
     def refresh(self) -> list[str]:
-        """Fetch the package lists."""
+        """Download the package lists; fail if one of them is not available."""
 
+    @abstractmethod
     def install(self, paths: Sequence[str]) -> list[str]:
         """Install package files, with dependencies from the repositories."""
 
+    @abstractmethod
     def fetch(self, paths: Sequence[str]) -> list[str]:
-        """Fetch into the cache what `install` would, and install nothing."""
+        """Download into the cache what `install` would, and install nothing."""
 
     def reinstall(self, paths: Sequence[str]) -> list[str]:
-        """Install package files of the same versions as are installed."""
+        """Install package files of the versions that are installed."""
+        return self.install(paths)
 
     def upgrade(self, paths: Sequence[str]) -> list[str]:
         """Install package files of newer versions than are installed."""
+        return self.install(paths)
 
     def downgrade(self, paths: Sequence[str]) -> list[str]:
         """Install package files of older versions than are installed."""
+        return self.install(paths)
 
     def exchange(self, paths: Sequence[str]) -> list[str] | None:
-        """Install other versions, or the same, of what is installed; dependencies are there.
+        """Install any versions of installed packages, whose dependencies are installed as well.
 
         None if that is no quicker than `upgrade`, `downgrade` and `reinstall`.
         """
+        return None
 
+    @abstractmethod
     def remove(self, names: Sequence[str]) -> list[str]:
-        """Remove packages, and those that depend on them; never what they depended on."""
+        """Remove packages and those that depend on them, but none of their dependencies."""
 
     def purge(self, names: Sequence[str]) -> list[str]:
         """Remove packages with their changed configuration, as far as the manager can."""
+        return self.remove(names)
 
+    @abstractmethod
     def download(self, name: str, folder: str) -> list[str]:
-        """Fetch what `install NAME` would into a folder; dependencies may come along."""
+        """Download the package `name` into a folder; dependencies may come with it."""
 
     def newer(self, paths: Sequence[str], folder: str) -> Query[tuple[str, ...]] | None:
-        """Make packages of newer versions, with the same content, in a folder; read their paths.
+        """Make packages of newer versions with the same content in a folder; read their paths.
 
-        The command fails if they could not be installed. None if there is no way to make such.
+        The command fails if they could not be installed. None if such packages cannot be made.
         """
+        return None
 
+    @abstractmethod
     def describe(self, path: str) -> Query[PackageFacts]:
-        """Ask what a package file says of itself; the command fails if it is none."""
+        """Read the metadata of a package file; the command fails if it is not a package."""
 
+    @abstractmethod
     def installed(self, names: Sequence[str]) -> Query[tuple[PackageFacts, ...]]:
-        """Ask which of these packages are installed; the command may fail if one is not."""
+        """List which of these packages are installed; the command may fail if one is not."""
 
+    @abstractmethod
     def files(self, name: str) -> Query[PackageFiles]:
-        """Ask what files an installed package has."""
+        """List the files of an installed package."""
 
+    @abstractmethod
     def owner(self, path: str) -> Query[str]:
-        """Ask for the name of the installed package that has a file, '' if none has."""
+        """Name the installed package that owns a file; '' if none does."""
 
+    @abstractmethod
     def architectures(self) -> Query[tuple[str, ...]]:
-        """Ask which architectures can be installed, the guest's own first."""
+        """List the architectures that can be installed, the guest's own first."""
 
+    def diversions(self) -> Query[dict[str, str]] | None:
+        """List the files that are put elsewhere, as dpkg-divert(1) does.
+
+        Each line is joined to the package that put the file there; '' if the administrator did.
+        None if the manager cannot do that.
+        """
+        return None
+
+    @abstractmethod
     def blame(self, status: int, output: str, names: Sequence[str]) -> Blame | None:
-        """Say why a command that ended has failed, None if it has not.
+        """Explain why a finished command has failed; None if it has not.
 
         `names` are the packages under test. A status of 0 may hide a failure.
         """
 
+    @abstractmethod
     def blame_timeout(self, output: str, names: Sequence[str], seconds: float) -> Blame:
         """Explain what was going on when the time was over; fills in `tool` and `action`."""
 
@@ -161,10 +192,10 @@ def table(text: str) -> tuple[PackageFacts, ...]:
 
 
 def facts(text: str) -> PackageFacts:
-    """Read the one line that `table` reads many of; all is '' if there is none."""
+    """Read one line of such a table; all fields are '' if there is none."""
     return next(iter(table(text)), PackageFacts(name="", version="", architecture=""))
 
 
 def words(text: str) -> tuple[str, ...]:
-    """Read words, each of them once."""
+    """Read words, each one once."""
     return tuple(dict.fromkeys(text.split()))

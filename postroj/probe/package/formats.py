@@ -1,7 +1,7 @@
-"""Formats of package files: told by their bytes, on the host, where nothing of them is trusted.
+"""Recognise the format of package files by their bytes, and refuse files that are cut off.
 
-A file that is cut off needs no guest to be seen. All sizes in a file are claims: as much is read as
-is bounded here, whatever they say.
+This happens on the host, before a guest starts, so nothing in a file is trusted: whatever sizes it
+states, the limits in this module decide how much is read.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from postroj.errors import ImageError, PackageError
 from postroj.image.unpack.decompress import CHUNK, Decompressor, decompress_argv
-from postroj.model import Manager
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,22 +22,15 @@ if TYPE_CHECKING:
 
 
 class Format(StrEnum):
-    """What a package file can be."""
+    """The formats of package files."""
 
     DEB = "deb"
     RPM = "rpm"
     PACMAN = "pacman"
 
 
-INSTALLERS = {
-    Format.DEB: (Manager.APT,),
-    Format.RPM: (Manager.DNF, Manager.ZYPPER),
-    Format.PACMAN: (Manager.PACMAN,),
-}
-"""Which package managers install which format."""
-
 SUFFIX = {Format.DEB: ".deb", Format.RPM: ".rpm", Format.PACMAN: ".pkg.tar"}
-"""What package managers want to find in the name of a file."""
+"""The suffix that package managers expect in the name of a file."""
 
 SUPPORTED = "postroj probes .deb, .rpm and .pkg.tar.zst packages"
 
@@ -46,36 +38,36 @@ AR_MAGIC = b"!<arch>\n"
 AR_HEADER = 60
 """Bytes of a member's header, ar(5)."""
 MEMBERS = 16
-"""As many members are looked at; a .deb has three, and .PKGINFO is among the first of a tar."""
+"""Members that are inspected; a .deb has three, and .PKGINFO is among the first of a tar."""
 
 RPM_MAGIC = b"\xed\xab\xee\xdb"
 RPM_LEAD = 96
-"""Bytes; what it says is said in the header, too, and better: rpm's docs/manual/format_lead.md."""
+"""Bytes; the header repeats its content more exactly, see rpm's docs/manual/format_lead.md."""
 RPM_SOURCE = 1
 HEADER_MAGIC = b"\x8e\xad\xe8\x01"
 MOST_ENTRIES = 1 << 16
 MOST_STORE = 1 << 28
-"""Entries and bytes of a header, as rpm itself bounds them: `lib/header.c`."""
+"""Limits for entries and bytes of a header; they are rpm's own, in `lib/header.c`."""
 
 SIGNATURE_SIZES = {1000: ">I", 270: ">Q"}
 PAYLOAD_SIZES = {5112: ">Q"}
-"""Tags that hold the bytes behind the signature, and behind the header since rpm 6."""
+"""Tags with the number of bytes after the signature, and since rpm 6 after the header."""
 
 ALPINE_MAGIC = (b"ADB.", b"ADBd", b"ADBc")
-"""Of an Alpine package since apk 3: plain, deflated or compressed; apk-tools' src/adb.h."""
+"""Alpine packages since apk 3: plain, deflated or compressed; src/adb.h of apk-tools."""
 ALPINE_SIGNATURE = b".SIGN."
 ALPINE_FIELD = b"datahash = "
-"""Only Alpine's .PKGINFO has this field, also where the package is not signed; apk-v2(5)."""
+"""A field that only Alpine's .PKGINFO has, signed or not; apk-v2(5)."""
 
 BLOCK = 512
-"""Of a tar, tar(5)."""
+"""Bytes of a block of a tar, tar(5)."""
 MOST_PKGINFO = 1 << 20
 MOST_UNPACKED = 16 << 30
-"""Bytes that a package may unpack to; a bomb has more."""
+"""Bytes that a package may unpack to; a decompression bomb has more."""
 
 
 class Contents(Enum):
-    """What the first members of a tar make of it."""
+    """The kind of a tar, as its first members show it."""
 
     PACMAN = auto()
     ALPINE = auto()
@@ -84,18 +76,19 @@ class Contents(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A header of an rpm: where it ends, and where its values lie."""
+    """The positions in a header of an rpm."""
 
     end: int
     store: int
     offsets: dict[int, int]
-    """Of each tag's value, in the store."""
+    """The position of each tag's value in the store."""
 
 
 def format_of(path: Path) -> Format:
-    """Tell a package's format by its bytes, and that all of it is there.
+    """Return the format of a package, which its bytes show, after a check that it is complete.
 
-    :raises PackageError: if it is none that postroj knows, or cut off.
+    :raises PackageError: if postroj does not know the format, or the file is cut off.
+    :raises HostError: if this host cannot unpack it.
     """
     with path.open("rb") as stream:
         head = stream.read(max(len(AR_MAGIC), len(HEADER_MAGIC)))
@@ -114,7 +107,7 @@ def format_of(path: Path) -> Format:
 
 
 def _no_package(path: Path, evidence: str) -> PackageError:
-    message = f"'{path.name}' is no package"
+    message = f"'{path.name}' is not a package"
     return PackageError(message, evidence=evidence, hint=SUPPORTED)
 
 
@@ -124,7 +117,7 @@ def _alpine(path: Path) -> PackageError:
 
 
 def _cut_off(path: Path, evidence: str) -> PackageError:
-    message = f"'{path.name}' is no complete package"
+    message = f"'{path.name}' is not a complete package"
     return PackageError(message, evidence=evidence, hint="build or download it again")
 
 
@@ -141,7 +134,7 @@ def _check_deb(path: Path, stream: BinaryIO) -> None:
             break
         members.append(header[:16].decode(errors="replace").strip().rstrip("/"))
         position += AR_HEADER + int(length) + int(length) % 2
-    # the padding byte of the last member may be missing
+    # The padding byte of the last member may be missing.
     whole = position - 1 <= size and any(name.startswith("data.tar") for name in members)
     if not whole:
         raise _cut_off(path, f"{size} bytes, members: {', '.join(members) or 'none'}")
@@ -159,7 +152,7 @@ def _check_rpm(path: Path, stream: BinaryIO) -> None:
         raise _cut_off(path, f"{size} bytes, without a whole header")
     if int.from_bytes(lead[6:8]) == RPM_SOURCE:
         message = f"'{path.name}' is a source package"
-        raise PackageError(message, hint="build it, and probe what comes out")
+        raise PackageError(message, hint="build it, and probe the packages that result")
     behind = _size(stream, signature, SIGNATURE_SIZES)
     end = begin + behind if behind else header.end + _size(stream, header, PAYLOAD_SIZES)
     if size < end or size <= header.end:
@@ -167,7 +160,7 @@ def _check_rpm(path: Path, stream: BinaryIO) -> None:
 
 
 def _section(stream: BinaryIO, position: int) -> Section | None:
-    """Read the index of a header; None if it is not whole, or none."""
+    """Read the index of a header; None if there is no header, or only a part of one."""
     stream.seek(position)
     intro = stream.read(16)
     if len(intro) < 16 or not intro.startswith(HEADER_MAGIC):
@@ -185,7 +178,7 @@ def _section(stream: BinaryIO, position: int) -> Section | None:
 
 
 def _size(stream: BinaryIO, section: Section, tags: dict[int, str]) -> int:
-    """Read the first number that there is of these tags; 0 if there is none."""
+    """Read the number of the first of these tags that the header has; 0 if it has none."""
     for tag, kind in tags.items():
         offset = section.offsets.get(tag)
         length = struct.calcsize(kind)
@@ -198,9 +191,11 @@ def _size(stream: BinaryIO, section: Section, tags: dict[int, str]) -> int:
 
 
 def _check_pacman(path: Path, stream: BinaryIO) -> None:
-    """Decompress all of it and discard it, and require pacman's .PKGINFO: PKGBUILD(5).
+    """Decompress a package completely, without storing it, and require pacman's .PKGINFO.
 
-    :raises PackageError: if it is cut off, no package, or Alpine's, whose .PKGINFO differs.
+    PKGBUILD(5) describes it.
+
+    :raises PackageError: if it is cut off, not a package, or Alpine's, whose .PKGINFO differs.
     :raises HostError: if this host cannot unpack it.
     """
     seen: list[Contents] = []
@@ -229,7 +224,7 @@ def _check_pacman(path: Path, stream: BinaryIO) -> None:
 
 
 def _contents(plain: Readable) -> Contents:
-    """Tell by the first members of a tar whose package it is."""
+    """Return the kind of a tar, as its first members show it."""
     for _ in range(MEMBERS):
         header = _read(plain, BLOCK)
         digits = header[124:136].strip(b" \0")
@@ -254,7 +249,7 @@ def _contents(plain: Readable) -> Contents:
 
 
 def _read(plain: Readable, size: int) -> bytes:
-    """Read so many bytes of a pipe, fewer at its end."""
+    """Read `size` bytes from a pipe, fewer at its end."""
     parts = bytearray()
     while len(parts) < size and (chunk := plain.read(size - len(parts))):
         parts += chunk

@@ -1,4 +1,4 @@
-"""Package files: from what was typed, a path or a URL, to a file that a guest may see."""
+"""Package files: turn what a user typed, a path or a URL, into a file that a guest can read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from postroj.container.spec import Bind
 from postroj.errors import DownloadError, PackageError, UsageError
 from postroj.locking import Claim, sweep
 from postroj.model import SHA256
-from postroj.probe.package.formats import INSTALLERS, SUFFIX, Format, format_of
+from postroj.probe.managers import installers
+from postroj.probe.package.formats import SUFFIX, Format, format_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
     from postroj.model import Manager
 
 GUEST_DIR = "/run/postroj/packages"
-"""Where a guest sees package files, read-only; below a tmpfs, so that nothing of it remains."""
+"""The read-only folder of package files in a guest, below a tmpfs so that it leaves no trace."""
 OLDER_DIR = "/run/postroj/older"
-"""The same for those to upgrade from, which may have the same file names."""
+"""The folder of packages to upgrade from, which may have the same file names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,7 @@ class PackageFile:
     path: Path
     format: Format
     folder: str = GUEST_DIR
-    """Where it lies in the guest."""
+    """Its folder in the guest."""
 
     @property
     def name(self) -> str:
@@ -44,7 +45,7 @@ class PackageFile:
 
     @property
     def guest_path(self) -> str:
-        """Where the guest sees it; package managers want the suffix."""
+        """Its path in the guest, with the suffix that package managers expect."""
         name = re.sub(r"[\x00-\x1f]", "_", self.name)
         suffix = SUFFIX[self.format]
         fine = name.endswith(suffix) or f"{suffix}." in name
@@ -52,40 +53,40 @@ class PackageFile:
 
 
 def downloads(prefix: str) -> Claim:
-    """Make a folder to fetch packages into; what dead ones have left is removed."""
+    """Make a folder for downloads, and sweep those of dead processes."""
     folder = paths.cache_dir() / "downloads"
     try:
         sweep(folder)
         return Claim.make(folder, prefix)
-    except OSError:  # a cache that cannot be written serves, too
+    except OSError:  # a cache that cannot be written is usable as well
         return Claim.make(paths.state_dir(), prefix)
 
 
 def refuse_urls(packages: Sequence[str]) -> None:
-    """Refuse what `--offline` cannot fetch.
+    """Refuse packages that `--offline` cannot download.
 
     :raises UsageError: if one of the packages is a URL.
     """
     if url := next((text for text in packages if "://" in text), None):
-        message = f"`--offline` fetches nothing, so '{url}' cannot be had"
-        raise UsageError(message, hint="fetch it yourself, and give the path of the file")
+        message = f"`--offline` downloads nothing, so '{url}' is not available"
+        raise UsageError(message, hint="download it yourself, and give the path of the file")
 
 
 def fetch(
     packages: Sequence[str], digests: Sequence[str], folder: Path, option: str = "--package"
 ) -> list[Path]:
-    """Bring every package to a local file, URLs into `folder`; `digests` pin them, if any.
+    """Return a local file for every package; URLs are downloaded into `folder`.
 
-    `option` is the one that named them.
+    `digests` pin the files, if there are any; `option` is the option that named the packages.
 
-    :raises UsageError: if a file does not exist, or the digests do not match up with the packages.
-    :raises DownloadError: if a URL cannot be fetched, or a pinned digest is another one.
+    :raises UsageError: if a file does not exist, or the digests are not one for each package.
+    :raises DownloadError: if a download fails, or a file does not have its pinned digest.
     """
     if digests and len(digests) != len(packages):
         message = f"`--package` is given {len(packages)} and `--sha256` {len(digests)} times"
         raise UsageError(message, hint="one `--sha256` for each package, in the same order")
     if wrong := next((pin for pin in digests if not SHA256.fullmatch(pin.lower())), None):
-        message = f"'{wrong}' is no SHA-256 digest"
+        message = f"'{wrong}' is not a SHA-256 digest"
         raise UsageError(message, hint="it has 64 hexadecimal digits")
     pins: Sequence[str | None] = digests or [None] * len(packages)
     paths = [_fetch(text, pin, folder, option) for text, pin in zip(packages, pins, strict=True)]
@@ -97,16 +98,16 @@ def fetch(
 
 
 def fetch_older(packages: Sequence[str], folder: Path) -> tuple[PackageFile, ...]:
-    """Fetch the packages to upgrade from; they are not under test.
+    """Fetch the packages to upgrade from, which are not under test.
 
-    :raises UsageError: if one of them is no package.
+    :raises UsageError: if one of them is not a package.
     """
     (folder / "older").mkdir()
     paths = fetch(packages, (), folder / "older", "--upgrade-from")
     try:
         return tuple(recognise(path, OLDER_DIR) for path in paths)
     except PackageError as error:
-        message = f"`--upgrade-from` is of no use: {error.reason}"
+        message = f"`--upgrade-from` cannot be used: {error.reason}"
         raise UsageError(message, hint=error.hint) from None
 
 
@@ -115,7 +116,7 @@ def _fetch(text: str, pin: str | None, folder: Path, option: str) -> Path:
         try:
             name = urlsplit(text).path.rpartition("/")[2]
         except ValueError:
-            message = f"'{text}' is no URL"
+            message = f"'{text}' is not a URL"
             raise UsageError(message) from None
         if not name.strip("."):
             name = "package"
@@ -124,8 +125,8 @@ def _fetch(text: str, pin: str | None, folder: Path, option: str) -> Path:
             net.download(text, target, sha256=pin, progress=progress)
         return target
     path = Path(text).absolute()
-    if not os.path.isfile(path):  # noqa: PTH113 a name that is too long is no file, and no error
-        message = f"'{text}' is no file"
+    if not os.path.isfile(path):  # noqa: PTH113 also False for a name that is too long
+        message = f"'{text}' is not a file"
         raise UsageError(message, hint=f"`{option}` takes a path or an http(s) URL")
     if pin is not None:
         digest = sha256(path)
@@ -144,16 +145,16 @@ def sha256(path: Path) -> str:
 
 
 def recognise(path: Path, folder: str = GUEST_DIR) -> PackageFile:
-    """Tell a package's format by its bytes, and that it is whole; guests have it in `folder`.
+    """Recognise a package by its bytes, and check that it is complete; guests see it in `folder`.
 
-    :raises PackageError: if it is none that postroj knows, or cut off.
+    :raises PackageError: if postroj does not know its format, or the file is cut off.
     :raises HostError: if this host lacks the tool that unpacks it.
     """
     return PackageFile(path=path, format=format_of(path), folder=folder)
 
 
 def binds(packages: Sequence[PackageFile]) -> tuple[Bind, ...]:
-    """Say how a guest sees package files."""
+    """Return the mounts by which a guest sees package files."""
     return tuple(
         Bind(source=file.path, target=file.guest_path, read_only=True) for file in packages
     )
@@ -161,21 +162,21 @@ def binds(packages: Sequence[PackageFile]) -> tuple[Bind, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Fitting:
-    """The package files for one image: each image gets those that its package manager installs.
+    """The package files for one image: those that its package manager installs.
 
-    So .deb and .rpm files of one project can be given together.
+    Thus the .deb and .rpm files of a project can be given together.
     """
 
     packages: tuple[PackageFile, ...]
     older: tuple[PackageFile, ...]
     unfit: str
-    """Why nothing can be tested, as a file is for other package managers; '' if all fit."""
+    """The reason why nothing can be tested: a file for other package managers; '' if all fit."""
 
 
 def fitting(
     packages: Sequence[PackageFile], older: Sequence[PackageFile], manager: Manager | None
 ) -> Fitting:
-    """Choose the files that a package manager installs; all files, if it installs none of them."""
+    """Choose the files that a package manager installs; all files if it installs none of them."""
     packages, older = _installable(packages, manager), _installable(older, manager)
     return Fitting(
         packages=tuple(packages), older=tuple(older), unfit=_unfit([*packages, *older], manager)
@@ -183,13 +184,13 @@ def fitting(
 
 
 def _installable(files: Sequence[PackageFile], manager: Manager | None) -> Sequence[PackageFile]:
-    return [file for file in files if manager in INSTALLERS[file.format]] or files
+    return [file for file in files if manager in installers(file.format)] or files
 
 
 def _unfit(files: Sequence[PackageFile], manager: Manager | None) -> str:
     """Name the first file that the package manager does not install; '' if it installs all."""
     for file in files:
-        able = INSTALLERS[file.format]
+        able = installers(file.format)
         if manager not in able:
             has = f"'{manager}'" if manager else "no package manager that postroj knows"
             return f"'{file.name}' is for {' or '.join(able)}, the guest has {has}"

@@ -269,7 +269,7 @@ class TestInspectingPackages:
     def test_a_file_that_dpkg_cannot_read(self) -> None:
         done, guest = self.install(lambda argv: (2, "odd") if argv[0] == "dpkg-deb" else fine(argv))
         assert done.blame and done.outcome is Outcome.FAIL
-        assert done.blame.reason == "'x_1.0_all.deb' is no complete package\nodd"
+        assert done.blame.reason == "'x_1.0_all.deb' is not a complete package\nodd"
         assert not [words for words in guest.ran if words[0] == "apt-get"]
 
     @pytest.mark.parametrize("name", ["armhf", "s390x", ""])
@@ -295,8 +295,8 @@ class TestInspectingPackages:
     @pytest.mark.parametrize(
         ("row", "sentence"),
         [
-            ("", "'x' 1.0 did not get installed: the guest does not have it"),
-            ("installed\tx\t2.0\tall", "'x' 1.0 did not get installed: the guest has 2.0"),
+            ("", "'x' 1.0 was not installed: the guest does not have it"),
+            ("installed\tx\t2.0\tall", "'x' 1.0 was not installed: the guest has 2.0"),
         ],
     )
     def test_a_success_that_installed_nothing_is_an_error(self, row: str, sentence: str) -> None:

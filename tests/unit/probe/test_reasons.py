@@ -27,7 +27,7 @@ FLOOD = "\n".join("x" * 5000 for _ in range(200))
 NOTHING = frozenset[str]()
 
 
-def test_a_package_that_cannot_be_read(tmp_path: Path) -> None:
+def test_inspect_shows_the_end_of_the_output_for_an_unreadable_package(tmp_path: Path) -> None:
     guest = FakeGuest(lambda argv: (2 if "dpkg-deb" in argv else 0, FLOOD))
     file = PackageFile(path=tmp_path / "x.deb", format=Format.DEB)
     found = operations.inspect(guest, manager_of(Manager.APT), [file])
@@ -55,7 +55,9 @@ def test_links_that_lead_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(residue.Residue, "_dangles", lambda self, path: True)
     before = residue.Inventory(names=NOTHING, users=NOTHING, diversions=NOTHING)
     guest = FakeGuest(lambda argv: (0, ""))
-    left = residue.Residue(guest, None, before, Belongings(units=NOTHING, paths=NOTHING))
+    left = residue.Residue(
+        guest, manager_of(Manager.APT), before, Belongings(units=NOTHING, paths=NOTHING)
+    )
     outcome, reason = left.ask_links()
     assert outcome is Outcome.FAIL
     assert reason.splitlines() == [

@@ -6,16 +6,24 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from postroj.probe.managers.apt import causes
-from postroj.probe.managers.base import PackageFacts, PackageFiles, Query, table, words
+from postroj.probe.managers.base import (
+    PackageFacts,
+    PackageFiles,
+    PackageManager,
+    Query,
+    table,
+    words,
+)
+from postroj.probe.package.formats import Format
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from postroj.probe.managers.base import Blame
 
 INSTALLED = "${db:Status-Status}\t${Package}\t${Version}\t${Architecture}\n"
 CONFIGURATION = "configuration:"
-"""A line between all files and those of configuration."""
+"""A line between the list of all files and that of configuration files."""
 
 CONFFILES = ("--force-confdef", "--force-confold")
 
@@ -24,12 +32,12 @@ FILES = (
     " dpkg-query --show --showformat='${Conffiles}\n' \"$1\""
 )
 ARCHITECTURES = "dpkg --print-architecture; dpkg --print-foreign-architectures; echo all"
-# Where /lib is a link into /usr, dpkg knows a path as its package has it.
+# If /lib is a link into /usr, dpkg lists a path as its package has it.
 OWNER = 'for path in "$1" "/usr$1" "${1#/usr}"; do dpkg-query --search "$path" && break; done'
 DOWNLOAD = 'cd "$1" && shift && exec "$@"'
 
 
-# Packages are raised together, so that those which need each other in an exact version still do.
+# All packages are raised together, because some depend on an exact version of another one.
 NEWER = r"""
 folder=$1; shift
 rm -rf "$folder"; mkdir -p "$folder"
@@ -53,10 +61,10 @@ ls "$folder"/*.deb
 """
 
 
-class Apt:
-    """The commands and the failures of apt-get and dpkg, as `base.PackageManager` asks."""
+class Apt(PackageManager):
+    """The commands and the failures of apt-get and dpkg."""
 
-    environment: Mapping[str, str] = MappingProxyType(
+    environment = MappingProxyType(
         {
             "DEBIAN_FRONTEND": "noninteractive",
             "DEBIAN_PRIORITY": "critical",
@@ -64,92 +72,90 @@ class Apt:
             "LC_ALL": "C.UTF-8",
         }
     )
+    format = Format.DEB
     purges_later = True
-    kept: tuple[str, ...] = (".dpkg-old", ".dpkg-dist", ".dpkg-new", ".ucf-old", ".ucf-dist")
-    cache: tuple[str, ...] = ("/var/cache/apt/archives",)
+    saved = (".dpkg-old", ".dpkg-dist", ".dpkg-new", ".ucf-old", ".ucf-dist")
+    cache = ("/var/cache/apt/archives",)
+    logs = ("/var/log/dpkg.log", "/var/log/apt/history.log", "/var/log/apt/term.log")
+    bookkeeping = r"/var/lib/(dpkg|apt|aptitude|ucf)|/var/log/(apt|dpkg\.log|alternatives\.log)"
     list_all = "cat /var/lib/dpkg/info/*.list"
     print_scripts = "cat /var/lib/dpkg/info/*.preinst /var/lib/dpkg/info/*.postinst"
-    logs: tuple[str, ...] = (
-        "/var/log/dpkg.log",
-        "/var/log/apt/history.log",
-        "/var/log/apt/term.log",
-    )
-    diverts = True
 
     def refresh(self) -> list[str]:
-        """Fetch the package lists, no translations; one that cannot be had is a failure."""
+        """Download the package lists without translations; fail if one is not available."""
         options = ["APT::Update::Error-Mode=any", "Acquire::Languages=none"]
         return ["apt-get", "--quiet", *(f"--option={o}" for o in options), "update"]
 
     def install(self, paths: Sequence[str]) -> list[str]:
-        """Install package files as `apt install ./foo.deb` does, recommended packages too."""
+        """Install package files as `apt install ./foo.deb` does, with recommended packages."""
         return self._do("install", *paths)
 
     def fetch(self, paths: Sequence[str]) -> list[str]:
-        """Fetch what `install` would; it is `install` that tries again."""
+        """Download what `install` would, without retries: `install` follows and retries."""
         return self._do("install", "--download-only", "--option=Acquire::Retries=0", *paths)
 
     def reinstall(self, paths: Sequence[str]) -> list[str]:
-        """Install what is installed in that version."""
+        """Install the versions that are installed."""
         return self._do("install", "--reinstall", *paths)
-
-    def upgrade(self, paths: Sequence[str]) -> list[str]:
-        """Install newer versions."""
-        return self._do("install", *paths)
 
     def downgrade(self, paths: Sequence[str]) -> list[str]:
         """Install older versions."""
         return self._do("install", "--allow-downgrades", *paths)
 
     def exchange(self, paths: Sequence[str]) -> list[str] | None:
-        """Leave apt out, which spends more time on its own lists than dpkg on the package."""
+        """Call dpkg alone, because apt spends more time on its lists than dpkg on a package."""
         return ["dpkg", "--force-downgrade", *CONFFILES, "--install", *paths]
 
     def remove(self, names: Sequence[str]) -> list[str]:
-        """Remove; what was a dependency stays, and so does all configuration."""
+        """Remove; dependencies and configuration stay."""
         return self._do("remove", *names)
 
     def purge(self, names: Sequence[str]) -> list[str]:
-        """Remove with all configuration, also what was removed before."""
+        """Remove with all configuration, also of packages that were removed before."""
         return self._do("purge", *names)
 
     def download(self, name: str, folder: str) -> list[str]:
-        """Fetch a package; as root, since the folder is not of apt's own user."""
+        """Download a package; as root, because apt's own user cannot write to the folder."""
         argv = ["apt-get", "--quiet", "--option=APT::Sandbox::User=root", "download", name]
         return ["sh", "-c", DOWNLOAD, "sh", folder, *argv]
 
     def newer(self, paths: Sequence[str], folder: str) -> Query[tuple[str, ...]] | None:
-        """Make packages of newer versions, which depend on nothing but what the old ones do."""
+        """Make packages of newer versions with the same dependencies."""
         return Query(argv=("sh", "-ec", NEWER, "sh", folder, *paths), read=words)
 
     def describe(self, path: str) -> Query[PackageFacts]:
-        """Ask what a package file says of itself."""
+        """Read the metadata of a package file."""
         argv = ("dpkg-deb", "--field", path, "Package", "Version", "Architecture")
         return Query(argv=argv, read=_read_fields)
 
     def installed(self, names: Sequence[str]) -> Query[tuple[PackageFacts, ...]]:
-        """Ask which of these packages are installed."""
+        """List which of these packages are installed."""
         argv = ("dpkg-query", "--show", "--showformat", INSTALLED, *names)
         return Query(argv=argv, read=_read_installed)
 
     def files(self, name: str) -> Query[PackageFiles]:
-        """Ask what files an installed package has."""
+        """List the files of an installed package."""
         return Query(argv=("sh", "-c", FILES, "sh", name), read=_read_files)
 
     def owner(self, path: str) -> Query[str]:
-        """Ask for the package that has a file."""
+        """Name the package that owns a file."""
         return Query(argv=("sh", "-c", OWNER, "sh", path), read=_read_owner)
 
     def architectures(self) -> Query[tuple[str, ...]]:
-        """Ask which architectures can be installed."""
+        """List the architectures that can be installed."""
         return Query(argv=("sh", "-c", ARCHITECTURES), read=words)
 
+    def diversions(self) -> Query[dict[str, str]] | None:
+        """List the diversions of dpkg."""
+        argv = ("env", "LC_ALL=C.UTF-8", "dpkg-divert", "--list")
+        return Query(argv=argv, read=_read_diversions)
+
     def blame(self, status: int, output: str, names: Sequence[str]) -> Blame | None:
-        """Say why a command has failed."""
+        """Explain why a command has failed."""
         return causes.blame(status, output, names)
 
     def blame_timeout(self, output: str, names: Sequence[str], seconds: float) -> Blame:
-        """Say what was going on when the time was over."""
+        """Explain what was going on when the time was over."""
         return causes.blame_timeout(output, names, seconds)
 
     def _do(self, *words: str) -> list[str]:
@@ -169,19 +175,27 @@ def _read_fields(text: str) -> PackageFacts:
 
 
 def _read_installed(text: str) -> tuple[PackageFacts, ...]:
-    """Read rows whose first word is the state: a removed package has configuration left."""
+    """Read rows that begin with a state, because removed packages may have configuration left."""
     rows = (line.partition("\t") for line in text.splitlines())
     return table("\n".join(row for state, _, row in rows if state == "installed"))
 
 
 def _read_owner(text: str) -> str:
-    """Read `NAME: PATH`, or `NAME:ARCHITECTURE, NAME: PATH`; lines of diversions are others."""
+    """Read `NAME: PATH` or `NAME:ARCHITECTURE, NAME: PATH`, and skip lines of diversions."""
     lines = [line for line in text.splitlines() if not line.startswith("diversion by ")]
     return next(iter(lines), "").partition(": ")[0].partition(",")[0].partition(":")[0]
 
 
+def _read_diversions(text: str) -> dict[str, str]:
+    """Read lines of `diversion of PATH to PATH by PACKAGE`, and `local diversion of ...`."""
+    return {
+        line: line.rpartition(" by ")[2] if line.startswith("diversion of ") else ""
+        for line in text.splitlines()
+    }
+
+
 def _read_files(text: str) -> PackageFiles:
-    """Read paths, and behind the mark ` /etc/path MD5SUM`."""
+    """Read paths, and after the separator lines like ` /etc/path MD5SUM`."""
     every, _, configuration = text.partition(f"{CONFIGURATION}\n")
     paths = tuple(line for line in every.splitlines() if line.startswith("/") and line != "/.")
     rows = (line.strip().rpartition(" ")[0] for line in configuration.splitlines())

@@ -1,6 +1,6 @@
-"""Whom to blame when pacman fails: what it says.
+"""Whom to blame if pacman fails: its messages.
 
-Each pattern is of a recorded output: `tests/data/pacman`.
+Each pattern comes from a recorded output in `tests/data/pacman`.
 """
 
 from __future__ import annotations
@@ -8,69 +8,51 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from postroj.probe.managers.base import Blame
-from postroj.probe.managers.causes import (
-    ERROR,
-    FAIL,
-    FULL,
-    Cause,
-    blame_hang,
-    blame_slowness,
-    blame_status,
-    first_cause,
-    not_ours,
-    plain,
-    unknown,
-    unmet,
-)
-from postroj.process import last_lines
+from postroj.probe.managers import causes
+from postroj.probe.managers.causes import ERROR, FAIL, Cause, first_cause
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from postroj.probe.managers.base import Blame
+
 UNMET = r"unable to satisfy dependency '(?P<need>[^']+)' required by (?P<package>\S+)"
 VERSION = r"(?:-[^-\s]+-\d[^-\s]*)?"
-"""Which newer versions write behind a name."""
+"""Newer versions of pacman append it to names."""
 
 PACKAGE = (
     Cause(
         pattern=r"^(?P<package>\S+): (?P<path>/.*) exists in filesystem "
         r"\(owned by (?P<other>\S+)\)",
-        sentence="'{package}' ships '{path}', which is also in package '{other}'",
-        outcome=FAIL,
+        sentence=causes.SHIPS,
     ),
     Cause(
         pattern=r"^(?P<package>\S+): (?P<path>/.*) exists in filesystem$",
-        sentence="'{package}' ships '{path}', which is there already and in no package",
-        outcome=FAIL,
+        sentence="'{package}' ships '{path}', which already exists and belongs to no package",
     ),
     Cause(
         pattern=r"^(?P<path>/.*) exists in both '(?P<package>[^']+)' and '(?P<other>[^']+)'",
-        sentence="'{package}' ships '{path}', which is also in package '{other}'",
-        outcome=FAIL,
+        sentence=causes.SHIPS,
     ),
     Cause(
         pattern=r"could not extract (?P<path>/.*) \((?P<why>.*)\)\n"
         r"error: problem occurred while \w+ (?P<package>\S+)",
-        sentence="'{path}' of '{package}' cannot be unpacked: {why}",
-        outcome=FAIL,
+        sentence=causes.UNPACKED,
     ),
     Cause(
         pattern=r"'(?:[^'\n]*/)?(?P<file>[^/'\n]+)': (?:cannot open package file|libarchive error|"
         r"missing package metadata|invalid or corrupted package$)",
         sentence="'{file}' is not a complete pacman package",
-        outcome=FAIL,
     ),
     Cause(
         pattern=r"package (?P<package>\S+?)-[^-\s]+-[^-\s]+-(?P<architecture>[^-\s]+) does "
         r"not have a valid architecture",
-        sentence="'{package}' is for {architecture}, which the guest is not",
-        outcome=FAIL,
+        sentence="'{package}' is for {architecture}, which the guest does not have",
     ),
 )
-FULL_DISK, *REPOSITORY = not_ours(
+FULL_DISK = causes.full_disk(r"Partition \S+ too full|not enough free disk space|\(Write failed\)")
+REPOSITORY = causes.not_ours(
     try_it="pacman -Sy",
-    full=rf"{FULL}|Partition \S+ too full|not enough free disk space|\(Write failed\)",
     unsigned=r"\(PGP signature\)|required key missing|missing required signature|"
     r"is (?:unknown|marginal) trust|\.sig' from",
     mismatch=r"is corrupted \(invalid or corrupted package|invalid or corrupted database|"
@@ -83,17 +65,15 @@ DEPENDENCIES = (
     Cause(
         pattern=rf"^:: (?P<package>\S+?){VERSION} and (?P<other>\S+?){VERSION} are in conflict",
         sentence="'{package}' and '{other}' are in conflict",
-        outcome=FAIL,
     ),
     Cause(
         pattern=r"^:: installing (?P<package>\S+) .*breaks dependency '(?P<need>[^']+)' "
         r"required by (?P<by>\S+)",
-        sentence="'{package}' takes away '{need}', which '{by}' depends on",
-        outcome=FAIL,
+        sentence="'{package}' removes '{need}', which '{by}' depends on",
     ),
     Cause(
         pattern=r"target not found: (?P<name>\S+)",
-        sentence="the guest's repositories have no package '{name}'",
+        sentence=causes.NO_PACKAGE,
         outcome=ERROR,
     ),
 )
@@ -103,7 +83,7 @@ HEADING = re.compile(
     r"\(\d+/\d+\) (?P<hook>.+)$)",
     re.MULTILINE,
 )
-"""Above what scripts and hooks say."""
+"""A line above the output of scripts and hooks."""
 
 SCRIPT = re.compile(
     r"^error: command (?:failed to execute correctly|terminated by signal \d+: (?P<signal>.+))$",
@@ -112,29 +92,27 @@ SCRIPT = re.compile(
 
 
 def blame(status: int, output: str, names: Sequence[str]) -> Blame | None:
-    """Say why pacman failed, or what it passed over; None if it did not fail.
+    """Explain why pacman failed, or what it passed over; None if it did not fail.
 
-    pacman goes on where a script fails, and says that all is well. Scripts of packages that are
-    not under test are passed over here, too.
+    pacman continues after a failed script and reports success. Scripts of packages that are not
+    under test are ignored here as well.
     """
-    text = plain(output)
+    text = causes.plain(output)
     if found := _blame_script(text, names):
         return found
     if status == 0:
         return None
     return (
-        first_cause(text, [FULL_DISK], names)
-        or first_cause(text, PACKAGE, names)
-        or first_cause(text, REPOSITORY, names)
-        or unmet(text, UNMET, names)
+        first_cause(text, (FULL_DISK, *PACKAGE, *REPOSITORY), names)
+        or causes.unmet(text, UNMET, names)
         or first_cause(text, DEPENDENCIES, names)
-        or blame_status(status, "pacman", text)
-        or unknown(text, "pacman failed")
+        or causes.blame_status(status, "pacman", text)
+        or causes.because(text, "pacman failed")
     )
 
 
 def _blame_script(text: str, names: Sequence[str]) -> Blame | None:
-    """Name the package whose script failed, or the hook: one that it brought or has pulled."""
+    """Name the package whose script failed, or the hook that a package has brought or pulled."""
     for match in SCRIPT.finditer(text):
         above = list(HEADING.finditer(text, 0, match.start()))
         if not above or (above[-1]["package"] and above[-1]["package"] not in names):
@@ -144,21 +122,17 @@ def _blame_script(text: str, names: Sequence[str]) -> Blame | None:
         subject = f"a script of '{last['package']}'"
         if last["hook"]:
             subject = f"the hook '{last['hook'].removesuffix('...')}' of pacman"
-        return Blame(
-            outcome=FAIL,
-            sentence=f"{subject} {how}",
-            evidence=last_lines(text[last.start() : match.end()]),
-        )
+        return causes.because(text[last.start() : match.end()], f"{subject} {how}", outcome=FAIL)
     return None
 
 
 def blame_timeout(output: str, names: Sequence[str], seconds: float) -> Blame:
-    """Say what was going on when the time was over; before it installs, the network is slow."""
-    text = plain(output)
+    """Explain what was going on when the time was over; until it installs, the network is slow."""
+    text = causes.plain(output)
     above = list(HEADING.finditer(text))
     if not above:
-        return blame_slowness("pacman", text, seconds)
+        return causes.blame_slowness("pacman", text, seconds)
     last = above[-1]
     doing = f"running the hook '{last['hook']}'" if last["hook"] else last[0].rstrip(".")
     is_ours = bool(last["hook"]) or last["package"] in names
-    return blame_hang("pacman", doing, text[last.start() :], seconds, is_ours=is_ours)
+    return causes.blame_hang("pacman", doing, text[last.start() :], seconds, is_ours=is_ours)

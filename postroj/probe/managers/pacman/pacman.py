@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from postroj.probe.managers.base import PackageFacts, PackageFiles, Query, words
+from postroj.probe.managers.base import PackageFacts, PackageFiles, PackageManager, Query, words
 from postroj.probe.managers.pacman import causes
+from postroj.probe.package.formats import Format
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from postroj.probe.managers.base import Blame
 
 QUIET = ("--noconfirm", "--noprogressbar", "--color=never")
 IN_ORDER = ("sh", "-c", 'exec pacman "$@" 2>&1', "sh")
-"""pacman complains of a script on stderr, and only what stands above it tells of which."""
+"""pacman reports a failed script on stderr, and only the lines above show whose script it is."""
 
-# The release is raised. What an archive holds is copied into another one, and never unpacked.
+# The release is raised. The content of an archive is copied into another one, never unpacked.
 NEWER = r"""
 folder=$1; shift
 rm -rf "$folder"; mkdir -p "$folder"
@@ -35,95 +35,79 @@ ls "$folder"/*.pkg.tar
 """
 
 
-class Pacman:
-    """The commands and the failures of pacman, as `base.PackageManager` asks."""
+class Pacman(PackageManager):
+    """The commands and the failures of pacman."""
 
-    environment: Mapping[str, str] = MappingProxyType({"LC_ALL": "C.UTF-8"})
-    purges_later = False
-    kept: tuple[str, ...] = (".pacsave", ".pacnew", ".pacorig")
-    cache: tuple[str, ...] = ("/var/cache/pacman/pkg",)
+    format = Format.PACMAN
+    saved = (".pacsave", ".pacnew", ".pacorig")
+    cache = ("/var/cache/pacman/pkg",)
+    logs = ("/var/log/pacman.log",)
+    bookkeeping = r"/var/lib/pacman|/var/log/pacman\.log"
     list_all = "pacman --query --list --quiet"
     print_scripts = "cat /var/lib/pacman/local/*/install"
-    logs: tuple[str, ...] = ("/var/log/pacman.log",)
-    diverts = False
 
     def refresh(self) -> list[str]:
-        """Fetch the package lists, and upgrade everything: Arch supports no mixture of days."""
+        """Download the package lists and upgrade everything: Arch supports no partial upgrades."""
         return [*IN_ORDER, "--sync", "--refresh", "--sysupgrade", *QUIET]
 
     def install(self, paths: Sequence[str]) -> list[str]:
         """Install as `pacman -U ./foo.pkg.tar.zst` does.
 
-        A file needs no signature (`LocalFileSigLevel`), what comes from a repository does.
+        A file needs no signature (`LocalFileSigLevel`), but packages from a repository do.
         """
         return [*IN_ORDER, "--upgrade", *QUIET, "--", *paths]
 
     def fetch(self, paths: Sequence[str]) -> list[str]:
-        """Fetch what `install` would."""
+        """Download what `install` would."""
         return [*IN_ORDER, "--upgrade", "--downloadonly", *QUIET, "--", *paths]
 
-    def reinstall(self, paths: Sequence[str]) -> list[str]:
-        """Install what is installed in that version."""
-        return self.install(paths)
-
-    def upgrade(self, paths: Sequence[str]) -> list[str]:
-        """Install newer versions."""
-        return self.install(paths)
-
-    def downgrade(self, paths: Sequence[str]) -> list[str]:
-        """Install older versions."""
-        return self.install(paths)
-
-    def exchange(self, paths: Sequence[str]) -> None:
-        """Leave it to the other commands."""
-
     def remove(self, names: Sequence[str]) -> list[str]:
-        """Remove with what depends on it; what was a dependency stays."""
+        """Remove, with the packages that depend on them; dependencies stay."""
         return [*IN_ORDER, "--remove", "--cascade", *QUIET, "--", *names]
 
     def purge(self, names: Sequence[str]) -> list[str]:
-        """Remove, and keep no changed configuration as `.pacsave`."""
+        """Remove, and leave no changed configuration as `.pacsave`."""
         return [*IN_ORDER, "--remove", "--cascade", "--nosave", *QUIET, "--", *names]
 
     def download(self, name: str, folder: str) -> list[str]:
-        """Fetch a package."""
+        """Download a package."""
         options = ["--downloadonly", "--nodeps", "--nodeps", f"--cachedir={folder}"]
         return [*IN_ORDER, "--sync", *options, *QUIET, "--", name]
 
     def newer(self, paths: Sequence[str], folder: str) -> Query[tuple[str, ...]] | None:
-        """Make packages of newer versions; bsdtar is there, as pacman depends on libarchive."""
+        """Make packages of newer versions with bsdtar, which pacman's libarchive brings."""
         return Query(argv=("sh", "-ec", NEWER, "sh", folder, *paths), read=words)
 
     def describe(self, path: str) -> Query[PackageFacts]:
-        """Ask what a package file says of itself."""
+        """Read the metadata of a package file."""
         argv = ("pacman", "--query", "--info", "--color=never", "--file", path)
         return Query(argv=argv, read=lambda text: next(iter(_read_info(text)), NOTHING))
 
     def installed(self, names: Sequence[str]) -> Query[tuple[PackageFacts, ...]]:
-        """Ask which of these packages are installed."""
+        """List which of these packages are installed."""
         argv = ("pacman", "--query", "--info", "--color=never", "--", *names)
         return Query(argv=argv, read=_read_info)
 
     def files(self, name: str) -> Query[PackageFiles]:
-        """Ask what files an installed package has, in the record that pacman keeps."""
+        """List the files of an installed package, from pacman's database."""
         script = 'cat "/var/lib/pacman/local/$(pacman --query -- "$1" | tr " " -)/files"'
         return Query(argv=("sh", "-c", script, "sh", name), read=_read_files)
 
     def owner(self, path: str) -> Query[str]:
-        """Ask for the package that has a file."""
+        """Name the package that owns a file."""
         return Query(argv=("pacman", "--query", "--owns", "--quiet", "--", path), read=str.strip)
 
     def architectures(self) -> Query[tuple[str, ...]]:
-        """Ask which architectures can be installed."""
+        """List the architectures that can be installed."""
         argv = ("sh", "-c", "pacman-conf Architecture; echo any")
         return Query(argv=argv, read=words)
 
     def blame(self, status: int, output: str, names: Sequence[str]) -> Blame | None:
-        """Say why a command has failed, or what it has passed over."""
+        """Explain why a command has failed, or what it has passed over."""
         return causes.blame(status, output, names)
 
     def blame_timeout(self, output: str, names: Sequence[str], seconds: float) -> Blame:
-        """Say what was going on when the time was over."""
+        """Explain what was going on when the time was over."""
         return causes.blame_timeout(output, names, seconds)
 
 

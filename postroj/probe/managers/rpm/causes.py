@@ -1,7 +1,7 @@
-"""Whom to blame when dnf or zypper fails: what they and rpm say.
+"""Whom to blame if dnf or zypper fails: their messages and those of rpm.
 
-The patterns are of recorded outputs, `tests/data/rpm`, but for a few words of yum and of dnf that
-differ from version to version.
+The patterns come from recorded outputs in `tests/data/rpm`, except a few messages of yum and dnf
+that differ between versions.
 """
 
 from __future__ import annotations
@@ -12,24 +12,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from postroj.probe.managers import causes
-from postroj.probe.managers.base import Blame
-from postroj.probe.managers.causes import (
-    ERROR,
-    FAIL,
-    FULL,
-    Cause,
-    blame_hang,
-    blame_slowness,
-    blame_status,
-    first_cause,
-    not_ours,
-    unknown,
-    unmet,
-)
-from postroj.process import last_lines
+from postroj.probe.managers.causes import ERROR, Cause, first_cause
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from postroj.probe.managers.base import Blame
 
 NOTHING_PROVIDES = (
     r"nothing provides '?(?P<need>[^'\n]+?)'? needed by (?:the to be installed )?"
@@ -47,13 +35,11 @@ CONFLICTS = (
         r"conflicts with '?(?P<need>[^'\n]+?)'? provided by (?:the (?:to be )?installed )?"
         r"(?P<by>\S+)",
         sentence="'{package}' conflicts with '{need}', which '{by}' provides",
-        outcome=FAIL,
     ),
     Cause(
         pattern=r"package (?P<package>\S+?)(?: from \S+)? obsoletes '?(?P<need>[^'\n]+?)'? "
         r"provided by (?P<by>\S+)",
         sentence="'{package}' would replace '{need}', which '{by}' provides",
-        outcome=FAIL,
     ),
 )
 
@@ -61,31 +47,26 @@ FILES_OF = (
     Cause(
         pattern=r"file (?P<path>/.*?) from install of (?P<package>\S+) conflicts with file from "
         r"package (?P<other>\S+)",
-        sentence="'{package}' ships '{path}', which is also in package '{other}'",
-        outcome=FAIL,
+        sentence=causes.SHIPS,
     ),
     Cause(
         pattern=r"file (?P<path>/.*?) conflicts between attempted installs of (?P<package>\S+) and "
         r"(?P<other>\S+)",
-        sentence="'{package}' ships '{path}', which is also in package '{other}'",
-        outcome=FAIL,
+        sentence=causes.SHIPS,
     ),
-    Cause(  # of zypper
+    Cause(  # zypper
         pattern=r"^File (?P<path>/.*)\n +from install of\n +(?P<package>\S+) .*\n +conflicts with "
         r"file from (?:package|install of)\n +(?P<other>\S+)",
-        sentence="'{package}' ships '{path}', which is also in package '{other}'",
-        outcome=FAIL,
+        sentence=causes.SHIPS,
     ),
     Cause(
         pattern=r"unpacking of archive failed(?: on file (?P<path>/[^;\n]*?)(?:;[0-9a-f]+)?)?: "
         r"(?:cpio: )?(?P<why>.*)\n(?:.*\n)*?(?:error: |Unpack error: )(?P<package>\S+)",
-        sentence="'{path}' of '{package}' cannot be unpacked: {why}",
-        outcome=FAIL,
+        sentence=causes.UNPACKED,
     ),
     Cause(
         pattern=r"Error unpacking rpm package (?P<package>\S+)",
         sentence="the files of '{package}' cannot be unpacked",
-        outcome=FAIL,
         hint="is there a directory in the place of one of its files?",
     ),
     Cause(
@@ -99,50 +80,45 @@ FILES_OF = (
         pattern=r"package (?P<package>\S+) does not verify: .*digest|"
         r"^(?P<other>\S+) \(Plain RPM files cache\): Signature verification failed \[2-",
         sentence="'{package}{other}' is not a complete .rpm package",
-        outcome=FAIL,
     ),
     Cause(
         pattern=r"(?:Failed to read package header from file \"|Problem reading the RPM header of |"
         r"Can not load RPM file: |Could not open: |Failed to add local package:? \"?)"
         r"(?:\S*/)?(?P<file>[^/\s\"]+?)\"?[.:]?(?:\s|$)",
         sentence="'{file}' is not a complete .rpm package",
-        outcome=FAIL,
     ),
     Cause(
         pattern=r"package (?P<package>\S+?)(?: from \S+)? does not have a compatible architecture",
-        sentence="'{package}' is for an architecture that the guest is not",
-        outcome=FAIL,
+        sentence="'{package}' is for an architecture that the guest does not have",
     ),
-    Cause(  # all that zypper says of it
+    Cause(  # zypper prints nothing more exact
         pattern=r"No provider of '_tmpRPMcache_:(?P<name>[^='\n]+)[=']",
-        sentence="zypper takes no package '{name}' from its file: is it for another architecture?",
-        outcome=FAIL,
+        sentence="zypper finds no package '{name}' in its file: is it for another architecture?",
     ),
 )
 
 PASSED_OVER = (
-    Cause(
-        pattern=r"'(?P<package>\S+)' from repository '.*' has lower version than the installed one",
-        sentence="the guest has a newer version of the package already",
-        outcome=ERROR,
-        hint="give the package a higher version, or choose an older image",
+    causes.newer_installed(
+        r"'(?P<package>\S+)' from repository '.*' has lower version than the installed one"
     ),
     Cause(
         pattern=r"(?:No match for argument: |Argument resolves to no package: |No package \"?)"
         r"(?P<name>[^\s\"/]+)",
-        sentence="the guest's repositories have no package '{name}'",
+        sentence=causes.NO_PACKAGE,
         outcome=ERROR,
     ),
 )
-"""What zypper, in some versions, only warns of."""
+"""Some versions of zypper only warn of these."""
 
-REPOSITORY = not_ours(
+FULL_DISK = causes.full_disk(
+    r"needs \S+ more space on the|Failed writing received data|"
+    r"Can't hardlink/copy|Not enough disk space|Failure writing output"
+)
+REPOSITORY = causes.not_ours(
     try_it="dnf makecache` or `zypper refresh",
-    full=rf"{FULL}|needs \S+ more space on the|Failed writing received data|"
-    r"Can't hardlink/copy|Not enough disk space|Failure writing output",
     unsigned=r"GPG verification is enabled|You have enabled checking of packages via GPG|"
     r"Signature verification failed|OpenPGP check for package .* has failed|GPG check FAILED|"
-    r"Public key for .* is not installed|Signature verification failed",
+    r"Public key for .* is not installed",
     mismatch=r"checksum doesn't match|Digest verification failed|has wrong checksum",
     unfetched=r"Failed to download (?:metadata|packages)|Error downloading packages|"
     r"Could not refresh the repositories|not found on medium|Can't provide file|"
@@ -151,6 +127,7 @@ REPOSITORY = not_ours(
     locked=r"Waiting for (?:a lock|process)|System management is locked|"
     r"Another app is currently holding the yum lock",
 )
+_, _, UNREACHED, UNFETCHED, LOCKED, _ = REPOSITORY
 SCRIPT = re.compile(
     r"%(?P<script>\w+)\((?P<nevra>[^)\s]+)\) scriptlet failed, "
     r"(?:exit status (?P<status>\d+)|signal (?P<signal>\d+))|"
@@ -169,7 +146,7 @@ TRANSACTION_FAILED = re.compile(
 )
 NOT_DONE = re.compile(r": (?:install|erase) failed$|^Unpack error|^Failed:$", re.MULTILINE)
 FATAL = ("pretrans", "pre", "preun", "preuntrans")
-"""Scripts without which rpm does nothing to their package; of others it says that they failed."""
+"""Scripts whose failure makes rpm skip their package; it only reports that others have failed."""
 IN_SPEC = {"prein": "pre", "postin": "post"}
 
 UNDER_WAY = re.compile(
@@ -196,15 +173,15 @@ def name_of(nevra: str) -> str:
 
 
 def plain(output: str) -> str:
-    """Return an output without its overwritten progress, and without the marks of dnf 5."""
+    """Return an output without overwritten progress lines, and without the prefixes of dnf 5."""
     return re.sub(r"^(?:>>> )?(?:\[RPM\] )?", "", causes.plain(output), flags=re.MULTILINE)
 
 
 def blame(tool: str, status: int, output: str, names: Sequence[str]) -> Blame | None:
-    """Say why dnf or zypper failed, or what it passed over; None if it did not fail.
+    """Explain why dnf or zypper failed, or what it passed over; None if it did not fail.
 
-    rpm goes on where most scripts fail, and so do dnf 4 and zypper, with a status that says that
-    all is well. Such scripts of packages that are not under test are passed over here, too.
+    rpm continues after most failed scripts, and dnf 4 and zypper then end with the status of a
+    success. Such scripts of packages that are not under test are ignored here as well.
     """
     text = plain(output)
     scripts = list(SCRIPT.finditer(text))
@@ -215,35 +192,31 @@ def blame(tool: str, status: int, output: str, names: Sequence[str]) -> Blame | 
     if scripts and _is_all_said(text):
         return None
     return (
-        first_cause(text, REPOSITORY[:1], names)
-        or first_cause(text, FILES_OF, names, name_of)
-        or first_cause(text, REPOSITORY[1:], names)
-        or unmet(text, NOTHING_PROVIDES, names, name_of)
+        first_cause(text, (FULL_DISK, *FILES_OF, *REPOSITORY), names, name_of)
+        or causes.unmet(text, NOTHING_PROVIDES, names, name_of)
         or first_cause(text, CONFLICTS, names, name_of)
-        or unmet(text, NO_PROVIDER, names, name_of)
+        or causes.unmet(text, NO_PROVIDER, names, name_of)
         or first_cause(text, PASSED_OVER, names, name_of)
-        or blame_status(status, tool, text)
-        or unknown(text, f"{tool} failed")
+        or causes.blame_status(status, tool, text)
+        or causes.because(text, f"{tool} failed")
     )
 
 
 SCRIPTS_FAILED = 107
-"""Of zypper: all is installed, and a script failed."""
+"""Status of zypper if everything is installed and a script has failed."""
 
 
 def _is_all_said(text: str) -> bool:
-    """Whether dnf failed for nothing but scripts, which were judged."""
+    """Return whether dnf failed only because of scripts, which are judged already."""
     return bool(TRANSACTION_FAILED.search(text)) and not NOT_DONE.search(text)
 
 
 def _blame_script(text: str, found: Sequence[re.Match[str]], names: Sequence[str]) -> Blame | None:
-    """Name the script that failed: one of a package under test, or one that it has pulled."""
+    """Name the script that failed, preferably of a package under test, or a trigger."""
     ours = [match for match in found if _package(match) in names]
     pulled = [match for match in found if "trigger" in _script(match)]
     fatal = [match for match in found if _script(match) in FATAL]
     for match in (*ours, *pulled, *fatal):
-        where = " in a trigger" if match in pulled else ""
-        foreign = not where and match not in ours
         begins = [begin.start() for begin in BEGIN.finditer(text, 0, match.start())]
         number = match["signal"]
         how = (
@@ -251,12 +224,13 @@ def _blame_script(text: str, found: Sequence[re.Match[str]], names: Sequence[str
             if number
             else f"ended with status {match['status'] or match['returned']}"
         )
-        return Blame(
-            outcome=ERROR if foreign else FAIL,
-            sentence=f"the %{_script(match)} script of '{_package(match)}'"
-            + (", which is not under test," if foreign else "")
-            + f" {how}{where}",
-            evidence=last_lines(text[begins[-1] if begins else 0 : match.end()]),
+        return causes.blame_script(
+            f"%{_script(match)}",
+            _package(match),
+            how,
+            text[begins[-1] if begins else 0 : match.end()],
+            is_ours=match in ours,
+            is_trigger=match in pulled,
         )
     return None
 
@@ -266,17 +240,16 @@ def _package(match: re.Match[str]) -> str:
 
 
 def _script(match: re.Match[str]) -> str:
-    """Return the name of a script as a spec file has it."""
+    """Return the name of a script as spec files write it."""
     script = match["script"] or match["late"]
     return IN_SPEC.get(script, script)
 
 
 def blame_timeout(tool: str, output: str, names: Sequence[str], seconds: float) -> Blame:
-    """Say what was going on: a script, or nothing yet that a package could do."""
+    """Explain what was going on when the time was over: a script, or nothing of a package yet."""
     text = plain(output)
-    for cause in (REPOSITORY[5], REPOSITORY[3], REPOSITORY[4]):
-        if found := first_cause(text, [cause], names):
-            return replace(found, tool=tool)
+    if found := first_cause(text, (LOCKED, UNREACHED, UNFETCHED), names):
+        return replace(found, tool=tool)
     steps = list(UNDER_WAY.finditer(text))
     if steps:
         last = steps[-1]
@@ -287,16 +260,16 @@ def blame_timeout(tool: str, output: str, names: Sequence[str], seconds: float) 
         if last["late"] or last["script"]:
             doing = f"running the %{_script(last)} script of"
         action, said = f"{doing} '{package}'", text[last.start() :]
-        return blame_hang(tool, action, said, seconds, is_ours=package in names)
+        return causes.blame_hang(tool, action, said, seconds, is_ours=package in names)
     if begun := TRANSACTION.search(text):
         return _blame_silence(tool, text, begun.start(), names, seconds)
-    return blame_slowness(tool, text, seconds)
+    return causes.blame_slowness(tool, text, seconds)
 
 
 def _blame_silence(tool: str, text: str, begun: int, names: Sequence[str], seconds: float) -> Blame:
-    """Guess with dnf 5, which names a package only when it is done with it.
+    """Guess what hangs in dnf 5, which names a package only after it has finished with it.
 
-    Dependencies come first: as long as one of them is not done, it may be what hangs.
+    Dependencies come first: as long as one of them is not finished, it may be the one that hangs.
     """
     done = [name_of(word) for word in FINISHED.findall(text)]
     tables = "".join(DEPENDENCIES.findall(text))
@@ -307,4 +280,4 @@ def _blame_silence(tool: str, text: str, begun: int, names: Sequence[str], secon
     ]
     package = waiting[0] if waiting else next((n for n in names if n not in done), "")
     action = f"installing or removing '{package}'"
-    return blame_hang(tool, action, text[begun:], seconds, is_ours=not waiting)
+    return causes.blame_hang(tool, action, text[begun:], seconds, is_ours=not waiting)

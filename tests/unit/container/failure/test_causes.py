@@ -75,13 +75,13 @@ CONSOLES = {
 def test_find_the_cause_of_a_console(console: str, clause: str) -> None:
     before = "systemd 257 running in system mode\nWelcome to Debian GNU/Linux 13 (trixie)!\n"
     found = causes.find(f"{before}{console}\n")
-    assert found and clause in found.clause
+    assert found and clause in found.sentence
 
 
-def test_every_cause_is_tested_has_a_cure_and_a_source() -> None:
+def test_every_cause_is_tested_has_a_hint_and_a_source() -> None:
     found = {causes.find(console) for console in CONSOLES}
     assert found == set(CAUSES)
-    assert all(cause.cure and cause.source for cause in CAUSES)
+    assert all(cause.hint and cause.source for cause in CAUSES)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_find_no_cause_in_a_console_without_one(console: str) -> None:
     assert causes.find(console) is None
 
 
-def test_clauses_go_on_after_a_colon() -> None:
+def test_sentences_go_on_after_a_colon() -> None:
     for cause in CAUSES:
-        assert re.match(r"[a-z]", cause.clause), cause.clause
-        assert not cause.clause.endswith("."), cause.clause
+        assert re.match(r"[a-z]", cause.sentence), cause.sentence
+        assert not cause.sentence.endswith("."), cause.sentence

@@ -78,7 +78,7 @@ def test_tail_of_a_console_has_no_progress_lines() -> None:
         (None, "", "the guest ended before it was ready"),
         (0, "No space left on device", "the guest shut down before it was ready"),
         (3, CONSOLE, "the guest ended before it was ready, with status 3"),
-        (137, "", f"the guest ended before it was ready: {causes.KILLED.clause}"),
+        (137, "", f"the guest ended before it was ready: {causes.KILLED.sentence}"),
         (
             255,
             "\x1b[1mFailed to allocate manager object: Too many open files\x1b[0m",

@@ -7,10 +7,9 @@ import pytest
 
 from postroj.errors import HostError
 from postroj.image.catalog import catalog
-from postroj.image.sources import bootstrap, causes
+from postroj.image.sources import bootstrap
 from postroj.image.sources.bootstrap import OutputParser
-from postroj.image.sources.causes import classify, failure
-from postroj.image.sources.mmdebstrap import BootstrapPlan
+from postroj.image.sources.mmdebstrap import BootstrapPlan, failure
 from tests.support.images import bootstrap_source
 
 TOOLS = {name: f"/usr/bin/{name}" for name in bootstrap.TOOLS}
@@ -333,7 +332,6 @@ def test_cause_of_an_expired_release_file_hints_at_allow_expired() -> None:
 @pytest.mark.parametrize("output", [FULL_APT, FULL_TAR, FULL_DPKG, FULL_PACKER])
 def test_cause_of_a_full_disk(output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POSTROJ_CACHE_DIR", str(tmp_path))
-    assert classify(output + UPDATE_FAILED) is causes.DISK_FULL
     error = failure("NAME", output + UPDATE_FAILED)
     assert error.message == f"no space is left in the cache directory '{tmp_path}'"
     assert " MB are free" in error.evidence
@@ -343,7 +341,6 @@ def test_cause_of_a_full_disk(output: str, tmp_path: Path, monkeypatch: pytest.M
 
 def test_unknown_failure_shows_the_last_lines() -> None:
     output = "\n".join(["E: first"] + [f"line {number}" for number in range(40)])
-    assert classify(output) is None
     error = failure("NAME", output)
     assert error.message == "the image 'NAME' could not be bootstrapped"
     assert error.evidence.splitlines()[-1] == "line 39"

@@ -21,7 +21,7 @@ UNREACHABLE = "the guest could not reach its package repositories"
 UNFETCHED = "the guest could not fetch from its package repositories"
 FULL = "the guest's disk is full"
 LOCKED = "another package manager was at work in the guest"
-MISMATCH = "the guest's mirror has other files than its index says"
+MISMATCH = "the files of the guest's mirror do not match its index"
 NOT_THERE = "(it is not installable)"
 
 EXPECTED: dict[str, tuple[Outcome, str, str]] = {
@@ -127,8 +127,8 @@ EXPECTED: dict[str, tuple[Outcome, str, str]] = {
         "the {postinst} script of 'bad-postinst', which is not under test, ended with status 3",
         "no frobnicator",
     ),
-    "downgrade": (ERROR, "the guest has a newer version of the package already", "newer"),
-    "interrupted": (ERROR, "dpkg had been interrupted in the guest", ""),
+    "downgrade": (ERROR, "the guest already has a newer version of the package", "newer"),
+    "interrupted": (ERROR, "dpkg was interrupted in the guest before", ""),
     "lock": (ERROR, LOCKED, "lock-frontend"),
     "lock-lists": (ERROR, LOCKED, "/var/lib/apt/lists/lock"),
     "full-archives": (ERROR, FULL, ""),
@@ -143,7 +143,7 @@ EXPECTED: dict[str, tuple[Outcome, str, str]] = {
     "not-found": (ERROR, UNFETCHED, "404"),
     "unavailable": (ERROR, UNFETCHED, "503"),
     "expired": (ERROR, "a Release file of the guest's mirror has expired", "invalid since"),
-    "not-yet-valid": (ERROR, "a Release file of the guest's mirror is from the future", ""),
+    "not-yet-valid": (ERROR, "a Release file of the guest's mirror is dated in the future", ""),
     "unsigned": (
         ERROR,
         "the signature of a package repository is not valid in the guest",
@@ -215,7 +215,7 @@ def test_every_case_is_recorded_and_expected() -> None:
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("release", RELEASES)
-def test_blame(release: str, case: str) -> None:
+def test_blame_of_recorded_outputs(release: str, case: str) -> None:
     outcome, sentence, evidence = EXPECTED[case]
     text = recorded(release, case)
     names = NAMES.get(case, CASES[case].packages.split())
@@ -233,7 +233,7 @@ def test_blame(release: str, case: str) -> None:
 
 
 @pytest.mark.parametrize("release", RELEASES)
-def test_recordings_say_nothing_of_where_they_were_made(release: str) -> None:
+def test_recordings_name_no_host_but_the_example_mirror(release: str) -> None:
     text = "".join(path.read_text() for path in (HERE / release).iterdir())
     hosts = {line.split("//")[1].partition("/")[0] for line in text.split() if "://" in line}
     assert hosts <= {"mirror.example"}
@@ -243,7 +243,7 @@ ESSENTIAL = "the package would remove essential packages of the guest"
 
 
 @pytest.mark.parametrize("case", ["conflicts-essential", "breaks"])
-def test_an_older_apt_would_rather_remove_dpkg(case: str) -> None:
+def test_older_apt_would_remove_dpkg_and_newer_names_the_conflict(case: str) -> None:
     said = {release: blame(recorded(release, case), [case]).sentence for release in RELEASES}
     assert said.pop("debian-bullseye") == ESSENTIAL
     verb = "breaks 'dpkg (< 99)'" if case == "breaks" else "conflicts with 'dpkg'"
@@ -270,7 +270,7 @@ def cut_off(text: str, phase: str) -> str:
     ],
 )
 @pytest.mark.parametrize("release", RELEASES)
-def test_a_hang_in_each_phase(release: str, phase: str, outcome: Outcome) -> None:
+def test_blame_timeout_in_each_phase(release: str, phase: str, outcome: Outcome) -> None:
     """A dependency of the mirror, and the package under test that needs it."""
     text = cut_off("\n" + recorded(release, "dependency-hangs"), phase)
     found = Apt().blame_timeout(text, ["needs-sleepy"], 5)
@@ -289,12 +289,12 @@ def test_a_hang_in_each_phase(release: str, phase: str, outcome: Outcome) -> Non
         ("Preparing to unpack .../12-redis_1_amd64.deb ...", ERROR),
     ],
 )
-def test_a_name_that_is_part_of_another(line: str, outcome: Outcome) -> None:
+def test_blame_timeout_compares_whole_names(line: str, outcome: Outcome) -> None:
     text = f"Get:1 /run/postroj/packages/my.deb redis amd64 1 [9 kB]\n{line}\n"
     assert Apt().blame_timeout(text, ["redis"], 5).outcome is outcome
 
 
-def test_an_archive_of_the_mirror_is_not_under_test() -> None:
+def test_broken_archive_of_the_mirror_is_not_under_test() -> None:
     said = (
         "Get:1 http://mirror.example/debian sid/main amd64 other amd64 2.0 [1 kB]\n"
         "dpkg: error processing archive /tmp/apt-dpkg-install-x/1-other_2.0_amd64.deb (--unpack):\n"
@@ -305,7 +305,7 @@ def test_an_archive_of_the_mirror_is_not_under_test() -> None:
     assert (found.outcome, "not under test" in found.sentence) == (Outcome.ERROR, True)
 
 
-def test_an_archive_among_many_is_called_by_its_name() -> None:
+def test_broken_archive_among_many_is_named_without_its_number() -> None:
     text = (
         "dpkg: error processing archive /tmp/apt-dpkg-install-Xy/07-my package_1.deb (--unpack):\n"
         " trying to overwrite '/a b', which is also in package other 1.0\n"
@@ -328,11 +328,11 @@ def test_an_archive_among_many_is_called_by_its_name() -> None:
         ("The following packages have unmet dependencies:\nE: odd\n", ERROR),
     ],
 )
-def test_what_was_never_seen(text: str, outcome: Outcome) -> None:
+def test_blame_of_output_that_was_never_recorded(text: str, outcome: Outcome) -> None:
     assert blame(text, ["a"]).outcome is outcome
 
 
-def test_which_is_a_virtual_package() -> None:
+def test_unmet_dependency_on_a_virtual_package() -> None:
     text = (
         "The following packages have unmet dependencies:\n"
         " a : Depends: b (>= 1) which is a virtual package and is not provided or\n"
@@ -343,11 +343,11 @@ def test_which_is_a_virtual_package() -> None:
     assert "'c' (it is not going to be installed)" in found.sentence
 
 
-def test_plain() -> None:
+def test_plain_removes_overwritten_progress() -> None:
     assert plain("one\r\ntwo\n 0%\r 50%\r100%\nthree\r") == "one\ntwo\n100%\nthree"
 
 
-def test_long_output_is_read_at_once() -> None:
+def test_blame_of_long_output_is_quick() -> None:
     text = "x : y but z or " * 20_000 + "\n" + " a\n" * 50_000
     assert blame(text, ["a"]).outcome is ERROR
     head = "The following packages have unmet dependencies:\n"
@@ -369,7 +369,7 @@ class TestCommands:
         assert "--option=Dpkg::Options::=--force-confold" in argv
         assert not [word for word in argv if "allow" in word or word.startswith("--force")]
 
-    def test_nobody_is_asked(self) -> None:
+    def test_environment_prevents_questions(self) -> None:
         assert Apt().environment["DEBIAN_FRONTEND"] == "noninteractive"
 
     @pytest.mark.parametrize(
@@ -386,38 +386,45 @@ class TestCommands:
             (Apt().purge(["a"]), ["purge", "a"]),
         ],
     )
-    def test_other_operations(self, argv: list[str], words: list[str]) -> None:
+    def test_other_operations_end_with_their_words(self, argv: list[str], words: list[str]) -> None:
         assert argv[-len(words) :] == words
         assert argv[:3] == ["apt-get", "--quiet", "--yes"]
         assert "--option=Dpkg::Options::=--force-confold" in argv
 
-    def test_versions_change_places_by_dpkg_alone(self) -> None:
+    def test_exchange_runs_dpkg_alone(self) -> None:
         argv = Apt().exchange(["/a"])
         assert argv is not None
         assert (argv[0], argv[-2:]) == ("dpkg", ["--install", "/a"])
         assert {"--force-confold", "--force-downgrade"} <= set(argv)
 
-    def test_facts(self) -> None:
+    def test_describe_reads_the_fields_of_a_package(self) -> None:
         query = Apt().describe("/a.deb")
         assert query.argv[-4:] == ("/a.deb", "Package", "Version", "Architecture")
         text = "Package: hello\nVersion: 1:2.0-1\nArchitecture: all\n"
         assert query.read(text) == PackageFacts(name="hello", version="1:2.0-1", architecture="all")
         assert query.read("") == PackageFacts(name="", version="", architecture="")
 
-    def test_what_is_removed_is_not_installed(self) -> None:
+    def test_installed_skips_packages_with_only_configuration_left(self) -> None:
         text = "installed\ta\t1.0\tall\nconfig-files\tb\t2.0\tamd64\n"
         (found,) = Apt().installed(["a", "b"]).read(text)
         assert found == PackageFacts(name="a", version="1.0", architecture="all")
 
-    def test_files(self) -> None:
+    def test_files_reads_configuration_files_apart(self) -> None:
         text = "/.\n/etc\n/etc/a b\nconfiguration:\n\n /etc/a b 0123\n"
         assert Apt().files("a").read(text) == PackageFiles(
             files=("/etc", "/etc/a b"), configuration=("/etc/a b",)
         )
 
-    def test_a_success_is_not_looked_into(self) -> None:
+    def test_diversions_are_joined_to_the_package_that_made_them(self) -> None:
+        query = Apt().diversions()
+        assert query
+        by_dash = "diversion of /bin/sh to /bin/sh.distrib by dash"
+        local = "local diversion of /etc/a to /etc/a by me"
+        assert query.read(f"{by_dash}\n{local}\n") == {by_dash: "dash", local: ""}
+
+    def test_blame_ignores_the_output_of_a_success(self) -> None:
         assert Apt().blame(0, "E: whatever", ["a"]) is None
 
 
-def test_the_recordings_are_small() -> None:
+def test_recordings_are_small() -> None:
     assert sum(path.stat().st_size for path in Path(HERE).rglob("*.txt")) < 1_000_000

@@ -20,7 +20,7 @@ UNREACHABLE = "Curl error (6): Could not resolve host: mirror.example\n"
 
 @pytest.mark.parametrize(("manager", "tool"), TOOLS, ids=[tool for _, tool in TOOLS])
 @pytest.mark.parametrize("output", ["", UNREACHABLE], ids=["silent", "unreachable"])
-def test_a_tool_that_has_not_begun_has_no_action(
+def test_blame_timeout_has_no_action_before_the_tool_has_begun(
     manager: PackageManager, tool: str, output: str
 ) -> None:
     found = manager.blame_timeout(output, ["x"], 5)
@@ -40,7 +40,7 @@ def test_a_tool_that_has_not_begun_has_no_action(
         ),
     ],
 )
-def test_the_action_is_what_the_sentence_of_a_hang_ends_with(
+def test_blame_timeout_ends_its_sentence_with_the_action(
     manager: PackageManager, output: str, action: str
 ) -> None:
     found = manager.blame_timeout(output, ["x"], 5)

@@ -24,7 +24,7 @@ Expected = tuple[Outcome, str, str]
 UNREACHABLE = "the guest could not reach its package repositories"
 UNFETCHED = "the guest could not fetch from its package repositories"
 FULL = "the guest's disk is full"
-MISMATCH = "the guest's mirror has other files than its index says"
+MISMATCH = "the files of the guest's mirror do not match its index"
 UNSIGNED = "the signature of a package repository is not valid in the guest"
 LOCKED = "another package manager was at work in the guest"
 TRIGGERED = "scriptlet failed, exit status 7"
@@ -88,8 +88,8 @@ EXPECTED: dict[str, Expected | None] = {
     "overwrites-directory": (FAIL, UNPACKED, "overwrites-a"),
     "foreign": (
         FAIL,
-        "'foreign' is for an architecture that the guest is not|"
-        r"zypper takes no package 'foreign' from its file: is it for another architecture\?",
+        "'foreign' is for an architecture that the guest does not have|"
+        r"zypper finds no package 'foreign' in its file: is it for another architecture\?",
         "",
     ),
     "corrupt": (FAIL, r"'corrupt' is not a complete \.rpm package", "SHA256"),
@@ -100,7 +100,7 @@ EXPECTED: dict[str, Expected | None] = {
         "the %pre script of 'bad-pre', which is not under test, ended with status 4",
         "not on this machine",
     ),
-    "downgrade-by-install": (ERROR, "the guest has a newer version of the package already", ""),
+    "downgrade-by-install": (ERROR, "the guest already has a newer version of the package", ""),
     "full-disk": (ERROR, FULL, "/opt/large"),
     "full-cache": (ERROR, FULL, ""),
     "no-network": (ERROR, UNREACHABLE, "resolve"),
@@ -169,7 +169,7 @@ def test_every_case_is_recorded_and_expected() -> None:
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("tool", TOOLS)
-def test_blame(tool: str, case: str) -> None:
+def test_blame_of_recorded_outputs(tool: str, case: str) -> None:
     expected = EXPECTED[case]
     if (case, tool) in FINE:
         expected = None
@@ -185,7 +185,7 @@ def test_blame(tool: str, case: str) -> None:
     assert len(found.evidence.splitlines()) <= 20
 
 
-def test_a_success_that_is_none() -> None:
+def test_blame_of_a_failure_that_status_0_hides() -> None:
     """What the tools themselves say is no failure, and is one."""
     silent = {
         (tool, case)
@@ -199,29 +199,29 @@ def test_a_success_that_is_none() -> None:
 
 
 @pytest.mark.parametrize("tool", TOOLS)
-def test_recordings_say_nothing_of_where_they_were_made(tool: str) -> None:
+def test_recordings_name_no_host_but_the_example_mirror(tool: str) -> None:
     text = "".join(path.read_text() for path in (HERE / tool).iterdir())
     hosts = set(re.findall(r"https?://([^/\s'\"]+)", text))
     assert hosts <= {"mirror.example", "127.0.0.1"}
 
 
-def test_the_recordings_are_small() -> None:
+def test_recordings_are_small() -> None:
     assert sum(path.stat().st_size for path in HERE.rglob("*.txt")) < 600_000
 
 
 @pytest.mark.parametrize("status", [1, 4, 104])
 @pytest.mark.parametrize("manager", [Dnf(), Zypper()])
-def test_what_was_never_seen(manager: PackageManager, status: int) -> None:
+def test_blame_of_unknown_output_is_an_error(manager: PackageManager, status: int) -> None:
     found = manager.blame(status, "odd\n", ["a"])
     assert found and (found.outcome, found.evidence) == (ERROR, "odd")
 
 
-def test_killed_by_the_kernel() -> None:
+def test_blame_of_status_137_names_memory() -> None:
     found = Dnf().blame(137, "Running transaction", ["a"])
     assert found and (found.outcome, found.sentence) == (ERROR, "dnf was killed in the guest")
 
 
-def test_a_file_of_two_packages_that_are_not_under_test() -> None:
+def test_blame_of_a_conflict_between_packages_that_are_not_under_test_is_an_error() -> None:
     said = (
         "Error: Transaction test error:\n"
         "  file /a b from install of other-1.0-1.noarch conflicts with file from package "
@@ -234,7 +234,7 @@ def test_a_file_of_two_packages_that_are_not_under_test() -> None:
     )
 
 
-def test_what_scrolled_away_is_evidence_too() -> None:
+def test_evidence_has_the_matched_line_even_if_it_is_not_among_the_last() -> None:
     said = "file /x from install of a-1-1.noarch conflicts with file from package b-1-1.noarch"
     found = Dnf().blame(1, "\n".join([said, *map(str, range(50))]), ["a"])
     assert found and found.evidence.startswith("file /x from install of a-1-1.noarch")
@@ -244,7 +244,7 @@ def test_what_scrolled_away_is_evidence_too() -> None:
 @pytest.mark.parametrize(
     "text", ["x" * 60_000, "nothing provides " * 4_000, "package a " * 6_000, "File /a\n " * 6_000]
 )
-def test_no_output_takes_long(text: str) -> None:
+def test_blame_of_long_output_is_quick(text: str) -> None:
     import time
 
     began = time.monotonic()
@@ -263,13 +263,13 @@ def test_no_output_takes_long(text: str) -> None:
         ("two-parts", "two-parts"),
     ],
 )
-def test_names(nevra: str, name: str) -> None:
+def test_name_of_a_nevra(nevra: str, name: str) -> None:
     assert name_of(nevra) == name
 
 
 class TestCommands:
     @pytest.mark.parametrize("operation", ["install", "reinstall", "upgrade", "downgrade"])
-    def test_dnf(self, operation: str) -> None:
+    def test_operations_of_dnf(self, operation: str) -> None:
         argv = getattr(Dnf(), operation)(["/a b.rpm"])
         assert argv[-2:] == [operation, "/a b.rpm"]
         assert "--assumeyes" in argv
@@ -278,34 +278,34 @@ class TestCommands:
         ("operation", "option"),
         [("install", ""), ("upgrade", ""), ("reinstall", "--force"), ("downgrade", "--oldpackage")],
     )
-    def test_zypper(self, operation: str, option: str) -> None:
+    def test_operations_of_zypper(self, operation: str, option: str) -> None:
         argv = getattr(Zypper(), operation)(["/a b.rpm"])
         assert argv[0:2] == ["zypper", "--non-interactive"]
         assert argv[-1] == "/a b.rpm"
         assert ({"--force", "--oldpackage"} & set(argv)) == ({option} if option else set())
         assert "--no-gpg-checks" not in argv
 
-    def test_fetching(self) -> None:
+    def test_fetch_only_downloads(self) -> None:
         assert Dnf().fetch(["/a.rpm"])[-3:] == ["install", "--downloadonly", "/a.rpm"]
         argv = Zypper().fetch(["/a.rpm"])
         assert "--download-only" in argv and argv[-1] == "/a.rpm"
 
-    def test_only_a_refresh_of_dnf_fetches_lists(self) -> None:
+    def test_only_refresh_of_dnf_downloads_lists(self) -> None:
         never = "--setopt=*.metadata_expire=-1"
         assert never not in Dnf().refresh()
         assert all(never in argv for argv in (Dnf().install(["/a"]), Dnf().fetch(["/a"])))
 
-    def test_dependencies_stay(self) -> None:
+    def test_remove_leaves_dependencies(self) -> None:
         assert "--setopt=clean_requirements_on_remove=0" in Dnf().remove(["a"])
         assert "--clean-deps" not in Zypper().remove(["a"])
 
-    def test_rpm_has_no_purge(self) -> None:
+    def test_purge_is_the_same_as_remove(self) -> None:
         for manager in (Dnf(), Zypper()):
             assert manager.purge(["a"]) == manager.remove(["a"])
             assert not manager.purges_later
-            assert ".rpmsave" in manager.kept
+            assert ".rpmsave" in manager.saved
 
-    def test_answers(self) -> None:
+    def test_queries_read_the_answers_of_rpm(self) -> None:
         manager = Dnf()
         assert manager.describe("/a.rpm").read("a\t1:1.0-1\tnoarch\n") == PackageFacts(
             name="a", version="1:1.0-1", architecture="noarch"

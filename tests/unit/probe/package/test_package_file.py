@@ -65,7 +65,7 @@ def put(tmp_path: Path, content: bytes) -> Path:
         GOOD + member("_extra", b"12"),
     ],
 )
-def test_a_package(tmp_path: Path, content: bytes) -> None:
+def test_format_of_a_minimal_deb(tmp_path: Path, content: bytes) -> None:
     path = put(tmp_path, content)
     found = recognise(path)
     assert (found.path, found.format) == (path, Format.DEB)
@@ -73,7 +73,7 @@ def test_a_package(tmp_path: Path, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", ["gzip", "xz", "zstd", "none"])
-def test_a_real_package(tmp_path: Path, kind: str) -> None:
+def test_format_of_a_built_deb(tmp_path: Path, kind: str) -> None:
     import subprocess
 
     tree = debs.build(tmp_path, "real").parent / "real-1.0-tree"
@@ -87,8 +87,8 @@ def test_a_real_package(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"!", b"!<arch>", b"I am text\n", b"\x7fELF", b"\0" * 99])
-def test_no_package(tmp_path: Path, content: bytes) -> None:
-    with pytest.raises(PackageError, match=r"'x_1\.0_all\.deb' is no package") as error:
+def test_format_of_refuses_what_is_not_a_package(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(PackageError, match=r"'x_1\.0_all\.deb' is not a package") as error:
         recognise(put(tmp_path, content))
     assert error.value.evidence.startswith(f"{len(content)} bytes")
     assert error.value.hint
@@ -114,8 +114,10 @@ def test_no_package(tmp_path: Path, content: bytes) -> None:
         MAGIC + VERSION + member("\x1b[31mred", b"12"),
     ],
 )
-def test_what_is_cut_off_or_lies(tmp_path: Path, content: bytes) -> None:
-    with pytest.raises(PackageError, match=r"'x_1\.0_all\.deb' is no complete package") as error:
+def test_format_of_refuses_a_deb_that_is_cut_off_or_has_a_wrong_size(
+    tmp_path: Path, content: bytes
+) -> None:
+    with pytest.raises(PackageError, match=r"'x_1\.0_all\.deb' is not a complete package") as error:
         recognise(put(tmp_path, content))
     assert error.value.evidence.startswith(f"{len(content)} bytes, members: ")
 
@@ -149,21 +151,21 @@ def tar_of(members: dict[str, bytes], *, ends: bool) -> bytes:
         pytest.param(b"ADBc" + bytes(64), id="apk-3-compressed"),
     ],
 )
-def test_an_alpine_package_is_not_taken_for_one_of_pacman(tmp_path: Path, content: bytes) -> None:
+def test_format_of_refuses_an_alpine_package_by_name(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "real-1.0-r0.apk"
     path.write_bytes(content)
     with pytest.raises(PackageError, match="is an Alpine package, which postroj does not probe"):
         recognise(path)
 
 
-def test_gzip_streams_in_a_row_can_be_a_package_of_pacman(tmp_path: Path) -> None:
+def test_format_of_a_pacman_package_of_several_gzip_streams(tmp_path: Path) -> None:
     """Neither the compression nor the number of streams makes a package Alpine's."""
     path = tmp_path / "real-1.0-1-any.pkg.tar.gz"
     path.write_bytes(apk(data_hash=False))
     assert recognise(path).format is Format.PACMAN
 
 
-def test_a_size_that_lies_costs_nothing(tmp_path: Path) -> None:
+def test_format_of_reads_no_more_than_the_file_has(tmp_path: Path) -> None:
     """A sparse file with a member of ten gigabytes."""
     path = put(tmp_path, MAGIC + VERSION + member("data.tar", b"", size="9999999998"))
     os.truncate(path, len(MAGIC) + len(VERSION) + 60 + 9_999_999_998)
@@ -172,7 +174,7 @@ def test_a_size_that_lies_costs_nothing(tmp_path: Path) -> None:
     assert time.monotonic() - began < 1
 
 
-def test_many_empty_members_end(tmp_path: Path) -> None:
+def test_format_of_stops_after_many_empty_members(tmp_path: Path) -> None:
     began = time.monotonic()
     with pytest.raises(PackageError):
         recognise(put(tmp_path, MAGIC + member("x", b"") * 20_000))
@@ -184,7 +186,7 @@ class TestRpm:
     def path(self, tmp_path: Path) -> Path:
         return rpms.build(tmp_path, "real", files={"/usr/share/real": "x" * 5000})
 
-    def test_a_real_one(self, path: Path) -> None:
+    def test_format_of_a_built_rpm(self, path: Path) -> None:
         found = recognise(path)
         assert found.format is Format.RPM
         assert found.guest_path == f"{GUEST_DIR}/real-1.0-1.noarch.rpm"
@@ -192,19 +194,19 @@ class TestRpm:
         assert recognise(other).guest_path == f"{GUEST_DIR}/no suffix.rpm"
 
     @pytest.mark.parametrize("kind", ["w9.xzdio", "w3.zstdio", "w9.bzdio"])
-    def test_other_compressions(self, tmp_path: Path, kind: str) -> None:
+    def test_format_of_an_rpm_with_another_compression(self, tmp_path: Path, kind: str) -> None:
         made = rpms.build(tmp_path, "real", defines={"_binary_payload": kind})
         assert recognise(made).format is Format.RPM
 
     @pytest.mark.parametrize("share", [0.001, 0.01, 0.03, 0.1, 0.3, 0.7, 0.9, 0.999])
-    def test_cut_off(self, path: Path, share: float) -> None:
+    def test_format_of_refuses_an_rpm_that_is_cut_off(self, path: Path, share: float) -> None:
         whole = path.read_bytes()
         path.write_bytes(whole[: max(4, int(len(whole) * share))])
-        with pytest.raises(PackageError, match="is no complete package") as error:
+        with pytest.raises(PackageError, match="is not a complete package") as error:
             recognise(path)
         assert error.value.hint
 
-    def test_a_source_package(self, path: Path) -> None:
+    def test_format_of_refuses_a_source_rpm(self, path: Path) -> None:
         content = bytearray(path.read_bytes())
         content[7] = 1
         path.write_bytes(content)
@@ -212,7 +214,7 @@ class TestRpm:
             recognise(path)
 
     @pytest.mark.parametrize("position", [96, 104, 105, 107, 108, 111])
-    def test_an_index_that_lies(self, path: Path, position: int) -> None:
+    def test_format_of_refuses_an_rpm_with_a_wrong_index(self, path: Path, position: int) -> None:
         content = bytearray(path.read_bytes())
         content[position] = 0x7F
         path.write_bytes(content)
@@ -222,7 +224,9 @@ class TestRpm:
         assert time.monotonic() - began < 1
 
     @pytest.mark.parametrize("seed", range(40))
-    def test_damage_never_breaks_us(self, path: Path, seed: int) -> None:
+    def test_format_of_a_damaged_rpm_raises_only_package_errors(
+        self, path: Path, seed: int
+    ) -> None:
         content = bytearray(path.read_bytes())
         dice = random.Random(seed)
         for _ in range(30):
@@ -234,7 +238,7 @@ class TestRpm:
 
 class TestPacman:
     @pytest.mark.parametrize("compression", ["zst", "xz", "gz"])
-    def test_a_real_one(self, tmp_path: Path, compression: str) -> None:
+    def test_format_of_a_built_pacman_package(self, tmp_path: Path, compression: str) -> None:
         path = pacman.build(tmp_path, "real", compression=compression)
         found = recognise(path)
         assert found.format is Format.PACMAN
@@ -244,36 +248,42 @@ class TestPacman:
 
     @pytest.mark.parametrize("compression", ["zst", "xz", "gz"])
     @pytest.mark.parametrize("share", [0.2, 0.6, 0.99])
-    def test_cut_off(self, tmp_path: Path, compression: str, share: float) -> None:
+    def test_format_of_refuses_a_pacman_package_that_is_cut_off(
+        self, tmp_path: Path, compression: str, share: float
+    ) -> None:
         noise = "".join(hashlib.sha256(str(i).encode()).hexdigest() for i in range(5000))
         files = {"/usr/share/noise": noise}
         path = pacman.build(tmp_path, "real", compression=compression, files=files)
         whole = path.read_bytes()
         path.write_bytes(whole[: int(len(whole) * share)])
-        with pytest.raises(PackageError, match="is no complete package"):
+        with pytest.raises(PackageError, match="is not a complete package"):
             recognise(path)
 
-    def test_an_archive_that_is_no_package(self, tmp_path: Path) -> None:
+    def test_format_of_refuses_an_archive_without_pkginfo(self, tmp_path: Path) -> None:
         path = tmp_path / "x.pkg.tar.gz"
         with tarfile.open(path, "w:gz") as archive:
             archive.add(__file__, "PKGINFO")
-        with pytest.raises(PackageError, match="is no package") as error:
+        with pytest.raises(PackageError, match="is not a package") as error:
             recognise(path)
         assert "without .PKGINFO" in error.value.evidence
 
     @pytest.mark.parametrize(
         "plain", [b"", b"x", b"x" * 5000, b"\0" * 5000, b"a\0" * 62 + b"99999999999\0" + b"x" * 999]
     )
-    def test_what_is_no_archive(self, tmp_path: Path, plain: bytes) -> None:
+    def test_format_of_refuses_compressed_data_that_is_not_an_archive(
+        self, tmp_path: Path, plain: bytes
+    ) -> None:
         path = tmp_path / "x.pkg.tar.gz"
         path.write_bytes(gzip.compress(plain))
-        with pytest.raises(PackageError, match="is no package"):
+        with pytest.raises(PackageError, match="is not a package"):
             recognise(path)
 
-    def test_a_bomb(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_format_of_refuses_a_decompression_bomb(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(formats, "MOST_UNPACKED", 1 << 20)
         path = pacman.build(tmp_path, "bomb", files={"/usr/share/zeros": "0" * (3 << 20)})
-        with pytest.raises(PackageError, match="is no complete package") as error:
+        with pytest.raises(PackageError, match="is not a complete package") as error:
             recognise(path)
         assert "unpacks to more than" in error.value.evidence
 
@@ -290,7 +300,7 @@ class TestFitting:
     def rpm(self) -> PackageFile:
         return self.file("x.rpm", Format.RPM)
 
-    def test_an_image_gets_the_files_that_its_manager_installs(self) -> None:
+    def test_fitting_chooses_the_files_that_the_manager_installs(self) -> None:
         both = [self.deb, self.rpm]
         for manager, own in (
             (Manager.APT, self.deb),
@@ -300,28 +310,30 @@ class TestFitting:
             chosen = fitting(both, both, manager)
             assert (chosen.packages, chosen.older, chosen.unfit) == ((own,), (own,), "")
 
-    def test_files_of_which_none_fits_are_unfit_together(self) -> None:
+    def test_fitting_names_the_first_file_if_none_fits(self) -> None:
         chosen = fitting([self.deb, self.rpm], [], Manager.PACMAN)
         assert chosen.packages == (self.deb, self.rpm)
         assert chosen.unfit == "'x.deb' is for apt, the guest has 'pacman'"
 
-    def test_an_older_package_that_does_not_fit_is_unfit(self) -> None:
+    def test_fitting_names_an_older_package_that_does_not_fit(self) -> None:
         chosen = fitting([self.deb], [self.rpm], Manager.APT)
         assert chosen.unfit == "'x.rpm' is for dnf or zypper, the guest has 'apt'"
 
-    def test_an_image_without_a_known_manager(self) -> None:
+    def test_fitting_of_an_image_without_a_known_manager(self) -> None:
         assert fitting([self.file("x", Format.PACMAN)], [], None).unfit == (
             "'x' is for pacman, the guest has no package manager that postroj knows"
         )
 
 
 class TestFetchingLocally:
-    def test_a_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_fetch_of_a_relative_path(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         path = put(tmp_path, GOOD)
         monkeypatch.chdir(tmp_path)
         assert fetch([path.name], [], tmp_path / "unused") == [path]
 
-    def test_a_pin(self, tmp_path: Path) -> None:
+    def test_fetch_compares_a_file_with_its_digest(self, tmp_path: Path) -> None:
         path = put(tmp_path, GOOD)
         digest = hashlib.sha256(GOOD).hexdigest()
         assert fetch([str(path)], [digest.upper()], tmp_path) == [path]
@@ -330,7 +342,7 @@ class TestFetchingLocally:
         assert digest in error.value.evidence
 
     @pytest.mark.parametrize("kind", ["nothing", "directory", "fifo", "dangling", "null", ""])
-    def test_what_is_no_file(self, tmp_path: Path, kind: str) -> None:
+    def test_fetch_refuses_what_is_not_a_file(self, tmp_path: Path, kind: str) -> None:
         path = tmp_path / "thing"
         match kind:
             case "directory":
@@ -344,18 +356,18 @@ class TestFetchingLocally:
             case _:
                 pass
         began = time.monotonic()
-        with pytest.raises(UsageError, match="is no file") as error:
+        with pytest.raises(UsageError, match="is not a file") as error:
             fetch([str(path) if kind else ""], [], tmp_path)
         assert time.monotonic() - began < 1
         assert error.value.hint
 
-    def test_a_link_is_followed(self, tmp_path: Path) -> None:
+    def test_fetch_follows_a_link(self, tmp_path: Path) -> None:
         put(tmp_path, GOOD)
         (tmp_path / "link.deb").symlink_to("x_1.0_all.deb")
         (path,) = fetch([str(tmp_path / "link.deb")], [], tmp_path)
         assert recognise(path).name == "link.deb"
 
-    def test_two_of_the_same_name(self, tmp_path: Path) -> None:
+    def test_fetch_refuses_two_files_of_the_same_name(self, tmp_path: Path) -> None:
         for folder in ("a", "b"):
             (tmp_path / folder).mkdir()
             put(tmp_path / folder, GOOD)
@@ -364,7 +376,9 @@ class TestFetchingLocally:
             fetch(paths, [], tmp_path)
 
     @pytest.mark.parametrize("digests", [["0"], ["0", "1", "2"]])
-    def test_digests_that_do_not_match_up(self, tmp_path: Path, digests: list[str]) -> None:
+    def test_fetch_refuses_digests_that_are_not_one_for_each_package(
+        self, tmp_path: Path, digests: list[str]
+    ) -> None:
         with pytest.raises(UsageError, match="`--package` is given 2"):
             fetch(["a", "b"], digests, tmp_path)
 
@@ -400,7 +414,9 @@ ODD = [
 
 
 @pytest.mark.parametrize("path", ODD)
-def test_no_name_of_a_url_leaves_the_folder(server: str, tmp_path: Path, path: str) -> None:
+def test_fetch_of_a_url_never_writes_outside_the_folder(
+    server: str, tmp_path: Path, path: str
+) -> None:
     folder = tmp_path / "inner" / "folder"
     folder.mkdir(parents=True)
     try:
@@ -419,7 +435,7 @@ def test_no_name_of_a_url_leaves_the_folder(server: str, tmp_path: Path, path: s
     assert [path.name for path in (tmp_path / "inner").iterdir()] == ["folder"]
 
 
-def test_a_very_long_name(server: str, tmp_path: Path) -> None:
+def test_fetch_of_a_url_with_a_very_long_name(server: str, tmp_path: Path) -> None:
     try:
         (found,) = fetch([f"{server}/{'x' * 300}.deb"], [], tmp_path)
     except DownloadError:
@@ -428,7 +444,7 @@ def test_a_very_long_name(server: str, tmp_path: Path) -> None:
         assert found.parent == tmp_path
 
 
-def test_a_pinned_url(server: str, tmp_path: Path) -> None:
+def test_fetch_compares_a_url_with_its_digest(server: str, tmp_path: Path) -> None:
     digest = hashlib.sha256(GOOD).hexdigest()
     (found,) = fetch([f"{server}/x.deb"], [digest], tmp_path)
     assert found.read_bytes() == GOOD
@@ -438,16 +454,16 @@ def test_a_pinned_url(server: str, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_two_urls_of_the_same_name(server: str, tmp_path: Path) -> None:
+def test_fetch_refuses_two_urls_of_the_same_name(server: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="two packages have the file name"):
         fetch([f"{server}/a/x.deb", f"{server}/b/x.deb"], [], tmp_path)
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/x.deb", "file:///etc/passwd", "http://", "://x"])
-def test_other_schemes(tmp_path: Path, url: str) -> None:
+def test_fetch_refuses_other_schemes(tmp_path: Path, url: str) -> None:
     with pytest.raises(DownloadError, match="is not an http or https URL"):
         fetch([url], [], tmp_path)
 
 
-def test_the_folder_in_the_guest_is_below_a_tmpfs() -> None:
+def test_guest_dir_is_below_a_tmpfs() -> None:
     assert package_file.GUEST_DIR.startswith("/run/")
