@@ -243,13 +243,13 @@ UNITS = [
     ),
     at_install(  # goss#804: a port that is seen, at another address
         *("address", "daemon", '"127.0.0.1"', '"::1"'),
-        "on that port listens [::1]:7300 (NAME.service)",
+        "listening on that port: [::1]:7300 (NAME.service)",
         subject="tcp://127.0.0.1:7300",
         more=[("daemon", DAEMON, PORT_GOOD)],
     ),
     at_install(
         *("assertion", "unit", "Description=", "AssertPathExists=/etc/NAME\nDescription="),
-        "an assertion that does not hold: AssertPathExists=/etc/",
+        "an assertion is not met: AssertPathExists=/etc/",
     ),
 ]
 """What the installation itself does not notice."""

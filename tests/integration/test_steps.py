@@ -451,5 +451,5 @@ def test_install_does_not_blame_the_package_for_a_unit_of_a_dependency(
         there = f"{name}.service of '{name}', a dependency, failed"
         assert told == f"pass: none of the package; {there}"
         assert answer.splitlines()[0].endswith(
-            f"; it is of '{name}', a dependency, and not held against the package"
+            f"; it belongs to '{name}', a dependency, and is not held against the package"
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from postroj.probe.ask.question import Question
-from postroj.probe.ask.unitstate import ENABLED, is_template, look_all
+from postroj.probe.ask.unitstate import ENABLED, is_template, read_states
 from postroj.verdict import CheckKind, Outcome, StepName
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ PATIENCE = 180.0
 def running(guest: OwnGuest, own: Belongings) -> list[UnitState]:
     """Units of the packages that are active, each once."""
     names = sorted(name for name in own.units if not is_template(name))
-    states = {state.name: state for state in look_all(guest, names)}
+    states = {state.name: state for state in read_states(guest, names)}
     return [state for state in states.values() if state.active == "active"]
 
 
@@ -53,15 +53,15 @@ def ask(guest: OwnGuest, journey: Journey, step: StepName, active: Sequence[Unit
             _restore(guest, names, [state.name for state in active])
             outcome = Outcome.ERROR if mended.blame else Outcome.SKIP
             return outcome, f"cannot go back to the older version: {back.blame.reason}"
-    before = look_all(guest, names)
+    before = read_states(guest, names)
     if not all(map(is_off, before)):  # what the older package does is not under test
         _disable(guest, names)
-        before = look_all(guest, names)
+        before = read_states(guest, names)
     done = journey.take_again(step)
     if done.blame:
         sentence = f"the {step} does not succeed with {', '.join(names)} disabled"
         return done.outcome, f"{sentence}: {done.blame.reason}"
-    after = look_all(guest, names)
+    after = read_states(guest, names)
     down = _restore(guest, names, [state.name for state in active])
     return verdict(before, after, down, step)
 
@@ -106,4 +106,4 @@ def _restore(guest: OwnGuest, enabled: Sequence[str], active: Sequence[str]) -> 
     """
     for words in (("enable", "--", *enabled), ("reset-failed",), ("start", "--", *active)):
         guest.run(["systemctl", "--quiet", *words], ok=range(256), timeout=PATIENCE)
-    return [state.name for state in look_all(guest, active) if state.active == "failed"]
+    return [state.name for state in read_states(guest, active) if state.active == "failed"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from postroj.probe import operations
-from postroj.probe.ask.unitstate import look, template_of
+from postroj.probe.ask.unitstate import read_state, template_of
 from postroj.probe.compare import gone
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Bystanders:
         """
         if unit in self._known or template_of(unit):
             return ""
-        state = look(self._guest, unit)
+        state = read_state(self._guest, unit)
         owner = operations.ask(self._guest, self._manager.owner(file_of(state)))
         if not owner or owner in self._names:
             return ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from postroj.probe.ask.unitstate import ENABLED, is_template, look, look_all, unit_name
+from postroj.probe.ask.unitstate import ENABLED, is_template, read_state, read_states, unit_name
 from postroj.verdict import CheckKind, CheckResult, Outcome
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ Units = dict[str, "UnitState"]
 
 def remember(guest: Guest, names: Iterable[str]) -> Units:
     """Look at units before a step."""
-    states = look_all(guest, [name for name in names if not is_template(name)])
+    states = read_states(guest, [name for name in names if not is_template(name)])
     return {name: state for state in states for name in (state.name, *state.names)}
 
 
@@ -44,9 +44,11 @@ def compare(
                 yield answer
                 continue
             compared |= {name, *before[name].names}
-            yield completed(answer, before[name], present.get(name) or look(guest, name), step)
+            yield completed(
+                answer, before[name], present.get(name) or read_state(guest, name), step
+            )
     rest = {state.name: state for name, state in before.items() if name not in compared}
-    for now in look_all(guest, sorted(rest)):
+    for now in read_states(guest, sorted(rest)):
         if now.name in rest and (trouble := change(rest[now.name], now, step)):
             yield CheckResult(
                 kind=CheckKind.UNIT,

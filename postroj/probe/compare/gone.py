@@ -14,7 +14,7 @@ from postroj.probe import operations
 from postroj.probe.ask import checks, journal, ports, sockets
 from postroj.probe.ask.deadline import Deadline
 from postroj.probe.ask.question import Question
-from postroj.probe.ask.unitstate import is_template, look, template_of, unit_name
+from postroj.probe.ask.unitstate import is_template, read_state, template_of, unit_name
 from postroj.probe.discover import payload
 from postroj.verdict import CheckKind, Outcome
 
@@ -87,7 +87,7 @@ def _ask(guest: Guest, own: Belongings, question: Question, over: threading.Even
 def _ask_unit(guest: Guest, own: Belongings, name: str, deadline: Deadline) -> Answer:
     if not own.owns(name):
         return Outcome.SKIP, "not a file of the package: it may stay"
-    while (state := look(guest, name)).active not in ("inactive", "failed"):
+    while (state := read_state(guest, name)).active not in ("inactive", "failed"):
         if not deadline.wait(INTERVAL):
             pid = f", main PID {state.main_pid}" if state.main_pid else ""
             file = "its file is gone" if state.load == "not-found" else "its file is there"
@@ -103,7 +103,7 @@ def _ask_port(guest: Guest, own: Belongings, url: str, deadline: Deadline) -> An
         where = replace(where, scheme="tcp")
     while True:
         attempt = Deadline(0, deadline.over)
-        outcome, reason = ports.check(guest, where, ports.Expectation(), deadline=attempt)
+        outcome, reason = ports.check(guest, where, ports.HttpCriteria(), deadline=attempt)
         if outcome is not Outcome.PASS:
             return Outcome.PASS, f"closed: {reason.partition(' for ')[0]}"
         if not deadline.wait(INTERVAL):

@@ -12,7 +12,7 @@ from postroj.probe.ask.question import Question
 from postroj.probe.ask.unitstate import (
     ENABLED,
     is_template,
-    look_all,
+    read_states,
     template_of,
     unit_name,
 )
@@ -109,7 +109,7 @@ def discover(
     )
     after = snapshot.take(guest)
     wanted = candidates(brought, before, after)
-    states = {state.name: state for state in look_all(guest, wanted)}  # each alias once
+    states = {state.name: state for state in read_states(guest, wanted)}  # each alias once
     idle = [state for state in states.values() if state.file_state in ENABLED and not state.started]
     refused = _refused(guest) if idle else set()
     return Brought(

@@ -43,8 +43,10 @@ def test_the_journal_of_a_unit() -> None:
 def test_sockets_beside_the_one_that_was_asked_for() -> None:
     entries = [Entry(protocol="tcp", address="[::]", port=port) for port in range(1, 3001)]
     guest = FakeGuest(listening=[Socket(entry=entry) for entry in entries])
-    beside, evidence = ports._instead(guest, ports.endpoint("tcp://localhost:3000")).splitlines()
-    assert beside == "on that port listens [::]:3000"
+    beside, evidence = ports._other_listeners(
+        guest, ports.endpoint("tcp://localhost:3000")
+    ).splitlines()
+    assert beside == "listening on that port: [::]:3000"
     assert evidence.startswith("tcp sockets that listen in the guest: [::]:1, [::]:2, ")
     assert evidence.endswith(", [::]:20 and 2980 more")
 
