@@ -62,7 +62,7 @@ class Judge:
         self._inventory = residue.take(guest) if leaves else None
         self._asked: tuple[Question, ...] = ()
         """The questions of the last step that left the packages installed."""
-        self._own = gone.Belongings(units=frozenset(), paths=frozenset())
+        self._belongings = gone.Belongings(units=frozenset(), paths=frozenset())
         """What the packages owned before the first step that removes them."""
 
     @property
@@ -77,8 +77,8 @@ class Judge:
         if step is not self._plan.steps[0]:
             failed = sorted({*self._failed, *self._guest.failed_units()})
             units = continuity.remember(self._guest, self.subjects)
-        if step in LEAVING and not self._own.paths:
-            self._own = gone.belongings(self._guest, self._manager, names)
+        if step in LEAVING and not self._belongings.paths:
+            self._belongings = gone.read_belongings(self._guest, self._manager, names)
         return Before(failed=tuple(failed), units=units, since=time.time())
 
     def discover(self, names: Sequence[str]) -> Brought | CheckResult | None:
@@ -128,7 +128,7 @@ class Judge:
 
     def ask_absence(self, step: StepName, before: Before, names: Sequence[str], hear: Hear) -> None:
         """Ask whether all that was asked about is gone, and what is left behind."""
-        answers = gone.ask_all(self._guest, self._asked, self._own, before.failed)
+        answers = gone.ask_all(self._guest, self._asked, self._belongings, before.failed)
         for answer in self._with_complaints(answers, before.since):
             hear(answer)
         for answer in self._ask_residue(step, names):
@@ -136,9 +136,9 @@ class Judge:
 
     def ask_administrator(self, step: StepName, journey: Journey) -> CheckResult | None:
         """Ask whether the step leaves disabled units alone; None if there is none to disable."""
-        own = gone.belongings(self._guest, self._manager, journey.names)
-        active = administrator.running(self._guest, own)
-        if not administrator.unwanted(active):
+        belongings = gone.read_belongings(self._guest, self._manager, journey.names)
+        active = administrator.active_units(self._guest, belongings)
+        if not administrator.can_be_disabled(active):
             return None
         ask = partial(administrator.ask, self._guest, journey, step, active)
         return checks.timed(administrator.QUESTION, ask)
@@ -147,12 +147,14 @@ class Judge:
         self, answers: Iterable[CheckResult], since: float
     ) -> Iterable[CheckResult]:
         """Add the errors in the journal, unless only the user's questions are wanted."""
-        return complaints.tell(self._guest, answers, since) if self._plan.discover else answers
+        return (
+            complaints.with_errors(self._guest, answers, since) if self._plan.discover else answers
+        )
 
     def _ask_residue(self, step: StepName, names: Sequence[str]) -> Iterator[CheckResult]:
         """Ask what is left behind, once no later step cleans up."""
         assert self._inventory
-        left = residue.Residue(self._guest, self._manager_name, self._inventory, self._own)
+        left = residue.Residue(self._guest, self._manager_name, self._inventory, self._belongings)
         if step is StepName.PURGE:
             yield checks.timed(residue.FILES, partial(left.ask_files, names, self._manager.kept))
             yield checks.timed(residue.USERS, left.ask_users)

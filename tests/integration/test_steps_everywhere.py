@@ -150,7 +150,7 @@ def test_upgrade_fails_a_scriptlet_that_takes_it_for_a_removal(
     older, newer = (bench.build(manager, name, number, preun=STOPS) for number in ("1", "2"))
     result = bench.live(manager, newer, INSTALL, UPGRADE, older=older)
     assert told(result)[f"upgrade {name}.service"].startswith(
-        "fail: ran before the upgrade, and does not after it"
+        "fail: ran before the upgrade, but not after it"
     )
 
 
