@@ -178,7 +178,7 @@ PACKAGES: dict[str, Made] = {
         units={"made@.service": service(SLEEP), "unmade@.service": service(SLEEP)},
         enable="made@it.service",
         said={
-            "made@.service": (SKIP, "of which it has made made@it.service"),
+            "made@.service": (SKIP, "instantiated as made@it.service"),
             "made@it.service": (PASS, "active (running)"),
             "unmade@.service": (SKIP, "a template"),
         },
@@ -430,4 +430,4 @@ def test_discovery_says_what_the_package_ships(told: Told) -> None:
     assert ("tcp", "[::1]:7006", "six.service") in heard
     assert any(each[0] == "udp" and each[2] == "udp.service" for each in heard)
     assert "2 SysV scripts" in told.sentence and "user newcomer" in told.sentence
-    assert told.sentence.endswith("\ndeclared in sysusers.d, but not there: forgotten")
+    assert told.sentence.endswith("\ndeclared in sysusers.d, but missing: forgotten")
