@@ -71,7 +71,9 @@ def probe(
                 timings["boot"] = time.monotonic() - began
                 witness = Witness(guest, image, plan.visit, audience.begin_part, timings)
                 try:
-                    walk = Walk(guest, image, packages, plan, announcer, timings, witness.note)
+                    walk = Walk(
+                        guest, image, packages, plan, announcer, timings, witness.record_output
+                    )
                     for name in plan.steps:
                         witness.begin_step()
                         taken = walk.take(name)
@@ -79,7 +81,7 @@ def probe(
                         raw.append(taken.raw)
                         reported.append(replace(taken.reported, evidence=evidence))
                 except PostrojError as error:
-                    last_words = witness.hear(error)
+                    last_words = witness.end_with_error(error)
                     raise
     except PostrojError as error:
         reason = error.reason
