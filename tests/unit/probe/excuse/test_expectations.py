@@ -79,7 +79,7 @@ def test_an_expectation_covers_its_step_and_its_checks_only(
     assert outcomes(excused(failed, replace(KNOWN, **narrow))) == wanted
 
 
-def test_a_note_says_that_an_expectation_can_go_when_its_subject_passes() -> None:
+def test_a_note_asks_to_remove_an_expectation_whose_subject_passes() -> None:
     passed = replace(STEP, checks=(replace(CHECK, outcome=Outcome.PASS),))
     assert excused(passed, KNOWN) == passed
     assert notes(KNOWN, steps=[passed]) == [
