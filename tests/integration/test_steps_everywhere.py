@@ -164,7 +164,7 @@ def test_upgrade_fails_a_scriptlet_that_overrides_the_administrator(
     result = bench.live(manager, package, INSTALL, REINSTALL)
     assert told(result) == {
         "reinstall no disabled unit comes back": f"fail: {name}.service was disabled and stopped"
-        " before the reinstall, and is enabled, active (running) after it"
+        " before the reinstall, but is enabled, active (running) after it"
     }
 
 

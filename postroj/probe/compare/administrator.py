@@ -88,7 +88,7 @@ def describe_return(before: UnitState, now: UnitState, step: StepName) -> str:
         return ""
     enabled = "enabled, " if now.file_state in ENABLED else ""
     was = f"{before.name} was disabled and stopped before the {step}"
-    return f"{was}, and is {enabled}{now.text} after it"
+    return f"{was}, but is {enabled}{now.text} after it"
 
 
 def is_off(state: UnitState) -> bool:
