@@ -1,4 +1,4 @@
-"""The questions after a step: does what the packages brought work, or is it gone without trace?"""
+"""Judge a guest after a step: the packages must work, or be gone without residue."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ if TYPE_CHECKING:
     from postroj.probe.steps import Journey
     from postroj.verdict import Discovery
 
-    Hear = Callable[[CheckResult], None]
+    Announce = Callable[[CheckResult], None]
 
 DISCOVERY = Question(kind=CheckKind.SYSTEM, subject="discovery", is_found=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Before:
-    """The state of a guest right before a step."""
+    """The state of a guest immediately before a step."""
 
     failed: tuple[str, ...]
-    """Units that had failed by then, now or when the probe began."""
+    """Units that have failed before the step or before the probe."""
     units: continuity.Units
-    """The units that were judged so far; none before the first step."""
+    """States of the units that have been judged; empty before the first step."""
     since: float
     """When the step began, by the wall clock."""
 
 
 class Judge:
-    """Judges a guest after each step, compared with the guest before the packages came.
+    """Judges a guest after each step, by comparison with the guest before the installation.
 
-    The methods that ask pass each answer to `hear` as soon as it is known.
+    The methods that ask pass each answer to `announce` as soon as it is known.
     """
 
     def __init__(self, guest: OwnGuest, image: Image, plan: Plan) -> None:
@@ -82,7 +82,7 @@ class Judge:
         return Before(failed=tuple(failed), units=units, since=time.time())
 
     def discover(self, names: Sequence[str]) -> Brought | CheckResult | None:
-        """Find out what the packages have brought, or return why that failed; None if unwanted."""
+        """Return what the packages have brought, or the error; None if discovery is off."""
         if not self._plan.discover:
             return None
         found: list[Brought] = []
@@ -100,9 +100,9 @@ class Judge:
         before: Before,
         brought: Brought | None,
         names: Sequence[str],
-        hear: Hear,
+        announce: Announce,
     ) -> Discovery | None:
-        """Ask the user's questions, and those about what the packages have brought; describe it."""
+        """Ask the user's and the discovered questions; return the description of the discovery."""
         asked = [*self._plan.questions]
         asked += unasked_units(brought, self._plan.questions) if brought else []
         new: list[Socket] = []
@@ -122,17 +122,19 @@ class Judge:
         if before.units:
             answers = continuity.compare(self._guest, answers, before.units, step)
         for answer in self._with_complaints(answers, before.since):
-            hear(answer)
+            announce(answer)
         self._asked = (*asked, *later)
         return brought.describe(new) if brought else None
 
-    def ask_absence(self, step: StepName, before: Before, names: Sequence[str], hear: Hear) -> None:
-        """Ask whether all that was asked about is gone, and what is left behind."""
+    def ask_absence(
+        self, step: StepName, before: Before, names: Sequence[str], announce: Announce
+    ) -> None:
+        """Ask whether everything that was checked is gone, and what was left behind."""
         answers = gone.ask_all(self._guest, self._asked, self._belongings, before.failed)
         for answer in self._with_complaints(answers, before.since):
-            hear(answer)
+            announce(answer)
         for answer in self._ask_residue(step, names):
-            hear(answer)
+            announce(answer)
 
     def ask_administrator(self, step: StepName, journey: Journey) -> CheckResult | None:
         """Ask whether the step leaves disabled units alone; None if there is none to disable."""

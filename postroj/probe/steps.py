@@ -38,7 +38,7 @@ class Done:
 
     @property
     def sentence(self) -> str:
-        """The packages that are installed now, or were last, and the remark."""
+        """The packages that are installed now or were removed last, and the remark."""
         what = [f"{fact.name} {fact.version} ({fact.architecture})" for fact in self.facts]
         return ", ".join([*what, *([self.remark] if self.remark else [])])
 
@@ -52,15 +52,16 @@ class Bench:
     timeout: float
     """Seconds for each command of the package manager."""
     begin_part: Callable[[str], None]
-    """Hears what takes a while now."""
+    """Called when a part of the probe begins."""
     has_lists: bool = False
     """Whether the guest's package lists are recent enough."""
-    hear: Callable[[Sequence[str], str], None] = lambda argv, output: None
-    """Hears what a command of the package manager has printed."""
+    record_output: Callable[[Sequence[str], str], None] = lambda argv, output: None
+    """Called with the output of each command of the package manager."""
 
     def perform(self, argv: Sequence[str], names: Sequence[str]) -> Blame | None:
         """Run a command of the package manager; return whom to blame if it fails."""
-        return operations.perform(self.guest, self.manager, argv, names, self.timeout, self.hear)
+        record = self.record_output
+        return operations.perform(self.guest, self.manager, argv, names, self.timeout, record)
 
 
 class Journey:
