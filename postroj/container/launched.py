@@ -122,7 +122,7 @@ class Launched:
     def _settled(self, leader: Leader | None) -> Leader:
         """Read the facts about a leader again: it was still being set up when it was announced.
 
-        :raises ProcessLookupError: if there is none, or if it has ended.
+        :raises ProcessLookupError: if there is no leader, or if it has ended.
         """
         if leader is None:
             raise ProcessLookupError

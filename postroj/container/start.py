@@ -127,7 +127,7 @@ class StartedGuest(EnteredGuest, OwnGuest):
         """See `OwnGuest.layer_argv`; the script's mount namespace still has the mounts."""
         self.kill()
         if not self.has_ended(STOP_TIMEOUT):
-            message = "the guest does not end, so what it has written may still change"
+            message = "the guest does not end, so its files may still change"
             raise GuestError(message)
         return layer.tar_argv(self.written, only)
 

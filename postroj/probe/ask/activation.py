@@ -51,9 +51,10 @@ def check_socket(
 def _check_service(guest: Guest, before: UnitState, settle: float, deadline: Deadline) -> Decided:
     """Wait for the one service behind a socket; it may also do its work and exit successfully."""
     name = before.name
-    while (
-        state := read_state(guest, name)
-    ).active == "inactive" and state.started == before.started:
+    while True:
+        state = read_state(guest, name)
+        if state.active != "inactive" or state.started != before.started:
+            break
         if not deadline.wait(INTERVAL):
             return failed(f"connected, but {name} was not started")
     answer, state = watch(guest, name, settle=settle, deadline=deadline)
@@ -77,11 +78,12 @@ def _check_instances(guest: Guest, state: UnitState) -> Decided:
                 return failed(f"connected, {instance.name} could not be started")
         time.sleep(INTERVAL)
     if accepted == state.accepted:
-        return failed("connected, but the connection was not accepted")
+        return failed("connected, but nothing accepted the connection")
     return passed("connected, the connection was accepted")
 
 
 def _loaded(guest: Guest, state: UnitState) -> list[UnitState]:
+    """Return the loaded instances of a socket's service; only some properties are read."""
     pattern = f"{state.name.removesuffix('.socket')}@*.service"
     properties = "Id,LoadState,ActiveState,SubState,Result,ExecMainCode,ExecMainStatus"
     argv = ["systemctl", "show", f"--property={properties}", "--", pattern]

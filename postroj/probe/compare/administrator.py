@@ -97,6 +97,7 @@ def is_off(state: UnitState) -> bool:
 
 
 def _disable(guest: OwnGuest, names: Sequence[str]) -> None:
+    """Disable and stop units; those that cannot be are found by their states afterwards."""
     argv = ["systemctl", "--quiet", "disable", "--now", "--", *names]
     guest.run(argv, ok=range(256), timeout=PATIENCE)
 
