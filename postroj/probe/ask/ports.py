@@ -172,9 +172,8 @@ def _hang_up_after(seconds: float, line: socket.socket) -> Iterator[None]:
     def hang_up() -> None:
         late.set()
         with suppress(OSError):  # the peer has closed it already
-            socket.socket.shutdown(
-                line, socket.SHUT_RDWR
-            )  # an SSL socket's own method breaks its reader
+            # the `shutdown` of an SSL socket breaks its reader
+            socket.socket.shutdown(line, socket.SHUT_RDWR)
 
     timer = threading.Timer(seconds, hang_up)
     timer.daemon = True
