@@ -1,4 +1,4 @@
-"""A run: probe packages on several images at once, and gather the verdicts in one report.
+"""Run probes on several images at once, and collect the verdicts in one report.
 
 The main thread pulls and prepares one image after the other: tools that must not outlive postroj
 are tied to the thread that starts them (PR_SET_PDEATHSIG, prctl(2)). Then a thread for each guest
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from postroj.probe.plan import Plan
 
 POLL = 0.02
-"""Seconds until postroj asks again whether all guests have ended."""
+"""Seconds between two checks whether all guests have ended."""
 
 INTERRUPTED = "interrupted"
 
@@ -119,7 +119,7 @@ def managers(files: Sequence[PackageFile]) -> Collection[Manager]:
 
 
 class _Enough(Exception):
-    """Raised to give up the probes that are open; its text is their reason."""
+    """Raised to give up the open probes; its text is their reason."""
 
 
 class _Run:

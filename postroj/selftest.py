@@ -13,7 +13,7 @@ from postroj.errors import PostrojError
 from postroj.model import NetworkMode
 from postroj.prepare import obtain
 from postroj.probe.ask.checks import Manners
-from postroj.probe.ask.ports import Expectation
+from postroj.probe.ask.ports import HttpCriteria
 from postroj.probe.ask.question import Question
 from postroj.probe.package import package_file
 from postroj.probe.plan import Plan
@@ -90,7 +90,7 @@ PLAN = Plan(
         Question(kind=CheckKind.NETWORK, subject=f"tcp://127.0.0.1:{PORT}"),
         Question(kind=CheckKind.NETWORK, subject=f"http://127.0.0.1:{PORT}/"),
     ),
-    manners=Manners(timeout=30, settle=3, expected=Expectation(status=200, body=GREETING)),
+    manners=Manners(timeout=30, settle=3, expected=HttpCriteria(status=200, body=GREETING)),
     network=NetworkMode.PRIVATE,
     timeout=300,
     boot_timeout=60,

@@ -44,13 +44,13 @@ if TYPE_CHECKING:
 MAX_AGE = 24 * 3600.0
 """Seconds after which package lists are downloaded again."""
 MOST_BYTES = 1 << 29
-"""Limit for dependencies, in bytes; a larger layer is not extended but made anew."""
+"""Limit for dependencies, in bytes; a larger layer is replaced, not extended."""
 MOST_COMPLETE = 200
 """Number of sets of package files whose completeness is remembered."""
 
 LIST = 'for folder; do [ ! -d "$folder" ] || find "$folder" -type f; done | sort'
 TOUCH = 'for folder; do [ ! -d "$folder" ] || find "$folder" -type f -exec touch -a {} +; done'
-"""Touching files of the layers below copies them into the layer on top."""
+"""Touching a file of a lower layer copies it into the top layer."""
 
 TITLES = {
     Kind.SETUP: "set-up",
@@ -207,7 +207,7 @@ class _WarmLayers:
         manager = manager_of(image.manager)
         folders = (*manager.cache, DOWNLOADED)
         with ExitStack() as stack:
-            old = self._to_add_to(recipe, stack)
+            old = self._extensible(recipe, stack)
             lower = _stack_on(image, old) if old else image
             guest = stack.enter_context(self._guest(lower))
             before = _list(guest, folders)
@@ -229,7 +229,7 @@ class _WarmLayers:
             file = _pack(guest, directory, folders)
             return warm_layers.add(self._stack, recipe, file, complete)
 
-    def _to_add_to(self, recipe: Recipe, stack: ExitStack) -> WarmLayer | None:
+    def _extensible(self, recipe: Recipe, stack: ExitStack) -> WarmLayer | None:
         """Return the layer of dependencies to extend, in use; None to make a new one."""
         layer = warm_layers.find(recipe)
         fits = layer and self._is_new(layer) and layer.size < MOST_BYTES

@@ -1,4 +1,4 @@
-"""A guest that is entered through its leader, whoever started it."""
+"""A guest that is entered through the namespaces of its leader, no matter who started it."""
 
 from __future__ import annotations
 
@@ -28,16 +28,17 @@ T = TypeVar("T")
 
 
 class EnteredGuest(Guest):
-    """A guest that shares the host's kernel; `run_dir` bears its name and holds its console.
+    """A guest that shares the host's kernel; `run_dir` has its name and contains its console.
 
-    What reads a guest from the host is imported where it is asked: `postroj run` needs none of it.
+    Modules that read a guest from the host are imported where they are needed, because `postroj
+    run` needs none of them.
     """
 
     def __init__(self, run_dir: Path, leader: Leader) -> None:
         self.name = run_dir.name
         self.run_dir = run_dir
         self.leader = leader
-        """Another one after each reboot."""
+        """Replaced at each reboot."""
 
     def run(
         self,
@@ -63,14 +64,14 @@ class EnteredGuest(Guest):
                 limit=limit,
             )
         except CommandError as error:
-            if _took(leader, error.status):
-                raise self._gone(error.output) from error
-            # the command is what the caller knows, not the way we ran it
+            if _ended_by_guest(leader, error.status):
+                raise self._ended_error(error.output) from error
+            # show the command of the caller, not the command line around it
             error.argv = command.argv
             error.message = error.message.replace("'sh'", f"'{command.argv[0]}'", 1)
             raise
-        if _took(leader, done.status):
-            raise self._gone(done.output)
+        if _ended_by_guest(leader, done.status):
+            raise self._ended_error(done.output)
         return done
 
     def spawn(
@@ -83,13 +84,13 @@ class EnteredGuest(Guest):
     def attach(self, command: Command, *, with_terminal: bool = True) -> int:
         """See `Guest.attach`."""
         leader = self.leader
-        converses = with_terminal and terminal.is_interactive()
-        status = self._converse(command) if converses else self._relay(command)
-        if _took(leader, status):
-            raise self._gone()
+        is_interactive = with_terminal and terminal.is_interactive()
+        status = self._attach_terminal(command) if is_interactive else self._attach_pipes(command)
+        if _ended_by_guest(leader, status):
+            raise self._ended_error()
         return status
 
-    def _relay(self, command: Command) -> int:
+    def _attach_pipes(self, command: Command) -> int:
         argv, env = self._enter_argv(command), nsenter.environment(command)
         with process.spawn(argv, stdio=process.STDIO, env=env) as child:
             return process.relay(
@@ -99,7 +100,7 @@ class EnteredGuest(Guest):
                 stderr=lambda chunk: write_all(STDERR, chunk),
             )
 
-    def _converse(self, command: Command) -> int:
+    def _attach_terminal(self, command: Command) -> int:
         env = nsenter.environment(command, os.environ.get("TERM", "dumb"))
         argv = self._enter_argv(command, terminal=True)
         with ExitStack() as stack:
@@ -113,7 +114,7 @@ class EnteredGuest(Guest):
             return terminal.converse(child, master)
 
     def _enter_argv(self, command: Command, *, terminal: bool = False) -> list[str]:
-        self.require()  # its number may be another process's by now
+        self.require()  # after its end the PID may belong to another process
         return nsenter.enter_argv(command, self.leader, terminal=terminal)
 
     def read_file(self, path: str, limit: int) -> bytes:
@@ -173,7 +174,7 @@ class EnteredGuest(Guest):
     def require(self) -> None:
         """See `Guest.require`."""
         if self.has_ended():
-            raise self._gone()
+            raise self._ended_error()
 
     def kill(self) -> None:
         """See `Guest.kill`."""
@@ -183,23 +184,23 @@ class EnteredGuest(Guest):
         """See `Guest.console`."""
         return process.file_end(self.run_dir / "console", limit)
 
-    def _read(self, question: Callable[[], T]) -> T:
-        """Ask something of the host; a guest that has ended is the reason why it fails."""
+    def _read(self, call: Callable[[], T]) -> T:
+        """Read from the host; if that fails because the guest has ended, raise that error."""
         try:
-            return question()
+            return call()
         except OSError:
             self.require()
             raise
 
-    def _gone(self, output: str = "") -> GuestError:
-        """Return the error for a guest that has ended; `output` is of the command in it."""
+    def _ended_error(self, output: str = "") -> GuestError:
+        """Return the error for a guest that has ended; `output` is that of the command in it."""
         return GuestError("the guest ended meanwhile", evidence=self._console_tail())
 
     def _console_tail(self) -> str:
         return process.file_tail(self.run_dir / "console")
 
 
-def _took(leader: Leader, status: int) -> bool:
+def _ended_by_guest(leader: Leader, status: int) -> bool:
     """Whether a command ended with this status because the guest ended."""
     killed = status == 128 + signal.SIGKILL
     return status != 0 and (leader.is_doomed or leader.has_ended(0.2 if killed else 0))

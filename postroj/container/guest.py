@@ -1,8 +1,8 @@
-"""The one door to a guest: all that code above this room may ask of a guest, of whatever kind.
+"""The interface to a guest: everything that code above this package may ask of any kind of guest.
 
 `Guest` is any guest that runs, `OwnGuest` one that this process has started (`container.start`).
-Nothing here says how a guest is reached: paths, PIDs and addresses in the records below are the
-guest's own, and mean nothing on the host.
+The interface does not tell how a guest is reached: paths, PIDs and addresses in these records are
+those inside the guest and mean nothing on the host.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ It waits 90 s for processes that ignore SIGTERM, as apt-get sometimes does.
 VOLATILE = frozenset({"/proc", "/sys", "/dev", "/run", "/tmp"})  # noqa: S108
 """Folders whose content does not outlive the guest."""
 STOP_TIMEOUT = 10.0
-"""Seconds for the kernel to end what is in a guest's namespaces."""
+"""Seconds for the kernel to end all processes in a guest's namespaces."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """What to run in a guest, as root."""
+    """A command to run in a guest as root."""
 
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
-    """On top of a fixed environment, `postroj.container.enter.nsenter.ENVIRONMENT`."""
+    """Variables in addition to `postroj.container.enter.nsenter.ENVIRONMENT`."""
     secrets: Mapping[str, str] = field(default_factory=dict)
-    """Variables that appear in no list of processes and no log."""
+    """Variables that must not appear in process lists or logs."""
     chdir: str | None = None
-    """An absolute path in the guest; None is its root directory."""
+    """Working directory, an absolute path in the guest; None is the root directory."""
 
 
 class FileKind(StrEnum):
@@ -67,12 +67,12 @@ class File:
     mode: int
     """Permission bits, as chmod(2) takes them."""
     uid: int
-    """Owner, as the host numbers users; the guest's own number unless its users are its own."""
+    """UID of the owner on the host; with private users this is not the UID in the guest."""
     gid: int
     size: int
-    """Bytes."""
+    """Size in bytes."""
     digest: str = ""
-    """SHA-256 of the content of a regular file, in hexadecimal; '' where it was not asked for."""
+    """SHA-256 of a regular file's content, in hexadecimal; '' if it was not requested."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,23 +80,23 @@ class Process:
     """A process of a guest."""
 
     pid: int
-    """Its number in the guest."""
+    """PID in the guest."""
     name: str
-    """comm(5), at most 15 bytes."""
+    """Name of the process, comm(5), at most 15 bytes."""
     group: str
-    """Its control group in the guest, as `/system.slice/redis.service`."""
+    """Control group in the guest, such as `/system.slice/redis.service`."""
     unit: str
-    """The unit of that group; '' for the guest's init and what entered the guest beside it."""
+    """The unit of that group; '' for the guest's init and commands that entered the guest."""
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class Entry:
-    """A line of one of the kernel's tables: a socket that waits for peers."""
+    """A socket that waits for peers, as the kernel's tables list it."""
 
     protocol: str
-    """`tcp`, `udp`, `stream` and `seqpacket` (both unix)."""
+    """`tcp`, `udp`, or `stream` and `seqpacket` for unix sockets."""
     address: str
-    """`127.0.0.1`, `[::1]`; or a path, or `@` and a name that is in no file system."""
+    """`127.0.0.1`, `[::1]`, a path, or `@` and the name of an abstract socket, unix(7)."""
     port: int = 0
     inode: int = 0
 
@@ -107,7 +107,7 @@ class Entry:
 
     @property
     def text(self) -> str:
-        """As people write it: `127.0.0.1:80`, `udp 0.0.0.0:53`, `/run/x.sock`."""
+        """As messages show it: `127.0.0.1:80`, `udp 0.0.0.0:53`, `/run/x.sock`."""
         if self.is_unix:
             return self.address
         where = f"{self.address}:{self.port}"
@@ -126,20 +126,20 @@ class Socket:
     is_of_init: bool = False
     """Whether only the guest's init has it open."""
     interface: str = ""
-    """Of a link-local IPv6 address the interface, without which nobody can connect to it."""
+    """Interface of a link-local IPv6 address, which a connection to it needs."""
     opener: int = 0
-    """For `Guest.connect`, which looks a path up as that process does; no meaning to others."""
+    """Opaque value for `Guest.connect`, which then resolves a path as that process does."""
 
 
 class Guest(ABC):
     """A guest that runs.
 
-    Every method raises `GuestError` if the guest has ended, and `GuestLost`, which is one, where
-    the guest's own doing ended it.
+    Every method raises `GuestError` if the guest has ended, and its subclass `GuestLost` if
+    something in the guest ended it.
     """
 
     name: str
-    """Of the guest, its machine and its control groups: `postroj-0a1b2c3d`."""
+    """Name of the guest, its machine and its control groups: `postroj-0a1b2c3d`."""
 
     @abstractmethod
     def run(
@@ -155,86 +155,86 @@ class Guest(ABC):
     ) -> Completed:
         """Run a command as root to its end, and return its status and the tail of its output.
 
-        `ok` are the statuses that are no error, `timeout` is in seconds, `limit` is in bytes of
-        stdout.
-        `secrets` are variables that appear in no list of processes and no log.
+        `ok` are the statuses that are not an error. `timeout` is in seconds, `limit` in bytes of
+        stdout. `secrets` are variables that must not appear in process lists or logs.
 
-        :raises CommandError: if it ended with another status.
-        :raises CommandTimeout: if it did not end within `timeout` seconds.
+        :raises CommandError: if the command ends with another status.
+        :raises CommandTimeout: if it does not end within `timeout` seconds.
         """
 
     @abstractmethod
     def spawn(self, argv: Sequence[str], stdio: Stdio) -> AbstractContextManager[Child]:
-        """Run a command as root beside a `with` block, which ends it.
+        """Run a command as root during a `with` block; leaving the block ends it.
 
-        The status of the child is that of the command.
+        The child has the status of the command.
         """
 
     @abstractmethod
     def attach(self, command: Command, *, with_terminal: bool = True) -> int:
-        """Run a command with our stdin, stdout and stderr, and return its status.
+        """Run a command with stdin, stdout and stderr of this process, and return its status.
 
-        If we have a terminal it gets one of the guest's, unless `with_terminal` is false; else
-        three pipes.
+        If this process has a terminal, the command gets one in the guest, unless `with_terminal` is
+        false. Otherwise it gets three pipes.
         """
 
     @abstractmethod
     def read_file(self, path: str, limit: int) -> bytes:
         """Return the first `limit` bytes of a regular file; links are followed within the guest.
 
-        :raises OSError: if there is no such file, or it is not a regular one.
+        :raises OSError: if the file does not exist or is not a regular file.
         """
 
     @abstractmethod
     def exists(self, path: str) -> bool:
-        """Whether a path leads to something; links are followed within the guest."""
+        """Whether a path exists; links are followed within the guest."""
 
     @abstractmethod
     def walk(
         self, *, skip: Collection[str] = VOLATILE, deepest: int = 64, digests: bool = False
     ) -> list[File]:
-        """Return all files below the root directory, a folder before what is in it.
+        """Return all files below the root directory, each folder before its content.
 
-        Folders of `skip` are not entered, nor are those that are more than `deepest` folders deep.
-        No link is followed.
+        Folders in `skip` and folders at a depth of more than `deepest` are listed but not entered.
+        Links are not followed. `digests` requests digests of regular files.
         """
 
     @abstractmethod
     def connect(self, address: str, kind: str, timeout: float, *, opener: int = 0) -> socket.socket:
-        """Connect to `HOST:PORT`, `[HOST]:PORT`, a path, or `@NAME` as from within the guest.
+        """Connect to `HOST:PORT`, `[HOST]:PORT`, a path or `@NAME` as if from within the guest.
 
-        `kind` is `stream`, `dgram` or `seqpacket`, in any case; `timeout` is in seconds and stays
-        that of the socket. A path is looked up as the process `Socket.opener` does, if it can be.
+        `kind` is `stream`, `dgram` or `seqpacket`, in upper or lower case. `timeout` is in seconds
+        and stays set on the socket. With `Socket.opener`, a path is resolved as that process does,
+        if possible.
 
-        :raises OSError: if nothing accepts there.
+        :raises OSError: if nothing accepts connections there.
         """
 
     @abstractmethod
     def sockets(self) -> list[Socket]:
-        """Return the sockets in the guest's network that wait for peers, unix ones last.
+        """Return the sockets in the guest's network that wait for peers, unix sockets last.
 
-        On the host's network these are the host's, too: what no process of the guest has open has
-        an empty `process`. Where processes of several units have one open, each has its own row.
+        On the host's network this includes sockets of the host, with an empty `process`. A socket
+        that processes of several units have open is listed once for each unit.
         """
 
     @abstractmethod
     def processes(self) -> list[Process]:
-        """Return the processes of the guest, its init first."""
+        """Return the processes of the guest, init first."""
 
     @abstractmethod
     def oom_kills(self) -> int:
-        """Return how many processes the guest's kernel has killed for want of memory so far.
+        """Return how many processes the guest's kernel has killed so far because memory ran out.
 
-        Where the kernel is the host's, those of others count, too.
+        If the guest shares the kernel of the host, this counts processes outside of the guest, too.
         """
 
     @abstractmethod
     def init(self) -> str:
-        """Return the name of what runs as its PID 1, comm(5); '' if the guest has ended."""
+        """Return the name of the process with PID 1, comm(5); '' if the guest has ended."""
 
     @abstractmethod
     def has_ended(self, patience: float = 0) -> bool:
-        """Whether the guest is gone, or will be within `patience` seconds. Raises nothing."""
+        """Whether the guest has ended, or ends within `patience` seconds. Raises nothing."""
 
     @abstractmethod
     def require(self) -> None:
@@ -242,11 +242,11 @@ class Guest(ABC):
 
     @abstractmethod
     def kill(self) -> None:
-        """Kill its PID 1, and with that all that runs in it. Raises nothing."""
+        """Kill PID 1, and with it everything in the guest. Raises nothing."""
 
     @abstractmethod
     def console(self, limit: int) -> str:
-        """Return the last `limit` bytes of its console as text, also after its end."""
+        """Return the last `limit` bytes of the console as text, even after the guest has ended."""
 
     def system_state(self) -> str:
         """Return the manager's state as `systemctl is-system-running` names it, systemctl(1)."""
@@ -259,13 +259,13 @@ class Guest(ABC):
         return self.run(argv, ok=range(256), timeout=10).status == 0
 
     def failed_units(self) -> list[str]:
-        """Return the names of the units that are in the state `failed` now, sorted."""
+        """Return the names of the units in state `failed`, sorted."""
         argv = ["systemctl", "list-units", "--state=failed", "--all", "--plain", "--no-legend"]
         lines = self.run([*argv, "--no-pager"], timeout=10).text.splitlines()
         return sorted(line.split()[0] for line in lines if line.strip())
 
     def is_stopping(self) -> bool:
-        """Whether a guest with a manager shuts down."""
+        """Whether the manager of a guest is shutting it down."""
         try:
             return self.system_state() == "stopping"
         except CommandError:  # the manager is gone already
@@ -273,31 +273,30 @@ class Guest(ABC):
 
 
 class OwnGuest(Guest):
-    """A guest that this process has started, and that ends with it unless it is kept."""
+    """A guest that this process has started; it ends with this process unless it is kept."""
 
     state: str
-    """Of its manager once ready: `running` or `degraded`; '' without init."""
+    """State of the manager once the guest is ready: `running` or `degraded`; '' without init."""
     failed_at_boot: tuple[str, ...]
-    """Names of the units for which it is `degraded`."""
+    """Names of the units that make it `degraded`."""
     kept: bool
-    """Whether it lives on without us; known once it is left."""
+    """Whether it lives on after this process; set when the context of the guest ends."""
     proxies: Mapping[str, str]
-    """Variables for what fetches something in it."""
+    """Proxy variables for commands that download something in the guest."""
 
     @abstractmethod
     def reboot(self) -> None:
-        """Boot it again with all that was written to its files, and wait until it is ready.
+        """Boot the guest again with its files, and wait until it is ready.
 
         :raises GuestLost: if it does not become ready again.
         """
 
     @abstractmethod
     def layer_argv(self, only: Sequence[str] | None = None) -> list[str]:
-        """End the guest, and return a command that writes all that it has written to stdout.
+        """End the guest, and return a command that prints the files it has written, as a tar.
 
-        That is a tar, which can be stacked on the guest's layers; the command works until the guest
-        is left. `only` are the folders, absolute paths, to which it is confined; those that the
-        guest does not have are passed over.
+        The tar can be stacked on the guest's layers. The command works until the context of the
+        guest ends. `only` limits the tar to folders, absolute paths; missing ones are left out.
 
         :raises GuestError: if the guest does not end.
         """

@@ -1,7 +1,7 @@
-"""What this process starts on the host for a guest, from the launch script to its notifications.
+"""Launch a guest: start its launch script and the helpers, and wait for its notifications.
 
-The guest lives as long as a pipe of ours is open (`boot/launch.sh`): whatever ends
-postroj ends the guest too. One that is kept is told so through that pipe, and lives on by itself.
+The guest lives as long as postroj has a pipe to the script open (`boot/launch.sh`), so whatever
+ends postroj ends the guest, too. To keep a guest, postroj says so through that pipe.
 """
 
 from __future__ import annotations
@@ -43,47 +43,50 @@ READY = "READY"
 
 @dataclass(frozen=True, kw_only=True)
 class Launched:
-    """A guest's launch script and all that was made for it; undone when `launch`'s stack unwinds.
+    """The launch script of a guest, and everything on the host that was set up for it.
 
-    Everything is there from the beginning; what comes later, as the leader, is returned.
+    The stack of `launch_guest` undoes it. All fields are known from the start; the leader, which
+    comes later, is a return value.
     """
 
     spec: GuestSpec
     facts: Facts
     claim: Claim
-    """The run directory, with its lock."""
+    """The run directory and its lock."""
     group: Group
     is_scope: bool
-    """Whether the host's systemd makes the control group."""
+    """Whether the host's systemd creates the control group."""
     bound: Sequence[Device]
-    """Devices that were bound into the guest."""
+    """Devices that are bound into the guest."""
     listener: readiness.Listener
     pasta: Sequence[str]
     script: process.Child
 
     @property
     def name(self) -> str:
-        """Of the guest."""
+        """Name of the guest."""
         return self.claim.path.name
 
     @property
     def run_dir(self) -> Path:
-        """Of the guest."""
+        """Run directory of the guest."""
         return self.claim.path
 
     @property
     def written(self) -> Path:
-        """The guest's writable layer, by a path that leads into the mount namespace around it."""
+        """Path of the guest's writable layer, inside the mount namespace of the launch script."""
         return Path(f"/proc/{self.script.pid}/root{self.run_dir}/mnt/upper")
 
     def console(self) -> str:
-        """Return the last of what the guest printed to its console."""
+        """Return the last lines of the guest's console."""
         return process.file_end(self.run_dir / "console")
 
     def await_ready(self, missing: set[str], deadline: float, before: Leader | None) -> Leader:
-        """Wait for these notifications, and return the leader; `before` a reboot there was another.
+        """Wait for the `missing` notifications, and return the leader.
 
-        :raises GuestError: if they do not come before `deadline`, of the monotonic clock.
+        `before` is the leader before a reboot, `deadline` a time of the monotonic clock.
+
+        :raises GuestError: if the notifications do not come in time.
         """
         assert self.script.stdout
         leader: Leader | None = None
@@ -92,20 +95,20 @@ class Launched:
             while missing:
                 notification = self.listener.next(self.script.stdout, deadline)
                 if notification is None:
-                    raise self._stillborn()
+                    raise self._explain_end()
                 if inner_pid := notification.fields.get(LEADER):
                     boots += 1
                     if boots > unready.REBOOTS:
                         raise unready.rebooting(self.console())
-                    with suppress(OSError):  # it has ended already, as the next notification says
+                    with suppress(OSError):  # it has ended; the next notification reports that
                         pid = readiness.leader_of(notification.pid, int(inner_pid))
                         leader = Leader.of(pid, self.name)
                         self._confine(pid, again=bool(before) or boots > 1)
                         self._serve_network(int(inner_pid))
-                    missing.add(READY)  # one of before was of a reload, systemd >= 253
+                    missing.add(READY)  # an earlier READY came from a reload, systemd >= 253
                 missing -= notification.fields.keys()
             self.listener.close()
-            (self.run_dir / launch.STATUS).unlink(missing_ok=True)  # of a reboot that was asked for
+            (self.run_dir / launch.STATUS).unlink(missing_ok=True)  # left by a requested reboot
             return self._settled(leader or before)
         except TimeoutError:
             guest = None
@@ -114,27 +117,27 @@ class Launched:
             raise unready.late(guest, self.spec.boot_timeout, missing, self.console()) from None
         except OSError:  # the leader has ended already
             ending.await_report(self.script, ending.AFTERMATH)
-            raise self._stillborn() from None
+            raise self._explain_end() from None
 
     def _settled(self, leader: Leader | None) -> Leader:
-        """Read anew what a leader is, which was still being set up when it was announced.
+        """Read the facts about a leader again: it was still being set up when it was announced.
 
-        :raises ProcessLookupError: if there is none, or it has ended.
+        :raises ProcessLookupError: if there is no leader, or if it has ended.
         """
         if leader is None:
             raise ProcessLookupError
         again = Leader.of(leader.pid, self.name)
-        leader.require()  # so it is no stranger's number
+        leader.require()  # so the PID was not reused
         return again
 
     def _confine(self, leader: int, *, again: bool) -> None:
-        """Confine the devices of a guest in a scope, and register it with machined."""
+        """Confine the devices of a guest in a scope, and register the guest with machined."""
         if self.is_scope:
-            confine_scope(self.name, self.bound)  # its layers are mounted by now
+            confine_scope(self.name, self.bound)  # by now its layers are mounted
             scope.register(self.name, leader, again=again)
 
     def _serve_network(self, inner_pid: int) -> None:
-        """Set up a network that belongs to the guest's users, which begins with its leader."""
+        """Set up the network of a guest with private users, which exists once its leader does."""
         if not self.spec.private_users or self.spec.network is not NetworkMode.PRIVATE:
             return
         namespaces = f"/proc/{self.script.pid}/ns"
@@ -147,7 +150,7 @@ class Launched:
             stage = launch.NETWORK
             raise GuestError(stage.failure, evidence=error.evidence, hint=stage.hint) from None
 
-    def _stillborn(self) -> GuestError:
+    def _explain_end(self) -> GuestError:
         """Explain why the guest ended before it was ready."""
         stage, status = None, ending.status(self.run_dir)
         if status is None:  # a stage of the script has failed, or nspawn is about to end
@@ -164,7 +167,7 @@ class Launched:
         return self.claim.stays
 
     def stop(self) -> None:
-        """Let go of the lifeline; unless the guest is kept, the kernel ends all of it."""
+        """Close the lifeline; unless the guest is kept, the kernel then ends all its processes."""
         assert self.script.stdin and self.script.stdout
         let_go(self.script.stdin)
         if not self.claim.stays and process.wait(self.script, STOP_TIMEOUT) is None:
@@ -175,7 +178,7 @@ class Launched:
 
 
 def launch_guest(spec: GuestSpec, stack: ExitStack) -> Launched:
-    """Start the launch script of a guest; it ends when the stack unwinds, unless it is kept.
+    """Start the launch script of a guest; unwinding the stack ends the guest unless it is kept.
 
     :raises HostError: if this host cannot run such a guest.
     """
@@ -227,12 +230,12 @@ def launch_guest(spec: GuestSpec, stack: ExitStack) -> Launched:
 
 
 def ready_when(spec: GuestSpec) -> set[str]:
-    """Return the notifications after which a guest that was started is ready."""
+    """Return the notifications after which a new guest is ready."""
     return {READY, *([readiness.NETWORK_UP] if spec.network_first else [])}
 
 
 def _shown(spec: GuestSpec) -> tuple[int, ...]:
-    """Return the ports of the host's loopback that the guest has, too."""
+    """Return the ports of proxies on the host's loopback, which the guest must reach."""
     if not spec.proxies:
         return ()
     from postroj.container.network import proxies

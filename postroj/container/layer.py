@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-# Attributes that refer to the files of this one mount. Whiteouts, opaque folders and renamed files
-# keep their meaning without them (overlayfs.rst of the kernel).
+# Attributes that refer to the files of one mount only. Whiteouts, opaque folders and renamed files
+# work without them (overlayfs.rst of the kernel).
 TRANSIENT = ("origin", "impure", "nlink", "uuid", "upper")
 
 SEEDED = ("hostname", "hosts", "machine-id", "resolv.conf")
@@ -18,10 +18,10 @@ SEEDED = ("hostname", "hosts", "machine-id", "resolv.conf")
 
 
 def tar_argv(written: Path, only: Sequence[str] | None = None) -> list[str]:
-    """Return the tar that writes a guest's writable layer to stdout; the guest must not run.
+    """Return the command that writes a guest's writable layer to stdout as a tar.
 
-    Whiteouts stay character devices 0:0. With `only` the tar has just these folders, which are
-    absolute paths of the guest; those that do not exist are left out.
+    The guest must have ended. Whiteouts remain character devices 0:0. `only` limits the tar to
+    these folders, absolute paths in the guest; missing ones are left out.
     """
     return [
         *("tar", "--create", f"--directory={written}", "--numeric-owner", "--sort=name"),

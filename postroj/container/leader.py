@@ -23,25 +23,25 @@ SIGKILL_PENDING = 1 << (signal.SIGKILL - 1)
 
 @dataclass(frozen=True, kw_only=True)
 class Leader:
-    """A guest's PID 1, and what commands that enter the guest need to know of it.
+    """A guest's PID 1, with everything that is needed to enter the guest.
 
-    Its number may be another process's once it has ended. So `pidfd` is asked after everything that
-    was read by number: while that process lives, the number was its own.
+    Once it has ended, its PID may belong to another process. So everything that was read by PID is
+    valid only if `pidfd` shows afterwards that the leader still runs.
     """
 
     pid: int
     pidfd: int
-    """Closed when nobody refers to this record any more."""
+    """Closed once this record is no longer referenced."""
     bounding_set: tuple[int, ...]
-    """Numbers of the capabilities that it may ever have, capabilities(7)."""
+    """Numbers of the capabilities in its bounding set, capabilities(7)."""
     joins: tuple[Path, ...]
-    """Write "0" into these to join the control groups of the guest."""
+    """Files to which a process writes "0" to join the control groups of the guest."""
     has_own_users: bool
-    """Whether its user namespace is not ours."""
+    """Whether it has a user namespace of its own."""
 
     @classmethod
     def of(cls, pid: int, machine: str) -> Self:
-        """Read what there is to know of the leader of the guest named `machine`.
+        """Read the facts about the leader of the guest named `machine`.
 
         :raises OSError: if it has ended.
         """
@@ -63,26 +63,26 @@ class Leader:
         return leader
 
     def require(self) -> None:
-        """Raise if it has ended.
+        """Require that the leader runs.
 
-        :raises ProcessLookupError: then.
+        :raises ProcessLookupError: if it has ended.
         """
         if self.has_ended():
             raise ProcessLookupError(self.pid)
 
     def has_ended(self, patience: float = 0) -> bool:
-        """Whether it has ended, or will have within `patience` seconds."""
+        """Whether it has ended, or ends within `patience` seconds."""
         return bool(select.select([self.pidfd], [], [], patience)[0])
 
     def read(self, name: str) -> str:
-        """Return the text of a file of its in `/proc`.
+        """Return the text of a file in its directory of `/proc`.
 
         :raises OSError: if it has ended.
         """
         return self.read_bytes(name).decode(errors="replace")
 
     def read_bytes(self, name: str) -> bytes:
-        """Return the content of a file of its in `/proc`.
+        """Return the content of a file in its directory of `/proc`.
 
         :raises OSError: if it has ended.
         """
@@ -91,7 +91,7 @@ class Leader:
         return content
 
     def open(self, name: str, flags: int) -> int:
-        """Open a file of its in `/proc`; the caller closes the descriptor.
+        """Open a file in its directory of `/proc`; the caller closes the descriptor.
 
         :raises OSError: if it has ended.
         """
@@ -112,10 +112,10 @@ class Leader:
 
     @property
     def is_doomed(self) -> bool:
-        """Whether it has ended, or was killed or exits, and so will have, proc_pid_stat(5).
+        """Whether it has ended, is exiting or has a SIGKILL pending, proc_pid_stat(5).
 
-        The kernel takes the namespaces from a PID 1, and kills what is in them, before others can
-        see that it has ended.
+        When a PID 1 ends, the kernel kills the processes in its namespaces first. So a command in
+        the guest can end before the leader does.
         """
         try:
             fields = self.read("stat").rpartition(")")[2].split()
@@ -124,7 +124,7 @@ class Leader:
         return bool(int(fields[6]) & PF_EXITING or int(fields[28]) & SIGKILL_PENDING)
 
     def kill(self) -> None:
-        """Kill it, and with it all that is in its namespaces."""
+        """Kill it, and with it all processes in its namespaces."""
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 

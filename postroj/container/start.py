@@ -1,4 +1,4 @@
-"""Start a guest: from a spec to a guest that is ready, and to its end."""
+"""Start a guest from its spec, wait until it is ready, and end or keep it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def start_guest(spec: GuestSpec) -> Iterator[StartedGuest]:
-    """Start a guest, and end it afterwards, unless `spec.keep` lets it live on.
+    """Start a guest; leaving the context ends it, unless `spec.keep` is set.
 
     :raises HostError: if this host cannot run guests.
     :raises GuestError: if the guest does not become ready.
@@ -70,9 +70,9 @@ class StartedGuest(EnteredGuest, OwnGuest):
         self._launched = launched
 
     def read_state(self) -> None:
-        """Ask its manager how it has booted.
+        """Read the state of the manager after a boot.
 
-        :raises GuestError: if it is of no use so.
+        :raises GuestError: if the guest is not usable in this state.
         """
         spec, console = self._launched.spec, self._launched.console
         if not spec.boot:
@@ -87,9 +87,9 @@ class StartedGuest(EnteredGuest, OwnGuest):
             log.info("guest '%s' is degraded: %s", self.name, " ".join(self.failed_at_boot))
 
     def begin(self, command: Command) -> None:
-        """Start a command that goes on by itself; a guest in which it cannot start is not kept.
+        """Start a command as a unit that runs on by itself; if it cannot start, end the guest.
 
-        :raises CommandError: if it cannot.
+        :raises CommandError: if the command cannot start.
         """
         try:
             argv, timeout = nsenter.unit_argv(command), self._launched.spec.boot_timeout
@@ -100,7 +100,7 @@ class StartedGuest(EnteredGuest, OwnGuest):
             raise
 
     def keep(self) -> None:
-        """Let it live on after us, if that was asked for and it has not ended."""
+        """Keep the guest, if that was requested and it has not ended."""
         if self._launched.spec.keep and not self.has_ended():
             self.kept = self._launched.keep()
 
@@ -110,7 +110,7 @@ class StartedGuest(EnteredGuest, OwnGuest):
         deadline = time.monotonic() + patience
         self._launched.listener.open()
         argv = self._enter_argv(Command(argv=nspawn.REBOOT))
-        # the command that asks for the end may not live to hear the answer
+        # the command may end with the guest before it gets an answer
         process.run(argv, ok=range(256), timeout=patience, env=nsenter.ENVIRONMENT)
         try:
             self.leader = self._launched.await_ready({READY, LEADER}, deadline, self.leader)
@@ -120,31 +120,31 @@ class StartedGuest(EnteredGuest, OwnGuest):
             raise GuestLost(message, evidence=error.evidence, hint=error.hint) from None
 
     def is_stopping(self) -> bool:
-        """See `Guest.is_stopping`; without a manager it never does."""
+        """See `Guest.is_stopping`; always false without a manager."""
         return self._launched.spec.boot and super().is_stopping()
 
     def layer_argv(self, only: Sequence[str] | None = None) -> list[str]:
-        """See `OwnGuest.layer_argv`: the mounts are those of the namespace around it, and stay."""
+        """See `OwnGuest.layer_argv`; the script's mount namespace still has the mounts."""
         self.kill()
         if not self.has_ended(STOP_TIMEOUT):
-            message = "the guest does not end, so what it has written may still change"
+            message = "the guest does not end, so its files may still change"
             raise GuestError(message)
         return layer.tar_argv(self.written, only)
 
     @property
     def written(self) -> Path:
-        """Its writable layer, by a path of the host."""
+        """Path of the writable layer on the host."""
         return self._launched.written
 
-    def _gone(self, output: str = "") -> GuestError:
+    def _ended_error(self, output: str = "") -> GuestError:
         launched = self._launched
         return ending.explain(launched.script, launched.spec, launched.run_dir, output)
 
 
 def require_root() -> None:
-    """Refuse what only root can do.
+    """Require root.
 
-    :raises HostError: if we are not root.
+    :raises HostError: if this process does not run as root.
     """
     if os.geteuid() != 0:
         message = "guests need root"

@@ -1,4 +1,4 @@
-"""The one way from a result to audience and report: excused once, both get the same objects."""
+"""Excuse each result once, so that audience and report get the same objects."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Taken:
-    """A step with its checks, twice: an excuse changes the report, not the course of the probe."""
+class JudgedStep:
+    """A step with its checks, before and after excuses.
+
+    Excuses change the report, but not which steps are taken.
+    """
 
     raw: StepResult
-    """Before any excuse; the probe goes by it."""
+    """The step without excuses, which decides how the probe goes on."""
     reported: StepResult
 
 
@@ -28,11 +31,11 @@ class Announcer:
         self._excuses = excuses
 
     def begin_part(self, part: str) -> None:
-        """Announce what takes a while now."""
+        """Announce the part of the probe that begins now."""
         self._audience.begin_part(part)
 
     def end_step(self, step: StepResult) -> Announced:
-        """Announce a step with the checks that it has; more of them may follow."""
+        """Announce a step with its checks so far; more may follow."""
         reported = self._excuses.of_step(step)
         self._audience.end_step(reported)
         announced = Announced(replace(step, checks=()), reported, self._audience, self._excuses)
@@ -42,7 +45,7 @@ class Announcer:
 
 
 class Announced:
-    """A step that was announced, while its checks are answered."""
+    """An announced step whose checks are being answered."""
 
     def __init__(
         self, raw: StepResult, reported: StepResult, audience: Audience, excuses: Excuses
@@ -56,7 +59,7 @@ class Announced:
 
     @property
     def has_bad_check(self) -> bool:
-        """Whether a check went wrong so far, excused or not."""
+        """Whether a check has gone wrong so far, excused or not."""
         return any(check.outcome.is_bad for check in self._raw_checks)
 
     def end_check(self, check: CheckResult) -> None:
@@ -66,10 +69,10 @@ class Announced:
         self._reported_checks.append(reported)
         self._audience.end_check(reported)
 
-    def taken(self, discovered: Discovery | None = None) -> Taken:
+    def result(self, discovered: Discovery | None = None) -> JudgedStep:
         """Return the step with all checks that were announced."""
         raw = replace(self._raw, checks=tuple(self._raw_checks), discovered=discovered)
         checks = tuple(self._reported_checks)
-        return Taken(
+        return JudgedStep(
             raw=raw, reported=replace(self._reported, checks=checks, discovered=discovered)
         )

@@ -1,4 +1,4 @@
-"""Audiences: those who follow a probe while it goes on."""
+"""Audiences follow a probe while it runs."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ if TYPE_CHECKING:
 
 
 class Audience(Protocol):
-    """Hears of each event of a probe when it happens."""
+    """Receives each event of a probe when it happens."""
 
     def begin_probe(self, image: str, package: str) -> None:
-        """Hear that a probe begins."""
+        """A probe begins."""
 
     def begin_part(self, part: str) -> None:
-        """Hear what takes a while now: one of the parts of `ProbeResult.timings`."""
+        """A part of the probe begins, a key of `ProbeResult.timings`."""
 
     def end_step(self, step: StepResult) -> None:
-        """Hear how a step went; its checks follow."""
+        """A step has ended; its checks follow."""
 
     def end_check(self, check: CheckResult) -> None:
-        """Hear an answer."""
+        """A check has been answered."""
 
     def end_probe(self, probe: ProbeResult) -> None:
-        """Hear the verdict."""
+        """The probe has ended with this verdict."""
 
 
 class UntilOver:
@@ -36,9 +36,9 @@ class UntilOver:
         self._audience = audience
         self._over = over
         self.has_begun = False
-        """Whether the audience has heard the beginning."""
+        """Whether the beginning was forwarded."""
         self.has_ended = False
-        """Whether the audience has heard the verdict."""
+        """Whether the verdict was forwarded."""
 
     def begin_probe(self, image: str, package: str) -> None:
         """Forward the beginning."""
@@ -47,7 +47,7 @@ class UntilOver:
             self._audience.begin_probe(image, package)
 
     def begin_part(self, part: str) -> None:
-        """Forward what takes a while now."""
+        """Forward the beginning of a part."""
         if not self._over.is_set():
             self._audience.begin_part(part)
 

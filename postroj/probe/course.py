@@ -1,4 +1,4 @@
-"""The course: which steps a probe takes in which order, by `--steps` and `--upgrade-from`."""
+"""Parse `--steps`: which steps a probe takes, in which order."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 REPOSITORY = "repo"
-"""Given instead of a file to upgrade from: the version of the guest's repositories."""
+"""Value of `--upgrade-from` for the version in the guest's repositories."""
 ALL = tuple(name for name in StepName if name is not StepName.DOWNGRADE)
 LEAVING = (StepName.REMOVE, StepName.PURGE)
 """Steps after which the package is not installed."""
 
 
 def course(text: str, *, upgrades: bool) -> tuple[StepName, ...]:
-    """Read the value of `--steps`; '' is the default, which depends on `--upgrade-from`.
+    """Parse the value of `--steps`; '' is the default, which depends on `--upgrade-from`.
 
     `upgrades` says whether there is an older package.
 
@@ -29,8 +29,8 @@ def course(text: str, *, upgrades: bool) -> tuple[StepName, ...]:
     if text == "all":
         return ALL
     steps = tuple(_step(word) for word in text.split(","))
-    if trouble := _trouble(steps, upgrades=upgrades):
-        message = f"`--steps {text}` is not possible: {trouble}"
+    if problem := _problem(steps, upgrades=upgrades):
+        message = f"`--steps {text}` is not possible: {problem}"
         raise UsageError(message)
     return steps
 
@@ -43,8 +43,8 @@ def _step(word: str) -> StepName:
         raise UsageError(message, hint=f"`all`, or some of {','.join(StepName)}") from None
 
 
-def _trouble(steps: Sequence[StepName], *, upgrades: bool) -> str:
-    """Say what is wrong with an order of steps; '' if nothing is."""
+def _problem(steps: Sequence[StepName], *, upgrades: bool) -> str:
+    """Return what is wrong with an order of steps; '' if it is possible."""
     if len(set(steps)) < len(steps):
         return "a step is named twice"
     if steps[0] is not StepName.INSTALL:

@@ -1,4 +1,4 @@
-"""The questions after a step: does what the packages brought work, or is it gone without trace?"""
+"""Judge a guest after a step: the packages must work, or be gone without residue."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ if TYPE_CHECKING:
     from postroj.probe.steps import Journey
     from postroj.verdict import Discovery
 
-    Hear = Callable[[CheckResult], None]
+    Announce = Callable[[CheckResult], None]
 
 DISCOVERY = Question(kind=CheckKind.SYSTEM, subject="discovery", is_found=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Before:
-    """The state of a guest right before a step."""
+    """The state of a guest immediately before a step."""
 
     failed: tuple[str, ...]
-    """Units that had failed by then, now or when the probe began."""
+    """Units that have failed before the step or before the probe."""
     units: continuity.Units
-    """The units that were judged so far; none before the first step."""
+    """States of the units that have been judged; empty before the first step."""
     since: float
     """When the step began, by the wall clock."""
 
 
 class Judge:
-    """Judges a guest after each step, compared with the guest before the packages came.
+    """Judges a guest after each step, by comparison with the guest before the installation.
 
-    The methods that ask pass each answer to `hear` as soon as it is known.
+    The methods that ask pass each answer to `announce` as soon as it is known.
     """
 
     def __init__(self, guest: OwnGuest, image: Image, plan: Plan) -> None:
@@ -61,7 +61,7 @@ class Judge:
         self._inventory = residue.take(guest, self._manager) if leaves else None
         self._asked: tuple[Question, ...] = ()
         """The questions of the last step that left the packages installed."""
-        self._own = gone.Belongings(units=frozenset(), paths=frozenset())
+        self._belongings = gone.Belongings(units=frozenset(), paths=frozenset())
         """What the packages owned before the first step that removes them."""
 
     @property
@@ -76,12 +76,12 @@ class Judge:
         if step is not self._plan.steps[0]:
             failed = sorted({*self._failed, *self._guest.failed_units()})
             units = continuity.remember(self._guest, self.subjects)
-        if step in LEAVING and not self._own.paths:
-            self._own = gone.belongings(self._guest, self._manager, names)
+        if step in LEAVING and not self._belongings.paths:
+            self._belongings = gone.read_belongings(self._guest, self._manager, names)
         return Before(failed=tuple(failed), units=units, since=time.time())
 
     def discover(self, names: Sequence[str]) -> Brought | CheckResult | None:
-        """Find out what the packages have brought, or return why that failed; None if unwanted."""
+        """Return what the packages have brought, or the error; None if discovery is off."""
         if not self._plan.discover:
             return None
         found: list[Brought] = []
@@ -99,9 +99,9 @@ class Judge:
         before: Before,
         brought: Brought | None,
         names: Sequence[str],
-        hear: Hear,
+        announce: Announce,
     ) -> Discovery | None:
-        """Ask the user's questions, and those about what the packages have brought; describe it."""
+        """Ask the user's and the discovered questions; return the description of the discovery."""
         asked = [*self._plan.questions]
         asked += unasked_units(brought, self._plan.questions) if brought else []
         new: list[Socket] = []
@@ -121,23 +121,25 @@ class Judge:
         if before.units:
             answers = continuity.compare(self._guest, answers, before.units, step)
         for answer in self._with_complaints(answers, before.since):
-            hear(answer)
+            announce(answer)
         self._asked = (*asked, *later)
         return brought.describe(new) if brought else None
 
-    def ask_absence(self, step: StepName, before: Before, names: Sequence[str], hear: Hear) -> None:
-        """Ask whether all that was asked about is gone, and what is left behind."""
-        answers = gone.ask_all(self._guest, self._asked, self._own, before.failed)
+    def ask_absence(
+        self, step: StepName, before: Before, names: Sequence[str], announce: Announce
+    ) -> None:
+        """Ask whether everything that was checked is gone, and what was left behind."""
+        answers = gone.ask_all(self._guest, self._asked, self._belongings, before.failed)
         for answer in self._with_complaints(answers, before.since):
-            hear(answer)
+            announce(answer)
         for answer in self._ask_residue(step, names):
-            hear(answer)
+            announce(answer)
 
     def ask_administrator(self, step: StepName, journey: Journey) -> CheckResult | None:
         """Ask whether the step leaves disabled units alone; None if there is none to disable."""
-        own = gone.belongings(self._guest, self._manager, journey.names)
-        active = administrator.running(self._guest, own)
-        if not administrator.unwanted(active):
+        belongings = gone.read_belongings(self._guest, self._manager, journey.names)
+        active = administrator.active_units(self._guest, belongings)
+        if not administrator.can_be_disabled(active):
             return None
         ask = partial(administrator.ask, self._guest, journey, step, active)
         return checks.timed(administrator.QUESTION, ask)
@@ -146,12 +148,14 @@ class Judge:
         self, answers: Iterable[CheckResult], since: float
     ) -> Iterable[CheckResult]:
         """Add the errors in the journal, unless only the user's questions are wanted."""
-        return complaints.tell(self._guest, answers, since) if self._plan.discover else answers
+        return (
+            complaints.with_errors(self._guest, answers, since) if self._plan.discover else answers
+        )
 
     def _ask_residue(self, step: StepName, names: Sequence[str]) -> Iterator[CheckResult]:
         """Ask what is left behind, once no later step cleans up."""
         assert self._inventory
-        left = residue.Residue(self._guest, self._manager, self._inventory, self._own)
+        left = residue.Residue(self._guest, self._manager, self._inventory, self._belongings)
         if step is StepName.PURGE:
             yield checks.timed(residue.FILES, partial(left.ask_files, names))
             yield checks.timed(residue.USERS, left.ask_users)

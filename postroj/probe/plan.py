@@ -1,4 +1,4 @@
-"""The plan: how the user wants packages to be probed, the same on every image."""
+"""The plan of a run: how the user wants packages to be probed, the same on every image."""
 
 from __future__ import annotations
 
@@ -35,39 +35,39 @@ class Plan:
     proxies: Mapping[str, str] = field(default_factory=dict)
     """Variables for the package manager and the set-up."""
     discover: bool = True
-    """Whether to find out what the packages bring, and to ask about that too."""
+    """Whether to discover what the packages bring, and to check that, too."""
     steps: tuple[StepName, ...] = (StepName.INSTALL,)
     """In an order that `course.course` allows."""
     upgrade_from: tuple[str, ...] = ()
     """Paths or URLs of the packages to upgrade from."""
     older: tuple[PackageFile, ...] = ()
-    """The same packages, as files on this host."""
+    """The packages to upgrade from, as files on this host."""
     from_repository: bool = False
-    """Whether to upgrade from the version of the guest's repositories."""
+    """Whether to upgrade from the version in the guest's repositories."""
     keep: bool = False
     """Whether the guest lives on after the verdict."""
     locks: tuple[int, ...] = ()
-    """Descriptors of locks on what was fetched, for a guest that lives on."""
+    """Descriptors of locks on downloaded packages, which a kept guest inherits."""
     setup: tuple[str, ...] = ()
     """Shell commands that change an image before the probe."""
     refresh: bool = False
-    """Whether to make anew what is cached between runs."""
+    """Whether to replace cached layers."""
     offline: bool = False
     """Whether to use only cached data, and download nothing."""
     expected: Expectations = ()
-    """The failures that the user knows of."""
+    """The failures that the user expects."""
     architecture: str = ""
-    """Of the images, as `uname -m` writes it; '' is this host's."""
+    """Architecture of the images, as `uname -m` writes it; '' is that of this host."""
     reproduction: Reproduction | None = None
     """The command line that repeats the probe, for any image; None if it is not known."""
     visit: Visit | None = None
-    """Opens a shell in a guest in which something goes wrong."""
+    """Opens a shell in a guest in which something went wrong; None for no shell."""
     guests: int = 1
-    """How many guests share this host."""
+    """Number of guests that share this host."""
     limits: Asked = NOTHING
-    """What the guest may take instead of its share."""
+    """Limits that the user has set instead of the guest's share of the host."""
     private_users: bool = False
-    """Whether the guest has users of its own, apart from the host's."""
+    """Whether the guest has private users."""
 
     def command(self, image: str) -> str:
         """Return the command line that repeats the probe on an image; '' if that is not known."""

@@ -1,4 +1,4 @@
-"""One probe: boot an image, take the steps, and report what came of the packages."""
+"""Probe packages on one image: boot it, take the steps, and report the results."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def probe(
 ) -> ProbeResult:
     """Probe packages on an image.
 
-    A failure of ours becomes the outcome `ERROR`. `unfit` says why the image's package manager
+    A `PostrojError` becomes the outcome `ERROR`. `unfit` says why the image's package manager
     cannot install the packages: nothing is tested then, and no guest boots.
     """
     began = time.monotonic()
@@ -63,7 +63,7 @@ def probe(
             step = StepResult(
                 name=plan.steps[0], done=Outcome.SKIP, reason=unfit, seconds=0, checks=answers
             )
-            reported.append(announcer.end_step(step).taken().reported)
+            reported.append(announcer.end_step(step).result().reported)
         else:
             audience.begin_part("boot")
             with start_guest(_guest_spec(image, packages, plan)) as guest:
@@ -71,15 +71,17 @@ def probe(
                 timings["boot"] = time.monotonic() - began
                 witness = Witness(guest, image, plan.visit, audience.begin_part, timings)
                 try:
-                    walk = Walk(guest, image, packages, plan, announcer, timings, witness.note)
+                    walk = Walk(
+                        guest, image, packages, plan, announcer, timings, witness.record_output
+                    )
                     for name in plan.steps:
                         witness.begin_step()
-                        taken = walk.take(name)
-                        evidence = witness.end_step(taken.raw, walk.subjects)
-                        raw.append(taken.raw)
-                        reported.append(replace(taken.reported, evidence=evidence))
+                        judged = walk.take(name)
+                        evidence = witness.end_step(judged.raw, walk.subjects)
+                        raw.append(judged.raw)
+                        reported.append(replace(judged.reported, evidence=evidence))
                 except PostrojError as error:
-                    last_words = witness.hear(error)
+                    last_words = witness.end_with_error(error)
                     raise
     except PostrojError as error:
         reason = error.reason
@@ -105,7 +107,7 @@ def probe(
 
 
 def _of_boot(guest: OwnGuest) -> Iterator[str]:
-    """Name the units that failed before anything was done to the packages."""
+    """Yield a note about units that had failed before the first step."""
     if guest.failed_at_boot:
         yield f"units had failed as the guest booted: {', '.join(guest.failed_at_boot)}"
 

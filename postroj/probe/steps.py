@@ -1,4 +1,4 @@
-"""The steps: what the package manager of a guest does to the packages, one after the other."""
+"""Take steps: let the package manager of a guest install, upgrade and remove packages."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """How a step ended."""
+    """The result of a step."""
 
     blame: Blame | None
-    """None if it succeeded."""
+    """Why the step failed or was skipped; None if it succeeded."""
     facts: tuple[PackageFacts, ...] = ()
     remark: str = ""
-    """What else there is to say about a success."""
+    """A remark about a successful step."""
     timings: dict[str, float] = field(default_factory=dict)
-    """Seconds of its parts."""
+    """Duration of each part, in seconds."""
 
     @property
     def outcome(self) -> Outcome:
@@ -38,29 +38,30 @@ class Done:
 
     @property
     def sentence(self) -> str:
-        """The packages that are installed now, or were last, and the remark."""
+        """The packages that are installed now or were removed last, and the remark."""
         what = [f"{fact.name} {fact.version} ({fact.architecture})" for fact in self.facts]
         return ", ".join([*what, *([self.remark] if self.remark else [])])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """The package manager of a guest, and how it is run."""
+    """The package manager of a guest, and how to run it."""
 
     guest: OwnGuest
     manager: PackageManager
     timeout: float
     """Seconds for each command of the package manager."""
     begin_part: Callable[[str], None]
-    """Hears what takes a while now."""
+    """Called when a part of the probe begins."""
     has_lists: bool = False
     """Whether the guest's package lists are recent enough."""
-    hear: Callable[[Sequence[str], str], None] = lambda argv, output: None
-    """Hears what a command of the package manager has printed."""
+    record_output: Callable[[Sequence[str], str], None] = lambda argv, output: None
+    """Called with the output of each command of the package manager."""
 
     def perform(self, argv: Sequence[str], names: Sequence[str]) -> Blame | None:
         """Run a command of the package manager; return whom to blame if it fails."""
-        return operations.perform(self.guest, self.manager, argv, names, self.timeout, self.hear)
+        record = self.record_output
+        return operations.perform(self.guest, self.manager, argv, names, self.timeout, record)
 
 
 class Journey:
@@ -85,7 +86,7 @@ class Journey:
         self._versions: Versions | None = None
         """None before `install` has read the packages."""
         self._there: Batch | None = None
-        """What is installed, or was last."""
+        """The packages that are installed, or were last."""
         self._removed = False
         self.is_broken = False
         """Whether the last step has failed."""
@@ -98,7 +99,7 @@ class Journey:
 
     @property
     def has_upgrade(self) -> bool:
-        """Whether there is anything to upgrade from, or to."""
+        """Whether there is another version for an upgrade."""
         given = self._repository or bool(self._older)
         return given or self._bench.manager.newer((), versions.MADE) is not None
 
@@ -126,7 +127,7 @@ class Journey:
             case StepName.REMOVE:
                 blame = self._leave(step, manager.remove(names))
             case StepName.PURGE if self._removed and not manager.purges_later:
-                return self._done(None, "what was removed needs no purge here")
+                return self._done(None, "a removed package needs no purge here")
             case StepName.PURGE:
                 blame = self._leave(step, manager.purge(names))
             case _:
@@ -134,9 +135,9 @@ class Journey:
         return self._done(blame)
 
     def take_again(self, step: StepName) -> Done:
-        """Take `reinstall`, `upgrade` or `downgrade` quickly, as all dependencies are installed.
+        """Take `reinstall`, `upgrade` or `downgrade` again, more quickly if the manager can.
 
-        If that fails, the step is taken as if for the first time.
+        All dependencies are installed. If that fails, take the step as if for the first time.
         """
         there, known = self._there, self._versions
         assert there and known
@@ -181,7 +182,7 @@ class Journey:
             known = self._versions = replace(known, raised=raised)
         upper = known.upper
         if self._there and self._there.facts == upper.facts:
-            return self._idle("what to upgrade from is the same version")
+            return self._idle("the older packages have the same version")
         return self._done(self._bring(StepName.UPGRADE, bench.manager.upgrade(upper.paths), upper))
 
     def _bring(self, step: StepName, argv: Sequence[str], wanted: Batch) -> Blame | None:

@@ -1,4 +1,4 @@
-"""The versions of the packages between which a probe goes, and where each comes from."""
+"""The versions of the packages that a probe installs, and where they come from."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from postroj.probe.package.package_file import PackageFile
 
 DOWNLOADED = "/var/tmp/postroj-older"  # noqa: S108 a folder of the guest
-"""Where the guest downloads the versions of its repositories to."""
+"""Folder into which the guest downloads versions from its repositories."""
 MADE = "/var/tmp/postroj-newer"  # noqa: S108 a folder of the guest
-"""Where the guest makes packages with a raised version."""
+"""Folder in which the guest makes packages with a raised version."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,32 +40,32 @@ class Versions:
     """The versions that a probe knows: from `older` to `tested`, or from `tested` to `raised`."""
 
     tested: Batch
-    """What the user wants to be probed."""
+    """The packages under test."""
     older: Batch | None = None
-    """What to upgrade from: given by the user, or downloaded from the guest's repositories."""
+    """The packages to upgrade from, given by the user or downloaded from the repositories."""
     raised: Batch | None = None
-    """The tested packages with a higher version, where there is no older one."""
+    """The tested packages with a higher version, if there is no older one."""
 
     @property
     def first(self) -> Batch:
-        """What `install` brings."""
+        """The version that `install` installs."""
         return self.older or self.tested
 
     @property
     def upper(self) -> Batch:
-        """What `upgrade` brings."""
+        """The version that `upgrade` installs."""
         return self.raised or self.tested
 
     @property
     def lower(self) -> Batch | None:
-        """What `downgrade` brings; None if there is nothing to go back to."""
+        """The version that `downgrade` installs; None if there is no lower one."""
         return self.older or (self.tested if self.raised else None)
 
 
 def read(
     guest: OwnGuest, manager: PackageManager, packages: Sequence[PackageFile]
 ) -> Batch | Blame:
-    """Read the metadata of package files, or say which of them cannot be installed here."""
+    """Read the metadata of package files; return the blame if one cannot be installed here."""
     facts = operations.inspect(guest, manager, packages)
     if isinstance(facts, Blame):
         return facts
@@ -75,7 +75,7 @@ def read(
 def download(
     guest: OwnGuest, manager: PackageManager, names: Sequence[str], timeout: float
 ) -> Batch | Blame:
-    """Download the versions of the guest's repositories."""
+    """Download the versions in the guest's repositories."""
     paths = []
     for name in names:
         path = operations.bring(guest, manager, name, DOWNLOADED, timeout)
@@ -88,7 +88,7 @@ def download(
 def raise_version(
     guest: OwnGuest, manager: PackageManager, tested: Batch, timeout: float
 ) -> Batch | str:
-    """Make packages of a higher version with the same content, or say why that is impossible."""
+    """Make packages with the same content and a higher version; return a reason if that fails."""
     query = manager.newer(tested.paths, MADE)
     if not query:
         return "needs an older package, `--upgrade-from`: no newer one can be made of this format"

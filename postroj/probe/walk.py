@@ -1,4 +1,4 @@
-"""The steps of a probe in a booted guest: take one after the other, and have each judged."""
+"""Take the steps of a probe in a booted guest, and have each step judged."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from postroj.container.guest import OwnGuest
     from postroj.model import Image
-    from postroj.probe.announce import Announced, Announcer, Taken
+    from postroj.probe.announce import Announced, Announcer, JudgedStep
     from postroj.probe.judging import Before
     from postroj.probe.package.package_file import PackageFile
     from postroj.probe.plan import Plan
@@ -34,7 +34,7 @@ NOT_JUDGED = "the {} did not succeed"
 
 
 class Walk:
-    """Takes the steps of a probe; once a step goes wrong, passes over all later ones."""
+    """Takes the steps of a probe; once a step has gone wrong, all later ones are skipped."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Walk:
         plan: Plan,
         announcer: Announcer,
         timings: dict[str, float],
-        hear: Callable[[Sequence[str], str], None],
+        record_output: Callable[[Sequence[str], str], None],
     ) -> None:
         self._guest = guest
         self._plan = plan
@@ -57,22 +57,22 @@ class Walk:
             timeout=plan.timeout,
             begin_part=announcer.begin_part,
             has_lists=image.has_lists,
-            hear=hear,
+            record_output=record_output,
         )
         self._journey = Journey(bench, packages, plan.older, repository=plan.from_repository)
         self._judge = Judge(guest, image, plan)
         self._lost = ""
-        """The step that went wrong; '' while the next one can be taken."""
+        """The step that went wrong; '' while further steps can be taken."""
 
     @property
     def subjects(self) -> list[str]:
         """The names of the units that are judged."""
         return self._judge.subjects
 
-    def take(self, name: StepName) -> Taken:
-        """Take a step and judge it, if it succeeds.
+    def take(self, name: StepName) -> JudgedStep:
+        """Take a step, and judge the guest if the step succeeds.
 
-        The guest was healthy before the step, so losing it is the step's doing.
+        The guest was healthy before, so losing it is the fault of the step.
         """
         if self._lost:
             reason = f"the step '{self._lost}' before it did not succeed"
@@ -92,7 +92,7 @@ class Walk:
         return judge(step, before)
 
     def _go(self, name: StepName, before: Before) -> StepResult:
-        """Have the package manager take a step; it is not judged yet."""
+        """Let the package manager take a step, without judging the guest."""
         began = time.monotonic()
         done = self._journey.take(name)
         for part, seconds in done.timings.items():
@@ -111,23 +111,23 @@ class Walk:
             self._guest.require()
         return step
 
-    def _end_unjudged(self, step: StepResult) -> Taken:
-        """Announce a step after which there is nothing to ask."""
+    def _end_unjudged(self, step: StepResult) -> JudgedStep:
+        """Announce a step after which nothing can be asked."""
         if step.done is Outcome.SKIP:
             reason = NOT_TAKEN
         else:
             self._lost = step.name
             reason = NOT_JUDGED.format(step.name)
         answers = checks.unasked(self._plan.questions, reason)
-        return self._announcer.end_step(replace(step, checks=answers)).taken()
+        return self._announcer.end_step(replace(step, checks=answers)).result()
 
-    def _judge_absence(self, step: StepResult, before: Before) -> Taken:
+    def _judge_absence(self, step: StepResult, before: Before) -> JudgedStep:
         announced = self._begin_checks(step)
         with self._surviving(step.name, announced), self._counted("checks"):
             self._judge.ask_absence(step.name, before, self._journey.names, announced.end_check)
-        return announced.taken()
+        return announced.result()
 
-    def _judge_presence(self, step: StepResult, before: Before) -> Taken:
+    def _judge_presence(self, step: StepResult, before: Before) -> JudgedStep:
         name, packages = step.name, self._journey.names
         with self._counted("discovery"):
             found = self._judge.discover(packages)
@@ -139,20 +139,20 @@ class Walk:
             with self._counted("checks"):
                 if isinstance(found, CheckResult):
                     announced.end_check(found)
-                hear = announced.end_check
-                discovery = self._judge.ask_presence(name, before, brought, packages, hear)
+                announce = announced.end_check
+                discovery = self._judge.ask_presence(name, before, brought, packages, announce)
             if name is self._played:
                 self._play_administrator(name, announced)
-        return announced.taken(discovery)
+        return announced.result(discovery)
 
     def _begin_checks(self, step: StepResult) -> Announced:
-        """Announce a step that succeeded, and that its questions are asked now."""
+        """Announce a successful step, and that its checks begin."""
         announced = self._announcer.end_step(step)
         self._announcer.begin_part("checks")
         return announced
 
     def _play_administrator(self, name: StepName, announced: Announced) -> None:
-        """Take the step once more as an administrator may meet it: with its units disabled."""
+        """Take the step once more with disabled units, as an administrator may have them."""
         with self._counted("checks"):
             answer = self._judge.ask_administrator(name, self._journey)
             if answer is None:
@@ -164,7 +164,7 @@ class Walk:
 
     @property
     def _played(self) -> StepName | None:
-        """The step that is taken once more, as an administrator may meet it."""
+        """The step that is taken once more with disabled units; None without discovery."""
         if not self._plan.discover:
             return None
         upgrades = StepName.UPGRADE in self._plan.steps and self._journey.has_upgrade
@@ -172,7 +172,7 @@ class Walk:
 
     @contextmanager
     def _surviving(self, name: StepName, announced: Announced) -> Iterator[None]:
-        """Blame the step if the guest is lost while its questions are asked, or afterwards."""
+        """Fail the step if the guest is lost during or after its checks."""
         try:
             yield
             if not self._lost:
@@ -187,7 +187,7 @@ class Walk:
 
     @contextmanager
     def _counted(self, part: str) -> Iterator[None]:
-        """Add the seconds of a block that ends well to a part of the timings."""
+        """Add the duration of a block to a part of the timings, unless the block raises."""
         began = time.monotonic()
         yield
         self._count(part, time.monotonic() - began)

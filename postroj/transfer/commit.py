@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from postroj import console
 from postroj.container import roster
+from postroj.container.frozen import frozen
 from postroj.container.layer import SEEDED
 from postroj.container.rundir import read_facts
-from postroj.container.still import still
 from postroj.errors import UsageError
 from postroj.image.architectures import of_this_host
 from postroj.image.importer import check_name
@@ -51,7 +51,7 @@ def commit(name: str, image: str, *, force: bool = False) -> Record:
     """
     check_name(image)
     guest = roster.enter(name)
-    with still(guest) as files:
+    with frozen(guest) as files:
         store.prepare()
         with store.building(image, of_this_host()) as directory:
             if not force and store.find(image, of_this_host()):

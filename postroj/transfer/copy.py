@@ -171,9 +171,9 @@ def _send(guest: Guest, what: Sequence[str], extract: Sequence[str]) -> None:
             status = process.exit_status(child.wait())
         if status not in (0, CHANGED):
             complaints.seek(0)
-            said = process.last_lines(complaints.read().decode(errors="replace"))
+            output = process.last_lines(complaints.read().decode(errors="replace"))
             message = "cannot read the files to copy"
-            raise UsageError(message, evidence=said)
+            raise UsageError(message, evidence=output)
 
 
 @contextmanager
@@ -192,11 +192,11 @@ def _tar(
             return
         guest.require()
         complaints.seek(0)
-        said = process.last_lines(complaints.read().decode(errors="replace"))
+        output = process.last_lines(complaints.read().decode(errors="replace"))
         message = f"tar in the guest exited with status {status}"
         if status in NOT_THERE:
             message = "the guest has no tar, which `postroj cp` needs"
-        raise GuestError(message, evidence=said)
+        raise GuestError(message, evidence=output)
 
 
 def _kinds(guest: Guest, path: str) -> str:

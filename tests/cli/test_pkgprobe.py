@@ -17,7 +17,7 @@ from postroj.errors import DownloadError, Interrupted, UsageError
 from postroj.matrix import Findings
 from postroj.model import NetworkMode
 from postroj.probe.ask.checks import Question
-from postroj.probe.ask.ports import Expectation
+from postroj.probe.ask.ports import HttpCriteria
 from postroj.verdict import (
     CheckKind,
     CheckResult,
@@ -164,7 +164,7 @@ def test_options_become_a_plan(seen: Recorder) -> None:
         Question(kind=CheckKind.COMMAND, subject="a b"),
     )
     assert (plan.manners.settle, plan.manners.timeout) == (1, 2)
-    assert plan.manners.expected == Expectation(status=404, body="no")
+    assert plan.manners.expected == HttpCriteria(status=404, body="no")
     assert (plan.timeout, plan.boot_timeout, plan.network) == (3, 4, NetworkMode.NONE)
     assert plan.limits == Asked(memory=2 << 30, cpus=0.5, processes=8)
     assert plan.private_users
@@ -178,7 +178,7 @@ def test_defaults_of_the_plan(seen: Recorder) -> None:
     assert digests == ()
     assert plan.questions == ()
     assert (plan.manners.settle, plan.manners.timeout) == (3, 30)
-    assert plan.manners.expected == Expectation()
+    assert plan.manners.expected == HttpCriteria()
     assert plan.network is NetworkMode.PRIVATE
 
 
@@ -219,8 +219,8 @@ def test_jobs_and_fail_fast_are_passed_on(seen: Recorder) -> None:
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["--check-network", "localhost:80"], "'localhost:80' is no address to check"),
-        (["--check-network", "tcp://x:99999"], "'tcp://x:99999' is no address to check"),
+        (["--check-network", "localhost:80"], "'localhost:80' is not an address to check"),
+        (["--check-network", "tcp://x:99999"], "'tcp://x:99999' is not an address to check"),
         (
             ["--check-file", "etc/x"],
             "`--check-file` takes an absolute path",

@@ -120,7 +120,7 @@ PACKAGES: dict[str, Made] = {
         "conditional",
         SLEEP,
         SKIP,
-        "a condition of it was not met: ConditionPathExists=/no/such/thing",
+        "a condition is not met: ConditionPathExists=/no/such/thing",
         unit="ConditionPathExists=/no/such/thing\nConditionPathExists=/etc",
     ),
     **one("met", SLEEP, PASS, "active (running)", unit="ConditionPathExists=/etc"),
@@ -128,7 +128,7 @@ PACKAGES: dict[str, Made] = {
         "asserts",
         SLEEP,
         FAIL,
-        "an assertion that does not hold: AssertPathExists=/no/such/thing",
+        "an assertion is not met: AssertPathExists=/no/such/thing",
         unit="AssertPathExists=/no/such/thing",
     ),
     **one(
@@ -178,7 +178,7 @@ PACKAGES: dict[str, Made] = {
         units={"made@.service": service(SLEEP), "unmade@.service": service(SLEEP)},
         enable="made@it.service",
         said={
-            "made@.service": (SKIP, "of which it has made made@it.service"),
+            "made@.service": (SKIP, "instantiated as made@it.service"),
             "made@it.service": (PASS, "active (running)"),
             "unmade@.service": (SKIP, "a template"),
         },
@@ -190,7 +190,7 @@ PACKAGES: dict[str, Made] = {
         },
         enable="woken.socket",
         said={
-            "woken.socket": (PASS, "knocked on, woken.service is active (running)"),
+            "woken.socket": (PASS, "connected, woken.service is active (running)"),
             "woken.service": (SKIP, "waits for woken.socket"),
         },
     ),
@@ -203,7 +203,7 @@ PACKAGES: dict[str, Made] = {
             ),
         },
         enable="polite.socket",
-        said={"polite.socket": (PASS, "knocked on, polite.service")},
+        said={"polite.socket": (PASS, "connected, polite.service")},
     ),
     "asleep": Made(
         units={
@@ -211,7 +211,7 @@ PACKAGES: dict[str, Made] = {
             "asleep.service": "[Service]\nExecStart=/no/such/program\n",
         },
         enable="asleep.socket",
-        said={"asleep.socket": (FAIL, "knocked on, asleep.service is failed")},
+        said={"asleep.socket": (FAIL, "connected, asleep.service is failed")},
     ),
     "each": Made(
         units={
@@ -285,7 +285,9 @@ PACKAGES: dict[str, Made] = {
     "oldbad": Made(
         files={"/etc/init.d/oldbad": SYSV.format(name="oldbad", seconds=0)},
         script=ENABLE.format(name="oldbad"),
-        said={"oldbad.service": (FAIL, "'/etc/init.d/oldbad status' says that it does not run")},
+        said={
+            "oldbad.service": (FAIL, "'/etc/init.d/oldbad status' reports that it is not running")
+        },
     ),
     "reloads": Made(
         units={"reloads.service": service(f"{SLEEP}\nExecReload=/bin/sleep 2")},
@@ -305,7 +307,7 @@ PACKAGES: dict[str, Made] = {
 }
 
 ASKED = {
-    "tcp://127.0.0.1:7006": (FAIL, "on that port listens [::1]:7006 (six.service)"),
+    "tcp://127.0.0.1:7006": (FAIL, "listening on that port: [::1]:7006 (six.service)"),
     "tcp://127.0.0.1:7099": (FAIL, "127.0.0.1:7001 (tcp.service)"),
     "tcp://127.0.0.1:7008": (PASS, "connected"),
 }
@@ -428,4 +430,4 @@ def test_discovery_says_what_the_package_ships(told: Told) -> None:
     assert ("tcp", "[::1]:7006", "six.service") in heard
     assert any(each[0] == "udp" and each[2] == "udp.service" for each in heard)
     assert "2 SysV scripts" in told.sentence and "user newcomer" in told.sentence
-    assert told.sentence.endswith("\ndeclared in sysusers.d, but not there: forgotten")
+    assert told.sentence.endswith("\ndeclared in sysusers.d, but missing: forgotten")

@@ -243,13 +243,13 @@ UNITS = [
     ),
     at_install(  # goss#804: a port that is seen, at another address
         *("address", "daemon", '"127.0.0.1"', '"::1"'),
-        "on that port listens [::1]:7300 (NAME.service)",
+        "listening on that port: [::1]:7300 (NAME.service)",
         subject="tcp://127.0.0.1:7300",
         more=[("daemon", DAEMON, PORT_GOOD)],
     ),
     at_install(
         *("assertion", "unit", "Description=", "AssertPathExists=/etc/NAME\nDescription="),
-        "an assertion that does not hold: AssertPathExists=/etc/",
+        "an assertion is not met: AssertPathExists=/etc/",
     ),
 ]
 """What the installation itself does not notice."""
@@ -261,7 +261,7 @@ LIVES = [
         line="systemctl --no-block restart NAME.service",
         instead="systemctl stop NAME.service",
         step=UPGRADE,
-        words=["ran before the upgrade, and does not after it"],
+        words=["ran before the upgrade, but not after it"],
     ),
     Fault(  # firezone#10539, ncpa#329
         name="disables",
@@ -269,7 +269,7 @@ LIVES = [
         line="systemctl daemon-reload",
         instead="systemctl --quiet disable NAME.service",
         step=UPGRADE,
-        words=["was enabled before the upgrade, and is disabled after it"],
+        words=["was enabled before the upgrade, but is disabled after it"],
     ),
     Fault(  # ntopng#2267
         name="masks",
@@ -277,7 +277,7 @@ LIVES = [
         line="systemctl daemon-reload",
         instead="rm -f /etc/systemd/system/NAME.service; systemctl --quiet mask --runtime NAME",
         step=UPGRADE,
-        words=["was enabled before the upgrade, and is masked-runtime after it"],
+        words=["was enabled before the upgrade, but is masked-runtime after it"],
     ),
     Fault(  # fluent-package-builder: its own test of data loss
         name="data",
@@ -285,7 +285,7 @@ LIVES = [
         line="mkdir -p /var/lib/NAME",
         instead="rm -rf /var/lib/NAME; mkdir /var/lib/NAME",
         step=UPGRADE,
-        words=["ran before the upgrade, and does not after it", "no data"],
+        words=["ran before the upgrade, but not after it", "no data"],
         more=[("daemon", "exec", "[ -e /var/lib/NAME/data ] || { echo no data; exit 1; }\nexec")],
     ),
     Fault(
@@ -294,7 +294,7 @@ LIVES = [
         line="deb-systemd-helper enable NAME.service >/dev/null",
         instead=":",
         step=REBOOT,
-        words=["ran before the reboot, and does not after it"],
+        words=["ran before the reboot, but not after it"],
         fails_from="all",
     ),
     Fault(  # fluent-package-builder: its own test of tmpfiles
@@ -303,7 +303,7 @@ LIVES = [
         line="d /run/NAME 0755 daemon daemon\n",
         instead="",
         step=REBOOT,
-        words=["ran before the reboot, and does not after it", "no runtime directory"],
+        words=["ran before the reboot, but not after it", "no runtime directory"],
         more=[
             ("postinst", "systemctl daemon-reload", "mkdir -p /run/NAME\nsystemctl daemon-reload"),
             ("daemon", "exec", "[ -d /run/NAME ] || { echo no runtime directory; exit 1; }\nexec"),

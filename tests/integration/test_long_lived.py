@@ -489,6 +489,6 @@ def test_run_detached_with_private_users_is_entered_copied_and_restarted(
         assert in_guest("own", "stat --format=%u:%g /srv/back") == "1234:4321\n"
         refused = postroj("commit", "own", IMAGE)
         assert refused.returncode == 2
-        assert "owners whom no other guest has" in refused.stderr
+        assert "private users, which no other guest has" in refused.stderr
     finally:
         ok("stop", "own")

@@ -9,7 +9,7 @@ import pytest
 
 from postroj.probe.ask import ports
 from postroj.probe.ask.deadline import CalledOff, Deadline
-from postroj.probe.ask.ports import Expectation
+from postroj.probe.ask.ports import HttpCriteria
 from postroj.verdict import Outcome
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def ask(
     status: int | None = None,
     body: str | None = None,
 ) -> tuple[Outcome, str]:
-    expected = Expectation(status=status, body=body)
+    expected = HttpCriteria(status=status, body=body)
     return ports.check(guest, ports.endpoint(url), expected, deadline=Deadline(timeout))
 
 
@@ -117,6 +117,6 @@ def test_check_network_ends_at_once_when_called_off(guest: StartedGuest) -> None
         ports.check(
             guest,
             ports.endpoint("tcp://127.0.0.1:8099"),
-            Expectation(),
+            HttpCriteria(),
             deadline=Deadline(60, over),
         )

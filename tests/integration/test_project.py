@@ -48,8 +48,8 @@ until = 2999-01-03
 """
 EXCUSE = "expected to fail: the daemon is not there yet (until 2999-01-01)"
 NOTES = [
-    "expected to fail, but passed, the expectation can go: bug 7 (until 2999-01-02)",
-    "no longer expected to be skipped, as that expired on 2020-01-01: no libx there",
+    "expected to fail, but passed; remove the expectation: bug 7 (until 2999-01-02)",
+    "no longer expected to be skipped (expired on 2020-01-01): no libx there",
 ]
 
 

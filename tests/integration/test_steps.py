@@ -221,7 +221,7 @@ def test_upgrade_fails_if_it_stops_the_service(bare: Image, tmp_path: Path) -> N
     life = live(bare, newer, INSTALL, UPGRADE, older=older)
     assert life.outcomes == {INSTALL: PASS, UPGRADE: FAIL}
     assert life.reason(UPGRADE, "lifer.service").startswith(
-        "fail: ran before the upgrade, and does not after it; now inactive (dead)"
+        "fail: ran before the upgrade, but not after it; now inactive (dead)"
     )
 
 
@@ -238,7 +238,7 @@ def test_upgrade_fails_if_it_disables_the_unit(bare: Image, tmp_path: Path) -> N
     life = live(bare, newer, INSTALL, UPGRADE, older=lifer(tmp_path, "1.0"))
     assert life.outcomes == {INSTALL: PASS, UPGRADE: FAIL}
     assert life.reason(UPGRADE, "lifer.service").startswith(
-        "fail: was enabled before the upgrade, and is disabled after it; now active (running)"
+        "fail: was enabled before the upgrade, but is disabled after it; now active (running)"
     )
 
 
@@ -283,7 +283,7 @@ def test_upgrade_fails_if_it_overrides_the_administrator(
     life = live(bare, newer, INSTALL, UPGRADE, REMOVE, older=lifer(tmp_path, "1.0"))
     assert life.outcomes == {INSTALL: PASS, UPGRADE: FAIL, REMOVE: PASS}
     assert life.reason(UPGRADE, COMES_BACK) == (
-        f"fail: lifer.service was disabled and stopped before the upgrade, and is {state} after it"
+        f"fail: lifer.service was disabled and stopped before the upgrade, but is {state} after it"
     )
 
 
@@ -321,7 +321,7 @@ def test_reboot_fails_a_service_that_does_not_come_back(bare: Image, tmp_path: P
     life = live(bare, lifer(tmp_path, "1.0", postinst=NOT_ENABLED), INSTALL, REBOOT)
     assert life.outcomes == {INSTALL: PASS, REBOOT: FAIL}
     assert life.reason(REBOOT, "lifer.service") == (
-        "fail: ran before the reboot, and does not after it; now not enabled by the package"
+        "fail: ran before the reboot, but not after it; now not enabled by the package"
     )
     assert life.reason(REBOOT, "tcp://127.0.0.1:8080").startswith("fail: connection refused")
 
@@ -351,7 +351,7 @@ def test_upgrade_notes_a_daemon_that_complains(bare: Image, tmp_path: Path) -> N
     assert life.result.outcome is PASS, life.bad()
     for step in (INSTALL, REINSTALL):
         sentence, evidence = life.reason(step, "errors in the journal").splitlines()
-        assert sentence == "pass: 1 line, which is no failure"
+        assert sentence == "pass: 1 line, not a failure"
         assert evidence.endswith(": out of frobnicators")
     assert not [c for c in life.result.steps[2].checks if c.subject == "errors in the journal"]
 
@@ -452,5 +452,5 @@ def test_install_does_not_blame_the_package_for_a_unit_of_a_dependency(
         there = f"{name}.service of '{name}', a dependency, failed"
         assert told == f"pass: none of the package; {there}"
         assert answer.splitlines()[0].endswith(
-            f"; it is of '{name}', a dependency, and not held against the package"
+            f"; it belongs to '{name}', a dependency, and is not held against the package"
         )

@@ -150,7 +150,7 @@ def test_upgrade_fails_a_scriptlet_that_takes_it_for_a_removal(
     older, newer = (bench.build(manager, name, number, preun=STOPS) for number in ("1", "2"))
     result = bench.live(manager, newer, INSTALL, UPGRADE, older=older)
     assert told(result)[f"upgrade {name}.service"].startswith(
-        "fail: ran before the upgrade, and does not after it"
+        "fail: ran before the upgrade, but not after it"
     )
 
 
@@ -164,7 +164,7 @@ def test_upgrade_fails_a_scriptlet_that_overrides_the_administrator(
     result = bench.live(manager, package, INSTALL, REINSTALL)
     assert told(result) == {
         "reinstall no disabled unit comes back": f"fail: {name}.service was disabled and stopped"
-        " before the reinstall, and is enabled, active (running) after it"
+        " before the reinstall, but is enabled, active (running) after it"
     }
 
 

@@ -83,7 +83,7 @@ def test_check_unit_skips_one_whose_condition_does_not_hold(guest: StartedGuest)
     """Unless somebody asks for it: then it must be up."""
     outcome, reason = ask(guest, "conditional")
     assert outcome is Outcome.SKIP
-    assert reason.endswith("a condition of it was not met: ConditionPathExists=/no/such/thing")
+    assert reason.endswith("a condition is not met: ConditionPathExists=/no/such/thing")
     question = Question(kind=CheckKind.UNIT, subject="conditional")
     (answer, _) = ask_all(guest, [question], Manners(timeout=5, settle=0), guest.failed_units())
     assert (answer.outcome, answer.reason) == (Outcome.FAIL, reason)

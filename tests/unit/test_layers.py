@@ -62,7 +62,7 @@ FLOORS = {
         "boot",
         "failure leader",
         "enter observe",
-        "entered leftovers rundir roster launched start reboot still",
+        "entered leftovers rundir roster launched start reboot frozen",
     ),
     "probe": (
         "ask.question ask.deadline managers operations package audience",

@@ -248,7 +248,7 @@ def _visitor(stream: TextIO, jobs: int | None) -> Callable[[Guest, str], None]:
 def _plan(given: dict[str, Any], origin: Origin) -> Plan:
     from postroj.cli.guest_options import guest_limits, guest_proxies
     from postroj.probe.ask.checks import Manners
-    from postroj.probe.ask.ports import Expectation
+    from postroj.probe.ask.ports import HttpCriteria
     from postroj.probe.course import REPOSITORY, course
     from postroj.probe.plan import Plan
 
@@ -278,7 +278,7 @@ def _plan(given: dict[str, Any], origin: Origin) -> Plan:
         manners=Manners(
             timeout=given["check_timeout"],
             settle=given["settle"],
-            expected=Expectation(status=given["expect_status"], body=given["expect_body"]),
+            expected=HttpCriteria(status=given["expect_status"], body=given["expect_body"]),
         ),
         network=NetworkMode(given["network"]),
         timeout=given["timeout"],

@@ -1,7 +1,7 @@
-"""Commands in a guest, through its leader's namespaces: exact status, separate pipes, no D-Bus.
+"""Run commands in a guest through the leader's namespaces: exact status, separate pipes, no D-Bus.
 
-What nsenter does not do for us is done around it: the command joins the guest's control group,
-may never have a capability that the guest does not have, and inherits nothing of our environment.
+Wrappers around nsenter do what it does not: the command joins the guest's control group, cannot get
+a capability that the guest does not have, and inherits no environment variable of postroj.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ ENVIRONMENT = {
 }
 
 UNIT = "command.service"
-"""What a command is in a guest that nobody waits for."""
+"""Unit of a command that continues after postroj has exited."""
 
-# A session in the guest, without nsenter: it would die of a Ctrl-C that the command handles.
+# Starts a session, so that Ctrl-C does not kill nsenter while the command handles it.
 IN_SESSION = (
     *("/bin/sh", "-c", 'command -v setsid >/dev/null && exec setsid -c "$@"; exec "$@"', "sh"),
 )
@@ -36,13 +36,13 @@ LOGIN_SHELL = ("/bin/sh", "-c", "[ -x /bin/bash ] && exec /bin/bash -l; exec /bi
 
 
 def enter_argv(command: Command, leader: Leader, *, terminal: bool = False) -> list[str]:
-    """Return the command line on the host that runs `command` in the guest of `leader`."""
+    """Return the command line on the host that runs a command in the guest of `leader`."""
     joins = "".join(f"echo 0 > {shlex.quote(str(group))}\n" for group in leader.joins)
     bounds = ",".join(["-all", *(f"+cap_{number}" for number in leader.bounding_set)])
     enter = ["nsenter", "--target", str(leader.pid)]
     return [
         *("sh", "-c", f'umask 022\n{joins}exec "$@"', "sh"),
-        # who enters a user namespace has all capabilities there, and so is bounded after it
+        # entering a user namespace gives all capabilities there, so limit them afterwards
         *([*enter, "--user", "--"] if leader.has_own_users else []),
         *("setpriv", "--bounding-set", bounds, "--inh-caps", "-all"),
         *enter,
@@ -53,10 +53,10 @@ def enter_argv(command: Command, leader: Leader, *, terminal: bool = False) -> l
 
 
 def unit_argv(command: Command) -> list[str]:
-    """The command line in a guest that starts `command` as a unit, and does not wait for its end.
+    """Return the command line in a guest that starts a command as a unit, without waiting for it.
 
-    A `$` is doubled since the manager would put its own variables there, systemd.service(5).
-    systemd-run takes secrets over from its own environment.
+    A `$` is doubled, because the manager would expand variables, systemd.service(5). systemd-run
+    reads secrets from its own environment.
     """
     variables = {**ENVIRONMENT, **command.env}
     return [
@@ -69,7 +69,7 @@ def unit_argv(command: Command) -> list[str]:
 
 
 def _with_variables(command: Command) -> tuple[str, ...]:
-    """Set the command's variables behind nsenter: the host's tools must not obey them."""
+    """Set the command's variables only inside the guest: they must not affect tools of the host."""
     pairs = (f"{name}={value}" for name, value in command.env.items())
     return ("/usr/bin/env", *pairs) if command.env else ()
 
@@ -81,6 +81,6 @@ def _in_directory(command: Command) -> tuple[str, ...]:
 
 
 def environment(command: Command, terminal: str | None = None) -> dict[str, str]:
-    """What `enter_argv` is started with; `terminal` is the kind of the guest's."""
+    """Return the environment for `enter_argv`; `terminal` is the value of `TERM`."""
     kind = {} if terminal is None else {"TERM": terminal}
     return {**ENVIRONMENT, **kind, **command.secrets}

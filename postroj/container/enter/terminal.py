@@ -1,7 +1,7 @@
-"""A command in a guest with a terminal: the pty is the guest's own, our terminal stays ours.
+"""Give a command in a guest a terminal: a pty of the guest, connected to the user's terminal.
 
-Handing our terminal in would let a guest push keystrokes into it (TIOCSTI), and `tty` in the guest
-would not know its device.
+If a guest had the user's terminal itself, it could insert keystrokes into it (TIOCSTI), and `tty`
+in the guest would not find its device.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ PTMX = os.makedev(5, 2)
 
 
 def is_interactive() -> bool:
-    """Whether both our stdin and our stdout are a terminal."""
+    """Whether stdin and stdout of this process are a terminal."""
     return os.isatty(STDIN) and os.isatty(STDOUT)
 
 
 def open_pty(leader: Leader) -> tuple[int, int]:
-    """Open a pty in the guest's devpts; descriptors of both its ends.
+    """Open a pty in the guest's devpts; return the descriptors of both its ends.
 
-    The path is walked one name at a time without following links, since the guest owns it.
+    The path is opened one name at a time without following links, because the guest controls it.
 
-    :raises OSError: if the guest has no devpts where it belongs.
+    :raises OSError: if the guest has no devpts in /dev/pts.
     """
     here = leader.open("root", os.O_PATH | os.O_DIRECTORY)
     try:
@@ -51,7 +51,7 @@ def open_pty(leader: Leader) -> tuple[int, int]:
             here = there
         status = os.fstat(here)
         if not stat.S_ISCHR(status.st_mode) or status.st_rdev != PTMX:
-            message = "the guest's /dev/pts/ptmx is no pty"
+            message = "the guest's /dev/pts/ptmx is not a pty"
             raise OSError(message)
         flags = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC
         master = os.open(f"/proc/self/fd/{here}", flags)
@@ -62,7 +62,7 @@ def open_pty(leader: Leader) -> tuple[int, int]:
 
 
 def converse(process: subprocess.Popen[bytes], master: int) -> int:
-    """Carry keystrokes in and the screen out until the command ends; its status."""
+    """Connect the terminals until the command ends; return its status."""
     pidfd = os.pidfd_open(process.pid)
     try:
         with _raw(STDIN), _resizing(master):
@@ -79,12 +79,12 @@ def converse(process: subprocess.Popen[bytes], master: int) -> int:
 
 
 def _carry(sources: list[int], master: int, pidfd: int) -> list[int]:
-    """Serve what is ready once; the sources that remain, without `pidfd` at the command's end."""
+    """Serve one ready source; return those that remain, without `pidfd` at the command's end."""
     ready, _, _ = select.select(sources, [], [], A_WHILE)
     remaining = list(sources)
     if master in ready:
         screen = b""
-        with suppress(OSError):  # EIO: nobody has the other end any more
+        with suppress(OSError):  # EIO: no process has the other end open
             screen = os.read(master, CHUNK)
         write_all(STDOUT, screen)
         if not screen:
@@ -102,19 +102,19 @@ def _carry(sources: list[int], master: int, pidfd: int) -> list[int]:
 
 @contextmanager
 def _raw(descriptor: int) -> Iterator[None]:
-    """Every key goes to the guest, Ctrl-C too."""
+    """Pass every key to the guest, including Ctrl-C."""
     before = termios.tcgetattr(descriptor)
     tty.setraw(descriptor)
     try:
         yield
     finally:
-        with suppress(termios.error):  # it was hung up
+        with suppress(termios.error):  # the terminal is gone
             termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
 
 
 @contextmanager
 def _resizing(master: int) -> Iterator[None]:
-    """The pty has the size of our window, now and when it changes."""
+    """Keep the pty at the size of the user's window."""
 
     def resize(number: int = 0, frame: FrameType | None = None) -> None:
         size = fcntl.ioctl(STDOUT, termios.TIOCGWINSZ, b"\0" * 8)

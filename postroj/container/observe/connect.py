@@ -1,4 +1,4 @@
-"""Connections to a guest's sockets, made from the host: TCP, UDP and unix, abstract ones too."""
+"""Connect from the host to sockets in a guest: TCP, UDP and unix, including abstract ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KINDS = {
     "seqpacket": socket.SOCK_SEQPACKET,
     "sequentialpacket": socket.SOCK_SEQPACKET,
 }
-"""Kinds of sockets by the names of systemd.socket(5) and of the kernel, in lower case."""
+"""Socket types by their names in systemd.socket(5) and in the kernel, in lower case."""
 
 
 def connect(
@@ -30,13 +30,13 @@ def connect(
 ) -> socket.socket:
     """Connect to an address of a guest, see `Guest.connect`.
 
-    :raises OSError: if nothing accepts there, or the guest has ended.
+    :raises OSError: if nothing accepts connections there, or if the guest has ended.
     """
     number = KINDS[kind.lower()]
     if address.startswith("/"):
         place = _open(leader, opener, address)
         try:
-            # the only way to connect to a file that is open already
+            # the only way to connect to a socket that is already open as a path
             return _connect_unix(f"/proc/self/fd/{place}", number, timeout)
         finally:
             os.close(place)
@@ -55,7 +55,7 @@ def connect(
 
 def _open(leader: Leader, opener: int, path: str) -> int:
     if opener:
-        with suppress(OSError):  # it has ended, or sees other files than it did
+        with suppress(OSError):  # the process has ended or its files have changed
             return resolve.open_path(opener, path)
     place = resolve.open_path(leader.pid, path)
     try:
@@ -67,7 +67,7 @@ def _open(leader: Leader, opener: int, path: str) -> int:
 
 
 def _connect_inet(host: str, port: int, kind: int, timeout: float) -> socket.socket:
-    """Connect to the first address of a host that accepts."""
+    """Connect to the first address of a host that accepts a connection."""
     failure: OSError | None = None
     for family, number, protocol, _, end in socket.getaddrinfo(host, port, type=kind):
         connection = socket.socket(family, number, protocol)

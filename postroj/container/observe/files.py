@@ -1,7 +1,8 @@
-"""Files of a guest, read from the host: nothing there is followed, and nothing is opened for long.
+"""Read files of a guest from the host, without following links outside of it.
 
-A guest owns these files and may change them at any moment. So a folder is opened by its name in the
-folder above it, never by a path, and a file's type is asked of what was opened.
+A guest owns these files and may change them at any moment. So a folder is opened by its name
+relative to the open folder above it, never by a path, and the type of a file is read from its
+descriptor.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ KINDS = {stat.S_IFREG: FileKind.FILE, stat.S_IFDIR: FileKind.FOLDER, stat.S_IFLN
 
 
 def walk(leader: Leader, *, skip: Collection[str], deepest: int, digests: bool) -> list[File]:
-    """Return the files of a guest, see `Guest.walk`; what vanishes meanwhile is passed over.
+    """Return the files of a guest, see `Guest.walk`; files that vanish meanwhile are left out.
 
     :raises OSError: if the guest has ended.
     """
@@ -41,7 +42,7 @@ def walk(leader: Leader, *, skip: Collection[str], deepest: int, digests: bool) 
 def _gather(
     folder: int, path: str, skip: Collection[str], deeper: int, digests: bool, found: list[File]
 ) -> None:
-    """Add what is in an open folder, which is closed at the end."""
+    """Add the content of an open folder, and close the folder."""
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -64,7 +65,7 @@ def _gather(
                     )
                 )
                 if kind is FileKind.FOLDER and deeper > 0 and inner not in skip:
-                    with suppress(OSError):  # it has become something else
+                    with suppress(OSError):  # it has been replaced or removed
                         below = os.open(entry.name, FOLDER_FLAGS, dir_fd=folder)
                         _gather(below, inner, skip, deeper - 1, digests, found)
     finally:
@@ -72,7 +73,7 @@ def _gather(
 
 
 def _digest(name: str, folder: int) -> str:
-    """Return the SHA-256 of a regular file; '' if it cannot be read, or is one no more."""
+    """Return the SHA-256 of a regular file; '' if it cannot be read or was replaced."""
     try:
         descriptor = os.open(name, FILE_FLAGS, dir_fd=folder)
     except OSError:
@@ -81,7 +82,7 @@ def _digest(name: str, folder: int) -> str:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return ""
         digest = hashlib.sha256()
-        left = os.fstat(descriptor).st_size  # one that grows has no end
+        left = os.fstat(descriptor).st_size  # a file that grows must not keep us reading
         while left > 0 and (chunk := stream.read(min(CHUNK, left))):
             digest.update(chunk)
             left -= len(chunk)
@@ -91,14 +92,14 @@ def _digest(name: str, folder: int) -> str:
 def read_file(leader: Leader, path: str, limit: int) -> bytes:
     """Return the beginning of a regular file, see `Guest.read_file`.
 
-    :raises OSError: if there is none, or the guest has ended.
+    :raises OSError: if it is not a regular file, does not exist, or the guest has ended.
     """
     place = _place(leader, path)
     try:
         if not stat.S_ISREG(os.fstat(place).st_mode):
             message = f"'{path}' is not a regular file"
             raise OSError(message)
-        # by way of /proc, as a place cannot be read; it is the file that was judged above
+        # an `O_PATH` descriptor cannot be read; /proc opens the very file that was checked above
         with open(f"/proc/self/fd/{place}", "rb") as stream:  # noqa: PTH123
             return stream.read(limit)
     finally:
@@ -106,7 +107,7 @@ def read_file(leader: Leader, path: str, limit: int) -> bytes:
 
 
 def exists(leader: Leader, path: str) -> bool:
-    """Whether a path leads to something, see `Guest.exists`."""
+    """Whether a path exists, see `Guest.exists`."""
     try:
         os.close(_place(leader, path))
     except FileNotFoundError:
@@ -114,7 +115,7 @@ def exists(leader: Leader, path: str) -> bool:
         return False
     except ProcessLookupError:
         raise
-    except OSError:  # there is something, which leads in a circle or may not be entered
+    except OSError:  # it exists, but is a circular link or may not be entered
         return True
     return True
 

@@ -1,4 +1,4 @@
-"""Processes of a guest, and the units that they belong to, read from the host's control groups."""
+"""List the processes of a guest and their units, from the host's control groups."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from postroj.container.leader import Leader
 
 UNIT = re.compile(r"_?(?P<name>[^/]+\.(?:service|socket|scope|mount|automount|swap))")
-"""A control group that is a unit; one that could be taken for a controller begins with `_`."""
+"""Name of a unit's control group; systemd puts `_` before a name that looks like a controller's."""
 
 
 def groups(leader: Leader) -> dict[int, str]:
-    """Return each process by its number on the host, with its control group in the guest."""
+    """Return the control group in the guest of each process, by its PID on the host."""
     try:
         return beside(leader.read("cgroup"))
     except OSError:  # it has ended
@@ -27,7 +27,7 @@ def groups(leader: Leader) -> dict[int, str]:
 
 
 def processes(leader: Leader) -> list[Process]:
-    """Return the processes of a guest, its init first; those that end meanwhile are left out."""
+    """Return the processes of a guest, init first; those that end meanwhile are left out."""
     found = []
     for pid, group in groups(leader).items():
         with suppress(OSError, IndexError):
@@ -37,17 +37,17 @@ def processes(leader: Leader) -> list[Process]:
 
 
 def comm(pid: int) -> str:
-    """Return the name of a process by its number on the host, comm(5); '' if it has ended."""
+    """Return the name of a process by its PID on the host, comm(5); '' if it has ended."""
     with suppress(OSError):
         return Path(f"/proc/{pid}/comm").read_bytes().decode(errors="replace").strip()
     return ""
 
 
 def unit_of(group: str) -> str:
-    """Return the unit of a control group: `redis.service` of `/system.slice/redis.service`.
+    """Return the unit of a control group: `redis.service` for `/system.slice/redis.service`.
 
-    The outermost one: what runs below a user's manager belongs to `user@UID.service`. The guest's
-    init, and what entered the guest beside it, is in no unit.
+    This is the outermost unit: processes below a user's manager belong to `user@UID.service`. Init
+    and commands that entered the guest belong to no unit.
     """
     for part in group.split("/"):
         match = UNIT.fullmatch(part)

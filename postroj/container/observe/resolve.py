@@ -1,4 +1,4 @@
-"""Paths of a guest, opened from the host: every link is followed within the guest, never here."""
+"""Open paths of a guest from the host, and follow their links only within the guest."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from postroj.container import kernel
 
 
 def open_path(pid: int, path: str) -> int:
-    """Open a path as process `pid` sees it, as a place only (`O_PATH`); the caller closes it.
+    """Open a path with `O_PATH` as process `pid` sees it; the caller closes the descriptor.
 
-    A path that is relative begins at the process's working directory, and stays below it.
+    A relative path begins at the process's working directory and cannot lead above it.
 
-    :raises OSError: if there is none, or the process has ended.
+    :raises OSError: if the path does not exist, or if the process has ended.
     """
     top = "root" if path.startswith("/") else "cwd"
     root = os.open(f"/proc/{pid}/{top}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -1,8 +1,8 @@
-"""Sockets of a guest that wait for peers, and whose they are, read from the host's `/proc` alone.
+"""List the sockets of a guest that wait for peers, with their owners, from the host's `/proc`.
 
-So a guest needs no ss and no netstat. The kernel's tables are those of the guest's network
-namespace; a socket belongs to the processes of the guest that have it open, and these, by their
-control group, to a unit. proc_pid_net(5), unix(7), cgroups(7)
+So a guest needs no ss and no netstat. The tables are those of the guest's network namespace. A
+socket belongs to the processes of the guest that have it open, and a process belongs to a unit by
+its control group. proc_pid_net(5), unix(7), cgroups(7)
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from postroj.container.leader import Leader
 
 LISTEN = "0A"
-"""State of a TCP socket that listens; a UDP socket that is bound has 07, a connected one 01."""
+"""State of a TCP socket that listens."""
 BOUND = "07"
+"""State of a UDP socket that is bound; a connected one has 01."""
 ACCEPTS = 0x10000
 """Flag of a unix socket that listens, `__SO_ACCEPTCON`."""
 
@@ -42,7 +43,7 @@ def sockets(leader: Leader) -> list[Socket]:
     found: dict[tuple[str, str, str, bool], Socket] = {}
     for entry in sorted(_tables(leader), key=lambda entry: (entry.is_unix, entry)):
         pids = openers.get(entry.inode, [])
-        # the manager keeps a socket open that it has given to a service
+        # the manager also has each socket open that it has passed to a service
         pid = next((pid for pid in pids if pid != leader.pid), pids[0] if pids else 0)
         unit = processes.unit_of(groups[pid]) if pid else ""
         found.setdefault(
@@ -60,10 +61,10 @@ def sockets(leader: Leader) -> list[Socket]:
 
 
 def _tables(leader: Leader) -> set[Entry]:
-    """Return what the kernel lists in the guest's network namespace, whoever has it open."""
+    """Return all sockets that wait for peers in the guest's network namespace."""
     found = set()
     for name in ("tcp", "tcp6", "udp", "udp6"):
-        with suppress(OSError):  # a kernel without IPv6 has no such file, a dead guest none
+        with suppress(OSError):  # the kernel has no IPv6, or the guest has ended
             found |= parse_inet(leader.read(f"net/{name}"), name.removesuffix("6"))
     with suppress(OSError):
         found |= parse_unix(leader.read_bytes("net/unix").decode(errors="surrogateescape"))
@@ -71,7 +72,7 @@ def _tables(leader: Leader) -> set[Entry]:
 
 
 def parse_inet(text: str, protocol: str) -> set[Entry]:
-    """Read `/proc/PID/net/{tcp,udp}{,6}`."""
+    """Parse `/proc/PID/net/{tcp,udp}{,6}`."""
     state = LISTEN if protocol == "tcp" else BOUND
     found = set()
     for line in text.splitlines()[1:]:
@@ -90,7 +91,7 @@ def parse_inet(text: str, protocol: str) -> set[Entry]:
 
 
 def parse_unix(text: str) -> set[Entry]:
-    """Read `/proc/PID/net/unix`: what accepts connections and has a name."""
+    """Parse `/proc/PID/net/unix`; return sockets that accept connections and have a name."""
     found = set()
     for line in text.split("\n")[1:]:
         match = UNIX_LINE.fullmatch(line)
@@ -101,7 +102,7 @@ def parse_unix(text: str) -> set[Entry]:
 
 
 def _address(digits: str) -> str:
-    """Read an address: 32-bit words in the byte order of the host."""
+    """Parse an address: 32-bit words in the byte order of the host."""
     words = [bytes.fromhex(digits[i : i + 8]) for i in range(0, len(digits), 8)]
     raw = b"".join(word[::-1] if sys.byteorder == "little" else word for word in words)
     address = ipaddress.ip_address(raw)
@@ -109,7 +110,7 @@ def _address(digits: str) -> str:
 
 
 def _interfaces(leader: Leader) -> dict[str, str]:
-    """Return the interface of each link-local IPv6 address, which is written in brackets."""
+    """Return the interface of each link-local IPv6 address; addresses have brackets."""
     with suppress(OSError):  # a kernel without IPv6
         rows = [line.split() for line in leader.read("net/if_inet6").splitlines()]
         local = ((ipaddress.ip_address(bytes.fromhex(row[0])), row[-1]) for row in rows)
@@ -118,7 +119,7 @@ def _interfaces(leader: Leader) -> dict[str, str]:
 
 
 def _openers(pids: Iterable[int]) -> dict[int, list[int]]:
-    """Return the processes that have each socket open: inode to PIDs, the lowest first."""
+    """Map the inode of each open socket to the PIDs that have it open, in ascending order."""
     found: dict[int, list[int]] = {}
     for pid in sorted(pids):
         with suppress(OSError):  # it has ended

@@ -1,4 +1,4 @@
-"""Addresses of sockets, and which of them one can connect to."""
+"""Decide which socket addresses accept connections, and where to connect."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ STREAMS = ("stream", "seqpacket", "sequentialpacket")
 
 
 def destination(host: str) -> str:
-    """Return where to connect to in order to reach what listens on an address without brackets."""
+    """Return the address that reaches a listener: the loopback for a wildcard, else itself."""
     return WILDCARDS.get(host, host)
 
 
 def can_connect(address: str, kind: str) -> bool:
     """Whether an address of systemd.socket(5) accepts connections: `127.0.0.1:80`, `/run/x.sock`.
 
-    `kind` is that of the socket, `Stream` or `SequentialPacket`; datagrams have no connections.
+    `kind` is the type of the socket, such as `Stream`, `SequentialPacket` or `Datagram`.
     """
     known = address.startswith(("/", "@")) or INET.fullmatch(address) is not None
     return known and kind.lower() in STREAMS

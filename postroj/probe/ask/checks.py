@@ -1,8 +1,8 @@
-"""Checks: ask the questions side by side, and answer each with a `CheckResult`.
+"""Run checks: ask questions concurrently, and answer each with a `CheckResult`.
 
-Units, ports and files come first and at once, so that their waits overlap; then the sockets that
-listen now that the units are up; then the commands in order, as they may need all of these; at
-last, whether another unit has failed.
+Units, ports and files come first and at the same time, so that their waits overlap. Then come the
+sockets that listen once the units are up, then the commands in order, since they may need all of
+these, and last the question whether another unit has failed.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ if TYPE_CHECKING:
 
 AT_ONCE = 16
 SHOWN = 20
-"""How many failed units are named, each with its journal: a package may bring thousands."""
+"""Maximum number of failed units to name, each with its journal."""
 NEW_FAILURES = "no newly failed unit"
 BROKEN = "the package has broken the guest"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manners:
-    """How patiently questions are asked."""
+    """How long checks wait, and what an HTTP answer must be like."""
 
     timeout: float = 30.0
-    """Seconds until a check must pass."""
+    """Seconds within which a check must pass."""
     settle: float = 3.0
     """Seconds for which a unit must stay up."""
-    expected: ports.Expectation = field(default_factory=ports.Expectation)
+    expected: ports.HttpCriteria = field(default_factory=ports.HttpCriteria)
 
 
 Answer = tuple[Outcome, str]
 
 
-def nobody(unit: str) -> str:
-    """Say that a unit belongs to no dependency."""
+def no_owner(unit: str) -> str:
+    """Return '': a unit belongs to no dependency."""
     return ""
 
 
@@ -59,12 +59,12 @@ def ask_all(
     manners: Manners,
     before: Sequence[str],
     then: Callable[[], Sequence[Question]] = tuple,
-    owner: Callable[[str], str] = nobody,
+    owner: Callable[[str], str] = no_owner,
 ) -> Iterator[CheckResult]:
-    """Ask everything, and yield each answer as it comes.
+    """Ask all questions, and yield each answer as soon as it is known.
 
-    `before` are the units that had failed before the step. `then` returns more questions once the
-    units are up. `owner` names the dependency that alone is to blame for a unit, or ''.
+    `before` are the units that had failed before the step. `then` is called for more questions once
+    the units are up. `owner` returns the dependency that alone is to blame for a unit, or ''.
     """
     began = time.monotonic()
     commands = [question for question in questions if question.kind is CheckKind.COMMAND]
@@ -81,7 +81,7 @@ def ask_all(
 
 
 def unasked(questions: Sequence[Question], reason: str) -> tuple[CheckResult, ...]:
-    """Answer every question with a skip."""
+    """Skip every question for the same reason."""
     return tuple(
         CheckResult(
             kind=q.kind,
@@ -98,7 +98,7 @@ def unasked(questions: Sequence[Question], reason: str) -> tuple[CheckResult, ..
 def side_by_side(
     questions: Sequence[Question], ask: Callable[[Question, threading.Event], Answer]
 ) -> Iterator[CheckResult]:
-    """Answer questions at the same time; `ask` gets an event that calls it off."""
+    """Answer questions concurrently; `ask` gets an event that cancels it."""
     over = threading.Event()
     pool = ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="check")
     try:
@@ -109,20 +109,21 @@ def side_by_side(
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
             yield from (future.result() for future in done)
     finally:
-        over.set()  # Ctrl-C: nobody waits any more
+        over.set()  # after Ctrl-C the answers are not needed
         pool.shutdown(wait=False, cancel_futures=True)
 
 
 def timed(question: Question, ask: Callable[[], Answer]) -> CheckResult:
-    """Ask, and measure the time; if postroj cannot ask, that is an error of ours.
+    """Ask a question and measure the time.
 
-    But a command that the guest could run before, and cannot run now, is the package's failure.
+    If postroj cannot ask, the outcome is an error. But if the guest is lost, or can no longer run a
+    command, the package has broken it, which is a failure.
     """
     began = time.monotonic()
     try:
         outcome, reason = ask()
     except (GuestLost, CommandError) as error:
-        slow = isinstance(error, CommandTimeout)  # which may be the host
+        slow = isinstance(error, CommandTimeout)  # perhaps the host is
         outcome = Outcome.ERROR if slow else Outcome.FAIL
         reason = error.reason if slow else f"{BROKEN}: {error.reason}"
     except PostrojError as error:
@@ -176,7 +177,7 @@ def _ask_unit(
     owner: Callable[[str], str],
     deadline: Deadline,
 ) -> Answer:
-    """Judge a unit; a unit that the user asked about must be up, whatever its conditions."""
+    """Check a unit; one that the user asked about must be up, even if a condition is not met."""
     outcome, reason = units.check(guest, question.subject, settle=manners.settle, deadline=deadline)
     if outcome is Outcome.SKIP and not question.is_found:
         outcome = Outcome.FAIL
@@ -186,12 +187,12 @@ def _ask_unit(
     origin = "it came with a dependency"
     if name := owner(unitstate.unit_name(question.subject)):
         outcome = Outcome.SKIP
-        origin = f"it is of '{name}', a dependency, and not held against the package"
+        origin = f"it belongs to '{name}', a dependency, and is not held against the package"
     return outcome, "\n".join([f"{sentence}; {origin}", *evidence])
 
 
 def _ask_unix(guest: Guest, question: Question, deadline: Deadline) -> Answer:
-    """Connect to each of a unit's sockets that still exists: some last only for a moment."""
+    """Connect to those sockets of a unit that still exist: some exist only for a moment."""
     reached = []
     for socket in question.unix:
         try:
@@ -199,11 +200,11 @@ def _ask_unix(guest: Guest, question: Question, deadline: Deadline) -> Answer:
         except FileNotFoundError:
             continue
         except OSError as error:
-            sentence = f"{ports.words(error)} at '{socket.entry.address}'"
+            sentence = f"{ports.describe_error(error)} at '{socket.entry.address}'"
             return Outcome.FAIL, f"{sentence} for {deadline.seconds:g} s"
         reached.append(socket)
     if not reached:
-        return Outcome.SKIP, "not there any more"
+        return Outcome.SKIP, "no longer exists"
     spent = f"connected after {deadline.spent:.1f} s"
     return Outcome.PASS, f"{spent}, {holder(reached[0])} listens on {sockets.addresses(reached)}"
 
@@ -230,7 +231,7 @@ def _ask_file(guest: Guest, path: str) -> Answer:
 
 
 def _ask_command(guest: Guest, command: str, timeout: float) -> Answer:
-    """Run a shell command in the guest, once."""
+    """Run a shell command in the guest once; it must exit with 0."""
     try:
         done = guest.run(["sh", "-c", command], ok=range(256), timeout=timeout)
     except CommandTimeout as error:
@@ -247,12 +248,13 @@ def ask_failures(
     asked: Sequence[str] = (),
     *,
     not_before: float = 0.0,
-    owner: Callable[[str], str] = lambda unit: "",
+    owner: Callable[[str], str] = no_owner,
     since: str = "the installation",
 ) -> Answer:
-    """Ask which units have failed `since`, not before they had the time to fail.
+    """Ask which units have failed `since` a moment that this phrase names.
 
-    The journal of the `asked` units was shown already. `owner` names the dependency that alone is
+    Wait until `not_before` (monotonic clock), so that units have time to fail. The answers about
+    the `asked` units already contain their journals. `owner` returns the dependency that alone is
     to blame for a unit, or ''.
     """
     time.sleep(max(0.0, not_before - time.monotonic()))
@@ -260,13 +262,13 @@ def ask_failures(
         return Outcome.FAIL, "the guest is in maintenance: its rescue or emergency target is active"
     new = [unit for unit in guest.failed_units() if unit not in before]
     owners = {unit: owner(unit) for unit in new[:SHOWN]}
-    own = [unit for unit in new if not owners.get(unit)]
+    blamed = [unit for unit in new if not owners.get(unit)]
     others = [f"{unit} of '{name}', a dependency," for unit, name in owners.items() if name]
     aside = f"{' and '.join(others)} failed" if others else ""
-    if not own:
+    if not blamed:
         return Outcome.PASS, f"none of the package; {aside}" if aside else "none"
-    shown = own[:SHOWN]
-    more = f" and {len(own) - SHOWN} more" if len(own) > SHOWN else ""
+    shown = blamed[:SHOWN]
+    more = f" and {len(blamed) - SHOWN} more" if len(blamed) > SHOWN else ""
     sentence = f"failed since {since}: {', '.join(shown)}{more}{aside and f'; {aside}'}"
     evidence = "\n".join(journal.last(guest, unit) for unit in shown if unit not in asked)
     return Outcome.FAIL, f"{sentence}\n{evidence}".rstrip()

@@ -1,4 +1,4 @@
-"""How long a question may stay open: a deadline, and a way to call the whole thing off."""
+"""Limit how long a check may take: a deadline, and an event that cancels the wait."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import time
 
 
 class CalledOff(Exception):
-    """Nobody waits for the answer any more."""
+    """The answer is no longer needed."""
 
 
 class Deadline:
-    """A deadline on the monotonic clock; `over` set means that nobody waits any more."""
+    """A deadline on the monotonic clock; setting `over` cancels every wait for it."""
 
     def __init__(self, seconds: float, over: threading.Event | None = None) -> None:
         self.seconds = seconds
@@ -21,22 +21,22 @@ class Deadline:
 
     @property
     def left(self) -> float:
-        """Seconds that are left, never negative."""
+        """Seconds until the deadline, never negative."""
         return max(0.0, self.end - time.monotonic())
 
     @property
     def spent(self) -> float:
-        """Seconds since the beginning."""
+        """Seconds since the start."""
         return time.monotonic() - self.started
 
     def extend(self, seconds: float) -> None:
-        """Let it pass no earlier than in so many seconds."""
+        """Move the deadline so that at least this many seconds are left."""
         self.end = max(self.end, time.monotonic() + seconds)
 
     def wait(self, seconds: float) -> bool:
-        """Wait, but not past the deadline; whether there is time left for another try.
+        """Wait, but not past the deadline; return whether time is left for another try.
 
-        :raises CalledOff: if nobody waits any more.
+        :raises CalledOff: if the answer is no longer needed.
         """
         if self.over.wait(min(seconds, self.left)):
             raise CalledOff

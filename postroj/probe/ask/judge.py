@@ -1,6 +1,6 @@
-"""The verdict on a unit, from properties of systemd, never from its prose.
+"""Judge whether a unit is up, from properties of systemd and never from its messages.
 
-`judge` is pure; `watch` looks again until the answer is final.
+`judge` is a pure function; `watch` reads the unit again until `judge` decides.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from postroj.probe.ask.unitstate import look
+from postroj.probe.ask.unitstate import read_state
 from postroj.verdict import Outcome
 
 if TYPE_CHECKING:
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from postroj.probe.ask.unitstate import UnitState
 
 INTERVAL = 0.2
-"""Seconds between two looks at a unit that has not made up its mind."""
+"""Seconds between two readings of a unit that is still changing."""
 
 LOOP = 2
-"""So many restarts while we look are a crash loop."""
+"""Number of restarts during a check that make a crash loop."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """A final answer."""
+class Decided:
+    """A final answer about a unit."""
 
     outcome: Outcome
     sentence: str
@@ -34,24 +34,24 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True)
 class Undecided:
-    """No answer yet: look again after `seconds`; `sentence` is the failure if time runs out."""
+    """No answer yet: read again after `seconds`; `sentence` is the failure if time runs out."""
 
     seconds: float
     sentence: str
     settling: bool = False
-    """Whether it is up, and has only to stay so."""
+    """Whether the unit is up and only has to stay up."""
 
 
-def judge(state: UnitState, first: UnitState, *, now: float, settle: float) -> Verdict | Undecided:
-    """Say whether a unit is up for good, given how it was at our first look.
+def judge(state: UnitState, first: UnitState, *, now: float, settle: float) -> Decided | Undecided:
+    """Judge whether a unit is up and stays up, given its `first` state in this check.
 
-    One that a condition has kept from starting is a skip: nothing is known of it.
+    A unit that did not start because of a condition is a skip: it was never tried.
     """
     restarted = state.restarts - first.restarts
     if state.load != "loaded":
         return failed(unloaded(state))
     if restarted >= LOOP:
-        return failed(f"crash loop: restarted {_times(restarted)} while we looked{_how(state)}")
+        return failed(f"crash loop: restarted {_times(restarted)} during the check{_how(state)}")
     match state.active:
         case "active":
             return _judge_active(state, now=now, settle=settle)
@@ -67,43 +67,43 @@ def judge(state: UnitState, first: UnitState, *, now: float, settle: float) -> V
 
 
 def unloaded(state: UnitState) -> str:
-    """Say why a unit's file is of no use."""
+    """Explain why systemd has not loaded a unit."""
     sentences = {"not-found": "there is no such unit", "masked": "the unit is masked"}
     return sentences.get(state.load, f"the unit could not be loaded ({state.load})")
 
 
-def _judge_active(state: UnitState, *, now: float, settle: float) -> Verdict | Undecided:
+def _judge_active(state: UnitState, *, now: float, settle: float) -> Decided | Undecided:
     if state.name.endswith(".timer") and state.sub == "elapsed" and not state.elapsed:
         return failed(f"{state.text}, but it will never elapse")
     stays = now - state.since
     if stays < settle:
-        sentence = f"{state.text}, but does not stay so for {settle:g} s{_restarts(state)}"
+        sentence = f"{state.text}, but has not stayed active for {settle:g} s{_restarts(state)}"
         return Undecided(seconds=settle - stays, sentence=sentence, settling=True)
     pid = f", main PID {state.main_pid}" if state.main_pid else ""
     return passed(f"{state.text}{pid}{_restarts(state)}")
 
 
-def _judge_inactive(state: UnitState) -> Verdict:
+def _judge_inactive(state: UnitState) -> Decided:
     if state.unmet_condition:
-        return Verdict(
+        return Decided(
             outcome=Outcome.SKIP,
-            sentence=f"{state.text}, not started, since a condition of it was not met",
+            sentence=f"{state.text}, not started, because a condition is not met",
         )
     if state.unmet_assertion:
-        return failed(f"{state.text}, stopped by an assertion that does not hold")
+        return failed(f"{state.text}, not started, because an assertion is not met")
     if state.kind == "oneshot" and state.exit and state.result == "success":
         return passed(f"{state.text}, has done its work, its main process {state.exit}")
     return failed(f"{state.text}{_how(state)}" if state.exit else f"{state.text}, not started")
 
 
-def passed(sentence: str) -> Verdict:
-    """Praise."""
-    return Verdict(outcome=Outcome.PASS, sentence=sentence)
+def passed(sentence: str) -> Decided:
+    """Return a passing answer."""
+    return Decided(outcome=Outcome.PASS, sentence=sentence)
 
 
-def failed(sentence: str) -> Verdict:
-    """Blame."""
-    return Verdict(outcome=Outcome.FAIL, sentence=sentence)
+def failed(sentence: str) -> Decided:
+    """Return a failing answer."""
+    return Decided(outcome=Outcome.FAIL, sentence=sentence)
 
 
 def _how(state: UnitState) -> str:
@@ -120,15 +120,15 @@ def _times(count: int) -> str:
 
 def watch(
     guest: Guest, name: str, *, settle: float, deadline: Deadline
-) -> tuple[Verdict, UnitState]:
-    """Look at a unit until the answer is final or the deadline passes."""
-    first = state = look(guest, name)
+) -> tuple[Decided, UnitState]:
+    """Read a unit until the answer is final or the deadline passes; return its last state, too."""
+    first = state = read_state(guest, name)
     extended = False
     while isinstance(answer := judge(state, first, now=time.monotonic(), settle=settle), Undecided):
-        if answer.settling and not extended:  # one that came up in time may show that it stays up
+        if answer.settling and not extended:  # it came up in time, so it gets the time to settle
             deadline.extend(answer.seconds + INTERVAL)
             extended = True
         if not deadline.wait(answer.seconds):
             return failed(f"{answer.sentence} after {deadline.seconds:g} s"), state
-        state = look(guest, name)
+        state = read_state(guest, name)
     return answer, state

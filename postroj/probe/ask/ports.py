@@ -1,7 +1,7 @@
-"""Does something answer on a port of the guest? Asked from the host, as from within the guest.
+"""Check that a port of the guest answers, from the host but inside the guest's network.
 
-So the guest needs no curl, no ss and no netcat. Every question is repeated until it is answered
-with yes, or the deadline passes.
+So the guest needs no curl, no ss and no netcat. Each check is repeated until it passes or its
+deadline passes.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ SCHEMES = {"tcp": None, "udp": None, "http": 80, "https": 443}
 BODY_LIMIT = 1 << 20
 
 SHOWN = 20
-"""So many sockets are named."""
+"""Maximum number of sockets to name."""
 
 PRINTED = "/?&=%:@+,;~!$'()*"
-"""What of a path and a query is sent as it is."""
+"""Characters of a path and a query that are not escaped."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """What `--check-network` asks about."""
+    """The address of a network check, and how to ask it."""
 
     url: str
     scheme: str
@@ -54,14 +54,14 @@ class Endpoint:
 
     @property
     def address(self) -> str:
-        """As `Guest.connect` takes it."""
+        """In the form that `Guest.connect` takes."""
         return f"[{self.host}]:{self.port}"
 
 
 def endpoint(url: str) -> Endpoint:
-    """Read `tcp://host:port`, `udp://host:port`, `http(s)://host[:port]/path`.
+    """Parse `tcp://host:port`, `udp://host:port`, `http(s)://host[:port]/path`.
 
-    :raises UsageError: if it is none of them.
+    :raises UsageError: if the URL has none of these forms.
     """
     try:
         parts = urlsplit(url)
@@ -72,42 +72,42 @@ def endpoint(url: str) -> Endpoint:
     if parts.scheme in SCHEMES and host and port:
         path = quote(urlunsplit(("", "", parts.path or "/", parts.query, "")), safe=PRINTED)
         return Endpoint(url=url, scheme=parts.scheme, host=host, port=port, path=path)
-    message = f"'{url}' is no address to check"
+    message = f"'{url}' is not an address to check"
     raise UsageError(message, hint="tcp://host:port, udp://host:port or http(s)://host[:port]/path")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Expectation:
-    """What an http(s) answer must be."""
+class HttpCriteria:
+    """What an HTTP answer must be like."""
 
     status: int | None = None
-    """None is any status below 400."""
+    """The required status; None accepts any below 400."""
     body: str | None = None
-    """Text that must be in the body."""
+    """Text that the body must contain."""
 
 
 class NoAnswer(Exception):
-    """Nothing answered, or not what was expected."""
+    """The HTTP answer does not meet the criteria."""
 
 
 def check(
-    guest: Guest, where: Endpoint, expected: Expectation, *, deadline: Deadline
+    guest: Guest, where: Endpoint, expected: HttpCriteria, *, deadline: Deadline
 ) -> tuple[Outcome, str]:
-    """Ask until something answers or the deadline passes: outcome and reason."""
+    """Ask until the endpoint answers or the deadline passes; return outcome and reason."""
     while True:
         attempt = min(ATTEMPT, max(0.5, deadline.left))
         try:
             answer = _ask(guest, where, expected, attempt)
             return Outcome.PASS, f"{answer} after {deadline.spent:.1f} s"
         except (OSError, http.client.HTTPException, NoAnswer) as error:
-            problem = words(error)
+            problem = describe_error(error)
         if not deadline.wait(INTERVAL):
             break
     sentence = f"{problem} for {deadline.seconds:g} s"
-    return Outcome.FAIL, f"{sentence}\n{_instead(guest, where)}"
+    return Outcome.FAIL, f"{sentence}\n{_other_listeners(guest, where)}"
 
 
-def _ask(guest: Guest, where: Endpoint, expected: Expectation, timeout: float) -> str:
+def _ask(guest: Guest, where: Endpoint, expected: HttpCriteria, timeout: float) -> str:
     match where.scheme:
         case "tcp":
             with guest.connect(where.address, "stream", timeout):
@@ -119,20 +119,20 @@ def _ask(guest: Guest, where: Endpoint, expected: Expectation, timeout: float) -
 
 
 def _ask_udp(guest: Guest, where: Endpoint, timeout: float) -> str:
-    """Knock with an empty datagram: an answer, or silence of a socket that is bound there."""
-    with guest.connect(where.address, "dgram", min(0.3, timeout)) as knocker:
-        knocker.send(b"")
+    """Send an empty datagram; an answer passes, and so does silence if a socket is bound there."""
+    with guest.connect(where.address, "dgram", min(0.3, timeout)) as datagrams:
+        datagrams.send(b"")
         try:
-            return f"answered with {len(knocker.recv(65536))} bytes"
+            return f"answered with {len(datagrams.recv(65536))} bytes"
         except TimeoutError:
-            if _is_bound(guest, str(knocker.getpeername()[0]), where.port):
+            if _is_bound(guest, str(datagrams.getpeername()[0]), where.port):
                 return "bound"
             message = "no answer"
             raise TimeoutError(message) from None
 
 
-def _ask_http(guest: Guest, where: Endpoint, expected: Expectation, timeout: float) -> str:
-    """Ask for the page itself: no proxy, no redirection, any certificate, as a service has them."""
+def _ask_http(guest: Guest, where: Endpoint, expected: HttpCriteria, timeout: float) -> str:
+    """Request the page directly: use no proxy, follow no redirect, accept any certificate."""
     connection = (
         http.client.HTTPSConnection(where.host, where.port)
         if where.scheme == "https"
@@ -144,10 +144,10 @@ def _ask_http(guest: Guest, where: Endpoint, expected: Expectation, timeout: flo
         if where.scheme == "https":
             context = ssl._create_unverified_context()  # noqa: S323 no public name for it
             line = connection.sock = context.wrap_socket(line, server_hostname=where.host)
-        with _at_most(timeout, line):
+        with _hang_up_after(timeout, line):
             connection.request("GET", where.path, headers={"User-Agent": f"postroj/{__version__}"})
             reply = connection.getresponse()
-        with reply, _at_most(2 * timeout, line):  # a body that never ends is cut before
+        with reply, _hang_up_after(2 * timeout, line):  # `_read` stops earlier
             status, body = reply.status, _read(reply, timeout).decode(errors="replace")
     finally:
         connection.close()
@@ -162,17 +162,18 @@ def _ask_http(guest: Guest, where: Endpoint, expected: Expectation, timeout: flo
 
 
 @contextmanager
-def _at_most(seconds: float, line: socket.socket) -> Iterator[None]:
-    """Hang up after so many seconds: a socket's own time-out begins anew with each byte.
+def _hang_up_after(seconds: float, line: socket.socket) -> Iterator[None]:
+    """Close a connection after so many seconds: a socket's own timeout restarts with each byte.
 
-    :raises TimeoutError: if that was necessary.
+    :raises TimeoutError: if the time ran out.
     """
     late = threading.Event()
 
     def hang_up() -> None:
         late.set()
-        with suppress(OSError):  # the other side was faster
-            socket.socket.shutdown(line, socket.SHUT_RDWR)  # that of TLS disturbs a reader
+        with suppress(OSError):  # the peer has closed it already
+            # the `shutdown` of an SSL socket breaks its reader
+            socket.socket.shutdown(line, socket.SHUT_RDWR)
 
     timer = threading.Timer(seconds, hang_up)
     timer.daemon = True
@@ -191,7 +192,7 @@ def _at_most(seconds: float, line: socket.socket) -> Iterator[None]:
 
 
 def _read(reply: http.client.HTTPResponse, timeout: float) -> bytes:
-    """Read a body, but not for ever: some never end."""
+    """Read a body until its end, `timeout` or `BODY_LIMIT`: some bodies never end."""
     end = time.monotonic() + timeout
     body = b""
     while len(body) < BODY_LIMIT and time.monotonic() < end:
@@ -202,8 +203,8 @@ def _read(reply: http.client.HTTPResponse, timeout: float) -> bytes:
     return body[:BODY_LIMIT]
 
 
-def words(error: Exception) -> str:
-    """Say what went wrong with a connection."""
+def describe_error(error: Exception) -> str:
+    """Describe why a connection failed."""
     match error:
         case TimeoutError():
             return str(error) or "timed out"
@@ -215,21 +216,21 @@ def words(error: Exception) -> str:
             return str(error)
 
 
-def _instead(guest: Guest, where: Endpoint) -> str:
-    """What does listen in the guest, as evidence; first who has that port, on whatever address."""
+def _other_listeners(guest: Guest, where: Endpoint) -> str:
+    """List the listening sockets of the guest as evidence, those on the same port first."""
     kind = "udp" if where.scheme == "udp" else "tcp"
     found = [socket for socket in guest.sockets() if socket.entry.protocol == kind]
-    evidence = f"{kind} sockets that listen in the guest: {_listed(found) or 'none'}"
-    beside = _listed([socket for socket in found if socket.entry.port == where.port])
-    return f"on that port listens {beside}\n{evidence}" if beside else evidence
+    evidence = f"{kind} sockets that listen in the guest: {_list(found) or 'none'}"
+    beside = _list([socket for socket in found if socket.entry.port == where.port])
+    return f"listening on that port: {beside}\n{evidence}" if beside else evidence
 
 
-def _listed(found: Sequence[Socket]) -> str:
+def _list(found: Sequence[Socket]) -> str:
     more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-    return ", ".join(map(_described, found[:SHOWN])) + more
+    return ", ".join(map(_describe, found[:SHOWN])) + more
 
 
-def _described(socket: Socket) -> str:
+def _describe(socket: Socket) -> str:
     where = f"{socket.entry.address}:{socket.entry.port}"
     return f"{where} ({socket.unit or socket.process})" if socket.process else where
 

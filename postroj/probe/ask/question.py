@@ -1,4 +1,4 @@
-"""The questions that checks ask, whether the user or postroj wants to know."""
+"""The questions that checks answer, from the user or from discovery."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """One question: `subject` is a unit, URL, path or shell command, or a sentence on the guest."""
+    """One question about a unit, URL, path or shell command, or about the guest as a whole."""
 
     kind: CheckKind
     subject: str
     is_found: bool = False
-    """Whether postroj asks of its own accord."""
+    """Whether postroj asks by itself, not the user."""
     skip: str = ""
-    """Why the subject is named but not judged; '' if it is judged."""
+    """Why the subject is listed but not judged; '' if it is judged."""
     is_dependency: bool = False
     """Whether the unit came with a dependency of the packages."""
     listeners: tuple[Socket, ...] = ()
@@ -27,16 +27,16 @@ class Question:
 
     @property
     def unix(self) -> tuple[Socket, ...]:
-        """The unix sockets to connect to; `subject` is then a name for them and not a URL."""
+        """The unix sockets to connect to; if there are any, `subject` is not a URL."""
         return tuple(socket for socket in self.listeners if socket.entry.is_unix)
 
     @property
     def holders(self) -> str:
-        """Who listens where, as `x.service listens on 0.0.0.0:80`; '' for the user's questions."""
-        said = (f"{holder(socket)} listens on {socket.entry.text}" for socket in self.listeners)
-        return ", ".join(dict.fromkeys(said))
+        """Owners and addresses: `x.service listens on 0.0.0.0:80`; '' for the user's questions."""
+        phrases = (f"{holder(socket)} listens on {socket.entry.text}" for socket in self.listeners)
+        return ", ".join(dict.fromkeys(phrases))
 
 
 def holder(socket: Socket) -> str:
-    """Name the unit that holds a socket, or else its process, as the subject of a sentence."""
+    """Name the unit of a socket, or else its process, as the subject of a sentence."""
     return socket.unit or f"process '{socket.process}', which is in no unit,"

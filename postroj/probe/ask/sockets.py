@@ -1,4 +1,4 @@
-"""Which of a guest's sockets are of interest, and how they are written."""
+"""Select a guest's listening sockets, and format their addresses."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ if TYPE_CHECKING:
     from postroj.container.guest import Guest, Socket
 
 SHOWN = 6
-"""As many addresses of a unit are named."""
+"""Maximum number of addresses to name."""
 
 
 def listening(guest: Guest) -> list[Socket]:
-    """Return the sockets that processes of the guest have open; on its own network that is all."""
+    """Return the sockets that processes of the guest have open.
+
+    On a network of its own these are all sockets; on the host's network others are left out.
+    """
     return [socket for socket in guest.sockets() if socket.process]
 
 
@@ -25,7 +28,7 @@ def of_units(sockets: Iterable[Socket], names: Iterable[str]) -> list[Socket]:
 
 
 def addresses(sockets: Iterable[Socket]) -> str:
-    """Name where something listens: `127.0.0.1:80, /run/x.sock`; '' if nowhere."""
+    """Format the addresses of sockets: `127.0.0.1:80, /run/x.sock`; '' without sockets."""
     texts = list(dict.fromkeys(socket.entry.text for socket in sockets))
     more = f" and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
     return ", ".join(texts[:SHOWN]) + more

@@ -1,4 +1,4 @@
-"""What a guest's manager says of its units: properties of org.freedesktop.systemd1(5)."""
+"""Read the states of units from a guest's manager: properties of org.freedesktop.systemd1(5)."""
 
 from __future__ import annotations
 
@@ -64,29 +64,29 @@ BEFORE_START = {
     "241": "CONFIGURATION_DIRECTORY",
     "243": "CREDENTIALS",
 }
-"""Statuses of the manager itself, where it could not start a program: systemd.exec(5)."""
+"""Exit statuses by which the manager reports that it could not start a program, systemd.exec(5)."""
 ENABLED = ("enabled", "enabled-runtime")
-"""States of a unit's file with which it starts by itself."""
+"""States of a unit's file in which the unit starts at boot."""
 
 NEVER = ("", "0", "n/a", "infinity")
-"""How a timer says that there is no such moment."""
+"""Values of a timer's property for a moment that does not exist."""
 SLICE = 200
-"""So many names a command gets: a package may bring thousands, and argv and output have limits."""
+"""Maximum number of names for one command: a package may ship thousands of units."""
 LISTEN = re.compile(r"(?P<address>.+) \((?P<kind>\w+)\)")
 
 
 @dataclass(frozen=True, kw_only=True)
 class UnitState:
-    """A unit as its manager describes it at one moment."""
+    """The state of a unit at one moment, as its manager reports it."""
 
     name: str
-    """Its real one, whatever alias was asked for."""
+    """The real name, even if an alias was asked for."""
     load: str
     active: str
     sub: str
     result: str = ""
     kind: str = ""
-    """Of a service: `simple`, `oneshot`, ..."""
+    """Type of a service: `simple`, `oneshot`, ..."""
     main_pid: int = 0
     restarts: int = 0
     since: float = 0.0
@@ -95,41 +95,41 @@ class UnitState:
     """When it was last started, in the same seconds; 0 if it never was."""
     has_job: bool = False
     exit: str = ""
-    """How its main process ended, in words; '' if it has not."""
+    """How the main process ended, as a phrase; '' if it has not."""
     exit_status: int = 0
     is_stale: bool = False
-    """Whether its file is another one than the manager has read."""
+    """Whether the unit's file has changed since the manager read it."""
     unmet_condition: bool = False
     unmet_assertion: bool = False
     names: tuple[str, ...] = ()
-    """The real one and all aliases."""
+    """The real name and all aliases."""
     file_state: str = ""
-    """As `systemctl is-enabled` has it."""
+    """As `systemctl is-enabled` prints it."""
     wanted_by: tuple[str, ...] = ()
-    """What starts it: targets, mostly."""
+    """The units that start it, mostly targets."""
     file: str = ""
-    """Where its manager has read it."""
+    """The file from which the manager has read it."""
     source: str = ""
-    """The SysV script, or other file, that it was generated from."""
+    """The SysV script or other file from which it was generated."""
     triggers: tuple[str, ...] = ()
     triggered_by: tuple[str, ...] = ()
     listens: tuple[tuple[str, str], ...] = ()
-    """Of a socket: address and kind (`Stream`, `Datagram`, ...)."""
+    """Addresses of a socket, each with its kind (`Stream`, `Datagram`, ...)."""
     accept: bool = False
-    """Of a socket: whether each connection gets a service of its own."""
+    """Whether each connection to a socket starts an instance of its service."""
     accepted: int = 0
-    """Of such a socket: connections so far."""
+    """Number of connections that such a socket has accepted so far."""
     elapsed: bool = False
-    """Of a timer: whether it has elapsed."""
+    """Whether a timer has elapsed at least once."""
 
     @property
     def text(self) -> str:
-        """As `systemctl status` has it: `active (running)`."""
+        """As `systemctl status` prints it: `active (running)`."""
         return f"{self.active} ({self.sub})"
 
     @property
     def is_sysv(self) -> bool:
-        """Whether it was made of a SysV script."""
+        """Whether it was generated from a SysV script."""
         return self.file_state == "generated" and "/init.d/" in self.source
 
 
@@ -139,18 +139,18 @@ def unit_name(text: str) -> str:
 
 
 def is_template(name: str) -> bool:
-    """Whether it is `NAME@.TYPE`, of which instances are made."""
+    """Whether a name is that of a template, `NAME@.TYPE`."""
     return name.rpartition(".")[0].endswith("@")
 
 
 def template_of(name: str) -> str:
-    """Return `NAME@.TYPE` of an instance; '' for what is none."""
+    """Return the template of an instance, `NAME@.TYPE`; '' for other units."""
     stem, at, instance = name.rpartition(".")[0].partition("@")
     return f"{stem}@.{name.rpartition('.')[2]}" if at and instance else ""
 
 
 def parse(text: str) -> UnitState:
-    """Read what `systemctl show` printed of one unit."""
+    """Parse what `systemctl show` prints about one unit."""
     pairs = [line.partition("=")[::2] for line in text.splitlines()]
     values = dict(pairs)
 
@@ -177,7 +177,7 @@ def parse(text: str) -> UnitState:
         exit=_exit(code, status),
         exit_status=_number(status),
         is_stale=values.get("NeedDaemonReload") == "yes",
-        # what was never tested says "no" as well
+        # a condition that was never tested is "no", too
         unmet_condition=values.get("ConditionResult") == "no" and seconds(tested) > 0,
         unmet_assertion=values.get("AssertResult") == "no" and seconds(asserted) > 0,
         names=names("Names"),
@@ -195,7 +195,7 @@ def parse(text: str) -> UnitState:
 
 
 def _number(text: str) -> int:
-    """Read a number; a package may have put something else in the place of systemctl."""
+    """Parse a number; 0 for other text, as a package may have replaced systemctl."""
     return int(text) if text.isascii() and text.isdigit() else 0
 
 
@@ -209,7 +209,7 @@ def _exit(code: str, status: str) -> str:
 
 
 def _listens(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Read `Listen=ADDRESS (KIND)`, and `ListenKIND=ADDRESS` of systemd before 227."""
+    """Parse `Listen=ADDRESS (KIND)`, and `ListenKIND=ADDRESS` of systemd before 227."""
     found = []
     for key, value in pairs:
         if key == "Listen" and (match := LISTEN.fullmatch(value)):
@@ -219,19 +219,19 @@ def _listens(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     return found
 
 
-def look(guest: Guest, name: str) -> UnitState:
-    """Ask the guest's manager about a unit now."""
+def read_state(guest: Guest, name: str) -> UnitState:
+    """Read the state of a unit from the guest's manager."""
     return parse(guest.run(_argv([name]), timeout=30).text)
 
 
-def look_all(guest: Guest, names: Sequence[str]) -> list[UnitState]:
-    """Ask about many units at once, in their order; templates cannot be asked about."""
+def read_states(guest: Guest, names: Sequence[str]) -> list[UnitState]:
+    """Read the states of many units, in their order; `names` must not contain templates."""
     texts = [guest.run(_argv(some), timeout=60).text for some in slices(names)]
     return [parse(block) for text in texts for block in text.split("\n\n") if block.strip()]
 
 
 def slices(names: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Cut names into as many as one command gets."""
+    """Split names into groups of at most `SLICE`."""
     return (names[start : start + SLICE] for start in range(0, len(names), SLICE))
 
 
@@ -240,10 +240,10 @@ def _argv(names: Sequence[str]) -> list[str]:
 
 
 def unmet(guest: Guest, name: str, what: str) -> list[str]:
-    """Which `Conditions` or `Asserts` of a unit do not hold: `ConditionPathExists=/etc/x`.
+    """Return the `Conditions` or `Asserts` of a unit that are not met: `ConditionPathExists=/x`.
 
-    All that its files have, where nobody knows: without a bus, or when the manager has read its
-    files anew since.
+    If the manager cannot tell, without a bus or after it has reloaded the unit's files, return all
+    that the files have.
     """
     path = f"/org/freedesktop/systemd1/unit/{escape(name)}"
     interface = ("org.freedesktop.systemd1", path, "org.freedesktop.systemd1.Unit", what)
@@ -256,9 +256,9 @@ def unmet(guest: Guest, name: str, what: str) -> list[str]:
 
 
 def parse_unmet(text: str) -> list[str]:
-    """Read an array of (name, is a trigger, is negated, parameter, result): what has failed.
+    """Return the failed entries of an array of (name, trigger, negated, parameter, result).
 
-    Of the triggers, those with `|`, one suffices.
+    Conditions with `|` are triggers: one of them that is met suffices.
     """
     try:
         words = shlex.split(text)[2:]
@@ -275,7 +275,7 @@ def parse_unmet(text: str) -> list[str]:
 
 
 def escape(name: str) -> str:
-    """Write a unit's name as a label of a D-Bus path, sd_bus_path_encode(3)."""
+    """Escape a unit's name as a label of a D-Bus path, sd_bus_path_encode(3)."""
     return "".join(
         char
         if char.isascii() and (char.isalpha() or (char.isdigit() and place))

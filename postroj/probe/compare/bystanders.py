@@ -1,6 +1,6 @@
-"""Units of dependencies: that one of them fails is told, and not held against the package.
+"""Find the units for which only a dependency is to blame, and not the package.
 
-Only where none of the package's own units wants it, and where it was not there before.
+That is never a unit that existed before, nor one that a unit of the package wants.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from postroj.probe import operations
-from postroj.probe.ask.unitstate import look, template_of
+from postroj.probe.ask.unitstate import read_state, template_of
 from postroj.probe.compare import gone
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Bystanders:
-    """Whose the units are that came along; `known` are those that the guest had before."""
+    """Finds the owner of a unit; `known` are the units that the guest had before."""
 
     def __init__(
         self, guest: Guest, manager: PackageManager, names: Sequence[str], known: Collection[str]
@@ -31,20 +31,20 @@ class Bystanders:
         self._known = known
 
     def owner(self, unit: str) -> str:
-        """Name of the dependency that alone is to blame for a unit; '' if there is none.
+        """Return the dependency that alone is to blame for a unit; '' if there is none.
 
-        The instance of a template is not the template's: somebody has made it.
+        It is not to blame for an instance of its template, because something else made that.
         """
         if unit in self._known or template_of(unit):
             return ""
-        state = look(self._guest, unit)
+        state = read_state(self._guest, unit)
         owner = operations.ask(self._guest, self._manager.owner(file_of(state)))
         if not owner or owner in self._names:
             return ""
-        own = gone.belongings(self._guest, self._manager, self._names)
-        return "" if any(own.owns(name) for name in state.wanted_by) else owner
+        belongings = gone.read_belongings(self._guest, self._manager, self._names)
+        return "" if any(belongings.owns(name) for name in state.wanted_by) else owner
 
 
 def file_of(state: UnitState) -> str:
-    """Return the file that a package has for a unit: a generated one comes from another."""
+    """Return the file of a unit that a package can own: of a generated unit its source."""
     return state.source if state.file_state == "generated" and state.source else state.file

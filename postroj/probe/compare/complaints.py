@@ -1,7 +1,7 @@
-"""Errors in the journal of units that are fine: told, and no failure.
+"""Report errors in the journal of units that passed, without failing them.
 
-Good daemons complain, too: of 44 in Debian three do so at each start or stop. What a unit that
-fails has said stands below its own answer.
+Good daemons log errors, too: of 44 in Debian three do so at each start or stop. The journal of a
+unit that fails is part of its own answer.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 SUBJECT = "errors in the journal"
 
 
-def tell(guest: Guest, answers: Iterable[CheckResult], since: float) -> Iterator[CheckResult]:
-    """Pass answers on; then tell what units that passed have said of priority `err` and above.
+def with_errors(
+    guest: Guest, answers: Iterable[CheckResult], since: float
+) -> Iterator[CheckResult]:
+    """Yield the answers, then one with what passing units logged at priority `err` and above.
 
-    `since` is a moment of the clock on the wall, which guest and host share.
+    `since` is a time of the wall clock, which guest and host share.
     """
     names = []
     for answer in answers:
@@ -39,7 +41,7 @@ def tell(guest: Guest, answers: Iterable[CheckResult], since: float) -> Iterator
             kind=CheckKind.SYSTEM,
             subject=SUBJECT,
             outcome=Outcome.PASS,
-            reason=f"{count} line{'s'[: count != 1]}, which is no failure\n{last_lines(text)}",
+            reason=f"{count} line{'s'[: count != 1]}, not a failure\n{last_lines(text)}",
             seconds=time.monotonic() - began,
             discovered=True,
         )

@@ -1,7 +1,7 @@
-"""What must not be there any more once a package is removed: its units do not run, its ports close.
+"""Check that a removed package is gone: its units no longer run, its ports are closed.
 
-The opposite of `postroj.probe.ask.checks`, asked with the same questions. What a dependency brought
-is not asked: it stays.
+The questions are those of `postroj.probe.ask.checks`, but the opposite passes. Dependencies stay
+installed, so their units are not checked.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from postroj.probe import operations
 from postroj.probe.ask import checks, journal, ports, sockets
 from postroj.probe.ask.deadline import Deadline
 from postroj.probe.ask.question import Question
-from postroj.probe.ask.unitstate import is_template, look, template_of, unit_name
+from postroj.probe.ask.unitstate import is_template, read_state, template_of, unit_name
 from postroj.probe.discover import payload
 from postroj.verdict import CheckKind, Outcome
 
@@ -29,25 +29,25 @@ if TYPE_CHECKING:
 
 REMOVAL = "the removal began"
 PATIENCE = 5.0
-"""Seconds for what was told to stop: a removal waits for that, a socket's last moment aside."""
+"""Seconds for units and sockets to vanish; the removal has already waited for units to stop."""
 INTERVAL = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Belongings:
-    """What is the packages' own, and goes with them."""
+    """The units and files that packages own."""
 
     units: frozenset[str]
     paths: frozenset[str]
-    """Files and folders; folders of other packages are among them."""
+    """Files and folders, also folders that other packages share."""
 
     def owns(self, unit: str) -> bool:
-        """Whether a unit is of the packages, or an instance of their template."""
+        """Whether a unit belongs to the packages, or is an instance of their template."""
         return unit in self.units or template_of(unit) in self.units
 
 
-def belongings(guest: Guest, manager: PackageManager, names: Sequence[str]) -> Belongings:
-    """Ask what is of the packages, while they are there."""
+def read_belongings(guest: Guest, manager: PackageManager, names: Sequence[str]) -> Belongings:
+    """Return the belongings of installed packages."""
     files = [operations.ask(guest, manager.files(name)) for name in names]
     paths = [path for one in files for path in one.files]
     brought = payload.classify(paths)
@@ -56,38 +56,38 @@ def belongings(guest: Guest, manager: PackageManager, names: Sequence[str]) -> B
 
 
 def ask_all(
-    guest: Guest, questions: Sequence[Question], own: Belongings, failed: Sequence[str]
+    guest: Guest, questions: Sequence[Question], belongings: Belongings, failed: Sequence[str]
 ) -> Iterator[CheckResult]:
-    """Ask whether all is gone; `failed` are the units that had failed before the removal."""
+    """Ask whether everything is gone; `failed` are the units that had failed before the removal."""
     asked = [q for q in questions if not q.skip]
     named = {unit_name(q.subject) for q in asked if q.kind is CheckKind.UNIT}
     rest = [
         Question(kind=CheckKind.UNIT, subject=name, is_found=True)
-        for name in sorted(own.units - named)
+        for name in sorted(belongings.units - named)
         if not is_template(name)
     ]
-    yield from checks.side_by_side([*asked, *rest], partial(_ask, guest, own))
+    yield from checks.side_by_side([*asked, *rest], partial(_ask, guest, belongings))
     question = Question(kind=CheckKind.SYSTEM, subject=checks.NEW_FAILURES)
     yield checks.timed(question, partial(checks.ask_failures, guest, failed, since=REMOVAL))
 
 
-def _ask(guest: Guest, own: Belongings, question: Question, over: threading.Event) -> Answer:
+def _ask(guest: Guest, belongings: Belongings, question: Question, over: threading.Event) -> Answer:
     deadline = Deadline(PATIENCE, over)
     match question.kind:
         case CheckKind.UNIT:
-            return _ask_unit(guest, own, unit_name(question.subject), deadline)
+            return _ask_unit(guest, belongings, unit_name(question.subject), deadline)
         case CheckKind.NETWORK if question.unix:
-            return _ask_unix(guest, own, question, deadline)
+            return _ask_unix(guest, belongings, question, deadline)
         case CheckKind.NETWORK:
-            return _ask_port(guest, own, question.subject, deadline)
+            return _ask_port(guest, belongings, question.subject, deadline)
         case CheckKind.FILE | CheckKind.COMMAND | CheckKind.SYSTEM:
             return Outcome.SKIP, "the package is removed"
 
 
-def _ask_unit(guest: Guest, own: Belongings, name: str, deadline: Deadline) -> Answer:
-    if not own.owns(name):
-        return Outcome.SKIP, "not a file of the package: it may stay"
-    while (state := look(guest, name)).active not in ("inactive", "failed"):
+def _ask_unit(guest: Guest, belongings: Belongings, name: str, deadline: Deadline) -> Answer:
+    if not belongings.owns(name):
+        return Outcome.SKIP, "not a unit of the package: it may stay"
+    while (state := read_state(guest, name)).active not in ("inactive", "failed"):
         if not deadline.wait(INTERVAL):
             pid = f", main PID {state.main_pid}" if state.main_pid else ""
             file = "its file is gone" if state.load == "not-found" else "its file is there"
@@ -97,13 +97,13 @@ def _ask_unit(guest: Guest, own: Belongings, name: str, deadline: Deadline) -> A
     return Outcome.PASS, f"does not run, {there}"
 
 
-def _ask_port(guest: Guest, own: Belongings, url: str, deadline: Deadline) -> Answer:
+def _ask_port(guest: Guest, belongings: Belongings, url: str, deadline: Deadline) -> Answer:
     where = ports.endpoint(url)
     if where.scheme != "udp":
         where = replace(where, scheme="tcp")
     while True:
         attempt = Deadline(0, deadline.over)
-        outcome, reason = ports.check(guest, where, ports.Expectation(), deadline=attempt)
+        outcome, reason = ports.check(guest, where, ports.HttpCriteria(), deadline=attempt)
         if outcome is not Outcome.PASS:
             return Outcome.PASS, f"closed: {reason.partition(' for ')[0]}"
         if not deadline.wait(INTERVAL):
@@ -114,20 +114,23 @@ def _ask_port(guest: Guest, own: Belongings, url: str, deadline: Deadline) -> An
         for socket in sockets.listening(guest)
         if (socket.entry.protocol, socket.entry.port) == (protocol, where.port)
     ]
-    return _still(own, holders)
+    return _judge_open(belongings, holders)
 
 
-def _ask_unix(guest: Guest, own: Belongings, question: Question, deadline: Deadline) -> Answer:
+def _ask_unix(
+    guest: Guest, belongings: Belongings, question: Question, deadline: Deadline
+) -> Answer:
     wanted = {socket.entry.address for socket in question.unix}
     while holders := [s for s in sockets.listening(guest) if s.entry.address in wanted]:
         if not deadline.wait(INTERVAL):
-            return _still(own, holders)
+            return _judge_open(belongings, holders)
     return Outcome.PASS, "closed"
 
 
-def _still(own: Belongings, holders: Sequence[Socket]) -> Answer:
-    """Blame what still listens, unless it belongs to others."""
+def _judge_open(belongings: Belongings, holders: Sequence[Socket]) -> Answer:
+    """Fail for what still listens, unless it belongs to others."""
     names = ", ".join(sorted({socket.unit or f"process '{socket.process}'" for socket in holders}))
-    if holders and all(socket.unit and not own.owns(socket.unit) for socket in holders):
-        return Outcome.SKIP, f"{names} listens there, which is not of the package"
-    return Outcome.FAIL, f"still open after the removal: {names or 'nobody known'} listens there"
+    if holders and all(socket.unit and not belongings.owns(socket.unit) for socket in holders):
+        return Outcome.SKIP, f"{names} listens there and does not belong to the package"
+    known = names or "an unknown process"
+    return Outcome.FAIL, f"still open after the removal: {known} listens there"

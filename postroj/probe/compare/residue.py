@@ -1,7 +1,7 @@
-"""What a purged package leaves behind: files, users and diversions that the guest had not before.
+"""Find the residue of a purged package: files, users and diversions that are new in the guest.
 
-Names are read from the host, without following a link of the guest. What another package owns by
-now, or its scripts make, is not left behind, nor is what no package can help (`EXCUSED`).
+Paths are read from the host, and links of the guest are not followed. What another package owns or
+creates by its scripts is not residue, and neither is what packages cannot clean up (`EXCUSED`).
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ DIVERSIONS = Question(kind=CheckKind.SYSTEM, subject="no diversion left behind")
 LINKS = Question(kind=CheckKind.SYSTEM, subject="no dangling unit link")
 
 SHOWN = 20
-"""So many of what was left are named."""
+"""Maximum number of files, links or diversions to name."""
 
 DEEPEST = 64
-"""Folders within folders, below which nobody looks: a package may have made them without end."""
+"""Depth at which the search stops: a package may create endlessly nested folders."""
 
 BOOKKEEPING = "|".join(manager.bookkeeping for manager in MANAGERS.values())
 """Databases and logs of all package managers, as a package may bring one beside the guest's."""
@@ -82,7 +82,7 @@ rm "$names"
 
 @dataclass(frozen=True, kw_only=True)
 class Inventory:
-    """What a guest has before a package comes."""
+    """What a guest has before the package is installed."""
 
     names: frozenset[str]
     users: frozenset[str]
@@ -90,7 +90,7 @@ class Inventory:
 
 
 def take(guest: Guest, manager: PackageManager) -> Inventory:
-    """Make an inventory."""
+    """Take the inventory of a guest."""
     users = snapshot.take(guest).users
     diverted = frozenset(diversions(guest, manager))
     return Inventory(names=names(guest), users=users, diversions=diverted)
@@ -103,29 +103,30 @@ def diversions(guest: Guest, manager: PackageManager) -> dict[str, str]:
 
 
 def names(guest: Guest) -> frozenset[str]:
-    """Paths of all files and folders of a guest, but those at the top that do not last.
+    """Return the paths of all files and folders of a guest, except volatile ones at the top.
 
-    :raises GuestError: if it has ended.
+    :raises GuestError: if the guest has ended.
     """
     files = guest.walk(deepest=DEEPEST)
     return frozenset(file.path for file in files if file.path not in VOLATILE)
 
 
 class Residue:
-    """What is left once a package was purged."""
+    """The residue of a purged package, found by comparison with an earlier inventory."""
 
     def __init__(
-        self, guest: Guest, manager: PackageManager, before: Inventory, own: Belongings
+        self, guest: Guest, manager: PackageManager, before: Inventory, belongings: Belongings
     ) -> None:
         self._guest = guest
         self._manager = manager
         self._before = before
-        self._own = own
+        self._belongings = belongings
 
     def ask_files(self, packages: Sequence[str]) -> Answer:
-        """Name what was left, without the copies that the package manager keeps.
+        """Name the files left behind, without the copies that the package manager makes.
 
-        Where dependencies came along, and stay, only what bears a name of the package's is its.
+        If dependencies were installed too, and stay, only files that lie in a folder of the package
+        or bear one of its names are attributed to it.
         """
         new = names(self._guest) - self._before.names
         left = self._unowned(new)
@@ -133,26 +134,29 @@ class Residue:
         left = {p for p in left if not EXCUSED.fullmatch(p) and not p.endswith(self._manager.saved)}
         claimed = self._claimed(outermost(left))
         left = {p for p in left if not any(f"{p}/".startswith(f"{top}/") for top in claimed)}
-        words = {*packages, *(unit.partition(".")[0].rstrip("@") for unit in self._own.units)}
+        words = {
+            *packages,
+            *(unit.partition(".")[0].rstrip("@") for unit in self._belongings.units),
+        }
         users = snapshot.take(self._guest).users - self._before.users
         words |= users - self._claimed(users)
         if has_company:
-            own = self._own.paths - self._before.names - {"/"}
-            left = attributed(left, own, words) | {path for path in left if self._is_lost(path)}
+            folders = self._belongings.paths - self._before.names - {"/"}
+            left = attributed(left, folders, words) | {path for path in left if self._is_lost(path)}
         tops = outermost(left)
         claimed = self._claimed(tops) if has_company else set()
         tops = [path for path in tops if path not in claimed]
         if not tops:
             return Outcome.PASS, "none"
-        lines = [self._described(path, left) for path in tops[:SHOWN]]
+        lines = [self._describe(path, left) for path in tops[:SHOWN]]
         sentence = f"left behind: {count(len(tops))}"
         return Outcome.FAIL, "\n".join([sentence, *lines, *more(tops)])
 
     def ask_users(self) -> Answer:
-        """Name the users that were left, which is no failure.
+        """Name the users left behind, which is not a failure.
 
-        Files of theirs may be left, too, and must not become another user's. Each distribution
-        leaves it to its packages, or wants them to stay.
+        Files of such a user may stay, too, and must not become those of another user. Distributions
+        let packages decide, or want users to stay.
         """
         users = snapshot.take(self._guest).users - self._before.users
         new = sorted(users - self._claimed(users))
@@ -168,7 +172,7 @@ class Residue:
         return Outcome.FAIL, "\n".join(["left behind", *own[:SHOWN], *more(own)])
 
     def ask_links(self) -> Answer:
-        """Name links of enabled units that lead nowhere any more."""
+        """Name links of enabled units that no longer lead to a unit."""
         new = names(self._guest) - self._before.names
         left = sorted(path for path in new if UNIT_LINK.fullmatch(path) and self._dangles(path))
         if not left:
@@ -177,31 +181,31 @@ class Residue:
         return Outcome.FAIL, "\n".join(lines)
 
     def _unowned(self, paths: Collection[str]) -> set[str]:
-        """Those that no installed package has."""
+        """Return those paths that no installed package owns."""
         if not paths:
             return set()
-        plain = sorted(path for path in paths if "\n" not in path)
-        text = b"".join(os.fsencode(path) + b"\n" for path in plain)
+        printable = sorted(path for path in paths if "\n" not in path)
+        text = b"".join(os.fsencode(path) + b"\n" for path in printable)
         argv = ["sh", "-c", UNOWNED % self._manager.list_all]
-        said = operations.whole(self._guest, argv, stdin=text, timeout=60).stdout
-        return {os.fsdecode(line) for line in said.split(b"\n") if line}
+        output = operations.whole(self._guest, argv, stdin=text, timeout=60).stdout
+        return {os.fsdecode(line) for line in output.split(b"\n") if line}
 
     def _claimed(self, names: Collection[str]) -> set[str]:
-        """Those paths or users that a package which is still there has made, or would have."""
+        """Return those paths or users that an installed package has created, or would create."""
         if not names:
             return set()
         text = "".join(f"{name}\n" for name in sorted(names) if "\n" not in name)
         argv = ["sh", "-c", CLAIMED % self._manager.print_scripts]
-        said = operations.whole(
+        done = operations.whole(
             self._guest, argv, stdin=os.fsencode(text), ok=range(256), timeout=60
         )
-        return {os.fsdecode(line) for line in said.stdout.split(b"\n") if line}
+        return {os.fsdecode(line) for line in done.stdout.split(b"\n") if line}
 
     def _is_lost(self, path: str) -> bool:
-        """Whether it is an alternative whose program is gone, whatever its name is."""
+        """Whether a path is an alternative whose program is gone, whatever its name."""
         return path.startswith("/etc/alternatives/") and self._dangles(path)
 
-    def _described(self, path: str, left: Collection[str]) -> str:
+    def _describe(self, path: str, left: Collection[str]) -> str:
         inner = sum(other.startswith(f"{path}/") for other in left)
         if inner:
             return f"{path}/ with {count(inner)}"
@@ -211,26 +215,29 @@ class Residue:
         return not self._guest.exists(path)
 
 
-def attributed(paths: Iterable[str], own: Collection[str], words: Iterable[str]) -> set[str]:
-    """Those that lie in one of `own`, or bear one of the words: `at` is in `at.log`, not `data`."""
+def attributed(paths: Iterable[str], folders: Collection[str], words: Iterable[str]) -> set[str]:
+    """Return paths that lie in one of the folders or contain one of the words.
+
+    Words are delimited: `at` is in `at.log`, but not in `data`.
+    """
     known = "|".join(re.escape(word) for word in words if word)
-    bearing = re.compile(rf"(?<![A-Za-z0-9])(?:{known})(?![A-Za-z0-9])")
+    containing = re.compile(rf"(?<![A-Za-z0-9])(?:{known})(?![A-Za-z0-9])")
     return {
         path
         for path in paths
-        if any(place in own for place in _way(path)) or (known and bearing.search(path))
+        if any(place in folders for place in _ancestry(path)) or (known and containing.search(path))
     }
 
 
-def _way(path: str) -> Iterator[str]:
-    """A path, and the folders in which it lies, but `/`."""
+def _ancestry(path: str) -> Iterator[str]:
+    """Yield a path and the folders above it, except `/`."""
     while path:
         yield path
         path = path.rpartition("/")[0]
 
 
 def outermost(paths: Collection[str]) -> list[str]:
-    """Those of the paths that lie in no other one, sorted."""
+    """Return those paths that lie in none of the others, sorted."""
     tops: list[str] = []
     for path in sorted(paths, key=lambda path: path.split("/")):
         if not tops or not path.startswith(f"{tops[-1]}/"):
@@ -239,10 +246,10 @@ def outermost(paths: Collection[str]) -> list[str]:
 
 
 def more(texts: Sequence[str]) -> list[str]:
-    """Say how many of the texts are not shown; nothing if all are."""
+    """Return a line with the number of texts that are not shown; none if all are shown."""
     return [f"and {len(texts) - SHOWN} more"] if len(texts) > SHOWN else []
 
 
 def count(number: int) -> str:
-    """Say how many files, folders among them."""
+    """Format a number of files and folders."""
     return f"{number} file{'s'[: number != 1]}"

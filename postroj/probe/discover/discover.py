@@ -1,4 +1,4 @@
-"""Discovery: what an installation has brought, and which of its units are judged."""
+"""Discover what an installation has brought, and decide which of its units are judged."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from postroj.probe.ask.question import Question
 from postroj.probe.ask.unitstate import (
     ENABLED,
     is_template,
-    look_all,
+    read_states,
     template_of,
     unit_name,
 )
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from postroj.probe.managers.base import PackageManager
 
 APPEARING = (".service", ".socket", ".timer", ".path", ".mount", ".automount", ".swap")
-"""Kinds of units that matter, wherever they come from; others must be the package's own."""
+"""Types of units that count even if a dependency or a script brought them."""
 SYSUSERS_LIMIT = 1 << 20
-"""Bytes of a file that declares users and groups."""
+"""Limit for one file that declares users and groups, in bytes."""
 RUNNING = ("active", "activating", "reloading", "deactivating", "failed")
 
 
@@ -41,13 +41,13 @@ class Brought:
 
     payload: Payload
     states: tuple[UnitState, ...]
-    """The packages' units and those that appeared with them: each once, without templates."""
+    """The packages' units and those that appeared with them, each once and without templates."""
     questions: tuple[Question, ...]
-    """One for each unit; a question that is skipped says why."""
+    """One for each unit; a skipped question has the reason."""
     users: tuple[str, ...]
     groups: tuple[str, ...]
     missing: tuple[str, ...] = ()
-    """Users and groups that the packages declare and that do not exist."""
+    """Users and groups that the packages declare but that do not exist."""
 
     @property
     def judged(self) -> frozenset[str]:
@@ -59,7 +59,7 @@ class Brought:
 
     @property
     def sentence(self) -> str:
-        """What the packages bring, in numbers; '' if that is nothing of interest."""
+        """What the packages bring, in numbers; '' if there is nothing to report."""
         counts = {
             "unit": len(self.payload.units),
             "SysV script": len(self.payload.scripts),
@@ -72,11 +72,11 @@ class Brought:
             if names:
                 parts.append(f"{word}{'s'[: len(names) > 1]} {', '.join(names)}")
         brings = [f"brings {', '.join(parts)}"] if parts else []
-        lacks = [f"declared in sysusers.d, but not there: {', '.join(self.missing)}"]
+        lacks = [f"declared in sysusers.d, but missing: {', '.join(self.missing)}"]
         return "\n".join(brings + (lacks if self.missing else []))
 
     def describe(self, listening: Iterable[Socket]) -> Discovery:
-        """Describe everything for the report, with the new sockets that are `listening`."""
+        """Describe everything for the report; `listening` are the new sockets."""
         return Discovery(
             units=tuple(sorted({state.name for state in self.states} | {*self.payload.units})),
             scripts=self.payload.scripts,
@@ -101,7 +101,7 @@ class Brought:
 def discover(
     guest: Guest, manager: PackageManager, names: Sequence[str], before: Snapshot
 ) -> Brought:
-    """Compare a guest with its state `before` the packages of these names were installed."""
+    """Compare a guest with its state `before` these packages were installed."""
     owned = [operations.ask(guest, manager.files(name)) for name in names]
     brought = payload.classify(
         [path for one in owned for path in one.files],
@@ -109,7 +109,7 @@ def discover(
     )
     after = snapshot.take(guest)
     wanted = candidates(brought, before, after)
-    states = {state.name: state for state in look_all(guest, wanted)}  # each alias once
+    states = {state.name: state for state in read_states(guest, wanted)}  # each alias once
     idle = [state for state in states.values() if state.file_state in ENABLED and not state.started]
     refused = _refused(guest) if idle else set()
     return Brought(
@@ -123,9 +123,10 @@ def discover(
 
 
 def _declared(guest: Guest, brought: Payload) -> set[str]:
+    """Return the users and groups that the packages declare in sysusers.d."""
     found = set()
     for path in brought.sysusers:
-        with suppress(OSError):  # it is not there
+        with suppress(OSError):  # the file does not exist
             found |= payload.declared(
                 guest.read_file(path, SYSUSERS_LIMIT).decode(errors="replace")
             )
@@ -133,7 +134,7 @@ def _declared(guest: Guest, brought: Payload) -> set[str]:
 
 
 def candidates(brought: Payload, before: Snapshot, after: Snapshot) -> list[str]:
-    """Name the units of interest: the packages' own, those of their scripts, and new ones."""
+    """Return the names of the units of the packages and their scripts, and of other new units."""
     own = {*brought.units, *(f"{name}.service" for name in brought.scripts)}
     new_files = {name for name in after.unit_files if name not in before.unit_files}
     new_units = {
@@ -155,10 +156,10 @@ def unit_questions(
     states: Sequence[UnitState],
     refused: Collection[str],
 ) -> list[Question]:
-    """Make a question for each unit, or say why it is not judged; judged units come first.
+    """Make a question for each unit, with a reason if it is not judged; judged units come first.
 
-    Units of dependencies that are not judged are left out. `refused` are the units whose start
-    was refused because another unit could not start.
+    Units of dependencies that are not judged are left out. `refused` are the units whose start job
+    failed, for example because a unit that they require could not start.
     """
     own = {*brought.units, *(f"{name}.service" for name in brought.scripts)}
     scripts = own - {*brought.units}
@@ -183,13 +184,13 @@ def unit_questions(
         if not is_template(name) or after.unit_files.get(name) == "alias":
             continue
         instances = ", ".join(made.get(name, []))
-        reason = f"a template, of which it has made {instances}" if instances else "a template"
+        reason = f"a template, instantiated as {instances}" if instances else "a template"
         found.append(Question(kind=CheckKind.UNIT, subject=name, is_found=True, skip=reason))
     return sorted(found, key=lambda question: (bool(question.skip), question.subject))
 
 
 def why_not(state: UnitState, *, is_script: bool = False, is_refused: bool = False) -> str:
-    """Say why a unit is not judged; '' if it is.
+    """Return why a unit is not judged; '' if it is.
 
     A unit is judged if the installation has started it or should have, or if it cannot be loaded.
     """
@@ -197,11 +198,11 @@ def why_not(state: UnitState, *, is_script: bool = False, is_refused: bool = Fal
     if state.load == "masked":
         return "masked"
     if state.load == "not-found" and is_script:
-        return "systemd has made no unit of this SysV script"
+        return "systemd has generated no unit from this SysV script"
     if state.load != "loaded" or is_refused:
         return ""
     if trigger and state.kind == "oneshot" and state.active == "activating":
-        return f"at work, which {trigger} started"
+        return f"still at work, started by {trigger}"
     if state.active in RUNNING or state.has_job:
         return ""
     if state.file_state in ENABLED or state.wanted_by:

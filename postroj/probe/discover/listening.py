@@ -1,4 +1,4 @@
-"""The sockets that came with the packages, and the questions whether they answer."""
+"""Find the sockets that came with the packages, and ask whether they accept connections."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def new_sockets(guest: Guest, brought: Brought, before: Snapshot) -> list[Socket]:
-    """List the new sockets of the units that are judged, and of processes in no unit."""
+    """Return the new sockets of judged units and of processes that are in no unit."""
     known = {(socket.entry.text, socket.entry.protocol, socket.unit) for socket in before.sockets}
     judged = brought.judged
     activated = _activated(brought)
@@ -38,7 +38,7 @@ def new_sockets(guest: Guest, brought: Brought, before: Snapshot) -> list[Socket
 def socket_questions(
     brought: Brought, new: Sequence[Socket], asked: Collection[str]
 ) -> list[Question]:
-    """Ask whether the new sockets accept connections; `asked` are the URLs of other questions.
+    """Make questions whether new sockets accept connections; `asked` are URLs of other questions.
 
     There is one question for each TCP address, and one for all unix sockets of a unit: some units
     have dozens. UDP sockets are reported but not asked, as no request fits all of them.
@@ -66,7 +66,7 @@ def socket_questions(
 
 
 def _activated(brought: Brought) -> set[str]:
-    """Return the addresses of the judged socket units: the checks of these units knock there."""
+    """Return the addresses of judged socket units: the checks of these units connect to them."""
     return {
         address
         for state in brought.states

@@ -1,4 +1,4 @@
-"""What a package brings, told by the names of its files alone."""
+"""Classify the files of a package by their names."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-# Names are the package's, so only such as systemd allows: no blank, no control character, and none
-# that a command could take for an option. systemd.unit(5)
+# The package chooses these names, so only those that systemd allows are accepted: no blanks, no
+# control characters, nothing that a command could take for an option. systemd.unit(5)
 UNIT = re.compile(
     r"(?:/usr)?/(?:lib|etc)/systemd/system/"
     r"(?P<name>[\w:.\\@][\w:.\\@-]*\.(?:service|socket|timer|path|mount|automount|swap|target))",
@@ -23,10 +23,10 @@ SYSUSERS = re.compile(r"/usr/lib/sysusers\.d/[^/\n]+\.conf")
 
 @dataclass(frozen=True, kw_only=True)
 class Payload:
-    """The files of a package that concern a running system, by what they are."""
+    """The files of a package that concern a running system, by type."""
 
     units: tuple[str, ...] = ()
-    """Names, templates and aliases among them."""
+    """Names of units, including templates and aliases."""
     scripts: tuple[str, ...] = ()
     """Names of SysV scripts."""
     configuration: tuple[str, ...] = ()
@@ -36,9 +36,9 @@ class Payload:
 
 
 def classify(files: Sequence[str], configuration: Collection[str] = ()) -> Payload:
-    """Sort the paths of a package; folders among them are left out.
+    """Classify the paths of a package; folders are left out.
 
-    `configuration` is what its manager knows to be such, wherever it lies.
+    `configuration` are the paths that the package manager calls configuration files.
     """
     folders = {path.rpartition("/")[0] for path in files}
     leaves = sorted(set(files) - folders)
@@ -56,6 +56,6 @@ def classify(files: Sequence[str], configuration: Collection[str] = ()) -> Paylo
 
 
 def declared(text: str) -> set[str]:
-    """Names of the users and groups that files of sysusers.d(5) declare."""
+    """Return the names of the users and groups that a file of sysusers.d(5) declares."""
     lines = (line.split() for line in text.splitlines())
     return {words[1] for words in lines if len(words) > 1 and words[0].rstrip("!") in ("u", "g")}

@@ -1,4 +1,4 @@
-"""A guest at one moment: what may be there after an installation that was not before."""
+"""Record the units, accounts and sockets of a guest at one moment."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ SCRIPT = Path(__file__).with_name("snapshot.sh").read_text()
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """What there is."""
+    """The units, accounts and listening sockets of a guest."""
 
     unit_files: dict[str, str]
-    """Names of units, and whether they are enabled: `enabled`, `static`, `masked`, ..."""
+    """Names of unit files, with their states: `enabled`, `static`, `masked`, ..."""
     units: frozenset[str]
-    """Those that are active, have failed, or have a job."""
+    """Names of the units that are active, have failed, or have a job."""
     users: frozenset[str]
     groups: frozenset[str]
     sockets: tuple[Socket, ...]
 
 
 def take(guest: Guest) -> Snapshot:
-    """Look at a guest.
+    """Take a snapshot of a guest.
 
-    :raises CommandError: if it is broken.
+    :raises CommandError: if the guest can no longer run a shell.
     """
     text = operations.whole(guest, ["sh", "-c", SCRIPT], timeout=60).stdout.decode(errors="replace")
-    return read(text, tuple(sockets.listening(guest)))
+    return parse(text, tuple(sockets.listening(guest)))
 
 
-def read(text: str, heard: tuple[Socket, ...]) -> Snapshot:
-    """Read what `SCRIPT` printed."""
+def parse(text: str, listening: tuple[Socket, ...]) -> Snapshot:
+    """Parse the output of `SCRIPT`."""
     files, units, passwd, group = ([*text.split("\0"), "", "", ""])[:4]
     rows = [line.split() for line in files.splitlines()]
     return Snapshot(
@@ -46,7 +46,7 @@ def read(text: str, heard: tuple[Socket, ...]) -> Snapshot:
         units=frozenset(words[0] for line in units.splitlines() if (words := line.split())),
         users=_accounts(passwd),
         groups=_accounts(group),
-        sockets=heard,
+        sockets=listening,
     )
 
 

@@ -1,7 +1,7 @@
-"""What a guest has to say after a failure: collected while it runs, and of limited size.
+"""Collect evidence in a guest after a failure, while it runs and up to a limit.
 
-Whatever cannot be had says why in one line; nothing here breaks a probe. A guest that has ended
-gives its console alone.
+What is not available is replaced by a line with the reason, so nothing here breaks a probe. A guest
+that has ended only leaves its console.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
     from postroj.verdict import CheckResult
 
 LIMIT = 256 << 10
-"""Bytes of one text."""
+"""Limit for one text, in bytes."""
 ROOM = 2 << 20
-"""Bytes of all texts of a probe: many probes may be kept at once."""
+"""Limit for all texts of a probe, in bytes: many probes may be in memory at once."""
 LEAST = 1 << 10
-"""Bytes of a text that are worth keeping."""
+"""Bytes that must be left for another text to be collected."""
 LINES = 5000
-"""Lines of a journal that are looked at: a guest that floods it would keep us busy."""
+"""Maximum number of lines to read from a journal: a guest may flood it."""
 UNITS = 20
-"""As many units are asked about."""
+"""Maximum number of units to ask about."""
 PATIENCE = 10.0
-"""Seconds for one text."""
+"""Timeout of one text, in seconds."""
 PATIENCE_IN_ALL = 30.0
-"""Seconds for all texts of a step."""
+"""Timeout of all texts of a step, in seconds."""
 
 LOGS = tuple(log for manager in MANAGERS.values() for log in manager.logs)
 LOG_LIMIT = 64 << 10
-"""Bytes of one log file."""
+"""Limit for one log file, in bytes."""
 TAILS = """\
 for log; do
     [ -f "$log" ] || continue
@@ -54,22 +54,23 @@ Ask = tuple[EvidenceName, "Callable[[float], str]"]
 
 
 class Collector:
-    """Collects evidence in a guest, of one step after the other, until there is no room left."""
+    """Collects the evidence of each step in a guest, until the limit for the probe is reached."""
 
     def __init__(self, guest: Guest) -> None:
         self._guest = guest
         self._room = ROOM
 
     def collect(self, units: Sequence[str], since: float, output: str) -> tuple[Evidence, ...]:
-        """Ask the guest; `units` are of interest, the step began at `since` (seconds, UTC).
+        """Collect the evidence of a step that began at `since`, in seconds of the wall clock.
 
-        `output` is what the package manager has printed since.
+        `units` are those whose status and journal are shown. `output` is what the package manager
+        printed during the step.
         """
         known: list[Ask] = [(EvidenceName.OUTPUT, lambda timeout: output)] if output else []
         if self._guest.has_ended():
-            return self._keep([*known, (EvidenceName.CONSOLE, self._console)])
+            return self._gather([*known, (EvidenceName.CONSOLE, self._console)])
         asks = self._questions(self._with_failed(units), int(since))
-        return self._keep([*known, *asks])
+        return self._gather([*known, *asks])
 
     def _with_failed(self, units: Sequence[str]) -> list[str]:
         try:
@@ -91,37 +92,37 @@ class Collector:
         yield EvidenceName.CORES, partial(self._run, cores_argv(units))
         yield EvidenceName.CONSOLE, self._console
 
-    def _keep(self, questions: Iterable[Ask]) -> tuple[Evidence, ...]:
+    def _gather(self, questions: Iterable[Ask]) -> tuple[Evidence, ...]:
         deadline = Deadline(PATIENCE_IN_ALL)
-        kept = []
+        texts = []
         for name, ask in questions:
             text = self._answer(ask, deadline).rstrip()
             found = Evidence(name=name, text=text).within(max(LEAST, min(LIMIT, self._room)))
             self._room -= len(found.text.encode(errors="replace"))
-            kept.append(found)
-        return tuple(kept)
+            texts.append(found)
+        return tuple(texts)
 
     def _answer(self, ask: Callable[[float], str], deadline: Deadline) -> str:
         if self._room < LEAST:
-            return f"left out: the evidence of this probe has {ROOM >> 10} KiB already"
+            return f"left out: this probe already has {ROOM >> 10} KiB of evidence"
         if not deadline.left:
-            return f"left out: all before took {PATIENCE_IN_ALL:g} s"
+            return f"left out: the evidence before it took {PATIENCE_IN_ALL:g} s"
         try:
             return ask(min(PATIENCE, deadline.left))
-        except CommandError as error:  # it may have said something until it was killed
+        except CommandError as error:  # it may have printed something before it was killed
             return f"{error.output}\n{error.message}".lstrip("\n")
         except PostrojError as error:
-            return f"not to be had: {error.message}"
+            return f"not available: {error.message}"
         except OSError as error:
-            return f"not to be had: {error}"
+            return f"not available: {error}"
 
     def _run(self, argv: Sequence[str], timeout: float) -> str:
-        """Run a command in the guest; all that it says is an answer, whatever its status."""
+        """Run a command in the guest, and return its output whatever its status."""
         return self._guest.run(argv, ok=range(256), timeout=timeout).output
 
     def _sockets(self, timeout: float) -> str:
-        del timeout  # the host is asked
-        return told(sockets.listening(self._guest))
+        del timeout  # no command runs in the guest
+        return describe_sockets(sockets.listening(self._guest))
 
     def _console(self, timeout: float) -> str:
         del timeout
@@ -129,34 +130,34 @@ class Collector:
 
 
 def of_console(text: str) -> tuple[Evidence, ...]:
-    """Return what a guest that never became ready leaves: its console; nothing if it was silent."""
-    kept = ending(text).rstrip()
-    return (Evidence(name=EvidenceName.CONSOLE, text=kept),) if kept else ()
+    """Return the evidence of a guest that never became ready: its console, unless it is empty."""
+    tail = ending(text).rstrip()
+    return (Evidence(name=EvidenceName.CONSOLE, text=tail),) if tail else ()
 
 
 def ending(text: str) -> str:
-    """Return a text, or the last lines of one that is too long to be kept."""
+    """Return a text, or its last lines if it exceeds `LIMIT`."""
     return Evidence(name=EvidenceName.OUTPUT, text=text).within(LIMIT).text
 
 
 def units_of(checks: Iterable[CheckResult]) -> list[str]:
-    """Return the units that did not pass."""
+    """Return the units whose checks failed or had an error."""
     subjects = [c.subject for c in checks if c.kind is CheckKind.UNIT and c.outcome.is_bad]
     return [unit_name(subject) for subject in subjects]
 
 
 def status_argv(units: Sequence[str]) -> list[str]:
-    """Return the command that shows units with the last lines of their journal."""
+    """Return the command that shows the status of units with the last lines of their journals."""
     return [*systemctl_argv("status"), "--full", "--lines=50", "--", *units]
 
 
 def systemctl_argv(verb: str) -> list[str]:
-    """Return a command of systemctl for a file, without colour and pager."""
+    """Return a systemctl command without a pager."""
     return ["systemctl", "--no-pager", verb]
 
 
 def journal_argv(since: int, units: Sequence[str] = ()) -> list[str]:
-    """Return the command that shows the journal since a moment: of all, or of these units."""
+    """Return the command that shows the journal since a moment, of all or of these units."""
     return [
         *("journalctl", "--no-pager", "--output=short-precise"),
         *(f"--since=@{since}", f"--lines={LINES}", *journal.about(units)),
@@ -169,12 +170,12 @@ def logs_argv() -> list[str]:
 
 
 def cores_argv(units: Sequence[str]) -> list[str]:
-    """Return the command that lists core dumps, also those where these units work."""
+    """Return the command that lists core dumps, also in the working directories of these units."""
     return ["sh", "-c", CORES, "sh", *units]
 
 
-def told(listening: Iterable[Socket]) -> str:
-    """Say line by line what listens, and whose it is."""
+def describe_sockets(listening: Iterable[Socket]) -> str:
+    """Describe listening sockets with their owners, one per line."""
     rows = [
         f"{socket.entry.protocol:<9} {_where(socket.entry):<40} {socket.unit or '-'} "
         f"({socket.process})"

@@ -1,4 +1,4 @@
-"""Stands by while steps are taken: where one goes wrong, asks the guest and lets a visitor in."""
+"""Watch the steps of a probe: collect evidence after a failure, and open the guest to a visitor."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from postroj.verdict import Evidence, StepResult
 
 Visit = Callable[["Guest", str], None]
-"""Gets a guest in which something went wrong, and a line that says what; it may stay for long."""
+"""Called with a guest in which something failed and a line that says what; it may take long."""
 
 
 class Witness:
-    """Keeps what a guest says of each step that goes wrong, and lets the visitor in."""
+    """Collects the evidence of each step that goes wrong, and calls the visitor."""
 
     def __init__(
         self,
@@ -39,30 +39,30 @@ class Witness:
         self._timings = timings
         self._collector = Collector(guest)
         self._since = time.time()
-        """When the present step began."""
+        """When the current step began, in seconds of the wall clock."""
         self._output = ""
 
-    def note(self, argv: Sequence[str], output: str) -> None:
-        """Take note of what a command of the package manager has printed."""
+    def record_output(self, argv: Sequence[str], output: str) -> None:
+        """Record what a command of the package manager has printed."""
         self._output = ending(f"{self._output}$ {shlex.join(argv)}\n{output}\n")
 
     def begin_step(self) -> None:
-        """Forget the step before."""
+        """Begin a step, and forget the output of the previous one."""
         self._since = time.time()
         self._output = ""
 
     def end_step(self, step: StepResult, units: Sequence[str]) -> tuple[Evidence, ...]:
-        """Return the evidence of a step that went wrong; `units` are those that are judged."""
+        """Return the evidence of a step that went wrong; `units` are the judged ones."""
         if not step.outcome.is_bad:
             return ()
         found = self._collect([*units_of(step.checks), *units])
-        self._let_in(culprit(step))
+        self._admit_visitor(describe_failure(step))
         return found
 
-    def hear(self, error: PostrojError) -> tuple[Evidence, ...]:
-        """Keep what there is to be had after an error of ours."""
+    def end_with_error(self, error: PostrojError) -> tuple[Evidence, ...]:
+        """Return the evidence that is available after an error that ends the probe."""
         found = self._collect(())
-        self._let_in(error.message)
+        self._admit_visitor(error.message)
         return found
 
     def _collect(self, units: Sequence[str]) -> tuple[Evidence, ...]:
@@ -73,7 +73,7 @@ class Witness:
         self._timings["evidence"] = self._timings.get("evidence", 0.0) + spent
         return found
 
-    def _let_in(self, sentence: str) -> None:
+    def _admit_visitor(self, sentence: str) -> None:
         if self._visit and not self._guest.has_ended():
             self._visit(self._guest, f"{self._image.name}: {sentence}")
             if self._guest.has_ended():
@@ -81,8 +81,8 @@ class Witness:
                 raise GuestError(message)
 
 
-def culprit(step: StepResult) -> str:
-    """Say in one line what went wrong with a step: the step itself, or the first such check."""
+def describe_failure(step: StepResult) -> str:
+    """Describe in one line what went wrong in a step: the step itself or the first bad check."""
     if step.done.is_bad:
         return f"{step.name}: {step.reason.partition(chr(10))[0]}"
     for check in step.checks:

@@ -1,8 +1,8 @@
-"""Emulation: failures that qemu-user may cause are errors, and no fault of the package.
+"""Turn failures that qemu-user may have caused into errors.
 
-qemu-user lacks some of what systemd asks of a kernel before it starts a unit's program: qemu 7.2
-has no `PrivateNetwork=`, `PrivateUsers=`, `PrivateIPC=` and no credentials. Such a failure looks
-like a mistake in the unit.
+qemu-user lacks features that systemd needs before it starts the program of a unit: with qemu 7.2
+`PrivateNetwork=`, `PrivateUsers=`, `PrivateIPC=` and credentials do not work. Such a failure
+looks like a mistake in the unit.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
     from postroj.container.guest import Guest
     from postroj.verdict import CheckResult, StepResult
 
-NOTE = "its programs ran through qemu-user, which is slow, and does not do all that a kernel does"
-DOUBT = "qemu-user may be to blame, which does not give a unit all that systemd asks for"
+NOTE = "its programs ran through qemu-user, which is slow and lacks features of a kernel"
+DOUBT = "qemu-user may be to blame, which lacks features that systemd needs to start a unit"
 BEFORE_START = re.compile(
     r"Failed at step (?:USER|NETWORK|NAMESPACE|CREDENTIALS) spawning"
     r"|(?:217|225|226|243)(?:/| \()(?:USER|NETWORK|NAMESPACE|CREDENTIALS)"
 )
-"""How systemd reports, in the journal and as a status, that it could not start a program.
+"""How systemd reports that it could not start a program, in the journal and as an exit status.
 
 systemd.exec(5)
 """
 
 
 def refusals(guest: Guest, since: float) -> list[str]:
-    """Return the journal's lines, since a time of the wall clock, that show such a failure.
+    """Return the lines of the journal since a time of the wall clock that show such a failure.
 
-    systemctl tells a script that starts the unit only that the start failed.
+    The journal is needed because systemctl only tells a maintainer script that the start failed.
     """
     argv = ["journalctl", "--boot", "--quiet", "--no-pager", f"--since=@{int(since)}"]
     lines = guest.run(argv, ok=range(256), timeout=30).text.splitlines()
@@ -47,13 +47,13 @@ def doubted_step(step: StepResult) -> StepResult:
 
 
 class Doubt:
-    """The doubts about the checks of one probe, in the order in which they are answered."""
+    """Decides which failed checks of one probe are in doubt; asked in the order of the answers."""
 
     def __init__(self) -> None:
         self._subjects: set[str] = set()
 
     def of_check(self, check: CheckResult) -> CheckResult:
-        """Turn a failure into an error if the check, or a subject that it names, is in doubt."""
+        """Turn a failure into an error if the check is in doubt, or names a subject that is."""
         sentence = check.reason.partition("\n")[0]
         doubtful = BEFORE_START.search(check.reason) or any(
             subject in sentence for subject in self._subjects

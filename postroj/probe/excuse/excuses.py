@@ -1,4 +1,4 @@
-"""All excuses of one probe: what the raw result of a step or check becomes in the report."""
+"""Apply the excuses of one probe: turn raw results of steps and checks into reported ones."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ class Excuses:
         self._doubt = emulated.Doubt() if is_emulated else None
 
     def of_step(self, step: StepResult) -> StepResult:
-        """Return a step as it is reported; its checks stay as they are."""
+        """Return the reported form of a step; its checks do not change."""
         if self._doubt:
             step = emulated.doubted_step(step)
         return expectations.excused_step(step, self._expected)
 
     def of_check(self, step: StepName, check: CheckResult) -> CheckResult:
-        """Return a check after a step as it is reported."""
+        """Return the reported form of a check after a step."""
         if self._doubt:
             check = self._doubt.of_check(check)
         return expectations.excused_check(step, check, self._expected)
 
     def notes(self, steps: Sequence[StepResult], *, ended_early: bool) -> Iterator[str]:
-        """Say what else a reader must know of these steps, which are not excused."""
+        """Yield notes about the raw steps for the reader of the report."""
         if self._doubt:
             yield emulated.NOTE
         yield from expectations.notes(steps, self._expected, ended_early=ended_early)

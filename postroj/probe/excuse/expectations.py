@@ -1,7 +1,7 @@
-"""Expectations: which failures the user knows of on an image, and until when they are excused.
+"""Excuse failures that the user expects on an image until a date.
 
 As in pytest's `xfail`, an expected failure is a skip with a reason. If the subject passes instead,
-a note says that the expectation can go. An error is never excused.
+a note asks to remove the expectation. An error is never excused.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ class Expectation:
     """A failure that the user expects on some images."""
 
     images: frozenset[str]
-    """Their names in the catalog."""
+    """Names of the images in the catalog."""
     outcome: Outcome
-    """`FAIL`; or `SKIP`, then the image is not even tried."""
+    """`FAIL`, or `SKIP` if the image is not tried at all."""
     reason: str
     until: date
-    """The last day on which it holds."""
+    """The last day on which the expectation holds."""
     expired: bool
     step: StepName | None = None
-    """The only step that is expected to fail; None for any."""
+    """The only step that may fail; None for any."""
     checks: tuple[str, ...] = ()
-    """Patterns of the subjects that are expected to fail; none for any, and the step itself."""
+    """Patterns of the subjects that may fail; empty for any subject and the step itself."""
 
     @property
     def summary(self) -> str:
-        """The reason, and the last day on which it holds."""
+        """The reason and the last day."""
         return f"{self.reason} (until {self.until})"
 
     def covers(self, step: StepName, subject: str | None) -> bool:
-        """Whether a check on this subject may fail, or the step itself if that is None."""
+        """Whether a check of this subject may fail; None stands for the step itself."""
         if self.step not in (None, step):
             return False
         if not self.checks:
@@ -59,7 +59,7 @@ def of(expectations: Sequence[Expectation], image: str) -> Expectations:
 
 
 def skip(expectations: Sequence[Expectation], image: str) -> str:
-    """Say why an image is not tried; '' if it is."""
+    """Return why an image is not tried; '' if it is."""
     for one in of(expectations, image):
         if one.outcome is Outcome.SKIP and not one.expired:
             return f"not tried: {one.summary}"
@@ -67,7 +67,7 @@ def skip(expectations: Sequence[Expectation], image: str) -> str:
 
 
 def excused_step(step: StepResult, expectations: Sequence[Expectation]) -> StepResult:
-    """Turn the expected failure of a step into a skip; its checks stay as they are."""
+    """Turn the expected failure of a step into a skip; its checks do not change."""
     if step.done is Outcome.FAIL and (one := _covering(expectations, step.name, None)):
         return replace(step, done=Outcome.SKIP, reason=_excuse(one, step.reason))
     return step
@@ -85,20 +85,20 @@ def excused_check(
 def notes(
     steps: Sequence[StepResult], expectations: Sequence[Expectation], *, ended_early: bool
 ) -> Iterator[str]:
-    """Say which expectations have expired, and which can go after these steps.
+    """Yield notes about expectations that have expired or that these raw steps refute.
 
-    The steps are not excused. A probe that an error of ours has `ended_early` refutes nothing.
+    A probe that `ended_early` because of an error refutes nothing.
     """
     for one in expectations:
         what = "be skipped" if one.outcome is Outcome.SKIP else "fail"
         if one.expired:
-            yield f"no longer expected to {what}, as that expired on {one.until}: {one.reason}"
+            yield f"no longer expected to {what} (expired on {one.until}): {one.reason}"
         elif one.outcome is Outcome.FAIL and not ended_early and _is_refuted(steps, one):
-            yield f"expected to fail, but passed, the expectation can go: {one.summary}"
+            yield f"expected to fail, but passed; remove the expectation: {one.summary}"
 
 
 def _is_refuted(steps: Sequence[StepResult], expectation: Expectation) -> bool:
-    """Whether something that was expected to fail passed, and nothing of it failed."""
+    """Whether something passed that was expected to fail, and nothing covered failed."""
     met = {step.done for step in steps if expectation.covers(step.name, None)}
     met |= {
         check.outcome

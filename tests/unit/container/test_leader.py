@@ -1,4 +1,4 @@
-"""A process as a leader: what is read of it is its own, and nothing once it has ended."""
+"""Any process as a leader: nothing is read from it once it has ended."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def test_bounding_set(status: str, numbers: list[int]) -> None:
     assert bounding_set(status) == numbers
 
 
-def test_our_own_bounding_set() -> None:
+def test_bounding_set_of_this_process() -> None:
     assert all(0 <= n < 64 for n in bounding_set(Path("/proc/self/status").read_text()))
 
 
-def test_of_this_process() -> None:
+def test_leader_of_this_process() -> None:
     leader = here.of()
     assert leader.comm == Path("/proc/self/comm").read_text().rstrip()
     assert leader.bounding_set == tuple(bounding_set(Path("/proc/self/status").read_text()))
@@ -53,7 +53,7 @@ def test_a_leader_that_has_ended_is_not_read() -> None:
         here.of(child.pid)
 
 
-def test_its_pidfd_is_closed_with_the_last_reference() -> None:
+def test_pidfd_is_closed_with_the_last_reference() -> None:
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     leader = here.of()
     assert len(os.listdir("/proc/self/fd")) == before + 1  # noqa: PTH208

@@ -50,13 +50,13 @@ def test_the_report_has_the_objects_that_the_audience_has_heard() -> None:
     ear = Ear()
     announced = announcer(ear, KNOWN).end_step(STEP)
     announced.end_check(FAILED)
-    taken = announced.taken(Discovery(users=("a",)))
+    judged = announced.result(Discovery(users=("a",)))
     step, check = ear.heard
-    assert taken.reported.checks == (check,)
-    assert taken.reported.checks[0] is check
-    assert replace(taken.reported, checks=(), discovered=None) == step
+    assert judged.reported.checks == (check,)
+    assert judged.reported.checks[0] is check
+    assert replace(judged.reported, checks=(), discovered=None) == step
     assert [step.done, check.outcome] == [Outcome.SKIP, Outcome.SKIP]
-    assert taken.reported.discovered == Discovery(users=("a",))
+    assert judged.reported.discovered == Discovery(users=("a",))
 
 
 def test_an_excuse_does_not_change_the_raw_step() -> None:
@@ -64,21 +64,21 @@ def test_an_excuse_does_not_change_the_raw_step() -> None:
     assert not announced.has_bad_check
     announced.end_check(FAILED)
     assert announced.has_bad_check
-    assert announced.taken().raw == replace(STEP, checks=(FAILED,))
+    assert announced.result().raw == replace(STEP, checks=(FAILED,))
 
 
 def test_checks_that_a_step_has_already_are_announced_after_it() -> None:
     ear = Ear()
-    taken = announcer(ear).end_step(replace(STEP, checks=(FAILED,))).taken()
+    judged = announcer(ear).end_step(replace(STEP, checks=(FAILED,))).result()
     assert ear.heard[1:] == [FAILED]
-    assert taken.raw.checks == taken.reported.checks == (FAILED,)
+    assert judged.raw.checks == judged.reported.checks == (FAILED,)
 
 
 @pytest.mark.parametrize("is_emulated", [False, True], ids=["native", "emulated"])
 def test_an_error_of_emulation_is_not_excused_as_an_expected_failure(*, is_emulated: bool) -> None:
     announced = announcer(Ear(), KNOWN, is_emulated=is_emulated).end_step(STEP)
     announced.end_check(UNDER_QEMU)
-    (check,) = announced.taken().reported.checks
+    (check,) = announced.result().reported.checks
     assert check.outcome is (Outcome.ERROR if is_emulated else Outcome.SKIP)
     assert check.reason.startswith(DOUBT) is is_emulated
 

@@ -8,7 +8,7 @@ import pytest
 
 from postroj.errors import GuestError
 from postroj.probe import operations
-from postroj.probe.ask.unitstate import look_all
+from postroj.probe.ask.unitstate import read_states
 from postroj.probe.compare import complaints, continuity
 from postroj.probe.discover import discover
 from postroj.probe.discover.payload import Payload
@@ -33,14 +33,14 @@ def show(argv: tuple[str, ...]) -> Answer:
 def test_states_of_units_come_whole_and_in_their_order() -> None:
     names = [f"{number:0240}.service" for number in range(COUNT)]
     guest = FakeGuest(show)
-    assert [state.name for state in look_all(guest, names)] == names
+    assert [state.name for state in read_states(guest, names)] == names
     assert max(map(room_of, guest.ran)) < ROOM
     assert len(guest.ran) == 26
 
 
-def test_nothing_is_asked_about_no_unit() -> None:
+def test_read_states_without_names_asks_nothing() -> None:
     guest = FakeGuest(show)
-    assert look_all(guest, []) == []
+    assert read_states(guest, []) == []
     assert guest.ran == []
 
 
@@ -60,10 +60,10 @@ def test_errors_in_the_journal_of_many_units() -> None:
         for number in range(COUNT)
     ]
     guest = FakeGuest(said)
-    *same, told = complaints.tell(guest, passed, 0)
+    *same, errors = complaints.with_errors(guest, passed, 0)
     assert same == passed
     assert max(map(room_of, guest.ran)) < ROOM
-    assert told.reason.startswith("5 lines, which is no failure\n")
+    assert errors.reason.startswith("5 lines, not a failure\n")
 
 
 def test_all_files_of_a_large_package_are_known() -> None:
@@ -91,7 +91,7 @@ def test_idle_units_are_compared_together() -> None:
     answers = [unit(number) for number in range(COUNT)]
     guest = FakeGuest(show)
     before = continuity.remember(guest, [answer.subject for answer in answers])
-    # what ran before, and does not now, is a failure, skip or not
+    # a unit that ran before but not now is a failure, even if its answer was a skip
     states = {name: replace(state, active="active", main_pid=7) for name, state in before.items()}
     guest.ran.clear()
     found = list(continuity.compare(guest, answers, states, StepName.REINSTALL))

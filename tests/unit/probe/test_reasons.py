@@ -1,4 +1,4 @@
-"""How long a reason may get, whatever a guest has to say."""
+"""Reasons and evidence are limited, however much a guest prints."""
 
 from __future__ import annotations
 
@@ -35,21 +35,23 @@ def test_inspect_shows_the_end_of_the_output_for_an_unreadable_package(tmp_path:
     assert found.evidence.splitlines() == ["x" * LONGEST] * 20
 
 
-def test_the_journal_of_a_unit() -> None:
-    told = journal.last(FakeGuest(lambda argv: (0, FLOOD)), "x.service")
-    assert told.splitlines() == ["x" * LONGEST] * 100
+def test_the_journal_of_a_unit_is_limited() -> None:
+    text = journal.last(FakeGuest(lambda argv: (0, FLOOD)), "x.service")
+    assert text.splitlines() == ["x" * LONGEST] * 100
 
 
-def test_sockets_beside_the_one_that_was_asked_for() -> None:
+def test_other_listeners_are_limited_with_the_same_port_first() -> None:
     entries = [Entry(protocol="tcp", address="[::]", port=port) for port in range(1, 3001)]
     guest = FakeGuest(listening=[Socket(entry=entry) for entry in entries])
-    beside, evidence = ports._instead(guest, ports.endpoint("tcp://localhost:3000")).splitlines()
-    assert beside == "on that port listens [::]:3000"
+    beside, evidence = ports._other_listeners(
+        guest, ports.endpoint("tcp://localhost:3000")
+    ).splitlines()
+    assert beside == "listening on that port: [::]:3000"
     assert evidence.startswith("tcp sockets that listen in the guest: [::]:1, [::]:2, ")
     assert evidence.endswith(", [::]:20 and 2980 more")
 
 
-def test_links_that_lead_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dangling_unit_links_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     links = {f"/etc/systemd/system/a.wants/{number:04}.service" for number in range(3000)}
     monkeypatch.setattr(residue, "names", lambda leader: frozenset(links))
     monkeypatch.setattr(residue.Residue, "_dangles", lambda self, path: True)

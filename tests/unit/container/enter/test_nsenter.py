@@ -18,7 +18,7 @@ ENTER = [
 ]
 
 
-def test_as_a_unit() -> None:
+def test_unit_argv() -> None:
     command = Command(argv=("echo", "$x", "50%"), env={"A": "$b", "HOME": "/srv"}, chdir="/opt")
     argv = nsenter.unit_argv(command)
     assert argv[:3] == ["systemd-run", "--quiet", "--unit=command.service"]
@@ -31,7 +31,7 @@ def test_as_a_unit() -> None:
     assert "--working-directory=/" in nsenter.unit_argv(Command(argv=("true",)))
 
 
-def test_plainly() -> None:
+def test_enter_argv() -> None:
     groups = (Path("/sys/fs/cgroup/a b/cgroup.procs"), Path("/c/cgroup.procs"))
     command = Command(argv=("echo", "a b", "$c"))
     assert enter_argv(command, leader(42, bounding_set=(0, 21), joins=groups)) == [
@@ -47,8 +47,8 @@ def test_plainly() -> None:
     ]
 
 
-def test_with_users_of_its_own() -> None:
-    """Who enters a user namespace has every capability there: it is bounded afterwards."""
+def test_enter_argv_with_private_users() -> None:
+    """Entering a user namespace gives all capabilities there, so they are limited afterwards."""
     argv = enter_argv(Command(argv=("true",)), leader(42, bounding_set=(0,), has_own_users=True))
     assert argv[4:] == [
         *("nsenter", "--target", "42", "--user", "--"),
@@ -58,13 +58,13 @@ def test_with_users_of_its_own() -> None:
     ]
 
 
-def test_without_groups_and_capabilities() -> None:
+def test_enter_argv_without_groups_and_capabilities() -> None:
     argv = enter_argv(Command(argv=("true",)), leader(42))
     assert argv[:3] == ["sh", "-c", 'umask 022\nexec "$@"']
     assert argv[4:9] == ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all"]
 
 
-def test_a_secret_is_on_no_command_line() -> None:
+def test_enter_argv_hides_secrets() -> None:
     command = Command(argv=("true",), secrets={"http_proxy": "http://u:secret@proxy.example"})
     argv = enter_argv(command, leader(42))
     assert "secret" not in " ".join(argv)
@@ -72,14 +72,14 @@ def test_a_secret_is_on_no_command_line() -> None:
     assert nsenter.environment(command, "vt100")["TERM"] == "vt100"
 
 
-def test_in_a_directory() -> None:
+def test_enter_argv_in_a_directory() -> None:
     command = Command(argv=("ls", "-l"), chdir="/a b")
     argv = enter_argv(command, leader(42))
     script = 'cd -- "$1" && shift && exec "$@"'
     assert argv[argv.index("--") + 1 :] == ["/bin/sh", "-c", script, "sh", "/a b", "ls", "-l"]
 
 
-def test_with_a_terminal() -> None:
+def test_enter_argv_with_a_terminal() -> None:
     command = Command(argv=("ls",), chdir="/srv")
     argv = enter_argv(command, leader(42), terminal=True)
     tail = argv[argv.index("--") + 1 :]
@@ -89,8 +89,10 @@ def test_with_a_terminal() -> None:
 
 
 @pytest.mark.parametrize("words", [("--version",), ("-n",), ("a b", "'", '"', "$x", "\\", "")])
-def test_the_scripts_pass_words_on(words: tuple[str, ...], tmp_path: Path) -> None:
-    """What nsenter would run, run here."""
+def test_the_wrapping_shells_pass_arguments_unchanged(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Run on the host what nsenter would run in the guest."""
     command = Command(argv=("printf", "%s\n", *words), chdir=str(tmp_path))
     argv = enter_argv(command, leader(42))
     tail = argv[argv.index("--") + 1 :]
@@ -99,7 +101,7 @@ def test_the_scripts_pass_words_on(words: tuple[str, ...], tmp_path: Path) -> No
         assert done.stdout.splitlines() == list(words)
 
 
-def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
+def test_enter_argv_in_a_missing_directory_fails(tmp_path: Path) -> None:
     command = Command(argv=("true",), chdir=str(tmp_path / "-none"))
     argv = enter_argv(command, leader(42))
     done = subprocess.run(argv[argv.index("--") + 1 :], check=False, capture_output=True)

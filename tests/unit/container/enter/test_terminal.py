@@ -1,4 +1,4 @@
-"""Ptys: whether we have a terminal, and the way to the guest's, where a guest may lay traps."""
+"""Terminals: whether postroj has one, and how it opens a pty in a guest that may be hostile."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STAND_IN = "import os, sys; os.chroot(sys.argv[1]); print(flush=True); sys.stdin
     ("stdin", "stdout", "both"),
     [(True, True, True), (True, False, False), (False, True, False), (False, False, False)],
 )
-def test_both_ends_must_be_a_terminal(
+def test_is_interactive_needs_a_terminal_on_stdin_and_stdout(
     monkeypatch: pytest.MonkeyPatch, stdin: bool, stdout: bool, both: bool
 ) -> None:
     monkeypatch.setattr("os.isatty", {0: stdin, 1: stdout}.__getitem__)
@@ -34,7 +34,7 @@ def test_both_ends_must_be_a_terminal(
 
 @contextmanager
 def rooted(tree: Path) -> Iterator[int]:
-    """A process whose root directory is `tree`, as a guest's leader."""
+    """Start a process with `tree` as its root directory, as the leader of a guest."""
     argv = [sys.executable, "-c", STAND_IN, str(tree)]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout
@@ -61,26 +61,26 @@ class TestTheWalk:
         path.symlink_to(f"/{link}")
         assert refusal(tmp_path)
 
-    def test_wants_a_pty(self, tmp_path: Path) -> None:
+    def test_refuses_what_is_not_a_pty(self, tmp_path: Path) -> None:
         (tmp_path / "dev/pts").mkdir(parents=True)
         assert "No such file" in refusal(tmp_path)
         ptmx = tmp_path / "dev/pts/ptmx"
         ptmx.write_text("")
-        assert refusal(tmp_path) == "the guest's /dev/pts/ptmx is no pty"
+        assert refusal(tmp_path) == "the guest's /dev/pts/ptmx is not a pty"
         ptmx.unlink()
         os.mkfifo(ptmx)
-        assert refusal(tmp_path) == "the guest's /dev/pts/ptmx is no pty"
+        assert refusal(tmp_path) == "the guest's /dev/pts/ptmx is not a pty"
         ptmx.unlink()
         try:
             os.mknod(ptmx, 0o20666, os.makedev(1, 3))
         except PermissionError:
             pytest.skip("no device may be made here")
-        assert refusal(tmp_path) == "the guest's /dev/pts/ptmx is no pty"
+        assert refusal(tmp_path) == "the guest's /dev/pts/ptmx is not a pty"
 
 
 @as_root
-def test_a_pty_of_a_process() -> None:
-    """Our own devpts will do."""
+def test_open_pty_in_our_own_devpts() -> None:
+    """The devpts of this process stands in for that of a guest."""
     master, slave = terminal.open_pty(here.of())
     try:
         assert os.isatty(slave)
@@ -91,7 +91,7 @@ def test_a_pty_of_a_process() -> None:
         os.close(slave)
 
 
-def test_a_leader_that_is_gone() -> None:
+def test_open_pty_of_an_ended_leader_fails() -> None:
     with subprocess.Popen(["sleep", "60"]) as child:
         leader = here.of(child.pid)
         child.kill()

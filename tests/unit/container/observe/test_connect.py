@@ -1,4 +1,4 @@
-"""Connections to real sockets: what is reached, and what is not."""
+"""Connections to real unix sockets, and to files that are not sockets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ NOBODY = 2**22 + 1
 @pytest.mark.parametrize(
     ("kind", "name"), [(socket.SOCK_STREAM, "stream"), (socket.SOCK_SEQPACKET, "seqpacket")]
 )
-def test_a_path(tmp_path: Path, kind: socket.SocketKind, name: str) -> None:
+def test_connect_to_a_unix_socket_by_its_path(
+    tmp_path: Path, kind: socket.SocketKind, name: str
+) -> None:
     path = str(tmp_path / "a socket")
     with socket.socket(socket.AF_UNIX, kind) as server:
         server.bind(path)
@@ -39,7 +41,7 @@ def test_a_path(tmp_path: Path, kind: socket.SocketKind, name: str) -> None:
         connect(here.of(), f"{path}-gone", name, 1)
 
 
-def test_a_file_that_is_no_socket(tmp_path: Path) -> None:
+def test_connect_to_a_regular_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="refused"):
         connect(here.of(), str(tmp_path / "file"), "stream", 1)

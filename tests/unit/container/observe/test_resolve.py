@@ -1,4 +1,4 @@
-"""Paths of somebody else's file system: no link of theirs leads to a file of ours."""
+"""Paths of another process: none of its links leads to a file of the host."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def process(tmp_path: Path) -> Iterator[int]:
-    """Somebody whose folder is not ours: a working directory, as no test has a root to give."""
+    """Start a process with links in its working directory, which stands in for a root."""
     home = tmp_path / "home"
     (home / "etc").mkdir(parents=True)
     (home / "etc" / "mine").write_text("theirs")
@@ -47,12 +47,12 @@ def opened(pid: int, path: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", ["absolute", "upward", "beside", "magic", "nowhere"])
-def test_no_way_out(process: int, path: str) -> None:
+def test_links_do_not_lead_out_of_the_process(process: int, path: str) -> None:
     with pytest.raises(OSError, match=path):
         resolve.open_path(process, path)
 
 
-def test_links_are_followed_within(process: int, tmp_path: Path) -> None:
+def test_links_are_followed_within_the_process(process: int, tmp_path: Path) -> None:
     with opened(process, "within") as found:
         assert found == str(tmp_path / "home" / "etc" / "mine")
 
@@ -62,6 +62,6 @@ def test_an_absolute_path_begins_at_the_root(process: int, tmp_path: Path) -> No
         assert found == str(tmp_path / "secret")
 
 
-def test_a_process_that_has_ended() -> None:
+def test_open_path_of_an_ended_process_fails() -> None:
     with pytest.raises(OSError, match="No such file"):
         resolve.open_path(2**22 + 1, "/etc")

@@ -21,11 +21,11 @@ from postroj.probe.ask.addresses import can_connect, destination
         ("route 1361", "Netlink", False),
     ],
 )
-def test_what_can_be_connected_to(address: str, kind: str, known: bool) -> None:
+def test_can_connect_needs_a_stream_address(address: str, kind: str, known: bool) -> None:
     assert can_connect(address, kind) is known
 
 
-def test_where_wildcards_are_reached() -> None:
+def test_destination_of_a_wildcard_is_the_loopback() -> None:
     assert [destination(host) for host in ("0.0.0.0", "::", "10.0.0.1", "::1")] == [
         *("127.0.0.1", "::1", "10.0.0.1", "::1")
     ]

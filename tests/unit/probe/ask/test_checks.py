@@ -46,7 +46,7 @@ def ask(guest: FakeGuest, *questions: Question, manners: Manners = QUICK) -> lis
     return list(ask_all(guest, questions, manners, ["old.service"]))
 
 
-def test_commands_come_after_others_and_failures_at_last() -> None:
+def test_commands_run_after_other_questions_and_failed_units_come_last() -> None:
     guest = FakeGuest(answer, delay=0.02)
     found = ask(guest, COMMAND, UNIT, SECOND, FILE)
     assert {result.kind for result in found[:2]} == {CheckKind.UNIT, CheckKind.FILE}
@@ -60,7 +60,7 @@ def test_commands_come_after_others_and_failures_at_last() -> None:
     assert kinds[-1] == "failed_units"
 
 
-def test_waits_overlap() -> None:
+def test_questions_are_asked_concurrently() -> None:
     guest = FakeGuest(answer, delay=0.2)
     began = time.monotonic()
     found = ask(guest, *[FILE] * 10)
@@ -68,7 +68,7 @@ def test_waits_overlap() -> None:
     assert len(found) == 11
 
 
-def test_an_answer_is_told_when_it_comes() -> None:
+def test_an_answer_is_yielded_as_soon_as_it_is_known() -> None:
     released = threading.Event()
 
     def slow(argv: tuple[str, ...]) -> Answer:
@@ -83,7 +83,7 @@ def test_an_answer_is_told_when_it_comes() -> None:
     list(answers)
 
 
-def test_an_error_in_one_question_stops_no_other() -> None:
+def test_an_error_in_one_question_does_not_stop_the_others() -> None:
     def broken(argv: tuple[str, ...]) -> Answer:
         if argv[0] == "stat":
             return GuestError("the guest ended meanwhile", evidence="last words")
@@ -95,7 +95,7 @@ def test_an_error_in_one_question_stops_no_other() -> None:
     assert found["x"].outcome is found["true"].outcome is Outcome.PASS
 
 
-def test_an_error_at_last_is_an_answer_too() -> None:
+def test_an_error_while_listing_failed_units_is_an_answer() -> None:
     class Gone(FakeGuest):
         def failed_units(self) -> list[str]:
             message = "gone"
@@ -117,31 +117,31 @@ def test_no_newly_failed_unit_ignores_units_that_had_failed_before() -> None:
     assert (found.outcome, found.reason) == (Outcome.PASS, "none")
 
 
-def test_units_get_the_time_to_fail() -> None:
+def test_failed_units_are_listed_only_after_the_settle_time() -> None:
     began = time.monotonic()
     ask(FakeGuest(answer), manners=Manners(timeout=5, settle=0.3))
     assert time.monotonic() - began >= 0.3
 
 
-def test_a_command_that_does_not_end() -> None:
+def test_a_command_that_does_not_end_fails() -> None:
     late = CommandTimeout(("sh",), 0.3, "so far\n")
     (found, _) = ask(FakeGuest(lambda argv: late), COMMAND)
     assert (found.outcome, found.reason) == (Outcome.FAIL, "did not end within 0.3 s\nso far")
 
 
-def test_a_command_that_fails_has_its_status_and_last_lines() -> None:
+def test_a_failing_command_shows_its_status_and_last_lines() -> None:
     (found, _) = ask(FakeGuest(answer), SECOND)
     assert found.reason == "status 1\nsorry"
 
 
-def test_a_file_that_is_not_there() -> None:
+def test_a_missing_file_fails() -> None:
     said = "stat: cannot statx '/a': No such file or directory"
     (found, _) = ask(FakeGuest(lambda argv: (1, said) if argv[0] == "stat" else (0, "")), FILE)
     assert found.outcome is Outcome.FAIL
     assert found.reason == "there is no such file (No such file or directory)"
 
 
-def test_a_unit_that_stays_activating() -> None:
+def test_a_unit_that_stays_activating_fails_at_the_deadline() -> None:
     text = UP.replace("=active", "=activating").replace("=running", "=start")
     (found, _) = ask(
         FakeGuest(lambda argv: (0, text if argv[1] == "show" else "its journal")), UNIT
@@ -151,14 +151,14 @@ def test_a_unit_that_stays_activating() -> None:
     assert 0.3 <= found.seconds < 5
 
 
-def test_a_unit_that_is_not_known_has_no_journal() -> None:
+def test_an_unknown_unit_has_no_journal() -> None:
     guest = FakeGuest(lambda argv: (0, "LoadState=not-found"))
     (found, _) = ask(guest, UNIT)
     assert found.reason == "there is no such unit"
     assert not [words for words in guest.ran if words[0] == "journalctl"]
 
 
-def test_whoever_stops_listening_calls_everything_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closing_the_iterator_cancels_all_questions(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C while a unit is waited for for a long time."""
     text = UP.replace("=active", "=activating")
     looks: list[float] = []

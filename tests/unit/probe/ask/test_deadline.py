@@ -10,7 +10,7 @@ import pytest
 from postroj.probe.ask.deadline import CalledOff, Deadline
 
 
-def test_time_runs_out() -> None:
+def test_wait_stops_at_the_deadline() -> None:
     deadline = Deadline(0.15)
     assert 0 < deadline.left <= 0.15
     assert deadline.wait(0.01)
@@ -20,11 +20,11 @@ def test_time_runs_out() -> None:
     assert not deadline.wait(10)
 
 
-def test_no_time_at_all() -> None:
+def test_a_deadline_of_zero_seconds() -> None:
     assert not Deadline(0).wait(1)
 
 
-def test_called_off() -> None:
+def test_wait_raises_once_it_is_cancelled() -> None:
     over = threading.Event()
     timer = threading.Timer(0.05, over.set)
     timer.start()

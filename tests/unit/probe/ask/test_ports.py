@@ -1,4 +1,4 @@
-"""Addresses to check, socket tables of the kernel, and questions to real servers on loopback."""
+"""URLs to check, and checks of real servers on loopback."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from postroj import __version__
 from postroj.errors import UsageError
 from postroj.probe.ask import ports
 from postroj.probe.ask.deadline import CalledOff, Deadline
-from postroj.probe.ask.ports import Expectation, endpoint
+from postroj.probe.ask.ports import HttpCriteria, endpoint
 from postroj.verdict import Outcome
 from tests.support import here
 
@@ -44,7 +44,7 @@ class TestEndpoint:
             ("http://localhost?q=1", ("http", "localhost", 80, "/?q=1")),
         ],
     )
-    def test_good(self, url: str, parts: tuple[str, str, int, str]) -> None:
+    def test_endpoint_parses_a_url(self, url: str, parts: tuple[str, str, int, str]) -> None:
         found = endpoint(url)
         assert (found.scheme, found.host, found.port, found.path) == parts
         assert found.url == url
@@ -60,8 +60,9 @@ class TestEndpoint:
             *("ftp://localhost:21", "unix:///run/x", "icmp://localhost:1", "http:///path"),
         ],
     )
-    def test_bad(self, url: str) -> None:
-        with pytest.raises(UsageError, match=re.escape(f"'{url}' is no address to check")) as error:
+    def test_endpoint_refuses_what_is_not_a_url_to_check(self, url: str) -> None:
+        message = re.escape(f"'{url}' is not an address to check")
+        with pytest.raises(UsageError, match=message) as error:
             endpoint(url)
         assert "tcp://host:port" in error.value.hint
 
@@ -98,7 +99,7 @@ def server() -> Iterator[str]:
         thread.join()
 
 
-def ask(url: str, expected: Expectation, timeout: float = 5) -> str:
+def ask(url: str, expected: HttpCriteria, timeout: float = 5) -> str:
     return ports._ask_http(here.guest(), endpoint(url), expected, timeout)
 
 
@@ -106,43 +107,47 @@ class TestHttp:
     @pytest.mark.parametrize(
         ("path", "expected", "answer"),
         [
-            ("/text", Expectation(), "status 200"),
-            ("/301", Expectation(), "status 301"),
-            ("/399", Expectation(), "status 399"),
-            ("/404", Expectation(status=404), "status 404"),
-            ("/text?a=b", Expectation(body="/text?a=b"), "status 200"),
-            ("/text", Expectation(status=200, body=f"postroj/{__version__}"), "status 200"),
-            ("/latin", Expectation(body="welcome"), "status 200"),
-            ("/text", Expectation(body=""), "status 200"),
+            ("/text", HttpCriteria(), "status 200"),
+            ("/301", HttpCriteria(), "status 301"),
+            ("/399", HttpCriteria(), "status 399"),
+            ("/404", HttpCriteria(status=404), "status 404"),
+            ("/text?a=b", HttpCriteria(body="/text?a=b"), "status 200"),
+            ("/text", HttpCriteria(status=200, body=f"postroj/{__version__}"), "status 200"),
+            ("/latin", HttpCriteria(body="welcome"), "status 200"),
+            ("/text", HttpCriteria(body=""), "status 200"),
         ],
     )
-    def test_as_expected(self, server: str, path: str, expected: Expectation, answer: str) -> None:
+    def test_an_answer_that_meets_the_criteria(
+        self, server: str, path: str, expected: HttpCriteria, answer: str
+    ) -> None:
         assert ask(server + path, expected) == answer
 
     @pytest.mark.parametrize(
         ("path", "expected", "problem"),
         [
-            ("/404", Expectation(), "status 404 instead of one below 400"),
-            ("/500", Expectation(body="welcome"), "status 500 instead of one below 400"),
-            ("/301", Expectation(status=200), "status 301 instead of 200"),
-            ("/text", Expectation(status=404), "status 200 instead of 404"),
-            ("/text", Expectation(body="adieu"), "status 200, but 'adieu' is not in the body"),
-            ("/large", Expectation(body="welcome"), "'welcome' is not in the body"),
+            ("/404", HttpCriteria(), "status 404 instead of one below 400"),
+            ("/500", HttpCriteria(body="welcome"), "status 500 instead of one below 400"),
+            ("/301", HttpCriteria(status=200), "status 301 instead of 200"),
+            ("/text", HttpCriteria(status=404), "status 200 instead of 404"),
+            ("/text", HttpCriteria(body="adieu"), "status 200, but 'adieu' is not in the body"),
+            ("/large", HttpCriteria(body="welcome"), "'welcome' is not in the body"),
         ],
     )
-    def test_not_as_expected(
-        self, server: str, path: str, expected: Expectation, problem: str
+    def test_an_answer_that_does_not_meet_the_criteria(
+        self, server: str, path: str, expected: HttpCriteria, problem: str
     ) -> None:
         with pytest.raises(ports.NoAnswer, match=re.escape(problem)):
             ask(server + path, expected)
 
-    def test_too_slow(self, server: str) -> None:
+    def test_a_slow_answer_times_out(self, server: str) -> None:
         with pytest.raises(TimeoutError):
-            ask(f"{server}/slow", Expectation(), timeout=0.1)
+            ask(f"{server}/slow", HttpCriteria(), timeout=0.1)
 
-    def test_no_proxy_is_asked(self, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_proxy_in_the_environment_is_ignored(
+        self, server: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-        assert ask(f"{server}/text", Expectation()) == "status 200"
+        assert ask(f"{server}/text", HttpCriteria()) == "status 200"
 
 
 def drip(listener: socket.socket, beginning: bytes, end: bytes) -> None:
@@ -158,7 +163,7 @@ def drip(listener: socket.socket, beginning: bytes, end: bytes) -> None:
 
 
 class TestDrips:
-    """A byte within each time-out of the socket keeps it waiting; all of it has a time-out, too."""
+    """A server that sends a byte at a time, each within the socket's timeout."""
 
     @pytest.mark.parametrize(
         ("beginning", "end"),
@@ -171,21 +176,23 @@ class TestDrips:
             ),
         ],
     )
-    def test_it_is_not_waited_for(self, beginning: bytes, end: bytes) -> None:
+    def test_a_slow_head_times_out_in_spite_of_new_bytes(
+        self, beginning: bytes, end: bytes
+    ) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             thread = threading.Thread(target=drip, args=(listener, beginning, end))
             thread.start()
             with pytest.raises(TimeoutError, match="timed out"):
-                ask(f"http://127.0.0.1:{listener.getsockname()[1]}/", Expectation(), timeout=0.3)
+                ask(f"http://127.0.0.1:{listener.getsockname()[1]}/", HttpCriteria(), timeout=0.3)
             thread.join()
 
-    def test_a_body_that_never_ends_is_judged_by_what_came(self) -> None:
+    def test_an_endless_body_is_judged_by_its_beginning(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             head = b"HTTP/1.1 200 OK\r\n\r\nwelcome"
             thread = threading.Thread(target=drip, args=(listener, head, b""))
             thread.start()
             url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
-            assert ask(url, Expectation(body="welcome"), timeout=0.3) == "status 200"
+            assert ask(url, HttpCriteria(body="welcome"), timeout=0.3) == "status 200"
             thread.join()
 
 
@@ -209,15 +216,15 @@ class TestCheck:
 
     def check(self, url: str, seconds: float = 0.3) -> tuple[Outcome, str]:
         where = endpoint(url)
-        return ports.check(here.guest(), where, Expectation(), deadline=Deadline(seconds))
+        return ports.check(here.guest(), where, HttpCriteria(), deadline=Deadline(seconds))
 
-    def test_tcp(self) -> None:
+    def test_a_listening_tcp_port_passes(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             outcome, reason = self.check(f"tcp://127.0.0.1:{listener.getsockname()[1]}")
         assert outcome is Outcome.PASS
         assert re.search(r" after 0\.\d s$", reason)
 
-    def test_nothing_listens(self) -> None:
+    def test_a_port_without_a_listener_fails_with_the_other_listeners(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as other:
             outcome, reason = self.check("tcp://127.0.0.1:1")
             port = other.getsockname()[1]
@@ -227,7 +234,7 @@ class TestCheck:
         assert evidence.startswith("tcp sockets that listen in the guest: ")
         assert f"127.0.0.1:{port}" in evidence
 
-    def test_it_comes_late(self) -> None:
+    def test_a_port_that_opens_late_passes(self) -> None:
         with socket.socket() as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(("127.0.0.1", 0))
@@ -238,19 +245,19 @@ class TestCheck:
         assert outcome is Outcome.PASS
 
     @pytest.mark.parametrize("bound", ["127.0.0.1", "0.0.0.0"])
-    def test_udp_that_is_silent(self, bound: str) -> None:
+    def test_a_silent_udp_socket_passes_if_it_is_bound(self, bound: str) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
             listener.bind((bound, 0))
             outcome, reason = self.check(f"udp://127.0.0.1:{listener.getsockname()[1]}")
         assert (outcome, reason[:5]) == (Outcome.PASS, "bound")
 
-    def test_udp_that_nobody_has(self) -> None:
+    def test_an_unbound_udp_port_fails(self) -> None:
         outcome, reason = self.check("udp://127.0.0.1:1")
         assert outcome is Outcome.FAIL
         assert "udp sockets that listen in the guest" in reason
 
     @pytest.mark.parametrize("reply", [b"", b"SSH-2.0-x\r\n", b"\0" * 9, b"HTTP/1.1 abc\r\n\r\n"])
-    def test_what_is_no_http(self, reply: bytes) -> None:
+    def test_an_answer_that_is_not_http_fails(self, reply: bytes) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             thread = threading.Thread(target=partial(talk(reply), listener), daemon=True)
             thread.start()
@@ -260,13 +267,13 @@ class TestCheck:
         assert outcome is Outcome.FAIL
         assert "no HTTP answer" in reason or "reset" in reason or "closed" in reason
 
-    def test_a_name_that_is_not_known(self) -> None:
+    def test_an_unknown_host_name_fails(self) -> None:
         outcome, _ = self.check("tcp://surely-not-there.invalid:80", 0)
         assert outcome is Outcome.FAIL
 
-    def test_called_off(self) -> None:
+    def test_check_stops_once_it_is_cancelled(self) -> None:
         over = threading.Event()
         over.set()
         where = endpoint("tcp://127.0.0.1:1")
         with pytest.raises(CalledOff):
-            ports.check(here.guest(), where, Expectation(), deadline=Deadline(10, over))
+            ports.check(here.guest(), where, HttpCriteria(), deadline=Deadline(10, over))

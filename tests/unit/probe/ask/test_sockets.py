@@ -13,21 +13,21 @@ def test_listening_leaves_out_what_no_process_of_the_guest_has_open() -> None:
     assert sockets.listening(FakeGuest(listening=[Socket(entry=entry), own])) == [own]
 
 
-def heard(*entries: Entry) -> list[Socket]:
+def sockets_of(*entries: Entry) -> list[Socket]:
     return [Socket(entry=entry, process="x", unit="x.service") for entry in entries]
 
 
-def test_where_something_listens() -> None:
+def test_addresses_are_listed_once_and_up_to_a_limit() -> None:
     six = Entry(protocol="tcp", address="[::]", port=80)
     entries = [six, Entry(protocol="udp", address="0.0.0.0", port=53), six]
     entries.append(Entry(protocol="stream", address="/run/x"))
-    assert sockets.addresses(heard(*entries)) == "[::]:80, udp 0.0.0.0:53, /run/x"
+    assert sockets.addresses(sockets_of(*entries)) == "[::]:80, udp 0.0.0.0:53, /run/x"
     many = [Entry(protocol="tcp", address="127.0.0.1", port=port) for port in range(9)]
-    assert sockets.addresses(heard(*many)).endswith("127.0.0.1:5 and 3 more")
+    assert sockets.addresses(sockets_of(*many)).endswith("127.0.0.1:5 and 3 more")
     assert sockets.addresses([]) == ""
 
 
-def test_sockets_of_a_unit() -> None:
-    found = heard(Entry(protocol="stream", address="/run/x"))
+def test_of_units_selects_by_the_unit_of_the_process() -> None:
+    found = sockets_of(Entry(protocol="stream", address="/run/x"))
     assert sockets.of_units(found, ["alias.service", "x.service"]) == found
     assert sockets.of_units(found, ["y.service"]) == []

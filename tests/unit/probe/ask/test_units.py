@@ -1,4 +1,4 @@
-"""The verdict on a unit, from properties as releases of systemd print them."""
+"""The judgement on a unit, from properties as releases of systemd print them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from postroj.probe.ask import judge as judging
-from postroj.probe.ask.judge import Undecided, Verdict, judge
+from postroj.probe.ask.judge import Decided, Undecided, judge
 from postroj.probe.ask.unitstate import (
     UnitState,
     escape,
@@ -114,7 +114,7 @@ def up(**changes: Any) -> UnitState:
         ("Id=a=b.service\n", UnitState(name="a=b.service", load="", active="", sub="")),
     ],
 )
-def test_parse(text: str, state: UnitState) -> None:
+def test_parse_reads_what_releases_of_systemd_print(text: str, state: UnitState) -> None:
     assert parse(text) == state
 
 
@@ -127,7 +127,7 @@ def test_parse(text: str, state: UnitState) -> None:
         ("3", "dumped core by signal 6"),
     ],
 )
-def test_how_it_ended(code: str, words: str) -> None:
+def test_parse_describes_how_the_main_process_ended(code: str, words: str) -> None:
     assert parse(f"ExecMainCode={code}\nExecMainStatus=6\n").exit == words
 
 
@@ -144,7 +144,7 @@ def test_how_it_ended(code: str, words: str) -> None:
         ("dev-sda.device", "dev-sda.device"),
     ],
 )
-def test_unit_name(text: str, name: str) -> None:
+def test_unit_name_adds_the_suffix_of_services(text: str, name: str) -> None:
     assert unit_name(text) == name
 
 
@@ -178,7 +178,7 @@ FAILS = [
     (up(active="inactive", sub="dead"), "inactive (dead), not started"),
     (
         up(active="inactive", sub="dead", unmet_assertion=True),
-        "inactive (dead), stopped by an assertion that does not hold",
+        "inactive (dead), not started, because an assertion is not met",
     ),
     (up(active="inactive", sub="dead", kind="oneshot"), "inactive (dead), not started"),
     (up(name="x.timer", sub="elapsed"), "active (elapsed), but it will never elapse"),
@@ -188,9 +188,9 @@ FAILS = [
     ),
     (
         up(active="activating", sub="auto-restart", restarts=2, exit="ended with status 1"),
-        "crash loop: restarted 2 times while we looked, its main process ended with status 1",
+        "crash loop: restarted 2 times during the check, its main process ended with status 1",
     ),
-    (up(restarts=3), "crash loop: restarted 3 times while we looked"),
+    (up(restarts=3), "crash loop: restarted 3 times during the check"),
 ]
 OPEN = [
     (up(active="activating", sub="start"), "still activating (start)"),
@@ -206,28 +206,28 @@ OPEN = [
 
 
 @pytest.mark.parametrize(("state", "sentence"), PASSES)
-def test_it_is_up(state: UnitState, sentence: str) -> None:
+def test_judge_passes_a_unit_that_is_up(state: UnitState, sentence: str) -> None:
     first = dataclasses.replace(state, restarts=0)
     found = judge(state, first, now=103.0, settle=3)
-    assert found == Verdict(outcome=Outcome.PASS, sentence=sentence)
+    assert found == Decided(outcome=Outcome.PASS, sentence=sentence)
 
 
 @pytest.mark.parametrize(("state", "sentence"), FAILS)
-def test_it_is_not(state: UnitState, sentence: str) -> None:
+def test_judge_fails_a_unit_that_is_not_up(state: UnitState, sentence: str) -> None:
     first = dataclasses.replace(state, restarts=0)
     found = judge(state, first, now=103.0, settle=3)
-    assert found == Verdict(outcome=Outcome.FAIL, sentence=sentence)
+    assert found == Decided(outcome=Outcome.FAIL, sentence=sentence)
 
 
-def test_a_condition_is_nobodys_fault() -> None:
+def test_judge_skips_a_unit_with_an_unmet_condition() -> None:
     state = up(active="inactive", sub="dead", unmet_condition=True)
-    sentence = "inactive (dead), not started, since a condition of it was not met"
+    sentence = "inactive (dead), not started, because a condition is not met"
     found = judge(state, state, now=103.0, settle=3)
-    assert found == Verdict(outcome=Outcome.SKIP, sentence=sentence)
+    assert found == Decided(outcome=Outcome.SKIP, sentence=sentence)
 
 
 @pytest.mark.parametrize(("state", "sentence"), OPEN)
-def test_it_may_come(state: UnitState, sentence: str) -> None:
+def test_judge_does_not_decide_while_a_unit_changes(state: UnitState, sentence: str) -> None:
     first = dataclasses.replace(state, restarts=0)
     found = judge(state, first, now=103.0, settle=3)
     assert found == Undecided(seconds=judging.INTERVAL, sentence=sentence)
@@ -236,27 +236,27 @@ def test_it_may_come(state: UnitState, sentence: str) -> None:
 @pytest.mark.parametrize(
     ("now", "settle", "wait"), [(100.0, 3, 3.0), (101.5, 3, 1.5), (102.5, 3, 0.5), (99.0, 0.5, 1.5)]
 )
-def test_it_has_to_stay_up(now: float, settle: float, wait: float) -> None:
+def test_judge_waits_until_a_unit_has_settled(now: float, settle: float, wait: float) -> None:
     found = judge(up(restarts=1), up(), now=now, settle=settle)
     assert isinstance(found, Undecided)
     assert found.seconds == pytest.approx(wait)
-    assert f"does not stay so for {settle:g} s, restarted once" in found.sentence
+    assert f"has not stayed active for {settle:g} s, restarted once" in found.sentence
 
 
-def test_without_settling() -> None:
-    assert isinstance(judge(up(), up(), now=100.0, settle=0), Verdict)
+def test_judge_decides_at_once_without_settle_time() -> None:
+    assert isinstance(judge(up(), up(), now=100.0, settle=0), Decided)
 
 
-def test_restarts_before_our_first_look_are_no_loop() -> None:
+def test_restarts_before_the_check_are_no_crash_loop() -> None:
     found = judge(up(restarts=9), up(restarts=8), now=200.0, settle=3)
-    assert isinstance(found, Verdict) and found.outcome is Outcome.PASS
+    assert isinstance(found, Decided) and found.outcome is Outcome.PASS
 
 
-def test_a_crash_loop_that_was_over_before_our_first_look() -> None:
+def test_a_crash_loop_that_ended_before_the_check_fails() -> None:
     state = up(active="failed", sub="failed", result="start-limit-hit", restarts=5)
     found = judge(state, state, now=200.0, settle=3)
     sentence = "crash loop: given up after 5 restarts, failed (result 'start-limit-hit')"
-    assert found == Verdict(outcome=Outcome.FAIL, sentence=sentence)
+    assert found == Decided(outcome=Outcome.FAIL, sentence=sentence)
 
 
 CONDITIONS = (
@@ -279,11 +279,11 @@ CONDITIONS = (
         ('a(sbbsi) 1 "open', []),
     ],
 )
-def test_conditions_that_do_not_hold(text: str, found: list[str]) -> None:
+def test_parse_unmet_lists_failed_conditions(text: str, found: list[str]) -> None:
     assert parse_unmet(text) == found
 
 
-def test_a_unit_that_was_never_started_has_no_unmet_condition() -> None:
+def test_an_untested_condition_is_not_unmet() -> None:
     """The manager says "no" of what it has never tested."""
     text = "ConditionResult=no\nAssertResult=no\nConditionTimestampMonotonic=0\n"
     state = parse(f"{text}AssertTimestampMonotonic=0\n")
@@ -292,7 +292,7 @@ def test_a_unit_that_was_never_started_has_no_unmet_condition() -> None:
     assert tested.unmet_condition and not tested.unmet_assertion
 
 
-def test_a_socket() -> None:
+def test_parse_reads_the_addresses_of_a_socket() -> None:
     text = "Listen=[::]:80 (Stream)\nListen=/run/x y (Datagram)\nListen=@a (FIFO)\nAccept=yes\n"
     state = parse(f"{text}NAccepted=3\nNames=x.socket y.socket\n")
     assert state.listens == (("[::]:80", "Stream"), ("/run/x y", "Datagram"), ("@a", "FIFO"))
@@ -310,7 +310,7 @@ def test_a_socket() -> None:
         ("a.service", ""),
     ],
 )
-def test_templates(name: str, template: str) -> None:
+def test_template_of_an_instance(name: str, template: str) -> None:
     assert template_of(name) == template
     assert is_template(name) == (name == "a@.service")
 
@@ -324,5 +324,5 @@ def test_templates(name: str, template: str) -> None:
         ("ü.service", "_c3_bc_2eservice"),
     ],
 )
-def test_labels_of_paths(name: str, label: str) -> None:
+def test_escape_as_a_label_of_a_bus_path(name: str, label: str) -> None:
     assert escape(name) == label

@@ -1,4 +1,4 @@
-"""What a step may change of a unit, and what it must not."""
+"""What a step may describe_loss of a unit, and what it must not."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from postroj.probe.ask.unitstate import UnitState
-from postroj.probe.compare.continuity import change, completed
+from postroj.probe.compare.continuity import completed, describe_loss
 from postroj.verdict import CheckKind, CheckResult, Outcome, StepName
 
 UP = UnitState(
@@ -27,34 +27,34 @@ ANSWER = CheckResult(
 
 
 @pytest.mark.parametrize(
-    ("before", "now", "trouble"),
+    ("before", "now", "loss"),
     [
         (UP, UP, ""),
         (UP, replace(UP, main_pid=8, started=2.0), ""),
-        (UP, DOWN, "ran before the upgrade, and does not after it"),
+        (UP, DOWN, "ran before the upgrade, but not after it"),
         (DOWN, UP, ""),
         (DOWN, DOWN, ""),
         (UP, replace(DOWN, load="not-found"), ""),
-        (SOCKET, replace(SOCKET, active="inactive"), "was active before the upgrade, and is not"),
-        (UP, replace(UP, file_state="disabled"), "was enabled before the upgrade, and is disabled"),
+        (SOCKET, replace(SOCKET, active="inactive"), "was active before the upgrade, but is not"),
+        (UP, replace(UP, file_state="disabled"), "was enabled before the upgrade, but is disabled"),
         (replace(UP, file_state="disabled"), UP, ""),
         (UP, replace(UP, file_state="static"), ""),
     ],
 )
-def test_a_change(before: UnitState, now: UnitState, trouble: str) -> None:
-    found = change(before, now, StepName.UPGRADE)
-    assert found.startswith(trouble)
-    assert bool(found) == bool(trouble)
+def test_describe_loss(before: UnitState, now: UnitState, loss: str) -> None:
+    found = describe_loss(before, now, StepName.UPGRADE)
+    assert found.startswith(loss)
+    assert bool(found) == bool(loss)
 
 
 @pytest.mark.parametrize("outcome", [Outcome.PASS, Outcome.SKIP, Outcome.FAIL, Outcome.ERROR])
-def test_a_loss_is_a_failure_unless_it_was_worse(outcome: Outcome) -> None:
+def test_a_loss_is_a_failure_unless_the_answer_is_an_error(outcome: Outcome) -> None:
     found = completed(replace(ANSWER, outcome=outcome), UP, DOWN, StepName.REBOOT)
     assert found.outcome is (Outcome.ERROR if outcome is Outcome.ERROR else Outcome.FAIL)
-    assert found.reason == "ran before the reboot, and does not after it; now active\njournal"
+    assert found.reason == "ran before the reboot, but not after it; now active\njournal"
 
 
-def test_the_main_process_is_told_of() -> None:
+def test_a_passing_answer_tells_whether_the_main_process_was_replaced() -> None:
     same = completed(ANSWER, UP, UP, StepName.UPGRADE)
     assert same.reason == "active; not restarted, same main PID as before\njournal"
     other = completed(ANSWER, UP, replace(UP, main_pid=8, started=2.0), StepName.UPGRADE)

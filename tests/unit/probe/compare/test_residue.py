@@ -1,4 +1,4 @@
-"""What counts as left behind, by its name alone."""
+"""Which paths count as residue, judged by their names."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         "/usr/share/mime",
     ],
 )
-def test_left_behind(path: str) -> None:
+def test_paths_that_are_residue(path: str) -> None:
     assert not EXCUSED.fullmatch(path)
 
 
@@ -55,11 +55,11 @@ def test_left_behind(path: str) -> None:
         "/var/tmp/x/y",
     ],
 )
-def test_excused(path: str) -> None:
+def test_paths_that_are_excused(path: str) -> None:
     assert EXCUSED.fullmatch(path)
 
 
-def test_what_lies_in_a_folder_that_is_left_is_not_named() -> None:
+def test_outermost_leaves_out_the_content_of_a_folder() -> None:
     left = {"/a/b", "/a", "/a-b", "/a/b/c", "/ab", "/c/d/e"}
     assert outermost(left) == ["/a", "/a-b", "/ab", "/c/d/e"]
 
@@ -75,7 +75,7 @@ def test_what_lies_in_a_folder_that_is_left_is_not_named() -> None:
         ("jq", "/srv/old_jq_state"),
     ],
 )
-def test_it_bears_a_name_of_the_package(word: str, path: str) -> None:
+def test_attributed_by_a_delimited_word(word: str, path: str) -> None:
     assert attributed({path}, (), [word, "other"]) == {path}
 
 
@@ -89,17 +89,17 @@ def test_it_bears_a_name_of_the_package(word: str, path: str) -> None:
         ("", "/var/lib/other"),
     ],
 )
-def test_it_bears_none(word: str, path: str) -> None:
+def test_not_attributed_by_a_part_of_a_word(word: str, path: str) -> None:
     assert attributed({path}, (), [word]) == set()
     assert attributed({path}, (), []) == set()
 
 
-def test_it_lies_in_a_folder_of_the_package() -> None:
+def test_attributed_by_a_folder_of_the_package() -> None:
     left = {"/opt/x", "/opt/x/y/z", "/opt/x-2/y", "/opt"}
     assert attributed(left, {"/opt/x", "/srv"}, []) == {"/opt/x", "/opt/x/y/z"}
 
 
-def test_a_count() -> None:
+def test_count_of_files() -> None:
     assert [count(number) for number in (1, 2)] == ["1 file", "2 files"]
 
 
@@ -109,7 +109,7 @@ def test_names_are_absolute_and_do_not_leave_the_file_system() -> None:
     assert not [path for path in found if path.startswith(("/proc/", "/tmp/", "//"))]
 
 
-def test_a_chain_of_folders_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_stop_at_a_depth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deep = tmp_path / "/".join(["x"] * (DEEPEST + 20))
     deep.mkdir(parents=True)
     leader = here.of()
@@ -118,7 +118,7 @@ def test_a_chain_of_folders_without_end(tmp_path: Path, monkeypatch: pytest.Monk
     assert max(path.count("/") for path in found) == DEEPEST + 1
 
 
-def test_a_guest_that_has_ended_is_said() -> None:
+def test_names_raise_if_the_guest_has_ended() -> None:
     with subprocess.Popen(["sleep", "60"]) as child:
         guest = here.guest(child.pid)
         child.kill()

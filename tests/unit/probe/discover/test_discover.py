@@ -1,4 +1,4 @@
-"""Which units are judged without being asked, and why others are not."""
+"""Which units are judged by discovery, and why others are skipped."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from postroj.probe.discover.discover import (
     why_not,
 )
 from postroj.probe.discover.payload import Payload
-from postroj.probe.discover.snapshot import Snapshot, read
+from postroj.probe.discover.snapshot import Snapshot, parse
 from postroj.verdict import CheckKind
 
 
@@ -53,7 +53,7 @@ JUDGED = [
 
 
 @pytest.mark.parametrize("unit", JUDGED)
-def test_it_is_judged(unit: UnitState) -> None:
+def test_units_that_run_or_should_run_are_judged(unit: UnitState) -> None:
     assert why_not(unit) == ""
 
 
@@ -71,23 +71,23 @@ def test_it_is_judged(unit: UnitState) -> None:
         (state(file_state="enabled"), "enabled, but not started by the installation"),
         (
             state(active="activating", kind="oneshot", triggered_by=("x.timer",)),
-            "at work, which x.timer started",
+            "still at work, started by x.timer",
         ),
     ],
 )
-def test_it_is_not_and_says_why(unit: UnitState, reason: str) -> None:
+def test_other_units_are_skipped_with_a_reason(unit: UnitState, reason: str) -> None:
     assert why_not(unit) == reason
 
 
-def test_a_script_of_which_systemd_has_made_no_unit() -> None:
+def test_a_sysv_script_without_a_unit_is_skipped() -> None:
     assert "no unit" in why_not(state(load="not-found"), is_script=True)
 
 
-def test_one_that_could_not_be_started_is_judged() -> None:
+def test_a_unit_whose_start_job_failed_is_judged() -> None:
     assert why_not(state(file_state="enabled"), is_refused=True) == ""
 
 
-def test_what_is_looked_at() -> None:
+def test_candidates_are_own_units_and_new_ones() -> None:
     before = snap(("old.service", "getty@tty1.service"), old_service="enabled", gettyAT_service="x")
     after = snap(
         ("old.service", "new.service", "own@1.service", "getty@tty2.service", "logind.service"),
@@ -104,7 +104,7 @@ def test_what_is_looked_at() -> None:
     ]
 
 
-def test_questions_name_what_is_not_judged_and_is_the_packages_own() -> None:
+def test_own_units_that_are_not_judged_become_skipped_questions() -> None:
     brought = Payload(units=("a.service", "b.service", "t@.service", "other@.service"))
     states = [
         state("a.service", file_state="disabled"),
@@ -121,7 +121,7 @@ def test_questions_name_what_is_not_judged_and_is_the_packages_own() -> None:
         ("t@1.service", ""),
         ("a.service", "not enabled by the package"),
         ("other@.service", "a template"),
-        ("t@.service", "a template, of which it has made t@1.service"),
+        ("t@.service", "a template, instantiated as t@1.service"),
     ]
 
 
@@ -135,7 +135,7 @@ def found(*states: UnitState) -> Brought:
     )
 
 
-def test_a_unit_that_is_asked_about_by_an_alias_is_not_asked_twice() -> None:
+def test_a_unit_that_the_user_asks_about_by_an_alias_is_not_asked_twice() -> None:
     both = found(
         state(
             "redis-server.service", active="active", names=("redis-server.service", "redis.service")
@@ -148,20 +148,20 @@ def test_a_unit_that_is_asked_about_by_an_alias_is_not_asked_twice() -> None:
     assert both.judged == {"redis-server.service", "redis.service", "y.service"}
 
 
-def test_a_snapshot() -> None:
+def test_parse_a_snapshot() -> None:
     text = (
         "a.service enabled enabled\nb@.service static -\n\0a.service loaded active running A\n\0"
         "root:x:0:0::/root:/bin/sh\n\0root:x:0:\nadm:x:4:\n"
     )
-    shot = read(text, ())
+    shot = parse(text, ())
     assert shot.unit_files == {"a.service": "enabled", "b@.service": "static"}
     assert shot.units == {"a.service"}
     assert sorted(shot.users) == ["root"]
     assert sorted(shot.groups) == ["adm", "root"]
-    assert read("", ()).unit_files == {}
+    assert parse("", ()).unit_files == {}
 
 
-def test_what_it_brings_in_numbers() -> None:
+def test_sentence_counts_what_the_packages_bring() -> None:
     one = Brought(
         payload=Payload(units=("a.service",), scripts=("a", "b")),
         states=(),
@@ -172,4 +172,4 @@ def test_what_it_brings_in_numbers() -> None:
     assert one.sentence == "brings 1 unit, 2 SysV scripts, user web, groups ssl, www"
     assert found().sentence == ""
     lacking = replace(one, missing=("web", "www"))
-    assert lacking.sentence.splitlines()[1] == "declared in sysusers.d, but not there: web, www"
+    assert lacking.sentence.splitlines()[1] == "declared in sysusers.d, but missing: web, www"

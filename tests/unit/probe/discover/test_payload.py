@@ -7,7 +7,7 @@ import pytest
 from postroj.probe.discover.payload import Payload, classify, declared
 
 
-def test_a_daemon() -> None:
+def test_classify_the_files_of_a_daemon() -> None:
     files = [
         *("/.", "/etc", "/etc/init.d", "/etc/init.d/web", "/etc/web", "/etc/web/web.conf"),
         *("/lib", "/lib/systemd", "/lib/systemd/system", "/lib/systemd/system/web.service"),
@@ -41,11 +41,11 @@ def test_a_daemon() -> None:
         "",
     ],
 )
-def test_no_unit(path: str) -> None:
+def test_classify_ignores_paths_that_are_not_units(path: str) -> None:
     found = classify([path])
     assert (found.units, found.scripts) == ((), ())
 
 
-def test_users_and_groups_that_are_declared() -> None:
+def test_declared_users_and_groups() -> None:
     text = '# comment\nu web - "Web" /var\nu! locked 7\ng ssl -\nm web ssl\nr - 500-900\n\nu\n'
     assert declared(text) == {"web", "locked", "ssl"}

@@ -1,4 +1,4 @@
-"""What a guest is asked after a failure, and how much of that is kept; the guest is a fake."""
+"""Which evidence is collected after a failure, and how much of it; the guest is a fake."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def collect(guest: FakeGuest, *units: str, output: str = "") -> dict[str, str]:
     return {one.name: one.text for one in found}
 
 
-def test_what_is_asked() -> None:
+def test_collect_asks_for_all_evidence_in_order() -> None:
     guest = FakeGuest(echo, failed=["b.service", "a.service"])
     found = collect(guest, "t@.service", "a.service", output="Setting up a\n")
     assert list(found) == [
@@ -58,16 +58,16 @@ def test_what_is_asked() -> None:
     assert found["console"] == "what its console shows"
 
 
-def test_without_units_and_output() -> None:
+def test_collect_without_units_and_output() -> None:
     assert {"status", "unit-journal", "output"}.isdisjoint(collect(FakeGuest(echo)))
 
 
-def test_units_are_not_without_number() -> None:
+def test_collect_asks_about_a_limited_number_of_units() -> None:
     guest = FakeGuest(echo, failed=[f"{number}.service" for number in range(1000)])
     assert len(collect(guest, "a.service")["status"].partition("-- ")[2].split()) == 20
 
 
-def test_a_guest_that_has_ended_gives_its_console(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_guest_that_has_ended_leaves_only_its_console(monkeypatch: pytest.MonkeyPatch) -> None:
     guest = FakeGuest(echo)
     monkeypatch.setattr(guest, "has_ended", lambda: True)
     assert collect(guest, "a.service", output="half") == {
@@ -77,7 +77,7 @@ def test_a_guest_that_has_ended_gives_its_console(monkeypatch: pytest.MonkeyPatc
     assert guest.ran == []
 
 
-def test_what_cannot_be_had_says_why() -> None:
+def test_unavailable_evidence_has_a_reason() -> None:
     def answer(argv: tuple[str, ...]) -> Answer:
         match argv:
             case ("journalctl", *_):
@@ -89,11 +89,11 @@ def test_what_cannot_be_had_says_why() -> None:
 
     found = collect(FakeGuest(answer))
     assert found["journal"] == "some lines\nand more\n'journalctl' did not end within 10 s"
-    assert found["jobs"] == "not to be had: the guest ended meanwhile"
+    assert found["jobs"] == "not available: the guest ended meanwhile"
     assert found["failed"] == "odd"
 
 
-def test_it_does_not_take_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evidence_is_left_out_after_the_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     class Passed:
         left = 0.0
 
@@ -101,11 +101,13 @@ def test_it_does_not_take_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(collector, "Deadline", Passed)
     guest = FakeGuest(echo)
-    assert set(collect(guest).values()) == {"left out: all before took 30 s"}
+    assert set(collect(guest).values()) == {"left out: the evidence before it took 30 s"}
     assert guest.ran == [("failed_units",)]
 
 
-def test_nothing_is_without_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_texts_are_truncated_at_the_size_limits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     text = "".join(f"line {number}\n" for number in range(200_000))
     monkeypatch.setattr(collector, "LIMIT", 8 << 10)
     monkeypatch.setattr(collector, "ROOM", 20 << 10)
@@ -114,7 +116,7 @@ def test_nothing_is_without_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(text.startswith("... the last ") for text in found[:3])
     assert found[0].endswith("\nline 199999")
     assert [len(text) > 7000 for text in found[:3]] == [True, True, False]
-    assert set(found[3:]) == {"left out: the evidence of this probe has 20 KiB already"}
+    assert set(found[3:]) == {"left out: this probe already has 20 KiB of evidence"}
     assert sum(map(len, found[:3])) < 21 << 10
     assert {one.text for one in collecting.collect([], 0, "")} == set(found[3:])
 
@@ -128,7 +130,7 @@ def test_a_long_text_keeps_whole_lines_of_its_end() -> None:
     assert len(surrogates.within(1024).text) < 1100
 
 
-def test_the_units_that_did_not_pass() -> None:
+def test_units_of_bad_checks() -> None:
     def answer(subject: str, outcome: Outcome, kind: CheckKind = CheckKind.UNIT) -> CheckResult:
         return CheckResult(kind=kind, subject=subject, outcome=outcome, reason="", seconds=0)
 
@@ -143,15 +145,15 @@ def test_the_units_that_did_not_pass() -> None:
     ) == ["a.service", "b.socket"]
 
 
-def test_a_silent_console_is_none() -> None:
+def test_an_empty_console_is_no_evidence() -> None:
     assert of_console(" \n") == ()
     assert of_console("panic\n") == (Evidence(name=EvidenceName.CONSOLE, text="panic"),)
 
 
-def test_sockets_are_told_with_their_units() -> None:
+def test_describe_sockets_names_units_and_processes() -> None:
     tcp = Entry(protocol="tcp", address="[::1]", port=80)
     unix = Entry(protocol="stream", address="/run/x")
-    lines = collector.told(
+    lines = collector.describe_sockets(
         [
             Socket(entry=tcp, process="httpd", unit="httpd.service"),
             Socket(entry=unix, process="systemd"),
@@ -163,7 +165,7 @@ def test_sockets_are_told_with_their_units() -> None:
     ]
 
 
-def test_logs_are_read_to_a_limit_and_only_files(tmp_path: Path) -> None:
+def test_logs_argv_prints_the_ends_of_regular_files(tmp_path: Path) -> None:
     (tmp_path / "long").write_text("x" * 100_000 + "end")
     (tmp_path / "folder").mkdir()
     sh, option, script, *_ = collector.logs_argv()

@@ -1,4 +1,4 @@
-"""What is kept of steps that go wrong, and when somebody is let in; the guest is a fake."""
+"""The evidence of steps that go wrong, and when a visitor is called; the guest is a fake."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Scene:
     def watch(self, result: StepResult, *notes: str) -> dict[str, str]:
         self.witness.begin_step()
         for note in notes:
-            self.witness.note(["apt-get", "in stall"], note)
+            self.witness.record_output(["apt-get", "in stall"], note)
         found = self.witness.end_step(result, ["b.service", "a.service"])
         return {evidence.name: evidence.text for evidence in found}
 
@@ -58,13 +58,13 @@ def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
 
 
 @pytest.mark.parametrize("outcome", [Outcome.PASS, Outcome.SKIP])
-def test_nothing_is_asked_of_what_went_well(scene: Scene, outcome: Outcome) -> None:
+def test_a_good_step_leaves_no_evidence(scene: Scene, outcome: Outcome) -> None:
     assert scene.watch(step(outcome)) == {}
     assert (scene.visits, scene.parts, scene.timings, scene.guest.ran) == ([], [], {}, [])
 
 
 @pytest.mark.parametrize("outcome", [Outcome.FAIL, Outcome.ERROR])
-def test_a_check_that_goes_wrong(scene: Scene, outcome: Outcome) -> None:
+def test_a_bad_check_leaves_evidence_and_calls_the_visitor(scene: Scene, outcome: Outcome) -> None:
     found = scene.watch(step(Outcome.PASS, outcome), "one", "two")
     assert found["status"].endswith(" -- a.service b.service")
     assert found["output"] == "$ apt-get 'in stall'\none\n$ apt-get 'in stall'\ntwo"
@@ -73,27 +73,29 @@ def test_a_check_that_goes_wrong(scene: Scene, outcome: Outcome) -> None:
     assert set(scene.timings) == {"evidence"}
 
 
-def test_a_step_that_goes_wrong(scene: Scene) -> None:
+def test_a_bad_step_leaves_evidence_and_calls_the_visitor(scene: Scene) -> None:
     assert "journal" in scene.watch(step(Outcome.FAIL), "of the first")
     assert scene.visits == ["debian-trixie: install: x"]
     assert "output" not in scene.watch(step(Outcome.FAIL))
 
 
-def test_what_is_printed_without_end_is_not_kept_whole(scene: Scene) -> None:
+def test_endless_output_is_truncated(scene: Scene) -> None:
     found = scene.watch(step(Outcome.FAIL), *(["line\n" * 100_000] * 5))
     assert len(found["output"]) < 300 << 10
 
 
-def test_an_error_of_ours(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_leaves_evidence_and_calls_the_visitor_unless_the_guest_ended(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     error = GuestError("it is odd", evidence="log")
-    assert "journal" in {evidence.name for evidence in scene.witness.hear(error)}
+    assert "journal" in {evidence.name for evidence in scene.witness.end_with_error(error)}
     assert scene.visits == ["debian-trixie: it is odd"]
     monkeypatch.setattr(scene.guest, "has_ended", lambda: True)
-    assert [evidence.name for evidence in scene.witness.hear(error)] == ["console"]
+    assert [one.name for one in scene.witness.end_with_error(error)] == ["console"]
     assert len(scene.visits) == 1
 
 
-def test_nobody_has_to_visit(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evidence_without_a_visitor(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     begin: Callable[[str], None] = scene.begin
     witness = Witness(scene.guest, IMAGE, None, begin, {})
     assert witness.end_step(step(Outcome.FAIL), [])

@@ -79,11 +79,11 @@ def test_an_expectation_covers_its_step_and_its_checks_only(
     assert outcomes(excused(failed, replace(KNOWN, **narrow))) == wanted
 
 
-def test_a_note_says_that_an_expectation_can_go_when_its_subject_passes() -> None:
+def test_a_note_asks_to_remove_an_expectation_whose_subject_passes() -> None:
     passed = replace(STEP, checks=(replace(CHECK, outcome=Outcome.PASS),))
     assert excused(passed, KNOWN) == passed
     assert notes(KNOWN, steps=[passed]) == [
-        "expected to fail, but passed, the expectation can go: bug 7 (until 2027-01-31)"
+        "expected to fail, but passed; remove the expectation: bug 7 (until 2027-01-31)"
     ]
     assert not notes(KNOWN, steps=[passed], ended_early=True)
     assert not notes(replace(KNOWN, checks=("y",)), steps=[passed])
@@ -96,7 +96,7 @@ def test_an_expired_expectation_says_so(outcome: Outcome, what: str) -> None:
     old = replace(KNOWN, outcome=outcome, expired=True)
     assert excused(STEP, old).outcome is Outcome.FAIL
     assert notes(old, steps=[STEP]) == [
-        f"no longer expected to {what}, as that expired on 2027-01-31: bug 7"
+        f"no longer expected to {what} (expired on 2027-01-31): bug 7"
     ]
 
 

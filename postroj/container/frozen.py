@@ -1,4 +1,4 @@
-"""A guest that stands still while its files are read, so that they are of one moment."""
+"""Freeze a guest while its files are read, so that they are consistent."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ FREEZE = Path(__file__).with_name("freeze.sh")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Still:
-    """How a guest's files are read."""
+class FrozenFiles:
+    """How to read the files of a frozen guest."""
 
     root: Path
-    """Its root directory, by a path of the host; the guest's own mounts are not on it.
+    """Path of the guest's root directory on the host, without the mounts inside the guest.
 
-    Links below it must not be followed: they are the guest's.
+    Do not follow links below it: the guest controls them.
     """
     prefix: tuple[str, ...]
-    """Words before a command that freeze the guest while it runs; none where that cannot be."""
+    """Arguments before a command that freeze the guest while it runs; empty without cgroup v2."""
 
 
 @contextmanager
-def still(guest: EnteredGuest) -> Iterator[Still]:
-    """Give a way to read a guest's files; a guest that was frozen goes on afterwards.
+def frozen(guest: EnteredGuest) -> Iterator[FrozenFiles]:
+    """Yield how to read a guest's files; a frozen guest is thawed afterwards.
 
-    The overlay is read where the launch script mounted it: none of the guest's own mounts, which
-    are /run, /tmp, /proc, /sys, /dev and what was bound, are there.
+    The overlay is read where the launch script has mounted it. The mounts inside the guest are not
+    there: /run, /tmp, /proc, /sys, /dev and the bound paths.
 
-    :raises UsageError: if its users are not those of the host.
-    :raises GuestError: if it ends.
+    :raises UsageError: if the guest has private users.
+    :raises GuestError: if the guest has ended or is ending.
     """
     with roster.opened(guest.name, roster.script) as (script, _):
         guest.require()
@@ -48,13 +48,16 @@ def still(guest: EnteredGuest) -> Iterator[Still]:
             message = f"the guest '{guest.name}' is ending"
             raise GuestError(message)
         if guest.leader.has_own_users:
-            message = f"the files of the guest '{guest.name}' have owners whom no other guest has"
+            owners = "its private users, which no other guest has"
+            message = f"the files of the guest '{guest.name}' belong to {owners}"
             hint = "a guest without `--private-users` can become an image"
             raise UsageError(message, hint=hint)
         freezer = processes.freezer(guest.name)
         prefix = ("sh", str(FREEZE), str(freezer)) if freezer else ()
         try:
-            yield Still(root=Path(f"/proc/{script}/root{guest.run_dir}/mnt/root"), prefix=prefix)
+            yield FrozenFiles(
+                root=Path(f"/proc/{script}/root{guest.run_dir}/mnt/root"), prefix=prefix
+            )
         finally:
             if freezer:
                 processes.thaw(freezer)  # the shell may have been killed

@@ -1,0 +1,103 @@
+"""Check socket activation: connect to a socket unit and judge the service that this starts."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from postroj.probe.ask.addresses import can_connect
+from postroj.probe.ask.judge import INTERVAL, Decided, failed, passed, watch
+from postroj.probe.ask.unitstate import parse, read_state
+from postroj.verdict import Outcome
+
+if TYPE_CHECKING:
+    from postroj.container.guest import Guest
+    from postroj.probe.ask.deadline import Deadline
+    from postroj.probe.ask.unitstate import UnitState
+
+ATTEMPT = 5.0
+"""Seconds to connect."""
+PATIENCE = 1.0
+"""Seconds for which a service of one connection must survive before postroj disconnects."""
+CANNOT_START = range(200, 244)
+"""Exit statuses by which systemd reports that it could not start a program, systemd.exec(5)."""
+
+
+def check_socket(
+    guest: Guest, state: UnitState, answer: Decided, *, settle: float, deadline: Deadline
+) -> Decided:
+    """Connect to a socket unit that is up, and judge the service that the connection starts."""
+    addresses = ", ".join(address for address, _ in state.listens)
+    sentence = f"{answer.sentence}, listens on {addresses}" if addresses else answer.sentence
+    address, kind = next((each for each in state.listens if can_connect(*each)), ("", ""))
+    if not address:
+        return passed(sentence)
+    before = None if state.accept or not state.triggers else read_state(guest, state.triggers[0])
+    try:
+        connection = guest.connect(address, kind, ATTEMPT)
+    except OSError as error:
+        return failed(f"{sentence}, but cannot connect to '{address}' ({error.strerror})")
+    with connection:
+        reached = (
+            _check_service(guest, before, settle, deadline)
+            if before
+            else _check_instances(guest, state)
+        )
+    if state.accept:
+        _reset_failed(guest, state)
+    return Decided(outcome=reached.outcome, sentence=f"{sentence}; {reached.sentence}")
+
+
+def _check_service(guest: Guest, before: UnitState, settle: float, deadline: Deadline) -> Decided:
+    """Wait for the one service behind a socket; it may also do its work and exit successfully."""
+    name = before.name
+    while True:
+        state = read_state(guest, name)
+        if state.active != "inactive" or state.started != before.started:
+            break
+        if not deadline.wait(INTERVAL):
+            return failed(f"connected, but {name} was not started")
+    answer, state = watch(guest, name, settle=settle, deadline=deadline)
+    succeeded = state.active == "inactive" and state.result == "success" and not state.exit_status
+    if succeeded and answer.outcome is Outcome.FAIL:
+        return passed(f"connected, {name} came up and exited successfully")
+    return Decided(outcome=answer.outcome, sentence=f"connected, {name} is {answer.sentence}")
+
+
+def _check_instances(guest: Guest, state: UnitState) -> Decided:
+    """Stay connected for a moment: a service that cannot start fails at once.
+
+    How the service treats a client that sends nothing is not judged.
+    """
+    end = time.monotonic() + PATIENCE
+    accepted = state.accepted
+    while time.monotonic() < end:
+        accepted = read_state(guest, state.name).accepted
+        for instance in _loaded(guest, state):
+            if instance.active == "failed" and instance.exit_status in CANNOT_START:
+                return failed(f"connected, {instance.name} could not be started")
+        time.sleep(INTERVAL)
+    if accepted == state.accepted:
+        return failed("connected, but nothing accepted the connection")
+    return passed("connected, the connection was accepted")
+
+
+def _loaded(guest: Guest, state: UnitState) -> list[UnitState]:
+    """Return the loaded instances of a socket's service; only some properties are read."""
+    pattern = f"{state.name.removesuffix('.socket')}@*.service"
+    properties = "Id,LoadState,ActiveState,SubState,Result,ExecMainCode,ExecMainStatus"
+    argv = ["systemctl", "show", f"--property={properties}", "--", pattern]
+    blocks = guest.run(argv, timeout=30).text.split("\n\n")
+    return [parse(block) for block in blocks if block.strip()]
+
+
+def _reset_failed(guest: Guest, state: UnitState) -> None:
+    """Reset instances that failed only because postroj closed the connection."""
+    time.sleep(INTERVAL)
+    names = [
+        instance.name
+        for instance in _loaded(guest, state)
+        if instance.active == "failed" and instance.exit_status not in CANNOT_START
+    ]
+    if names:
+        guest.run(["systemctl", "reset-failed", "--", *names], ok=range(256), timeout=30)
