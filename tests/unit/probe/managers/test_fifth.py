@@ -137,7 +137,7 @@ def test_journey_of_the_fifth_manager_with_the_defaults_of_the_base_class() -> N
     done = [taken.take(step) for step in steps]
     assert [step.outcome for step in done] == [Outcome.PASS] * 4
     assert done[0].sentence == "fifth 1.0-r0 (x86_64)"
-    assert done[3].remark == "what was removed needs no purge here"
+    assert done[3].remark == "a removed package needs no purge here"
     assert not taken.has_upgrade
     assert [argv[1] for argv in guest.ran if argv[0] == "apk"] == ["update", "add", "add", "del"]
 
