@@ -284,10 +284,10 @@ def test_stop_never_acts_on_a_forged_state_file(kept: str, state_dir: Path) -> N
 def test_stop_ends_the_guest_of_a_running_command_which_says_so(
     image: str, state_dir: Path
 ) -> None:
-    process = start("run", "-i", image, "--", "sleep", "1000", stderr=subprocess.PIPE)
-    assert eventually(lambda: any(guest["leader"] for guest in guests().values()), 30)
+    process = start("run", "-i", image, "--", "sleep", "986", stderr=subprocess.PIPE)
+    assert eventually(lambda: b"sleep\x00986\x00" in all_argv(), 60)
     ((name, guest),) = guests().items()
-    assert (guest["kept"], guest["purpose"]) == (False, "run sleep 1000")
+    assert (guest["kept"], guest["purpose"]) == (False, "run sleep 986")
     assert postroj("stop", "--all").returncode == 0
     assert name in guests()
     assert postroj("stop", name).returncode == 0

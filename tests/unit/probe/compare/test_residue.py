@@ -103,19 +103,28 @@ def test_count_of_files() -> None:
     assert [count(number) for number in (1, 2)] == ["1 file", "2 files"]
 
 
-def test_names_are_absolute_and_do_not_leave_the_file_system() -> None:
-    found = names(here.guest())
-    assert "/etc/passwd" in found
-    assert not [path for path in found if path.startswith(("/proc/", "/tmp/", "//"))]
-
-
-def test_names_stop_at_a_depth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    deep = tmp_path / "/".join(["x"] * (DEEPEST + 20))
-    deep.mkdir(parents=True)
-    leader = here.of()
+@pytest.fixture
+def rooted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EnteredGuest:
+    """A guest whose root directory is the folder of the test."""
     monkeypatch.setattr(Leader, "open", lambda self, name, flags: os.open(tmp_path, flags))
-    found = names(EnteredGuest(tmp_path, leader))
-    assert max(path.count("/") for path in found) == DEEPEST + 1
+    return EnteredGuest(tmp_path, here.of())
+
+
+def test_names_are_absolute_and_leave_out_what_does_not_last(
+    rooted: EnteredGuest, tmp_path: Path
+) -> None:
+    for path in ("etc/passwd", "proc/1/stat", "tmp/x/y", "srv/tmp/x"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    (tmp_path / "srv/link").symlink_to("/proc")
+    assert names(rooted) == {
+        *("/etc", "/etc/passwd", "/srv", "/srv/link", "/srv/tmp", "/srv/tmp/x"),
+    }
+
+
+def test_names_stop_at_a_depth(rooted: EnteredGuest, tmp_path: Path) -> None:
+    (tmp_path / "/".join(["x"] * (DEEPEST + 20))).mkdir(parents=True)
+    assert max(path.count("/") for path in names(rooted)) == DEEPEST + 1
 
 
 def test_names_raise_if_the_guest_has_ended() -> None:
