@@ -42,7 +42,8 @@ def _members(written: Path, folders: Sequence[str]) -> list[str]:
         if all(_is_folder(written / f".{part}") for part in (*way, end)):
             ways |= dict.fromkeys(f".{part}" for part in way)
             ends.append(f".{end}")
-    return ["--no-recursion", *ways, "--recursion", *ends]
+    # tar fails for an option that no member follows
+    return ["--no-recursion", *ways, *(("--recursion", *ends) if ends else ())]
 
 
 def _is_folder(path: Path) -> bool:

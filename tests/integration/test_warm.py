@@ -383,6 +383,10 @@ def test_warm_layers_work_with_other_managers(
     lay_in(files, f"warm-{manager}", Manager(manager))
     for world in repository(tmp_path, manager):
         world.offer("lib-other")
+        alone = world.make("warm-alone")
+        cold = world.warm(alone)
+        assert [name.partition("-")[0] for name in cold] == ["setup", "lists", "dependencies"]
+        assert world.warm(alone, offline=True) == cold
         package = world.make("warm-other", needs="lib-other")
         cold = world.warm(package)
         assert [name.partition("-")[0] for name in cold] == ["setup", "lists", "dependencies"]

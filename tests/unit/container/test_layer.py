@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
 
 def members(written: Path, only: Sequence[str] | None) -> list[str]:
-    argv = " ".join(layer.tar_argv(written, only)) + " | tar --list"
-    done = subprocess.run(["sh", "-c", argv], check=True, capture_output=True, text=True)
-    return [line.rstrip("/") for line in done.stdout.splitlines()]
+    done = subprocess.run(layer.tar_argv(written, only), check=True, capture_output=True)
+    assert done.stderr == b""
+    argv = ["tar", "--list"]
+    listed = subprocess.run(argv, input=done.stdout, check=True, capture_output=True)
+    return [line.rstrip("/") for line in listed.stdout.decode().splitlines()]
 
 
 @pytest.fixture
