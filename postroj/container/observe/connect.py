@@ -57,13 +57,7 @@ def _open(leader: Leader, opener: int, path: str) -> int:
     if opener:
         with suppress(OSError):  # the process has ended or its files have changed
             return resolve.open_path(opener, path)
-    place = resolve.open_path(leader.pid, path)
-    try:
-        leader.require()
-    except ProcessLookupError:
-        os.close(place)
-        raise
-    return place
+    return resolve.open_in_guest(leader, path)
 
 
 def _connect_inet(host: str, port: int, kind: int, timeout: float) -> socket.socket:

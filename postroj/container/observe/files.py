@@ -94,7 +94,7 @@ def read_file(leader: Leader, path: str, limit: int) -> bytes:
 
     :raises OSError: if it is not a regular file, does not exist, or the guest has ended.
     """
-    place = _place(leader, path)
+    place = resolve.open_in_guest(leader, path)
     try:
         if not stat.S_ISREG(os.fstat(place).st_mode):
             message = f"'{path}' is not a regular file"
@@ -109,7 +109,7 @@ def read_file(leader: Leader, path: str, limit: int) -> bytes:
 def exists(leader: Leader, path: str) -> bool:
     """Whether a path exists, see `Guest.exists`."""
     try:
-        os.close(_place(leader, path))
+        os.close(resolve.open_in_guest(leader, path))
     except FileNotFoundError:
         leader.require()
         return False
@@ -118,13 +118,3 @@ def exists(leader: Leader, path: str) -> bool:
     except OSError:  # it exists, but is a circular link or may not be entered
         return True
     return True
-
-
-def _place(leader: Leader, path: str) -> int:
-    place = resolve.open_path(leader.pid, path)
-    try:
-        leader.require()
-    except OSError:
-        os.close(place)
-        raise
-    return place

@@ -4,8 +4,26 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from postroj.container import kernel
+
+if TYPE_CHECKING:
+    from postroj.container.leader import Leader
+
+
+def open_in_guest(leader: Leader, path: str) -> int:
+    """Open an absolute path of a guest with `O_PATH`; the caller closes the descriptor.
+
+    :raises OSError: if the path does not exist, or if the guest has ended.
+    """
+    place = open_path(leader.pid, path)
+    try:
+        leader.require()
+    except ProcessLookupError:
+        os.close(place)
+        raise
+    return place
 
 
 def open_path(pid: int, path: str) -> int:
