@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archive_classes import InvalidClassesError, merge, read, write
-from archive_draw import draw, version_of, with_services
+from archive_draw import draw, shipped_units, version_of
 from archive_table import row_of, rst, summary, tsv
 from pairs import POSTROJ
 
@@ -188,7 +188,7 @@ def probe(crew: Crew, sample: Sample, folder: Folder, package: str, limit: float
         "report": _parsed(ended.output),
     }
     replace(folder.report(package), json.dumps(run, indent=1))
-    return f"{row_of(package, run).verdict} {ended.seconds:.0f} s"
+    return f"{row_of(package, run, ()).verdict} {ended.seconds:.0f} s"
 
 
 def _parsed(output: str) -> dict[str, Any] | None:
@@ -220,7 +220,7 @@ def sampled(options: argparse.Namespace, folder: Folder) -> Sample:
         excluded.update(old["excluded"])
     for other in options.not_in:
         excluded.update(json.loads((other / "sample.json").read_text())["packages"])
-    candidates = with_services(folder.contents.read_text().splitlines())
+    candidates = shipped_units(folder.contents.read_text().splitlines())
     drawn = draw(candidates, count=options.count, seed=options.seed, excluded=excluded)
     sample = Sample(
         image=options.image,
@@ -265,10 +265,11 @@ def probe_all(
 def write_results(sample: Sample, folder: Folder) -> str:
     """Write the table, the classes and the summary; return the summary."""
     rows, missing = [], []
+    units = shipped_units(folder.contents.read_text().splitlines())
     for package in sample.packages:
         path = folder.report(package)
         if path.exists():
-            rows.append(row_of(package, json.loads(path.read_text())))
+            rows.append(row_of(package, json.loads(path.read_text()), units.get(package, ())))
         else:
             missing.append(package)
     # read late, since somebody may have edited it during the run

@@ -6,6 +6,12 @@ The column `class` is theirs, and so is `note`:
 - tolerated: a fault by a rule that the distribution does not hold its packages to.
 - false: the package is not to blame.
 
+A package that passed though none of its own services is running has a line, too: `true` if the
+verdict hides that, `false` if a service has run and ended, or if the verdict says that none ran.
+
+A line of one's own may have a pattern as step or subject: `*` is any step, `eb_*` any such unit. It
+holds for failing checks without a class of their own.
+
 The column `state` is ours: `new` without a class, `changed` if the check now says something else
 than in `judged`, `gone` if it no longer fails. To confirm the class of a changed one, empty its
 `judged`.
@@ -15,14 +21,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, fields, replace
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from archive_table import Row
+    from archive_table import Fault, Row
 
 CLASSES = ("true", "tolerated", "false")
+COVERED = "covered"
+"""The state of a failing check that a pattern judges; it has no line of its own."""
 HEADER = ("class", "package", "step", "subject", "state", "judged", "now", "note")
 
 
@@ -87,7 +96,8 @@ def read(text: str) -> list[Judgement]:
 def write(judgements: Iterable[Judgement]) -> str:
     """Return the table as text that `read` understands, sorted by package."""
     names = [field.name for field in fields(Judgement)]
-    lines = [[getattr(one, name) for name in names] for one in sorted(judgements, key=_order)]
+    own = [one for one in sorted(judgements, key=_order) if one.state != COVERED]
+    lines = [[getattr(one, name) for name in names] for one in own]
     return "".join("\t".join(cells) + "\n" for cells in [HEADER, *lines])
 
 
@@ -96,44 +106,64 @@ def _order(judgement: Judgement) -> str:
     return judgement.package
 
 
-def merge(known: Sequence[Judgement], rows: Iterable[Row]) -> list[Judgement]:
+def merge(known: Sequence[Judgement], rows: Sequence[Row]) -> list[Judgement]:
     """Bring what is known together with the latest reports.
 
     No class is lost: a package without a row stays as it is, and what no longer fails is `gone`.
     What fails no longer and has neither class nor note is dropped.
     """
-    left = {judgement.key: judgement for judgement in known}
-    found = []
+    patterns = {one.key: one for one in known if "*" in one.step + one.subject}
+    left = {one.key: one for one in known if one.key not in patterns}
+    found, used = [], set()
     for row in rows:
         for fault in row.faults:
-            key = (row.package, fault.step, fault.subject)
-            found.append(_seen(left.pop(key, None), key, fault.sentence))
+            old = left.pop((row.package, fault.step, fault.subject), _new(row, fault))
+            if not old.class_ and (pattern := _match(patterns.values(), old)):
+                used.add(pattern.key)
+                found.append(replace(old, class_=pattern.class_, state=COVERED, now=fault.sentence))
+            else:
+                found.append(_seen(old, fault.sentence))
         for key in [key for key in left if key[0] == row.package]:
             old = left.pop(key)
             if old.class_ or old.note:
                 seen = old.judged or old.now
                 found.append(replace(old, state="gone", judged=seen, now=""))
-    return found + list(left.values())
+        found += [
+            replace(one, state="" if key in used else "gone")
+            for key, one in patterns.items()
+            if one.package == row.package
+        ]
+    here = {row.package for row in rows}
+    others = [one for one in patterns.values() if one.package not in here]
+    return found + others + list(left.values())
 
 
-def _seen(old: Judgement | None, key: tuple[str, str, str], now: str) -> Judgement:
-    package, step, subject = key
-    class_, judged, note = (old.class_, old.judged, old.note) if old else ("", "", "")
-    if not class_:
-        state, judged = "new", ""
-    else:
-        judged = judged or (old.now if old and old.now else now)
-        state = "" if _alike(judged, now) else "changed"
+def _new(row: Row, fault: Fault) -> Judgement:
     return Judgement(
-        class_=class_,
-        package=package,
-        step=step,
-        subject=subject,
-        state=state,
-        judged=judged,
-        now=now,
-        note=note,
+        class_="",
+        package=row.package,
+        step=fault.step,
+        subject=fault.subject,
+        state="new",
+        judged="",
+        now="",
+        note="",
     )
+
+
+def _match(patterns: Iterable[Judgement], one: Judgement) -> Judgement | None:
+    for pattern in patterns:
+        same = pattern.package == one.package and fnmatchcase(one.step, pattern.step)
+        if pattern.class_ and same and fnmatchcase(one.subject, pattern.subject):
+            return pattern
+    return None
+
+
+def _seen(old: Judgement, now: str) -> Judgement:
+    if not old.class_:
+        return replace(old, state="new", judged="", now=now)
+    judged = old.judged or old.now or now
+    return replace(old, state="" if _alike(judged, now) else "changed", judged=judged, now=now)
 
 
 def _alike(first: str, second: str) -> bool:

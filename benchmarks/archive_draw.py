@@ -9,19 +9,25 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-UNIT = r"(?:usr/)?lib/systemd/system/[^/]+\.(?:service|socket|timer|path)"
-SCRIPT = r"etc/init\.d/[^/]+"
-LINE = re.compile(rf"(?:{UNIT}|{SCRIPT})\s+(?P<packages>\S+)")
-"""A path without its first slash, and `section/name` of each package that ships it."""
+UNIT = r"(?:usr/)?lib/systemd/system/(?P<unit>[^/]+\.(?:service|socket|timer|path))"
+SCRIPT = r"etc/init\.d/(?P<script>[^/]+)"
+PATH = re.compile(rf"{UNIT}|{SCRIPT}")
+"""A path without its first slash."""
 
 
-def with_services(contents: Iterable[str]) -> list[str]:
-    """Return the sorted names of packages that ship a unit or a SysV script that runs something."""
-    names: set[str] = set()
+def shipped_units(contents: Iterable[str]) -> dict[str, set[str]]:
+    """Return the packages that ship something to run, each with the names of its units.
+
+    A SysV script counts as the unit that systemd generates for it.
+    """
+    found: dict[str, set[str]] = {}
     for line in contents:
-        if match := LINE.fullmatch(line.rstrip()):
-            names.update(place.rpartition("/")[2] for place in match["packages"].split(","))
-    return sorted(names)
+        path, _, packages = line.rstrip().rpartition(" ")
+        if match := PATH.fullmatch(path.rstrip()):
+            unit = match["unit"] or f"{match['script'].removesuffix('.sh')}.service"
+            for place in packages.split(","):
+                found.setdefault(place.rpartition("/")[2], set()).add(unit)
+    return found
 
 
 def draw(

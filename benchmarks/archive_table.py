@@ -5,12 +5,13 @@ Only the JSON report counts; steps and keys that are unknown here are carried al
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from archive_classes import Judgement
 
@@ -18,9 +19,11 @@ BAD = ("fail", "error")
 GONE = ("remove", "purge")
 """After these steps a passing check says that a unit or a port is no longer there."""
 NOTHING_RAN = "nothing ran"
-"""The subject of a package that passed though no service ran and no port answered."""
+"""The subject of a package that passed though none of its own services is running."""
 ITSELF = "the step itself"
 CHECK_KEYS = {"kind", "subject", "outcome", "reason", "seconds", "discovered"}
+JOURNAL = re.compile(r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d ")
+"""The begin of a line of the journal; such lines are in the output, and differ in each run."""
 LINES, LONGEST = 4, 300
 
 
@@ -48,24 +51,33 @@ class Row:
     """The outcome, or why there is no report."""
     seconds: float
     services: int
-    """How many services passed in a step that leaves the package installed."""
+    """How many of its own services passed in a step that leaves it installed."""
     ports: int
+    """How many addresses answered in such a step, whoever listens there."""
     skipped: int
     faults: tuple[Fault, ...]
 
 
-def row_of(package: str, run: Mapping[str, Any]) -> Row:
-    """Return the row of a package from what was written about its run."""
+def row_of(package: str, run: Mapping[str, Any], units: Collection[str]) -> Row:
+    """Return the row of a package from what was written about its run.
+
+    `units` are those that the package ships.
+    """
     (probe,) = (run["report"] or {}).get("probes") or [{}]
     steps = probe.get("steps", [])
-    services = _passed(steps, "unit", is_service)
-    ports = _passed(steps, "network", lambda _: True)
+    services = {
+        unit: reason for unit, reason in _passed(steps, "unit").items() if own_service(unit, units)
+    }
+    ports = _passed(steps, "network")
     verdict = probe.get("outcome") or "no report"
     faults = _faults(probe)
-    if verdict == "pass" and not services and not ports:
-        skipped = [check for check in _checks(steps) if check["outcome"] == "skip"]
-        sentence = "; ".join(f"{c['subject']}: {_line(c['reason'], 1)}" for c in skipped)
-        faults = [Fault(step="", subject=NOTHING_RAN, outcome=verdict, sentence=_short(sentence))]
+    # if these two words of systemd were no longer in a reason, each pass would be listed
+    running = any("(running)" in _line(reason, 1) for reason in services.values())
+    if verdict == "pass" and not running:
+        idle = {c["subject"]: c["reason"] for c in _checks(steps) if c["outcome"] == "skip"}
+        parts = (f"{unit}: {_line(reason, 1)}" for unit, reason in (idle | services).items())
+        sentence = _short("; ".join(parts))
+        faults = [Fault(step="", subject=NOTHING_RAN, outcome=verdict, sentence=sentence)]
     if verdict == "no report" or run["killed"]:
         what = f"stopped after {run['seconds']:.0f} s" if run["killed"] else "no report"
         sentence = f"{what}, exit status {run['status']}"
@@ -82,17 +94,23 @@ def row_of(package: str, run: Mapping[str, Any]) -> Row:
     )
 
 
-def is_service(unit: str) -> bool:
-    """Whether a unit is a service; a name without a suffix is one, too."""
-    return unit.endswith(".service") or not unit.endswith((".socket", ".timer", ".path", ".target"))
+def own_service(unit: str, units: Collection[str]) -> bool:
+    """Whether a unit is one of the services that a package ships, or an instance of one."""
+    name, _, suffix = unit.rpartition(".")
+    if suffix != "service":
+        # `--check-unit` takes a name without a suffix
+        name = unit
+    template = f"{name.partition('@')[0]}@.service"
+    return f"{name}.service" in units or ("@" in name and template in units)
 
 
-def _passed(steps: Iterable[Any], kind: str, counts: Any) -> set[str]:
+def _passed(steps: Iterable[Any], kind: str) -> dict[str, str]:
+    """Return the subjects that passed while the package was installed, with their reasons."""
     installed = [step for step in steps if step["name"] not in GONE]
     return {
-        check["subject"]
+        check["subject"]: check["reason"]
         for check in _checks(installed)
-        if check["kind"] == kind and check["outcome"] == "pass" and counts(check["subject"])
+        if check["kind"] == kind and check["outcome"] == "pass"
     }
 
 
@@ -137,7 +155,8 @@ def _unique(faults: Iterable[Fault]) -> tuple[Fault, ...]:
 
 
 def _line(reason: str, lines: int = LINES) -> str:
-    return _short(" / ".join(reason.splitlines()[:lines]))
+    found = [line for line in reason.splitlines() if not JOURNAL.match(line)]
+    return _short(" / ".join(found[:lines]))
 
 
 def _short(text: str) -> str:
@@ -168,12 +187,14 @@ def rst(rows: Sequence[Row], judged: Mapping[tuple[str, str, str], Judgement]) -
     for row in rows:
         name = [f"``{row.package}``", _plain(row.version)]
         verdict = [row.verdict, f"{row.seconds:.0f} s"]
-        faults = []
+        alike: dict[tuple[str, str, str], list[str]] = {}
         for fault in row.faults:
             what = judged[row.package, fault.step, fault.subject].class_ or "not judged"
-            place = f"{fault.step}: " if fault.step else ""
-            subject, sentence = _plain(fault.subject), _plain(fault.sentence)
-            faults.append(f"**{what}** {place}{subject}: {sentence}")
+            alike.setdefault((what, fault.subject, fault.sentence), []).append(fault.step)
+        faults = [
+            " ".join([f"**{what}**", ", ".join(steps), _plain(f"{subject}: {sentence}")])
+            for (what, subject, sentence), steps in alike.items()
+        ]
         cells.append([name, verdict, [f"{row.services}, {row.ports}"], faults])
     text = ".. list-table::\n   :header-rows: 1\n   :widths: 20 10 10 60\n\n"
     for line in cells:

@@ -13,13 +13,15 @@ import archive
 import archive_classes
 import pytest
 from archive_classes import HEADER, InvalidClassesError, Judgement, merge
-from archive_draw import draw, version_of, with_services
-from archive_table import Fault, Row, row_of, rst, summary, tsv
+from archive_draw import draw, shipped_units, version_of
+from archive_table import Fault, Row, own_service, row_of, rst, summary, tsv
 from docutils.core import publish_doctree
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+RUNNING = "active (running), main PID 301"
+OWN = {"a.service", "a.socket", "b.service", "c.service", "t@.service"}
 NAMES = [f"p{number}" for number in range(100)]
 
 
@@ -28,7 +30,7 @@ def check(subject: str, outcome: str, **keys: object) -> dict[str, object]:
         "kind": "unit",
         "subject": subject,
         "outcome": outcome,
-        "reason": "a sentence\nits evidence",
+        "reason": RUNNING if outcome == "pass" else "a sentence\nits evidence",
         "seconds": 0.1,
         "discovered": True,
     } | keys
@@ -44,7 +46,7 @@ def row(*steps: dict[str, object], **keys: object) -> Row:
     failed = any("fail" in (one["outcome"], one["done"]) for one in steps)
     probe = {"outcome": "fail" if failed else "pass", "reason": "", "steps": list(steps)}
     run = {"version": "1.0", "status": 0, "seconds": 12.4, "killed": False}
-    return row_of("x", run | {"report": {"schema": 1, "probes": [probe]}} | keys)
+    return row_of("x", run | {"report": {"schema": 1, "probes": [probe]}} | keys, OWN)
 
 
 def judgement(**keys: str) -> Judgement:
@@ -57,16 +59,17 @@ def by_key(*judgements: Judgement) -> dict[tuple[str, str, str], Judgement]:
 
 
 @pytest.mark.parametrize(
-    "path",
+    ("path", "unit"),
     [
-        "lib/systemd/system/a.service",
-        "usr/lib/systemd/system/a@.socket",
-        "usr/lib/systemd/system/name with spaces.timer",
-        "etc/init.d/a",
+        ("lib/systemd/system/a.service", "a.service"),
+        ("usr/lib/systemd/system/a@.socket", "a@.socket"),
+        ("usr/lib/systemd/system/name with spaces.timer", "name with spaces.timer"),
+        ("etc/init.d/a", "a.service"),
+        ("etc/init.d/a.sh", "a.service"),
     ],
 )
-def test_a_line_of_contents_that_names_a_service(path: str) -> None:
-    assert with_services([f"{path}     net/b,non-free/net/a\n"]) == ["a", "b"]
+def test_a_line_of_contents_that_names_a_unit(path: str, unit: str) -> None:
+    assert shipped_units([f"{path}     net/b,non-free/net/a\n"]) == {"b": {unit}, "a": {unit}}
 
 
 @pytest.mark.parametrize(
@@ -79,8 +82,8 @@ def test_a_line_of_contents_that_names_a_service(path: str) -> None:
         "etc/init.d/folder/a",
     ],
 )
-def test_a_line_of_contents_that_names_no_service(path: str) -> None:
-    assert with_services([f"{path} net/a"]) == []
+def test_a_line_of_contents_that_names_nothing_to_run(path: str) -> None:
+    assert shipped_units([f"{path} net/a"]) == {}
 
 
 def test_a_seed_draws_the_same_packages_from_any_order_of_names() -> None:
@@ -108,12 +111,22 @@ def test_version_in_the_file_name_of_a_package() -> None:
 def test_a_row_counts_services_and_ports_while_the_package_is_installed() -> None:
     found = row(
         step("install", check("a.service", "pass"), check("a.socket", "pass"), check("b", "skip")),
-        step("start-of-tomorrow", check("b", "pass"), check("a.service", "pass")),
+        step("start-of-tomorrow", check("b", "pass"), check("dependency.service", "pass")),
         step("reboot", check("tcp://127.0.0.1:1", "pass", kind="network")),
         step("purge", check("c.service", "pass"), check("tcp://[::]:1", "pass", kind="network")),
     )
     assert (found.services, found.ports, found.skipped) == (2, 1, 1)
     assert found.faults == ()
+
+
+@pytest.mark.parametrize("unit", ["a", "a.service", "t@x.service", "t@x.y.service"])
+def test_services_of_the_package(unit: str) -> None:
+    assert own_service(unit, OWN)
+
+
+@pytest.mark.parametrize("unit", ["a.socket", "d", "a@x.service", "t.service", "dbus.a.service"])
+def test_units_that_are_no_services_of_the_package(unit: str) -> None:
+    assert not own_service(unit, OWN)
 
 
 def test_a_row_has_failing_checks_steps_and_the_end_of_a_probe() -> None:
@@ -133,7 +146,7 @@ def test_a_row_has_failing_checks_steps_and_the_end_of_a_probe() -> None:
         ),
         Fault(step="purge", subject="the step itself", outcome="fail", sentence="postrm failed"),
     )
-    ended = row_of("x", run({"outcome": "error", "reason": "no boot", "steps": []}))
+    ended = row_of("x", run({"outcome": "error", "reason": "no boot", "steps": []}), OWN)
     assert [(fault.subject, fault.sentence) for fault in ended.faults] == [("the probe", "no boot")]
 
 
@@ -152,8 +165,27 @@ def test_a_row_of_a_package_that_passed_though_nothing_ran() -> None:
     )
 
 
+def test_a_row_of_a_package_whose_only_service_has_exited() -> None:
+    exited = check("a", "pass", reason="active (exited)")
+    (fault,) = row(step("install", exited), step("reboot", exited)).faults
+    assert (fault.subject, fault.sentence) == ("nothing ran", "a: active (exited)")
+
+
+def test_a_row_of_a_package_of_which_only_a_dependency_runs() -> None:
+    port = check("tcp://127.0.0.1:25", "pass", kind="network")
+    found = row(step("install", check("a", "skip"), check("dependency.service", "pass"), port))
+    assert (found.services, found.ports) == (0, 1)
+    assert [fault.subject for fault in found.faults] == ["nothing ran"]
+
+
+def test_a_sentence_leaves_the_journal_out() -> None:
+    reason = "failed\nNov 29 19:35:50 guest a[12]: no such file\n/etc/a"
+    (fault,) = row(step("install", check("a", "fail", reason=reason))).faults
+    assert fault.sentence == "failed / /etc/a"
+
+
 def test_a_row_without_a_report() -> None:
-    found = row_of("x", run(None))
+    found = row_of("x", run(None), OWN)
     assert found.verdict == "no report"
     assert [fault.sentence for fault in found.faults] == ["no report, exit status 4"]
 
@@ -202,6 +234,32 @@ def test_a_fault_that_is_gone_unjudged_is_dropped() -> None:
     assert merge([known], [row(step("install", check("a", "pass")))]) == []
 
 
+def test_a_pattern_judges_what_has_no_class_of_its_own() -> None:
+    failing = row(
+        *(step(name, check("a1", "fail"), check("b", "fail")) for name in ("install", "x"))
+    )
+    pattern = judgement(class_="true", step="*", subject="a*")
+    own = judgement(class_="false", step="x", subject="a1")
+    found = by_key(*merge([pattern, own], [failing]))
+    classes = {key[1:]: one.class_ for key, one in found.items()}
+    assert classes == {
+        ("install", "a1"): "true",
+        ("install", "b"): "",
+        ("x", "a1"): "false",
+        ("x", "b"): "",
+        ("*", "a*"): "true",
+    }
+    lines = archive_classes.read(archive_classes.write(found.values()))
+    assert {one.key[1:] for one in lines} == classes.keys() - {("install", "a1")}
+
+
+def test_a_pattern_is_gone_if_nothing_matches_it() -> None:
+    pattern = judgement(class_="true", step="*", subject="a*")
+    other = row(step("install", check("b", "fail")))
+    assert [one.state for one in merge([pattern], [other])] == ["new", "gone"]
+    assert merge([pattern], []) == [pattern]
+
+
 def test_judgements_of_packages_without_a_row_stay() -> None:
     known = judgement(package="y", class_="true", step="install", subject="a")
     assert merge([known], []) == [known]
@@ -245,6 +303,15 @@ def test_output_of_a_package_cannot_break_a_table() -> None:
     assert len(tsv(rows, judged).splitlines()) == 2
     tree = publish_doctree(rst(rows, judged), settings_overrides={"halt_level": 2})
     assert fault.sentence in tree.astext()
+
+
+def test_the_page_names_a_fault_of_several_steps_once() -> None:
+    steps = [step(name, check("a", "fail", reason="broken")) for name in ("install", "reboot")]
+    rows = [row(*steps)]
+    judged = by_key(*merge([], rows))
+    tree = publish_doctree(rst(rows, judged), settings_overrides={"halt_level": 2})
+    assert tree.astext().count("broken") == 1
+    assert "not judged install, reboot a: broken" in tree.astext()
 
 
 def test_the_summary_counts_packages_and_not_checks() -> None:
