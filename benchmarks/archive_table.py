@@ -81,7 +81,7 @@ def row_of(package: str, run: Mapping[str, Any], units: Collection[str]) -> Row:
     if verdict == "no report" or run["killed"]:
         what = f"stopped after {run['seconds']:.0f} s" if run["killed"] else "no report"
         sentence = f"{what}, exit status {run['status']}"
-        faults.append(Fault(step="", subject="the probe", outcome="error", sentence=sentence))
+        faults.insert(0, Fault(step="", subject="the probe", outcome="error", sentence=sentence))
     return Row(
         package=package,
         version=run["version"],

@@ -195,6 +195,12 @@ def test_a_row_of_a_probe_that_was_stopped_at_its_limit() -> None:
     assert [fault.sentence for fault in found.faults] == ["stopped after 1200 s, exit status 143"]
 
 
+def test_the_limit_of_a_probe_is_named_before_its_interruption() -> None:
+    probe = {"outcome": "error", "reason": "interrupted", "steps": []}
+    found = row_of("x", run(probe, killed=True, status=143, seconds=1200), OWN)
+    assert [fault.sentence for fault in found.faults] == ["stopped after 1200 s, exit status 143"]
+
+
 def test_one_fault_for_each_step_and_subject() -> None:
     twice = [check("a", "fail"), check("a", "error", kind="system")]
     assert [fault.outcome for fault in row(step("install", *twice)).faults] == ["fail"]
