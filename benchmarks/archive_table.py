@@ -192,8 +192,8 @@ def rst(rows: Sequence[Row], judged: Mapping[tuple[str, str, str], Judgement]) -
             what = judged[row.package, fault.step, fault.subject].class_ or "not judged"
             alike.setdefault((what, fault.subject, fault.sentence), []).append(fault.step)
         faults = [
-            " ".join([f"**{what}**", ", ".join(steps), _plain(f"{subject}: {sentence}")])
-            for (what, subject, sentence), steps in alike.items()
+            " ".join(filter(None, [f"**{what}**", ", ".join(steps), _plain(f"{subject}: {said}")]))
+            for (what, subject, said), steps in alike.items()
         ]
         cells.append([name, verdict, [f"{row.services}, {row.ports}"], faults])
     text = ".. list-table::\n   :header-rows: 1\n   :widths: 20 10 10 60\n\n"
