@@ -13,6 +13,8 @@ UNIT = r"(?:usr/)?lib/systemd/system/(?P<unit>[^/]+\.(?:service|socket|timer|pat
 SCRIPT = r"etc/init\.d/(?P<script>[^/]+)"
 PATH = re.compile(rf"{UNIT}|{SCRIPT}")
 """A path without its first slash."""
+NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
+"""What Debian's policy allows; nobody has signed the indices."""
 
 
 def shipped_units(contents: Iterable[str]) -> dict[str, set[str]]:
@@ -25,8 +27,9 @@ def shipped_units(contents: Iterable[str]) -> dict[str, set[str]]:
         path, _, packages = line.rstrip().rpartition(" ")
         if match := PATH.fullmatch(path.rstrip()):
             unit = match["unit"] or f"{match['script'].removesuffix('.sh')}.service"
-            for place in packages.split(","):
-                found.setdefault(place.rpartition("/")[2], set()).add(unit)
+            for name in (place.rpartition("/")[2] for place in packages.split(",")):
+                if NAME.fullmatch(name):
+                    found.setdefault(name, set()).add(unit)
     return found
 
 

@@ -69,7 +69,7 @@ def by_key(*judgements: Judgement) -> dict[tuple[str, str, str], Judgement]:
     ],
 )
 def test_a_line_of_contents_that_names_a_unit(path: str, unit: str) -> None:
-    assert shipped_units([f"{path}     net/b,non-free/net/a\n"]) == {"b": {unit}, "a": {unit}}
+    assert shipped_units([f"{path}     net/bb,non-free/net/aa\n"]) == {"bb": {unit}, "aa": {unit}}
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,12 @@ def test_a_line_of_contents_that_names_a_unit(path: str, unit: str) -> None:
     ],
 )
 def test_a_line_of_contents_that_names_nothing_to_run(path: str) -> None:
-    assert shipped_units([f"{path} net/a"]) == {}
+    assert shipped_units([f"{path} net/aa"]) == {}
+
+
+@pytest.mark.parametrize("name", ["-oDir=x", "..", "a", "a_b", "$(id)", ""])
+def test_a_line_of_contents_with_what_is_no_name_of_a_package(name: str) -> None:
+    assert shipped_units([f"etc/init.d/a net/{name}"]) == {}
 
 
 def test_a_seed_draws_the_same_packages_from_any_order_of_names() -> None:
