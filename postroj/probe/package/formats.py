@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import os
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
-from enum import Enum, StrEnum, auto
+from enum import StrEnum
 from typing import TYPE_CHECKING, BinaryIO
 
-from postroj.errors import ImageError, PackageError
+from postroj.errors import HostError, ImageError, PackageError
 from postroj.image.unpack.decompress import CHUNK, Decompressor, decompress_argv
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from postroj.image.unpack.decompress import Readable
@@ -61,31 +63,39 @@ ALPINE_FIELD = b"datahash = "
 
 BLOCK = 512
 """Bytes of a block of a tar, tar(5)."""
-MOST_PKGINFO = 1 << 20
+MOST_METADATA = 1 << 20
+"""Limit for a control archive and a member of a tar, in bytes."""
+MOST_HEADER = 1 << 24
+"""Limit for the header of an rpm; one with 100000 files has 10 MB."""
 MOST_UNPACKED = 16 << 30
 """Bytes that a package may unpack to; a decompression bomb has more."""
 
 
-class Contents(Enum):
-    """The kind of a tar, as its first members show it."""
+@dataclass(frozen=True, kw_only=True)
+class Recognised:
+    """What the bytes of a package show."""
 
-    PACMAN = auto()
-    ALPINE = auto()
-    OTHER = auto()
+    format: Format
+    metadata: bytes
+    """The `control` file, the header of an rpm without its intro, or `.PKGINFO`.
+
+    Empty if it is too large or cannot be read, which the package manager will report."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
     """The positions in a header of an rpm."""
 
+    begin: int
+    """Of the index."""
     end: int
     store: int
     offsets: dict[int, int]
     """The position of each tag's value in the store."""
 
 
-def format_of(path: Path) -> Format:
-    """Return the format of a package, which its bytes show, after a check that it is complete.
+def read(path: Path) -> Recognised:
+    """Return the format and the metadata of a package, after a check that it is complete.
 
     :raises PackageError: if postroj does not know the format, or the file is cut off.
     :raises HostError: if this host cannot unpack it.
@@ -93,16 +103,13 @@ def format_of(path: Path) -> Format:
     with path.open("rb") as stream:
         head = stream.read(max(len(AR_MAGIC), len(HEADER_MAGIC)))
         if head.startswith(AR_MAGIC):
-            _check_deb(path, stream)
-            return Format.DEB
+            return Recognised(format=Format.DEB, metadata=_read_deb(path, stream))
         if head.startswith(RPM_MAGIC):
-            _check_rpm(path, stream)
-            return Format.RPM
+            return Recognised(format=Format.RPM, metadata=_read_rpm(path, stream))
         if head.startswith(ALPINE_MAGIC):
             raise _alpine(path)
         if decompress_argv(head):
-            _check_pacman(path, stream)
-            return Format.PACMAN
+            return Recognised(format=Format.PACMAN, metadata=_read_pacman(path, stream))
     raise _no_package(path, f"{path.stat().st_size} bytes, the first are {head!r}")
 
 
@@ -121,11 +128,12 @@ def _cut_off(path: Path, evidence: str) -> PackageError:
     return PackageError(message, evidence=evidence, hint="build or download it again")
 
 
-def _check_deb(path: Path, stream: BinaryIO) -> None:
-    """Walk the members of an ar archive, ar(5)."""
+def _read_deb(path: Path, stream: BinaryIO) -> bytes:
+    """Walk the members of an ar archive, ar(5), and return the control file."""
     size = stream.seek(0, os.SEEK_END)
     position = len(AR_MAGIC)
     members: list[str] = []
+    control = (0, 0)
     while position < size and len(members) < MEMBERS:
         stream.seek(position)
         header = stream.read(AR_HEADER)
@@ -133,15 +141,34 @@ def _check_deb(path: Path, stream: BinaryIO) -> None:
         if not header.endswith(b"`\n") or not length.isdigit():
             break
         members.append(header[:16].decode(errors="replace").strip().rstrip("/"))
+        if members[-1].startswith("control.tar"):
+            control = (position + AR_HEADER, int(length))
         position += AR_HEADER + int(length) + int(length) % 2
     # The padding byte of the last member may be missing.
     whole = position - 1 <= size and any(name.startswith("data.tar") for name in members)
     if not whole:
         raise _cut_off(path, f"{size} bytes, members: {', '.join(members) or 'none'}")
+    stream.seek(control[0])
+    return _control(stream.read(control[1])) if control[1] <= MOST_METADATA else b""
 
 
-def _check_rpm(path: Path, stream: BinaryIO) -> None:
-    """Walk lead, signature, header and payload: rpm's docs/manual/format_v4.md."""
+def _control(archive: bytes) -> bytes:
+    """Return the control file in a control.tar; nothing if there is none."""
+    found: list[bytes] = []
+
+    def consume(plain: Readable) -> None:
+        found.extend(body for name, body in _members(plain) if name == b"control")
+
+    with suppress(ImageError, HostError), Decompressor(consume) as inlet:
+        inlet.write(archive)
+    return next(iter(found), b"")
+
+
+def _read_rpm(path: Path, stream: BinaryIO) -> bytes:
+    """Walk lead, signature, header and payload, and return the header.
+
+    rpm's docs/manual/format_v4.md describes them.
+    """
     size = stream.seek(0, os.SEEK_END)
     stream.seek(0)
     lead = stream.read(RPM_LEAD)
@@ -157,6 +184,9 @@ def _check_rpm(path: Path, stream: BinaryIO) -> None:
     end = begin + behind if behind else header.end + _size(stream, header, PAYLOAD_SIZES)
     if size < end or size <= header.end:
         raise _cut_off(path, f"{size} bytes, of {max(end, header.end + 1)}")
+    stream.seek(header.begin)
+    length = header.end - header.begin
+    return stream.read(length) if length <= MOST_HEADER else b""
 
 
 def _section(stream: BinaryIO, position: int) -> Section | None:
@@ -174,7 +204,7 @@ def _section(stream: BinaryIO, position: int) -> Section | None:
     entries = struct.iter_unpack(">IIII", index)
     store = position + 16 + 16 * count
     offsets = {tag: offset for tag, _, offset, _ in entries}
-    return Section(end=store + length, store=store, offsets=offsets)
+    return Section(begin=position, end=store + length, store=store, offsets=offsets)
 
 
 def _size(stream: BinaryIO, section: Section, tags: dict[int, str]) -> int:
@@ -190,18 +220,23 @@ def _size(stream: BinaryIO, section: Section, tags: dict[int, str]) -> int:
     return 0
 
 
-def _check_pacman(path: Path, stream: BinaryIO) -> None:
-    """Decompress a package completely, without storing it, and require pacman's .PKGINFO.
+def _read_pacman(path: Path, stream: BinaryIO) -> bytes:
+    """Decompress a package completely, without storing it, and return pacman's .PKGINFO.
 
     PKGBUILD(5) describes it.
 
     :raises PackageError: if it is cut off, not a package, or Alpine's, whose .PKGINFO differs.
     :raises HostError: if this host cannot unpack it.
     """
-    seen: list[Contents] = []
+    infos: list[bytes] = []
+    signed: list[bytes] = []
 
     def consume(plain: Readable) -> None:
-        seen.append(_contents(plain))
+        for name, body in _members(plain):
+            if name.startswith(ALPINE_SIGNATURE):
+                signed.append(name)
+            if name == b".PKGINFO":
+                infos.append(body)
         count = 0
         while chunk := plain.read(CHUNK):
             count += len(chunk)
@@ -216,36 +251,31 @@ def _check_pacman(path: Path, stream: BinaryIO) -> None:
                 inlet.write(chunk)
     except ImageError as error:
         raise _cut_off(path, error.reason) from None
-    if seen == [Contents.ALPINE]:
+    fields = infos[0].splitlines() if infos else []
+    if signed or any(line.startswith(ALPINE_FIELD) for line in fields):
         raise _alpine(path)
-    if seen != [Contents.PACMAN]:
+    if not infos:
         evidence = f"{path.stat().st_size} bytes, an archive without .PKGINFO"
         raise _no_package(path, evidence)
+    return infos[0]
 
 
-def _contents(plain: Readable) -> Contents:
-    """Return the kind of a tar, as its first members show it."""
+def _members(plain: Readable) -> Iterator[tuple[bytes, bytes]]:
+    """Yield names and bodies of the first members of a tar, up to one that is no metadata."""
     for _ in range(MEMBERS):
         header = _read(plain, BLOCK)
         digits = header[124:136].strip(b" \0")
         if len(header) < BLOCK or not digits.isdigit():
-            break
+            return
         try:
             length = int(digits, 8)
         except ValueError:
-            break
+            return
         name = header[:100].rstrip(b"\0").removeprefix(b"./")
-        if name.startswith(ALPINE_SIGNATURE):
-            return Contents.ALPINE
-        is_info = name == b".PKGINFO"
-        if length > MOST_PKGINFO:  # a payload has begun
-            return Contents.PACMAN if is_info else Contents.OTHER
-        body = _read(plain, length + -length % BLOCK)
-        if is_info:
-            lines = body.splitlines()
-            is_alpine = any(line.startswith(ALPINE_FIELD) for line in lines)
-            return Contents.ALPINE if is_alpine else Contents.PACMAN
-    return Contents.OTHER
+        if length > MOST_METADATA:  # a payload has begun
+            yield name, b""
+            return
+        yield name, _read(plain, length + -length % BLOCK)[:length]
 
 
 def _read(plain: Readable, size: int) -> bytes:

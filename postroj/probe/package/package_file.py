@@ -16,7 +16,8 @@ from postroj.errors import DownloadError, PackageError, UsageError
 from postroj.locking import Claim, sweep
 from postroj.model import SHA256
 from postroj.probe.managers import installers
-from postroj.probe.package.formats import SUFFIX, Format, format_of
+from postroj.probe.package.formats import SUFFIX, Format, read
+from postroj.probe.package.relations import key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +38,8 @@ class PackageFile:
     format: Format
     folder: str = GUEST_DIR
     """Its folder in the guest."""
+    relations: str = ""
+    """The same for packages that name the same other packages; '' if that is not known."""
 
     @property
     def name(self) -> str:
@@ -150,7 +153,8 @@ def recognise(path: Path, folder: str = GUEST_DIR) -> PackageFile:
     :raises PackageError: if postroj does not know its format, or the file is cut off.
     :raises HostError: if this host lacks the tool that unpacks it.
     """
-    return PackageFile(path=path, format=format_of(path), folder=folder)
+    found = read(path)
+    return PackageFile(path=path, format=found.format, folder=folder, relations=key(found))
 
 
 def binds(packages: Sequence[PackageFile]) -> tuple[Bind, ...]:
