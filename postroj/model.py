@@ -79,3 +79,7 @@ class Image:
     """Whether its programs run through qemu-user on this host."""
     has_lists: bool = False
     """Whether its layers contain recent package lists."""
+    dependencies: tuple[str, ...] | None = None
+    """Names of the packages that its layers have only because the packages under test need them.
+
+    None if nobody has tried to install them."""

@@ -1,18 +1,17 @@
-"""Warm an image: stack cached layers on it with set-up, package lists and dependencies.
+"""Warm an image: stack cached layers on it with set-up, package lists and installed dependencies.
 
-Each layer is cached between runs (`postroj.image.store.warm_layers`). All are made in guests
-without init and without a package under test, so that no package's code has touched them. If
-something cannot be downloaded, the probe meets the same failure and decides who is to blame.
+Each layer is cached between runs (`postroj.image.store.warm_layers`). All are made in guests that
+install no package under test, so that no package's code has touched them. If something cannot be
+downloaded or installed, the probe meets the same failure and decides who is to blame.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from postroj import process
@@ -22,11 +21,12 @@ from postroj.errors import CommandError, CommandTimeout, GuestError, ImageError,
 from postroj.image.store import warm_layers
 from postroj.image.store.warm_layers import Kind
 from postroj.model import NetworkMode
-from postroj.probe import operations
+from postroj.probe import dependencies, operations, versions
+from postroj.probe.dependencies import Inseparable
 from postroj.probe.managers import manager_of
 from postroj.probe.managers.base import Blame
 from postroj.probe.package.package_file import binds, sha256
-from postroj.probe.versions import DOWNLOADED
+from postroj.probe.versions import DOWNLOADED, Batch
 from postroj.verdict import Outcome
 
 if TYPE_CHECKING:
@@ -37,20 +37,18 @@ if TYPE_CHECKING:
     from postroj.container.guest import OwnGuest
     from postroj.image.store.warm_layers import Recipe, WarmLayer
     from postroj.model import Image
-    from postroj.probe.managers.base import PackageManager
     from postroj.probe.package.package_file import PackageFile
     from postroj.probe.plan import Plan
 
 MAX_AGE = 24 * 3600.0
 """Seconds after which package lists are downloaded again."""
-MOST_BYTES = 1 << 29
-"""Limit for dependencies, in bytes; a larger layer is replaced, not extended."""
-MOST_COMPLETE = 200
-"""Number of sets of package files whose completeness is remembered."""
-
-LIST = 'for folder; do [ ! -d "$folder" ] || find "$folder" -type f; done | sort'
-TOUCH = 'for folder; do [ ! -d "$folder" ] || find "$folder" -type f -exec touch -a {} +; done'
-"""Touching a file of a lower layer copies it into the top layer."""
+SHUTDOWN = 20.0
+"""Seconds in which the services of dependencies stop; then the kernel ends them."""
+CLEAN = """for folder; do
+    [ ! -d "$folder" ] || find "$folder" -type f \\
+        \\( -name '*.deb' -o -name '*.rpm' -o -name '*.pkg.tar*' \\) -delete
+done"""
+"""Deletes the files of packages that are installed by now."""
 
 TITLES = {
     Kind.SETUP: "set-up",
@@ -84,7 +82,7 @@ def warmed(image: Image, packages: Sequence[PackageFile], plan: Plan, stack: Exi
     try:
         image = layers.with_lists(image)
         return layers.with_dependencies(image)
-    except _DownloadFailed as failure:
+    except _LeftToProbe as failure:
         log.debug("%s: left to the probe: %s", image.name, failure)
     except PostrojError as error:
         if plan.offline:
@@ -95,24 +93,8 @@ def warmed(image: Image, packages: Sequence[PackageFile], plan: Plan, stack: Exi
     return image
 
 
-class _DownloadFailed(Exception):
-    """A download failed, as it will for the probe as well."""
-
-
-@dataclass(frozen=True)
-class _Transaction:
-    """Package files that are installed in one transaction."""
-
-    packages: tuple[PackageFile, ...]
-    after_repository: bool = False
-    """Whether the repositories' versions of them are installed first."""
-
-    @cached_property
-    def digest(self) -> str:
-        """Digest of the content."""
-        digests = sorted(sha256(package.path) for package in self.packages)
-        words = " ".join([*digests, *(["repository"] if self.after_repository else [])])
-        return hashlib.sha256(words.encode()).hexdigest()
+class _LeftToProbe(Exception):
+    """Something failed that will fail in the probe as well."""
 
 
 class _WarmLayers:
@@ -138,17 +120,18 @@ class _WarmLayers:
         return replace(_stack_on(image, layer), has_lists=True)
 
     def with_dependencies(self, image: Image) -> Image:
-        """Return the image with everything that the packages need from repositories."""
-        transactions = [_Transaction(tuple(self._packages), self._plan.from_repository)]
-        transactions += [_Transaction(self._plan.older)] if self._plan.older else []
-        wanted = {transaction.digest for transaction in transactions}
-        recipe = warm_layers.recipe(Kind.DEPENDENCIES, image, str(image.manager))
+        """Return the image with everything that the packages need, installed if that is possible.
 
-        def satisfies(layer: WarmLayer) -> bool:
-            return self._is_new(layer) and wanted <= set(layer.complete)
-
-        make = partial(self._fetch_dependencies, image, transactions)
-        return _stack_on(image, self._find_or_make(image, recipe, satisfies, make))
+        A layer is found again for packages that name the same other packages.
+        """
+        plan = self._plan
+        asked = [str(image.manager), *sorted(map(_relations, self._packages)), "older"]
+        asked += sorted(map(_relations, plan.older))
+        asked += ["repository"] if plan.from_repository else []
+        recipe = warm_layers.recipe(Kind.DEPENDENCIES, image, *asked)
+        make = partial(self._add_dependencies, image)
+        layer = self._find_or_make(image, recipe, self._is_new, make)
+        return replace(_stack_on(image, layer), dependencies=layer.packages)
 
     def _is_new(self, layer: WarmLayer) -> bool:
         return not self._plan.refresh or layer.made >= self._began
@@ -197,66 +180,58 @@ class _WarmLayers:
         with self._guest(image) as guest:
             argv = manager.refresh()
             if blame := operations.perform(guest, manager, argv, [], self._plan.timeout):
-                raise _DownloadFailed(blame.sentence)
+                raise _LeftToProbe(blame.sentence)
             return warm_layers.add(self._stack, recipe, _pack(guest, directory))
 
-    def _fetch_dependencies(
-        self, image: Image, transactions: Sequence[_Transaction], recipe: Recipe, directory: Path
-    ) -> WarmLayer:
-        """Extend the layer of dependencies by what is missing, or make it."""
+    def _add_dependencies(self, image: Image, recipe: Recipe, directory: Path) -> WarmLayer:
+        """Install what the packages need; only download it if it cannot be installed before them.
+
+        Dependencies that need a package under test, or that are other ones without it, cannot.
+        """
         manager = manager_of(image.manager)
-        folders = (*manager.cache, DOWNLOADED)
-        with ExitStack() as stack:
-            old = self._extensible(recipe, stack)
-            lower = _stack_on(image, old) if old else image
-            guest = stack.enter_context(self._guest(lower))
-            before = _list(guest, folders)
-            for transaction in transactions:
-                if blame := self._fetch(guest, manager, transaction):
-                    if self._plan.offline and blame.outcome is Outcome.ERROR:
-                        raise _missing(image, recipe.kind, blame.reason)
-                    raise _DownloadFailed(blame.sentence)
-            complete = tuple(transaction.digest for transaction in transactions)
-            if old is None:
-                file = _pack(guest, directory, folders)
-                return warm_layers.add(self._stack, recipe, file, complete)
-            others = (digest for digest in old.complete if digest not in complete)
-            complete = (*others, *complete)[-MOST_COMPLETE:]
-            if _list(guest, folders) == before:
-                warm_layers.use(self._stack, old)
-                return warm_layers.amend(old, complete, directory)
-            guest.run(["sh", "-c", TOUCH, "sh", *folders], timeout=self._plan.timeout)
-            file = _pack(guest, directory, folders)
-            return warm_layers.add(self._stack, recipe, file, complete)
+        with suppress(Inseparable), self._guest(image, boot=True) as guest:
+            batches = self._batches(image, guest)
+            names = dependencies.install(
+                guest, manager, batches, partial(self._perform, image, guest)
+            )
+            guest.run(["sh", "-c", CLEAN, "sh", *manager.cache], timeout=self._plan.timeout)
+            guest.power_off(SHUTDOWN)
+            return warm_layers.add(self._stack, recipe, _pack(guest, directory), names)
+        with self._guest(image) as guest:
+            for batch in self._batches(image, guest):
+                argv = manager.fetch(batch.paths)
+                self._perform(image, guest, argv, batch.names)
+            file = _pack(guest, directory, (*manager.cache, DOWNLOADED))
+            return warm_layers.add(self._stack, recipe, file)
 
-    def _extensible(self, recipe: Recipe, stack: ExitStack) -> WarmLayer | None:
-        """Return the layer of dependencies to extend, in use; None to make a new one."""
-        layer = warm_layers.find(recipe)
-        fits = layer and self._is_new(layer) and layer.size < MOST_BYTES
-        return layer if layer and fits and warm_layers.use(stack, layer) else None
+    def _batches(self, image: Image, guest: OwnGuest) -> list[Batch]:
+        """Return the packages of each transaction of the probe, as the guest reads them.
 
-    def _fetch(
-        self, guest: OwnGuest, manager: PackageManager, transaction: _Transaction
-    ) -> Blame | None:
-        """Download what one transaction needs; return the blame if that fails."""
-        facts = operations.inspect(guest, manager, transaction.packages)
-        if isinstance(facts, Blame):
-            return facts
-        timeout = self._plan.timeout
-        names = [fact.name for fact in facts]
-        paths = [package.guest_path for package in transaction.packages]
-        if blame := operations.perform(guest, manager, manager.fetch(paths), names, timeout):
-            return blame
-        older = []
-        for name in names if transaction.after_repository else ():
-            path = operations.bring(guest, manager, name, DOWNLOADED, timeout)
-            if isinstance(path, Blame):
-                return path
-            older.append(path)
-        fetch = manager.fetch(older)
-        return operations.perform(guest, manager, fetch, names, timeout) if older else None
+        Versions from the repositories are downloaded.
+        """
+        plan, manager = self._plan, manager_of(image.manager)
+        files = [self._packages, *([plan.older] if plan.older else [])]
+        found = [versions.read(guest, manager, some) for some in files]
+        if plan.from_repository and isinstance(tested := found[0], Batch):
+            found.append(versions.download(guest, manager, tested.names, plan.timeout))
+        if blame := next((each for each in found if isinstance(each, Blame)), None):
+            raise self._failure(image, blame)
+        return [batch for batch in found if isinstance(batch, Batch)]
 
-    def _guest(self, image: Image) -> AbstractContextManager[OwnGuest]:
+    def _perform(
+        self, image: Image, guest: OwnGuest, argv: Sequence[str], names: Sequence[str]
+    ) -> None:
+        manager = manager_of(image.manager)
+        if blame := operations.perform(guest, manager, argv, names, self._plan.timeout):
+            raise self._failure(image, blame)
+
+    def _failure(self, image: Image, blame: Blame) -> Exception:
+        """Return what to raise for a failure."""
+        if self._plan.offline and blame.outcome is Outcome.ERROR:
+            return _missing(image, Kind.DEPENDENCIES, blame.reason)
+        return _LeftToProbe(blame.sentence)
+
+    def _guest(self, image: Image, *, boot: bool = False) -> AbstractContextManager[OwnGuest]:
         """Return a guest that sees the package files, as the probe's guest does."""
         network = NetworkMode.PRIVATE
         if self._plan.offline:
@@ -266,17 +241,22 @@ class _WarmLayers:
         return start_guest(
             GuestSpec(
                 layers=image.layers,
-                boot=False,
+                boot=boot,
                 network=network,
                 proxies=self._plan.proxies,
                 binds=binds([*self._packages, *self._plan.older]),
                 boot_timeout=self._plan.boot_timeout,
                 guests=self._plan.guests,
                 image=image.name,
+                systemd=image.systemd,
                 emulated=image.emulated,
                 purpose="fetch",
             )
         )
+
+
+def _relations(package: PackageFile) -> str:
+    return package.relations or sha256(package.path)
 
 
 def _missing(image: Image, kind: Kind, evidence: str = "") -> ImageError:
@@ -303,11 +283,6 @@ def _run(guest: OwnGuest, image: Image, command: str, timeout: float) -> None:
         message = f"`--setup` failed on the image '{image.name}': '{command}' {how}"
         hint = f"try the command in `postroj shell --no-boot --image {image.name}`"
         raise ImageError(message, evidence=process.last_lines(error.output), hint=hint) from None
-
-
-def _list(guest: OwnGuest, folders: Sequence[str]) -> str:
-    """List the files in folders of a guest."""
-    return guest.run(["sh", "-c", LIST, "sh", *folders], timeout=operations.PATIENCE).text
 
 
 def _pack(guest: OwnGuest, directory: Path, only: Sequence[str] | None = None) -> Path:

@@ -76,6 +76,25 @@ class File:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Written:
+    """What a guest has written at a path, on top of its layers."""
+
+    kind: FileKind | None
+    """None if the path was removed, and with it everything below."""
+    is_below: bool
+    """Whether the layers have something at this path."""
+    mode: int = 0
+    uid: int = 0
+    """On the host, as in `File`."""
+    gid: int = 0
+    size: int = 0
+    changed: int = 0
+    """When content or attributes were last changed, in nanoseconds since 1970."""
+    hides_below: bool = False
+    """Whether it is a folder that shows nothing of the layers."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Process:
     """A process of a guest."""
 
@@ -290,6 +309,17 @@ class OwnGuest(Guest):
 
         :raises GuestLost: if it does not become ready again.
         """
+
+    @abstractmethod
+    def written(self) -> dict[str, Written]:
+        """Return what the guest has written since it was started, by path; links are not followed.
+
+        Folders that contain something written are among it. What lies in `VOLATILE` is not.
+        """
+
+    @abstractmethod
+    def power_off(self, patience: float) -> None:
+        """Shut the guest down, as far as it manages within `patience` seconds; then kill it."""
 
     @abstractmethod
     def layer_argv(self, only: Sequence[str] | None = None) -> list[str]:

@@ -77,6 +77,13 @@ class Launched:
         """Path of the guest's writable layer, inside the mount namespace of the launch script."""
         return Path(f"/proc/{self.script.pid}/root{self.run_dir}/mnt/upper")
 
+    @property
+    def lowers(self) -> list[Path]:
+        """Paths of the folders below that layer, the topmost first, as `written`."""
+        above = self.written.parent
+        layers = [above / f"lower{number}" for number in range(len(self.spec.layers))]
+        return [above.parent / "seed", *reversed(layers)]
+
     def console(self) -> str:
         """Return the last lines of the guest's console."""
         return process.file_end(self.run_dir / "console")

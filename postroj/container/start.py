@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from postroj.container.guest import Written
     from postroj.container.launched import Launched
     from postroj.container.leader import Leader
     from postroj.container.spec import GuestSpec
@@ -119,6 +120,14 @@ class StartedGuest(EnteredGuest, OwnGuest):
             message = f"after a reboot {error.message}"
             raise GuestLost(message, evidence=error.evidence, hint=error.hint) from None
 
+    def power_off(self, patience: float) -> None:
+        """See `OwnGuest.power_off`."""
+        argv = self._enter_argv(Command(argv=nspawn.POWER_OFF))
+        process.run(argv, ok=range(256), timeout=patience, env=nsenter.ENVIRONMENT)
+        if not self.has_ended(patience):
+            log.info("guest '%s' did not shut down within %g s", self.name, patience)
+            self.kill()
+
     def is_stopping(self) -> bool:
         """See `Guest.is_stopping`; always false without a manager."""
         return self._launched.spec.boot and super().is_stopping()
@@ -129,12 +138,19 @@ class StartedGuest(EnteredGuest, OwnGuest):
         if not self.has_ended(STOP_TIMEOUT):
             message = "the guest does not end, so its files may still change"
             raise GuestError(message)
-        return layer.tar_argv(self.written, only)
+        return layer.tar_argv(self.upper, only)
 
     @property
-    def written(self) -> Path:
+    def upper(self) -> Path:
         """Path of the writable layer on the host."""
         return self._launched.written
+
+    def written(self) -> dict[str, Written]:
+        """See `OwnGuest.written`."""
+        from postroj.container.observe import written
+
+        self.require()
+        return written.written(self.upper, self._launched.lowers)
 
     def _ended_error(self, output: str = "") -> GuestError:
         launched = self._launched

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 from postroj.probe.ask import checks
 from postroj.probe.ask.question import Question
 from postroj.probe.ask.unitstate import unit_name
-from postroj.probe.compare import administrator, complaints, continuity, gone, residue
+from postroj.probe.compare import (
+    administrator,
+    complaints,
+    continuity,
+    dependencies,
+    gone,
+    residue,
+)
 from postroj.probe.compare.bystanders import Bystanders
 from postroj.probe.course import LEAVING
 from postroj.probe.discover import listening, snapshot
@@ -126,14 +133,19 @@ class Judge:
         return brought.describe(new) if brought else None
 
     def ask_absence(
-        self, step: StepName, before: Before, names: Sequence[str], announce: Announce
+        self, step: StepName, before: Before, journey: Journey, announce: Announce
     ) -> None:
         """Ask whether everything that was checked is gone, and what was left behind."""
         answers = gone.ask_all(self._guest, self._asked, self._belongings, before.failed)
         for answer in self._with_complaints(answers, before.since):
             announce(answer)
-        for answer in self._ask_residue(step, names):
+        for answer in self._ask_residue(step, journey.names, journey.company):
             announce(answer)
+
+    def ask_dependencies(self, names: Sequence[str]) -> CheckResult:
+        """Ask whether these packages worked before those under test were installed."""
+        ask = partial(dependencies.ask, self._guest, self._manager, names, self._failed)
+        return checks.timed(dependencies.QUESTION, ask)
 
     def ask_administrator(self, step: StepName, journey: Journey) -> CheckResult | None:
         """Ask whether the step leaves disabled units alone; None if there is none to disable."""
@@ -152,12 +164,14 @@ class Judge:
             complaints.with_errors(self._guest, answers, since) if self._plan.discover else answers
         )
 
-    def _ask_residue(self, step: StepName, names: Sequence[str]) -> Iterator[CheckResult]:
+    def _ask_residue(
+        self, step: StepName, names: Sequence[str], company: Sequence[str]
+    ) -> Iterator[CheckResult]:
         """Ask what is left behind, once no later step cleans up."""
         assert self._inventory
-        left = residue.Residue(self._guest, self._manager, self._inventory, self._belongings)
+        left = residue.Residue(self._guest, self._manager, self._inventory, company)
         if step is StepName.PURGE:
-            yield checks.timed(residue.FILES, partial(left.ask_files, names))
+            yield checks.timed(residue.FILES, left.ask_files)
             yield checks.timed(residue.USERS, left.ask_users)
             if self._manager.diversions():
                 yield checks.timed(residue.DIVERSIONS, partial(left.ask_diversions, names))

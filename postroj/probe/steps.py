@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, assert_never
 
-from postroj.probe import operations, versions
+from postroj.errors import CommandError
+from postroj.probe import dependencies, operations, versions
+from postroj.probe.dependencies import Inseparable
 from postroj.probe.managers.base import Blame
 from postroj.probe.versions import Batch, Versions
 from postroj.verdict import Outcome, StepName
@@ -17,6 +20,10 @@ if TYPE_CHECKING:
     from postroj.container.guest import OwnGuest
     from postroj.probe.managers.base import PackageFacts, PackageManager
     from postroj.probe.package.package_file import PackageFile
+
+
+ALONE = "its dependencies were removed before, so its scripts have only essential packages"
+"""https://www.debian.org/doc/debian-policy/ch-relationships.html#s-binarydeps"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +62,8 @@ class Bench:
     """Called when a part of the probe begins."""
     has_lists: bool = False
     """Whether the guest's package lists are recent enough."""
+    dependencies: tuple[str, ...] | None = None
+    """Names of the dependencies that the guest has; None if nobody has tried to install them."""
     record_output: Callable[[Sequence[str], str], None] = lambda argv, output: None
     """Called with the output of each command of the package manager."""
 
@@ -88,6 +97,12 @@ class Journey:
         self._there: Batch | None = None
         """The packages that are installed, or were last."""
         self._removed = False
+        self.dependencies = bench.dependencies or ()
+        """Names of the packages that were installed before, since those under test need them."""
+        self._unready: Blame | None = None
+        """Why `install` cannot even begin."""
+        self.company: tuple[str, ...] = ()
+        """Names of other packages that came in one transaction with those under test."""
         self.is_broken = False
         """Whether the last step has failed."""
         self._timings: dict[str, float] = {}
@@ -108,9 +123,11 @@ class Journey:
 
         All steps before it have succeeded, except that `upgrade` may repair a failed `downgrade`.
         """
-        self._timings = {}
         if step is StepName.INSTALL:
-            return self._done(self._install())
+            blame = self._install()
+            others = ", ".join(self.company)
+            return self._done(blame, f"in one transaction with {others}" if others else "")
+        self._timings = {}
         assert self._there and self._versions
         manager, names = self._bench.manager, self._there.names
         match step:
@@ -129,7 +146,7 @@ class Journey:
             case StepName.PURGE if self._removed and not manager.purges_later:
                 return self._done(None, "a removed package needs no purge here")
             case StepName.PURGE:
-                blame = self._leave(step, manager.purge(names))
+                blame = self._purge(names)
             case _:
                 assert_never(step)
         return self._done(blame)
@@ -151,8 +168,27 @@ class Journey:
         self._there = there
         return self.take(step)
 
-    def _install(self) -> Blame | None:
-        """Install all packages in one transaction, with dependencies from the repositories."""
+    def prepare(self) -> None:
+        """Do what comes before the first step: read the packages, and install what they need.
+
+        A failure is reported by `install`, which tries again in one transaction.
+        """
+        self._unready = self._read()
+        if self._unready or self._bench.dependencies is not None:
+            return
+        assert self._versions
+        bench, known = self._bench, self._versions
+        batches = [batch for batch in (known.tested, known.older) if batch]
+
+        def perform(argv: Sequence[str], names: Sequence[str]) -> None:
+            if self._timed("dependencies", argv, names):
+                raise Inseparable
+
+        with suppress(Inseparable, CommandError):
+            self.dependencies = dependencies.install(bench.guest, bench.manager, batches, perform)
+
+    def _read(self) -> Blame | None:
+        """Read the metadata of all packages, and refresh the package lists if necessary."""
         bench = self._bench
         tested = versions.read(bench.guest, bench.manager, self._packages)
         older = versions.read(bench.guest, bench.manager, self._older) if self._older else None
@@ -167,8 +203,45 @@ class Journey:
         if isinstance(older, Blame):
             return older
         self._versions = Versions(tested=tested, older=older)
+        return None
+
+    def _install(self) -> Blame | None:
+        """Install all packages in one transaction, with dependencies that are still missing."""
+        if not (self._unready or self._versions):
+            self.prepare()
+        if self._unready:
+            return self._unready
+        assert self._versions
         first = self._versions.first
-        return self._bring(StepName.INSTALL, bench.manager.install(first.paths), first)
+        before = self._names_of_all()
+        blame = self._bring(StepName.INSTALL, self._bench.manager.install(first.paths), first)
+        self.company = tuple(sorted(self._names_of_all() - before - {*first.names}))
+        return blame
+
+    def _names_of_all(self) -> set[str]:
+        """Return the names of all installed packages."""
+        bench = self._bench
+        return {fact.name for fact in operations.ask(bench.guest, bench.manager.everything())}
+
+    def _purge(self, names: Sequence[str]) -> Blame | None:
+        """Purge once the dependencies are gone, since their absence can do harm only then.
+
+        What the scripts of the dependencies clean up when they are purged is gone at the end, too.
+        """
+        manager = self._bench.manager
+        removed: set[str] = set()
+        if clean_up := manager.clean_up():
+            if not self._removed and (blame := self._leave(StepName.PURGE, manager.remove(names))):
+                return blame
+            before = self._names_of_all()
+            if blame := self._timed(StepName.PURGE, clean_up, names):
+                return blame
+            removed = before - self._names_of_all()
+        if blame := self._leave(StepName.PURGE, manager.purge(names)):
+            return replace(blame, hint=ALONE) if removed and not blame.hint else blame
+        return (
+            self._timed(StepName.PURGE, manager.purge(sorted(removed)), names) if removed else None
+        )
 
     def _refresh(self, names: Sequence[str]) -> Blame | None:
         return self._timed("refresh", self._bench.manager.refresh(), names)
@@ -208,7 +281,8 @@ class Journey:
         self._bench.begin_part(part)
         began = time.monotonic()
         blame = self._bench.perform(argv, names)
-        self._timings[part] = time.monotonic() - began
+        spent = time.monotonic() - began
+        self._timings[part] = self._timings.get(part, 0.0) + spent
         return blame
 
     def _done(self, blame: Blame | None, remark: str = "") -> Done:

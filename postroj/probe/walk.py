@@ -57,9 +57,11 @@ class Walk:
             timeout=plan.timeout,
             begin_part=announcer.begin_part,
             has_lists=image.has_lists,
+            dependencies=image.dependencies,
             record_output=record_output,
         )
         self._journey = Journey(bench, packages, plan.older, repository=plan.from_repository)
+        self._journey.prepare()
         self._judge = Judge(guest, image, plan)
         self._lost = ""
         """The step that went wrong; '' while further steps can be taken."""
@@ -124,7 +126,7 @@ class Walk:
     def _judge_absence(self, step: StepResult, before: Before) -> JudgedStep:
         announced = self._begin_checks(step)
         with self._surviving(step.name, announced), self._counted("checks"):
-            self._judge.ask_absence(step.name, before, self._journey.names, announced.end_check)
+            self._judge.ask_absence(step.name, before, self._journey, announced.end_check)
         return announced.result()
 
     def _judge_presence(self, step: StepResult, before: Before) -> JudgedStep:
@@ -137,6 +139,8 @@ class Walk:
         announced, discovery = self._begin_checks(step), None
         with self._surviving(name, announced):
             with self._counted("checks"):
+                if name is StepName.INSTALL and (others := self._journey.dependencies):
+                    announced.end_check(self._judge.ask_dependencies(others))
                 if isinstance(found, CheckResult):
                     announced.end_check(found)
                 announce = announced.end_check

@@ -249,6 +249,34 @@ def bench(request: pytest.FixtureRequest, box: StartedGuest, folder: Path) -> Be
     return found
 
 
+def test_manager_solves_and_completes_dependencies_before_the_package(bench: Bench) -> None:
+    name, need = f"solved-{bench.name}-with-quite-a-long-name", f"known-{bench.name}"
+    package = bench.make(name, needs=need)
+
+    def solve() -> tuple[list[PackageFacts], tuple[str, ...]]:
+        solution = operations.ask(bench.guest, bench.manager.solve([bench.path(package)]))
+        return [fact for fact in solution.installs if fact.name != name], solution.removes
+
+    (fact,), removes = solve()
+    assert (fact.name, fact.version, removes) == (need, "2.0-3", ())
+    assert bench.installed(need) == ()
+    assert bench.run(bench.manager.complete([fact]), [name]) is None
+    assert solve() == ([], ())
+    before = operations.ask(bench.guest, bench.manager.everything())
+    assert (need, "2.0-3") in {(found.name, found.version) for found in before}
+    assert bench.do("install", package, names=[name]) is None
+    after = operations.ask(bench.guest, bench.manager.everything())
+    assert {found.name for found in after} - {found.name for found in before} == {name}
+
+    assert bench.run(bench.manager.remove([name]), [name]) is None
+    assert bench.installed(need)
+    if clean := bench.manager.clean_up():
+        assert bench.run(clean, [name]) is None
+    else:
+        assert bench.run(bench.manager.remove([need]), [need]) is None
+    assert bench.installed(need) == ()
+
+
 def test_manager_installs_upgrades_removes_and_purges(bench: Bench) -> None:
     name, need = f"life-{bench.name}", f"lib-{bench.name}"
     conf = f"/etc/{name}.conf"

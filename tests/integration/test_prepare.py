@@ -108,7 +108,7 @@ def bare(base: Image, once: Once) -> Path:
         with unbooted(*base.layers) as guest:
             do(guest, BARE)
             guest.layer_argv()  # ends it
-            root = guest.written.parent / "root"
+            root = guest.upper.parent / "root"
             with target.open("wb") as stream:
                 subprocess.run(
                     pack.tar_argv(str(root)),
@@ -506,7 +506,7 @@ def test_prepared_layer_holds_what_was_written(base: Image, managers: Path, tmp_
     with unbooted(*base.layers, managers) as guest:
         guest.run(["python3", "-"], stdin=WRITE.encode())
         expected = described(guest)
-        argv, written = guest.layer_argv(), guest.written
+        argv, written = guest.layer_argv(), guest.upper
         # the kernel did not copy what it could mark
         assert (written / "etc/issue").stat().st_rdev == 0
         assert os.getxattr(written / "usr/share/doc/apt", "trusted.overlay.opaque") == b"y"

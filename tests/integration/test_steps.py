@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.model import Manager, NetworkMode
+from postroj.model import NetworkMode
 from postroj.prepare import obtain
 from postroj.probe.ask import checks
 from postroj.probe.ask.checks import Manners
 from postroj.probe.ask.question import Question
-from postroj.probe.compare import residue
-from postroj.probe.compare.gone import Belongings
-from postroj.probe.managers import manager_of
 from postroj.probe.package.package_file import OLDER_DIR, recognise
 from postroj.probe.plan import Plan
 from postroj.probe.probe import probe
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from postroj.container.start import StartedGuest
     from postroj.model import Image
     from postroj.verdict import ProbeResult
 
@@ -394,63 +391,84 @@ def test_purge_fails_a_package_that_leaves_residue(bare: Image, tmp_path: Path) 
 
 
 def test_purge_does_not_blame_the_package_for_what_a_dependency_made(
-    guest: StartedGuest, tmp_path: Path
+    bare: Image, tmp_path: Path
 ) -> None:
-    """As redis-server has its user and its folder from redis-tools."""
-    makes = "#!/bin/sh\nset -e\nmkdir -p /var/lib/toolbox/x\nuseradd --system toolbox\n"
-    tools = debs.build(tmp_path, "toolbox", files={"/etc/tb": ""}, scripts={"postinst": makes})
-    leaves = "#!/bin/sh\nmkdir /var/lib/toolbox-own\nuseradd --system toolbox-own\n"
+    """As redis-server has its user and its folder from redis-tools, which purges both."""
+    makes = "#!/bin/sh\nset -e\nmkdir -p /var/lib/toolbox/x /srv/others\nuseradd --system toolbox\n"
+    purges = "#!/bin/sh\n[ $1 != purge ] || rm -rf /var/lib/toolbox\n"
+    scripts = {"postinst": makes, "postrm": purges}
+    tools = debs.build(tmp_path, "toolbox", files={"/etc/tb": ""}, scripts=scripts)
+    leaves = "#!/bin/sh\nmkdir /var/lib/toolbox-own\ntouch /var/lib/toolbox/log /srv/others/own\n"
+    leaves += "useradd --system toolbox-own\n"
     leaves += "update-alternatives --quiet --install /usr/bin/spanner spanner /usr/bin/tb-own 1\n"
     files = {"/usr/bin/tb-own": "#!/bin/sh\n"}
-    own = debs.build(tmp_path, "toolbox-own", files=files, scripts={"postinst": leaves})
-    before = residue.take(guest, manager_of(Manager.APT))
-    for deb in (tools, own):
-        script = "cat > /run/x.deb && dpkg --install /run/x.deb"
-        guest.run(["sh", "-c", script], stdin=deb.read_bytes())
-    nothing = Belongings(units=frozenset(), paths=frozenset())
-    left = residue.Residue(guest, manager_of(Manager.APT), before, nothing)
-    guest.run(["dpkg", "--purge", "toolbox-own"])
-    found = left.ask_files(["toolbox-own"])
-    link = "/etc/alternatives/spanner (a link that leads nowhere)"
-    assert found == (FAIL, f"left behind: 2 files\n{link}\n/var/lib/toolbox-own")
-    assert left.ask_users() == (PASS, "left behind, as packages may: toolbox-own")
+    own_scripts = {"postinst": leaves, "postrm": "#!/bin/sh\n"}
+    own = debs.build(tmp_path, "toolbox-own", depends="toolbox", files=files, scripts=own_scripts)
+    life = live(helper_image(bare, tmp_path, tools), own, INSTALL, PURGE, quiet=True)
+    assert life.reason(INSTALL, "the dependencies work") == (
+        "pass: 1 were installed before the package"
+    )
+    assert life.reason(PURGE, "no file left behind").splitlines() == [
+        "fail: left behind: 4 files",
+        "/etc/alternatives/spanner (a link that leads nowhere)",
+        "/srv/others/own",
+        "/usr/bin/spanner (a link that leads nowhere)",
+        "/var/lib/toolbox-own",
+    ]
+    stays = "pass: left behind, as packages may: toolbox-own"
+    assert life.reason(PURGE, "no user left behind") == stays
 
 
-FAILING = "[Service]\nType=oneshot\nExecStart=/bin/false\n[Install]\nWantedBy=multi-user.target\n"
+def test_purge_fails_a_postrm_that_needs_a_dependency(bare: Image, tmp_path: Path) -> None:
+    files = {"/usr/bin/toolbox-sweep": "#!/bin/sh\n"}
+    tools = debs.build(tmp_path, "toolbox", files=files)
+    needs = {"postrm": "#!/bin/sh\nset -e\n[ $1 != purge ] || toolbox-sweep\n"}
+    own = debs.build(tmp_path, "toolbox-own", depends="toolbox", scripts=needs)
+    life = live(helper_image(bare, tmp_path, tools), own, INSTALL, PURGE, quiet=True)
+    (purge,) = (step for step in life.result.steps if step.name is PURGE)
+    assert purge.done is FAIL
+    assert re.match(r"the \S+ script of 'toolbox-own' ended with status 127", purge.reason)
+    assert purge.hint.startswith("its dependencies were removed before")
+    assert "toolbox-sweep: not found" in purge.reason
 
 
-@pytest.mark.parametrize(("needed", "outcome"), [(False, PASS), (True, FAIL)])
-def test_install_does_not_blame_the_package_for_a_unit_of_a_dependency(
-    bare: Image, tmp_path: Path, outcome: Outcome, *, needed: bool
+def test_install_takes_one_transaction_if_a_dependency_needs_the_package(
+    bare: Image, tmp_path: Path
 ) -> None:
-    name = f"helper{int(needed)}"
+    helper = debs.build(tmp_path, "helper", depends="circle")
+    own = debs.build(tmp_path, "circle", depends="helper")
+    life = live(helper_image(bare, tmp_path, helper), own, INSTALL, PURGE, quiet=True)
+    assert life.outcomes == {INSTALL: PASS, PURGE: PASS}
+    (install, _) = life.result.steps
+    assert install.reason.startswith("circle 1.0 (all), in one transaction with helper")
+
+
+WANTED = "[Install]\nWantedBy=multi-user.target\n"
+FAILING = f"[Service]\nType=oneshot\nExecStart=/bin/false\n{WANTED}"
+
+
+def test_install_is_not_judged_if_a_dependency_does_not_work(bare: Image, tmp_path: Path) -> None:
     starts = "#!/bin/sh\nsystemctl daemon-reload; systemctl enable --now {0}.service || :\n"
     helper = debs.build(
         tmp_path,
-        name,
-        files={f"/lib/systemd/system/{name}.service": FAILING},
-        scripts={"postinst": starts.format(name)},
+        "helper",
+        files={"/lib/systemd/system/helper.service": FAILING},
+        scripts={"postinst": starts.format("helper")},
     )
-    wants = f"[Unit]\nWants={name}.service\n" if needed else ""
-    unit = f"{wants}[Service]\nExecStart=/bin/sleep 1000\n[Install]\nWantedBy=multi-user.target\n"
+    unit = "[Unit]\nWants=helper.service\n[Service]\nExecStart=/bin/sleep 1000\n"
     user = debs.build(
         tmp_path,
-        f"needs-{name}",
-        depends=name,
-        files={f"/lib/systemd/system/needs-{name}.service": unit},
-        scripts={"postinst": starts.format(f"needs-{name}")},
+        "user",
+        depends="helper",
+        files={
+            "/lib/systemd/system/user.service": f"{unit}[Install]\nWantedBy=multi-user.target\n"
+        },
+        scripts={"postinst": starts.format("user")},
     )
-    with_helper = helper_image(bare, tmp_path, helper)
-    life = live(with_helper, user, INSTALL, quiet=True)
-    told = life.reason(INSTALL, checks.NEW_FAILURES)
-    answer = life.reason(INSTALL, f"{name}.service")
-    assert life.outcomes == {INSTALL: outcome}
-    if needed:
-        assert told.startswith(f"fail: failed since the installation: {name}.service")
-        assert answer.startswith("fail: failed (result 'exit-code')")
-    else:
-        there = f"{name}.service of '{name}', a dependency, failed"
-        assert told == f"pass: none of the package; {there}"
-        assert answer.splitlines()[0].endswith(
-            f"; it belongs to '{name}', a dependency, and is not held against the package"
-        )
+    life = live(helper_image(bare, tmp_path, helper), user, INSTALL, quiet=True)
+    assert life.outcomes == {INSTALL: Outcome.ERROR}
+    assert life.reason(INSTALL, "the dependencies work").startswith(
+        "error: a dependency does not work: helper.service of 'helper' failed\n"
+    )
+    assert life.reason(INSTALL, checks.NEW_FAILURES) == "pass: none"
+    assert life.reason(INSTALL, "user.service").startswith("pass: active (running)")

@@ -25,6 +25,7 @@ from postroj.image.store import store, warm_layers
 from postroj.image.store.record import Provenance
 from postroj.model import Manager, NetworkMode, SourceKind, Verification
 from postroj.prepare import obtain
+from postroj.probe import operations
 from postroj.probe.ask.checks import Manners
 from postroj.probe.managers import manager_of
 from postroj.probe.package.package_file import binds, recognise
@@ -186,7 +187,7 @@ def test_warm_second_probe_downloads_nothing(world: World) -> None:
     world.server.start()
 
 
-def test_warm_dependencies_are_added_to(world: World) -> None:
+def test_warm_dependencies_are_those_of_packages_that_need_the_same(world: World) -> None:
     world.offer("lib-a", "lib-b")
     one = world.make("warm-one", needs="lib-a")
     cold = world.warm(one)
@@ -199,15 +200,47 @@ def test_warm_dependencies_are_added_to(world: World) -> None:
     assert world.warm(rebuilt) == cold
     assert not world.is_asked()
     (record,) = kept("dependencies")
-    assert len(record["complete"]) == 2
+    assert record["packages"] == ["lib-a"]
 
-    both = world.make("warm-two", needs="lib-a, lib-b")
-    assert world.warm(both)[:2] == cold[:2]
-    assert world.fetched() == ["lib-b_1.0-1_all.deb"]
+    both = world.make("warm-one", version="1.2-1", needs="lib-a, lib-b")
     grown = world.warm(both)
-    assert world.warm(one) == world.warm(rebuilt) == grown != cold
-    assert not world.is_asked()
-    assert len(list(warm_layers.layers_dir().iterdir())) == 6
+    assert grown[:2] == cold[:2]
+    assert grown != cold
+    assert sorted(record["packages"] for record in kept("dependencies")) == [
+        ["lib-a"],
+        ["lib-a", "lib-b"],
+    ]
+    assert world.warm(one) == cold
+    assert len(list(warm_layers.layers_dir().iterdir())) == 8
+
+
+def test_warm_dependencies_are_installed_and_automatic(world: World) -> None:
+    world.offer("lib-a")
+    package = recognise(world.make("warm-one", needs="lib-a"))
+    with ExitStack() as stack:
+        image = stack.enter_context(obtain(world.name))
+        done = warmed(image, [package], world.plan, stack)
+        assert done.dependencies == ("lib-a",)
+        spec = GuestSpec(layers=done.layers, boot=False, network=NetworkMode.NONE)
+        guest = stack.enter_context(start_guest(spec))
+        assert guest.run(["apt-mark", "showauto", "lib-a"]).text == "lib-a"
+        assert guest.run(["find", "/var/cache/apt/archives", "-name", "*.deb"]).text == ""
+
+
+def test_warm_dependencies_that_need_the_package_are_only_downloaded(world: World) -> None:
+    kind, repo = KINDS["apt"], world.folder / "repo"
+    built = [kind.build(repo, Made(name="lib-a", needs="warm-circle"))]
+    built.append(kind.build(repo, Made(name="warm-circle", version="0.9-1", needs="lib-a")))
+    kind.index(repo, built)
+    package = recognise(world.make("warm-circle", needs="lib-a"))
+    with ExitStack() as stack:
+        image = stack.enter_context(obtain(world.name))
+        done = warmed(image, [package], world.plan, stack)
+        assert done.dependencies == ()
+        spec = GuestSpec(layers=done.layers, boot=False, network=NetworkMode.NONE)
+        guest = stack.enter_context(start_guest(spec))
+        assert guest.run(["ls", "/var/cache/apt/archives/lib-a_1.0-1_all.deb"]).text
+        assert "lib-a" not in guest.run(["dpkg-query", "--show"]).text.split()
 
 
 def test_warm_lists_that_are_too_old_are_fetched_again(
@@ -413,5 +446,8 @@ def installs_from(world: World, cold: tuple[str, ...], package: Path) -> None:
         )
         guest = stack.enter_context(start_guest(spec))
         argv = manager.install([found.guest_path])
-        said = guest.run(argv, env=dict(manager.environment), timeout=60)
-        assert "lib-other" in said.output
+        before = operations.ask(guest, manager.everything())
+        assert "lib-other" in {fact.name for fact in before}
+        guest.run(argv, env=dict(manager.environment), timeout=60)
+        after = operations.ask(guest, manager.everything())
+        assert {fact.name for fact in after} - {fact.name for fact in before} == {"warm-other"}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from postroj.container.guest import Command, File, Process, Socket
+    from postroj.container.guest import Command, File, Process, Socket, Written
     from postroj.process import Child, Stdio
 
 Answer = tuple[int, str] | Exception
@@ -119,6 +119,11 @@ class FakeGuest(OwnGuest):
         return "what its console shows"
 
     def reboot(self) -> None: ...
+
+    def written(self) -> dict[str, Written]:
+        return {}
+
+    def power_off(self, patience: float) -> None: ...
 
     def layer_argv(self, only: Sequence[str] | None = None) -> list[str]:
         raise NotImplementedError  # a fake writes nothing

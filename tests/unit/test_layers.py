@@ -70,7 +70,7 @@ FLOORS = {
         "discover",
         "compare",
         "evidence excuse reproduce",
-        "versions steps plan",
+        "versions dependencies steps plan",
         "announce course judging walk probe",
     ),
 }

@@ -14,7 +14,7 @@ import json
 import os
 import time
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -41,7 +41,7 @@ class Kind(StrEnum):
     LISTS = "lists"
     """Package lists."""
     DEPENDENCIES = "dependencies"
-    """Packages that were downloaded, not installed."""
+    """Other packages that the packages under test need: installed, or only downloaded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class Recipe:
     below: tuple[str, ...]
     """Names of the files below it, the image's base first."""
     asked: tuple[str, ...]
-    """The commands of `--setup`, or the package manager."""
+    """The commands of `--setup`, or the package manager and what its packages name."""
 
     @property
     def stem(self) -> str:
@@ -73,8 +73,8 @@ class WarmLayer(Recipe):
     sha256: str
     size: int
     """Bytes."""
-    complete: tuple[str, ...] = ()
-    """Digests of the package files whose dependencies are all there; only for dependencies."""
+    packages: tuple[str, ...] = ()
+    """Names of the packages that it installs; only for dependencies."""
     created: str
     """UTC, ISO 8601."""
     postroj: str
@@ -119,7 +119,7 @@ def _read(path: Path) -> WarmLayer | None:
             asked=tuple(map(str, data["asked"])),
             sha256=checked_digest(data["sha256"]),
             size=int(data["size"]),
-            complete=tuple(map(str, data["complete"])),
+            packages=tuple(map(str, data["packages"])),
             created=str(data["created"]),
             postroj=str(data["postroj"]),
         )
@@ -156,7 +156,7 @@ def building(image: Image) -> Iterator[Path]:
         yield claim.path
 
 
-def add(stack: ExitStack, recipe: Recipe, file: Path, complete: tuple[str, ...] = ()) -> WarmLayer:
+def add(stack: ExitStack, recipe: Recipe, file: Path, packages: tuple[str, ...] = ()) -> WarmLayer:
     """Cache a new layer, replacing the recipe's previous one, and lock it as `use` does."""
     sealed = store.seal(file)
     layer = WarmLayer(
@@ -165,7 +165,7 @@ def add(stack: ExitStack, recipe: Recipe, file: Path, complete: tuple[str, ...] 
         asked=recipe.asked,
         sha256=sealed.sha256,
         size=sealed.size,
-        complete=complete,
+        packages=packages,
         created=datetime.now(UTC).isoformat(),
         postroj=__version__,
     )
@@ -174,14 +174,6 @@ def add(stack: ExitStack, recipe: Recipe, file: Path, complete: tuple[str, ...] 
         with store.write_locked():
             file.rename(layer.path)
             _write(layer, file.parent)
-    return layer
-
-
-def amend(layer: WarmLayer, complete: tuple[str, ...], directory: Path) -> WarmLayer:
-    """Record for which package files a layer is complete; its squashfs file stays."""
-    layer = replace(layer, complete=complete)
-    with os_errors.explained(), store.write_locked():
-        _write(layer, directory)
     return layer
 
 

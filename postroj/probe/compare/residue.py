@@ -1,17 +1,16 @@
 """Find the residue of a purged package: files, users and diversions that are new in the guest.
 
-Paths are read from the host, and links of the guest are not followed. What another package owns or
-creates by its scripts is not residue, and neither is what packages cannot clean up (`EXCUSED`).
+Dependencies were there before the package, and are purged before this is asked, so what is new is
+the package's. Only what packages cannot clean up is not residue (`EXCUSED`).
 """
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from postroj.container.guest import VOLATILE
+from postroj.container.guest import FileKind
 from postroj.probe import operations
 from postroj.probe.ask.question import Question
 from postroj.probe.discover import snapshot
@@ -19,11 +18,10 @@ from postroj.probe.managers import MANAGERS
 from postroj.verdict import CheckKind, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
-    from postroj.container.guest import Guest
+    from postroj.container.guest import Guest, OwnGuest, Written
     from postroj.probe.ask.checks import Answer
-    from postroj.probe.compare.gone import Belongings
     from postroj.probe.managers.base import PackageManager
 
 FILES = Question(kind=CheckKind.SYSTEM, subject="no file left behind")
@@ -33,9 +31,6 @@ LINKS = Question(kind=CheckKind.SYSTEM, subject="no dangling unit link")
 
 SHOWN = 20
 """Maximum number of files, links or diversions to name."""
-
-DEEPEST = 64
-"""Depth at which the search stops: a package may create endlessly nested folders."""
 
 BOOKKEEPING = "|".join(manager.bookkeeping for manager in MANAGERS.values())
 """Databases and logs of all package managers, as a package may bring one beside the guest's."""
@@ -59,41 +54,23 @@ EXCUSED = re.compile(
 )
 UNIT_LINK = re.compile(r"/etc/systemd/(system|user)/(?P<rest>.+)", re.DOTALL)
 
-# Patterns come first, names from stdin. Where /lib is a link into /usr, lists may have it unlinked.
-UNOWNED = r"""
-set -eu
-names=$(mktemp)
-cat > "$names"
-merged=; if [ -L /lib ]; then merged='s#^/(lib|lib32|lib64|bin|sbin)/#/usr/\1/#'; fi
-{ %s; } | sed -E -e 's#(.)/$#\1#' -e "$merged" | grep -Fxvf - "$names" || [ $? = 1 ]
-rm "$names"
-"""
-
-# What one of them creates belongs to it, and so it is no wonder that it stays.
-CLAIMED = r"""
-set -u
-names=$(mktemp)
-cat > "$names"
-{ %s; cat /usr/lib/sysusers.d/*.conf /usr/lib/tmpfiles.d/*.conf; } 2>/dev/null \
-    | grep -a -o -w -F -f "$names" | sort -u
-rm "$names"
-"""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Inventory:
     """What a guest has before the package is installed."""
 
-    names: frozenset[str]
+    written: Mapping[str, Written]
     users: frozenset[str]
     diversions: frozenset[str]
 
 
-def take(guest: Guest, manager: PackageManager) -> Inventory:
+def take(guest: OwnGuest, manager: PackageManager) -> Inventory:
     """Take the inventory of a guest."""
-    users = snapshot.take(guest).users
-    diverted = frozenset(diversions(guest, manager))
-    return Inventory(names=names(guest), users=users, diversions=diverted)
+    return Inventory(
+        written=guest.written(),
+        users=snapshot.take(guest).users,
+        diversions=frozenset(diversions(guest, manager)),
+    )
 
 
 def diversions(guest: Guest, manager: PackageManager) -> dict[str, str]:
@@ -102,55 +79,49 @@ def diversions(guest: Guest, manager: PackageManager) -> dict[str, str]:
     return operations.ask(guest, query) if query else {}
 
 
-def names(guest: Guest) -> frozenset[str]:
-    """Return the paths of all files and folders of a guest, except volatile ones at the top.
-
-    :raises GuestError: if the guest has ended.
-    """
-    files = guest.walk(deepest=DEEPEST)
-    return frozenset(file.path for file in files if file.path not in VOLATILE)
+def appeared(before: Mapping[str, Written], after: Mapping[str, Written]) -> set[str]:
+    """Return the paths that a guest has, and did not have before."""
+    return {
+        path
+        for path, now in after.items()
+        if now.kind and not (before[path].kind if path in before else now.is_below)
+    }
 
 
 class Residue:
-    """The residue of a purged package, found by comparison with an earlier inventory."""
+    """The residue of a purged package, found by comparison with an earlier inventory.
+
+    `company` are packages that were installed in one transaction with it.
+    """
 
     def __init__(
-        self, guest: Guest, manager: PackageManager, before: Inventory, belongings: Belongings
+        self,
+        guest: OwnGuest,
+        manager: PackageManager,
+        before: Inventory,
+        company: Sequence[str] = (),
     ) -> None:
         self._guest = guest
         self._manager = manager
         self._before = before
-        self._belongings = belongings
+        self._company = company
 
-    def ask_files(self, packages: Sequence[str]) -> Answer:
-        """Name the files left behind, without the copies that the package manager makes.
-
-        If dependencies were installed too, and stay, only files that lie in a folder of the package
-        or bear one of its names are attributed to it.
-        """
-        new = names(self._guest) - self._before.names
-        left = self._unowned(new)
-        has_company = len(left) < len(new)
-        left = {p for p in left if not EXCUSED.fullmatch(p) and not p.endswith(self._manager.saved)}
-        claimed = self._claimed(outermost(left))
-        left = {p for p in left if not any(f"{p}/".startswith(f"{top}/") for top in claimed)}
-        words = {
-            *packages,
-            *(unit.partition(".")[0].rstrip("@") for unit in self._belongings.units),
+    def ask_files(self) -> Answer:
+        """Name the files left behind, without the copies that the package manager makes."""
+        left = {
+            path
+            for path in appeared(self._before.written, self._guest.written())
+            if not EXCUSED.fullmatch(path) and not path.endswith(self._manager.saved)
         }
-        users = snapshot.take(self._guest).users - self._before.users
-        words |= users - self._claimed(users)
-        if has_company:
-            folders = self._belongings.paths - self._before.names - {"/"}
-            left = attributed(left, folders, words) | {path for path in left if self._is_lost(path)}
         tops = outermost(left)
-        claimed = self._claimed(tops) if has_company else set()
-        tops = [path for path in tops if path not in claimed]
         if not tops:
             return Outcome.PASS, "none"
-        lines = [self._describe(path, left) for path in tops[:SHOWN]]
-        sentence = f"left behind: {count(len(tops))}"
-        return Outcome.FAIL, "\n".join([sentence, *lines, *more(tops)])
+        lines = [*(self._describe(path, left) for path in tops[:SHOWN]), *more(tops)]
+        if self._company:
+            others = ", ".join(self._company)
+            sentence = f"{count(len(tops))} left behind, by the package or by {others}"
+            return Outcome.SKIP, "\n".join([f"{sentence}, installed with it", *lines])
+        return Outcome.FAIL, "\n".join([f"left behind: {count(len(tops))}", *lines])
 
     def ask_users(self) -> Answer:
         """Name the users left behind, which is not a failure.
@@ -158,8 +129,7 @@ class Residue:
         Files of such a user may stay, too, and must not become those of another user. Distributions
         let packages decide, or want users to stay.
         """
-        users = snapshot.take(self._guest).users - self._before.users
-        new = sorted(users - self._claimed(users))
+        new = sorted(snapshot.take(self._guest).users - self._before.users)
         return Outcome.PASS, f"left behind, as packages may: {', '.join(new)}" if new else "none"
 
     def ask_diversions(self, packages: Collection[str]) -> Answer:
@@ -173,67 +143,25 @@ class Residue:
 
     def ask_links(self) -> Answer:
         """Name links of enabled units that no longer lead to a unit."""
-        new = names(self._guest) - self._before.names
-        left = sorted(path for path in new if UNIT_LINK.fullmatch(path) and self._dangles(path))
+        written = self._guest.written()
+        new = (
+            path for path in appeared(self._before.written, written) if UNIT_LINK.fullmatch(path)
+        )
+        left = sorted(
+            path
+            for path in new
+            if written[path].kind is FileKind.LINK and not self._guest.exists(path)
+        )
         if not left:
             return Outcome.PASS, "none"
         lines = ["links to units that are gone", *left[:SHOWN], *more(left)]
         return Outcome.FAIL, "\n".join(lines)
 
-    def _unowned(self, paths: Collection[str]) -> set[str]:
-        """Return those paths that no installed package owns."""
-        if not paths:
-            return set()
-        printable = sorted(path for path in paths if "\n" not in path)
-        text = b"".join(os.fsencode(path) + b"\n" for path in printable)
-        argv = ["sh", "-c", UNOWNED % self._manager.list_all]
-        output = operations.whole(self._guest, argv, stdin=text, timeout=60).stdout
-        return {os.fsdecode(line) for line in output.split(b"\n") if line}
-
-    def _claimed(self, names: Collection[str]) -> set[str]:
-        """Return those paths or users that an installed package has created, or would create."""
-        if not names:
-            return set()
-        text = "".join(f"{name}\n" for name in sorted(names) if "\n" not in name)
-        argv = ["sh", "-c", CLAIMED % self._manager.print_scripts]
-        done = operations.whole(
-            self._guest, argv, stdin=os.fsencode(text), ok=range(256), timeout=60
-        )
-        return {os.fsdecode(line) for line in done.stdout.split(b"\n") if line}
-
-    def _is_lost(self, path: str) -> bool:
-        """Whether a path is an alternative whose program is gone, whatever its name."""
-        return path.startswith("/etc/alternatives/") and self._dangles(path)
-
     def _describe(self, path: str, left: Collection[str]) -> str:
         inner = sum(other.startswith(f"{path}/") for other in left)
         if inner:
             return f"{path}/ with {count(inner)}"
-        return f"{path} (a link that leads nowhere)" if self._dangles(path) else path
-
-    def _dangles(self, path: str) -> bool:
-        return not self._guest.exists(path)
-
-
-def attributed(paths: Iterable[str], folders: Collection[str], words: Iterable[str]) -> set[str]:
-    """Return paths that lie in one of the folders or contain one of the words.
-
-    Words are delimited: `at` is in `at.log`, but not in `data`.
-    """
-    known = "|".join(re.escape(word) for word in words if word)
-    containing = re.compile(rf"(?<![A-Za-z0-9])(?:{known})(?![A-Za-z0-9])")
-    return {
-        path
-        for path in paths
-        if any(place in folders for place in _ancestry(path)) or (known and containing.search(path))
-    }
-
-
-def _ancestry(path: str) -> Iterator[str]:
-    """Yield a path and the folders above it, except `/`."""
-    while path:
-        yield path
-        path = path.rpartition("/")[0]
+        return path if self._guest.exists(path) else f"{path} (a link that leads nowhere)"
 
 
 def outermost(paths: Collection[str]) -> list[str]:

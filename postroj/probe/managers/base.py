@@ -48,6 +48,15 @@ class PackageFiles:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Solution:
+    """What an installation would change, as the package manager has solved it."""
+
+    installs: tuple[PackageFacts, ...]
+    """Packages that would be installed, or replaced by another version."""
+    removes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Blame:
     """Why a package manager failed: `FAIL` blames the package, `ERROR` anything else."""
 
@@ -86,10 +95,6 @@ class PackageManager(ABC):
     """Log files in a guest; a version of the manager may lack some of them."""
     bookkeeping: str
     """A regular expression of its databases and logs, files and folders, which are no residue."""
-    list_all: str
-    """A shell command that prints the paths of all installed packages."""
-    print_scripts: str
-    """A shell command that prints the scripts that run when installed packages are installed."""
 
     @abstractmethod
     def refresh(self) -> list[str]:
@@ -102,6 +107,25 @@ class PackageManager(ABC):
     @abstractmethod
     def fetch(self, paths: Sequence[str]) -> list[str]:
         """Download into the cache what `install` would, and install nothing."""
+
+    @abstractmethod
+    def solve(self, paths: Sequence[str]) -> Query[Solution]:
+        """Tell what `install` would change, and change nothing; the command may fail."""
+
+    @abstractmethod
+    def complete(self, wanted: Sequence[PackageFacts]) -> list[str]:
+        """Install packages of a solution from the repositories, as dependencies of others."""
+
+    def clean_up(self) -> list[str] | None:
+        """Remove packages that were only dependencies of others, and no longer are.
+
+        None if that is not what users of this manager do before they purge.
+        """
+        return None
+
+    @abstractmethod
+    def everything(self) -> Query[tuple[PackageFacts, ...]]:
+        """List all installed packages; pacman does not tell their architectures."""
 
     def reinstall(self, paths: Sequence[str]) -> list[str]:
         """Install package files of the versions that are installed."""

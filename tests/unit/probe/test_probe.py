@@ -30,7 +30,11 @@ if TYPE_CHECKING:
     from postroj.container.spec import GuestSpec
 
 IMAGE = Image(
-    name="debian-trixie", architecture="x86_64", layers=(Path("/i.squashfs"),), manager=Manager.APT
+    name="debian-trixie",
+    architecture="x86_64",
+    layers=(Path("/i.squashfs"),),
+    manager=Manager.APT,
+    dependencies=(),
 )
 PACKAGE = PackageFile(path=Path("/home/a b/x_1.0_all.deb"), format=Format.DEB)
 SECOND = PackageFile(path=Path("/y_1.0_all.deb"), format=Format.DEB)
@@ -290,7 +294,8 @@ class TestInspectingPackages:
 
     def test_all_go_in_together(self) -> None:
         _, guest = self.install(fine)
-        assert guest.ran[-2][-3:] == ("install", PACKAGE.guest_path, SECOND.guest_path)
+        (install,) = (argv for argv in guest.ran if "install" in argv and "--simulate" not in argv)
+        assert install[-3:] == ("install", PACKAGE.guest_path, SECOND.guest_path)
 
     @pytest.mark.parametrize(
         ("row", "sentence"),

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from postroj.container.guest import Entry, Socket
+from postroj.container.guest import Entry, FileKind, Socket, Written
 from postroj.model import Manager
 from postroj.probe import operations
 from postroj.probe.ask import journal, ports
 from postroj.probe.compare import residue
-from postroj.probe.compare.gone import Belongings
 from postroj.probe.managers import manager_of
 from postroj.probe.managers.base import Blame
 from postroj.probe.package.formats import Format
@@ -53,13 +52,11 @@ def test_other_listeners_are_limited_with_the_same_port_first() -> None:
 
 def test_dangling_unit_links_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     links = {f"/etc/systemd/system/a.wants/{number:04}.service" for number in range(3000)}
-    monkeypatch.setattr(residue, "names", lambda leader: frozenset(links))
-    monkeypatch.setattr(residue.Residue, "_dangles", lambda self, path: True)
-    before = residue.Inventory(names=NOTHING, users=NOTHING, diversions=NOTHING)
-    guest = FakeGuest(lambda argv: (0, ""))
-    left = residue.Residue(
-        guest, manager_of(Manager.APT), before, Belongings(units=NOTHING, paths=NOTHING)
-    )
+    link = Written(kind=FileKind.LINK, is_below=False)
+    monkeypatch.setattr(FakeGuest, "written", lambda self: dict.fromkeys(links, link))
+    monkeypatch.setattr(FakeGuest, "exists", lambda self, path: False)
+    before = residue.Inventory(written={}, users=NOTHING, diversions=NOTHING)
+    left = residue.Residue(FakeGuest(lambda argv: (0, "")), manager_of(Manager.APT), before)
     outcome, reason = left.ask_links()
     assert outcome is Outcome.FAIL
     assert reason.splitlines() == [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,7 @@ from postroj.probe.managers.base import (
     PackageFiles,
     PackageManager,
     Query,
+    Solution,
     table,
     words,
 )
@@ -36,6 +39,12 @@ ARCHITECTURES = "dpkg --print-architecture; dpkg --print-foreign-architectures; 
 OWNER = 'for path in "$1" "/usr$1" "${1#/usr}"; do dpkg-query --search "$path" && break; done'
 DOWNLOAD = 'cd "$1" && shift && exec "$@"'
 
+COMPLETE = Path(__file__).with_name("complete.sh").read_text()
+INSTALLS = re.compile(
+    r"^Inst (?P<name>\S+) (?:\[\S+\] )?\((?P<version>\S+) .*\[(?P<architecture>[^]\s]+)\]\)",
+    re.MULTILINE,
+)
+REMOVES = re.compile(r"^Remv (?P<name>\S+)", re.MULTILINE)
 
 # All packages are raised together, because some depend on an exact version of another one.
 NEWER = r"""
@@ -78,8 +87,6 @@ class Apt(PackageManager):
     cache = ("/var/cache/apt/archives",)
     logs = ("/var/log/dpkg.log", "/var/log/apt/history.log", "/var/log/apt/term.log")
     bookkeeping = r"/var/lib/(dpkg|apt|aptitude|ucf)|/var/log/(apt|dpkg\.log|alternatives\.log)"
-    list_all = "cat /var/lib/dpkg/info/*.list"
-    print_scripts = "cat /var/lib/dpkg/info/*.preinst /var/lib/dpkg/info/*.postinst"
 
     def refresh(self) -> list[str]:
         """Download the package lists without translations; fail if one is not available."""
@@ -93,6 +100,24 @@ class Apt(PackageManager):
     def fetch(self, paths: Sequence[str]) -> list[str]:
         """Download what `install` would, without retries: `install` follows and retries."""
         return self._do("install", "--download-only", "--option=Acquire::Retries=0", *paths)
+
+    def solve(self, paths: Sequence[str]) -> Query[Solution]:
+        """Simulate `install`."""
+        return Query(argv=tuple(self._do("install", "--simulate", *paths)), read=_read_solution)
+
+    def complete(self, wanted: Sequence[PackageFacts]) -> list[str]:
+        """Install exactly these, and mark those that are new as automatically installed."""
+        argv = self._do("install", "--no-install-recommends", "--no-remove")
+        exact = [f"{fact.name}={fact.version}" for fact in wanted]
+        return ["sh", "-ec", COMPLETE, "sh", str(len(exact)), *exact, *argv]
+
+    def clean_up(self) -> list[str] | None:
+        """Remove what was automatically installed and nothing depends on; configuration stays."""
+        return self._do("autoremove")
+
+    def everything(self) -> Query[tuple[PackageFacts, ...]]:
+        """List all installed packages."""
+        return self.installed(())
 
     def reinstall(self, paths: Sequence[str]) -> list[str]:
         """Install the versions that are installed."""
@@ -171,6 +196,14 @@ def _read_fields(text: str) -> PackageFacts:
         name=fields.get("Package", ""),
         version=fields.get("Version", ""),
         architecture=fields.get("Architecture", ""),
+    )
+
+
+def _read_solution(text: str) -> Solution:
+    """Read `Inst NAME [OLD] (VERSION ORIGIN [ARCHITECTURE])` and `Remv NAME ...`."""
+    return Solution(
+        installs=tuple(PackageFacts(**match.groupdict()) for match in INSTALLS.finditer(text)),
+        removes=tuple(REMOVES.findall(text)),
     )
 
 

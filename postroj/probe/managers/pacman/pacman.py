@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from postroj.probe.managers.base import PackageFacts, PackageFiles, PackageManager, Query, words
+from postroj.probe.managers.base import (
+    PackageFacts,
+    PackageFiles,
+    PackageManager,
+    Query,
+    Solution,
+    table,
+    words,
+)
 from postroj.probe.managers.pacman import causes
 from postroj.probe.package.formats import Format
 
@@ -43,8 +51,6 @@ class Pacman(PackageManager):
     cache = ("/var/cache/pacman/pkg",)
     logs = ("/var/log/pacman.log",)
     bookkeeping = r"/var/lib/pacman|/var/log/pacman\.log"
-    list_all = "pacman --query --list --quiet"
-    print_scripts = "cat /var/lib/pacman/local/*/install"
 
     def refresh(self) -> list[str]:
         """Download the package lists and upgrade everything: Arch supports no partial upgrades."""
@@ -60,6 +66,21 @@ class Pacman(PackageManager):
     def fetch(self, paths: Sequence[str]) -> list[str]:
         """Download what `install` would."""
         return [*IN_ORDER, "--upgrade", "--downloadonly", *QUIET, "--", *paths]
+
+    def solve(self, paths: Sequence[str]) -> Query[Solution]:
+        """Print what `install` would install; pacman does not tell there what it would remove."""
+        argv = (*IN_ORDER, "--upgrade", "--print", "--print-format=%n\t%v\t", *QUIET, "--", *paths)
+        return Query(argv=argv, read=lambda text: Solution(installs=table(text)))
+
+    def complete(self, wanted: Sequence[PackageFacts]) -> list[str]:
+        """Install these, as dependencies; a repository of pacman has one version of each."""
+        names = [fact.name for fact in wanted]
+        return [*IN_ORDER, "--sync", "--asdeps", "--needed", *QUIET, "--", *names]
+
+    def everything(self) -> Query[tuple[PackageFacts, ...]]:
+        """List all installed packages."""
+        argv = ("sh", "-c", "pacman --query | tr ' ' '\t' | sed 's/$/\t/'")
+        return Query(argv=argv, read=table)
 
     def remove(self, names: Sequence[str]) -> list[str]:
         """Remove, with the packages that depend on them; dependencies stay."""

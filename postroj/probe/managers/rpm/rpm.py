@@ -35,8 +35,6 @@ class Rpm(PackageManager):
     """The name of the command in sentences."""
     format = Format.RPM
     saved = (".rpmsave", ".rpmnew", ".rpmorig")
-    list_all = "rpm --query --all --list"
-    print_scripts = "rpm --query --all --scripts"
 
     def describe(self, path: str) -> Query[PackageFacts]:
         """Read the metadata of a package file, signed or not."""
@@ -46,6 +44,10 @@ class Rpm(PackageManager):
     def installed(self, names: Sequence[str]) -> Query[tuple[PackageFacts, ...]]:
         """List which of these packages are installed."""
         return Query(argv=("rpm", "--query", "--queryformat", ROW, *names), read=table)
+
+    def everything(self) -> Query[tuple[PackageFacts, ...]]:
+        """List all installed packages."""
+        return Query(argv=("rpm", "--query", "--all", "--queryformat", ROW), read=table)
 
     def files(self, name: str) -> Query[PackageFiles]:
         """List the files of an installed package."""

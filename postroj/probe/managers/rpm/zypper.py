@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from postroj.probe.managers.base import PackageFacts, Query, Solution
 from postroj.probe.managers.rpm.rpm import BOOKKEEPING, Rpm
 
 if TYPE_CHECKING:
@@ -15,6 +17,32 @@ DOWNLOAD = (
     ' find "$1" -mindepth 2 -name \'*.rpm\' -exec mv -t "$1" {} +'
 )
 """zypper makes a folder for each repository."""
+
+
+PART = re.compile(r"<to-(?P<verb>[a-z-]+)>(?P<rows>.*?)</to-(?P=verb)>", re.DOTALL)
+ROW = re.compile(r'<solvable type="package" (?P<fields>[^>]*)>')
+FIELD = re.compile(r'([a-z-]+)="([^"]*)"')
+BRINGS = ("install", "upgrade", "downgrade", "reinstall")
+
+
+def read_summary(text: str) -> Solution:
+    """Read the summary of an installation, part by part: zypper's xml/xmlout.rnc has its form."""
+    found: dict[str, list[dict[str, str]]] = {}
+    for part in PART.finditer(text):
+        rows = [dict(FIELD.findall(row["fields"])) for row in ROW.finditer(part["rows"])]
+        found.setdefault(part["verb"], []).extend(rows)
+    return Solution(
+        installs=tuple(
+            PackageFacts(
+                name=row.get("name", ""),
+                version=row.get("edition", ""),
+                architecture=row.get("arch", ""),
+            )
+            for verb in BRINGS
+            for row in found.get(verb, ())
+        ),
+        removes=tuple(row.get("name", "") for row in found.get("remove", ())),
+    )
 
 
 class Zypper(Rpm):
@@ -46,6 +74,15 @@ class Zypper(Rpm):
     def fetch(self, paths: Sequence[str]) -> list[str]:
         """Download what `install` would."""
         return self._install("--download-only", *paths)
+
+    def solve(self, paths: Sequence[str]) -> Query[Solution]:
+        """Simulate `install`."""
+        argv = self._install("--dry-run", *paths)
+        return Query(argv=(argv[0], "--xmlout", *argv[1:]), read=read_summary)
+
+    def complete(self, wanted: Sequence[PackageFacts]) -> list[str]:
+        """Install exactly these."""
+        return self._install(*(f"{f.name}.{f.architecture}={f.version}" for f in wanted))
 
     def reinstall(self, paths: Sequence[str]) -> list[str]:
         """Install the versions that are installed."""

@@ -37,12 +37,12 @@ def image() -> Image:
 
 
 def make(
-    stack: ExitStack, image: Image, recipe: Recipe, content: bytes = b"new", *complete: str
+    stack: ExitStack, image: Image, recipe: Recipe, content: bytes = b"new", *packages: str
 ) -> WarmLayer:
     with warm_layers.building(image) as directory:
         file = directory / "layer.squashfs"
         file.write_bytes(content)
-        return warm_layers.add(stack, recipe, file, complete)
+        return warm_layers.add(stack, recipe, file, packages)
 
 
 def lists(image: Image) -> Recipe:
@@ -94,13 +94,6 @@ def test_use_of_a_deleted_layer_fails(image: Image, stack: ExitStack) -> None:
     layer.path.unlink()
     assert warm_layers.find(lists(image)) is None
     assert not warm_layers.use(stack, layer)
-
-
-def test_amend_records_complete_package_files(image: Image, stack: ExitStack) -> None:
-    layer = make(stack, image, lists(image), b"new", "one")
-    with warm_layers.building(image) as directory:
-        amended = warm_layers.amend(layer, ("one", "two"), directory)
-    assert warm_layers.find(lists(image)) == amended == replace(layer, complete=("one", "two"))
 
 
 def test_collect_deletes_all_layers_of_a_removed_image(image: Image, stack: ExitStack) -> None:
@@ -166,7 +159,7 @@ def test_collect_each_with_no_time_deletes_all_layers(image: Image, stack: ExitS
         ("sha256", "../../../etc/passwd"),
         ("kind", "other"),
         ("below", ["another.squashfs"]),
-        ("complete", None),
+        ("packages", None),
         ("created", "yesterday"),
     ],
 )

@@ -9,7 +9,15 @@ import pytest
 
 from postroj.model import Manager
 from postroj.probe.managers import MANAGERS, causes, installers, manager_of
-from postroj.probe.managers.base import PackageFiles, PackageManager, Query, facts, table, words
+from postroj.probe.managers.base import (
+    PackageFiles,
+    PackageManager,
+    Query,
+    Solution,
+    facts,
+    table,
+    words,
+)
 from postroj.probe.package import formats
 from postroj.probe.package.package_file import PackageFile, fitting
 from postroj.probe.steps import Bench, Journey
@@ -44,6 +52,15 @@ class Apk(PackageManager):
 
     def fetch(self, paths: Sequence[str]) -> list[str]:
         return ["apk", "fetch", *paths]
+
+    def solve(self, paths: Sequence[str]) -> Query[Solution]:
+        return Query(argv=("solve", *paths), read=lambda text: Solution(installs=table(text)))
+
+    def complete(self, wanted: Sequence[PackageFacts]) -> list[str]:
+        return ["apk", "add", *(fact.name for fact in wanted)]
+
+    def everything(self) -> Query[tuple[PackageFacts, ...]]:
+        return Query(argv=("list",), read=table)
 
     def remove(self, names: Sequence[str]) -> list[str]:
         return ["apk", "del", *names]
@@ -97,6 +114,8 @@ class Guest(FakeGuest):
                 return 0, "x86_64 noarch"
             case ("describe", "/run/postroj/packages/fifth.apk"):
                 return 0, row
+            case ("list",):
+                return 0, row if self._installed else ""
             case ("list", "fifth"):
                 return (0, row) if self._installed else (1, "")
             case ("apk", "add", "/run/postroj/packages/fifth.apk"):
@@ -104,7 +123,7 @@ class Guest(FakeGuest):
                 return self._status, "ERROR: unable to select packages"
             case ("apk", "del", "fifth"):
                 self._installed = False
-            case ("apk", "update"):
+            case ("apk", "update") | ("solve", _):
                 pass
             case _:
                 return 127, f"unexpected: {argv}"

@@ -1,0 +1,40 @@
+"""Check that the dependencies worked before the package was installed.
+
+What does not work without the package is not its fault, and its own failures may follow from it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from postroj.probe import operations
+from postroj.probe.ask import journal
+from postroj.probe.ask.question import Question
+from postroj.probe.ask.unitstate import read_states
+from postroj.probe.compare.bystanders import file_of
+from postroj.verdict import CheckKind, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from postroj.container.guest import Guest
+    from postroj.probe.ask.checks import Answer
+    from postroj.probe.managers.base import PackageManager
+
+QUESTION = Question(kind=CheckKind.SYSTEM, subject="the dependencies work", is_found=True)
+
+
+def ask(
+    guest: Guest, manager: PackageManager, dependencies: Collection[str], failed: Sequence[str]
+) -> Answer:
+    """Name the units of dependencies among those that had `failed` before the installation."""
+    owners = {
+        state.name: operations.ask(guest, manager.owner(file_of(state)))
+        for state in read_states(guest, failed)
+    }
+    broken = {name: owner for name, owner in owners.items() if owner in dependencies}
+    if not broken:
+        return Outcome.PASS, f"{len(dependencies)} were installed before the package"
+    named = ", ".join(f"{name} of '{owner}'" for name, owner in broken.items())
+    evidence = "\n".join(journal.last(guest, name) for name in broken)
+    return Outcome.ERROR, f"a dependency does not work: {named} failed\n{evidence}".rstrip()
