@@ -5,6 +5,7 @@ Pure: argument lists out, text in. `postroj.probe.operations` runs them in a gue
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import Self
 
     from postroj.probe.package.formats import Format
     from postroj.verdict import Outcome
@@ -59,6 +61,14 @@ class Blame:
     """The command that was running when its time was over: `apt-get`."""
     action: str = ""
     """What the tool was doing then: `setting up redis`; '' if its output does not show it."""
+    is_refusal: bool = False
+    """Whether the manager refused to begin because of other packages, and has changed nothing."""
+    trigger: str = ""
+    """The trigger of another package, or the hook, that failed; '' if it was something else.
+
+    The package under test is to blame only with proof: the hook is its own, or the evidence names
+    one of its files. Otherwise the outcome stands: `ERROR`, or `PASS` if the manager has gone on.
+    """
 
     @property
     def reason(self) -> str:
@@ -78,6 +88,10 @@ class PackageManager(ABC):
     """The format of the package files that it installs."""
     purges_later: bool = False
     """Whether it can purge a package that was removed before."""
+    stays: str = ""
+    """A regular expression of files that stay by its policy after a removal; '' for none."""
+    recommends: bool = True
+    """Whether packages are installed with their weak dependencies."""
     saved: tuple[str, ...] = ()
     """Suffixes of the copies in which changed configuration outlives its package."""
     cache: tuple[str, ...]
@@ -90,6 +104,12 @@ class PackageManager(ABC):
     """A shell command that prints the paths of all installed packages."""
     print_scripts: str
     """A shell command that prints the scripts that run when installed packages are installed."""
+
+    def without_recommends(self) -> Self:
+        """Return this manager without weak dependencies."""
+        other = copy.copy(self)
+        other.recommends = False
+        return other
 
     @abstractmethod
     def refresh(self) -> list[str]:
@@ -149,6 +169,11 @@ class PackageManager(ABC):
     def installed(self, names: Sequence[str]) -> Query[tuple[PackageFacts, ...]]:
         """List which of these packages are installed; the command may fail if one is not."""
 
+    def purgeable(self, names: Sequence[str]) -> Query[tuple[str, ...]]:
+        """List which of these packages `purge` can name: installed ones, by default."""
+        query = self.installed(names)
+        return Query(argv=query.argv, read=lambda text: tuple(f.name for f in query.read(text)))
+
     @abstractmethod
     def files(self, name: str) -> Query[PackageFiles]:
         """List the files of an installed package."""
@@ -160,6 +185,14 @@ class PackageManager(ABC):
     @abstractmethod
     def architectures(self) -> Query[tuple[str, ...]]:
         """List the architectures that can be installed, the guest's own first."""
+
+    def trigger_owner(self, trigger: str) -> Query[str] | None:
+        """Name the package that owns a trigger, if the manager reports it without its package."""
+        return None
+
+    def not_started(self, output: str) -> tuple[str, ...]:
+        """Read which units the scripts of packages meant to start, and did not."""
+        return ()
 
     def diversions(self) -> Query[dict[str, str]] | None:
         """List the files that are put elsewhere, as dpkg-divert(1) does.
