@@ -142,7 +142,8 @@ class _WarmLayers:
         transactions = [_Transaction(tuple(self._packages), self._plan.from_repository)]
         transactions += [_Transaction(self._plan.older)] if self._plan.older else []
         wanted = {transaction.digest for transaction in transactions}
-        recipe = warm_layers.recipe(Kind.DEPENDENCIES, image, str(image.manager))
+        words = [str(image.manager), *([] if self._plan.recommends else ["no-recommends"])]
+        recipe = warm_layers.recipe(Kind.DEPENDENCIES, image, *words)
 
         def satisfies(layer: WarmLayer) -> bool:
             return self._is_new(layer) and wanted <= set(layer.complete)
@@ -204,7 +205,7 @@ class _WarmLayers:
         self, image: Image, transactions: Sequence[_Transaction], recipe: Recipe, directory: Path
     ) -> WarmLayer:
         """Extend the layer of dependencies by what is missing, or make it."""
-        manager = manager_of(image.manager)
+        manager = manager_of(image.manager, recommends=self._plan.recommends)
         folders = (*manager.cache, DOWNLOADED)
         with ExitStack() as stack:
             old = self._extensible(recipe, stack)

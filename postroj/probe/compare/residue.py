@@ -146,11 +146,15 @@ class Residue:
         tops = outermost(left)
         claimed = self._claimed(tops) if has_company else set()
         tops = [path for path in tops if path not in claimed]
+        faults = [path for path in tops if not self._may_stay(path, left)]
         if not tops:
             return Outcome.PASS, "none"
-        lines = [self._describe(path, left) for path in tops[:SHOWN]]
-        sentence = f"left behind: {count(len(tops))}"
-        return Outcome.FAIL, "\n".join([sentence, *lines, *more(tops)])
+        shown = faults or tops
+        lines = [self._describe(path, left) for path in shown[:SHOWN]]
+        may = "" if faults else ", as the distributions of this package manager want data to stay"
+        sentence = f"left behind{may}: {count(len(shown))}"
+        outcome = Outcome.FAIL if faults else Outcome.PASS
+        return outcome, "\n".join([sentence, *lines, *more(shown)])
 
     def ask_users(self) -> Answer:
         """Name the users left behind, which is not a failure.
@@ -179,6 +183,13 @@ class Residue:
             return Outcome.PASS, "none"
         lines = ["links to units that are gone", *left[:SHOWN], *more(left)]
         return Outcome.FAIL, "\n".join(lines)
+
+    def _may_stay(self, top: str, left: Collection[str]) -> bool:
+        """Whether a path may stay by policy: a place for data without links that lead nowhere."""
+        if not re.fullmatch(self._manager.stays, top, re.DOTALL):
+            return False
+        inner = [path for path in left if f"{path}/".startswith(f"{top}/")]
+        return not any(self._dangles(path) for path in inner)
 
     def _unowned(self, paths: Collection[str]) -> set[str]:
         """Return those paths that no installed package owns."""

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 
+LOCAL = r"/(?:etc|home|root|srv|var)(?:/.*)?"
+"""Where data, logs and configuration are; what scripts make there stays without a purge."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Query(Generic[Answer]):
@@ -88,8 +91,8 @@ class PackageManager(ABC):
     """The format of the package files that it installs."""
     purges_later: bool = False
     """Whether it can purge a package that was removed before."""
-    stays: str = ""
-    """A regular expression of files that stay by its policy after a removal; '' for none."""
+    stays: str = r"(?!)"
+    """A regular expression of what may stay after a removal, by the policy of its distributions."""
     recommends: bool = True
     """Whether packages are installed with their weak dependencies."""
     saved: tuple[str, ...] = ()

@@ -194,8 +194,10 @@ def _read_installed(text: str) -> tuple[PackageFacts, ...]:
 
 
 def _read_known(text: str) -> tuple[str, ...]:
-    rows = (line.split("\t") for line in text.splitlines())
-    return tuple(dict.fromkeys(row[1] for row in rows if row[0] != "not-installed"))
+    """Read the names in such rows, whatever the state."""
+    rows = (line.partition("\t") for line in text.splitlines())
+    found = table("\n".join(row for state, _, row in rows if state != "not-installed"))
+    return tuple(dict.fromkeys(fact.name for fact in found))
 
 
 def _read_owner(text: str) -> str:

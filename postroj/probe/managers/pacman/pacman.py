@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from postroj.probe.managers.base import PackageFacts, PackageFiles, PackageManager, Query, words
+from postroj.probe.managers.base import (
+    LOCAL,
+    PackageFacts,
+    PackageFiles,
+    PackageManager,
+    Query,
+    words,
+)
 from postroj.probe.managers.pacman import causes
 from postroj.probe.package.formats import Format
 
@@ -50,6 +57,7 @@ class Pacman(PackageManager):
 
     format = Format.PACMAN
     saved = (".pacsave", ".pacnew", ".pacorig")
+    stays = LOCAL
     cache = ("/var/cache/pacman/pkg",)
     logs = ("/var/log/pacman.log",)
     bookkeeping = r"/var/lib/pacman|/var/log/pacman\.log"
