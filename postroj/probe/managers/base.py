@@ -91,6 +91,8 @@ class PackageManager(ABC):
     """The format of the package files that it installs."""
     purges_later: bool = False
     """Whether it can purge a package that was removed before."""
+    instead_of_upgrade: str = ""
+    """What tests an upgrade without an older package, if no newer one can be made."""
     stays: str = r"(?!)"
     """A regular expression of what may stay after a removal, by the policy of its distributions."""
     recommends: bool = True

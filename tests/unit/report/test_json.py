@@ -58,7 +58,7 @@ def test_document_of_a_whole_report() -> None:
                 "reason": "",
                 "hint": "",
                 "notes": [],
-            "not_taken": [],
+                "not_taken": [],
                 "steps": [
                     {
                         "name": "install",

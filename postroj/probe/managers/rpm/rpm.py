@@ -44,6 +44,7 @@ class Rpm(PackageManager):
     format = Format.RPM
     saved = (".rpmsave", ".rpmnew", ".rpmorig")
     stays = LOCAL
+    instead_of_upgrade = "`reinstall` runs the same scriptlets as an upgrade"
     list_all = "rpm --query --all --list"
     print_scripts = "rpm --query --all --scripts"
 

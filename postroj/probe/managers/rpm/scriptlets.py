@@ -22,7 +22,8 @@ SCRIPT = re.compile(
     r"%(?P<script>\w+)\((?P<nevra>[^)\s]+)\) scriptlet failed, "
     r"(?:exit status (?P<status>\d+)|signal (?P<signal>\d+))|"
     r"^Warning: (?P<file>\S+) %(?P<late>\w+) script failed \(returned (?P<returned>\d+)\)|"
-    r"lua script failed: \[string \"%(?P<lua>\w+)\((?P<of>[^)\s]+)\)\"\]:\d+: (?P<error>.*)",
+    r"lua script failed: \[string \"%(?P<lua>\w+)\((?P<of>[^)\s]+)\)\"\]:\d+: (?P<error>.*)|"
+    r"^Error in (?P<phase>(?:PRE|POST)(?:IN|UN|TRANS)) scriptlet in rpm package (?P<name>\S+)",
     re.MULTILINE,
 )
 BEGIN = re.compile(
@@ -115,12 +116,12 @@ def blame_complaint(text: str, names: Sequence[str]) -> Blame | None:
 
 def package(match: re.Match[str]) -> str:
     """Return the name of the package whose script failed."""
-    return name_of(match["nevra"] or match["file"] or match["of"])
+    return str(match["name"] or name_of(match["nevra"] or match["file"] or match["of"]))
 
 
 def script(match: re.Match[str]) -> str:
     """Return the name of a script as spec files write it."""
-    return in_spec(match["script"] or match["late"] or match["lua"])
+    return in_spec(match["script"] or match["late"] or match["lua"] or match["phase"].lower())
 
 
 def in_spec(script: str) -> str:
@@ -134,7 +135,8 @@ def _how(match: re.Match[str]) -> str:
         return f"was killed by a signal ({signal.strsignal(int(number)) or number})"
     if match["lua"]:
         return f"raised an error in Lua: {match['error']}"
-    return f"ended with status {match['status'] or match['returned']}"
+    status = match["status"] or match["returned"]
+    return f"ended with status {status}" if status else "failed"
 
 
 def _named(heading: re.Match[str], names: Sequence[str]) -> str:

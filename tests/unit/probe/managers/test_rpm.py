@@ -294,6 +294,37 @@ def test_blame_of_unknown_output_is_an_error(manager: PackageManager, status: in
     assert found and (found.outcome, found.evidence) == (ERROR, "odd")
 
 
+def test_blame_of_a_scriptlet_whose_failure_only_dnf_reports() -> None:
+    said = "Complete!\nError in POSTIN scriptlet in rpm package my-long-name\n"
+    found = Dnf().blame(0, said, ["my-long-name"])
+    assert found and (found.outcome, found.sentence) == (
+        FAIL,
+        "the %post script of 'my-long-name' failed",
+    )
+    assert Dnf().blame(0, said, ["my"]) is None
+
+
+@pytest.mark.parametrize("status", [102, 103, 106, 107])
+def test_blame_of_the_statuses_with_which_zypper_reports_a_success(status: int) -> None:
+    assert Zypper().blame(status, "(1/1) Installing: a-1-1.noarch [..done]\n", ["a"]) is None
+
+
+def test_hint_of_a_missing_dependency_names_repositories_that_an_image_lacks() -> None:
+    found = found_in("dnf-bookworm", "unmet")
+    assert found and "EPEL" in found.hint and "`--setup`" in found.hint
+
+
+@pytest.mark.parametrize("tool", ["dnf-bookworm", "dnf-sid", "dnf5-sid", "zypper-sid"])
+def test_reinstall_runs_the_scriptlets_of_an_upgrade(tool: str) -> None:
+    """The recorded scriptlets print their names, the version and $1."""
+    said = [
+        re.findall(r"\w+ of \d\.0 with \d", read(HERE / tool / f"{case}.txt").output)
+        for case in ("reinstalls-with-scripts", "upgrades-with-scripts")
+    ]
+    assert said[0] == [line.replace("of 2.0", "of 1.0") for line in said[1]]
+    assert "preun of 1.0 with 1" in said[0]
+
+
 def test_blame_of_status_137_names_memory() -> None:
     found = Dnf().blame(137, "Running transaction", ["a"])
     assert found and (found.outcome, found.sentence) == (ERROR, "dnf was killed in the guest")
