@@ -156,9 +156,13 @@ class Judge:
         self._asked = (*asked, *later)
         return brought.describe(new) if brought else None
 
-    def ask_not_started(self, names: Sequence[str]) -> CheckResult:
-        """Ask whether units that scripts meant to start were enabled only afterwards."""
-        return checks.timed(not_started.QUESTION, partial(not_started.ask, self._guest, names))
+    def ask_not_started(self, names: Sequence[str], announce: Announce) -> None:
+        """Fail units that scripts meant to start, but enabled only afterwards."""
+        if names and self._plan.discover:
+            ask = partial(not_started.ask, self._guest, names)
+            answer = checks.timed(not_started.QUESTION, ask)
+            if answer.outcome is not Outcome.PASS:
+                announce(answer)
 
     def ask_absence(
         self, step: StepName, before: Before, names: Sequence[str], announce: Announce

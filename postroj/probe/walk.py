@@ -144,8 +144,7 @@ class Walk:
                     announced.end_check(found)
                 announce = announced.end_check
                 discovery = self._judge.ask_presence(name, before, brought, packages, announce)
-                if self._plan.discover and self._not_started:
-                    announce(self._judge.ask_not_started(self._not_started))
+                self._judge.ask_not_started(self._not_started, announce)
             if name is self._played:
                 self._play_administrator(name, announced)
         return announced.result(discovery)

@@ -196,7 +196,7 @@ class PackageManager(ABC):
         return None
 
     def not_started(self, output: str) -> tuple[str, ...]:
-        """Read which units the scripts of packages meant to start, and did not."""
+        """Read which units scripts of packages meant to start, but did not, as they were off."""
         return ()
 
     def diversions(self) -> Query[dict[str, str]] | None:
