@@ -61,6 +61,8 @@ class StepName(StrEnum):
     REBOOT = "reboot"
     """Boot the guest again, with its files."""
     REMOVE = "remove"
+    INSTALL_AGAIN = "install-again"
+    """Install the package that was removed, and is not purged."""
     PURGE = "purge"
     """Remove with configuration, as far as the package manager can."""
 
@@ -200,11 +202,19 @@ class ProbeResult:
     """The name of the guest if it is kept, and lives on."""
     notes: tuple[str, ...] = ()
     """Other sentences for the reader, as about expectations that no longer hold."""
+    not_taken: tuple[StepName, ...] = ()
+    """Steps that the user named, and that were skipped although none before them went wrong."""
 
     @property
     def outcome(self) -> Outcome:
-        """`ERROR` if an error of ours ended the probe, else the worst outcome of its steps."""
-        return Outcome.ERROR if self.reason else worst(step.outcome for step in self.steps)
+        """`ERROR` if an error of ours ended the probe, else the worst outcome of its steps.
+
+        `SKIP` instead of `PASS` if a step that the user named was not taken.
+        """
+        if self.reason:
+            return Outcome.ERROR
+        found = worst(step.outcome for step in self.steps)
+        return Outcome.SKIP if self.not_taken and found is Outcome.PASS else found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,5 +225,11 @@ class Report:
 
     @property
     def outcome(self) -> Outcome:
-        """The worst outcome of its probes."""
-        return worst(probe.outcome for probe in self.probes)
+        """The worst outcome of its probes; `SKIP` instead of `PASS` as in a probe."""
+        found = worst(probe.outcome for probe in self.probes)
+        return Outcome.SKIP if self.not_taken and found is Outcome.PASS else found
+
+    @property
+    def not_taken(self) -> tuple[StepName, ...]:
+        """The steps that the user named, and that were not taken on some image."""
+        return tuple(dict.fromkeys(step for probe in self.probes for step in probe.not_taken))

@@ -128,6 +128,7 @@ class _WarmLayers:
         asked = [str(image.manager), *sorted(map(_relations, self._packages)), "older"]
         asked += sorted(map(_relations, plan.older))
         asked += ["repository"] if plan.from_repository else []
+        asked += [] if plan.recommends else ["no-recommends"]
         recipe = warm_layers.recipe(Kind.DEPENDENCIES, image, *asked)
         make = partial(self._add_dependencies, image)
         layer = self._find_or_make(image, recipe, self._is_new, make)
@@ -176,7 +177,7 @@ class _WarmLayers:
             return warm_layers.add(self._stack, recipe, _pack(guest, directory))
 
     def _fetch_lists(self, image: Image, recipe: Recipe, directory: Path) -> WarmLayer:
-        manager = manager_of(image.manager)
+        manager = manager_of(image.manager, recommends=self._plan.recommends)
         with self._guest(image) as guest:
             argv = manager.refresh()
             if blame := operations.perform(guest, manager, argv, [], self._plan.timeout):
@@ -188,7 +189,7 @@ class _WarmLayers:
 
         Dependencies that need a package under test, or that are other ones without it, cannot.
         """
-        manager = manager_of(image.manager)
+        manager = manager_of(image.manager, recommends=self._plan.recommends)
         with suppress(Inseparable), self._guest(image, boot=True) as guest:
             batches = self._batches(image, guest)
             names = dependencies.install(
@@ -209,7 +210,7 @@ class _WarmLayers:
 
         Versions from the repositories are downloaded.
         """
-        plan, manager = self._plan, manager_of(image.manager)
+        plan, manager = self._plan, manager_of(image.manager, recommends=self._plan.recommends)
         files = [self._packages, *([plan.older] if plan.older else [])]
         found = [versions.read(guest, manager, some) for some in files]
         if plan.from_repository and isinstance(tested := found[0], Batch):
@@ -221,7 +222,7 @@ class _WarmLayers:
     def _perform(
         self, image: Image, guest: OwnGuest, argv: Sequence[str], names: Sequence[str]
     ) -> None:
-        manager = manager_of(image.manager)
+        manager = manager_of(image.manager, recommends=self._plan.recommends)
         if blame := operations.perform(guest, manager, argv, names, self._plan.timeout):
             raise self._failure(image, blame)
 

@@ -15,6 +15,8 @@ REPOSITORY = "repo"
 ALL = tuple(name for name in StepName if name is not StepName.DOWNGRADE)
 LEAVING = (StepName.REMOVE, StepName.PURGE)
 """Steps after which the package is not installed."""
+ENDING = (StepName.REMOVE, StepName.INSTALL_AGAIN, StepName.PURGE)
+"""The last steps, in their order."""
 
 
 def course(text: str, *, upgrades: bool) -> tuple[StepName, ...]:
@@ -49,9 +51,11 @@ def _problem(steps: Sequence[StepName], *, upgrades: bool) -> str:
         return "a step is named twice"
     if steps[0] is not StepName.INSTALL:
         return "the first step is `install`"
-    leaving = [name for name in LEAVING if name in steps]
-    if leaving and list(steps[-len(leaving) :]) != leaving:
-        return "`remove` and `purge` are the last steps, in this order"
+    ending = [name for name in ENDING if name in steps]
+    if ending and list(steps[-len(ending) :]) != ending:
+        return "`remove`, `install-again` and `purge` are the last steps, in this order"
+    if StepName.INSTALL_AGAIN in steps and StepName.REMOVE not in steps:
+        return "`install-again` comes after `remove`"
     if upgrades and StepName.UPGRADE not in steps:
         return "`--upgrade-from` is for the step `upgrade`"
     before = steps[: steps.index(StepName.UPGRADE)] if StepName.UPGRADE in steps else steps

@@ -16,6 +16,7 @@ from postroj.probe.compare import (
     continuity,
     dependencies,
     gone,
+    not_started,
     residue,
 )
 from postroj.probe.compare.bystanders import Bystanders
@@ -70,6 +71,10 @@ class Judge:
         """The questions of the last step that left the packages installed."""
         self._belongings = gone.Belongings(units=frozenset(), paths=frozenset())
         """What the packages owned before the first step that removes them."""
+        self._installed: continuity.Units | None = None
+        """States of the judged units before the second step, so after a first installation."""
+        self._removed = continuity.Units()
+        """Their states before the first step that removes the packages."""
 
     @property
     def subjects(self) -> list[str]:
@@ -83,9 +88,26 @@ class Judge:
         if step is not self._plan.steps[0]:
             failed = sorted({*self._failed, *self._guest.failed_units()})
             units = continuity.remember(self._guest, self.subjects)
+            self._installed = units if self._installed is None else self._installed
+        if step in LEAVING and not self._removed:
+            self._removed = units
+        if step is StepName.INSTALL_AGAIN:
+            units = self._before_removal()
         if step in LEAVING and not self._belongings.paths:
             self._belongings = gone.read_belongings(self._guest, self._manager, names)
         return Before(failed=tuple(failed), units=units, since=time.time())
+
+    def _before_removal(self) -> continuity.Units:
+        """Return the states that units should have after the removed package is installed again.
+
+        After an upgrade from another version, a new installation may enable and start others. But
+        no unit may stay masked, see `ask_presence`.
+        """
+        return self._removed if self._is_from_older else self._installed or continuity.Units()
+
+    @property
+    def _is_from_older(self) -> bool:
+        return bool(self._plan.older) or self._plan.from_repository
 
     def discover(self, names: Sequence[str]) -> Brought | CheckResult | None:
         """Return what the packages have brought, or the error; None if discovery is off."""
@@ -125,12 +147,23 @@ class Judge:
         answers = checks.ask_all(
             self._guest, asked, self._plan.manners, before.failed, then, others.owner
         )
-        if before.units:
-            answers = continuity.compare(self._guest, answers, before.units, step)
+        units = before.units
+        if step is StepName.INSTALL_AGAIN and self._is_from_older:
+            units = continuity.now_masked(self._guest, units)
+        if units:
+            answers = continuity.compare(self._guest, answers, units, step)
         for answer in self._with_complaints(answers, before.since):
             announce(answer)
         self._asked = (*asked, *later)
         return brought.describe(new) if brought else None
+
+    def ask_not_started(self, names: Sequence[str], announce: Announce) -> None:
+        """Fail units that scripts meant to start, but enabled only afterwards."""
+        if names and self._plan.discover:
+            ask = partial(not_started.ask, self._guest, names)
+            answer = checks.timed(not_started.QUESTION, ask)
+            if answer.outcome is not Outcome.PASS:
+                announce(answer)
 
     def ask_absence(
         self, step: StepName, before: Before, journey: Journey, announce: Announce
@@ -175,5 +208,5 @@ class Judge:
             yield checks.timed(residue.USERS, left.ask_users)
             if self._manager.diversions():
                 yield checks.timed(residue.DIVERSIONS, partial(left.ask_diversions, names))
-        elif not self._manager.purges_later:
+        if not self._manager.purges_later:
             yield checks.timed(residue.LINKS, left.ask_links)

@@ -5,6 +5,7 @@ Every step of a probe consists of these operations.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -67,10 +68,12 @@ def perform(
     names: Sequence[str],
     timeout: float,
     hear: Callable[[Sequence[str], str], None] = lambda argv, output: None,
+    note: Callable[[str], None] = lambda sentence: None,
 ) -> Blame | None:
     """Run a command of the package manager; return whom to blame if it fails.
 
-    `names` are the packages under test, `timeout` is in seconds, `hear` receives the output.
+    `names` are the packages under test, `timeout` is in seconds, `hear` receives the output, `note`
+    the sentence of a failure that is nobody's, after which the manager has gone on.
     """
     starved = guest.oom_kills()
     try:
@@ -88,7 +91,8 @@ def perform(
     else:
         hear(argv, done.output)
         if done.status == 0:
-            return manager.blame(0, done.output, names)
+            blame = manager.blame(0, done.output, names)
+            return _settle(guest, manager, blame, names, note)
         output, blame = done.output, manager.blame(done.status, done.output, names)
         if done.status == KILLED and guest.oom_kills() == starved:
             moment = manager.blame_timeout(output, names, 0)
@@ -97,7 +101,45 @@ def perform(
         moment = manager.blame_timeout(output, names, 0)
         console = last_lines(guest.console(CONSOLE))
         return _broken_off(moment, how, link=f"{moment.tool} was ", console=console)
+    return _settle(guest, manager, blame, names, note)
+
+
+UNPROVED = "nothing shows that the package is to blame"
+
+
+def _settle(
+    guest: Guest,
+    manager: PackageManager,
+    blame: Blame | None,
+    names: Sequence[str],
+    note: Callable[[str], None],
+) -> Blame | None:
+    """Decide who is to blame for a trigger or hook; return None if nobody is."""
+    if blame is None or not blame.trigger:
+        return blame
+    query = manager.trigger_owner(blame.trigger)
+    owner = ask(guest, query) if query else ""
+    if owner and owner in names:
+        return replace(blame, outcome=Outcome.FAIL)
+    for name in names:
+        paths = ask(guest, manager.files(name)).files
+        folders = {path.rpartition("/")[0] for path in paths}
+        for path in paths:
+            if path not in folders and _is_named(path, blame.evidence):
+                sentence = f"{blame.sentence}; its output names '{path}' of '{name}'"
+                return replace(blame, outcome=Outcome.FAIL, sentence=sentence)
+    blame = replace(blame, sentence=f"{blame.sentence}; {UNPROVED}")
+    if blame.outcome is Outcome.PASS:
+        note(blame.sentence)
+        return None
     return blame
+
+
+def _is_named(path: str, text: str) -> bool:
+    """Return whether a text names a file, by its path or, with a suffix, by its name alone."""
+    name = path.rpartition("/")[2]
+    words = [path, *([name] if "." in name[1:] else [])]
+    return any(re.search(rf"(?<![\w./-]){re.escape(word)}(?![\w/-])", text) for word in words)
 
 
 def _interruption(guest: Guest) -> str:

@@ -38,6 +38,10 @@ class Plan:
     """Whether to discover what the packages bring, and to check that, too."""
     steps: tuple[StepName, ...] = (StepName.INSTALL,)
     """In an order that `course.course` allows."""
+    named_steps: tuple[StepName, ...] = ()
+    """The steps that the user named: if one is skipped, not all that was wanted was tested."""
+    recommends: bool = True
+    """Whether to install packages with their weak dependencies."""
     upgrade_from: tuple[str, ...] = ()
     """Paths or URLs of the packages to upgrade from."""
     older: tuple[PackageFile, ...] = ()

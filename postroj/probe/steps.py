@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 ALONE = "its dependencies were removed before, so its scripts have only essential packages"
 """https://www.debian.org/doc/debian-policy/ch-relationships.html#s-binarydeps"""
+FORGOTTEN = "the package manager has forgotten the package: there is nothing left to purge"
+NEEDED = "the guest needs the package, so that it cannot be removed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,8 @@ class Done:
     """A remark about a successful step."""
     timings: dict[str, float] = field(default_factory=dict)
     """Duration of each part, in seconds."""
+    not_started: tuple[str, ...] = ()
+    """Units that scripts of packages meant to start, and that the guest refused to start."""
 
     @property
     def outcome(self) -> Outcome:
@@ -67,10 +71,23 @@ class Bench:
     record_output: Callable[[Sequence[str], str], None] = lambda argv, output: None
     """Called with the output of each command of the package manager."""
 
-    def perform(self, argv: Sequence[str], names: Sequence[str]) -> Blame | None:
-        """Run a command of the package manager; return whom to blame if it fails."""
-        record = self.record_output
-        return operations.perform(self.guest, self.manager, argv, names, self.timeout, record)
+    def perform(
+        self,
+        argv: Sequence[str],
+        names: Sequence[str],
+        hear: Callable[[str], None],
+        note: Callable[[str], None],
+    ) -> Blame | None:
+        """Run a command of the package manager; return whom to blame if it fails.
+
+        `hear` receives the output, `note` a failure that is nobody's.
+        """
+
+        def record(argv: Sequence[str], output: str) -> None:
+            self.record_output(argv, output)
+            hear(output)
+
+        return operations.perform(self.guest, self.manager, argv, names, self.timeout, record, note)
 
 
 class Journey:
@@ -106,6 +123,8 @@ class Journey:
         self.is_broken = False
         """Whether the last step has failed."""
         self._timings: dict[str, float] = {}
+        self._notes: list[str] = []
+        self._not_started: list[str] = []
 
     @property
     def names(self) -> list[str]:
@@ -127,7 +146,7 @@ class Journey:
             blame = self._install()
             others = ", ".join(self.company)
             return self._done(blame, f"in one transaction with {others}" if others else "")
-        self._timings = {}
+        self._begin()
         assert self._there and self._versions
         manager, names = self._bench.manager, self._there.names
         match step:
@@ -146,7 +165,12 @@ class Journey:
             case StepName.PURGE if self._removed and not manager.purges_later:
                 return self._done(None, "a removed package needs no purge here")
             case StepName.PURGE:
-                blame = self._purge(names)
+                return self._purge(names)
+            case StepName.INSTALL_AGAIN if not self._removed:
+                return self._idle("the package is not removed")
+            case StepName.INSTALL_AGAIN:
+                self._removed = False
+                blame = self._bring(step, manager.install(self._there.paths), self._there)
             case _:
                 assert_never(step)
         return self._done(blame)
@@ -162,7 +186,7 @@ class Journey:
         batch = ways.get(step, there)
         assert batch
         quickly = self._bench.manager.exchange(batch.paths)
-        self._timings = {}
+        self._begin()
         if quickly and not self._bring(step, quickly, batch):
             return self._done(None)
         self._there = there
@@ -186,6 +210,7 @@ class Journey:
 
         with suppress(Inseparable, CommandError):
             self.dependencies = dependencies.install(bench.guest, bench.manager, batches, perform)
+        self._notes, self._not_started = [], []
 
     def _read(self) -> Blame | None:
         """Read the metadata of all packages, and refresh the package lists if necessary."""
@@ -195,7 +220,7 @@ class Journey:
         for batch in (tested, older):
             if isinstance(batch, Blame):
                 return batch
-        if not bench.has_lists and (blame := self._refresh(_names(tested))):
+        if not bench.has_lists and (blame := self._refresh()):
             return blame
         if self._repository:
             older = versions.download(bench.guest, bench.manager, _names(tested), bench.timeout)
@@ -223,28 +248,33 @@ class Journey:
         bench = self._bench
         return {fact.name for fact in operations.ask(bench.guest, bench.manager.everything())}
 
-    def _purge(self, names: Sequence[str]) -> Blame | None:
+    def _purge(self, names: Sequence[str]) -> Done:
         """Purge once the dependencies are gone, since their absence can do harm only then.
 
         What the scripts of the dependencies clean up when they are purged is gone at the end, too.
         """
-        manager = self._bench.manager
+        guest, manager = self._bench.guest, self._bench.manager
         removed: set[str] = set()
         if clean_up := manager.clean_up():
             if not self._removed and (blame := self._leave(StepName.PURGE, manager.remove(names))):
-                return blame
+                return self._done(blame)
             before = self._names_of_all()
             if blame := self._timed(StepName.PURGE, clean_up, names):
-                return blame
+                return self._done(blame)
             removed = before - self._names_of_all()
-        if blame := self._leave(StepName.PURGE, manager.purge(names)):
-            return replace(blame, hint=ALONE) if removed and not blame.hint else blame
-        return (
-            self._timed(StepName.PURGE, manager.purge(sorted(removed)), names) if removed else None
-        )
+        known = operations.ask(guest, manager.purgeable(names))
+        blame = self._leave(StepName.PURGE, manager.purge(known)) if known else self._check_gone()
+        if blame and removed and not blame.hint:
+            blame = replace(blame, hint=ALONE)
+        rest = operations.ask(guest, manager.purgeable(sorted(removed))) if removed else ()
+        if rest and not blame:
+            blame = self._timed(StepName.PURGE, manager.purge(rest), names)
+        return self._done(blame, "" if known else FORGOTTEN)
 
-    def _refresh(self, names: Sequence[str]) -> Blame | None:
-        return self._timed("refresh", self._bench.manager.refresh(), names)
+    def _refresh(self) -> Blame | None:
+        """Download the package lists, before which no package under test can be to blame."""
+        blame = self._timed("refresh", self._bench.manager.refresh(), ())
+        return replace(blame, outcome=Outcome.ERROR) if blame else None
 
     def _upgrade(self, known: Versions) -> Done:
         bench = self._bench
@@ -272,23 +302,41 @@ class Journey:
 
     def _leave(self, step: StepName, argv: Sequence[str]) -> Blame | None:
         assert self._there
-        self._removed = True
         blame = self._timed(step, argv, self._there.names)
-        there = self._there.facts
-        return blame or operations.remaining(self._bench.guest, self._bench.manager, there)
+        if blame and blame.is_refusal:
+            return replace(blame, outcome=Outcome.SKIP, sentence=f"{NEEDED}: {blame.sentence}")
+        blame = blame or self._check_gone()
+        self._removed = blame is None
+        return blame
+
+    def _check_gone(self) -> Blame | None:
+        assert self._there
+        return operations.remaining(self._bench.guest, self._bench.manager, self._there.facts)
+
+    def _begin(self) -> None:
+        self._timings, self._notes, self._not_started = {}, [], []
 
     def _timed(self, part: str, argv: Sequence[str], names: Sequence[str]) -> Blame | None:
         self._bench.begin_part(part)
         began = time.monotonic()
-        blame = self._bench.perform(argv, names)
+        blame = self._bench.perform(argv, names, self._hear, self._notes.append)
         spent = time.monotonic() - began
         self._timings[part] = self._timings.get(part, 0.0) + spent
         return blame
 
+    def _hear(self, output: str) -> None:
+        self._not_started += self._bench.manager.not_started(output)
+
     def _done(self, blame: Blame | None, remark: str = "") -> Done:
         facts = self._there.facts if self._there else ()
         self.is_broken = blame is not None and blame.outcome is not Outcome.SKIP
-        return Done(blame=blame, facts=facts, remark=remark, timings=self._timings)
+        return Done(
+            blame=blame,
+            facts=facts,
+            remark="; ".join([*([remark] if remark else []), *self._notes]),
+            timings=self._timings,
+            not_started=tuple(self._not_started),
+        )
 
     def _idle(self, reason: str) -> Done:
         """Skip a step that has nothing to do."""

@@ -91,7 +91,8 @@ def raise_version(
     """Make packages with the same content and a higher version; return a reason if that fails."""
     query = manager.newer(tested.paths, MADE)
     if not query:
-        return "needs an older package, `--upgrade-from`: no newer one can be made of this format"
+        reason = "needs an older package, `--upgrade-from`: no newer one can be made of this format"
+        return f"{reason}; {manager.instead_of_upgrade}".removesuffix("; ")
     environment = dict(manager.environment)
     made = guest.run(query.argv, ok=operations.STATUSES, timeout=timeout, env=environment)
     if made.status:

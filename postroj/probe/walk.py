@@ -53,7 +53,7 @@ class Walk:
         self._is_emulated = image.emulated
         bench = Bench(
             guest=guest,
-            manager=manager_of(image.manager),
+            manager=manager_of(image.manager, recommends=plan.recommends),
             timeout=plan.timeout,
             begin_part=announcer.begin_part,
             has_lists=image.has_lists,
@@ -63,6 +63,8 @@ class Walk:
         self._journey = Journey(bench, packages, plan.older, repository=plan.from_repository)
         self._journey.prepare()
         self._judge = Judge(guest, image, plan)
+        self._not_started: tuple[str, ...] = ()
+        """Units that scripts meant to start in the last step, and that were disabled then."""
         self._lost = ""
         """The step that went wrong; '' while further steps can be taken."""
 
@@ -97,6 +99,7 @@ class Walk:
         """Let the package manager take a step, without judging the guest."""
         began = time.monotonic()
         done = self._journey.take(name)
+        self._not_started = done.not_started
         for part, seconds in done.timings.items():
             self._count(part, seconds)
         step = StepResult(
@@ -145,6 +148,7 @@ class Walk:
                     announced.end_check(found)
                 announce = announced.end_check
                 discovery = self._judge.ask_presence(name, before, brought, packages, announce)
+                self._judge.ask_not_started(self._not_started, announce)
             if name is self._played:
                 self._play_administrator(name, announced)
         return announced.result(discovery)

@@ -80,6 +80,12 @@ KEYS = (
         text="Steps to run, in this order.",
     ),
     Key(
+        name="recommends",
+        form=Form.FLAG,
+        text="Whether to install recommended packages, too; without them, missing dependencies "
+        "show.",
+    ),
+    Key(
         name="upgrade-from",
         form=Form.TEXTS,
         text="Older packages, as paths, patterns or URLs; or `repo`.",

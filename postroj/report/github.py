@@ -56,7 +56,9 @@ def commands(report: Report) -> str:
         for note in suite.notes
     ]
     if report.outcome is Outcome.SKIP:
-        lines.append("::warning title=postroj::nothing was tested")
+        what = ", ".join(report.not_taken)
+        said = f"not taken, although asked for: {what}" if what else "nothing was tested"
+        lines.append(f"::warning title=postroj::{said}")
     return "\n".join(lines)
 
 

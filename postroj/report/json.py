@@ -32,6 +32,7 @@ def _probe(probe: ProbeResult) -> dict[str, Any]:
         "reason": probe.reason,
         "hint": probe.hint,
         "notes": list(probe.notes),
+        "not_taken": list(probe.not_taken),
         "steps": [_step(step) for step in probe.steps],
         "guest": probe.guest,
         "evidence": _evidence(probe.evidence),

@@ -44,6 +44,7 @@ PARTS = {
     "downgrade": "downgrading the package",
     "reboot": "rebooting the guest",
     "remove": "removing the package",
+    "install-again": "installing the package again",
     "purge": "purging the package",
     "checks": "running checks",
     "evidence": "collecting evidence",
@@ -112,7 +113,10 @@ class Terminal:
         if seconds is None:
             seconds = sum(probe.timings.get("total", 0) for probe in report.probes)
         word = self._paint(report.outcome, report.outcome.upper())
-        parts = filter(None, (VERDICTS[report.outcome], _counts(report), f"{seconds:.1f} s"))
+        verdict = VERDICTS[report.outcome]
+        if report.outcome is Outcome.SKIP and report.not_taken:
+            verdict = f"not taken, although asked for: {', '.join(report.not_taken)}"
+        parts = filter(None, (verdict, _counts(report), f"{seconds:.1f} s"))
         self.write(f"{word}  {'; '.join(parts)}")
 
     def _line(self, outcome: Outcome, kind: str, subject: str, seconds: float, reason: str) -> None:

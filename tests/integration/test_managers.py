@@ -53,6 +53,7 @@ class Made:
     architecture: str = ""
     """'' is one that fits everywhere."""
     needs: str = ""
+    recommends: str = ""
     config: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     post: str = ""
@@ -69,6 +70,7 @@ def build_deb(folder: Path, made: Made) -> Path:
         version=made.version,
         architecture=made.architecture or "all",
         depends=made.needs,
+        fields={"Recommends": made.recommends} if made.recommends else {},
         files={**made.files, **made.config},
         scripts=scripts,
     )
@@ -82,7 +84,11 @@ def build_rpm(folder: Path, made: Made) -> Path:
         version=version,
         release=release,
         architecture=made.architecture or "noarch",
-        tags=f"Requires: {made.needs}" if made.needs else "",
+        tags="\n".join(
+            f"{tag}: {name}"
+            for tag, name in (("Requires", made.needs), ("Recommends", made.recommends))
+            if name
+        ),
         files=made.files,
         config=made.config,
         scripts={"post": made.post} if made.post else {},
@@ -420,6 +426,77 @@ def test_manager_blames_a_script_that_hangs(bench: Bench) -> None:
         " rm -f /var/lib/pacman/db.lck; dpkg --purge --force-all sleepy-apt || :"
     )
     bench.guest.run(["sh", "-c", script], ok=range(256), timeout=20)
+
+
+def test_manager_leaves_out_recommended_packages_if_told_so(bench: Bench) -> None:
+    """pacman knows no packages that it installs, but that nothing depends on."""
+    name, weak = f"likes-{bench.name}", f"known-{bench.name}"
+    path = bench.path(bench.make(name, recommends=weak))
+    has_weak = bench.name != "pacman"
+    for manager, wanted in (
+        (bench.manager.without_recommends(), {name}),
+        (bench.manager, {name, weak} if has_weak else {name}),
+    ):
+        assert bench.run(manager.install([path]), [name]) is None
+        assert {found.name for found in bench.installed(name, weak)} == wanted
+        assert bench.run(manager.remove(sorted(wanted)), [name]) is None
+
+
+PULLED = "[ $1 = triggered ] || exit 0; "
+HOOK = (
+    "[Trigger]\nType = Path\nOperation = Install\nTarget = usr/share/wire-pacman/*\n"
+    '[Action]\nDescription = Looking...\nWhen = PostTransaction\nExec = /bin/sh -c "{0}"\n'
+)
+
+
+def build_trigger(bench: Bench, name: str, target: str, command: str) -> PackageFile:
+    """Make a package whose trigger or hook runs a command once another package comes."""
+    wire = f"/usr/share/wire-{bench.name}"
+    match bench.name:
+        case "apt":
+            scripts = {
+                "triggers": f"interest {wire}\n",
+                "postinst": f"#!/bin/sh\n{PULLED}{command}\n",
+            }
+            return recognise(debs.build(bench.folder, name, scripts=scripts))
+        case "pacman":
+            files = {f"/usr/share/libalpm/hooks/{name}.hook": HOOK.format(command)}
+            return recognise(pacman.build(bench.folder, name, files=files))
+        case _:
+            scripts = {f"triggerin -- {target}": command}
+            return recognise(rpms.build(bench.folder, name, scripts=scripts))
+
+
+def test_manager_blames_a_trigger_of_others_only_with_proof(bench: Bench) -> None:
+    """Proof is a file of the package in the output, or that the trigger or hook is its own."""
+    target, trigger = f"trips-{bench.name}", f"watch-{bench.name}"
+    file = f"/usr/share/wire-{bench.name}/x"
+    package = bench.path(bench.make(target, files={file: "x"}))
+    notes: list[str] = []
+
+    def pull(command: str, names: list[str]) -> Blame | None:
+        watch = bench.path(build_trigger(bench, trigger, target, command))
+        assert bench.run(bench.manager.install([watch]), [trigger]) is None
+        argv = bench.manager.install([package])
+        note = notes.append
+        found = operations.perform(bench.guest, bench.manager, argv, names, TIMEOUT, note=note)
+        bench.guest.run(["sh", "-c", f"dpkg --purge --force-all {trigger}; :"])
+        bench.run(bench.manager.remove([target]), [target])
+        bench.run(bench.manager.remove([trigger]), [trigger])
+        return found
+
+    blame = pull("exit 7", [target])
+    said = notes or [blame.sentence if blame else ""]
+    assert said[0].endswith(operations.UNPROVED)
+    if bench.name == "apt":  # which stops there
+        assert blame and blame.outcome is ERROR
+    else:
+        assert blame is None
+    blame = pull(f"echo {file} is not valid; exit 7", [target])
+    assert blame and blame.outcome is FAIL
+    assert blame.sentence.endswith(f"; its output names '{file}' of '{target}'")
+    blame = pull("exit 7", [target, trigger])
+    assert blame and blame.outcome is FAIL, blame
 
 
 def test_manager_finds_the_candidate_of_its_repositories(bench: Bench) -> None:

@@ -28,16 +28,19 @@ if TYPE_CHECKING:
 PASS, FAIL, SKIP = Outcome.PASS, Outcome.FAIL, Outcome.SKIP
 INSTALL, REINSTALL, UPGRADE = StepName.INSTALL, StepName.REINSTALL, StepName.UPGRADE
 DOWNGRADE, REMOVE = StepName.DOWNGRADE, StepName.REMOVE
-COURSE = (INSTALL, REINSTALL, UPGRADE, DOWNGRADE, REMOVE)
+AGAIN, PURGE = StepName.INSTALL_AGAIN, StepName.PURGE
+COURSE = (INSTALL, REINSTALL, UPGRADE, DOWNGRADE, REMOVE, AGAIN, PURGE)
 
 # As %systemd_post, %systemd_preun and %systemd_postun_with_restart of systemd expand.
 RPM = {
-    "post": "systemctl daemon-reload\n[ $1 -ne 1 ] || systemctl enable --quiet --now {0}.service",
+    "post": "mkdir -p /var/log/{0}; echo yes >>/var/log/{0}/log\n"
+    "systemctl daemon-reload\n[ $1 -ne 1 ] || systemctl enable --quiet --now {0}.service",
     "preun": "[ $1 -ne 0 ] || systemctl disable --quiet --now {0}.service",
     "postun": "systemctl daemon-reload\n[ $1 -eq 0 ] || systemctl try-restart {0}.service",
 }
 PACMAN = {
-    "post_install": "systemctl daemon-reload; systemctl enable --quiet --now {0}.service",
+    "post_install": "mkdir -p /var/log/{0}; echo yes >>/var/log/{0}/log\n"
+    "systemctl daemon-reload; systemctl enable --quiet --now {0}.service",
     "post_upgrade": "systemctl daemon-reload; systemctl try-restart {0}.service",
     "pre_remove": "systemctl disable --quiet --now {0}.service",
 }
@@ -140,6 +143,11 @@ def test_steps_all_pass_for_a_good_service_of_each_manager(bench: Bench, manager
     assert "; restarted, its main PID was " in upgrade[f"{name}.service"]
     stays = f"{name}.service stays disabled and stopped"
     assert upgrade["no disabled unit comes back"] == stays
+    purge = {check.subject: check.reason for check in result.steps[-1].checks}
+    assert purge["no file left behind"].splitlines() == [
+        "left behind, as the distributions of this package manager want data to stay: 1 file",
+        f"/var/log/{name}/ with 1 file",
+    ]
 
 
 @pytest.mark.parametrize("manager", [Manager.DNF, Manager.ZYPPER])

@@ -37,13 +37,15 @@ def build(
     version: str = "1.0",
     architecture: str = "all",
     depends: str = "",
+    fields: Mapping[str, str] | None = None,
     files: Mapping[str, str] | None = None,
     scripts: Mapping[str, str] | None = None,
     latest: int | None = None,
 ) -> Path:
     """Build NAME_VERSION_ARCHITECTURE.deb in `folder`; what lies in a `bin` is executable.
 
-    No file is newer than `latest`, in seconds since the epoch.
+    `fields` are further ones of its control file. No file is newer than `latest`, in seconds since
+    the epoch.
     """
     tree = folder / f"{name}-{version}-tree"
     control = {
@@ -52,6 +54,7 @@ def build(
         "Architecture": architecture,
         "Maintainer": "Tests <tests@mirror.example>",
         "Depends": depends,
+        **(fields or {}),
         "Description": "made by the tests of postroj",
     }
     lines = "".join(f"{key}: {value}\n" for key, value in control.items() if value)

@@ -40,12 +40,14 @@ def build(
     files: Mapping[str, str] | None = None,
     config: Mapping[str, str] | None = None,
     scripts: Mapping[str, str] | None = None,
+    owner: str = "",
     defines: Mapping[str, str] | None = None,
 ) -> Path:
     """Build NAME-VERSION-RELEASE.ARCHITECTURE.rpm in `folder`.
 
     `config` are files, too, of which a changed one is kept; `scripts` go by their names in a spec
-    (`post`, `preun`); what lies in a `bin` is executable.
+    (`post`, `preun`, `post -p <lua>`); what lies in a `bin` is executable. All files belong to
+    `owner`, as `user,group` or `user,-`, if one is given.
     """
     tree = folder / "trees" / f"{name}-{version}-{release}"
     listed = {**(files or {}), **(config or {})}
@@ -66,6 +68,7 @@ def build(
             install=f"mkdir -p %{{buildroot}}; cp -a {tree}/. %{{buildroot}}" if listed else "",
             scripts="\n".join(f"%{script}\n{text}" for script, text in (scripts or {}).items()),
             files="\n".join(
+                f"{f'%attr(-,{owner}) ' if owner else ''}"
                 f"{'%config(noreplace) ' if path in (config or {}) else ''}{path}"
                 for path in listed
             ),

@@ -98,7 +98,8 @@ def _check(kind: CheckKind, metavar: str, text: str) -> Callable[[F], F]:
     default="",
     metavar="STEP,…",
     help="Steps to run, in this order: install, reinstall, upgrade, downgrade, reboot, remove, "
-    "purge; or all (without downgrade). [default: install; install,upgrade with --upgrade-from]",
+    "install-again, purge; or all (without downgrade). "
+    "[default: install; install,upgrade with --upgrade-from]",
 )
 @click.option(
     "--upgrade-from",
@@ -112,6 +113,12 @@ def _check(kind: CheckKind, metavar: str, text: str) -> Callable[[F], F]:
     multiple=True,
     metavar="COMMAND",
     help="Shell command that changes the image before the probe; the result is cached. Repeatable.",
+)
+@click.option(
+    "--recommends/--no-recommends",
+    default=True,
+    show_default=True,
+    help="Install recommended packages, too; without them, missing dependencies show.",
 )
 @click.option(
     "--refresh",
@@ -286,6 +293,8 @@ def _plan(given: dict[str, Any], origin: Origin) -> Plan:
         proxies=ways,
         discover=given["discover"],
         steps=steps,
+        named_steps=() if given["steps"] in ("", "all") else steps,
+        recommends=given["recommends"],
         upgrade_from=() if from_repository else older,
         from_repository=from_repository,
         keep=given["keep"],

@@ -9,14 +9,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from postroj.probe.ask.unitstate import ENABLED, is_template, read_state, read_states, unit_name
-from postroj.verdict import CheckKind, CheckResult, Outcome
+from postroj.verdict import CheckKind, CheckResult, Outcome, StepName
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from postroj.container.guest import Guest
     from postroj.probe.ask.unitstate import UnitState
-    from postroj.verdict import StepName
 
 NOT_ENABLED = ("disabled", "masked", "masked-runtime", "bad")
 
@@ -28,6 +27,15 @@ def remember(guest: Guest, names: Iterable[str]) -> Units:
     """Read the states of units before a step."""
     states = read_states(guest, [name for name in names if not is_template(name)])
     return {name: state for state in states for name in (state.name, *state.names)}
+
+
+def now_masked(guest: Guest, states: Units) -> Units:
+    """Return the earlier states of those units that are masked now."""
+    now = read_states(guest, sorted(states))
+    masked = {
+        name for state in now if state.load == "masked" for name in (state.name, *state.names)
+    }
+    return {name: state for name, state in states.items() if name in masked}
 
 
 def compare(
@@ -89,14 +97,16 @@ def describe_loss(before: UnitState, now: UnitState, step: StepName) -> str:
     """Describe how a step has harmed a unit; '' if it has not, or if the unit no longer exists."""
     if now.load == "not-found":
         return ""
+    when = "before the removal" if step is StepName.INSTALL_AGAIN else f"before the {step}"
+    it = f"the {step}" if step is StepName.INSTALL_AGAIN else "it"
     if before.active == "active" and before.main_pid and not now.main_pid:
-        return f"ran before the {step}, but not after it"
+        return f"ran {when}, but not after {it}"
     # a oneshot service that has finished is not a loss
     waits = before.name.endswith((".socket", ".timer", ".path"))
     if waits and before.active == "active" and now.active != "active":
-        return f"was active before the {step}, but is not after it"
+        return f"was active {when}, but is not after {it}"
     if before.file_state in ENABLED and now.file_state in NOT_ENABLED:
-        return f"was enabled before the {step}, but is {now.file_state} after it"
+        return f"was enabled {when}, but is {now.file_state} after {it}"
     return ""
 
 

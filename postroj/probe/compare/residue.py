@@ -116,7 +116,12 @@ class Residue:
         tops = outermost(left)
         if not tops:
             return Outcome.PASS, "none"
+        if faults := [path for path in tops if not self._may_stay(path, left)]:
+            tops = faults
         lines = [*(self._describe(path, left) for path in tops[:SHOWN]), *more(tops)]
+        if not faults:
+            sentence = f"{count(len(tops))} left behind, as the distributions of this manager want"
+            return Outcome.PASS, "\n".join([sentence, *lines])
         if self._company:
             others = ", ".join(self._company)
             sentence = f"{count(len(tops))} left behind, by the package or by {others}"
@@ -156,6 +161,13 @@ class Residue:
             return Outcome.PASS, "none"
         lines = ["links to units that are gone", *left[:SHOWN], *more(left)]
         return Outcome.FAIL, "\n".join(lines)
+
+    def _may_stay(self, top: str, left: Collection[str]) -> bool:
+        """Whether a path may stay by policy: a place for data without links that lead nowhere."""
+        if not re.fullmatch(self._manager.stays, top, re.DOTALL):
+            return False
+        inner = [path for path in left if f"{path}/".startswith(f"{top}/")]
+        return all(self._guest.exists(path) for path in inner)
 
     def _describe(self, path: str, left: Collection[str]) -> str:
         inner = sum(other.startswith(f"{path}/") for other in left)

@@ -25,8 +25,8 @@ MANAGERS: dict[Manager, PackageManager] = {
 """One line for each; nothing else in `probe` tells one from another."""
 
 
-def manager_of(manager: Manager | None) -> PackageManager:
-    """Return the package manager of an image.
+def manager_of(manager: Manager | None, *, recommends: bool = True) -> PackageManager:
+    """Return the package manager of an image, which installs weak dependencies or not.
 
     :raises ImageError: if postroj does not know it.
     """
@@ -34,7 +34,8 @@ def manager_of(manager: Manager | None) -> PackageManager:
         message = "the image has no package manager that postroj knows"
         hint = "`postroj list-images` shows others"
         raise ImageError(message, hint=hint)
-    return MANAGERS[manager]
+    found = MANAGERS[manager]
+    return found if recommends else found.without_recommends()
 
 
 def installers(wanted: Format) -> tuple[Manager, ...]:

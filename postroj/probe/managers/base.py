@@ -5,6 +5,7 @@ Pure: argument lists out, text in. `postroj.probe.operations` runs them in a gue
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -12,11 +13,15 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import Self
 
     from postroj.probe.package.formats import Format
     from postroj.verdict import Outcome
 
 Answer = TypeVar("Answer")
+
+LOCAL = r"/(?:etc|home|root|srv|var)(?:/.*)?"
+"""Where data, logs and configuration are; what scripts make there stays without a purge."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +73,14 @@ class Blame:
     """The command that was running when its time was over: `apt-get`."""
     action: str = ""
     """What the tool was doing then: `setting up redis`; '' if its output does not show it."""
+    is_refusal: bool = False
+    """Whether the manager refused to begin because of other packages, and has changed nothing."""
+    trigger: str = ""
+    """The trigger of another package, or the hook, that failed; '' if it was something else.
+
+    The package under test is to blame only with proof: the hook is its own, or the evidence names
+    one of its files. Otherwise the outcome stands: `ERROR`, or `PASS` if the manager has gone on.
+    """
 
     @property
     def reason(self) -> str:
@@ -87,6 +100,12 @@ class PackageManager(ABC):
     """The format of the package files that it installs."""
     purges_later: bool = False
     """Whether it can purge a package that was removed before."""
+    instead_of_upgrade: str = ""
+    """What tests an upgrade without an older package, if no newer one can be made."""
+    stays: str = r"(?!)"
+    """A regular expression of what may stay after a removal, by the policy of its distributions."""
+    recommends: bool = True
+    """Whether packages are installed with their weak dependencies."""
     saved: tuple[str, ...] = ()
     """Suffixes of the copies in which changed configuration outlives its package."""
     cache: tuple[str, ...]
@@ -95,6 +114,12 @@ class PackageManager(ABC):
     """Log files in a guest; a version of the manager may lack some of them."""
     bookkeeping: str
     """A regular expression of its databases and logs, files and folders, which are no residue."""
+
+    def without_recommends(self) -> Self:
+        """Return this manager without weak dependencies."""
+        other = copy.copy(self)
+        other.recommends = False
+        return other
 
     @abstractmethod
     def refresh(self) -> list[str]:
@@ -173,6 +198,11 @@ class PackageManager(ABC):
     def installed(self, names: Sequence[str]) -> Query[tuple[PackageFacts, ...]]:
         """List which of these packages are installed; the command may fail if one is not."""
 
+    def purgeable(self, names: Sequence[str]) -> Query[tuple[str, ...]]:
+        """List which of these packages `purge` can name: installed ones, by default."""
+        query = self.installed(names)
+        return Query(argv=query.argv, read=lambda text: tuple(f.name for f in query.read(text)))
+
     @abstractmethod
     def files(self, name: str) -> Query[PackageFiles]:
         """List the files of an installed package."""
@@ -184,6 +214,14 @@ class PackageManager(ABC):
     @abstractmethod
     def architectures(self) -> Query[tuple[str, ...]]:
         """List the architectures that can be installed, the guest's own first."""
+
+    def trigger_owner(self, trigger: str) -> Query[str] | None:
+        """Name the package that owns a trigger, if the manager reports it without its package."""
+        return None
+
+    def not_started(self, output: str) -> tuple[str, ...]:
+        """Read which units scripts of packages meant to start, but did not, as they were off."""
+        return ()
 
     def diversions(self) -> Query[dict[str, str]] | None:
         """List the files that are put elsewhere, as dpkg-divert(1) does.

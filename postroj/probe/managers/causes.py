@@ -25,6 +25,10 @@ DISK = "a guest writes to memory: at most half of this host's, shared by those o
 KEYS = "`postroj pull --force NAME` rebuilds the image with today's keys"
 LATER = "it may be in the middle of an update: try again later"
 SEVERAL = "several packages that need each other: give each with a `--package` of its own"
+EXTRA = (
+    "a repository may be missing in the image, as EPEL or CRB: `--setup` can enable one; "
+    "several packages that need each other: give each with a `--package` of its own"
+)
 SLOW = "is the mirror slow? `--timeout` gives it more time"
 MORE_TIME = "`--timeout` gives it more time"
 
@@ -50,6 +54,8 @@ class Cause(causes.Cause):
 
     outcome: Outcome = FAIL
     """`FAIL` becomes `ERROR` if it concerns only packages that are not under test."""
+    is_refusal: bool = False
+    """As in `Blame`."""
 
 
 def first_cause(
@@ -74,6 +80,7 @@ def first_cause(
         sentence=f"{sentence}; it is not under test" if is_foreign else sentence,
         evidence=evidence(text, match),
         hint=cause.hint,
+        is_refusal=cause.is_refusal,
     )
 
 
@@ -162,17 +169,16 @@ def because(text: str, sentence: str, hint: str = "", *, outcome: Outcome = ERRO
 def blame_script(
     script: str, package: str, how: str, said: str, *, is_ours: bool, is_trigger: bool
 ) -> Blame:
-    """Blame a script that failed; `how` describes its end, `said` is what it printed.
-
-    A trigger runs because of a package under test, even if the script is of another package.
-    """
-    is_foreign = not is_ours and not is_trigger
-    whose = f"'{package}', which is not under test," if is_foreign else f"'{package}'"
+    """Blame a script that failed; `how` describes its end, `said` is what it printed."""
+    whose = f"'{package}'" if is_ours else f"'{package}', which is not under test,"
     sentence = f"the {script} script of {whose} {how}{' in a trigger' if is_trigger else ''}"
-    return because(said, sentence, outcome=ERROR if is_foreign else FAIL)
+    found = because(said, sentence, outcome=FAIL if is_ours else ERROR)
+    return replace(found, trigger=package) if is_trigger and not is_ours else found
 
 
-def blame_hang(tool: str, action: str, said: str, seconds: float, *, is_ours: bool) -> Blame:
+def blame_hang(
+    tool: str, action: str, said: str, seconds: float, *, is_ours: bool, trigger: str = ""
+) -> Blame:
     """Blame the action that a tool did not finish in time; `said` is its output since then."""
     return Blame(
         outcome=FAIL if is_ours else ERROR,
@@ -181,6 +187,7 @@ def blame_hang(tool: str, action: str, said: str, seconds: float, *, is_ours: bo
         hint=MORE_TIME,
         tool=tool,
         action=action,
+        trigger=trigger,
     )
 
 
@@ -200,7 +207,11 @@ def plain(output: str) -> str:
 
 
 def unmet(
-    text: str, pattern: str, names: Sequence[str], name_of: Callable[[str], str] = str
+    text: str,
+    pattern: str,
+    names: Sequence[str],
+    name_of: Callable[[str], str] = str,
+    hint: str = SEVERAL,
 ) -> Blame | None:
     """Blame a package whose dependencies are unmet.
 
@@ -215,4 +226,5 @@ def unmet(
         return None
     package = next((name for name in names if name in needs), next(iter(needs)))
     said = ", ".join(f"'{need}'{why}" for need, why in needs[package].items())
-    return because(text, f"'{package}' depends on {said}", SEVERAL, outcome=FAIL)
+    found = because(text, f"'{package}' depends on {said}", hint, outcome=FAIL)
+    return replace(found, is_refusal=True)

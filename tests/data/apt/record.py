@@ -39,6 +39,7 @@ class Case:
 
     packages: str = ""
     """Names of packages under test, '' to fetch the lists only."""
+    operation: str = "install"
     before: str = ""
     """A script in the guest."""
     repository: str = ""
@@ -86,6 +87,10 @@ CASES = {
     "postinst-of-two": Case(packages="above-bad-postinst bad-postinst"),
     "prerm-on-upgrade": Case(packages="new-prerm", before=f"dpkg -i {GUEST_DIR}/prerm_1.0_all.deb"),
     "trigger": Case(packages="trips", before=f"dpkg -i {GUEST_DIR}/bad-trigger_1.0_all.deb"),
+    "trigger-names-its-file": Case(
+        packages="trips", before=f"dpkg -i {GUEST_DIR}/picky-trigger_1.0_all.deb"
+    ),
+    "not-started": Case(packages="not-started"),
     "overwrites": Case(packages="overwrites"),
     "overwrites-each-other": Case(packages="overwrites-a overwrites-b"),
     "foreign": Case(packages="foreign"),
@@ -93,6 +98,22 @@ CASES = {
     "corrupt": Case(packages="corrupt"),
     "corrupt-xz": Case(packages="corrupt-xz"),
     # ours
+    "removes-essential": Case(
+        packages="essential",
+        operation="remove",
+        before=f"dpkg -i {GUEST_DIR}/essential_1.0_all.deb",
+    ),
+    "removes-what-essential-needs": Case(
+        packages="innocent",
+        operation="remove",
+        before=f"dpkg -i {GUEST_DIR}/innocent_1.0_all.deb {GUEST_DIR}/above-essential_1.0_all.deb",
+    ),
+    "purges-protected": Case(
+        packages="protected",
+        operation="purge",
+        before=f"dpkg -i {GUEST_DIR}/protected_1.0_all.deb",
+    ),
+    "purges-forgotten": Case(packages="innocent", operation="purge"),
     "dependency-script": Case(packages="needs-bad-postinst", repository="good"),
     "downgrade": Case(packages="older", before=f"dpkg -i {GUEST_DIR}/newer_2.0_all.deb"),
     "not-configured": Case(
@@ -206,7 +227,21 @@ def build_all(folder: Path) -> None:
     triggered = '[ "$1" = triggered ] || exit 0'
     build("bad-trigger", scripts={"postinst": sh(triggered, "echo pulled >&2", "exit 7")})
     build("sleepy-trigger", scripts={"postinst": sh(triggered, "echo pulled", "sleep 1000")})
+    said = "echo /usr/share/tripwire/x is not valid >&2"
+    build("picky-trigger", scripts={"postinst": sh(triggered, said, "exit 7")})
     build("trips", files={"/usr/share/tripwire/x": "x"})
+    unit = debs.SERVICE.format(name="late", kind="simple", command="/bin/sleep 1000", more="")
+    start = sh(
+        "systemctl daemon-reload",
+        "deb-systemd-invoke start late.service",
+        "deb-systemd-helper enable late.service",
+    )
+    build(
+        "not-started",
+        files={"/lib/systemd/system/late.service": unit},
+        scripts={"postinst": start},
+    )
+    build("above-essential", depends="innocent")
     build("overwrites", files={"/usr/bin/perl": "mine"})
     build("overwrites-a", files={"/usr/share/same": "a"})
     build("overwrites-b", files={"/usr/share/same": "b"})
@@ -225,9 +260,12 @@ def build_all(folder: Path) -> None:
         ("conflicts-b", "Breaks: conflicts-a"),
         ("breaks", "Breaks: dpkg (<< 99)"),
         ("unmet-predepends", "Pre-Depends: surely-not-there (>= 2)"),
+        ("essential", "Essential: yes"),
+        ("protected", "Protected: yes"),
     ):
         amend(build(name), "control", field)
-    for name in ("bad-trigger", "sleepy-trigger"):
+    amend(folder / "above-essential_1.0_all.deb", "control", "Essential: yes")
+    for name in ("bad-trigger", "sleepy-trigger", "picky-trigger"):
         amend(folder / f"{name}_1.0_all.deb", "triggers", "interest /usr/share/tripwire")
     for name, kind in (("corrupt", "gzip"), ("corrupt-xz", "xz")):
         corrupt(build(name, files={"/usr/share/noise": noise}), kind)
@@ -336,7 +374,9 @@ def record(image_name: str, name: str, case: Case, folder: Path, port: int) -> s
         if case.packages:
             before.insert(2, UPDATE)
     manager = Apt()
-    if case.packages:
+    if case.operation != "install":
+        argv = getattr(manager, case.operation)(case.packages.split())
+    elif case.packages:
         files = [next(folder.glob(f"{package}_*.deb")).name for package in case.packages.split()]
         argv = manager.install([f"{GUEST_DIR}/{file}" for file in files])
         if name.startswith("lock") and case.timeout == 60:

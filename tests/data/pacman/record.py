@@ -25,6 +25,8 @@ DNF5 = (*toolbox.TOOLS, "dnf5", "createrepo-c")
 
 INSTALL = f"pacman --upgrade --noconfirm --nodeps --nodeps {GUEST_DIR}"
 TMPFS = "mkdir -p {0}; mount -t tmpfs -o size={1} tmpfs {0}"
+HOLD = r"sed -i '/^.options/aHoldPkg = good above' /etc/pacman.conf"
+WITHOUT = "echo beginning; surely-not-there --quickly; echo going on"
 CHANGED = "echo changed >> /etc/configured.conf"
 
 CASES = {
@@ -55,6 +57,12 @@ CASES = {
     "hook": Case(packages="trips", before=f"{INSTALL}/bad-hook-1.0-1-any.pkg.tar.zst"),
     "hook-of-package": Case(packages="bad-hook"),
     "pre-hook": Case(packages="trips", before=f"{INSTALL}/bad-pre-hook-1.0-1-any.pkg.tar.zst"),
+    "hook-names-its-file": Case(
+        packages="trips", before=f"{INSTALL}/picky-hook-1.0-1-any.pkg.tar.zst"
+    ),
+    "missing-command": Case(packages="missing-command"),
+    "missing-command-bash": Case(packages="missing-command", before="ln -sf bash /bin/sh"),
+    "missing-path-bash": Case(packages="missing-path", before="ln -sf bash /bin/sh"),
     "overwrites": Case(
         packages="overwrites-a", before=f"{INSTALL}/overwrites-b-1.0-1-any.pkg.tar.zst"
     ),
@@ -66,6 +74,17 @@ CASES = {
     "cut": Case(packages="cut"),
     "no-package": Case(packages="no-package"),
     # ours
+    "removes-held": Case(
+        packages="good",
+        operation="remove",
+        before=f"{INSTALL}/good-1.0-1-any.pkg.tar.zst; {HOLD}",
+    ),
+    "removes-what-held-needs": Case(
+        packages="innocent",
+        operation="remove",
+        before=f"{INSTALL}/innocent-1.0-1-any.pkg.tar.zst; "
+        f"{INSTALL}/above-1.0-1-any.pkg.tar.zst; {HOLD}",
+    ),
     "full-disk": Case(packages="large", before=TMPFS.format("/opt/large", "1m")),
     "full-cache": Case(
         packages="needs-large", before=TMPFS.format("/var/cache/pacman/pkg", "200k")
@@ -110,6 +129,7 @@ CASES = {
     ),
     # nobody's
     "dependency-post": Case(packages="needs-bad-post"),
+    "dependency-missing-command": Case(packages="needs-missing-command"),
     "installs": Case(packages="needs-good"),
     "two": Case(packages="above innocent"),
     "reinstalls": Case(
@@ -178,6 +198,7 @@ def build_all(folder: Path) -> None:
             build("sleepy-pre", scripts={"pre_install": "echo zzz; sleep 1000"}, where=where),
             build("sleepy-post", scripts={"post_install": "echo zzz; sleep 1000"}, where=where),
             build("large", files={"/opt/large/data": noise}, where=where),
+            build("missing-command", scripts={"post_install": WITHOUT}, where=where),
         ]
     ours.append(build("uninstallable", "surely-not-there", where=repo))
     pacman.repository(repo, "tests", ours)
@@ -186,7 +207,7 @@ def build_all(folder: Path) -> None:
     build("unmet-several", "no-such-one", "no-such-two>=3")
     build("above", "innocent")
     build("wrong-version", "good>=99")
-    for name in ("good", "uninstallable", "bad-post", "sleepy-post", "large"):
+    for name in ("good", "uninstallable", "bad-post", "sleepy-post", "large", "missing-command"):
         build(f"needs-{name}", name)
     build("conflicts", more="conflict = good\n")
     build("killed", scripts={"post_install": "echo dying; kill -9 $$"})
@@ -213,6 +234,12 @@ def build_all(folder: Path) -> None:
     for name, when, command, more in (
         ("bad-hook", "Post", "echo pulled >&2; exit 7", ""),
         ("bad-pre-hook", "Pre", "echo pulled >&2; exit 7", "AbortOnFail"),
+        (
+            "picky-hook",
+            "Post",
+            "echo /usr/share/tripwire/x is not valid >&2; exit 7",
+            "Description = Looking at wires...",
+        ),
         ("sleepy-hook", "Post", "echo pulled; sleep 1000", ""),
     ):
         hook = HOOK.format(when=when, command=command, more=more)
@@ -222,6 +249,7 @@ def build_all(folder: Path) -> None:
             if name == "bad-hook"
             else {f"/usr/share/libalpm/hooks/{name}.hook": hook},
         )
+    build("missing-path", scripts={"post_install": "/usr/bin/surely-not-there; echo going on"})
     build("trips", files={"/usr/share/tripwire/x": "x"})
     build("overwrites-a", files={"/usr/share/same": "a"})
     build("overwrites-b", files={"/usr/share/same": "b"})

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import os
 import shlex
+import shutil
+import subprocess
 import sys
 import tempfile
 import threading
@@ -23,7 +26,7 @@ from postroj.probe.managers.rpm.dnf import Dnf
 from postroj.probe.managers.rpm.zypper import Zypper
 from postroj.probe.package.package_file import GUEST_DIR
 from tests.data.recorder import Case, Recorded, Repository, read, run, scrub, write
-from tests.support import rpms, toolbox
+from tests.support import pgp, rpms, toolbox
 
 if TYPE_CHECKING:
     from postroj.probe.managers.base import PackageManager
@@ -53,7 +56,18 @@ TOOLS = {
 RPM = f"rpm --install --nodeps --nosignature {GUEST_DIR}"
 BASE = f"{RPM}/base-1.0-1.noarch.rpm --justdb"
 TMPFS = "mkdir -p {0}; mount -t tmpfs -o size={1} tmpfs {0}"
+PROTECTED = (
+    "mkdir -p /etc/dnf/protected.d; printf 'good\\nabove\\n' > /etc/dnf/protected.d/tests.conf"
+)
 CHANGED = "echo changed >> /etc/configured.conf"
+
+SECOND = (
+    "for d in /etc/yum.repos.d /etc/zypp/repos.d; do"
+    " sed 's,^.tests.$,[second],;s,name=tests,name=second,;s,/good$,/not-found,' "
+    "$d/tests.repo >$d/second.repo || rm $d/second.repo; done 2>/dev/null"
+)
+"""Adds a repository that cannot be reached."""
+WITHOUT = "echo beginning; surely-not-there --quickly; echo going on"
 
 CASES = {
     # the package is to blame
@@ -90,7 +104,34 @@ CASES = {
     "corrupt": Case(packages="corrupt"),
     "corrupt-header": Case(packages="corrupt-header"),
     "cut": Case(packages="cut"),
+    "lua-pre": Case(packages="lua-pre"),
+    "lua-post": Case(packages="lua-post"),
+    "missing-user": Case(packages="missing-user"),
+    "missing-group": Case(packages="missing-group"),
+    "missing-command": Case(packages="missing-command"),
+    "missing-command-bash": Case(packages="missing-command-bash"),
+    "missing-path": Case(packages="missing-path"),
+    "trigger-of-its-own": Case(packages="own-trigger", before=f"{RPM}/trips-1.0-1.noarch.rpm"),
+    "trigger-names-its-file": Case(
+        packages="trips", before=f"{RPM}/picky-trigger-1.0-1.noarch.rpm"
+    ),
     # ours
+    "signed-by-a-stranger": Case(
+        packages="needs-stranger",
+        repository="package-unsigned",
+    ),
+    "signed-with-another-key": Case(packages="needs-stranger", repository="package-other-key"),
+    "repository-skipped": Case(operation="refresh", before=SECOND),
+    "removes-protected": Case(
+        packages="good",
+        operation="remove",
+        before=f"{RPM}/good-1.0-1.noarch.rpm; {PROTECTED}",
+    ),
+    "removes-what-protected-needs": Case(
+        packages="innocent",
+        operation="remove",
+        before=f"{RPM}/innocent-1.0-1.noarch.rpm; {RPM}/above-1.0-1.noarch.rpm; {PROTECTED}",
+    ),
     "dependency-pre": Case(packages="needs-bad-pre"),
     "downgrade-by-install": Case(packages="twice-1.0", before=f"{RPM}/twice-2.0-1.noarch.rpm"),
     "same-by-install": Case(packages="twice-1.0", before=f"{RPM}/twice-1.0-1.noarch.rpm"),
@@ -120,6 +161,9 @@ CASES = {
     "refused-later": Case(packages="needs-good", repository="refused"),
     "signature-demanded": Case(
         packages="innocent", before="echo '%_pkgverify_level signature' >> /etc/rpm/macros"
+    ),
+    "signature-of-a-stranger": Case(
+        packages="stranger", before="echo '%_pkgverify_level signature' >> /etc/rpm/macros"
     ),
     "memory": Case(packages="innocent", wrap="ulimit -v 45000;"),
     "no-candidate": Case(packages="surely-not-there", operation="download"),
@@ -165,6 +209,16 @@ CASES = {
     "refreshes": Case(operation="refresh"),
     "downloads": Case(packages="good", operation="download"),
     "dependency-post": Case(packages="needs-bad-post"),
+    "dependency-lua-post": Case(packages="needs-lua-post"),
+    "dependency-missing-user": Case(packages="needs-missing-user"),
+    "dependency-missing-command": Case(packages="needs-missing-command"),
+    "installs-with-a-skipped-repository": Case(packages="innocent", before=SECOND),
+    "reinstalls-with-scripts": Case(
+        packages="tells-1.0", operation="reinstall", before=f"{RPM}/tells-1.0-1.noarch.rpm"
+    ),
+    "upgrades-with-scripts": Case(
+        packages="tells-2.0", operation="upgrade", before=f"{RPM}/tells-1.0-1.noarch.rpm"
+    ),
 }
 
 
@@ -178,7 +232,14 @@ def build_all(folder: Path) -> None:
         more = str(options.pop("tags", ""))
         return rpms.build(where, name, tags=tags + more, **options)  # type: ignore[arg-type]
 
-    provides = ["/bin/sh", "/usr/bin/sh", "/sbin/ldconfig", "system-release = 1", "glibc = 2"]
+    provides = [
+        "/bin/sh",
+        "/bin/bash",
+        "/usr/bin/sh",
+        "/sbin/ldconfig",
+        "system-release = 1",
+        "glibc = 2",
+    ]
     build("base", tags="".join(f"Provides: {word}\n" for word in provides))
     noise = "".join(hashlib.sha256(str(i).encode()).hexdigest() for i in range(40000))
     for where in (folder, repo):
@@ -196,6 +257,14 @@ def build_all(folder: Path) -> None:
         build("sleepy-pre", scripts={"pre": "echo zzz; sleep 1000"}, where=where)
         build("sleepy-post", scripts={"post": "echo zzz; sleep 1000"}, where=where)
         build("large", files={"/opt/large/data": noise}, where=where)
+        lua = "print('looking'); error('no frobnicator')"
+        build("lua-post", scripts={"post -p <lua>": lua}, where=where)
+        files = {"/usr/share/missing-user": "x"}
+        build("missing-user", files=files, owner="nobody-here,-", where=where)
+        build("missing-command", scripts={"post": f"{WITHOUT}\nexit 0"}, where=where)
+    stranger = build("stranger", where=repo)
+    sign(stranger, folder)
+    shutil.copy(stranger, folder)
     build("uninstallable", "surely-not-there", where=repo)
     rpms.repository(repo)
     build("innocent")
@@ -213,6 +282,10 @@ def build_all(folder: Path) -> None:
         "sleepy-post",
         "sleepy-pre",
         "large",
+        "lua-post",
+        "missing-user",
+        "missing-command",
+        "stranger",
     ):
         build(f"needs-{name}", name)
     build("conflicts", tags="Conflicts: good\n")
@@ -242,11 +315,38 @@ def build_all(folder: Path) -> None:
         scripts={"transfiletriggerin -- /usr/share/tripwire": "echo pulled >&2; exit 7"},
     )
     build("trips", files={"/usr/share/tripwire/x": "x"})
+    said = "echo /usr/share/tripwire/x is not valid >&2; exit 7"
+    build("picky-trigger", scripts={"triggerin -- trips": said})
+    build("own-trigger", scripts={"triggerin -- trips": "echo pulled >&2; exit 7"})
+    build("lua-pre", scripts={"pre -p <lua>": "print('looking'); error('not on this machine')"})
+    build(
+        "missing-group",
+        files={"/usr/share/missing-group": "x"},
+        owner="-,nobody-here",
+    )
+    build("missing-command-bash", scripts={"post -p /bin/bash": f"{WITHOUT}\nexit 0"})
+    build("missing-path", scripts={"post": "/usr/bin/surely-not-there --quickly\nexit 0"})
+    names = ("pretrans", "pre", "post", "preun", "postun", "posttrans")
+    for version in ("1.0", "2.0"):
+        scripts = {name: f"echo {name} of {version} with $1" for name in names}
+        build("tells", version=version, scripts=scripts)
     build("overwrites-a", files={"/usr/share/same": "a"})
     build("overwrites-b", files={"/usr/share/same": "b"})
     build("foreign", architecture="s390x")
     for name in ("corrupt", "corrupt-header", "cut"):
         spoil(build(name, files={"/usr/share/noise": noise}), name)
+
+
+def sign(package: Path, folder: Path) -> None:
+    """Sign a package with a key that no guest knows; leave another key in `folder`."""
+    with pgp.gpg() as tool:
+        stranger, other = tool.key("stranger"), tool.key("other")
+        defines = {"_gpg_name": stranger, "__gpg": str(shutil.which("gpg"))}
+        argv = ["rpmsign", "--addsign", *(f"--define={key} {defines[key]}" for key in defines)]
+        env = os.environ | {"GNUPGHOME": str(tool.home)}
+        subprocess.run([*argv, str(package)], check=True, env=env, capture_output=True)
+        key = tool.export(other, armour=True)
+    (folder / "other.asc").write_bytes(key)
 
 
 def spoil(path: Path, how: str) -> None:
@@ -268,7 +368,9 @@ def repo_file(kind: str, port: int) -> str:
     bases = {"refused": "http://127.0.0.1:9/good", "named": "http://mirror.example/good"}
     lines = ["[tests]", "name=tests", "enabled=1", "autorefresh=0"]
     lines.append(f"baseurl={bases.get(kind, f'http://127.0.0.1:{port}/{kind}')}")
-    lines.append(f"gpgcheck={int(kind == 'package-unsigned')}")
+    lines.append(f"gpgcheck={int(kind in ('package-unsigned', 'package-other-key'))}")
+    if kind == "package-other-key":
+        lines.append(f"gpgkey=file://{GUEST_DIR}/other.asc")
     lines.append(f"repo_gpgcheck={int(kind == 'index-unsigned')}")
     return "\n".join(lines)
 

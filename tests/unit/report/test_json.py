@@ -58,6 +58,7 @@ def test_document_of_a_whole_report() -> None:
                 "reason": "",
                 "hint": "",
                 "notes": [],
+                "not_taken": [],
                 "steps": [
                     {
                         "name": "install",
@@ -114,6 +115,7 @@ def test_probe_without_steps() -> None:
         "reason": "no guest",
         "hint": "try again",
         "notes": [],
+        "not_taken": [],
         "steps": [],
         "guest": "",
         "evidence": {"console": "panic"},

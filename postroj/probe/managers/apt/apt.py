@@ -94,12 +94,12 @@ class Apt(PackageManager):
         return ["apt-get", "--quiet", *(f"--option={o}" for o in options), "update"]
 
     def install(self, paths: Sequence[str]) -> list[str]:
-        """Install package files as `apt install ./foo.deb` does, with recommended packages."""
-        return self._do("install", *paths)
+        """Install package files as `apt install ./foo.deb` does."""
+        return self._install(*paths)
 
     def fetch(self, paths: Sequence[str]) -> list[str]:
         """Download what `install` would, without retries: `install` follows and retries."""
-        return self._do("install", "--download-only", "--option=Acquire::Retries=0", *paths)
+        return self._install("--download-only", "--option=Acquire::Retries=0", *paths)
 
     def solve(self, paths: Sequence[str]) -> Query[Solution]:
         """Simulate `install`."""
@@ -121,11 +121,11 @@ class Apt(PackageManager):
 
     def reinstall(self, paths: Sequence[str]) -> list[str]:
         """Install the versions that are installed."""
-        return self._do("install", "--reinstall", *paths)
+        return self._install("--reinstall", *paths)
 
     def downgrade(self, paths: Sequence[str]) -> list[str]:
         """Install older versions."""
-        return self._do("install", "--allow-downgrades", *paths)
+        return self._install("--allow-downgrades", *paths)
 
     def exchange(self, paths: Sequence[str]) -> list[str] | None:
         """Call dpkg alone, because apt spends more time on its lists than dpkg on a package."""
@@ -158,6 +158,11 @@ class Apt(PackageManager):
         argv = ("dpkg-query", "--show", "--showformat", INSTALLED, *names)
         return Query(argv=argv, read=_read_installed)
 
+    def purgeable(self, names: Sequence[str]) -> Query[tuple[str, ...]]:
+        """List which of these packages dpkg knows: without conffiles and postrm, it forgets one."""
+        argv = ("dpkg-query", "--show", "--showformat", INSTALLED, *names)
+        return Query(argv=argv, read=_read_known)
+
     def files(self, name: str) -> Query[PackageFiles]:
         """List the files of an installed package."""
         return Query(argv=("sh", "-c", FILES, "sh", name), read=_read_files)
@@ -169,6 +174,10 @@ class Apt(PackageManager):
     def architectures(self) -> Query[tuple[str, ...]]:
         """List the architectures that can be installed."""
         return Query(argv=("sh", "-c", ARCHITECTURES), read=words)
+
+    def not_started(self, output: str) -> tuple[str, ...]:
+        """Read which units deb-systemd-invoke did not start, as they were not enabled."""
+        return tuple(dict.fromkeys(causes.NOT_STARTED.findall(output)))
 
     def diversions(self) -> Query[dict[str, str]] | None:
         """List the diversions of dpkg."""
@@ -182,6 +191,10 @@ class Apt(PackageManager):
     def blame_timeout(self, output: str, names: Sequence[str], seconds: float) -> Blame:
         """Explain what was going on when the time was over."""
         return causes.blame_timeout(output, names, seconds)
+
+    def _install(self, *words: str) -> list[str]:
+        weak = [] if self.recommends else ["--no-install-recommends"]
+        return self._do("install", *weak, *words)
 
     def _do(self, *words: str) -> list[str]:
         options = ["Dpkg::Use-Pty=0", "DPkg::Lock::Timeout=60"]
@@ -211,6 +224,13 @@ def _read_installed(text: str) -> tuple[PackageFacts, ...]:
     """Read rows that begin with a state, because removed packages may have configuration left."""
     rows = (line.partition("\t") for line in text.splitlines())
     return table("\n".join(row for state, _, row in rows if state == "installed"))
+
+
+def _read_known(text: str) -> tuple[str, ...]:
+    """Read the names in such rows, whatever the state."""
+    rows = (line.partition("\t") for line in text.splitlines())
+    found = table("\n".join(row for state, _, row in rows if state != "not-installed"))
+    return tuple(dict.fromkeys(fact.name for fact in found))
 
 
 def _read_owner(text: str) -> str:

@@ -56,6 +56,7 @@ US = (
     Cause(
         pattern=rf"{OWN}(?:Essential packages were removed|Removing essential)",
         sentence="the package would remove essential packages of the guest",
+        is_refusal=True,
     ),
 )
 """Failures of the network, the mirror or the image, mostly; they come before dependencies."""
@@ -105,6 +106,11 @@ LOCAL = re.compile(r"^Get:\d+ /(?:\S*/)?(?P<file>\S+) ", re.MULTILINE)
 FETCHED = re.compile(r"^Get:\d+ https?://\S+ \S+ \S+ (\S+) ", re.MULTILINE)
 """The name of a package that was downloaded from a mirror."""
 
+NOT_STARTED = re.compile(
+    r"^(\S+\.\w+) is a disabled or a static unit(?: not running)?, not starting it", re.MULTILINE
+)
+"""deb-systemd-invoke(1)"""
+
 NUMBER = re.compile(r"^\d+-")
 """A prefix of the names of archives if apt passes many of them to dpkg."""
 
@@ -141,15 +147,17 @@ def blame_timeout(output: str, names: Sequence[str], seconds: float) -> Blame:
     last = found[-1]
     phase = last.group(0)[0].lower() + last.group(0)[1:]
     is_ours = _is_ours(last, text, names)
-    return causes.blame_hang("apt-get", phase, text[last.start() :], seconds, is_ours=is_ours)
+    trigger = last["what"] if last["phase"].startswith("Processing") and not is_ours else ""
+    said = text[last.start() :]
+    return causes.blame_hang("apt-get", phase, said, seconds, is_ours=is_ours, trigger=trigger)
 
 
 def _is_ours(last: re.Match[str], text: str, names: Sequence[str]) -> bool:
-    """Return whether dpkg works on a package under test, or on a trigger that one has pulled."""
+    """Return whether dpkg works on a package under test."""
     if last["phase"] == "Preparing to unpack":
         local = [match["file"] for match in LOCAL.finditer(text)]
         return NUMBER.sub("", last["what"].rpartition("/")[2]) in local
-    return last["phase"].startswith("Processing") or last["what"].partition(":")[0] in names
+    return last["what"].partition(":")[0] in names
 
 
 def _blame_disk(text: str, names: Sequence[str]) -> Blame | None:
@@ -181,7 +189,8 @@ def _blame_dependencies(text: str) -> Blame | None:
         return None
     (name, verb), need = next(iter(needs.items()))
     hint = causes.SEVERAL if verb == "depends on" else ""
-    return causes.because(below, f"'{name}' {verb} {need}", hint, outcome=FAIL)
+    found = causes.because(below, f"'{name}' {verb} {need}", hint, outcome=FAIL)
+    return replace(found, is_refusal=True)
 
 
 def _blame_files(text: str) -> Blame | None:

@@ -6,10 +6,12 @@ Each pattern comes from a recorded output in `tests/data/pacman`.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from postroj.probe.managers import causes
 from postroj.probe.managers.causes import ERROR, FAIL, Cause, first_cause
+from postroj.verdict import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,6 +87,19 @@ HEADING = re.compile(
 )
 """A line above the output of scripts and hooks."""
 
+HELD = Cause(
+    pattern=r"^warning: (?P<by>\S+) is designated as a HoldPkg\.$",
+    sentence="'{by}', which pacman holds, would have to go",
+    is_refusal=True,
+)
+MISSING = re.compile(
+    r"^(?:/tmp/alpm_\w+/\.INSTALL: line|/bin/sh:) \d+: "
+    r"(?:(?P<command>\S+): (?:command )?not found|"
+    r"(?P<path>/\S*/s?bin/\S+): No such file or directory)$",
+    re.MULTILINE,
+)
+"""A script of a package calls what is not there, and goes on."""
+
 SCRIPT = re.compile(
     r"^error: command (?:failed to execute correctly|terminated by signal \d+: (?P<signal>.+))$",
     re.MULTILINE,
@@ -98,12 +113,14 @@ def blame(status: int, output: str, names: Sequence[str]) -> Blame | None:
     under test are ignored here as well.
     """
     text = causes.plain(output)
-    if found := _blame_script(text, names):
+    found = _blame_script(text, names)
+    if found and found.outcome is FAIL:
         return found
     if status == 0:
-        return None
+        return _blame_missing(text, names) or found
     return (
-        first_cause(text, (FULL_DISK, *PACKAGE, *REPOSITORY), names)
+        (found and replace(found, outcome=ERROR))
+        or first_cause(text, (FULL_DISK, *PACKAGE, HELD, *REPOSITORY), names)
         or causes.unmet(text, UNMET, names)
         or first_cause(text, DEPENDENCIES, names)
         or causes.blame_status(status, "pacman", text)
@@ -112,17 +129,34 @@ def blame(status: int, output: str, names: Sequence[str]) -> Blame | None:
 
 
 def _blame_script(text: str, names: Sequence[str]) -> Blame | None:
-    """Name the package whose script failed, or the hook that a package has brought or pulled."""
+    """Name the package whose script failed; else the first hook, whose owner is not known here."""
+    hooks = []
     for match in SCRIPT.finditer(text):
         above = list(HEADING.finditer(text, 0, match.start()))
         if not above or (above[-1]["package"] and above[-1]["package"] not in names):
             continue
         last = above[-1]
         how = f"was killed by a signal ({match['signal']})" if match["signal"] else "failed"
-        subject = f"a script of '{last['package']}'"
-        if last["hook"]:
-            subject = f"the hook '{last['hook'].removesuffix('...')}' of pacman"
-        return causes.because(text[last.start() : match.end()], f"{subject} {how}", outcome=FAIL)
+        said = text[last.start() : match.end()]
+        if not last["hook"]:
+            return causes.because(said, f"a script of '{last['package']}' {how}", outcome=FAIL)
+        subject = f"the hook '{last['hook'].removesuffix('...')}' of pacman"
+        found = causes.because(said, f"{subject} {how}", outcome=Outcome.PASS)
+        hooks.append(replace(found, trigger=last["hook"]))
+    return hooks[0] if hooks else None
+
+
+def _blame_missing(text: str, names: Sequence[str]) -> Blame | None:
+    """Name a package whose script has called what is not there, and has gone on."""
+    for match in MISSING.finditer(text):
+        above = list(HEADING.finditer(text, 0, match.start()))
+        if above and above[-1]["package"] in names:
+            what = match["command"] or match["path"]
+            sentence = (
+                f"a script of '{above[-1]['package']}' calls '{what}', "
+                "which the guest does not have"
+            )
+            return causes.because(text[above[-1].start() : match.end()], sentence, outcome=FAIL)
     return None
 
 
@@ -134,5 +168,6 @@ def blame_timeout(output: str, names: Sequence[str], seconds: float) -> Blame:
         return causes.blame_slowness("pacman", text, seconds)
     last = above[-1]
     doing = f"running the hook '{last['hook']}'" if last["hook"] else last[0].rstrip(".")
-    is_ours = bool(last["hook"]) or last["package"] in names
-    return causes.blame_hang("pacman", doing, text[last.start() :], seconds, is_ours=is_ours)
+    is_ours = last["package"] in names
+    said, trigger = text[last.start() :], last["hook"] or ""
+    return causes.blame_hang("pacman", doing, said, seconds, is_ours=is_ours, trigger=trigger)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from postroj.probe.managers.base import (
+    LOCAL,
     PackageFacts,
     PackageFiles,
     PackageManager,
@@ -43,11 +44,22 @@ ls "$folder"/*.pkg.tar
 """
 
 
+# A hook is reported by its description, or by the name of its file.
+HOOK_OWNER = r"""
+for hook in /usr/share/libalpm/hooks/*.hook /etc/pacman.d/hooks/*.hook; do
+    if [ "${hook##*/}" = "$1" ] || grep -qsxF "Description = $1" "$hook"; then
+        pacman --query --owns --quiet -- "$hook"
+    fi
+done
+"""
+
+
 class Pacman(PackageManager):
     """The commands and the failures of pacman."""
 
     format = Format.PACMAN
     saved = (".pacsave", ".pacnew", ".pacorig")
+    stays = LOCAL
     cache = ("/var/cache/pacman/pkg",)
     logs = ("/var/log/pacman.log",)
     bookkeeping = r"/var/lib/pacman|/var/log/pacman\.log"
@@ -117,6 +129,11 @@ class Pacman(PackageManager):
     def owner(self, path: str) -> Query[str]:
         """Name the package that owns a file."""
         return Query(argv=("pacman", "--query", "--owns", "--quiet", "--", path), read=str.strip)
+
+    def trigger_owner(self, trigger: str) -> Query[str] | None:
+        """Name the package that owns a hook."""
+        argv = ("sh", "-c", HOOK_OWNER, "sh", trigger)
+        return Query(argv=argv, read=lambda text: text.partition("\n")[0])
 
     def architectures(self) -> Query[tuple[str, ...]]:
         """List the architectures that can be installed."""

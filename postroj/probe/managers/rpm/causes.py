@@ -7,12 +7,14 @@ that differ between versions.
 from __future__ import annotations
 
 import re
-import signal
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from postroj.probe.managers import causes
 from postroj.probe.managers.causes import ERROR, Cause, first_cause
+from postroj.probe.managers.rpm import scriptlets
+from postroj.probe.managers.rpm.scriptlets import SCRIPT, name_of
+from postroj.verdict import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +45,11 @@ CONFLICTS = (
     ),
 )
 
+UNVERIFIED = (
+    "'{package}{other}' has no signature that rpm can verify in the guest, and rpm demands one"
+)
+LEVEL = "`--setup` can change what '%_pkgverify_level' demands, rpm-macros(7), or import a key"
+
 FILES_OF = (
     Cause(
         pattern=r"file (?P<path>/.*?) from install of (?P<package>\S+) conflicts with file from "
@@ -71,10 +78,16 @@ FILES_OF = (
     ),
     Cause(
         pattern=r"^Package (?P<package>\S+) is not signed$|"
-        r"^(?P<other>\S+) \(Plain RPM files cache\): Signature verification failed \[[56]-",
-        sentence="'{package}{other}' has no signature, and rpm in the guest demands one",
+        r"^(?P<other>\S+) \(Plain RPM files cache\): Signature verification failed \[[456]-",
+        sentence=UNVERIFIED,
         outcome=ERROR,
-        hint="`--setup` can change what '%_pkgverify_level' demands, rpm-macros(7)",
+        hint=LEVEL,
+    ),
+    Cause(
+        pattern=r"^Public key for (?P<package>\S+) is not installed(?P<other>)$",
+        sentence=UNVERIFIED,
+        outcome=ERROR,
+        hint=LEVEL,
     ),
     Cause(
         pattern=r"package (?P<package>\S+) does not verify: .*digest|"
@@ -110,6 +123,12 @@ PASSED_OVER = (
 )
 """Some versions of zypper only warn of these."""
 
+PROTECTED = Cause(
+    pattern=r"The operation would result in (?:removing|broken dependencies for) the following "
+    r"protected packages: (?P<by>.+)",
+    sentence="protected packages of the guest would have to go: {by}",
+    is_refusal=True,
+)
 FULL_DISK = causes.full_disk(
     r"needs \S+ more space on the|Failed writing received data|"
     r"Can't hardlink/copy|Not enough disk space|Failure writing output"
@@ -128,27 +147,11 @@ REPOSITORY = causes.not_ours(
     r"Another app is currently holding the yum lock",
 )
 _, _, UNREACHED, UNFETCHED, LOCKED, _ = REPOSITORY
-SCRIPT = re.compile(
-    r"%(?P<script>\w+)\((?P<nevra>[^)\s]+)\) scriptlet failed, "
-    r"(?:exit status (?P<status>\d+)|signal (?P<signal>\d+))|"
-    r"^Warning: (?P<file>\S+) %(?P<late>\w+) script failed \(returned (?P<returned>\d+)\)",
-    re.MULTILINE,
-)
-BEGIN = re.compile(
-    r"^ *(?:Running scriptlet: |Running %\w+ scriptlet: |"
-    r"\(\d+/\d+\) (?:Installing|Removing)|Preparing \[|"
-    r"Executing %)",
-    re.MULTILINE,
-)
 TRANSACTION_FAILED = re.compile(
     r"^(?:Transaction failed: Rpm transaction failed|Error: Could not run transaction)",
     re.MULTILINE,
 )
 NOT_DONE = re.compile(r": (?:install|erase) failed$|^Unpack error|^Failed:$", re.MULTILINE)
-FATAL = ("pretrans", "pre", "preun", "preuntrans")
-"""Scripts whose failure makes rpm skip their package; it only reports that others have failed."""
-IN_SPEC = {"prein": "pre", "postin": "post"}
-
 UNDER_WAY = re.compile(
     r"^ *(?:Running scriptlet: (?P<scriptlet>\S+)|"
     r"\(\d+/\d+\) (?P<verb>Installing|Removing):? (?P<package>\S+) \[|"
@@ -166,12 +169,6 @@ DEPENDENCIES = re.compile(r"^Installing (?:weak )?dependencies:\n((?: .+\n)+)", 
 VERBS = {"Installing": "installing", "Removing": "removing"}
 
 
-def name_of(nevra: str) -> str:
-    """Return the name in `foo-bar-1:1.0-1.noarch`, with `.rpm` or without."""
-    parts = nevra.rstrip(":").rsplit("-", 2)
-    return parts[0] if len(parts) == 3 else nevra
-
-
 def plain(output: str) -> str:
     """Return an output without overwritten progress lines, and without the prefixes of dnf 5."""
     return re.sub(r"^(?:>>> )?(?:\[RPM\] )?", "", causes.plain(output), flags=re.MULTILINE)
@@ -185,15 +182,18 @@ def blame(tool: str, status: int, output: str, names: Sequence[str]) -> Blame | 
     """
     text = plain(output)
     scripts = list(SCRIPT.finditer(text))
-    if found := _blame_script(text, scripts, names):
-        return found
-    if status in (0, SCRIPTS_FAILED):
-        return first_cause(text, PASSED_OVER, names, name_of)
-    if scripts and _is_all_said(text):
-        return None
+    is_done = status in SUCCESS or bool(scripts and _is_all_said(text))
+    found = scriptlets.blame_failure(text, scripts, names)
+    if is_done and (not found or found.trigger):
+        return (
+            scriptlets.blame_complaint(text, names)
+            or first_cause(text, PASSED_OVER, names, name_of)
+            or (found and replace(found, outcome=Outcome.PASS))
+        )
     return (
-        first_cause(text, (FULL_DISK, *FILES_OF, *REPOSITORY), names, name_of)
-        or causes.unmet(text, NOTHING_PROVIDES, names, name_of)
+        found
+        or first_cause(text, (FULL_DISK, *FILES_OF, PROTECTED, *REPOSITORY), names, name_of)
+        or causes.unmet(text, NOTHING_PROVIDES, names, name_of, causes.EXTRA)
         or first_cause(text, CONFLICTS, names, name_of)
         or causes.unmet(text, NO_PROVIDER, names, name_of)
         or first_cause(text, PASSED_OVER, names, name_of)
@@ -202,47 +202,14 @@ def blame(tool: str, status: int, output: str, names: Sequence[str]) -> Blame | 
     )
 
 
-SCRIPTS_FAILED = 107
-"""Status of zypper if everything is installed and a script has failed."""
+SUCCESS = (0, 102, 103, 106, 107)
+"""Statuses of a success; above 100 zypper wants a reboot (102), or itself restarted (103), has left
+out a repository (106), or a script has failed (107), zypper(8)."""
 
 
 def _is_all_said(text: str) -> bool:
     """Return whether dnf failed only because of scripts, which are judged already."""
     return bool(TRANSACTION_FAILED.search(text)) and not NOT_DONE.search(text)
-
-
-def _blame_script(text: str, found: Sequence[re.Match[str]], names: Sequence[str]) -> Blame | None:
-    """Name the script that failed, preferably of a package under test, or a trigger."""
-    ours = [match for match in found if _package(match) in names]
-    pulled = [match for match in found if "trigger" in _script(match)]
-    fatal = [match for match in found if _script(match) in FATAL]
-    for match in (*ours, *pulled, *fatal):
-        begins = [begin.start() for begin in BEGIN.finditer(text, 0, match.start())]
-        number = match["signal"]
-        how = (
-            f"was killed by a signal ({signal.strsignal(int(number)) or number})"
-            if number
-            else f"ended with status {match['status'] or match['returned']}"
-        )
-        return causes.blame_script(
-            f"%{_script(match)}",
-            _package(match),
-            how,
-            text[begins[-1] if begins else 0 : match.end()],
-            is_ours=match in ours,
-            is_trigger=match in pulled,
-        )
-    return None
-
-
-def _package(match: re.Match[str]) -> str:
-    return name_of(match["nevra"] or match["file"])
-
-
-def _script(match: re.Match[str]) -> str:
-    """Return the name of a script as spec files write it."""
-    script = match["script"] or match["late"]
-    return IN_SPEC.get(script, script)
 
 
 def blame_timeout(tool: str, output: str, names: Sequence[str], seconds: float) -> Blame:
@@ -258,7 +225,7 @@ def blame_timeout(tool: str, output: str, names: Sequence[str], seconds: float) 
         )
         doing = VERBS.get(last["verb"] or "", "running a script of")
         if last["late"] or last["script"]:
-            doing = f"running the %{_script(last)} script of"
+            doing = f"running the %{scriptlets.in_spec(last['late'] or last['script'])} script of"
         action, said = f"{doing} '{package}'", text[last.start() :]
         return causes.blame_hang(tool, action, said, seconds, is_ours=package in names)
     if begun := TRANSACTION.search(text):

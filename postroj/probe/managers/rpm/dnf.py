@@ -69,7 +69,7 @@ class Dnf(Rpm):
         return self._do("makecache")
 
     def install(self, paths: Sequence[str]) -> list[str]:
-        """Install as `dnf install ./foo.rpm` does, with recommended packages.
+        """Install as `dnf install ./foo.rpm` does.
 
         A file needs no signature (`localpkg_gpgcheck` is off unless an image turns it on), but
         packages from a repository do.
@@ -111,6 +111,7 @@ class Dnf(Rpm):
     def _do(self, *words: str) -> list[str]:
         options = [] if "--assumeno" in words else ["--assumeyes"]
         options += ["--setopt=localpkg_gpgcheck=0", "--setopt=skip_if_unavailable=0"]
+        options += [] if self.recommends else ["--setopt=install_weak_deps=0"]
         # Otherwise dnf downloads expired lists; only `refresh` should.
         options += [] if "makecache" in words else ["--setopt=*.metadata_expire=-1"]
         return ["sh", "-c", f'{CHOOSE}; exec $tool "$@"', "sh", *options, *words]

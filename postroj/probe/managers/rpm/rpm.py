@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from postroj.probe.managers.base import PackageFiles, PackageManager, Query, facts, table, words
+from postroj.probe.managers.base import (
+    LOCAL,
+    PackageFiles,
+    PackageManager,
+    Query,
+    facts,
+    table,
+    words,
+)
 from postroj.probe.managers.rpm import causes
 from postroj.probe.package.formats import Format
 
@@ -35,6 +43,8 @@ class Rpm(PackageManager):
     """The name of the command in sentences."""
     format = Format.RPM
     saved = (".rpmsave", ".rpmnew", ".rpmorig")
+    stays = LOCAL
+    instead_of_upgrade = "`reinstall` runs the same scriptlets as an upgrade"
 
     def describe(self, path: str) -> Query[PackageFacts]:
         """Read the metadata of a package file, signed or not."""

@@ -65,7 +65,7 @@ class Zypper(Rpm):
         return ["zypper", "--non-interactive", "refresh"]
 
     def install(self, paths: Sequence[str]) -> list[str]:
-        """Install as `zypper install ./foo.rpm` does, with recommended packages.
+        """Install as `zypper install ./foo.rpm` does.
 
         A file needs no signature, but packages from a repository do.
         """
@@ -102,4 +102,5 @@ class Zypper(Rpm):
 
     def _install(self, *words: str) -> list[str]:
         options = ["--auto-agree-with-licenses", "--allow-unsigned-rpm"]
+        options += [] if self.recommends else ["--no-recommends"]
         return ["zypper", "--non-interactive", "--no-refresh", "install", *options, *words]

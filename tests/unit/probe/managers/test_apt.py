@@ -97,11 +97,24 @@ EXPECTED: dict[str, tuple[Outcome, str, str]] = {
         "no frobnicator",
     ),
     "prerm-on-upgrade": (FAIL, "script of 'prerm' ended with status 6", "new prerm"),
+    # triggers of others: the package is to blame only if the evidence names a file of it
     "trigger": (
-        FAIL,
-        "the {postinst} script of 'bad-trigger' ended with status 7 in a trigger",
+        ERROR,
+        "the {postinst} script of 'bad-trigger', which is not under test, "
+        "ended with status 7 in a trigger",
         "pulled",
     ),
+    "trigger-names-its-file": (
+        ERROR,
+        "the {postinst} script of 'picky-trigger', which is not under test, "
+        "ended with status 7 in a trigger",
+        "/usr/share/tripwire/x is not valid",
+    ),
+    # refused when the package is removed: nobody's
+    "removes-essential": (FAIL, "would remove essential packages", ""),
+    "removes-what-essential-needs": (FAIL, "", "above-essential"),
+    "purges-protected": (FAIL, "would remove essential packages", ""),
+    "purges-forgotten": (ERROR, "apt-get failed", "Unable to locate package innocent"),
     "overwrites": (
         FAIL,
         "'overwrites_1.0_all.deb' ships '/usr/bin/perl', which is also in package 'perl-base'",
@@ -183,11 +196,13 @@ EXPECTED: dict[str, tuple[Outcome, str, str]] = {
         "zzz",
     ),
     "trigger-hangs": (
-        FAIL,
+        ERROR,
         "apt-get hung for 5 s while processing triggers for sleepy-trigger",
         "pulled",
     ),
 }
+SUCCEEDED = "not-started"
+"""The case whose installation succeeds."""
 ENDLESS = ("debian-bookworm", "full-lists")
 """apt 2.6 hangs where the others say what is wrong."""
 
@@ -208,12 +223,12 @@ def recorded(release: str, case: str) -> str:
 
 
 def test_every_case_is_recorded_and_expected() -> None:
-    assert set(CASES) == set(EXPECTED)
+    assert set(CASES) == set(EXPECTED) | {SUCCEEDED}
     for release in RELEASES:
         assert {path.stem for path in (HERE / release).iterdir()} == set(CASES)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", EXPECTED)
 @pytest.mark.parametrize("release", RELEASES)
 def test_blame_of_recorded_outputs(release: str, case: str) -> None:
     outcome, sentence, evidence = EXPECTED[case]
@@ -228,8 +243,23 @@ def test_blame_of_recorded_outputs(release: str, case: str) -> None:
     assert sentence.format(postinst=POSTINST.get(release, "post-installation")) in found.sentence
     assert evidence in found.evidence
     assert len(found.evidence.splitlines()) <= 20
+    assert bool(found.trigger) == case.startswith("trigger")
+    assert found.is_refusal or not case.startswith(("removes", "purges-protected"))
+
     assert "\n" not in found.sentence
     assert not found.sentence.endswith(".")
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_not_started_names_a_unit_that_its_script_enables_too_late(release: str) -> None:
+    text = (HERE / release / f"{SUCCEEDED}.txt").read_text()
+    assert Apt().not_started(text) == ("late.service",)
+    assert Apt().not_started(recorded(release, "postinst")) == ()
+
+
+def test_not_started_of_an_older_wording() -> None:
+    said = "a@b.socket is a disabled or a static unit not running, not starting it.\n"
+    assert Apt().not_started(said) == ("a@b.socket",)
 
 
 @pytest.mark.parametrize("release", RELEASES)

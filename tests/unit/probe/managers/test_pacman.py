@@ -16,7 +16,7 @@ from tests.data.recorder import read
 if TYPE_CHECKING:
     from postroj.probe.managers.base import Blame
 
-FAIL, ERROR = Outcome.FAIL, Outcome.ERROR
+PASS, FAIL, ERROR = Outcome.PASS, Outcome.FAIL, Outcome.ERROR
 Expected = tuple[Outcome, str, str]
 
 UNREACHABLE = "the guest could not reach its package repositories"
@@ -51,9 +51,34 @@ EXPECTED: dict[str, Expected | None] = {
     "post-syntax": (FAIL, "a script of 'syntax' failed", ".INSTALL"),
     "pre-remove": (FAIL, "a script of 'bad-remove' failed", "not now"),
     "post-upgrade": (FAIL, "a script of 'bad-upgrade' failed", "from 1.0-1 to 2.0-1"),
-    "hook": (FAIL, "the hook 'bad-hook.hook' of pacman failed", "pulled"),
-    "hook-of-package": (FAIL, "the hook 'bad-hook.hook' of pacman failed", "pulled"),
-    "pre-hook": (FAIL, "the hook 'bad-pre-hook.hook' of pacman failed", "pulled"),
+    # hooks: the package is to blame only if it owns one, or if the evidence names a file of it
+    "hook": (PASS, "the hook 'bad-hook.hook' of pacman failed", "pulled"),
+    "hook-of-package": (PASS, "the hook 'bad-hook.hook' of pacman failed", "pulled"),
+    "hook-names-its-file": (
+        PASS,
+        "the hook 'Looking at wires' of pacman failed",
+        "/usr/share/tripwire/x is not valid",
+    ),
+    "pre-hook": (ERROR, "the hook 'bad-pre-hook.hook' of pacman failed", "pulled"),
+    "missing-command": (
+        FAIL,
+        "a script of 'missing-command' calls 'surely-not-there', which the guest does not have",
+        "not found",
+    ),
+    "missing-command-bash": (
+        FAIL,
+        "a script of 'missing-command' calls 'surely-not-there', which the guest does not have",
+        "command not found",
+    ),
+    "missing-path-bash": (
+        FAIL,
+        "a script of 'missing-path' calls '/usr/bin/surely-not-there', "
+        "which the guest does not have",
+        "No such file or directory",
+    ),
+    # refused when the package is removed: nobody's
+    "removes-held": (FAIL, "'good', which pacman holds, would have to go", ""),
+    "removes-what-held-needs": (FAIL, "'above', which pacman holds, would have to go", ""),
     "overwrites": (FAIL, f"{SHIPS}is also in package 'overwrites-b'", ""),
     "overwrites-each-other": (FAIL, f"{SHIPS}is also in package 'overwrites-b'", ""),
     "overwrites-unowned": (
@@ -92,9 +117,9 @@ EXPECTED: dict[str, Expected | None] = {
     "post-hangs-of-two": (FAIL, "pacman hung for 5 s while installing sleepy-post", "zzz"),
     "dependency-hangs": (ERROR, "pacman hung for 5 s while installing sleepy-post", "zzz"),
     "remove-hangs": (FAIL, "pacman hung for 5 s while removing sleepy-remove", "zzz"),
-    "hook-hangs": (FAIL, "pacman hung for 5 s while running the hook 'sleepy-hook.hook'", ""),
+    "hook-hangs": (ERROR, "pacman hung for 5 s while running the hook 'sleepy-hook.hook'", ""),
     # pacman has gone on without it, and it is not under test
-    "dependency-post": None,
+    **dict.fromkeys(("dependency-post", "dependency-missing-command")),
     **dict.fromkeys(("installs", "two", "reinstalls", "upgrades", "downgrades", "removes")),
     **dict.fromkeys(("purges", "removes-what-is-needed", "refreshes", "downloads")),
 }
@@ -125,6 +150,8 @@ def test_blame_of_recorded_outputs(tool: str, case: str) -> None:
     assert (found.outcome, found.sentence) == expected[:2], found
     assert expected[2] in found.evidence
     assert len(found.evidence.splitlines()) <= 20
+    assert bool(found.trigger) == ("hook" in case)
+    assert found.is_refusal == case.startswith(("removes", "unmet", "wrong", "dependency-is"))
 
 
 @pytest.mark.parametrize("tool", TOOLS)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from postroj.probe.managers.base import PackageFacts, PackageFiles
-from postroj.probe.managers.rpm.causes import name_of
 from postroj.probe.managers.rpm.dnf import Dnf
+from postroj.probe.managers.rpm.scriptlets import name_of
 from postroj.probe.managers.rpm.zypper import Zypper
 from postroj.verdict import Outcome
 from tests.data.recorder import read
@@ -18,7 +18,7 @@ from tests.data.rpm.record import CASES, HERE, TOOLS
 if TYPE_CHECKING:
     from postroj.probe.managers.base import Blame, PackageManager
 
-FAIL, ERROR = Outcome.FAIL, Outcome.ERROR
+PASS, FAIL, ERROR = Outcome.PASS, Outcome.FAIL, Outcome.ERROR
 Expected = tuple[Outcome, str, str]
 
 UNREACHABLE = "the guest could not reach its package repositories"
@@ -73,15 +73,75 @@ EXPECTED: dict[str, Expected | None] = {
     "preun": (FAIL, "the %preun script of 'bad-preun' ended with status 6", "not now"),
     "postun": (FAIL, "the %postun script of 'bad-postun' ended with status 8", "too late"),
     "preun-on-upgrade": (FAIL, "the %preun script of 'bad-preun' ended with status 6", ""),
-    "trigger": (
+    "lua-pre": (
         FAIL,
-        "the %triggerin script of 'bad-trigger' ended with status 7 in a trigger",
+        "the %pre script of 'lua-pre' raised an error in Lua: not on this machine",
+        "lua script failed",
+    ),
+    "lua-post": (
+        FAIL,
+        "the %post script of 'lua-post' raised an error in Lua: no frobnicator",
+        "lua script failed",
+    ),
+    "missing-user": (
+        FAIL,
+        "files of 'missing-user' are for the user 'nobody-here', which does not exist: "
+        "root owns them",
+        "user nobody-here does not exist",
+    ),
+    "missing-group": (
+        FAIL,
+        "files of 'missing-group' are for the group 'nobody-here', which does not exist: "
+        "root owns them",
+        "group nobody-here does not exist",
+    ),
+    "missing-command": (
+        FAIL,
+        "a scriptlet of 'missing-command' calls 'surely-not-there', which the guest does not have",
+        "surely-not-there: not found",
+    ),
+    "missing-command-bash": (
+        FAIL,
+        "a scriptlet of 'missing-command-bash' calls 'surely-not-there', "
+        "which the guest does not have",
+        "surely-not-there: command not found",
+    ),
+    "missing-path": (
+        FAIL,
+        "a scriptlet of 'missing-path' calls '/usr/bin/surely-not-there', "
+        "which the guest does not have",
+        "",
+    ),
+    "trigger-of-its-own": (
+        FAIL,
+        "the %triggerin script of 'own-trigger' ended with status 7 in a trigger",
+        "pulled",
+    ),
+    # triggers of others: the package is to blame only if the evidence names a file of it
+    "trigger": (
+        PASS,
+        "the %triggerin script of 'bad-trigger', which is not under test, "
+        "ended with status 7 in a trigger",
         "pulled",
     ),
     "file-trigger": (
-        FAIL,
-        "the %transfiletriggerin script of 'bad-file-trigger' ended with status 7 in a trigger",
+        PASS,
+        "the %transfiletriggerin script of 'bad-file-trigger', which is not under test, "
+        "ended with status 7 in a trigger",
         TRIGGERED,
+    ),
+    "trigger-names-its-file": (
+        PASS,
+        "the %triggerin script of 'picky-trigger', which is not under test, "
+        "ended with status 7 in a trigger",
+        "/usr/share/tripwire/x is not valid",
+    ),
+    # refused when the package is removed: nobody's
+    "removes-protected": (FAIL, "protected packages of the guest would have to go: good", ""),
+    "removes-what-protected-needs": (
+        FAIL,
+        "protected packages of the guest would have to go: above",
+        "",
     ),
     "overwrites": (FAIL, OVERWRITES, "/usr/share/same"),
     "overwrites-each-other": (FAIL, OVERWRITES, "/usr/share/same"),
@@ -119,9 +179,18 @@ EXPECTED: dict[str, Expected | None] = {
     "package-unsigned": (ERROR, UNSIGNED, ""),
     "signature-demanded": (
         ERROR,
-        "'innocent' has no signature, and rpm in the guest demands one",
+        "'innocent' has no signature that rpm can verify in the guest, and rpm demands one",
         "not signed|can't be checked",
     ),
+    "signature-of-a-stranger": (
+        ERROR,
+        "'stranger' has no signature that rpm can verify in the guest, and rpm demands one",
+        "",
+    ),
+    "signed-by-a-stranger": (ERROR, UNSIGNED, ""),
+    "signed-with-another-key": (ERROR, UNSIGNED, ""),
+    "repository-skipped": (ERROR, UNFETCHED, "second"),
+    "installs-with-a-skipped-repository": (ERROR, UNFETCHED, "second"),
     "memory": (ERROR, "there was not enough memory in the guest", "failed to map segment"),
     "no-candidate": (ERROR, "the guest's repositories have no package 'surely-not-there'", ""),
     "no-tool": (ERROR, "the guest has no (dnf|zypper)", "ot found|No such file"),
@@ -137,10 +206,17 @@ EXPECTED: dict[str, Expected | None] = {
     **dict.fromkeys(("same-by-install", "downgrade-of-newer")),
     **dict.fromkeys(("installs", "two", "reinstalls", "upgrades", "downgrades", "removes")),
     **dict.fromkeys(("removes-what-is-needed", "refreshes", "downloads")),
+    **dict.fromkeys(("reinstalls-with-scripts", "upgrades-with-scripts")),
     # rpm has gone on without it, and it is not under test
-    "dependency-post": None,
+    **dict.fromkeys(("dependency-post", "dependency-lua-post")),
+    **dict.fromkeys(("dependency-missing-user", "dependency-missing-command")),
 }
+ZYPPERS = [tool for tool in TOOLS if "zypper" in tool]
 FINE = [
+    *(("removes-protected", tool) for tool in ZYPPERS),
+    *(("removes-what-protected-needs", tool) for tool in ZYPPERS),
+    *(("installs-with-a-skipped-repository", tool) for tool in ZYPPERS),
+    ("signature-of-a-stranger", "dnf5-sid"),
     *(("downgrade-by-install", tool) for tool in TOOLS if "dnf" in tool),
     ("signature-demanded", "dnf5-sid"),
 ]
@@ -183,6 +259,8 @@ def test_blame_of_recorded_outputs(tool: str, case: str) -> None:
     assert re.fullmatch(sentence, found.sentence), found
     assert re.search(evidence, found.evidence), found
     assert len(found.evidence.splitlines()) <= 20
+    assert bool(found.trigger) == (outcome is PASS)
+    assert found.is_refusal == bool(re.search(r"protected|depends on", found.sentence))
 
 
 def test_blame_of_a_failure_that_status_0_hides() -> None:
@@ -191,7 +269,7 @@ def test_blame_of_a_failure_that_status_0_hides() -> None:
         (tool, case)
         for tool in TOOLS
         for case, expected in EXPECTED.items()
-        if read(HERE / tool / f"{case}.txt").status in (0, 107) and expected
+        if read(HERE / tool / f"{case}.txt").status in (0, 106, 107) and expected
     }
     assert ("dnf-bookworm", "post") in silent
     assert ("zypper-bookworm", "posttrans") in silent
@@ -214,6 +292,37 @@ def test_recordings_are_small() -> None:
 def test_blame_of_unknown_output_is_an_error(manager: PackageManager, status: int) -> None:
     found = manager.blame(status, "odd\n", ["a"])
     assert found and (found.outcome, found.evidence) == (ERROR, "odd")
+
+
+def test_blame_of_a_scriptlet_whose_failure_only_dnf_reports() -> None:
+    said = "Complete!\nError in POSTIN scriptlet in rpm package my-long-name\n"
+    found = Dnf().blame(0, said, ["my-long-name"])
+    assert found and (found.outcome, found.sentence) == (
+        FAIL,
+        "the %post script of 'my-long-name' failed",
+    )
+    assert Dnf().blame(0, said, ["my"]) is None
+
+
+@pytest.mark.parametrize("status", [102, 103, 106, 107])
+def test_blame_of_the_statuses_with_which_zypper_reports_a_success(status: int) -> None:
+    assert Zypper().blame(status, "(1/1) Installing: a-1-1.noarch [..done]\n", ["a"]) is None
+
+
+def test_hint_of_a_missing_dependency_names_repositories_that_an_image_lacks() -> None:
+    found = found_in("dnf-bookworm", "unmet")
+    assert found and "EPEL" in found.hint and "`--setup`" in found.hint
+
+
+@pytest.mark.parametrize("tool", ["dnf-bookworm", "dnf-sid", "dnf5-sid", "zypper-sid"])
+def test_reinstall_runs_the_scriptlets_of_an_upgrade(tool: str) -> None:
+    """The recorded scriptlets print their names, the version and $1."""
+    said = [
+        re.findall(r"\w+ of \d\.0 with \d", read(HERE / tool / f"{case}.txt").output)
+        for case in ("reinstalls-with-scripts", "upgrades-with-scripts")
+    ]
+    assert said[0] == [line.replace("of 2.0", "of 1.0") for line in said[1]]
+    assert "preun of 1.0 with 1" in said[0]
 
 
 def test_blame_of_status_137_names_memory() -> None:

@@ -1,0 +1,87 @@
+"""How packages leave a booted Debian guest, and come back: remove, install-again, purge."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from postroj.probe.steps import FORGOTTEN, NEEDED
+from postroj.verdict import Outcome, StepName
+from tests.integration import test_steps
+from tests.integration.test_steps import POSTINST, POSTRM, lifer, live
+from tests.support import debs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from postroj.model import Image
+
+PASS, FAIL, SKIP = Outcome.PASS, Outcome.FAIL, Outcome.SKIP
+INSTALL, REMOVE, PURGE = StepName.INSTALL, StepName.REMOVE, StepName.PURGE
+AGAIN = StepName.INSTALL_AGAIN
+
+bare = test_steps.bare
+
+MASKS = POSTRM.replace(
+    "systemctl daemon-reload",
+    '[ "$1" != remove ] || deb-systemd-helper mask lifer.service >/dev/null\n'
+    "systemctl daemon-reload",
+)
+UNMASKS = "deb-systemd-helper unmask lifer.service >/dev/null\n"
+
+
+@pytest.mark.parametrize("unmasks", [True, False])
+def test_install_again_fails_a_mask_that_stays(
+    bare: Image, tmp_path: Path, *, unmasks: bool
+) -> None:
+    """As debhelper's scripts do: the removal masks, the installation unmasks."""
+    postinst = POSTINST if unmasks else POSTINST.replace(UNMASKS, "")
+    package = lifer(tmp_path, "1.0", postinst=postinst, postrm=MASKS)
+    life = live(bare, package, INSTALL, REMOVE, AGAIN, PURGE)
+    assert life.reason(REMOVE, "lifer.service") == "pass: does not run, masked"
+    if unmasks:
+        assert set(life.outcomes.values()) == {PASS}, life.bad()
+        assert life.reason(AGAIN, "lifer.service").startswith("pass: active (running)")
+        assert life.reason(PURGE, "no file left behind") == "pass: none"
+    else:
+        assert life.outcomes == {INSTALL: PASS, REMOVE: PASS, AGAIN: FAIL, PURGE: PASS}
+        lost = "fail: ran before the removal, but not after the install-again"
+        assert life.reason(AGAIN, "lifer.service").startswith(lost)
+
+
+def test_purge_of_a_package_without_conffiles_and_postrm(bare: Image, tmp_path: Path) -> None:
+    """As nfpm makes them: dpkg forgets them at the removal."""
+    package = debs.build(tmp_path, "plain", files={"/usr/bin/plain": "#!/bin/sh\n"})
+    life = live(bare, package, INSTALL, REMOVE, PURGE, quiet=True)
+    assert life.outcomes == {INSTALL: PASS, REMOVE: PASS, PURGE: PASS}, life.bad()
+    assert life.result.steps[2].reason == f"plain 1.0 (all), {FORGOTTEN}"
+    assert life.reason(PURGE, "no file left behind") == "pass: none"
+
+
+LATE = """\
+#!/bin/sh
+set -e
+systemctl daemon-reload
+deb-systemd-invoke start late.service
+deb-systemd-helper enable late.service
+"""
+
+
+def test_an_essential_package_that_starts_before_it_enables(bare: Image, tmp_path: Path) -> None:
+    unit = debs.SERVICE.format(name="late", kind="simple", command="/bin/sleep 1000", more="")
+    package = debs.build(
+        tmp_path,
+        "late",
+        fields={"Essential": "yes"},
+        files={"/lib/systemd/system/late.service": unit},
+        scripts={"postinst": LATE},
+    )
+    life = live(bare, package, INSTALL, REMOVE, AGAIN, PURGE, quiet=True)
+    assert life.reason(INSTALL, "enabled before started") == (
+        "fail: late.service does not run until the next boot: "
+        "a maintainer script starts before it enables"
+    )
+    assert life.outcomes == {INSTALL: FAIL, REMOVE: SKIP, AGAIN: SKIP, PURGE: SKIP}
+    reason = life.result.steps[1].reason
+    assert reason.startswith(NEEDED) and "Essential packages were removed" in reason
