@@ -188,7 +188,7 @@ def launch_guest(spec: GuestSpec, stack: ExitStack) -> Launched:
     claim = stack.enter_context(rundir.claim(facts))
     name = claim.path.name
     resolv_conf = resolvconf.of_host(spec.network)
-    seed.write_seed(claim.path, name, resolv_conf, emulated=spec.emulated)
+    seed.write_seed(claim.path, spec.hostname or name, resolv_conf, emulated=spec.emulated)
     is_scope = scope.is_usable()
     try:
         bound = tuple(devices.devices_of(bind.source for bind in spec.binds))
@@ -204,7 +204,7 @@ def launch_guest(spec: GuestSpec, stack: ExitStack) -> Launched:
         process.tool(tool)
     argv = [*(scope.argv(name, spec.limits) if is_scope else []), *script_argv]
     layers = [seed.lock_layer(stack, layer) for layer in spec.layers]
-    variables = host.environment(here, spec.systemd)
+    variables = host.environment(here, spec.systemd, own_network=spec.owns_network)
     with (claim.path / "console").open("wb") as console:
         script = process.launch(
             argv,

@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from postroj.container import naming
 from postroj.container.spec import GuestSpec
 from postroj.container.start import start_guest
 from postroj.errors import GuestError, PostrojError
@@ -114,6 +115,7 @@ def _of_boot(guest: OwnGuest) -> Iterator[str]:
 
 def _guest_spec(image: Image, packages: Sequence[PackageFile], plan: Plan) -> GuestSpec:
     return GuestSpec(
+        hostname=naming.COMMON_HOST,
         layers=image.layers,
         network=plan.network,
         proxies=plan.proxies,
