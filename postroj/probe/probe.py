@@ -68,7 +68,7 @@ def probe(
         else:
             audience.begin_part("boot")
             with start_guest(_guest_spec(image, packages, plan)) as guest:
-                ours = guest
+                ours = excuses.guest = guest
                 timings["boot"] = time.monotonic() - began
                 witness = Witness(guest, image, plan.visit, audience.begin_part, timings)
                 try:
