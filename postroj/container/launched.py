@@ -7,6 +7,7 @@ ends postroj ends the guest, too. To keep a guest, postroj says so through that 
 from __future__ import annotations
 
 import logging
+import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -84,7 +85,8 @@ class Launched:
     def await_ready(self, missing: set[str], deadline: float, before: Leader | None) -> Leader:
         """Wait for the `missing` notifications, and return the leader.
 
-        `before` is the leader before a reboot, `deadline` a time of the monotonic clock.
+        `before` is the leader before a reboot, `deadline` a time of the monotonic clock. After a
+        reboot the deadline is that of the shutdown, and the boot has its own.
 
         :raises GuestError: if the notifications do not come in time.
         """
@@ -103,6 +105,8 @@ class Launched:
                     with suppress(OSError):  # it has ended; the next notification reports that
                         pid = readiness.leader_of(notification.pid, int(inner_pid))
                         leader = Leader.of(pid, self.name)
+                        if before:
+                            deadline = time.monotonic() + self.spec.boot_timeout
                         self._confine(pid, again=bool(before) or boots > 1)
                         self._serve_network(int(inner_pid))
                     missing.add(READY)  # an earlier READY came from a reload, systemd >= 253

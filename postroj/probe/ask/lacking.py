@@ -49,6 +49,8 @@ OTHER_FAULT = re.compile(
 """Complaints after which no earlier refusal explains an end."""
 FAULTY_STATUS = ("126", "127", "200", "203", "216", "217", "233", "238", "239", "240", "241")
 """Exit statuses for a program, user, group or folder that is missing, systemd.exec(5)."""
+PARAMETER = re.compile(rb"(?<=\0)/(?:proc/sys|sys/kernel)/[\w./-]+(?=\0)")
+"""A string of a binary that is the path of a parameter of the kernel, which programs write."""
 STATUS = re.compile(r"code=exited, status=(\d+)")
 TERMINAL, AMBIENT, SCHEDULER, APPARMOR = ("208", "209", "222"), "218", "214", "231"
 NAMESPACES = ("225", "226")
@@ -277,10 +279,14 @@ def _option(facts: Facts) -> str:
 
 
 def _silent(facts: Facts) -> str:
-    """Rule: a script ended without a message, and asks for what this kernel does not have."""
+    """Rule: a program ended without a message, and asks for what this kernel does not have."""
     content = facts.program() if facts.is_silent and facts.statuses - {"0", ""} else b""
     if not content.startswith(b"#!"):
-        return ""
+        words = (word.decode(errors="replace") for word in PARAMETER.findall(content))
+        found = next((path for path in words if facts.has(path) and not facts.writes(path)), "")
+        return (
+            f"to write to '{found}'" if found and not facts.is_on("ProtectKernelTunables") else ""
+        )
     for line in content.decode(errors="replace").splitlines():
         code = line.partition("#")[0]
         for match in (*DEVICE.finditer(code), *KERNEL_FILE.finditer(code)):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from typing import TYPE_CHECKING
 
 from postroj.container.boot.masks import MASKED
@@ -27,8 +28,9 @@ PROPERTIES = (
     *("ExecStartPre", "LoadState", "NRestarts", "PrivateDevices", "ProcSubset"),
     *("ProtectControlGroups", "ProtectKernelModules", "ProtectKernelTunables", "ReadOnlyPaths"),
     *("Requires", "Requisite", "RestrictAddressFamilies", "Result", "StandardInput"),
-    *("StandardOutput", "TTYPath", "User"),
+    *("StandardOutput", "TTYPath", "User", "Wants"),
 )
+SKIPPED = re.compile(r"was skipped because of an unmet condition check \((?P<condition>.+)\)")
 DEEPEST = 4
 """Maximum number of units in a chain of failed dependencies."""
 LINES = 200
@@ -78,20 +80,27 @@ def _of_unit(guest: Guest, name: str, above: frozenset[str]) -> str:
     unit = _properties(guest, name)
     if unit.get("LoadState") != "loaded":
         return ""
-    if is_unmet(unit):
-        refused = guest.lacking_capabilities()
-        for what in ("Conditions", "Asserts"):
-            if found := conditions.of_conditions(unmet(guest, name, what), refused):
-                return found
-    elif may_have_failed(unit):
-        messages, is_silent = _log(guest, name, unit)
-        if not was_stopped(unit, messages):
-            facts = _facts(guest, unit, messages, is_silent=is_silent)
-            if found := lacking.of_facts(facts):
-                return found
+    messages, is_silent = _log(guest, name, unit)
+    if unmet_ones := _unmet(guest, name, unit, messages):
+        if found := conditions.of_conditions(unmet_ones, guest.lacking_capabilities()):
+            return found
+    elif may_have_failed(unit) and not was_stopped(unit, messages):
+        if found := lacking.of_facts(_facts(guest, unit, messages, is_silent=is_silent)):
+            return found
     if unit.get("ActiveState") == "active" or len(above) >= DEEPEST:
         return ""
-    for other in _required(unit):
+    return _of_others(guest, name, unit, above, is_silent=is_silent)
+
+
+def _of_others(
+    guest: Guest, name: str, unit: Mapping[str, str], above: frozenset[str], *, is_silent: bool
+) -> str:
+    """Return the need of a unit that this one requires, or wants and ends without a message."""
+    others = _names(unit, "BindsTo", "Requires", "Requisite")
+    if is_silent:
+        failed = guest.failed_units()
+        others += [other for other in _names(unit, "Wants") if other in failed]
+    for other in others:
         if other in MASKED:
             return f"the unit {other}, which guests do not start"
         if other in above or guest.is_active(other):
@@ -101,6 +110,19 @@ def _of_unit(guest: Guest, name: str, above: frozenset[str]) -> str:
         if found := _of_unit(guest, other, above | {name}):
             return found
     return ""
+
+
+def _unmet(guest: Guest, name: str, unit: Mapping[str, str], messages: Sequence[str]) -> list[str]:
+    """Return the conditions that kept a unit from starting.
+
+    The manager forgets the result if it unloads the unit, but it has reported it.
+    """
+    if is_unmet(unit):
+        return [found for what in ("Conditions", "Asserts") for found in unmet(guest, name, what)]
+    last = (
+        SKIPPED.search(messages[-1]) if messages and unit.get("ActiveState") == "inactive" else None
+    )
+    return [last["condition"]] if last else []
 
 
 def is_unmet(unit: Mapping[str, str]) -> bool:
@@ -127,9 +149,10 @@ def was_stopped(unit: Mapping[str, str], messages: Sequence[str]) -> bool:
     return is_clean and any(message.startswith("Stopping ") for message in messages)
 
 
-def _required(unit: Mapping[str, str]) -> list[str]:
-    names = " ".join(unit.get(key, "") for key in ("BindsTo", "Requires", "Requisite"))
-    return [name for name in dict.fromkeys(names.split()) if not name.endswith(".slice")]
+def _names(unit: Mapping[str, str], *properties: str) -> list[str]:
+    """Return the names of units in properties; systemctl quotes those with a backslash."""
+    words = shlex.split(" ".join(unit.get(name, "") for name in properties))
+    return [name for name in dict.fromkeys(words) if not name.endswith(".slice")]
 
 
 def device_path(unit: str) -> str:
