@@ -144,6 +144,7 @@ def prepared(record: Record) -> Record:
 
 def _prepare(record: Record, directory: Path) -> Record:
     # Imported late: needed once an image, while `obtain` is called for every guest.
+    from postroj.container import naming
     from postroj.container.spec import GuestSpec
     from postroj.container.start import start_guest
     from postroj.image.inspect import inspect_squashfs
@@ -157,6 +158,7 @@ def _prepare(record: Record, directory: Path) -> Record:
     text = script(record.manager, packages, entry.repositories if entry else ())
     image = record.as_image()
     spec = GuestSpec(
+        hostname=naming.COMMON_HOST,
         layers=image.layers,
         boot=False,
         network=NetworkMode.PRIVATE if packages else NetworkMode.NONE,

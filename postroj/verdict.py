@@ -104,6 +104,8 @@ class CheckResult:
     seconds: float
     discovered: bool = False
     """Whether postroj asked of its own accord."""
+    needs: str = ""
+    """What a machine has and a container lacks, if that is why the outcome is `SKIP`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +170,8 @@ class StepResult:
     """How long the step itself took, without its checks."""
     hint: str = ""
     """The next command to type after a failure, if there is one."""
+    needs: str = ""
+    """What a machine has and a container lacks, if that is why the outcome is `SKIP`."""
     checks: tuple[CheckResult, ...] = ()
     discovered: Discovery | None = None
     """None if nothing was discovered after this step."""

@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from postroj import process
+from postroj.container import naming
 from postroj.container.spec import GuestSpec
 from postroj.container.start import start_guest
 from postroj.errors import CommandError, CommandTimeout, GuestError, ImageError, PostrojError
@@ -241,6 +242,7 @@ class _WarmLayers:
             network = NetworkMode.HOST
         return start_guest(
             GuestSpec(
+                hostname=naming.COMMON_HOST,
                 layers=image.layers,
                 boot=boot,
                 network=network,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from postroj.container import capabilities
 from postroj.errors import CommandError
 from postroj.process import LIMIT
 
@@ -276,6 +277,20 @@ class Guest(ABC):
         """Whether a unit is active now."""
         argv = ["systemctl", "is-active", "--quiet", unit]
         return self.run(argv, ok=range(256), timeout=10).status == 0
+
+    def lacking_capabilities(self) -> frozenset[str]:
+        """Return the capabilities that the kernel knows and the guest's init may not use.
+
+        They have no `CAP_`, as `SYS_TIME`.
+        """
+        script = "grep CapBnd /proc/1/status; cat /proc/sys/kernel/cap_last_cap"
+        done = self.run(["sh", "-c", script], ok=range(256), timeout=10)
+        return capabilities.parse_lacking(done.text.split())
+
+    def file_systems(self) -> frozenset[str]:
+        """Return the names of the file systems that the kernel knows by now."""
+        done = self.run(["cat", "/proc/filesystems"], ok=range(256), timeout=10)
+        return frozenset(done.text.split()) - {"nodev"}
 
     def failed_units(self) -> list[str]:
         """Return the names of the units in state `failed`, sorted."""

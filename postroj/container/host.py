@@ -125,11 +125,15 @@ def require(host: Host, systemd: int | None) -> None:
         raise HostError(message, hint=hint)
 
 
-def environment(host: Host, systemd: int | None) -> dict[str, str]:
+def environment(host: Host, systemd: int | None, *, own_network: bool) -> dict[str, str]:
     """Return the environment variables of nspawn for a guest with this version of systemd."""
     # The seccomp filter of an older host fails system calls on which a newer guest's libc relies
     # (systemd#16739, #31469), so a package would fail without being at fault. mock does the same.
     variables = {"SYSTEMD_SECCOMP": "0"}
+    if own_network:
+        # /proc/sys/net belongs to the network; nspawn makes it writable by itself only with a
+        # network that it makes, src/nspawn/nspawn-mount.c
+        variables["SYSTEMD_NSPAWN_API_VFS_WRITABLE"] = "network"
     if host.nspawn[0] < WITHOUT_V1:
         # On a host with cgroup v1 or the hybrid, nspawn < 258 would choose the legacy hierarchy,
         # which systemd >= 258 refuses in the guest (systemd#23961).

@@ -7,6 +7,7 @@ ends postroj ends the guest, too. To keep a guest, postroj says so through that 
 from __future__ import annotations
 
 import logging
+import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -91,7 +92,8 @@ class Launched:
     def await_ready(self, missing: set[str], deadline: float, before: Leader | None) -> Leader:
         """Wait for the `missing` notifications, and return the leader.
 
-        `before` is the leader before a reboot, `deadline` a time of the monotonic clock.
+        `before` is the leader before a reboot, `deadline` a time of the monotonic clock. After a
+        reboot the deadline is that of the shutdown, and the boot has its own.
 
         :raises GuestError: if the notifications do not come in time.
         """
@@ -110,6 +112,8 @@ class Launched:
                     with suppress(OSError):  # it has ended; the next notification reports that
                         pid = readiness.leader_of(notification.pid, int(inner_pid))
                         leader = Leader.of(pid, self.name)
+                        if before:
+                            deadline = time.monotonic() + self.spec.boot_timeout
                         self._confine(pid, again=bool(before) or boots > 1)
                         self._serve_network(int(inner_pid))
                     missing.add(READY)  # an earlier READY came from a reload, systemd >= 253
@@ -195,7 +199,7 @@ def launch_guest(spec: GuestSpec, stack: ExitStack) -> Launched:
     claim = stack.enter_context(rundir.claim(facts))
     name = claim.path.name
     resolv_conf = resolvconf.of_host(spec.network)
-    seed.write_seed(claim.path, name, resolv_conf, emulated=spec.emulated)
+    seed.write_seed(claim.path, spec.hostname or name, resolv_conf, emulated=spec.emulated)
     is_scope = scope.is_usable()
     try:
         bound = tuple(devices.devices_of(bind.source for bind in spec.binds))
@@ -211,7 +215,7 @@ def launch_guest(spec: GuestSpec, stack: ExitStack) -> Launched:
         process.tool(tool)
     argv = [*(scope.argv(name, spec.limits) if is_scope else []), *script_argv]
     layers = [seed.lock_layer(stack, layer) for layer in spec.layers]
-    variables = host.environment(here, spec.systemd)
+    variables = host.environment(here, spec.systemd, own_network=spec.owns_network)
     with (claim.path / "console").open("wb") as console:
         script = process.launch(
             argv,

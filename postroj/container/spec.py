@@ -35,6 +35,8 @@ class GuestSpec:
     """Ports of a private network that the host has, too."""
     proxies: Mapping[str, str] = field(default_factory=dict)
     """Environment variables for programs that download something in the guest."""
+    hostname: str = ""
+    """The guest's host name, without its domain; '' for the name of the guest."""
     boot: bool = True
     binds: tuple[Bind, ...] = ()
     boot_timeout: float = 60.0
@@ -69,6 +71,11 @@ class GuestSpec:
         With private users the network is made with the leader.
         """
         return self.network is NetworkMode.PRIVATE and not self.private_users
+
+    @property
+    def owns_network(self) -> bool:
+        """Whether its network is not the host's."""
+        return self.network is not NetworkMode.HOST
 
     @property
     def limits(self) -> limits.Limits:

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     from postroj.container.leader import Leader
     from postroj.container.spec import GuestSpec
 
+SHUTDOWN_TIMEOUT = 1800.0 + 90.0
+"""Seconds after which a manager reboots by force, and systemd-shutdown kills what is left.
+
+`JobTimeoutSec=` of reboot.target
+"""
+
 log = logging.getLogger(__name__)
 
 
@@ -107,12 +113,12 @@ class StartedGuest(EnteredGuest, OwnGuest):
 
     def reboot(self) -> None:
         """See `OwnGuest.reboot`."""
-        patience = self._launched.spec.boot_timeout
-        deadline = time.monotonic() + patience
         self._launched.listener.open()
         argv = self._enter_argv(Command(argv=nspawn.REBOOT))
+        timeout = self._launched.spec.boot_timeout
+        deadline = time.monotonic() + SHUTDOWN_TIMEOUT
         # the command may end with the guest before it gets an answer
-        process.run(argv, ok=range(256), timeout=patience, env=nsenter.ENVIRONMENT)
+        process.run(argv, ok=range(256), timeout=timeout, env=nsenter.ENVIRONMENT)
         try:
             self.leader = self._launched.await_ready({READY, LEADER}, deadline, self.leader)
             self.read_state()

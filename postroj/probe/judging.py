@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from postroj.probe.ask import checks
+from postroj.probe.ask import checks, shutdown
 from postroj.probe.ask.question import Question
 from postroj.probe.ask.unitstate import unit_name
 from postroj.probe.compare import (
@@ -143,6 +143,8 @@ class Judge:
                 later.extend(listening.socket_questions(brought, new, urls))
             return later
 
+        if step is StepName.REBOOT and (killed := shutdown.ask(self._guest, self.subjects)):
+            announce(killed)
         others = Bystanders(self._guest, self._manager, names, self._snapshot.unit_files)
         answers = checks.ask_all(
             self._guest, asked, self._plan.manners, before.failed, then, others.owner

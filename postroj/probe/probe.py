@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from postroj.container import naming
 from postroj.container.spec import GuestSpec
 from postroj.container.start import start_guest
 from postroj.errors import GuestError, PostrojError
@@ -68,7 +69,7 @@ def probe(
         else:
             audience.begin_part("boot")
             with start_guest(_guest_spec(image, packages, plan)) as guest:
-                ours = guest
+                ours = excuses.guest = guest
                 timings["boot"] = time.monotonic() - began
                 witness = Witness(guest, image, plan.visit, audience.begin_part, timings)
                 try:
@@ -122,6 +123,7 @@ def _of_boot(guest: OwnGuest) -> Iterator[str]:
 
 def _guest_spec(image: Image, packages: Sequence[PackageFile], plan: Plan) -> GuestSpec:
     return GuestSpec(
+        hostname=naming.COMMON_HOST,
         layers=image.layers,
         network=plan.network,
         proxies=plan.proxies,

@@ -34,6 +34,8 @@ class Case:
     """Lines."""
     hint: str
     seconds: float
+    needs: str = ""
+    """What a machine has and a container lacks, if the case was skipped for that."""
     kept: tuple[Evidence, ...] = ()
     """Evidence from the guest, in the first bad case of a step; not made visible."""
     reproduce: str = ""
@@ -69,6 +71,11 @@ class Suite:
     discovered: Discovery | None
     notes: tuple[str, ...]
     """Further remarks, as sentences."""
+
+    @property
+    def needing(self) -> tuple[Case, ...]:
+        """Cases that a container cannot show."""
+        return tuple(case for case in self.cases if case.needs)
 
     def count(self, outcome: Outcome) -> int:
         """Return the number of cases with an outcome."""
@@ -114,12 +121,14 @@ def _cases(probe: ProbeResult) -> Iterator[Case]:
 
 
 def _of_step(step: StepResult) -> Case:
-    return _case(step.name, "", step.done, step.reason, step.hint, step.seconds)
+    case = _case(step.name, "", step.done, step.reason, step.hint, step.seconds)
+    return replace(case, needs=visible(step.needs))
 
 
 def _of_check(step: StepResult, check: CheckResult) -> Case:
     what = f"{check.kind} {check.subject}"
-    return _case(step.name, what, check.outcome, check.reason, "", check.seconds)
+    case = _case(step.name, what, check.outcome, check.reason, "", check.seconds)
+    return replace(case, needs=visible(check.needs))
 
 
 def _case(step: str, what: str, outcome: Outcome, reason: str, hint: str, seconds: float) -> Case:

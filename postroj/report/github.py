@@ -55,6 +55,11 @@ def commands(report: Report) -> str:
         for suite in suites(report)
         for note in suite.notes
     ]
+    lines += [
+        f"::notice title={_property(f'{suite.name}: {case.name}')}::{_data(case.sentence)}"
+        for suite in suites(report)
+        for case in suite.needing
+    ]
     if report.outcome is Outcome.SKIP:
         what = ", ".join(report.not_taken)
         said = f"not taken, although asked for: {what}" if what else "nothing was tested"
@@ -82,6 +87,11 @@ def summary(report: Report, *, room: int = LIMIT) -> str:
     if found:
         parts.append("\n".join([HEAD, *map(_row, found)]) + "\n")
     parts += [f"{_code(s.name)} {_text(note)}\n" for s in found for note in s.notes]
+    parts += [
+        f"{_code(suite.name)} {_code(case.name)} {_text(case.sentence)}\n"
+        for suite in found
+        for case in suite.needing
+    ]
     parts += [_details(suite.name, case) for suite in found for case in suite.bad]
     return _fitting(parts, room)
 

@@ -123,12 +123,12 @@ def _add_cell(row: Element, image: str, cases: Sequence[Case]) -> None:
 
 
 def _add_case(cell: Element, case: Case) -> None:
-    bad = case.outcome.is_bad
+    is_shown = case.outcome.is_bad or bool(case.needs)
     fold = add(cell, "details", class_=case.outcome)
     summary = add(fold, "summary")
     add(summary, "span", case.outcome, class_="badge")
     add(summary, "span", f"{case.seconds:.1f} s", class_="time")
-    add(summary if bad else fold, "span", case.sentence, class_="sentence")
+    add(summary if is_shown else fold, "span", case.sentence, class_="sentence")
     if case.evidence:
         add(fold, "pre", "\n".join(case.evidence))
     if case.hint:

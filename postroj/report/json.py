@@ -48,6 +48,7 @@ def _step(step: StepResult) -> dict[str, Any]:
         "done": step.done,
         "reason": step.reason,
         "hint": step.hint,
+        "needs": step.needs,
         "seconds": _seconds(step.seconds),
         "checks": [_check(check) for check in step.checks],
         "discovered": asdict(step.discovered) if step.discovered else None,
@@ -67,6 +68,7 @@ def _check(check: CheckResult) -> dict[str, Any]:
         "reason": check.reason,
         "seconds": _seconds(check.seconds),
         "discovered": check.discovered,
+        "needs": check.needs,
     }
 
 

@@ -106,8 +106,8 @@ def booted(release: str, *, unified: bool = True) -> Iterator[Outer]:
         stack.enter_context(patch.object(nspawn, "nspawn_argv", _beyond(nspawn.nspawn_argv)))
         more = (*devices.USUAL, *LOOP_DEVICES)
         stack.enter_context(patch.object(devices, "USUAL", more))
-        environment = host.environment(host.read(), None) | hierarchy
-        stack.enter_context(patch.object(host, "environment", lambda *_: environment))
+        environment = host.environment(host.read(), None, own_network=True) | hierarchy
+        stack.enter_context(patch.object(host, "environment", lambda *_, **__: environment))
         guest = stack.enter_context(start_guest(GuestSpec(layers=image.layers, binds=tuple(binds))))
         guest.run(["sh", "-c", LOOPS], timeout=10)
         yield Outer(guest)

@@ -54,8 +54,8 @@ FLOORS = {
         "pull importer export inspect obtain selection upkeep",
     ),
     "container": (
-        "kernel naming guest lifeline layer limits",
-        "cgroup.hierarchies",
+        "capabilities kernel naming lifeline layer limits",
+        "guest cgroup.hierarchies",
         "host",
         "cgroup network",
         "spec",

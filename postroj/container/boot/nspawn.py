@@ -26,6 +26,12 @@ HOLDER = ("/bin/sh", "-c", "exec sleep 2147483647")
 """The only process of a guest without init, so that there are namespaces to enter."""
 
 
+GRANTED = ("CAP_IPC_LOCK", "CAP_SYS_RESOURCE")
+"""Capabilities that nspawn withholds and that cost no safety, docs/explanation/sandbox.rst."""
+OWN_NETWORK = "CAP_NET_ADMIN"
+"""Granted if the network is the guest's own; nspawn does so only for a network that it makes."""
+
+
 def nspawn_argv(spec: GuestSpec, run_dir: Path) -> list[str]:
     """Return nspawn's command line, which uses no D-Bus, no registration and no settings files."""
     network = {
@@ -35,11 +41,11 @@ def nspawn_argv(spec: GuestSpec, run_dir: Path) -> list[str]:
     }[spec.network]
     users: list[str] = []
     if spec.private_users:
-        # ports below 1024 are closed if the network namespace belongs to another user namespace;
-        # nspawn drops the capability by itself if it is given a network namespace
-        network = ["--private-network", "--drop-capability=CAP_NET_ADMIN"]
+        # ports below 1024 are closed if the network namespace belongs to another user namespace
+        network = ["--private-network"]
         base = idmap.base(run_dir.name)
         users = [f"--private-users={base}:{idmap.IDS}", "--private-users-ownership=off"]
+    granted = (*GRANTED, *([OWN_NETWORK] if spec.owns_network else []))
     boot = ["--boot", "--notify-ready=yes"] if spec.boot else ["--as-pid2"]
     payload = KERNEL_COMMAND_LINE if spec.boot else ("--", *HOLDER)
     return [
@@ -48,6 +54,9 @@ def nspawn_argv(spec: GuestSpec, run_dir: Path) -> list[str]:
         # a guest that was ended from outside must not look like one that shut itself down
         *("--register=no", "--keep-unit", "--settings=no", "--kill-signal=SIGKILL"),
         *("--link-journal=no", "--resolv-conf=off", "--timezone=off"),
+        f"--capability={','.join(granted)}",
+        # without init nobody reads /etc/hostname
+        *([f"--hostname={spec.hostname}"] if spec.hostname else []),
         *network,
         *users,
         *(["--read-only", f"--bind={run_dir / 'mnt' / 'var'}:/var"] if spec.read_only else []),

@@ -6,6 +6,8 @@ import fcntl
 import os
 from typing import TYPE_CHECKING
 
+from postroj.container.naming import DOMAIN
+
 if TYPE_CHECKING:
     from contextlib import ExitStack
     from pathlib import Path
@@ -28,18 +30,20 @@ def lock_layer(stack: ExitStack, layer: Path) -> int:
     return descriptor
 
 
-def write_seed(run_dir: Path, name: str, resolv_conf: str, *, emulated: bool = False) -> None:
-    """Write the layer with a guest's identity: its name, machine-id and resolv.conf.
+def write_seed(run_dir: Path, hostname: str, resolv_conf: str, *, emulated: bool = False) -> None:
+    """Write the layer with a guest's identity: its host name, machine-id and resolv.conf.
 
     An `emulated` guest also gets settings without the features that qemu-user lacks.
     """
     etc = run_dir / "seed" / "etc"
     etc.mkdir(parents=True)
     files = {
-        "hostname": f"{name}\n",
-        # a minimal image has none, and daemons that bind `localhost` need it
+        "hostname": f"{hostname}\n",
+        # a minimal image has none, and daemons that bind `localhost` need it; the first name after
+        # an address is the canonical one, hosts(5)
         "hosts": (
-            f"127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n127.0.1.1 {name}\n"
+            "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
+            f"127.0.1.1 {hostname}.{DOMAIN} {hostname}\n"
         ),
         # without one systemd would preset all units again, machine-id(5)
         "machine-id": f"{os.urandom(16).hex()}\n",

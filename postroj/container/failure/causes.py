@@ -174,8 +174,8 @@ CAUSES = (
     ),
     Cause(
         pattern=r"Failed to (?:isolate|load|start) default target",
-        sentence="its systemd cannot start `multi-user.target`: units conflict or are missing",
-        hint="`systemd-analyze verify multi-user.target` in `postroj run --no-boot` names them",
+        sentence="its systemd cannot start its default target: units conflict or are missing",
+        hint="`systemd-analyze verify default.target` in `postroj run --no-boot` names them",
         source="systemd, src/core/main.c",
     ),
     Cause(

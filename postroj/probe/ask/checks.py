@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from postroj.errors import CommandError, CommandTimeout, GuestLost, PostrojError
-from postroj.probe.ask import journal, ports, sockets, units, unitstate
+from postroj.probe.ask import journal, needs, ports, sockets, units, unitstate
 from postroj.probe.ask.deadline import CalledOff, Deadline
 from postroj.probe.ask.question import Question as Question
 from postroj.probe.ask.question import holder
@@ -264,9 +264,13 @@ def ask_failures(
     owners = {unit: owner(unit) for unit in new[:SHOWN]}
     blamed = [unit for unit in new if not owners.get(unit)]
     others = [f"{unit} of '{name}', a dependency," for unit, name in owners.items() if name]
+    excused = {unit: need for unit in blamed[:SHOWN] if (need := needs.of_unit(guest, unit))}
+    blamed = [unit for unit in blamed if unit not in excused]
+    others += [f"{unit}, which needs {need}," for unit, need in excused.items()]
     aside = f"{' and '.join(others)} failed" if others else ""
+    none = "none that a container can show" if excused else "none of the package"
     if not blamed:
-        return Outcome.PASS, f"none of the package; {aside}" if aside else "none"
+        return Outcome.PASS, f"{none}; {aside}" if aside else "none"
     shown = blamed[:SHOWN]
     more = f" and {len(blamed) - SHOWN} more" if len(blamed) > SHOWN else ""
     sentence = f"failed since {since}: {', '.join(shown)}{more}{aside and f'; {aside}'}"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from postroj.probe.excuse import emulated, expectations
+from postroj.probe.excuse import container, emulated, expectations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from postroj.container.guest import Guest
     from postroj.probe.excuse.expectations import Expectations
     from postroj.verdict import CheckResult, StepName, StepResult
 
@@ -19,17 +20,23 @@ class Excuses:
     def __init__(self, expected: Expectations, *, is_emulated: bool) -> None:
         self._expected = expected
         self._doubt = emulated.Doubt() if is_emulated else None
+        self.guest: Guest | None = None
+        """The guest of the probe, once it runs."""
 
     def of_step(self, step: StepResult) -> StepResult:
         """Return the reported form of a step; its checks do not change."""
         if self._doubt:
             step = emulated.doubted_step(step)
+        if self.guest:
+            step = container.excused_step(self.guest, step)
         return expectations.excused_step(step, self._expected)
 
     def of_check(self, step: StepName, check: CheckResult) -> CheckResult:
         """Return the reported form of a check after a step."""
         if self._doubt:
             check = self._doubt.of_check(check)
+        if self.guest:
+            check = container.excused_check(self.guest, check)
         return expectations.excused_check(step, check, self._expected)
 
     def notes(self, steps: Sequence[StepResult], *, ended_early: bool) -> Iterator[str]:

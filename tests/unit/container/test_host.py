@@ -30,6 +30,8 @@ VERSIONS = sorted({*SAID.values()})
 
 SINCE = {
     "--quiet": 209,
+    "--capability": 186,
+    "--hostname": 239,
     "--machine": 202,
     "--directory": 1,
     "--register": 209,
@@ -123,7 +125,9 @@ def test_environment_of_nspawn(version: tuple[int, int]) -> None:
         variables = {"SYSTEMD_SECCOMP": "0"}
         if version[0] < 258:
             variables[unified] = value
-        assert host.environment(a_host(version), systemd) == variables
+        assert host.environment(a_host(version), systemd, own_network=False) == variables
+        variables["SYSTEMD_NSPAWN_API_VFS_WRITABLE"] = "network"
+        assert host.environment(a_host(version), systemd, own_network=True) == variables
 
 
 @pytest.mark.parametrize("boot", [True, False])
@@ -133,7 +137,7 @@ def test_nspawn_argv_has_only_options_of_the_oldest_nspawn(mode: NetworkMode, bo
     binds = tuple(
         Bind(source=Path("/a"), target="/b", read_only=read_only) for read_only in (True, False)
     )
-    spec = GuestSpec(layers=(Path("/i"),), network=mode, boot=boot, binds=binds)
+    spec = GuestSpec(layers=(Path("/i"),), hostname="h", network=mode, boot=boot, binds=binds)
     argv = nspawn.nspawn_argv(spec, Path("/run/postroj/postroj-ab12"))
     options = [word.partition("=")[0] for word in argv if word.startswith("--") and word != "--"]
     assert options

@@ -66,6 +66,7 @@ def test_document_of_a_whole_report() -> None:
                         "done": "pass",
                         "reason": "web 1.0 (all)",
                         "hint": "",
+                        "needs": "",
                         "seconds": 7.0,
                         "checks": [
                             {
@@ -76,6 +77,7 @@ def test_document_of_a_whole_report() -> None:
                                 "tcp sockets that listen in the guest: none",
                                 "seconds": 5.123,
                                 "discovered": False,
+                                "needs": "",
                             }
                         ],
                         "discovered": None,

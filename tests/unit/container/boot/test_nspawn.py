@@ -20,10 +20,14 @@ HEAD = [
     *("--register=no", "--keep-unit", "--settings=no", "--kill-signal=SIGKILL"),
     *("--link-journal=no", "--resolv-conf=off", "--timezone=off"),
 ]
+GRANTED = "--capability=CAP_IPC_LOCK,CAP_SYS_RESOURCE"
 NETWORKS = {
-    NetworkMode.PRIVATE: ["--network-namespace-path=/run/postroj/postroj-ab12/mnt/netns"],
-    NetworkMode.HOST: [],
-    NetworkMode.NONE: ["--private-network"],
+    NetworkMode.PRIVATE: [
+        f"{GRANTED},CAP_NET_ADMIN",
+        "--network-namespace-path=/run/postroj/postroj-ab12/mnt/netns",
+    ],
+    NetworkMode.HOST: [GRANTED],
+    NetworkMode.NONE: [f"{GRANTED},CAP_NET_ADMIN", "--private-network"],
 }
 
 
@@ -44,9 +48,10 @@ def test_nspawn_argv_without_init(mode: NetworkMode) -> None:
     assert argv == [*HEAD, *NETWORKS[mode], "--as-pid2", "--", *HOLDER]
 
 
-def test_kernel_command_line_masks_no_unit_that_a_package_may_need() -> None:
-    assert "systemd.unit=multi-user.target" in KERNEL_COMMAND_LINE
-    assert "systemd.mask=getty.target" in KERNEL_COMMAND_LINE
+def test_kernel_command_line_masks_no_target_and_no_unit_that_a_package_may_need() -> None:
+    assert "systemd.mask=console-getty.service" in KERNEL_COMMAND_LINE
+    assert not [word for word in KERNEL_COMMAND_LINE if word.startswith("systemd.unit=")]
+    assert not [word for word in KERNEL_COMMAND_LINE if word.endswith(".target")]
     needed = ("dbus", "journald", "tmpfiles", "sysusers", "logind", "resolved", "timesyncd")
     assert not [word for word in KERNEL_COMMAND_LINE for name in needed if name in word]
     assert all(word.startswith("systemd.") for word in KERNEL_COMMAND_LINE)
@@ -81,12 +86,18 @@ def test_nspawn_argv_with_private_users(mode: NetworkMode) -> None:
     spec = GuestSpec(layers=(IMAGE,), network=mode, binds=(bind,), private_users=True)
     argv = nspawn.nspawn_argv(spec, RUN_DIR)
     base = idmap.base("postroj-ab12")
-    start = argv.index("--private-network")
+    start = argv.index(f"{GRANTED},CAP_NET_ADMIN")
     assert argv[start : argv.index("--boot")] == [
-        *("--private-network", "--drop-capability=CAP_NET_ADMIN"),
+        *(f"{GRANTED},CAP_NET_ADMIN", "--private-network"),
         *(f"--private-users={base}:65536", "--private-users-ownership=off"),
         "--bind-ro=/a:/b:idmap",
     ]
+
+
+def test_nspawn_argv_with_a_host_name() -> None:
+    argv = nspawn.nspawn_argv(GuestSpec(layers=(IMAGE,), hostname="guest"), RUN_DIR)
+    assert "--hostname=guest" in argv
+    assert "--machine=postroj-ab12" in argv
 
 
 def test_nspawn_argv_of_a_read_only_guest() -> None:

@@ -25,6 +25,8 @@ def test_write_seed(tmp_path: Path, emulated: bool) -> None:
     settings = {f"etc/systemd/system/{unit}.d/qemu-user.conf" for unit in seed.EMULATED}
     own = {f"etc/{name}" for name in ("hostname", "hosts", "machine-id", "resolv.conf")}
     assert files == (own | settings if emulated else own)
+    assert (root / "etc/hostname").read_text() == "postroj-1\n"
+    assert "127.0.1.1 postroj-1.postroj.test postroj-1\n" in (root / "etc/hosts").read_text()
     assert all(oct(path.stat().st_mode)[-3:] in ("644", "755") for path in root.rglob("*"))
     if emulated:
         hostnamed = root / "etc/systemd/system/systemd-hostnamed.service.d/qemu-user.conf"

@@ -62,7 +62,7 @@ CONSOLES = {
     "Failed to populate /etc with preset unit settings: No space left on device": "layer is full",
     # systemd 257
     "Failed to isolate default target: Transaction contains conflicting jobs 'stop' and 'start' for"
-    " rescue.target.\nExiting PID 1...": "cannot start `multi-user.target`",
+    " rescue.target.\nExiting PID 1...": "cannot start its default target",
     "Caught <SEGV> from PID 22.\nCaught <SEGV>, dumped core as pid 25.\n"
     "Exiting PID 1...": "crashed",
     "[!!!!!!] Failed to mount API filesystems.\nExiting PID 1...": "has given up",

@@ -1,0 +1,295 @@
+"""Rules that tell what a container lacks, from facts about a unit that did not come up.
+
+Each rule joins what the unit's log says with facts: the exit status, the unit's settings, the
+guest's devices, capabilities and files. A unit that its own settings keep from something is not
+excused, nor is one that looks for a file which only a package could have made. Nothing is run here.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from postroj.probe.ask.kernel import DEVICE, FAMILY, KERNEL_FILE, NO_FAMILY, REQUESTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from postroj.probe.ask.kernel import Request
+
+ABSENT = re.compile(
+    r"No such (?:file|device)|does(?:n't| not) exist|not found|[Mm]issing|[Uu]nable to|[Ff]ailed"
+    r"|[Cc](?:annot|an't|an not|ould not|ouldn't) |[Nn]ot? (?:accessible|available|present)"
+)
+REFUSED = re.compile(r"Read-only file system|Permission denied|Operation not permitted")
+MODULE = (
+    re.compile(r"Module (?P<module>[\w-]+) not found in directory"),
+    re.compile(r"could not insert (?:module )?'(?P<module>[\w-]+)'"),
+    re.compile(r"(?i)\b(?P<module>[\w-]+) kernel module"),
+    re.compile(r"(?i)kernel module ['\"`]?(?P<module>[\w-]+)"),
+    re.compile(r"load (?:the )?(?P<module>[\w-]+) module"),
+)
+"""How modprobe(8) and other programs name a module that could not be loaded."""
+NO_NAMES = ("a", "an", "any", "is", "no", "not", "required", "the", "this")
+"""Words beside "kernel module" that are not its name."""
+LOADER = re.compile(r"\b(?:insmod|modprobe)\b.*(?:not found|No such file)")
+"""A guest has no loader, as that comes with the kernel's package."""
+FILE_SYSTEM = re.compile(r"unknown filesystem type '(?P<type>[\w.-]+)'")
+OPTION = re.compile(r"\bCONFIG_[A-Z0-9_]+")
+OWN_FILE = re.compile(r"(?<![\w.:/-])/(?!(?:dev|proc|run|sys|var/run)/)[\w.+-]+/[\w./+-]+")
+"""A path that a package may have forgotten or protected."""
+PROGRAM_NAME = re.compile(r"^\S+?: (?:line \d+: )?")
+"""What many programs print before their messages."""
+OTHER_FAULT = re.compile(
+    r"error while loading shared libraries|ModuleNotFoundError|ImportError|undefined symbol"
+    r"|(?:unknown|unrecognized|invalid) option|[Ss]yntax error|Address already in use"
+    r"|command not found"
+)
+"""Complaints after which no earlier refusal explains an end."""
+FAULTY_STATUS = ("126", "127", "200", "203", "216", "217", "233", "238", "239", "240", "241")
+"""Exit statuses for a program, user, group or folder that is missing, systemd.exec(5)."""
+PARAMETER = re.compile(rb"(?<=\0)/(?:proc/sys|sys/kernel)/[\w./-]+(?=\0)")
+"""A string of a binary that is the path of a parameter of the kernel, which programs write."""
+STATUS = re.compile(r"code=exited, status=(\d+)")
+TERMINAL, AMBIENT, SCHEDULER, APPARMOR = ("208", "209", "222"), "218", "214", "231"
+NAMESPACES = ("225", "226")
+LIMITS = {"205": "to raise limits", "206": "to be spared when memory runs out"}
+CLOSED = ("strict", "closed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """The facts about a unit that is not up, and about its guest."""
+
+    unit: Mapping[str, str]
+    """Properties of the unit, org.freedesktop.systemd1(5); empty for a maintainer script."""
+    log: tuple[str, ...]
+    """Messages of the unit, and about it, since it was last started."""
+    is_silent: bool = False
+    """Whether all of these messages are the manager's."""
+    lacking: frozenset[str]
+    """Capabilities that a machine's root has and the guest's has not, without `CAP_`."""
+    has: Callable[[str], bool]
+    """Whether a path exists in the guest."""
+    writes: Callable[[str], bool]
+    """Whether the guest's root can write to a path."""
+    program: Callable[[], bytes]
+    """Return the content of the unit's programs."""
+    file_systems: frozenset[str] = frozenset()
+    """The names of the file systems that the kernel knows."""
+
+    @property
+    def statuses(self) -> set[str]:
+        """The exit statuses of the unit's processes."""
+        told = {match[1] for line in self.log if (match := STATUS.search(line))}
+        return told | {self.unit.get("ExecMainStatus", "0")}
+
+    def is_on(self, setting: str) -> bool:
+        """Whether a setting of the unit is on."""
+        return self.unit.get(setting, "no") not in ("no", "")
+
+    @property
+    def hides_devices(self) -> bool:
+        """Whether the unit sees no devices of a machine either, by its own settings."""
+        return self.is_on("PrivateDevices") or self.unit.get("DevicePolicy") in CLOSED
+
+    def would_have(self, capability: str) -> bool:
+        """Whether the unit had a capability on a machine, by its own settings."""
+        name = f"cap_{capability.lower()}"
+        bounding = self.unit.get("CapabilityBoundingSet")
+        if bounding is not None and name not in bounding.lower().split():
+            return False
+        is_root = self.unit.get("User", "") in ("", "root", "0") and not self.is_on("DynamicUser")
+        return is_root or name in self.unit.get("AmbientCapabilities", "").lower().split()
+
+
+def of_facts(facts: Facts) -> str:
+    """Return what a container lacks, by the facts about a unit; '' if nothing shows it."""
+    if facts.statuses & set(FAULTY_STATUS):
+        return ""
+    facts = replace(facts, log=_after_other_faults(facts.log))
+    rules = (
+        *(_before_start, _module, _file_system, _device, _kernel_file, _request, _family, _option),
+        _silent,
+    )
+    return next((found for rule in rules if (found := rule(facts))), "")
+
+
+def _after_other_faults(log: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the lines after the last complaint that no container explains."""
+    first = 0
+    for number, line in enumerate(log, 1):
+        is_about_file = _names_own_file(line) and (ABSENT.search(line) or REFUSED.search(line))
+        if (OTHER_FAULT.search(line) or is_about_file) and not LOADER.search(line):
+            first = number
+    return log[first:]
+
+
+def _names_own_file(line: str) -> bool:
+    """Whether a line names a file that a package may have forgotten or protected."""
+    return OWN_FILE.search(PROGRAM_NAME.sub("", line)) is not None
+
+
+def _before_start(facts: Facts) -> str:
+    """Rule: the manager could not prepare the process of the unit, systemd.exec(5)."""
+    unit, statuses = facts.unit, facts.statuses
+    wired = (unit.get("StandardInput", ""), unit.get("StandardOutput", ""))
+    if statuses & set(TERMINAL) and any(kind.startswith("tty") for kind in wired):
+        path = unit.get("TTYPath", "")
+        return _device_need(path) if DEVICE.fullmatch(path) and not facts.has(path) else ""
+    if AMBIENT in statuses:
+        ambient = unit.get("AmbientCapabilities", "").upper().split()
+        lacking = [name for name in ambient if name.removeprefix("CAP_") in facts.lacking]
+        return f"the capability {lacking[0]}" if lacking else ""
+    if APPARMOR in statuses and not facts.has("/sys/kernel/security/apparmor"):
+        return "AppArmor"
+    if statuses & set(NAMESPACES):
+        return _namespace(facts)
+    if any(REFUSED.search(line) for line in facts.log):
+        if SCHEDULER in statuses:
+            return "real-time scheduling"
+        found = [need for status, need in LIMITS.items() if status in statuses]
+        if found and "SYS_RESOURCE" in facts.lacking:
+            return f"{found[0]} (CAP_SYS_RESOURCE)"
+    return ""
+
+
+def _namespace(facts: Facts) -> str:
+    """Return what the namespaces of a unit lack: a mount that is refused, a file of the kernel."""
+    for line in facts.log:
+        if "namespac" not in line.lower():
+            continue
+        path = line.partition("/run/systemd/unit-root")[2].partition(": ")[0]
+        if "Operation not permitted" in line:
+            return f"to mount over '{path}'" if path else "namespaces of its own"
+        is_kernels = DEVICE.fullmatch(path) or KERNEL_FILE.fullmatch(path)
+        if "No such file" in line and is_kernels and not facts.has(path):
+            return f"'{path}'"
+    return ""
+
+
+def _module(facts: Facts) -> str:
+    """Rule: a kernel module could not be loaded."""
+    if "SYS_MODULE" not in facts.lacking or facts.is_on("ProtectKernelModules"):
+        return ""
+    found = [match for line in facts.log for each in MODULE if (match := each.search(line))]
+    for match in found:
+        name = match["module"]
+        is_loaded = facts.has(f"/sys/module/{name.replace('-', '_')}")
+        if name.lower() not in NO_NAMES and not is_loaded:
+            return f"the kernel module {name}"
+    return "to load kernel modules" if any(map(LOADER.search, facts.log)) else ""
+
+
+def _file_system(facts: Facts) -> str:
+    """Rule: the kernel does not know a file system."""
+    for line in facts.log:
+        match = FILE_SYSTEM.search(line)
+        if match and match["type"] not in facts.file_systems:
+            return f"the file system {match['type']} of the kernel"
+    return ""
+
+
+def _device(facts: Facts) -> str:
+    """Rule: a device that a machine may have is missing, and no setting of the unit hides it."""
+    if facts.hides_devices:
+        return ""
+    for line in facts.log:
+        if ABSENT.search(line):
+            for match in DEVICE.finditer(line):
+                if not _is_part(line, match) and not facts.has(match[0]):
+                    return _device_need(match[0])
+    return ""
+
+
+def _device_need(path: str) -> str:
+    return f"the device '{path}'"
+
+
+def _is_part(line: str, match: re.Match[str]) -> bool:
+    """Whether a match is only a part of a longer path in its line."""
+    before, after = line[: match.start()][-1:], line[match.end() :][:1]
+    return before.isalnum() or before in (*"_./",) or after.isalnum() or after in (*"_/",)
+
+
+def _kernel_file(facts: Facts) -> str:
+    """Rule: a file of the kernel is missing or read-only, and not by a setting of the unit."""
+    hidden = facts.unit.get("ProcSubset") == "pid"
+    for line in facts.log:
+        for match in KERNEL_FILE.finditer(line):
+            path = match[0]
+            if _is_part(line, match):
+                continue
+            if REFUSED.search(line) and not _is_protected(facts, path):
+                if facts.has(path) and not facts.writes(path):
+                    return f"to write to '{path}'"
+            elif ABSENT.search(line) and not facts.has(path) and not hidden:
+                return f"'{path}'"
+    return ""
+
+
+def _is_protected(facts: Facts, path: str) -> bool:
+    """Whether a setting of the unit makes a file of the kernel read-only."""
+    own = facts.unit.get("ReadOnlyPaths", "").split()
+    cgroups = path.startswith("/sys/fs/cgroup") and facts.is_on("ProtectControlGroups")
+    tunable = facts.is_on("ProtectKernelTunables")
+    return cgroups or tunable or any(path.startswith(name.lstrip("-+")) for name in own)
+
+
+def _request(facts: Facts) -> str:
+    """Rule: the kernel refused a request that a machine's root may make, or does not know it."""
+    return next((text for one in REQUESTS if (text := _asked(facts, one))), "")
+
+
+def _asked(facts: Facts, request: Request) -> str:
+    capability = request.capability
+    if capability and (capability not in facts.lacking or not facts.would_have(capability)):
+        return ""
+    if request.absent and facts.has(request.absent):
+        return ""
+    refused = [line for line in facts.log if re.search(request.refusals, line)]
+    refused = [line for line in refused if not _names_own_file(line)]
+    if not refused:
+        return ""
+    is_named = any(re.search(request.words, line) for line in refused)
+    if not is_named and request.symbols:
+        content = facts.program()
+        is_named = any(b"\0%s\0" % symbol.encode() in content for symbol in request.symbols)
+    suffix = f" (CAP_{capability})" if capability else ""
+    return f"{request.needs}{suffix}" if is_named else ""
+
+
+def _family(facts: Facts) -> str:
+    """Rule: the kernel lacks a kind of socket, and no setting of the unit forbids it."""
+    if facts.unit.get("RestrictAddressFamilies", "").strip("~ "):
+        return ""
+    for line in facts.log:
+        if re.search(NO_FAMILY, line) and (match := FAMILY.search(line)):
+            return f"sockets of the kind {match[0]}"
+    return ""
+
+
+def _option(facts: Facts) -> str:
+    """Rule: the program itself names options that the kernel lacks."""
+    if not any("kernel" in line and ABSENT.search(line) for line in facts.log):
+        return ""
+    found = [match[0] for line in facts.log if (match := OPTION.search(line))]
+    return f"the kernel's option {found[0]}" if found else ""
+
+
+def _silent(facts: Facts) -> str:
+    """Rule: a program ended without a message, and asks for what this kernel does not have."""
+    content = facts.program() if facts.is_silent and facts.statuses - {"0", ""} else b""
+    if not content.startswith(b"#!"):
+        words = (word.decode(errors="replace") for word in PARAMETER.findall(content))
+        found = next((path for path in words if facts.has(path) and not facts.writes(path)), "")
+        return (
+            f"to write to '{found}'" if found and not facts.is_on("ProtectKernelTunables") else ""
+        )
+    for line in content.decode(errors="replace").splitlines():
+        code = line.partition("#")[0]
+        for match in (*DEVICE.finditer(code), *KERNEL_FILE.finditer(code)):
+            if not _is_part(code, match) and not facts.has(match[0]):
+                return f"'{match[0]}'"
+    return ""

@@ -1,0 +1,237 @@
+"""Find what a container lacks that a machine has, where a unit of a guest did not come up.
+
+The guest is asked here; `ask.lacking` and `ask.conditions` have the rules.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from typing import TYPE_CHECKING
+
+from postroj.container.boot.masks import MASKED
+from postroj.errors import PostrojError
+from postroj.probe.ask import conditions, journal, lacking
+from postroj.probe.ask.lacking import Facts
+from postroj.probe.ask.unitstate import unmet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from postroj.container.guest import Guest
+
+PROPERTIES = (
+    *("ActiveState", "AmbientCapabilities", "AssertResult", "AssertTimestampMonotonic", "BindsTo"),
+    *("CapabilityBoundingSet", "ConditionResult", "ConditionTimestampMonotonic", "DevicePolicy"),
+    *("DynamicUser", "ExecMainCode", "ExecMainStatus", "ExecStart"),
+    *("ExecStartPre", "LoadState", "NRestarts", "PrivateDevices", "ProcSubset"),
+    *("ProtectControlGroups", "ProtectKernelModules", "ProtectKernelTunables", "ReadOnlyPaths"),
+    *("Requires", "Requisite", "RestrictAddressFamilies", "Result", "StandardInput"),
+    *("StandardOutput", "TTYPath", "User", "Wants"),
+)
+SKIPPED = re.compile(r"was skipped because of an unmet condition check \((?P<condition>.+)\)")
+DEEPEST = 4
+"""Maximum number of units in a chain of failed dependencies."""
+LINES = 200
+"""Maximum number of lines of a unit's log to read."""
+STARTS = 2
+"""Number of a unit's last starts whose lines count: the manager may be about to start it again."""
+PROGRAM = 16 << 20
+"""Maximum number of bytes of a program to read."""
+FIELDS = ("MESSAGE", "INVOCATION_ID", "_SYSTEMD_INVOCATION_ID", "_PID")
+INTERPRETERS = frozenset({"bash", "env", "perl", "python3", "sh"})
+"""Programs whose name says nothing about their unit."""
+MANAGER = "1"
+"""PID of the manager, in the journal."""
+
+
+def of_unit(guest: Guest, name: str) -> str:
+    """Return what a machine has and a container lacks, and without which a unit is not up.
+
+    Return '' if nothing shows such a cause: then the unit itself is to blame.
+    """
+    try:
+        return _of_unit(guest, name, frozenset())
+    except PostrojError:  # the guest is lost, or can no longer run a command
+        return ""
+
+
+def of_output(guest: Guest, output: str) -> str:
+    """Return what a container lacks, by the output of a maintainer script; '' if nothing shows it.
+
+    Root runs such a script, and no setting keeps it from anything.
+    """
+    try:
+        return lacking.of_facts(_facts(guest, {}, tuple(output.splitlines())))
+    except PostrojError:
+        return ""
+
+
+def is_reached(guest: Guest, target: str) -> bool:
+    """Whether a target is active in this guest, as `bluetooth.target` is only with such hardware.
+
+    A unit that only other targets want is not started by a boot.
+    """
+    return guest.is_active(target)
+
+
+def _of_unit(guest: Guest, name: str, above: frozenset[str]) -> str:
+    unit = _properties(guest, name)
+    if unit.get("LoadState") != "loaded":
+        return ""
+    messages, is_silent = _log(guest, name, unit)
+    if unmet_ones := _unmet(guest, name, unit, messages):
+        if found := conditions.of_conditions(unmet_ones, guest.lacking_capabilities()):
+            return found
+    elif may_have_failed(unit) and not was_stopped(unit, messages):
+        if found := lacking.of_facts(_facts(guest, unit, messages, is_silent=is_silent)):
+            return found
+    if unit.get("ActiveState") == "active" or len(above) >= DEEPEST:
+        return ""
+    return _of_others(guest, name, unit, above, is_silent=is_silent)
+
+
+def _of_others(
+    guest: Guest, name: str, unit: Mapping[str, str], above: frozenset[str], *, is_silent: bool
+) -> str:
+    """Return the need of a unit that this one requires, or wants and ends without a message."""
+    others = _names(unit, "BindsTo", "Requires", "Requisite")
+    if is_silent:
+        failed = guest.failed_units()
+        others += [other for other in _names(unit, "Wants") if other in failed]
+    for other in others:
+        if other in MASKED:
+            return f"the unit {other}, which guests do not start"
+        if other in above or guest.is_active(other):
+            continue
+        if other.endswith(".device"):
+            return f"the device '{device_path(other)}'"
+        if found := _of_unit(guest, other, above | {name}):
+            return found
+    return ""
+
+
+def _unmet(guest: Guest, name: str, unit: Mapping[str, str], messages: Sequence[str]) -> list[str]:
+    """Return the conditions that kept a unit from starting.
+
+    The manager forgets the result if it unloads the unit, but it has reported it.
+    """
+    if is_unmet(unit):
+        return [found for what in ("Conditions", "Asserts") for found in unmet(guest, name, what)]
+    last = (
+        SKIPPED.search(messages[-1]) if messages and unit.get("ActiveState") == "inactive" else None
+    )
+    return [last["condition"]] if last else []
+
+
+def is_unmet(unit: Mapping[str, str]) -> bool:
+    """Whether a condition or an assertion kept a unit from starting."""
+    is_no = any(
+        # one that was never tested is "no", too
+        unit.get(f"{what}Result") == "no" and unit.get(f"{what}TimestampMonotonic", "0") != "0"
+        for what in ("Condition", "Assert")
+    )
+    return unit.get("ActiveState") == "inactive" and is_no
+
+
+def may_have_failed(unit: Mapping[str, str]) -> bool:
+    """Whether a unit has failed, has ended, or is being started again."""
+    restarted = unit.get("NRestarts", "0") not in ("0", "")
+    failed = unit.get("Result", "success") != "success"
+    ended = unit.get("ActiveState") == "inactive" and unit.get("ExecMainCode", "0") != "0"
+    return unit.get("ActiveState") in ("failed", "activating") or restarted or failed or ended
+
+
+def was_stopped(unit: Mapping[str, str], messages: Sequence[str]) -> bool:
+    """Whether somebody has stopped a unit, which then ended as it should."""
+    is_clean = unit.get("Result", "success") == "success" and unit.get("ActiveState") == "inactive"
+    return is_clean and any(message.startswith("Stopping ") for message in messages)
+
+
+def _names(unit: Mapping[str, str], *properties: str) -> list[str]:
+    """Return the names of units in properties; systemctl quotes those with a backslash."""
+    words = shlex.split(" ".join(unit.get(name, "") for name in properties))
+    return [name for name in dict.fromkeys(words) if not name.endswith(".slice")]
+
+
+def device_path(unit: str) -> str:
+    """Return the path of a device unit, systemd.device(5): `dev-tty8.device` is `/dev/tty8`."""
+    path = "/" + unit.removesuffix(".device").replace("-", "/")
+    return re.sub(r"\\x([0-9a-f]{2})", lambda match: chr(int(match[1], 16)), path)
+
+
+def _facts(
+    guest: Guest, unit: Mapping[str, str], log: tuple[str, ...], *, is_silent: bool = False
+) -> Facts:
+    return Facts(
+        unit=unit,
+        log=log,
+        is_silent=is_silent,
+        lacking=guest.lacking_capabilities(),
+        has=guest.exists,
+        writes=lambda path: guest.run(["test", "-w", path], ok=range(256), timeout=30).status == 0,
+        program=lambda: _programs(guest, unit),
+        file_systems=guest.file_systems(),
+    )
+
+
+def _properties(guest: Guest, name: str) -> dict[str, str]:
+    argv = ["systemctl", "show", f"--property={','.join(PROPERTIES)}", "--", name]
+    lines = guest.run(argv, ok=range(256), timeout=30).text.splitlines()
+    return dict(line.partition("=")[::2] for line in lines)
+
+
+def _paths(unit: Mapping[str, str]) -> list[str]:
+    """Return the paths of a unit's programs: `ExecStart={ path=/usr/sbin/x ; argv[]=...`."""
+    text = f"{unit.get('ExecStart', '')} {unit.get('ExecStartPre', '')}"
+    return re.findall(r"\bpath=(/\S+)", text)
+
+
+def _programs(guest: Guest, unit: Mapping[str, str]) -> bytes:
+    """Return the content of a unit's programs."""
+    found = b""
+    for path in _paths(unit):
+        try:
+            found += guest.read_file(path, PROGRAM)
+        except OSError:
+            continue
+    return found
+
+
+def _log(guest: Guest, name: str, unit: Mapping[str, str]) -> tuple[tuple[str, ...], bool]:
+    """Return the messages about a unit since its last starts, and whether all are the manager's.
+
+    journald no longer knows the unit of a process that has ended, but the name of its program.
+    """
+    argv = ["journalctl", "--boot", f"--lines={LINES}", "--no-pager", "--quiet", "--output=json"]
+    argv += [f"--output-fields={','.join(FIELDS)}", *journal.about([name])]
+    for program in sorted({path.rpartition("/")[2] for path in _paths(unit)} - INTERPRETERS):
+        argv += ["+", f"SYSLOG_IDENTIFIER={program}"]
+    return recent(guest.run(argv, ok=range(256), timeout=30).text.splitlines())
+
+
+def recent(lines: Iterable[str]) -> tuple[tuple[str, ...], bool]:
+    """Parse entries of the journal as JSON: the messages of a unit's last starts.
+
+    Return also whether all of them are the manager's.
+    """
+    entries = []
+    for line in lines:
+        try:
+            entry = json.loads(line)
+        except ValueError:  # an entry that was cut
+            continue
+        start = entry.get("INVOCATION_ID") or entry.get("_SYSTEMD_INVOCATION_ID") or ""
+        entries.append((start, entry.get("_PID"), _text(entry.get("MESSAGE"))))
+    starts = list(dict.fromkeys(start for start, _, _ in entries if start))[-STARTS:]
+    first = next((i for i, (start, _, _) in enumerate(entries) if start in starts), 0)
+    kept = [entry for entry in entries[first:] if entry[0] in ("", *starts)]
+    return tuple(text for _, _, text in kept), all(pid == MANAGER for _, pid, _ in kept)
+
+
+def _text(message: object) -> str:
+    """Return a message, which is a list of bytes if it is no plain text."""
+    if isinstance(message, list):
+        return bytes(byte for byte in message if isinstance(byte, int)).decode(errors="replace")
+    return message if isinstance(message, str) else ""

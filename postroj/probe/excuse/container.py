@@ -1,0 +1,59 @@
+"""Turn failures that a container explains into skips, which say what a machine has instead.
+
+The facts are those of `probe.ask.needs`. A failure that they do not explain stays one.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from postroj.probe.ask import needs
+from postroj.probe.ask.unitstate import unit_name
+from postroj.verdict import CheckKind, Outcome
+
+if TYPE_CHECKING:
+    from postroj.container.guest import Guest
+    from postroj.verdict import CheckResult, StepResult
+
+UNMET = re.compile("because an? (?:condition|assertion) is not met")
+SCRIPT = re.compile(r"the \S+ script of ")
+"""How the sentence about a failed maintainer script begins."""
+EXCUSE = "a container cannot show this: needs {}"
+UNIT_OF_JOB = re.compile(r"(?:Job for |Failed to (?:re)?start )(\S+\.(?:service|socket|mount))\b")
+"""How systemctl(1) names a unit that it could not start, in the output of a maintainer script."""
+
+
+def excused_check(guest: Guest, check: CheckResult) -> CheckResult:
+    """Turn a failed check of a unit into a skip if a container explains the failure.
+
+    A unit that did not start because of a condition gets its need, too.
+    """
+    if check.kind is not CheckKind.UNIT or check.needs:
+        return check
+    is_unmet = check.outcome is Outcome.SKIP and UNMET.search(check.reason)
+    if check.outcome is not Outcome.FAIL and not is_unmet:
+        return check
+    need = needs.of_unit(guest, unit_name(check.subject))
+    if not need:
+        return check
+    reason = f"{EXCUSE.format(need)}; {check.reason}"
+    return replace(check, outcome=Outcome.SKIP, reason=reason, needs=need)
+
+
+def excused_step(guest: Guest, step: StepResult) -> StepResult:
+    """Turn the failure of a step into a skip if a container explains it; its checks stay.
+
+    The maintainer script could not start a unit, or asked the kernel itself.
+    """
+    if step.done is not Outcome.FAIL or not SCRIPT.match(step.reason):
+        return step
+    output = step.reason.partition("\n")[2]
+    units = dict.fromkeys(UNIT_OF_JOB.findall(output))
+    found = (needs.of_unit(guest, unit) for unit in units)
+    need = next(filter(None, found), "") if units else needs.of_output(guest, output)
+    if not need:
+        return step
+    reason = f"{EXCUSE.format(need)}; {step.reason}"
+    return replace(step, done=Outcome.SKIP, reason=reason, hint="", needs=need)
