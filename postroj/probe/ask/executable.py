@@ -8,6 +8,8 @@ import struct
 ELF = b"\x7fELF"
 WIDE = 2
 """ELFCLASS64, elf(5)."""
+MISSING = re.compile(r"rror (?:while )?loading shared librar(?:ies|y):? (\S+): .*No such file")
+"""What the loaders of glibc and musl print."""
 INTERPRETER_HEADER = 3
 """PT_INTERP, elf(5)."""
 
@@ -56,7 +58,7 @@ def sought(path: str, argument: str) -> str:
 
 def lacks(listing: str) -> str:
     """Return the first library or version that a dynamic loader did not find, as it names them."""
-    if match := re.search(r"^\s*(\S+) => not found$", listing, re.MULTILINE):
+    if match := MISSING.search(listing):
         return f"the library '{match[1]}'"
     if match := re.search(r"version [`'](\S+)' not found", listing):
         return f"the version '{match[1]}' of a library"

@@ -67,6 +67,11 @@ def test_program_that_env_searches(path: str, argument: str, name: str) -> None:
 def test_what_the_dynamic_loader_misses() -> None:
     fine = "\tlinux-vdso.so.1 (0x7f)\n\tlibc.so.6 => /lib/libc.so.6 (0x7f)\n"
     assert lacks(fine) == ""
-    assert lacks(f"{fine}\tlibssl.so.1.1 => not found\n") == "the library 'libssl.so.1.1'"
+    glibc = "x: error while loading shared libraries: libssl.so.1.1: cannot open shared object file"
+    assert lacks(f"{glibc}: No such file or directory") == "the library 'libssl.so.1.1'"
+    musl = "Error loading shared library libssl.so.1.1: No such file or directory (needed by x)"
+    assert lacks(musl) == "the library 'libssl.so.1.1'"
+    other = "x: error while loading shared libraries: x: cannot open shared object file: Error 24"
+    assert lacks(other) == ""
     version = "/usr/bin/x: /lib/libc.so.6: version `GLIBC_2.38' not found (required by /usr/bin/x)"
     assert lacks(version) == "the version 'GLIBC_2.38' of a library"
