@@ -208,10 +208,15 @@ IDLE: dict[str, Made] = {
             "/usr/local/lib/systemd/system/local.service": service(SLEEP),
             "/etc/cron.d/maker": "",
         },
-        script=f"printf '[Service]\\n{SLEEP}\\n' > /etc/systemd/system/scripted.service",
+        script="".join(
+            f"printf '[Service]\\nExecStart={path}\\n' > /etc/systemd/system/{name}.service\n"
+            for name, path in {"scripted": "/bin/sleep", "ghostwritten": "/usr/bin/ghost"}.items()
+        ),
         said={
             "/usr/lib/systemd/system-generators/maker": (FAIL, "is not an executable file"),
             "local.service": (SKIP, "not enabled by the package"),
+            "scripted.service": (SKIP, "static, and nothing has started it"),
+            "ghostwritten.service": (FAIL, "its program '/usr/bin/ghost' does not exist"),
         },
     ),
 }

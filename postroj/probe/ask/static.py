@@ -47,6 +47,8 @@ PROPERTIES = (
     "User",
     "WorkingDirectory",
 )
+NEEDS_NO_FILE = (".slice", ".scope", ".device")
+"""Types of units that exist without a file."""
 OTHER_ROOT = (
     *("RootDirectory", "RootImage", "MountImages", "ExtensionImages", "ExtensionDirectories"),
     "TemporaryFileSystem",
@@ -217,6 +219,8 @@ def _units(values: Mapping[str, str]) -> Iterator[Need]:
     for by in (*REQUIRED, "Triggers"):
         supplier = Supplier.PACKAGE if by == "Triggers" else Supplier.ADMINISTRATOR
         for name in values.get(by, "").split():
+            if name.endswith(NEEDS_NO_FILE):
+                continue
             yield Need(kind=Kind.UNIT, name=name, by=by, supplier=supplier)
 
 

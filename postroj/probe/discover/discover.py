@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 APPEARING = (".service", ".socket", ".timer", ".path", ".mount", ".automount", ".swap")
 """Types of units that count even if a dependency or a script brought them."""
+WRITTEN = "/etc/systemd/system/"
+"""Where scripts write units."""
 SHOWN = 5
 """Maximum number of remarks in the text of a step."""
 RUNNING = ("active", "activating", "reloading", "deactivating", "failed")
@@ -126,6 +128,7 @@ def discover(
     after = snapshot.take(guest)
     wanted = candidates(brought, before, after)
     states = {state.name: state for state in read_states(guest, wanted)}  # each alias once
+    brought = _with_written(guest, manager, brought, states)
     untried = [s for s in states.values() if s.file_state in ENABLED and not s.started]
     refused = _refused(guest) if untried else set()
     units = unit_questions(brought, after, tuple(states.values()), refused)
@@ -138,6 +141,26 @@ def discover(
         groups=tuple(sorted(after.groups - before.groups)),
         missing=tuple(sorted(_declared(guest, brought) - after.users - after.groups)),
         remarks=tuple(remarks),
+    )
+
+
+def _with_written(
+    guest: Guest, manager: PackageManager, brought: Payload, states: Mapping[str, UnitState]
+) -> Payload:
+    """Add the new units that a script has written, which are in no package's list of files."""
+    own = {*brought.units}
+    written = [
+        state
+        for state in states.values()
+        if state.file.startswith(WRITTEN)
+        and state.load != "masked"
+        and not own & {state.name, *state.names}
+        and not operations.ask(guest, manager.owner(state.file))
+    ]
+    return replace(
+        brought,
+        units=(*brought.units, *(state.name for state in written)),
+        unit_files=(*brought.unit_files, *(state.file for state in written)),
     )
 
 

@@ -123,15 +123,13 @@ def _broken(guest: Guest, programs: Mapping[str, Needs]) -> dict[str, str]:
     for path, (interpreter, argument) in interpreters.items():
         if name := executable.sought(interpreter, argument):
             searched[path] = [f"{folder}/{name}" for folder in programs[path].search]
-    wanted = {interpreter for interpreter, _ in interpreters.values() if interpreter}
-    modes = existence.modes(guest, wanted.union(*searched.values()))
     lacking: dict[str, str] = {}
     loaders: dict[str, str] = {}
     for path, (interpreter, argument) in interpreters.items():
         places = searched.get(path)
-        if interpreter and interpreter not in modes:
+        if interpreter and not guest.exists(interpreter):
             lacking[path] = f"'{interpreter}'"
-        elif places and not any(place in modes for place in places):
+        elif places and not any(map(guest.exists, places)):
             lacking[path] = f"'{executable.sought(interpreter, argument)}'"
         elif executable.is_loader(interpreter) and not programs[path].loads_elsewhere:
             loaders[path] = interpreter
