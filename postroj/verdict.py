@@ -138,6 +138,16 @@ class Discovery:
     """Users that did not exist before."""
     groups: tuple[str, ...] = ()
     sockets: tuple[Listener, ...] = ()
+    user_units: tuple[str, ...] = ()
+    """Files of units of the managers of users."""
+    drop_ins: tuple[str, ...] = ()
+    """Files that change units of other packages."""
+    generators: tuple[str, ...] = ()
+    """Programs that make units when systemd reads its configuration."""
+    bus_services: tuple[str, ...] = ()
+    """Files of services that D-Bus starts on demand."""
+    cron: tuple[str, ...] = ()
+    logrotate: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

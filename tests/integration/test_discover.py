@@ -92,6 +92,136 @@ def one(name: str, text: str, outcome: Outcome, words: str, **options: str) -> d
     return {name: Made(units=units, enable=unit, said={unit: (outcome, words)})}
 
 
+def idle(name: str, text: str, outcome: Outcome, words: str, unit: str = "") -> dict[str, Made]:
+    """A package with one service that is neither enabled nor started."""
+    subject = f"{name}.service"
+    return {name: Made(units={subject: service(text, unit=unit)}, said={subject: (outcome, words)})}
+
+
+def of_a_timer(name: str, text: str, outcome: Outcome, words: str) -> dict[str, Made]:
+    """A package with a service that its timer starts at some time."""
+    units = {
+        f"{name}.timer": plain("Timer", "OnCalendar=yearly", "timers.target"),
+        f"{name}.service": f"[Service]\nType=oneshot\n{text}\n",
+    }
+    said = {f"{name}.timer": (PASS, "active (waiting)"), f"{name}.service": (outcome, words)}
+    return {name: Made(units=units, enable=f"{name}.timer", said=said)}
+
+
+USER_UNIT = "/usr/lib/systemd/user/{}.service"
+TMPFILES = "/usr/lib/tmpfiles.d/{}.conf"
+BUS = "/usr/share/dbus-1/system-services/org.example.{}.service"
+ACTIVATED = "[D-BUS Service]\nName=org.example.{0}\nExec=/bin/false\nSystemdService={0}.service\n"
+
+IDLE: dict[str, Made] = {
+    **of_a_timer("ghostly", "ExecStart=/usr/bin/ghost", FAIL, "its program '/usr/bin/ghost' does"),
+    **of_a_timer("noenv", f"EnvironmentFile=/etc/no\n{SLEEP}", FAIL, "EnvironmentFile '/etc/no'"),
+    **of_a_timer("nocwd", f"WorkingDirectory=/opt/no\n{SLEEP}", FAIL, "'/opt/no' does not exist"),
+    **of_a_timer("mayenv", f"EnvironmentFile=-/etc/no\n{SLEEP}", SKIP, "waits for mayenv.timer"),
+    **idle("nouser", f"User=nosuch\n{SLEEP}", FAIL, "its user 'nosuch' does not exist"),
+    **idle("dynamic", f"DynamicUser=yes\nUser=nosuch\n{SLEEP}", SKIP, "not enabled by the package"),
+    **idle("wantsenv", f"EnvironmentFile=/etc/no\n{SLEEP}", SKIP, "EnvironmentFile '/etc/no' does"),
+    **idle("maybe", "ExecStart=-/usr/bin/ghost", SKIP, "not enabled by the package"),
+    **idle(
+        "optional",
+        "ExecStart=/usr/bin/ghost",
+        SKIP,
+        "a condition on '/usr/bin/ghost' is not met",
+        unit="ConditionFileIsExecutable=/usr/bin/ghost",
+    ),
+    **idle("lonely", SLEEP, SKIP, "it requires 'ghost.service'", unit="Requires=ghost.service"),
+    "noperl": Made(
+        units={"noperl.service": service("ExecStart=/usr/lib/bin/noperl")},
+        files={"/usr/lib/bin/noperl": "#!/usr/bin/env perl7\n"},
+        said={"noperl.service": (FAIL, "'/usr/lib/bin/noperl' needs 'perl7', which does not")},
+    ),
+    "nolib": Made(
+        units={"nolib.service": service("ExecStart=/usr/lib/nolib")},
+        script="sed s/libc.so.6/libx.so.6/ /bin/sleep > /usr/lib/nolib; chmod 755 /usr/lib/nolib",
+        said={"nolib.service": (FAIL, "needs the library 'libx.so.6', which does not exist")},
+    ),
+    "nomode": Made(
+        units={"nomode.service": service("ExecStart=/usr/lib/nomode")},
+        files={"/usr/lib/nomode": "#!/bin/sh\n"},
+        said={"nomode.service": (FAIL, "'/usr/lib/nomode' is not an executable file")},
+    ),
+    "mold": Made(
+        units={
+            "mold@.service": service("ExecStart=/usr/bin/ghost %i"),
+            "cast@.service": service(f"User=%i\nExecStartPre=/usr/lib/%i/x\n{SLEEP}"),
+        },
+        said={
+            "mold@.service": (FAIL, "mold@"),
+            "cast@.service": (SKIP, "a template"),
+        },
+    ),
+    "mended": Made(
+        units={
+            "mended.service": service("ExecStart=/usr/bin/ghost"),
+            "mended.service.d/mend.conf": f"[Service]\nExecStart=\n{SLEEP}\n",
+        },
+        said={"mended.service": (SKIP, "not enabled by the package")},
+    ),
+    "desktop": Made(
+        files={
+            USER_UNIT.format("haunted"): service("ExecStart=/usr/bin/ghost"),
+            USER_UNIT.format("calm"): service(
+                "ExecStart=-/usr/bin/ghost\nExecReload=/usr/bin/ghost"
+            ),
+            USER_UNIT.format("fine@"): service("ExecStart=%h/ghost"),
+        },
+        said={
+            USER_UNIT.format("haunted"): (FAIL, "haunted.service: Command /usr/bin/ghost is not")
+        },
+    ),
+    "folders": Made(
+        files={
+            TMPFILES.format("unowned"): "d /run/unowned 0755 root nosuch -\nd- /run/b - nosuch -\n",
+            TMPFILES.format("unreadable"): "d run/unreadable\n",
+            TMPFILES.format("fine"): "d /run/never 0755 root root -\n",
+        },
+        said={
+            TMPFILES.format("unowned"): (FAIL, "line 1 names the group 'nosuch', which does not"),
+            TMPFILES.format("unreadable"): (FAIL, "systemd-tmpfiles refuses it"),
+        },
+    ),
+    "bus": Made(
+        units={"asleep1.service": service(SLEEP, install="Alias=later.service")},
+        files={
+            BUS.format("ghost"): ACTIVATED.format("ghost"),
+            BUS.format("later"): ACTIVATED.format("later"),
+            BUS.format("plain"): "[D-BUS Service]\nExec=/usr/bin/ghost --x\nUser=root\n",
+        },
+        said={
+            "asleep1.service": (SKIP, "not enabled by the package"),
+            BUS.format("ghost"): (FAIL, "it activates 'ghost.service', which does not exist"),
+            BUS.format("plain"): (
+                FAIL,
+                "it runs '/usr/bin/ghost', which is not an executable file",
+            ),
+        },
+    ),
+    "maker": Made(
+        files={
+            "/usr/lib/systemd/system-generators/maker": "#!/bin/sh\n",
+            "/usr/lib/systemd/system/ssh.service.d/maker.conf": "[Unit]\n",
+            "/usr/local/lib/systemd/system/local.service": service(SLEEP),
+            "/etc/cron.d/maker": "",
+        },
+        script="".join(
+            f"printf '[Service]\\nExecStart={path}\\n' > /etc/systemd/system/{name}.service\n"
+            for name, path in {"scripted": "/bin/sleep", "ghostwritten": "/usr/bin/ghost"}.items()
+        ),
+        said={
+            "/usr/lib/systemd/system-generators/maker": (FAIL, "is not an executable file"),
+            "local.service": (SKIP, "not enabled by the package"),
+            "scripted.service": (SKIP, "static, and nothing has started it"),
+            "ghostwritten.service": (FAIL, "its program '/usr/bin/ghost' does not exist"),
+        },
+    ),
+}
+"""What is judged without being started."""
+
 PACKAGES: dict[str, Made] = {
     **one("runs", SLEEP, PASS, "active (running), main PID"),
     **one("fails", "ExecStart=/bin/sh -c 'echo last words; exit 3'", FAIL, "ended with status 3"),
@@ -299,6 +429,7 @@ PACKAGES: dict[str, Made] = {
         script="setsid " + tcp(7010).replace("$$", "$") + " </dev/null >/dev/null 2>&1 &",
         said={},
     ),
+    **IDLE,
     "accounts": Made(
         files={"/usr/lib/sysusers.d/accounts.conf": "u newcomer -\nu forgotten -\n"},
         script="useradd --system newcomer",
@@ -429,5 +560,12 @@ def test_discovery_says_what_the_package_ships(told: Told) -> None:
     heard = {(each.protocol, each.address, each.unit) for each in told.discovery.sockets}
     assert ("tcp", "[::1]:7006", "six.service") in heard
     assert any(each[0] == "udp" and each[2] == "udp.service" for each in heard)
+    assert told.discovery.user_units == tuple(map(USER_UNIT.format, ("calm", "fine@", "haunted")))
+    assert told.discovery.drop_ins == ("/usr/lib/systemd/system/ssh.service.d/maker.conf",)
+    assert told.discovery.generators == ("/usr/lib/systemd/system-generators/maker",)
+    assert told.discovery.bus_services == tuple(map(BUS.format, ("ghost", "later", "plain")))
+    assert told.discovery.cron == ("/etc/cron.d/maker",)
+    assert {"scripted.service", "local.service"} <= {*told.discovery.units}
+    assert "3 user units" in told.sentence and "drop-ins for ssh.service" in told.sentence
     assert "2 SysV scripts" in told.sentence and "user newcomer" in told.sentence
     assert told.sentence.endswith("\ndeclared in sysusers.d, but missing: forgotten")

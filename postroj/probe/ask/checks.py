@@ -149,6 +149,8 @@ def _ask(
     over: threading.Event,
 ) -> Answer:
     deadline = Deadline(manners.timeout, over)
+    if question.fault:
+        return Outcome.FAIL, question.fault
     if question.skip:
         return Outcome.SKIP, question.skip
     match question.kind:

@@ -20,6 +20,8 @@ class Question:
     """Whether postroj asks by itself, not the user."""
     skip: str = ""
     """Why the subject is listed but not judged; '' if it is judged."""
+    fault: str = ""
+    """What is wrong with the subject as it lies there; '' if it has to be asked."""
     is_dependency: bool = False
     """Whether the unit came with a dependency of the packages."""
     listeners: tuple[Socket, ...] = ()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from postroj.probe import operations
+from postroj.probe.ask import declared
 from postroj.probe.ask.question import Question
 from postroj.probe.ask.unitstate import (
     ENABLED,
@@ -16,22 +16,26 @@ from postroj.probe.ask.unitstate import (
     template_of,
     unit_name,
 )
-from postroj.probe.discover import payload, snapshot
+from postroj.probe.discover import existence, idle, other_files, payload, snapshot, verify
 from postroj.verdict import CheckKind, Discovery, Listener
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from postroj.container.guest import Guest, Socket
     from postroj.probe.ask.unitstate import UnitState
+    from postroj.probe.discover.idle import Idle
     from postroj.probe.discover.payload import Payload
     from postroj.probe.discover.snapshot import Snapshot
+    from postroj.probe.discover.verify import Verified
     from postroj.probe.managers.base import PackageManager
 
 APPEARING = (".service", ".socket", ".timer", ".path", ".mount", ".automount", ".swap")
 """Types of units that count even if a dependency or a script brought them."""
-SYSUSERS_LIMIT = 1 << 20
-"""Limit for one file that declares users and groups, in bytes."""
+WRITTEN = "/etc/systemd/system/"
+"""Where scripts write units."""
+SHOWN = 5
+"""Maximum number of remarks in the text of a step."""
 RUNNING = ("active", "activating", "reloading", "deactivating", "failed")
 
 
@@ -48,6 +52,8 @@ class Brought:
     groups: tuple[str, ...]
     missing: tuple[str, ...] = ()
     """Users and groups that the packages declare but that do not exist."""
+    remarks: tuple[str, ...] = ()
+    """Sentences about files of the packages that are not held against them."""
 
     @property
     def judged(self) -> frozenset[str]:
@@ -62,18 +68,24 @@ class Brought:
         """What the packages bring, in numbers; '' if there is nothing to report."""
         counts = {
             "unit": len(self.payload.units),
+            "user unit": len(self.payload.user_unit_files),
             "SysV script": len(self.payload.scripts),
+            "generator": len(self.payload.generators),
+            "D-Bus service": len(self.payload.bus_services),
+            "cron file": len(self.payload.cron),
             "configuration file": len(self.payload.configuration),
             "program": len(self.payload.programs),
         }
         parts = [f"{count} {word}{'s'[: count > 1]}" for word, count in counts.items() if count]
+        if self.payload.drop_ins:
+            parts.append(f"drop-ins for {', '.join(self.payload.changed_units)}")
         groups = [name for name in self.groups if name not in self.users]
         for word, names in {"user": self.users, "group": groups}.items():
             if names:
                 parts.append(f"{word}{'s'[: len(names) > 1]} {', '.join(names)}")
         brings = [f"brings {', '.join(parts)}"] if parts else []
         lacks = [f"declared in sysusers.d, but missing: {', '.join(self.missing)}"]
-        return "\n".join(brings + (lacks if self.missing else []))
+        return "\n".join([*brings, *(lacks if self.missing else []), *shortened(self.remarks)])
 
     def describe(self, listening: Iterable[Socket]) -> Discovery:
         """Describe everything for the report; `listening` are the new sockets."""
@@ -95,6 +107,12 @@ class Brought:
                 )
                 for socket in listening
             ),
+            user_units=self.payload.user_unit_files,
+            drop_ins=self.payload.drop_ins,
+            generators=self.payload.generators,
+            bus_services=self.payload.bus_services,
+            cron=self.payload.cron,
+            logrotate=self.payload.logrotate,
         )
 
 
@@ -110,27 +128,92 @@ def discover(
     after = snapshot.take(guest)
     wanted = candidates(brought, before, after)
     states = {state.name: state for state in read_states(guest, wanted)}  # each alias once
-    idle = [state for state in states.values() if state.file_state in ENABLED and not state.started]
-    refused = _refused(guest) if idle else set()
+    brought = _with_written(guest, manager, brought, states)
+    untried = [s for s in states.values() if s.file_state in ENABLED and not s.started]
+    refused = _refused(guest) if untried else set()
+    units = unit_questions(brought, after, tuple(states.values()), refused)
+    faulty, remarks = examine(guest, brought, states, units, after)
     return Brought(
         payload=brought,
         states=tuple(states.values()),
-        questions=tuple(unit_questions(brought, after, tuple(states.values()), refused)),
+        questions=tuple(faulty),
         users=tuple(sorted(after.users - before.users)),
         groups=tuple(sorted(after.groups - before.groups)),
         missing=tuple(sorted(_declared(guest, brought) - after.users - after.groups)),
+        remarks=tuple(remarks),
     )
+
+
+def _with_written(
+    guest: Guest, manager: PackageManager, brought: Payload, states: Mapping[str, UnitState]
+) -> Payload:
+    """Add the new units that a script has written, which are in no package's list of files."""
+    own = {*brought.units}
+    written = [
+        state
+        for state in states.values()
+        if state.file.startswith(WRITTEN)
+        and state.load != "masked"
+        and not own & {state.name, *state.names}
+        and not operations.ask(guest, manager.owner(state.file))
+    ]
+    return replace(
+        brought,
+        units=(*brought.units, *(state.name for state in written)),
+        unit_files=(*brought.unit_files, *(state.file for state in written)),
+    )
+
+
+def examine(
+    guest: Guest,
+    brought: Payload,
+    states: Mapping[str, UnitState],
+    questions: Sequence[Question],
+    after: Snapshot,
+) -> tuple[list[Question], list[str]]:
+    """Examine what does not run; return all questions with the faults found, and remarks."""
+    names = [q.subject for q in questions if q.skip and not q.is_dependency]
+    loaded = [states[name] for name in names if name in states and states[name].load == "loaded"]
+    templates = [name for name in names if is_template(name)]
+    found = idle.read(guest, loaded, templates, after) if loaded or templates else {}
+    resting = {state.file for state in loaded}
+    files = [
+        path
+        for path in brought.unit_files
+        if path in resting or path.rpartition("/")[2] in templates
+    ]
+    verified = verify.verify(guest, files) if files else verify.Verified()
+    others = other_files.check(guest, brought, after)
+    asked = [
+        _with_faults(question, found.get(question.subject), verified) for question in questions
+    ]
+    asked += [
+        Question(kind=CheckKind.FILE, subject=path, is_found=True, fault="\n".join(sentences))
+        for path, sentences in others.faults.items()
+    ]
+    return asked, [*verified.warnings(files), *others.remarks]
+
+
+def _with_faults(question: Question, found: Idle | None, verified: Verified) -> Question:
+    if not found or not question.skip:
+        return question
+    if not found.faults:
+        return replace(question, skip="; ".join([question.skip, *found.remarks]))
+    sentence = "; ".join([*found.faults, question.skip])
+    evidence = verified.about(question.subject)
+    return replace(question, skip="", fault="\n".join(filter(None, (sentence, evidence))))
+
+
+def shortened(remarks: Sequence[str]) -> list[str]:
+    """Return the first remarks, and say how many there are more."""
+    more = len(remarks) - SHOWN
+    return [*remarks[:SHOWN], *([f"and {more} more"] if more > 0 else [])]
 
 
 def _declared(guest: Guest, brought: Payload) -> set[str]:
     """Return the users and groups that the packages declare in sysusers.d."""
-    found = set()
-    for path in brought.sysusers:
-        with suppress(OSError):  # the file does not exist
-            found |= payload.declared(
-                guest.read_file(path, SYSUSERS_LIMIT).decode(errors="replace")
-            )
-    return found
+    texts = (existence.text_of(guest, path) for path in brought.sysusers)
+    return {name for text in texts for name in declared.declared(text)}
 
 
 def candidates(brought: Payload, before: Snapshot, after: Snapshot) -> list[str]:

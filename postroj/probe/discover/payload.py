@@ -6,33 +6,58 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from postroj.probe.ask.unitstate import template_of
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
 # The package chooses these names, so only those that systemd allows are accepted: no blanks, no
 # control characters, nothing that a command could take for an option. systemd.unit(5)
-UNIT = re.compile(
-    r"(?:/usr)?/(?:lib|etc)/systemd/system/"
-    r"(?P<name>[\w:.\\@][\w:.\\@-]*\.(?:service|socket|timer|path|mount|automount|swap|target))",
-    re.ASCII,
-)
+NAME = r"[\w:.\\@][\w:.\\@-]*\.(?:service|socket|timer|path|mount|automount|swap|target)"
+FOLDER = r"(?:/usr|/usr/local)?/(?:lib|etc)/systemd"
+UNIT = re.compile(rf"{FOLDER}/system/(?P<name>{NAME})", re.ASCII)
+USER_UNIT = re.compile(rf"(?:{FOLDER}|/usr/share/systemd)/user/(?P<name>{NAME})", re.ASCII)
+DROP_IN = re.compile(rf"{FOLDER}/(?P<of>system|user)/(?P<name>[^/]+)\.d/[^/]+\.conf")
+GENERATOR = re.compile(rf"{FOLDER}/(?:system|user)-(?:environment-)?generators/[^/]+")
+BUS_SERVICE = re.compile(r"/usr/share/dbus-1/(?:system-)?services/[^/]+\.service")
 SCRIPT = re.compile(r"/etc/(?:rc\.d/)?init\.d/(?P<name>\w[\w.+-]*)", re.ASCII)
 PROGRAM = re.compile(r"(?:/usr(?:/local)?)?/(?:s?bin|games|libexec)/.+", re.DOTALL)
-SYSUSERS = re.compile(r"/usr/lib/sysusers\.d/[^/\n]+\.conf")
+SYSUSERS = re.compile(r"(?:/usr(?:/local)?)?/(?:lib|etc)/sysusers\.d/[^/\n]+\.conf")
+TMPFILES = re.compile(r"(?:/usr(?:/local)?)?/(?:lib|etc)/tmpfiles\.d/[^/\n]+\.conf")
+CRON = re.compile(r"/etc/cron\.(?:d|hourly|daily|weekly|monthly|yearly)/[^/.][^/]*")
+LOGROTATE = re.compile(r"/etc/logrotate\.d/[^/]+")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Payload:
-    """The files of a package that concern a running system, by type."""
+    """The files of a package that concern a running system, by type: paths, except where said."""
 
     units: tuple[str, ...] = ()
     """Names of units, including templates and aliases."""
+    unit_files: tuple[str, ...] = ()
+    """The files of these units."""
+    user_unit_files: tuple[str, ...] = ()
+    """Units of the managers of users."""
+    drop_ins: tuple[str, ...] = ()
+    """Files that change units of other packages."""
+    generators: tuple[str, ...] = ()
+    bus_services: tuple[str, ...] = ()
+    """Services that D-Bus starts on demand, of the system and of sessions."""
     scripts: tuple[str, ...] = ()
     """Names of SysV scripts."""
     configuration: tuple[str, ...] = ()
     programs: tuple[str, ...] = ()
     sysusers: tuple[str, ...] = ()
     """Files that declare users and groups."""
+    tmpfiles: tuple[str, ...] = ()
+    cron: tuple[str, ...] = ()
+    logrotate: tuple[str, ...] = ()
+
+    @property
+    def changed_units(self) -> tuple[str, ...]:
+        """The names of the units of other packages that drop-ins change."""
+        found = (match["name"] for path in self.drop_ins if (match := DROP_IN.fullmatch(path)))
+        return tuple(dict.fromkeys(found))
 
 
 def classify(files: Sequence[str], configuration: Collection[str] = ()) -> Payload:
@@ -42,20 +67,31 @@ def classify(files: Sequence[str], configuration: Collection[str] = ()) -> Paylo
     """
     folders = {path.rpartition("/")[0] for path in files}
     leaves = sorted(set(files) - folders)
-    units = (match["name"] for path in leaves if (match := UNIT.fullmatch(path)))
-    scripts = (match["name"] for path in leaves if (match := SCRIPT.fullmatch(path)))
+
+    def paths(pattern: re.Pattern[str]) -> tuple[str, ...]:
+        return tuple(path for path in leaves if pattern.fullmatch(path))
+
+    def names(pattern: re.Pattern[str]) -> tuple[str, ...]:
+        found = (match["name"] for path in leaves if (match := pattern.fullmatch(path)))
+        return tuple(dict.fromkeys(found))
+
+    own = {"system": names(UNIT), "user": names(USER_UNIT)}
+    drop_ins = [match for path in leaves if (match := DROP_IN.fullmatch(path))]
+    foreign = (m for m in drop_ins if not {m["name"], template_of(m["name"])} & {*own[m["of"]]})
     return Payload(
-        units=tuple(dict.fromkeys(units)),
-        scripts=tuple(dict.fromkeys(scripts)),
+        units=own["system"],
+        unit_files=paths(UNIT),
+        user_unit_files=paths(USER_UNIT),
+        drop_ins=tuple(match[0] for match in foreign),
+        generators=paths(GENERATOR),
+        bus_services=paths(BUS_SERVICE),
+        scripts=names(SCRIPT),
         configuration=tuple(
             path for path in leaves if path.startswith("/etc/") or path in configuration
         ),
-        programs=tuple(path for path in leaves if PROGRAM.fullmatch(path)),
-        sysusers=tuple(path for path in leaves if SYSUSERS.fullmatch(path)),
+        programs=paths(PROGRAM),
+        sysusers=paths(SYSUSERS),
+        tmpfiles=paths(TMPFILES),
+        cron=paths(CRON),
+        logrotate=paths(LOGROTATE),
     )
-
-
-def declared(text: str) -> set[str]:
-    """Return the names of the users and groups that a file of sysusers.d(5) declares."""
-    lines = (line.split() for line in text.splitlines())
-    return {words[1] for words in lines if len(words) > 1 and words[0].rstrip("!") in ("u", "g")}

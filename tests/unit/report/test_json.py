@@ -148,6 +148,12 @@ def test_discovery_of_a_step() -> None:
         "sockets": [
             {"protocol": "tcp", "address": "[::]:80", "unit": "web.service", "process": "web"}
         ],
+        "user_units": [],
+        "drop_ins": [],
+        "generators": [],
+        "bus_services": [],
+        "cron": [],
+        "logrotate": [],
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from postroj.probe.discover.payload import Payload, classify, declared
+from postroj.probe.discover.payload import Payload, classify
 
 
 def test_classify_the_files_of_a_daemon() -> None:
@@ -17,11 +17,50 @@ def test_classify_the_files_of_a_daemon() -> None:
     ]
     assert classify(files) == Payload(
         units=("web.socket", "web.service", "web@.service"),
+        unit_files=(
+            *("/etc/systemd/system/web.socket", "/lib/systemd/system/web.service"),
+            "/usr/lib/systemd/system/web@.service",
+        ),
         scripts=("web",),
         configuration=("/etc/init.d/web", "/etc/systemd/system/web.socket", "/etc/web/web.conf"),
         programs=("/usr/sbin/webd",),
         sysusers=("/usr/lib/sysusers.d/web.conf",),
     )
+
+
+def test_classify_what_starts_programs_besides_units() -> None:
+    files = [
+        *("/usr/local/lib/systemd/system/local.service", "/usr/lib/systemd/user/mine.service"),
+        *("/usr/share/systemd/user/shared.timer", "/usr/lib/systemd/system/ssh.service.d/x.conf"),
+        *(
+            "/lib/systemd/system/local.service.d/own.conf",
+            "/usr/lib/systemd/user/a.service.d/b.conf",
+        ),
+        *("/usr/lib/systemd/system-generators/maker", "/etc/systemd/user-generators/other"),
+        *(
+            "/usr/share/dbus-1/system-services/org.x.service",
+            "/usr/share/dbus-1/services/a.service",
+        ),
+        *("/usr/lib/tmpfiles.d/web.conf", "/etc/cron.d/web", "/etc/cron.daily/web"),
+        *("/etc/cron.d/.placeholder", "/etc/logrotate.d/web", "/lib/sysusers.d/web.conf"),
+    ]
+    found = classify(files)
+    assert found.units == ("local.service",)
+    assert found.user_unit_files == (
+        "/usr/lib/systemd/user/mine.service",
+        "/usr/share/systemd/user/shared.timer",
+    )
+    assert found.changed_units == ("ssh.service", "a.service")
+    assert "/lib/systemd/system/local.service.d/own.conf" not in found.drop_ins
+    assert found.generators == (
+        "/etc/systemd/user-generators/other",
+        "/usr/lib/systemd/system-generators/maker",
+    )
+    assert len(found.bus_services) == 2
+    assert found.tmpfiles == ("/usr/lib/tmpfiles.d/web.conf",)
+    assert found.sysusers == ("/lib/sysusers.d/web.conf",)
+    assert found.cron == ("/etc/cron.d/web", "/etc/cron.daily/web")
+    assert found.logrotate == ("/etc/logrotate.d/web",)
 
 
 @pytest.mark.parametrize(
@@ -44,8 +83,3 @@ def test_classify_the_files_of_a_daemon() -> None:
 def test_classify_ignores_paths_that_are_not_units(path: str) -> None:
     found = classify([path])
     assert (found.units, found.scripts) == ((), ())
-
-
-def test_declared_users_and_groups() -> None:
-    text = '# comment\nu web - "Web" /var\nu! locked 7\ng ssl -\nm web ssl\nr - 500-900\n\nu\n'
-    assert declared(text) == {"web", "locked", "ssl"}

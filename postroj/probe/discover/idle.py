@@ -1,0 +1,154 @@
+"""Read whether idle units could start: they are judged without being started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from postroj.probe import operations
+from postroj.probe.ask import executable, static
+from postroj.probe.ask.static import Facts, Kind, Supplier
+from postroj.probe.ask.unitstate import ENABLED, slices
+from postroj.probe.discover import existence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from postroj.container.guest import Guest
+    from postroj.probe.ask.static import Need, Needs
+    from postroj.probe.ask.unitstate import UnitState
+    from postroj.probe.discover.snapshot import Snapshot
+
+SCRIPT = Path(__file__).with_name("idle.sh").read_text()
+HEAD = 4096
+"""Bytes of a program that are read: its `#!` line, or its ELF headers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Idle:
+    """What is wrong with a unit that does not run."""
+
+    faults: tuple[str, ...] = ()
+    """Sentences about what keeps it from starting, whatever its configuration."""
+    remarks: tuple[str, ...] = ()
+    """Sentences about what may be missing on purpose."""
+
+
+def read(
+    guest: Guest, states: Sequence[UnitState], templates: Iterable[str], after: Snapshot
+) -> dict[str, Idle]:
+    """Read what is wrong with idle units and templates; units without a fault are left out."""
+    instances = {_instance(name): name for name in templates}
+    to_start = {
+        state.name
+        for state in states
+        if state.file_state in ENABLED or state.wanted_by or state.triggered_by
+    }
+    every = _needs(guest, [*(state.name for state in states), *instances])
+    facts = _facts(guest, every, after)
+    found: dict[str, Idle] = {}
+    for one in every:
+        faults, remarks = _sort(one, facts, is_to_start=one.unit in to_start)
+        if faults and (path := _unmet(guest, one.unit)):
+            remarks = [f"{fault}; a condition on '{path}' is not met" for fault in faults]
+            faults = []
+        if faults or remarks:
+            name = instances.get(one.unit, one.unit)
+            found[name] = Idle(faults=tuple(faults), remarks=tuple(remarks))
+    return found
+
+
+def _instance(template: str) -> str:
+    stem, _, kind = template.rpartition("@.")
+    return f"{stem}@{static.INSTANCE}.{kind}"
+
+
+def _needs(guest: Guest, names: Sequence[str]) -> list[Needs]:
+    found = []
+    for some in slices(names):
+        argv = ["systemctl", "show", f"--property={','.join(static.PROPERTIES)}", "--", *some]
+        text = operations.whole(guest, argv, ok=existence.STATUSES, timeout=60).text
+        found += [static.parse(block) for block in text.split("\n\n")]
+    return [needs for needs in found if needs.unit]
+
+
+def _sort(one: Needs, facts: Facts, *, is_to_start: bool) -> tuple[list[str], list[str]]:
+    """Return the faults of a unit, and what is only remarked."""
+    faults: list[str] = []
+    remarks: list[str] = []
+    for need in one.needs:
+        if sentence := static.fault(need, one.search, facts):
+            administrator = need.supplier is Supplier.ADMINISTRATOR
+            is_fault = need.supplier is Supplier.PACKAGE or (administrator and is_to_start)
+            (faults if is_fault else remarks).append(sentence)
+    return list(dict.fromkeys(faults)), list(dict.fromkeys(remarks))
+
+
+def _unmet(guest: Guest, unit: str) -> str:
+    argv = ["systemctl", "cat", "--", unit]
+    text = guest.run(argv, ok=existence.STATUSES, timeout=30).text
+    return existence.unmet(guest, text)
+
+
+def _facts(guest: Guest, every: Sequence[Needs], after: Snapshot) -> Facts:
+    """Ask the guest for everything that units need."""
+    pairs = [(one, need) for one in every for need in one.needs]
+    paths = {path for one, need in pairs for path in static.places(need, one.search)}
+    modes = existence.modes(guest, paths)
+    programs: dict[str, Needs] = {}
+    for one, need in pairs:
+        if need.kind is Kind.PROGRAM:
+            there = [path for path in static.places(need, one.search) if path in modes]
+            programs.update((path, one) for path in there[:1] if path not in programs)
+    return Facts(
+        modes=modes,
+        users=existence.users(guest, _names(pairs, Kind.USER), after),
+        groups=existence.groups(guest, _names(pairs, Kind.GROUP), after),
+        missing_units=existence.missing_units(guest, _names(pairs, Kind.UNIT), after),
+        broken=_broken(guest, programs),
+    )
+
+
+def _names(pairs: Iterable[tuple[Needs, Need]], kind: Kind) -> set[str]:
+    return {need.name for _, need in pairs if need.kind is kind}
+
+
+def _broken(guest: Guest, programs: Mapping[str, Needs]) -> dict[str, str]:
+    """Return programs whose interpreter or libraries are missing, each with a sentence."""
+    interpreters = {
+        path: executable.interpreter(existence.head_of(guest, path, HEAD)) for path in programs
+    }
+    searched: dict[str, list[str]] = {}
+    for path, (interpreter, argument) in interpreters.items():
+        if name := executable.sought(interpreter, argument):
+            searched[path] = [f"{folder}/{name}" for folder in programs[path].search]
+    lacking: dict[str, str] = {}
+    loaders: dict[str, str] = {}
+    for path, (interpreter, argument) in interpreters.items():
+        places = searched.get(path)
+        if interpreter and not guest.exists(interpreter):
+            lacking[path] = f"'{interpreter}'"
+        elif places and not any(map(guest.exists, places)):
+            lacking[path] = f"'{executable.sought(interpreter, argument)}'"
+        elif executable.is_loader(interpreter) and not programs[path].loads_elsewhere:
+            loaders[path] = interpreter
+    lacking |= _unlinked(guest, loaders)
+    return {
+        path: f"its program '{path}' needs {what}, which does not exist"
+        for path, what in lacking.items()
+    }
+
+
+def _unlinked(guest: Guest, loaders: Mapping[str, str]) -> dict[str, str]:
+    """Return the programs of which a library is missing, and what the loader misses."""
+    found = {}
+    for some in slices(sorted(loaders)):
+        words = [word for path in some for word in (loaders[path], path)]
+        argv = ["sh", "-c", SCRIPT, "sh", *words]
+        done = operations.whole(guest, argv, ok=existence.STATUSES, timeout=60)
+        listings = done.stdout.decode(errors="replace").split("\0")
+        for path, listing in zip(some, listings, strict=False):
+            if lacking := executable.lacks(listing):
+                found[path] = lacking
+    return found
