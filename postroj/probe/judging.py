@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from postroj.probe.ask import checks
 from postroj.probe.ask.question import Question
+from postroj.probe.ask.recheck import Recheck
 from postroj.probe.ask.unitstate import unit_name
 from postroj.probe.compare import administrator, complaints, continuity, gone, residue
 from postroj.probe.compare.bystanders import Bystanders
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     Announce = Callable[[CheckResult], None]
 
+NEW_VERSION = (StepName.INSTALL, StepName.UPGRADE, StepName.DOWNGRADE)
 DISCOVERY = Question(kind=CheckKind.SYSTEM, subject="discovery", is_found=True)
 
 
@@ -56,6 +58,7 @@ class Judge:
         self._manager = manager_of(image.manager)
         self._plan = plan
         self._failed = guest.failed_units()
+        self._recheck = Recheck(guest=guest, manners=plan.manners)
         self._snapshot = snapshot.take(guest)
         leaves = any(name in LEAVING for name in plan.steps)
         self._inventory = residue.take(guest, self._manager) if leaves else None
@@ -120,7 +123,9 @@ class Judge:
         )
         if before.units:
             answers = continuity.compare(self._guest, answers, before.units, step)
-        for answer in self._with_complaints(answers, before.since):
+        if step in NEW_VERSION:
+            self._recheck.begin_version()
+        for answer in self._recheck.follow(self._with_complaints(answers, before.since)):
             announce(answer)
         self._asked = (*asked, *later)
         return brought.describe(new) if brought else None
