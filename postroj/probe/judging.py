@@ -11,7 +11,15 @@ from postroj.probe.ask import checks
 from postroj.probe.ask.question import Question
 from postroj.probe.ask.recheck import Recheck
 from postroj.probe.ask.unitstate import unit_name
-from postroj.probe.compare import administrator, complaints, continuity, gone, residue
+from postroj.probe.compare import (
+    administrator,
+    complaints,
+    continuity,
+    gone,
+    residue,
+    stops,
+    survivors,
+)
 from postroj.probe.compare.bystanders import Bystanders
 from postroj.probe.course import LEAVING
 from postroj.probe.discover import listening, snapshot
@@ -22,7 +30,7 @@ from postroj.verdict import CheckKind, CheckResult, Outcome, StepName
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from postroj.container.guest import OwnGuest, Socket
+    from postroj.container.guest import OwnGuest, Process, Socket
     from postroj.model import Image
     from postroj.probe.ask.checks import Answer
     from postroj.probe.plan import Plan
@@ -32,6 +40,7 @@ if TYPE_CHECKING:
     Announce = Callable[[CheckResult], None]
 
 NEW_VERSION = (StepName.INSTALL, StepName.UPGRADE, StepName.DOWNGRADE)
+EXCHANGING = (StepName.REINSTALL, StepName.UPGRADE, StepName.DOWNGRADE)
 DISCOVERY = Question(kind=CheckKind.SYSTEM, subject="discovery", is_found=True)
 
 
@@ -43,6 +52,7 @@ class Before:
     """Units that have failed before the step or before the probe."""
     units: continuity.Units
     """States of the units that have been judged; empty before the first step."""
+    processes: tuple[Process, ...]
     since: float
     """When the step began, by the wall clock."""
 
@@ -81,7 +91,8 @@ class Judge:
             units = continuity.remember(self._guest, self.subjects)
         if step in LEAVING and not self._belongings.paths:
             self._belongings = gone.read_belongings(self._guest, self._manager, names)
-        return Before(failed=tuple(failed), units=units, since=time.time())
+        processes = tuple(self._guest.processes())
+        return Before(failed=tuple(failed), units=units, processes=processes, since=time.time())
 
     def discover(self, names: Sequence[str]) -> Brought | CheckResult | None:
         """Return what the packages have brought, or the error; None if discovery is off."""
@@ -128,15 +139,40 @@ class Judge:
         for answer in self._recheck.follow(self._with_complaints(answers, before.since)):
             announce(answer)
         self._asked = (*asked, *later)
+        if step in EXCHANGING:
+            self._ask_exchange(step, before, names, announce)
         return brought.describe(new) if brought else None
+
+    def _ask_exchange(
+        self, step: StepName, before: Before, names: Sequence[str], announce: Announce
+    ) -> None:
+        """Ask what became of the processes of the packages that a step has replaced."""
+        self._ask_stops(before, set(self.subjects).__contains__, announce)
+
+        def paths() -> frozenset[str]:
+            return gone.read_belongings(self._guest, self._manager, names).paths
+
+        ask = partial(survivors.ask_old, self._guest, step, before.processes, before.units, paths)
+        _announce_what_matters(checks.timed(survivors.OLD, ask), announce)
+
+    def _ask_stops(self, before: Before, owns: Callable[[str], bool], announce: Announce) -> None:
+        ask = partial(stops.ask, self._guest, before.since, owns)
+        _announce_what_matters(checks.timed(stops.QUESTION, ask), announce)
 
     def ask_absence(
         self, step: StepName, before: Before, names: Sequence[str], announce: Announce
     ) -> None:
         """Ask whether everything that was checked is gone, and what was left behind."""
-        answers = gone.ask_all(self._guest, self._asked, self._belongings, before.failed)
+        answers = gone.ask_all(
+            self._guest,
+            self._asked,
+            self._belongings,
+            before.failed,
+            self._snapshot.unit_files,
+        )
         for answer in self._with_complaints(answers, before.since):
             announce(answer)
+        self._ask_stops(before, self._belongings.owns, announce)
         for answer in self._ask_residue(step, names):
             announce(answer)
 
@@ -168,3 +204,9 @@ class Judge:
                 yield checks.timed(residue.DIVERSIONS, partial(left.ask_diversions, names))
         elif not self._manager.purges_later:
             yield checks.timed(residue.LINKS, left.ask_links)
+
+
+def _announce_what_matters(answer: CheckResult, announce: Announce) -> None:
+    """Announce an answer unless it passes and has nothing to tell."""
+    if answer.reason or answer.outcome is not Outcome.PASS:
+        announce(answer)

@@ -20,7 +20,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from postroj.probe.ask import journal, judge
+from postroj.probe.ask import exited, journal, judge
 from postroj.probe.ask.deadline import Deadline
 from postroj.probe.ask.journal import Event
 from postroj.probe.ask.unitstate import UnitState, is_template, read_states, unit_name
