@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from postroj.probe.ask import checks
+from postroj.probe.ask import checks, lateness
+from postroj.probe.ask.deadline import Deadline
 from postroj.probe.ask.question import Question
 from postroj.probe.ask.recheck import Recheck
 from postroj.probe.ask.unitstate import unit_name
@@ -123,6 +124,8 @@ class Judge:
 
         def then() -> list[Question]:
             if brought:
+                had = [socket for question in self._asked for socket in question.listeners]
+                lateness.await_sockets(self._guest, had, Deadline(self._plan.manners.timeout))
                 new.extend(listening.new_sockets(self._guest, brought, self._snapshot))
                 urls = {question.subject for question in asked}
                 later.extend(listening.socket_questions(brought, new, urls))

@@ -196,6 +196,18 @@ def test_steps_all_pass_for_a_good_package(bare: Image, tmp_path: Path) -> None:
     assert life.reason(PURGE, "no user left behind") == "pass: none"
 
 
+LATE = SERVER.replace("my $server", 'sleep 3 if -e "/run/late";\nmy $server', 1)
+
+
+def test_reinstall_waits_for_a_port_that_opens_late(bare: Image, tmp_path: Path) -> None:
+    """Nobody asks for it, and the settle time is over long before."""
+    slowly = POSTINST.replace("set -e", 'set -e\n[ -z "$2" ] || touch /run/late', 1)
+    life = live(bare, lifer(tmp_path, "1.0", LATE, postinst=slowly), INSTALL, REINSTALL, quiet=True)
+    assert life.result.outcome is PASS, life.bad()
+    told = life.reason(REINSTALL, "tcp://127.0.0.1:8080")
+    assert told.endswith("lifer.service listens on 127.0.0.1:8080")
+
+
 NO_STOP = "#!/bin/sh\n"
 STOPS_AT_UPGRADE = "#!/bin/sh\ndeb-systemd-invoke stop lifer.service\n"
 STARTS_FIRST_TIME = POSTINST.replace(
