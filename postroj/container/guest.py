@@ -107,6 +107,14 @@ class Process:
     """Control group in the guest, such as `/system.slice/redis.service`."""
     unit: str
     """The unit of that group; '' for the guest's init and commands that entered the guest."""
+    executable: str = ""
+    """Path of its program in the guest; '' if that cannot be read."""
+    is_deleted: bool = False
+    """Whether that program has been removed or replaced since it was started."""
+    arguments: tuple[str, ...] = ()
+    """Its command line; the process may have changed it."""
+    started: float = 0.0
+    """When it was started, in seconds of the monotonic clock, which host and guest share."""
 
 
 @dataclass(frozen=True, kw_only=True, order=True)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from postroj.probe.ask import checks, shutdown
+from postroj.probe.ask import checks, lateness, shutdown
+from postroj.probe.ask.deadline import Deadline
 from postroj.probe.ask.question import Question
+from postroj.probe.ask.recheck import Recheck
 from postroj.probe.ask.unitstate import unit_name
 from postroj.probe.compare import (
     administrator,
@@ -18,6 +20,8 @@ from postroj.probe.compare import (
     gone,
     not_started,
     residue,
+    stops,
+    survivors,
 )
 from postroj.probe.compare.bystanders import Bystanders
 from postroj.probe.course import LEAVING
@@ -29,7 +33,7 @@ from postroj.verdict import CheckKind, CheckResult, Outcome, StepName
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from postroj.container.guest import OwnGuest, Socket
+    from postroj.container.guest import OwnGuest, Process, Socket
     from postroj.model import Image
     from postroj.probe.ask.checks import Answer
     from postroj.probe.plan import Plan
@@ -38,6 +42,8 @@ if TYPE_CHECKING:
 
     Announce = Callable[[CheckResult], None]
 
+NEW_VERSION = (StepName.INSTALL, StepName.UPGRADE, StepName.DOWNGRADE)
+EXCHANGING = (StepName.REINSTALL, StepName.UPGRADE, StepName.DOWNGRADE)
 DISCOVERY = Question(kind=CheckKind.SYSTEM, subject="discovery", is_found=True)
 
 
@@ -49,6 +55,7 @@ class Before:
     """Units that have failed before the step or before the probe."""
     units: continuity.Units
     """States of the units that have been judged; empty before the first step."""
+    processes: tuple[Process, ...]
     since: float
     """When the step began, by the wall clock."""
 
@@ -64,6 +71,7 @@ class Judge:
         self._manager = manager_of(image.manager)
         self._plan = plan
         self._failed = guest.failed_units()
+        self._recheck = Recheck(guest=guest, manners=plan.manners)
         self._snapshot = snapshot.take(guest)
         leaves = any(name in LEAVING for name in plan.steps)
         self._inventory = residue.take(guest, self._manager) if leaves else None
@@ -95,7 +103,8 @@ class Judge:
             units = self._before_removal()
         if step in LEAVING and not self._belongings.paths:
             self._belongings = gone.read_belongings(self._guest, self._manager, names)
-        return Before(failed=tuple(failed), units=units, since=time.time())
+        processes = tuple(self._guest.processes())
+        return Before(failed=tuple(failed), units=units, processes=processes, since=time.time())
 
     def _before_removal(self) -> continuity.Units:
         """Return the states that units should have after the removed package is installed again.
@@ -138,6 +147,8 @@ class Judge:
 
         def then() -> list[Question]:
             if brought:
+                had = [socket for question in self._asked for socket in question.listeners]
+                lateness.await_sockets(self._guest, had, Deadline(self._plan.manners.timeout))
                 new.extend(listening.new_sockets(self._guest, brought, self._snapshot))
                 urls = {question.subject for question in asked}
                 later.extend(listening.socket_questions(brought, new, urls))
@@ -154,9 +165,13 @@ class Judge:
             units = continuity.now_masked(self._guest, units)
         if units:
             answers = continuity.compare(self._guest, answers, units, step)
-        for answer in self._with_complaints(answers, before.since):
+        if step in NEW_VERSION:
+            self._recheck.begin_version()
+        for answer in self._recheck.follow(self._with_complaints(answers, before.since)):
             announce(answer)
         self._asked = (*asked, *later)
+        if step in EXCHANGING:
+            self._ask_exchange(step, before, names, announce)
         return brought.describe(new) if brought else None
 
     def ask_not_started(self, names: Sequence[str], announce: Announce) -> None:
@@ -167,13 +182,36 @@ class Judge:
             if answer.outcome is not Outcome.PASS:
                 announce(answer)
 
+    def _ask_exchange(
+        self, step: StepName, before: Before, names: Sequence[str], announce: Announce
+    ) -> None:
+        """Ask what became of the processes of the packages that a step has replaced."""
+        self._ask_stops(before, set(self.subjects).__contains__, announce)
+
+        def paths() -> frozenset[str]:
+            return gone.read_belongings(self._guest, self._manager, names).paths
+
+        ask = partial(survivors.ask_old, self._guest, step, before.processes, before.units, paths)
+        _announce_what_matters(checks.timed(survivors.OLD, ask), announce)
+
+    def _ask_stops(self, before: Before, owns: Callable[[str], bool], announce: Announce) -> None:
+        ask = partial(stops.ask, self._guest, before.since, owns)
+        _announce_what_matters(checks.timed(stops.QUESTION, ask), announce)
+
     def ask_absence(
         self, step: StepName, before: Before, journey: Journey, announce: Announce
     ) -> None:
         """Ask whether everything that was checked is gone, and what was left behind."""
-        answers = gone.ask_all(self._guest, self._asked, self._belongings, before.failed)
+        answers = gone.ask_all(
+            self._guest,
+            self._asked,
+            self._belongings,
+            before.failed,
+            self._snapshot.unit_files,
+        )
         for answer in self._with_complaints(answers, before.since):
             announce(answer)
+        self._ask_stops(before, self._belongings.owns, announce)
         for answer in self._ask_residue(step, journey.names, journey.company):
             announce(answer)
 
@@ -212,3 +250,9 @@ class Judge:
                 yield checks.timed(residue.DIVERSIONS, partial(left.ask_diversions, names))
         if not self._manager.purges_later:
             yield checks.timed(residue.LINKS, left.ask_links)
+
+
+def _announce_what_matters(answer: CheckResult, announce: Announce) -> None:
+    """Announce an answer unless it passes and has nothing to tell."""
+    if answer.reason or answer.outcome is not Outcome.PASS:
+        announce(answer)

@@ -54,6 +54,7 @@ SYSV = """\
 # Default-Start: 2 3 4 5
 # Default-Stop: 0 1 6
 ### END INIT INFO
+[ ! -e /etc/default/{name} ] || . /etc/default/{name}
 case "$1" in
 start) /sbin/start-stop-daemon --start --background --make-pidfile --pidfile /run/{name}.pid \
     --exec /bin/sleep -- {seconds} ;;
@@ -255,9 +256,22 @@ PACKAGES: dict[str, Made] = {
     ),
     **one("met", SLEEP, PASS, "active (running)", unit="ConditionPathExists=/etc"),
     **one(
+        "ghost",
+        "Type=forking\nRemainAfterExit=yes\nExecStart=/bin/sh -c 'sleep 0.5 >/dev/null 2>&1 &'",
+        FAIL,
+        "active (exited), but none of its processes is left",
+    ),
+    **one(
+        "likeonce",
+        "RemainAfterExit=yes\nExecStart=/bin/true",
+        FAIL,
+        "but none of its processes is left, its main process ended with status 0; a service that",
+    ),
+    **one("precludes", f"ExecCondition=/bin/false\n{SLEEP}", SKIP, "ExecCondition= is not met"),
+    **one(
         "asserts",
         SLEEP,
-        FAIL,
+        SKIP,
         "an assertion is not met: AssertPathExists=/no/such/thing",
         unit="AssertPathExists=/no/such/thing",
     ),
@@ -419,6 +433,46 @@ PACKAGES: dict[str, Made] = {
             "oldbad.service": (FAIL, "'/etc/init.d/oldbad status' reports that it is not running")
         },
     ),
+    "oldoff": Made(
+        files={"/etc/init.d/oldoff": SYSV.format(name="oldoff", seconds=9)},
+        script="echo '[ $1 = status ] || exit 0' >/etc/default/oldoff;"
+        + ENABLE.format(name="oldoff"),
+        said={"oldoff.service": (SKIP, "its SysV script has started nothing")},
+    ),
+    "olddies": Made(
+        files={"/etc/init.d/olddies": SYSV.format(name="olddies", seconds="0.7")},
+        script=ENABLE.format(name="olddies"),
+        said={"olddies.service": (FAIL, "but its daemon has ended")},
+    ),
+    "barred": Made(
+        units={
+            "barred.socket": plain("Socket", "ListenStream=7011", "sockets.target"),
+            "barred.service": f"[Unit]\nConditionPathExists=/no/thing\n[Service]\n{SLEEP}\n",
+        },
+        enable="barred.socket",
+        said={
+            "barred.socket": (
+                PASS,
+                "barred.service would not start, because ConditionPathExists=/no/thing is not met",
+            )
+        },
+    ),
+    "datagrams": Made(
+        units={
+            "datagrams.socket": plain("Socket", "ListenDatagram=7012", "sockets.target"),
+            "datagrams.service": f"[Unit]\nAssertPathExists=/no/thing\n[Service]\n{SLEEP}\n",
+        },
+        enable="datagrams.socket",
+        said={"datagrams.socket": (PASS, "would not start, because AssertPathExists=/no/thing is")},
+    ),
+    "refuses": Made(
+        units={
+            "refuses.socket": plain("Socket", "ListenStream=7013", "sockets.target"),
+            "refuses.service": f"[Service]\nExecCondition=/bin/false\n{SLEEP}\n",
+        },
+        enable="refuses.socket",
+        said={"refuses.socket": (PASS, "ExecCondition= is not met")},
+    ),
     "reloads": Made(
         units={"reloads.service": service(f"{SLEEP}\nExecReload=/bin/sleep 2")},
         enable="reloads.service",
@@ -535,7 +589,15 @@ def test_discovered_socket_gets_its_outcome(told: Told, subject: str) -> None:
 
 def test_discovery_asks_nothing_else_and_nothing_twice(told: Told) -> None:
     others = {"polite.service", "asleep.service", "never.service", "nothing.service"}
-    others |= {"watches.service", "each@.service", "badeach@.service", "tcp://127.0.0.1:7008"}
+    others |= {
+        "watches.service",
+        "each@.service",
+        "barred.service",
+        "datagrams.service",
+        "refuses.service",
+        "badeach@.service",
+        "tcp://127.0.0.1:7008",
+    }
     known = {*EXPECTED, *NETWORK, *ASKED, *others, NEW_FAILURES}
     assert set(told.answers) <= known
     assert told.count == len(told.answers)
@@ -555,7 +617,7 @@ def test_only_units_that_failed_after_the_installation_are_named(told: Told) -> 
 
 def test_discovery_says_what_the_package_ships(told: Told) -> None:
     assert told.discovery.users == ("newcomer",)
-    assert told.discovery.scripts == ("oldbad", "oldstyle")
+    assert told.discovery.scripts == ("oldbad", "olddies", "oldoff", "oldstyle")
     assert "/etc/init.d/oldstyle" in told.discovery.configuration
     heard = {(each.protocol, each.address, each.unit) for each in told.discovery.sockets}
     assert ("tcp", "[::1]:7006", "six.service") in heard
@@ -567,5 +629,5 @@ def test_discovery_says_what_the_package_ships(told: Told) -> None:
     assert told.discovery.cron == ("/etc/cron.d/maker",)
     assert {"scripted.service", "local.service"} <= {*told.discovery.units}
     assert "3 user units" in told.sentence and "drop-ins for ssh.service" in told.sentence
-    assert "2 SysV scripts" in told.sentence and "user newcomer" in told.sentence
+    assert "4 SysV scripts" in told.sentence and "user newcomer" in told.sentence
     assert told.sentence.endswith("\ndeclared in sysusers.d, but missing: forgotten")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import socket
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -206,6 +207,22 @@ def test_processes_have_the_numbers_and_units_of_the_guest(guest: Guest) -> None
     assert {(one.name, one.group) for one in own} == {("perl", f"/system.slice/{UNIT}")}
     shown = guest.run(["systemctl", "show", "--property=MainPID", "--value", UNIT]).text
     assert int(shown) in {one.pid for one in own}
+
+
+def test_processes_have_their_programs_and_when_they_were_started(guest: Guest) -> None:
+    script = """cp /bin/sleep /srv/door-sleeper
+        systemd-run --quiet --unit=sleeper --service-type=exec /srv/door-sleeper 1000
+        rm /srv/door-sleeper"""
+    began = time.monotonic()
+    guest.run(["sh", "-ec", script])
+    own = {one.unit: one for one in guest.processes()}
+    perl, sleeper = own[UNIT], own["sleeper.service"]
+    assert (perl.executable, perl.is_deleted) == ("/usr/bin/perl", False)
+    assert perl.arguments[:2] == ("/usr/bin/perl", "-e")
+    assert (sleeper.executable, sleeper.is_deleted) == ("/srv/door-sleeper", True)
+    assert sleeper.arguments == ("/srv/door-sleeper", "1000")
+    assert perl.started < began - 0.02 < sleeper.started < time.monotonic() + 0.02
+    guest.run(["systemctl", "stop", "sleeper"])
 
 
 def test_state_of_the_manager_and_its_units(guest: Guest) -> None:

@@ -247,10 +247,6 @@ UNITS = [
         subject="tcp://127.0.0.1:7300",
         more=[("daemon", DAEMON, PORT_GOOD)],
     ),
-    at_install(
-        *("assertion", "unit", "Description=", "AssertPathExists=/etc/NAME\nDescription="),
-        "an assertion is not met: AssertPathExists=/etc/",
-    ),
 ]
 """What the installation itself does not notice."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,7 +24,6 @@ from tests.support.listener import Nobody
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from postroj.model import Image
     from postroj.verdict import ProbeResult
@@ -193,6 +193,18 @@ def test_steps_all_pass_for_a_good_package(bare: Image, tmp_path: Path) -> None:
     assert life.reason(PURGE, "no user left behind") == "pass: none"
 
 
+LATE = SERVER.replace("my $server", 'sleep 3 if -e "/run/late";\nmy $server', 1)
+
+
+def test_reinstall_waits_for_a_port_that_opens_late(bare: Image, tmp_path: Path) -> None:
+    """Nobody asks for it, and the settle time is over long before."""
+    slowly = POSTINST.replace("set -e", 'set -e\n[ -z "$2" ] || touch /run/late', 1)
+    life = live(bare, lifer(tmp_path, "1.0", LATE, postinst=slowly), INSTALL, REINSTALL, quiet=True)
+    assert life.result.outcome is PASS, life.bad()
+    told = life.reason(REINSTALL, "tcp://127.0.0.1:8080")
+    assert told.endswith("lifer.service listens on 127.0.0.1:8080")
+
+
 NO_STOP = "#!/bin/sh\n"
 STOPS_AT_UPGRADE = "#!/bin/sh\ndeb-systemd-invoke stop lifer.service\n"
 STARTS_FIRST_TIME = POSTINST.replace(
@@ -262,6 +274,90 @@ def test_upgrade_takes_packages_that_need_each_other_exactly(bare: Image, tmp_pa
     assert step.reason.splitlines()[0] == (
         "pair-tool 1+postroj1 (all), libpair++ 2:1.0~a-1+postroj1 (all)"
     )
+
+
+DEAF = "$SIG{TERM} = sub {}; sleep 1 while 1;"
+FORKS = "if (!fork) { $0 = q(worker); sleep 1 while 1 } sleep 1 while 1;"
+STUBBORN = {
+    "deaf": ("/usr/bin/deaf", "TimeoutStopSec=2"),
+    "forks": ("/usr/bin/forks", "KillMode=process"),
+    "kept": ("/usr/bin/kept 9999", ""),
+}
+STARTS_STUBBORN = """#!/bin/sh
+systemctl daemon-reload
+systemctl restart deaf forks
+[ -z "$2" ] || exit 0
+systemctl start kept
+printf "[Service]\\nExecStart=sleep 9998\\n" >/etc/systemd/system/made.service
+systemctl start made
+setsid /usr/bin/kept 9997 </dev/null >/dev/null 2>&1 &
+"""
+STOPS_STUBBORN = """#!/bin/sh
+[ "$1" != remove ] || systemctl stop deaf forks kept
+"""
+FORGETS_STUBBORN = """#!/bin/sh
+[ "$1" != remove ] || rm -f /etc/systemd/system/made.service
+systemctl daemon-reload
+"""
+
+
+def stubborn(folder: Path, version: str) -> Path:
+    """Build a package whose processes outlive what they should not."""
+    files: dict[str, str | bytes] = {
+        f"/lib/systemd/system/{name}.service": debs.SERVICE.format(
+            name=name, kind="simple", command=command, more=more
+        )
+        for name, (command, more) in STUBBORN.items()
+    }
+    files |= {
+        "/usr/bin/deaf": f"#!/usr/bin/perl\n{DEAF}\n",
+        "/usr/bin/forks": f"#!/usr/bin/perl\n{FORKS}\n",
+        "/usr/bin/kept": Path("/bin/sleep").read_bytes() + version.encode(),
+    }
+    scripts = {"postinst": STARTS_STUBBORN, "prerm": STOPS_STUBBORN, "postrm": FORGETS_STUBBORN}
+    return debs.build(folder, "stubborn", version=version, files=files, scripts=scripts)
+
+
+def test_upgrade_and_remove_fail_processes_that_run_on(bare: Image, tmp_path: Path) -> None:
+    older = stubborn(tmp_path, "1.0")
+    newer = stubborn(tmp_path, "2.0")
+    life = live(bare, newer, INSTALL, UPGRADE, REMOVE, older=older, quiet=True)
+    assert life.outcomes == {INSTALL: PASS, UPGRADE: FAIL, REMOVE: FAIL}
+    late = "fail: deaf.service did not stop for 2 s (TimeoutStopSec=), so systemd killed it"
+    assert life.reason(UPGRADE, "units stop in time").splitlines()[0] == late
+    first, *old = life.reason(UPGRADE, "no old process runs on").splitlines()
+    assert first == "fail: the upgrade has restarted forks.service, but old processes run on"
+    (worker,) = old
+    assert worker.startswith("'worker' (PID ")
+    assert worker.endswith(") of /usr/bin/perl, in forks.service")
+
+    assert life.reason(REMOVE, "units stop in time").splitlines()[0] == late
+    first, *left = life.reason(REMOVE, "no process runs on").splitlines()
+    assert first == "fail: still running after the removal"
+    ends = [line.partition(")")[2] for line in left]
+    assert sorted(ends) == [
+        " of /usr/bin/kept (deleted), in no unit",
+        " of /usr/bin/perl, in forks.service",
+        " of /usr/bin/perl, in forks.service",
+    ]
+    made = life.reason(REMOVE, "made.service")
+    assert made.startswith("fail: still active (running), main PID ")
+    assert "its file is gone" in made
+
+
+def test_upgrade_notes_old_programs_that_it_does_not_restart(bare: Image, tmp_path: Path) -> None:
+    files: dict[str, str | bytes] = {"/usr/bin/kept": Path("/bin/sleep").read_bytes()}
+    unit = debs.SERVICE.format(name="kept", kind="simple", command="/usr/bin/kept 99", more="")
+    files["/lib/systemd/system/kept.service"] = unit
+    script = "#!/bin/sh\nsystemctl daemon-reload\nsystemctl start kept\n"
+    kept = debs.build(tmp_path, "kept", files=files, scripts={"postinst": script})
+    life = live(bare, kept, INSTALL, REINSTALL, quiet=True)
+    assert life.outcomes == {INSTALL: PASS, REINSTALL: PASS}
+    told, program = life.reason(REINSTALL, "no old process runs on").splitlines()
+    assert told == (
+        "pass: the reinstall has not restarted these, as may be intended: they run older programs"
+    )
+    assert program.endswith(") of /usr/bin/kept (deleted), in kept.service")
 
 
 COMES_BACK = "no disabled unit comes back"

@@ -38,7 +38,7 @@ def build(
     architecture: str = "all",
     depends: str = "",
     fields: Mapping[str, str] | None = None,
-    files: Mapping[str, str] | None = None,
+    files: Mapping[str, str | bytes] | None = None,
     scripts: Mapping[str, str] | None = None,
     latest: int | None = None,
 ) -> Path:
@@ -61,7 +61,7 @@ def build(
     for path, text in {"DEBIAN/control": lines, **(files or {})}.items():
         target = tree / path.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text)
+        target.write_bytes(text if isinstance(text, bytes) else text.encode())
         target.chmod(0o755 if "/bin/" in path else 0o644)
     for script, text in (scripts or {}).items():
         target = tree / "DEBIAN" / script

@@ -39,6 +39,7 @@ class FakeGuest(OwnGuest):
     files: dict[str, bytes] = field(default_factory=dict)
     listed: list[File] = field(default_factory=list)
     listening: list[Socket] = field(default_factory=list)
+    running: list[Process] = field(default_factory=list)
     connected: Callable[[str, str], socket.socket] | None = None
     ended: Exception | None = None
 
@@ -98,7 +99,7 @@ class FakeGuest(OwnGuest):
         return self.listening
 
     def processes(self) -> list[Process]:
-        return []
+        return self.running
 
     def oom_kills(self) -> int:
         return 0

@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from postroj.probe.ask import conditions
 from postroj.probe.ask.addresses import can_connect
-from postroj.probe.ask.judge import INTERVAL, Decided, failed, passed, watch
+from postroj.probe.ask.judge import INTERVAL, Decided, failed, not_wanted, passed, watch
 from postroj.probe.ask.unitstate import parse, read_state
 from postroj.verdict import Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from postroj.container.guest import Guest
     from postroj.probe.ask.deadline import Deadline
     from postroj.probe.ask.unitstate import UnitState
@@ -26,13 +29,22 @@ CANNOT_START = range(200, 244)
 def check_socket(
     guest: Guest, state: UnitState, answer: Decided, *, settle: float, deadline: Deadline
 ) -> Decided:
-    """Connect to a socket unit that is up, and judge the service that the connection starts."""
+    """Connect to a socket unit that is up, and judge the service that the connection starts.
+
+    If a precondition of the service is not met, nobody would take the connection, and systemd would
+    try again until the socket fails. So postroj does not connect then.
+    """
     addresses = ", ".join(address for address, _ in state.listens)
     sentence = f"{answer.sentence}, listens on {addresses}" if addresses else answer.sentence
+    before = None if state.accept or not state.triggers else read_state(guest, state.triggers[0])
+    unmet = conditions.foresee(guest, before.name) if before and _is_down(before) else ""
+    if before and unmet:
+        return passed(f"{sentence}; {before.name} would not start, because {unmet} is not met")
     address, kind = next((each for each in state.listens if can_connect(*each)), ("", ""))
     if not address:
         return passed(sentence)
-    before = None if state.accept or not state.triggers else read_state(guest, state.triggers[0])
+    if before and unmet is None and (cause := _start_first(guest, before)):
+        return passed(f"{sentence}; {before.name} does not start, because {cause}")
     try:
         connection = guest.connect(address, kind, ATTEMPT)
     except OSError as error:
@@ -45,7 +57,34 @@ def check_socket(
         )
     if state.accept:
         _reset_failed(guest, state)
+    if before and reached.outcome is Outcome.SKIP:
+        _revive(guest, sorted({state.name, *before.triggered_by}), before.name)
+        reached = passed(reached.sentence)
     return Decided(outcome=reached.outcome, sentence=f"{sentence}; {reached.sentence}")
+
+
+def _is_down(service: UnitState) -> bool:
+    return service.active == "inactive" and not service.has_job
+
+
+def _start_first(guest: Guest, service: UnitState) -> str:
+    """Start a service with preconditions, and return why it does not start; '' if it does.
+
+    That is for a systemd that evaluates preconditions only then: without a waiting connection it
+    does so only once.
+    """
+    if not conditions.declared(guest, service.name):
+        return ""
+    guest.run(["systemctl", "start", "--no-block", "--", service.name], ok=range(256), timeout=30)
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        state = read_state(guest, service.name)
+        if cause := not_wanted(state):
+            return f"{cause}: {conditions.describe(guest, state)}".removesuffix(": ")
+        if state.started != service.started:
+            break
+        time.sleep(INTERVAL)
+    return ""
 
 
 def _check_service(guest: Guest, before: UnitState, settle: float, deadline: Deadline) -> Decided:
@@ -53,7 +92,7 @@ def _check_service(guest: Guest, before: UnitState, settle: float, deadline: Dea
     name = before.name
     while True:
         state = read_state(guest, name)
-        if state.active != "inactive" or state.started != before.started:
+        if state.active != "inactive" or state.started != before.started or not_wanted(state):
             break
         if not deadline.wait(INTERVAL):
             return failed(f"connected, but {name} was not started")
@@ -101,3 +140,12 @@ def _reset_failed(guest: Guest, state: UnitState) -> None:
     ]
     if names:
         guest.run(["systemctl", "reset-failed", "--", *names], ok=range(256), timeout=30)
+
+
+def _revive(guest: Guest, sockets: Sequence[str], service: str) -> None:
+    """Drop a connection that the service did not take, for which systemd tries it again and again.
+
+    The sockets may have failed of that.
+    """
+    for argv in (["reset-failed", "--", *sockets, service], ["restart", "--", *sockets]):
+        guest.run(["systemctl", *argv], ok=range(256), timeout=30)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import time
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from postroj.probe.ask.unitstate import slices
 from postroj.process import last_lines
 
 if TYPE_CHECKING:
@@ -11,6 +16,8 @@ if TYPE_CHECKING:
 
     from postroj.container.guest import Guest
 
+ERRORS = "errors in the journal"
+"""Subject of the answer that lists them."""
 LINES = 20
 MATCHES = (
     ("_SYSTEMD_UNIT={}",),
@@ -37,3 +44,67 @@ def last(guest: Guest, name: str) -> str:
     argv = ["journalctl", f"--lines={LINES}", "--no-pager", "--quiet", "--output=short"]
     text = guest.run([*argv, *about([name])], ok=(0, 1), timeout=30).text
     return last_lines(text, 5 * LINES)
+
+
+def errors(guest: Guest, names: Sequence[str], since: float) -> str:
+    """Return what was logged about units at priority `err` and above since a moment.
+
+    `since` is a time of the wall clock, which guest and host share.
+    """
+    argv = ["journalctl", "--quiet", "--no-pager", "--output=short", "--priority=err"]
+    argv += [f"--since=@{since:.6f}"]
+    commands = ([*argv, *about(some)] for some in slices(names))
+    texts = (guest.run(command, ok=range(256), timeout=60).text for command in commands)
+    return "\n".join(filter(None, (text.strip() for text in texts)))
+
+
+def wall_time(moment: float) -> float:
+    """Return the time of the wall clock at a moment of the monotonic clock."""
+    return time.time() - time.monotonic() + moment
+
+
+class Event(StrEnum):
+    """What a manager records about the end of a unit, by the IDs of systemd's message catalog."""
+
+    EXIT = "98e322203f7a4ed290d09fe03c09fe15"
+    """A process ended with a status or by a signal that is not a success."""
+    RESULT = "d9b373ed55a64feb8242e02dbe79a49c"
+    """The unit failed with a result, such as `exit-code`, `timeout` or `watchdog`."""
+    STOPPING = "de5b426a63be47a7b6ac3eaac82e2f6f"
+    """A job stops the unit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One event of a unit."""
+
+    unit: str
+    event: Event
+    invocation: str
+    """Different for each start of the unit."""
+    time: float
+    """Seconds since the epoch."""
+    result: str = ""
+
+
+def events(guest: Guest, since: float) -> list[Entry]:
+    """Return the events of all units since a moment of the wall clock, in their order."""
+    argv = ["journalctl", "--quiet", "--no-pager", "--output=json", f"--since=@{since:.6f}"]
+    matches = [f"MESSAGE_ID={event}" for event in Event]
+    text = guest.run([*argv, "_PID=1", *matches], ok=range(256), timeout=60).text
+    return [entry for line in text.splitlines() if (entry := parse_event(line))]
+
+
+def parse_event(line: str) -> Entry | None:
+    """Parse one line of JSON; None for what is not an event."""
+    try:
+        fields = json.loads(line)
+        return Entry(
+            unit=str(fields["UNIT"]),
+            event=Event(fields["MESSAGE_ID"]),
+            invocation=str(fields.get("INVOCATION_ID", "")),
+            time=int(fields["__REALTIME_TIMESTAMP"]) / 1e6,
+            result=str(fields.get("UNIT_RESULT", "")),
+        )
+    except (ValueError, TypeError, KeyError):
+        return None

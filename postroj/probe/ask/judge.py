@@ -21,7 +21,12 @@ INTERVAL = 0.2
 """Seconds between two readings of a unit that is still changing."""
 
 LOOP = 2
-"""Number of restarts during a check that make a crash loop."""
+"""Number of restarts, at least one of them during a check, that make a crash loop."""
+MANY = 5
+"""Number of restarts that make a crash loop even before a check; systemd itself gives up after so
+many in 10 s (StartLimitBurst=, systemd.unit(5))."""
+TROUBLED = 4
+"""Factor by which a unit that has been restarted must stay up longer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +52,10 @@ def judge(state: UnitState, first: UnitState, *, now: float, settle: float) -> D
 
     A unit that did not start because of a condition is a skip: it was never tried.
     """
-    restarted = state.restarts - first.restarts
     if state.load != "loaded":
         return failed(unloaded(state))
-    if restarted >= LOOP:
-        return failed(f"crash loop: restarted {_times(restarted)} during the check{_how(state)}")
+    if loop := _describe_loop(state, first):
+        return failed(f"crash loop: {loop}{_how(state)}")
     match state.active:
         case "active":
             return _judge_active(state, now=now, settle=settle)
@@ -66,6 +70,18 @@ def judge(state: UnitState, first: UnitState, *, now: float, settle: float) -> D
             return Undecided(seconds=INTERVAL, sentence=f"still {state.text}{crashed}")
 
 
+def _describe_loop(state: UnitState, first: UnitState) -> str:
+    """Describe how often a unit was restarted; '' unless that is a crash loop."""
+    restarted = state.restarts - first.restarts
+    if restarted >= LOOP:
+        return f"restarted {_times(restarted)} during the check"
+    if restarted and state.restarts >= LOOP:
+        return f"restarted {_times(state.restarts)}, once during the check"
+    if first.restarts >= MANY and state.active != "failed":
+        return f"restarted {_times(first.restarts)} before the check"
+    return ""
+
+
 def unloaded(state: UnitState) -> str:
     """Explain why systemd has not loaded a unit."""
     sentences = {"not-found": "there is no such unit", "masked": "the unit is masked"}
@@ -76,6 +92,7 @@ def _judge_active(state: UnitState, *, now: float, settle: float) -> Decided | U
     if state.name.endswith(".timer") and state.sub == "elapsed" and not state.elapsed:
         return failed(f"{state.text}, but it will never elapse")
     stays = now - state.since
+    settle *= TROUBLED if state.restarts else 1
     if stays < settle:
         sentence = f"{state.text}, but has not stayed active for {settle:g} s{_restarts(state)}"
         return Undecided(seconds=settle - stays, sentence=sentence, settling=True)
@@ -84,16 +101,23 @@ def _judge_active(state: UnitState, *, now: float, settle: float) -> Decided | U
 
 
 def _judge_inactive(state: UnitState) -> Decided:
-    if state.unmet_condition:
-        return Decided(
-            outcome=Outcome.SKIP,
-            sentence=f"{state.text}, not started, because a condition is not met",
-        )
-    if state.unmet_assertion:
-        return failed(f"{state.text}, not started, because an assertion is not met")
+    if cause := not_wanted(state):
+        return skipped(f"{state.text}, not started, because {cause}")
     if state.kind == "oneshot" and state.exit and state.result == "success":
         return passed(f"{state.text}, has done its work, its main process {state.exit}")
     return failed(f"{state.text}{_how(state)}" if state.exit else f"{state.text}, not started")
+
+
+def not_wanted(state: UnitState) -> str:
+    """Return why a unit itself asked not to be started here; '' if it did not.
+
+    A condition is a precondition of its author, an assertion one of its administrator.
+    """
+    if state.result == "exec-condition":  # systemd calls that an unmet condition, too
+        return "its ExecCondition= is not met"
+    if state.unmet_condition:
+        return "a condition is not met"
+    return "an assertion is not met" if state.unmet_assertion else ""
 
 
 def passed(sentence: str) -> Decided:
@@ -104,6 +128,11 @@ def passed(sentence: str) -> Decided:
 def failed(sentence: str) -> Decided:
     """Return a failing answer."""
     return Decided(outcome=Outcome.FAIL, sentence=sentence)
+
+
+def skipped(sentence: str) -> Decided:
+    """Return an answer for a unit that is not to be judged."""
+    return Decided(outcome=Outcome.SKIP, sentence=sentence)
 
 
 def _how(state: UnitState) -> str:
@@ -119,15 +148,20 @@ def _times(count: int) -> str:
 
 
 def watch(
-    guest: Guest, name: str, *, settle: float, deadline: Deadline
+    guest: Guest, name: str, *, settle: float, deadline: Deadline, first: UnitState | None = None
 ) -> tuple[Decided, UnitState]:
-    """Read a unit until the answer is final or the deadline passes; return its last state, too."""
-    first = state = read_state(guest, name)
-    extended = False
+    """Read a unit until the answer is final or the deadline passes; return its last state, too.
+
+    `first` is its state in an earlier check, if restarts since then count.
+    """
+    state = read_state(guest, name)
+    first = first or state
+    settling: set[float] = set()
     while isinstance(answer := judge(state, first, now=time.monotonic(), settle=settle), Undecided):
-        if answer.settling and not extended:  # it came up in time, so it gets the time to settle
+        if answer.settling and state.since not in settling and len(settling) <= LOOP:
+            # it came up in time, so it gets the time to settle
             deadline.extend(answer.seconds + INTERVAL)
-            extended = True
+            settling.add(state.since)
         if not deadline.wait(answer.seconds):
             return failed(f"{answer.sentence} after {deadline.seconds:g} s"), state
         state = read_state(guest, name)

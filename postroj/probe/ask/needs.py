@@ -1,6 +1,6 @@
 """Find what a container lacks that a machine has, where a unit of a guest did not come up.
 
-The guest is asked here; `ask.lacking` and `ask.conditions` have the rules.
+The guest is asked here; `ask.lacking` and `ask.machine` have the rules.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from postroj.container.boot.masks import MASKED
 from postroj.errors import PostrojError
-from postroj.probe.ask import conditions, journal, lacking
+from postroj.probe.ask import journal, lacking, machine
+from postroj.probe.ask.conditions import unmet
 from postroj.probe.ask.lacking import Facts
-from postroj.probe.ask.unitstate import unmet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -82,7 +82,8 @@ def _of_unit(guest: Guest, name: str, above: frozenset[str]) -> str:
         return ""
     messages, is_silent = _log(guest, name, unit)
     if unmet_ones := _unmet(guest, name, unit, messages):
-        if found := conditions.of_conditions(unmet_ones, guest.lacking_capabilities()):
+        found = machine.of_conditions(unmet_ones, guest.lacking_capabilities())
+        if found:
             return found
     elif may_have_failed(unit) and not was_stopped(unit, messages):
         if found := lacking.of_facts(_facts(guest, unit, messages, is_silent=is_silent)):

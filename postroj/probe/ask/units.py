@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from postroj.probe.ask import activation, journal, sockets
+from postroj.probe.ask import activation, conditions, exited, journal, sockets
 from postroj.probe.ask.judge import Decided, failed, passed, unloaded, watch
-from postroj.probe.ask.unitstate import read_states, unit_name, unmet
+from postroj.probe.ask.unitstate import read_states, unit_name
 from postroj.verdict import Outcome
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ def _check_active(
     """Check further that an active unit works, and add where it listens."""
     if state.is_stale:
         return failed(f"{answer.sentence}, but its file has changed without a daemon-reload")
-    if state.is_sysv and state.sub == "exited" and (problem := ask_script(guest, state.source)):
-        return failed(f"{answer.sentence}, but {problem}")
+    if state.sub == "exited" and (dead := exited.judge(guest, state, answer)):
+        return dead
     if state.triggers and not state.accept:
         for triggered in read_states(guest, state.triggers):
             if triggered.load != "loaded":
@@ -54,23 +55,5 @@ def _check_active(
 
 def _name_unmet(guest: Guest, state: UnitState, answer: Decided) -> Decided:
     """Add the conditions or assertions that kept a unit from starting."""
-    what = "Conditions" if state.unmet_condition else "Asserts" if state.unmet_assertion else ""
-    found = unmet(guest, state.name, what) if what and state.active == "inactive" else []
-    if not found:
-        return answer
-    return Decided(outcome=answer.outcome, sentence=f"{answer.sentence}: {', '.join(found)}")
-
-
-def ask_script(guest: Guest, path: str) -> str:
-    """Run the `status` action of a SysV script; return what is wrong, or ''.
-
-    systemd calls the unit of a script that exited with 0 active from then on, even if its daemon
-    dies. A script without a `status` action is not run. The LSB defines the exit statuses.
-    """
-    script = 'grep -q "status)" "$1" || exit 0; exec "$1" status'
-    env = {"SYSTEMCTL_SKIP_REDIRECT": "1", "_SYSTEMCTL_SKIP_REDIRECT": "1"}
-    argv = ["sh", "-c", script, "sh", path]
-    done = guest.run(argv, ok=range(256), timeout=30, env=env)
-    if done.status in (1, 2, 3):
-        return f"'{path} status' reports that it is not running (status {done.status})"
-    return ""
+    found = conditions.describe(guest, state) if state.active == "inactive" else ""
+    return replace(answer, sentence=f"{answer.sentence}: {found}") if found else answer

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -35,14 +34,18 @@ PROPERTIES = (
     "NeedDaemonReload",
     "Names",
     "RequiredBy",
+    "Restart",
     "Result",
     "SourcePath",
+    "StateChangeTimestampMonotonic",
     "SubState",
     "TriggeredBy",
     "Triggers",
     "Type",
     "UnitFileState",
     "WantedBy",
+    "WatchdogTimestampMonotonic",
+    "WatchdogUSec",
 )
 UNIT_TYPES = (
     *("service", "socket", "target", "device", "mount", "automount", "swap", "timer", "path"),
@@ -72,6 +75,19 @@ NEVER = ("", "0", "n/a", "infinity")
 """Values of a timer's property for a moment that does not exist."""
 SLICE = 200
 """Maximum number of names for one command: a package may ship thousands of units."""
+SPAN = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|min|h|d|w|month|y)")
+SPAN_UNITS = {
+    "us": 1e-6,
+    "ms": 1e-3,
+    "s": 1.0,
+    "min": 60.0,
+    "h": 3600.0,
+    "d": 86400.0,
+    "w": 604800.0,
+    "month": 2629800.0,
+    "y": 31557600.0,
+}
+"""Seconds of the units that systemd prints, systemd.time(7)."""
 LISTEN = re.compile(r"(?P<address>.+) \((?P<kind>\w+)\)")
 
 
@@ -93,6 +109,14 @@ class UnitState:
     """When it became active, in seconds of the monotonic clock, which host and guest share."""
     started: float = 0.0
     """When it was last started, in the same seconds; 0 if it never was."""
+    changed: float = 0.0
+    """When its state last changed, also from running to exited, in the same seconds."""
+    restart: str = ""
+    """When systemd restarts it by itself: `no`, `always`, `on-failure`, ..."""
+    watchdog: float = 0.0
+    """Seconds within which a service must report to its manager again and again; 0 without."""
+    fed: float = 0.0
+    """When it last did, in the seconds of `since`; its manager counts the start, too."""
     has_job: bool = False
     exit: str = ""
     """How the main process ended, as a phrase; '' if it has not."""
@@ -173,6 +197,10 @@ def parse(text: str) -> UnitState:
         restarts=_number(values.get("NRestarts", "")),
         since=seconds("ActiveEnterTimestampMonotonic"),
         started=seconds("InactiveExitTimestampMonotonic"),
+        changed=seconds("StateChangeTimestampMonotonic"),
+        restart=values.get("Restart", ""),
+        watchdog=parse_span(values.get("WatchdogUSec", "")),
+        fed=seconds("WatchdogTimestampMonotonic"),
         has_job=values.get("Job", "") not in ("", "0"),
         exit=_exit(code, status),
         exit_status=_number(status),
@@ -192,6 +220,12 @@ def parse(text: str) -> UnitState:
         accepted=_number(values.get("NAccepted", "")),
         elapsed=values.get("LastTriggerUSec", "") not in NEVER,
     )
+
+
+def parse_span(text: str) -> float:
+    """Parse a time span as systemctl prints it, `1min 30s`; 0 for `infinity` and other text."""
+    parts = [SPAN.fullmatch(word) for word in text.split()]
+    return sum(float(part[1]) * SPAN_UNITS[part[2]] for part in parts if part)
 
 
 def _number(text: str) -> int:
@@ -237,48 +271,3 @@ def slices(names: Sequence[str]) -> Iterator[Sequence[str]]:
 
 def _argv(names: Sequence[str]) -> list[str]:
     return ["systemctl", "show", f"--property={','.join(PROPERTIES)}", "--", *names]
-
-
-def unmet(guest: Guest, name: str, what: str) -> list[str]:
-    """Return the `Conditions` or `Asserts` of a unit that are not met: `ConditionPathExists=/x`.
-
-    If the manager cannot tell, without a bus or after it has reloaded the unit's files, return all
-    that the files have.
-    """
-    path = f"/org/freedesktop/systemd1/unit/{escape(name)}"
-    interface = ("org.freedesktop.systemd1", path, "org.freedesktop.systemd1.Unit", what)
-    done = guest.run(["busctl", "get-property", *interface], ok=range(256), timeout=30)
-    if found := parse_unmet("" if done.status else done.text):
-        return found
-    text = guest.run(["systemctl", "cat", "--", name], ok=range(256), timeout=30).text
-    prefix = what.removesuffix("s")
-    return [line.strip() for line in text.splitlines() if line.startswith(prefix) and "=" in line]
-
-
-def parse_unmet(text: str) -> list[str]:
-    """Return the failed entries of an array of (name, trigger, negated, parameter, result).
-
-    Conditions with `|` are triggers: one of them that is met suffices.
-    """
-    try:
-        words = shlex.split(text)[2:]
-    except ValueError:  # a quotation mark that busctl has not escaped
-        return []
-    rows = [words[i : i + 5] for i in range(0, len(words) - 4, 5)]
-    alternatives = [row for row in rows if row[1] == "true"]
-    none = all(row[4].startswith("-") for row in alternatives)
-    return [
-        f"{name}={'|' if trigger == 'true' else ''}{'!' if negated == 'true' else ''}{parameter}"
-        for name, trigger, negated, parameter, result in reversed(rows)
-        if result.startswith("-") and (trigger == "false" or none)
-    ]
-
-
-def escape(name: str) -> str:
-    """Escape a unit's name as a label of a D-Bus path, sd_bus_path_encode(3)."""
-    return "".join(
-        char
-        if char.isascii() and (char.isalpha() or (char.isdigit() and place))
-        else "".join(f"_{byte:02x}" for byte in char.encode())
-        for place, char in enumerate(name)
-    )

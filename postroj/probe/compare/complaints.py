@@ -10,16 +10,14 @@ import time
 from typing import TYPE_CHECKING
 
 from postroj.probe.ask import journal
-from postroj.probe.ask.unitstate import slices, unit_name
+from postroj.probe.ask.unitstate import unit_name
 from postroj.process import last_lines
 from postroj.verdict import CheckKind, CheckResult, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from postroj.container.guest import Guest
-
-SUBJECT = "errors in the journal"
 
 
 def with_errors(
@@ -35,21 +33,13 @@ def with_errors(
             names.append(unit_name(answer.subject))
         yield answer
     began = time.monotonic()
-    if names and (text := _errors(guest, names, since)):
+    if names and (text := journal.errors(guest, names, since)):
         count = len(text.splitlines())
         yield CheckResult(
             kind=CheckKind.SYSTEM,
-            subject=SUBJECT,
+            subject=journal.ERRORS,
             outcome=Outcome.PASS,
             reason=f"{count} line{'s'[: count != 1]}, not a failure\n{last_lines(text)}",
             seconds=time.monotonic() - began,
             discovered=True,
         )
-
-
-def _errors(guest: Guest, names: Sequence[str], since: float) -> str:
-    argv = ["journalctl", "--quiet", "--no-pager", "--output=short", "--priority=err"]
-    argv += [f"--since=@{since:.6f}"]
-    commands = ([*argv, *journal.about(some)] for some in slices(names))
-    texts = (guest.run(command, ok=range(256), timeout=60).text for command in commands)
-    return "\n".join(filter(None, (text.strip() for text in texts)))

@@ -15,21 +15,26 @@ from postroj.probe.ask import checks, journal, ports, sockets
 from postroj.probe.ask.deadline import Deadline
 from postroj.probe.ask.question import Question
 from postroj.probe.ask.unitstate import is_template, read_state, template_of, unit_name
+from postroj.probe.compare import survivors
 from postroj.probe.discover import payload
 from postroj.verdict import CheckKind, Outcome
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from postroj.container.guest import Guest, Socket
     from postroj.probe.ask.checks import Answer
     from postroj.probe.managers.base import PackageManager
     from postroj.verdict import CheckResult
 
+PROCESSES = Question(kind=CheckKind.SYSTEM, subject="no process runs on", is_found=True)
 REMOVAL = "the removal began"
+STOPPED = ("inactive", "failed")
 PATIENCE = 5.0
-"""Seconds for units and sockets to vanish; the removal has already waited for units to stop."""
+"""Seconds for units, processes and sockets to vanish after the removal."""
+SHUTDOWN = 95.0
+"""Seconds for a unit that is being stopped: systemd kills it after 90 (DefaultTimeoutStopSec=)."""
 INTERVAL = 0.2
 
 
@@ -56,9 +61,19 @@ def read_belongings(guest: Guest, manager: PackageManager, names: Sequence[str])
 
 
 def ask_all(
-    guest: Guest, questions: Sequence[Question], belongings: Belongings, failed: Sequence[str]
+    guest: Guest,
+    questions: Sequence[Question],
+    belongings: Belongings,
+    failed: Sequence[str],
+    known: Collection[str] = (),
 ) -> Iterator[CheckResult]:
-    """Ask whether everything is gone; `failed` are the units that had failed before the removal."""
+    """Ask whether everything is gone.
+
+    `failed` are the units that had failed before the removal, `known` those that the guest had
+    before the installation.
+    """
+    orphans = [name for name in active_orphans(guest) if name not in known]
+    belongings = replace(belongings, units=belongings.units.union(orphans))
     asked = [q for q in questions if not q.skip]
     named = {unit_name(q.subject) for q in asked if q.kind is CheckKind.UNIT}
     rest = [
@@ -67,8 +82,33 @@ def ask_all(
         if not is_template(name)
     ]
     yield from checks.side_by_side([*asked, *rest], partial(_ask, guest, belongings))
+    yield from _when_bad(PROCESSES, partial(_ask_processes, guest, belongings, known))
     question = Question(kind=CheckKind.SYSTEM, subject=checks.NEW_FAILURES)
     yield checks.timed(question, partial(checks.ask_failures, guest, failed, since=REMOVAL))
+
+
+def active_orphans(guest: Guest) -> list[str]:
+    """Return the active units whose file is gone."""
+    argv = ["systemctl", "list-units", "--all", "--full", "--plain", "--no-legend", "--no-pager"]
+    rows = [line.split() for line in guest.run(argv, timeout=30).text.splitlines()]
+    found = [row for row in rows if len(row) > 2 and row[1] == "not-found"]
+    return [row[0] for row in found if row[2] not in STOPPED]
+
+
+def _when_bad(question: Question, ask: Callable[[], Answer]) -> Iterator[CheckResult]:
+    """Ask a question whose good answer goes without saying."""
+    result = checks.timed(question, ask)
+    if result.outcome is not Outcome.PASS:
+        yield result
+
+
+def _ask_processes(guest: Guest, belongings: Belongings, known: Collection[str]) -> Answer:
+    """Ask whether processes of the packages run on; those of active units are judged with them."""
+    deadline = Deadline(PATIENCE)
+    while found := survivors.left_behind(guest, belongings.owns, belongings.paths, known):
+        if not deadline.wait(INTERVAL):
+            return Outcome.FAIL, "\n".join(["still running after the removal", *found])
+    return Outcome.PASS, "none"
 
 
 def _ask(guest: Guest, belongings: Belongings, question: Question, over: threading.Event) -> Answer:
@@ -87,7 +127,9 @@ def _ask(guest: Guest, belongings: Belongings, question: Question, over: threadi
 def _ask_unit(guest: Guest, belongings: Belongings, name: str, deadline: Deadline) -> Answer:
     if not belongings.owns(name):
         return Outcome.SKIP, "not a unit of the package: it may stay"
-    while (state := read_state(guest, name)).active not in ("inactive", "failed"):
+    while (state := read_state(guest, name)).active not in STOPPED:
+        if state.active == "deactivating" and deadline.seconds < SHUTDOWN:
+            deadline = Deadline(SHUTDOWN, deadline.over)
         if not deadline.wait(INTERVAL):
             pid = f", main PID {state.main_pid}" if state.main_pid else ""
             file = "its file is gone" if state.load == "not-found" else "its file is there"

@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 
 from postroj.probe.ask import judge as judging
+from postroj.probe.ask.conditions import escape, parse_unmet
 from postroj.probe.ask.judge import Decided, Undecided, judge
 from postroj.probe.ask.unitstate import (
     UnitState,
-    escape,
     is_template,
     parse,
-    parse_unmet,
     template_of,
     unit_name,
 )
@@ -163,7 +162,7 @@ PASSES = [
     (up(name="x.timer", sub="elapsed", main_pid=0, elapsed=True), "active (elapsed)"),
     (up(), "active (running), main PID 7"),
     (up(sub="exited", main_pid=0), "active (exited)"),
-    (up(restarts=1), "active (running), main PID 7, restarted once"),
+    (up(restarts=1, since=91.0), "active (running), main PID 7, restarted once"),
     (up(sub="listening", main_pid=0, since=0), "active (listening)"),
 ]
 FAILS = [
@@ -176,10 +175,6 @@ FAILS = [
         "failed (result 'exit-code'), its main process ended with status 1",
     ),
     (up(active="inactive", sub="dead"), "inactive (dead), not started"),
-    (
-        up(active="inactive", sub="dead", unmet_assertion=True),
-        "inactive (dead), not started, because an assertion is not met",
-    ),
     (up(active="inactive", sub="dead", kind="oneshot"), "inactive (dead), not started"),
     (up(name="x.timer", sub="elapsed"), "active (elapsed), but it will never elapse"),
     (
@@ -219,9 +214,17 @@ def test_judge_fails_a_unit_that_is_not_up(state: UnitState, sentence: str) -> N
     assert found == Decided(outcome=Outcome.FAIL, sentence=sentence)
 
 
-def test_judge_skips_a_unit_with_an_unmet_condition() -> None:
-    state = up(active="inactive", sub="dead", unmet_condition=True)
-    sentence = "inactive (dead), not started, because a condition is not met"
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        ({"unmet_condition": True}, "a condition is not met"),
+        ({"unmet_assertion": True}, "an assertion is not met"),
+        ({"result": "exec-condition"}, "its ExecCondition= is not met"),
+    ],
+)
+def test_judge_skips_a_unit_with_an_unmet_precondition(change: dict[str, Any], cause: str) -> None:
+    state = up(active="inactive", sub="dead", **change)
+    sentence = f"inactive (dead), not started, because {cause}"
     found = judge(state, state, now=103.0, settle=3)
     assert found == Decided(outcome=Outcome.SKIP, sentence=sentence)
 
@@ -237,19 +240,36 @@ def test_judge_does_not_decide_while_a_unit_changes(state: UnitState, sentence: 
     ("now", "settle", "wait"), [(100.0, 3, 3.0), (101.5, 3, 1.5), (102.5, 3, 0.5), (99.0, 0.5, 1.5)]
 )
 def test_judge_waits_until_a_unit_has_settled(now: float, settle: float, wait: float) -> None:
-    found = judge(up(restarts=1), up(), now=now, settle=settle)
+    found = judge(up(), up(), now=now, settle=settle)
     assert isinstance(found, Undecided)
     assert found.seconds == pytest.approx(wait)
-    assert f"has not stayed active for {settle:g} s, restarted once" in found.sentence
+    assert f"has not stayed active for {settle:g} s" in found.sentence
+
+
+def test_judge_waits_longer_for_a_unit_that_was_restarted() -> None:
+    found = judge(up(restarts=1), up(restarts=1), now=104.0, settle=3)
+    assert isinstance(found, Undecided)
+    assert found.seconds == pytest.approx(judging.TROUBLED * 3 - 4)
+    assert found.sentence.endswith("has not stayed active for 12 s, restarted once")
 
 
 def test_judge_decides_at_once_without_settle_time() -> None:
     assert isinstance(judge(up(), up(), now=100.0, settle=0), Decided)
 
 
-def test_restarts_before_the_check_are_no_crash_loop() -> None:
-    found = judge(up(restarts=9), up(restarts=8), now=200.0, settle=3)
-    assert isinstance(found, Decided) and found.outcome is Outcome.PASS
+@pytest.mark.parametrize(
+    ("first", "restarts", "sentence"),
+    [
+        (4, 4, "active (running), main PID 7, restarted 4 times"),
+        (9, 9, "crash loop: restarted 9 times before the check"),
+        (1, 2, "crash loop: restarted 2 times, once during the check"),
+        (0, 3, "crash loop: restarted 3 times during the check"),
+    ],
+)
+def test_restarts_before_the_check_count(first: int, restarts: int, sentence: str) -> None:
+    found = judge(up(restarts=restarts), up(restarts=first), now=200.0, settle=3)
+    outcome = Outcome.PASS if first == restarts == 4 else Outcome.FAIL
+    assert found == Decided(outcome=outcome, sentence=sentence)
 
 
 def test_a_crash_loop_that_ended_before_the_check_fails() -> None:

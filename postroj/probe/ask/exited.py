@@ -1,0 +1,93 @@
+"""Judge a service that systemd calls `active (exited)`: is its daemon dead, or was there none?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from postroj.probe.ask import journal
+from postroj.probe.ask.judge import Decided, failed, skipped
+
+if TYPE_CHECKING:
+    from postroj.container.guest import Guest, Process
+    from postroj.probe.ask.unitstate import UnitState
+
+SESSIONS = ("session-", "user@")
+"""Beginnings of the units to which su(1) moves what a script starts by it, pam_systemd(8)."""
+DEAD = (1, 2)
+"""Statuses by which a script says that its daemon is dead and has left a PID or lock file."""
+STOPPED = 3
+"""Status by which a script says that its daemon does not run, without a trace of it."""
+UNKNOWN = 255
+TRACES = Path(__file__).with_name("traces.sh").read_text()
+START = 2.0
+"""Seconds after which a script that has ended, or its daemon, writes no PID file any more."""
+
+
+def judge(guest: Guest, state: UnitState, answer: Decided) -> Decided | None:
+    """Judge a service in the state `active (exited)`; None if that is a good state for it.
+
+    A oneshot service has done its work. systemd keeps other services without a process in that
+    state for ever (RemainAfterExit=, SysV scripts), also when their daemon has died.
+    """
+    if not state.name.endswith(".service") or state.kind == "oneshot":
+        return None
+    if any(_may_be_its(process, state) for process in guest.processes()):
+        return None
+    if state.is_sysv:
+        return _judge_script(guest, state, answer)
+    how = f", its main process {state.exit}" if state.exit else ""
+    work = "" if state.kind == "forking" else "; a service that does its work and ends is a oneshot"
+    return failed(f"{answer.sentence}, but none of its processes is left{how}{work}")
+
+
+def _may_be_its(process: Process, state: UnitState) -> bool:
+    """Whether a process is in the unit, or in a login session that is younger than the unit."""
+    if process.unit.startswith(SESSIONS):
+        return process.started >= state.started
+    return process.unit in state.names
+
+
+def _judge_script(guest: Guest, state: UnitState, answer: Decided) -> Decided | None:
+    """Judge a SysV script without a process, by what it says and by traces of a daemon.
+
+    systemd goes from `running` to `exited` only if there was a process, so its state then is
+    younger than its being active.
+    """
+    status = ask_script(guest, state.source)
+    if status == 0:
+        return None
+    said = f"'{state.source} status' reports that it is not running (status {status})"
+    if status in DEAD:
+        return failed(f"{answer.sentence}, but {said}")
+    if state.changed > state.since:
+        ended = f"{answer.sentence}, but its daemon has ended"
+        return failed(f"{ended}; {said}" if status == STOPPED else ended)
+    if status != STOPPED:
+        return None
+    if traces := _traces(guest, state):
+        return failed(f"{answer.sentence}, but {said}; its daemon has left {traces}")
+    if journal.errors(guest, [state.name], journal.wall_time(state.started)):
+        return failed(f"{answer.sentence}, but {said}, and it has logged errors")
+    lines = journal.last(guest, state.name)
+    sentence = f"its SysV script has started nothing, its configuration may switch it off; {said}"
+    return skipped("\n".join(part for part in (sentence, lines) if part))
+
+
+def _traces(guest: Guest, state: UnitState) -> str:
+    """Return the PID files that a script's start has written and whose process is gone."""
+    moments = (state.started, state.since + START)
+    argv = ["sh", "-c", TRACES, "sh", *(f"{journal.wall_time(moment):.6f}" for moment in moments)]
+    return ", ".join(guest.run(argv, ok=range(256), timeout=30).text.split())
+
+
+def ask_script(guest: Guest, path: str) -> int | None:
+    """Return the exit status of the `status` action of a SysV script; None if it has none.
+
+    The LSB defines the exit statuses.
+    """
+    script = 'grep -q "status)" "$1" || exit 255; exec "$1" status'
+    env = {"SYSTEMCTL_SKIP_REDIRECT": "1", "_SYSTEMCTL_SKIP_REDIRECT": "1"}
+    argv = ["sh", "-c", script, "sh", path]
+    status = guest.run(argv, ok=range(256), timeout=30, env=env).status
+    return None if status == UNKNOWN else status

@@ -1,0 +1,187 @@
+"""What has become of units that have passed, from the journal of a real manager."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from typing import Any
+
+import pytest
+
+from postroj.probe.ask.checks import Manners
+from postroj.probe.ask.journal import Entry, Event, parse_event
+from postroj.probe.ask.recheck import (
+    SUBJECT,
+    Recheck,
+    describe_end,
+    describe_patience,
+    has_changed,
+    is_hungry,
+)
+from postroj.probe.ask.unitstate import UnitState, parse_span
+from postroj.verdict import CheckKind, CheckResult, Outcome
+from tests.support.fake_guest import FakeGuest
+
+UP = UnitState(
+    name="x.service",
+    names=("x.service",),
+    load="loaded",
+    active="active",
+    sub="running",
+    kind="notify",
+    since=100.0,
+    changed=100.0,
+)
+
+
+def state(**changes: Any) -> UnitState:
+    return dataclasses.replace(UP, **changes)
+
+
+def entry(event: Event, *, invocation: str = "a", result: str = "") -> Entry:
+    return Entry(unit="x.service", event=event, invocation=invocation, time=1.0, result=result)
+
+
+@pytest.mark.parametrize(
+    ("change", "changed"),
+    [
+        ({}, False),
+        ({"since": 106.0}, True),
+        ({"active": "failed", "sub": "failed"}, True),
+        ({"active": "activating", "sub": "auto-restart"}, True),
+        ({"load": "not-found"}, True),
+        ({"active": "inactive", "sub": "dead"}, True),
+        ({"active": "inactive", "sub": "dead", "kind": "oneshot", "result": "success"}, False),
+        ({"kind": "oneshot", "since": 106.0}, False),
+        ({"sub": "exited", "changed": 106.0, "kind": "forking"}, True),
+        ({"sub": "exited", "kind": "forking"}, False),
+        ({"name": "x.timer", "names": ("x.timer",), "since": 106.0}, False),
+        ({"name": "y.service", "names": ("x.service", "y.service"), "since": 106.0}, True),
+    ],
+)
+def test_has_changed_since_it_passed(change: dict[str, Any], *, changed: bool) -> None:
+    assert has_changed(state(**change), {"x.service": 105.0, "x.timer": 105.0}) is changed
+
+
+@pytest.mark.parametrize(
+    ("entries", "change", "words"),
+    [
+        ([], {}, ""),
+        (
+            [entry(Event.EXIT), entry(Event.RESULT, result="exit-code")],
+            {"restarts": 1},
+            "it ended by itself (result 'exit-code'), restarted",
+        ),
+        (
+            [entry(Event.EXIT)],
+            {"active": "failed", "sub": "failed"},
+            "it ended by itself, now failed (failed)",
+        ),
+        (
+            [entry(Event.EXIT), entry(Event.RESULT, result="watchdog")],
+            {"restarts": 3, "watchdog": 10.0},
+            "it did not report to its watchdog for 10 s, and was killed (WatchdogSec=), "
+            "restarted 3 times",
+        ),
+        (
+            [entry(Event.STOPPING), entry(Event.EXIT), entry(Event.RESULT, result="exit-code")],
+            {},
+            "",
+        ),
+        ([entry(Event.STOPPING, invocation="b"), entry(Event.EXIT)], {}, "it ended by itself, "),
+    ],
+)
+def test_describe_end_of_a_unit(entries: list[Entry], change: dict[str, Any], words: str) -> None:
+    found = describe_end(state(**change), entries)
+    assert found.startswith(words) and bool(found) == bool(words), found
+
+
+def test_a_first_report_to_the_watchdog_shows_nothing_yet() -> None:
+    assert is_hungry(state(watchdog=10.0, fed=100.0))
+    assert is_hungry(state(watchdog=10.0, fed=100.9))
+    assert not is_hungry(state(watchdog=10.0, fed=102.0))
+    assert not is_hungry(state())
+    assert describe_patience(state(watchdog=180.0)) == (
+        "x.service: its watchdog runs out after 180 s, later than a check waits (--check-timeout)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("10s", 10.0),
+        ("1min 30s", 90.0),
+        ("500ms", 0.5),
+        ("1h 2min", 3720.0),
+        ("0", 0.0),
+        ("infinity", 0.0),
+        ("", 0.0),
+    ],
+)
+def test_parse_span_as_systemctl_prints_it(text: str, seconds: float) -> None:
+    assert parse_span(text) == seconds
+
+
+def test_parse_event_of_the_journal() -> None:
+    fields = {
+        "__REALTIME_TIMESTAMP": "1796000000500000",
+        "MESSAGE_ID": "d9b373ed55a64feb8242e02dbe79a49c",
+        "UNIT": "x.service",
+        "UNIT_RESULT": "timeout",
+        "INVOCATION_ID": "ff28",
+    }
+    assert parse_event(json.dumps(fields)) == Entry(
+        unit="x.service",
+        event=Event.RESULT,
+        invocation="ff28",
+        time=1796000000.5,
+        result="timeout",
+    )
+    for text in ("", "[]", "{", json.dumps(fields | {"MESSAGE_ID": "other"})):
+        assert parse_event(text) is None
+
+
+def answer(kind: CheckKind, subject: str, outcome: Outcome = Outcome.PASS) -> CheckResult:
+    return CheckResult(kind=kind, subject=subject, outcome=outcome, reason="", seconds=0)
+
+
+def test_recheck_reads_all_units_that_passed_with_one_command() -> None:
+    shown = "\n\n".join(
+        f"Id={name}.service\nNames={name}.service\nLoadState=loaded\nActiveState=active\n"
+        f"SubState=running\nType=notify\nActiveEnterTimestampMonotonic=1000000\n"
+        for name in ("a", "b")
+    )
+    guest = FakeGuest(answer=lambda argv: (0, shown))
+    answers = [
+        answer(CheckKind.UNIT, "a"),
+        answer(CheckKind.UNIT, "b.service"),
+        answer(CheckKind.UNIT, "c.service", Outcome.FAIL),
+        answer(CheckKind.UNIT, "d@.service"),
+        answer(CheckKind.FILE, "/etc/passwd"),
+    ]
+    recheck = Recheck(guest=guest, manners=Manners())
+    assert list(recheck.follow(answers)) == answers
+    (argv,) = guest.ran
+    assert argv[-3:] == ("--", "a.service", "b.service")
+
+
+def test_recheck_says_which_watchdog_it_has_not_waited_for() -> None:
+    shown = (
+        "Id=a.service\nNames=a.service\nLoadState=loaded\nActiveState=active\nSubState=running\n"
+        "Type=notify\nWatchdogUSec=3min\nActiveEnterTimestampMonotonic=9000000000000000000\n"
+    )
+    guest = FakeGuest(answer=lambda argv: (0, shown.replace("9000000000000000000", "1")))
+    recheck = Recheck(guest=guest, manners=Manners())
+    long_ago = list(recheck.follow([answer(CheckKind.UNIT, "a")]))
+    assert len(long_ago) == 1  # it would have been killed by now
+
+    def young(argv: tuple[str, ...]) -> tuple[int, str]:
+
+        moment = str(int((time.monotonic() - 3) * 1e6))
+        return 0, shown.replace("9000000000000000000", moment)
+
+    recheck = Recheck(guest=FakeGuest(answer=young), manners=Manners(settle=0.5))
+    *_, told = recheck.follow([answer(CheckKind.UNIT, "a")])
+    assert (told.subject, told.outcome) == (SUBJECT, Outcome.PASS)
+    assert told.reason.startswith("a.service: its watchdog runs out after 180 s")
