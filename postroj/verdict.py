@@ -53,6 +53,8 @@ class StepName(StrEnum):
     """What is done to the packages; `--steps=all` takes them in this order."""
 
     INSTALL = "install"
+    START = "start"
+    """Start what the packages bring and the installation has not started."""
     REINSTALL = "reinstall"
     """Install the same version once more."""
     UPGRADE = "upgrade"
@@ -63,6 +65,13 @@ class StepName(StrEnum):
     REMOVE = "remove"
     PURGE = "purge"
     """Remove with configuration, as far as the package manager can."""
+
+
+class Why(StrEnum):
+    """Kinds of reasons for a skip."""
+
+    CONFIGURATION = "configuration"
+    """A service gave up that may want configuration first."""
 
 
 class EvidenceName(StrEnum):
@@ -102,6 +111,12 @@ class CheckResult:
     seconds: float
     discovered: bool = False
     """Whether postroj asked of its own accord."""
+    started: bool = False
+    """Whether postroj started the unit, and not the installation."""
+    why: Why | None = None
+    """The kind of a skip's reason; None if it has no kind."""
+    needs: str = ""
+    """What a container lacks, such as "the kernel module zram"; '' if that is not the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +186,8 @@ class StepResult:
     """None if nothing was discovered after this step."""
     evidence: tuple[Evidence, ...] = ()
     """Collected if the step or a check of it went wrong."""
+    omitted: bool = False
+    """Whether the user named the step, and it was skipped because it could not be taken."""
 
     @property
     def outcome(self) -> Outcome:
@@ -203,8 +220,15 @@ class ProbeResult:
 
     @property
     def outcome(self) -> Outcome:
-        """`ERROR` if an error of ours ended the probe, else the worst outcome of its steps."""
-        return Outcome.ERROR if self.reason else worst(step.outcome for step in self.steps)
+        """`ERROR` if an error of ours ended the probe, else the worst outcome of its steps.
+
+        `SKIP` instead of `PASS` if a step was omitted.
+        """
+        if self.reason:
+            return Outcome.ERROR
+        return _lessened(
+            worst(step.outcome for step in self.steps), any(step.omitted for step in self.steps)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,5 +239,10 @@ class Report:
 
     @property
     def outcome(self) -> Outcome:
-        """The worst outcome of its probes."""
-        return worst(probe.outcome for probe in self.probes)
+        """The worst outcome of its probes; `SKIP` instead of `PASS` if one has omitted a step."""
+        omitted = any(step.omitted for probe in self.probes for step in probe.steps)
+        return _lessened(worst(probe.outcome for probe in self.probes), omitted)
+
+
+def _lessened(outcome: Outcome, omitted: bool) -> Outcome:
+    return Outcome.SKIP if omitted and outcome is Outcome.PASS else outcome

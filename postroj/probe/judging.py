@@ -75,7 +75,9 @@ class Judge:
         failed, units = self._failed, continuity.Units()
         if step is not self._plan.steps[0]:
             failed = sorted({*self._failed, *self._guest.failed_units()})
-            units = continuity.remember(self._guest, self.subjects)
+            named = [q.subject for q in self._plan.questions if q.kind is CheckKind.UNIT]
+            subjects = dict.fromkeys([*self.subjects, *map(unit_name, named)])
+            units = continuity.remember(self._guest, subjects)
         if step in LEAVING and not self._belongings.paths:
             self._belongings = gone.read_belongings(self._guest, self._manager, names)
         return Before(failed=tuple(failed), units=units, since=time.time())
@@ -99,11 +101,16 @@ class Judge:
         before: Before,
         brought: Brought | None,
         names: Sequence[str],
+        due: Sequence[Question],
         announce: Announce,
     ) -> Discovery | None:
-        """Ask the user's and the discovered questions; return the description of the discovery."""
-        asked = [*self._plan.questions]
-        asked += unasked_units(brought, self._plan.questions) if brought else []
+        """Ask the user's questions that are `due`, and the discovered ones.
+
+        Return the description of the discovery.
+        """
+        asked = [*due]
+        ordinary = [question for question in due if not question.demand]
+        asked += unasked_units(brought, ordinary) if brought else []
         new: list[Socket] = []
         later: list[Question] = []
 

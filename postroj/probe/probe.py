@@ -46,6 +46,7 @@ def probe(
     cannot install the packages: nothing is tested then, and no guest boots.
     """
     began = time.monotonic()
+    plan = plan.on(image)
     expected = expectations.of(plan.expected, image.name)
     excuses = Excuses(expected, is_emulated=image.emulated)
     announcer = Announcer(audience, excuses)

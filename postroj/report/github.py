@@ -6,6 +6,7 @@ import re
 from html import escape
 from typing import TYPE_CHECKING
 
+from postroj.report import summary as summarised
 from postroj.report.cases import suites
 from postroj.verdict import Outcome
 
@@ -56,7 +57,7 @@ def commands(report: Report) -> str:
         for note in suite.notes
     ]
     if report.outcome is Outcome.SKIP:
-        lines.append("::warning title=postroj::nothing was tested")
+        lines.append(f"::warning title=postroj::{_data(summarised.describe(report))}")
     return "\n".join(lines)
 
 

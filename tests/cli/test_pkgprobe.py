@@ -96,7 +96,7 @@ def run(*argv: str) -> tuple[int, Result]:
 @pytest.mark.parametrize(
     ("outcome", "status", "verdict"),
     [
-        (Outcome.PASS, 0, "PASS  1 check passed"),
+        (Outcome.PASS, 0, "PASS  1 service up; "),
         (Outcome.FAIL, 1, "FAIL  the package is to blame; 1 check failed"),
         (Outcome.SKIP, 3, "SKIP  nothing was tested; 1 check skipped"),
         (Outcome.ERROR, 4, "ERROR  the package was not judged; 1 check not judged"),
@@ -272,10 +272,10 @@ def test_usage_errors_point_to_the_help(argv: list[str]) -> None:
 @pytest.mark.parametrize(
     ("argv", "steps", "older", "from_repository"),
     [
-        ([], "install", (), False),
+        ([], "install start", (), False),
         (["--steps", "install,reinstall,purge"], "install reinstall purge", (), False),
-        (["--upgrade-from", "old.deb"], "install upgrade", ("old.deb",), False),
-        (["--upgrade-from", "repo"], "install upgrade", (), True),
+        (["--upgrade-from", "old.deb"], "install start upgrade", ("old.deb",), False),
+        (["--upgrade-from", "repo"], "install start upgrade", (), True),
         (["--steps", "install,upgrade"], "install upgrade", (), False),
         (
             ["--upgrade-from", "a.deb", "--upgrade-from", "b.deb", "--steps", "install,upgrade"],

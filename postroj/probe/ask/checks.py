@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from postroj.errors import CommandError, CommandTimeout, GuestLost, PostrojError
-from postroj.probe.ask import journal, ports, sockets, units, unitstate
+from postroj.probe.ask import enabling, journal, ports, sockets, units, unitstate
 from postroj.probe.ask.deadline import CalledOff, Deadline
 from postroj.probe.ask.question import Question as Question
 from postroj.probe.ask.question import holder
@@ -178,6 +178,8 @@ def _ask_unit(
     deadline: Deadline,
 ) -> Answer:
     """Check a unit; one that the user asked about must be up, even if a condition is not met."""
+    if question.demand:
+        return enabling.check(guest, question.subject, question.demand)
     outcome, reason = units.check(guest, question.subject, settle=manners.settle, deadline=deadline)
     if outcome is Outcome.SKIP and not question.is_found:
         outcome = Outcome.FAIL

@@ -78,6 +78,12 @@ class PackageManager(ABC):
     """The format of the package files that it installs."""
     purges_later: bool = False
     """Whether it can purge a package that was removed before."""
+    starts_units: bool = False
+    """Whether packages start their units when they are installed, by the distribution's policy."""
+    user_disables: bool = False
+    """Whether users disable what they have enabled before they remove a package."""
+    user_stops: bool = False
+    """Whether they stop it as well."""
     saved: tuple[str, ...] = ()
     """Suffixes of the copies in which changed configuration outlives its package."""
     cache: tuple[str, ...]

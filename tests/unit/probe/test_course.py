@@ -12,8 +12,8 @@ from postroj.verdict import StepName
 @pytest.mark.parametrize(
     ("text", "upgrades", "steps"),
     [
-        ("", False, "install"),
-        ("", True, "install upgrade"),
+        ("", False, "install start"),
+        ("", True, "install start upgrade"),
         ("install, purge", False, "install purge"),
         ("install,upgrade,downgrade", False, "install upgrade downgrade"),
         ("install,reinstall,remove,purge", False, "install reinstall remove purge"),

@@ -39,6 +39,8 @@ class Pacman(PackageManager):
     """The commands and the failures of pacman."""
 
     format = Format.PACMAN
+    user_disables = True
+    user_stops = True
     saved = (".pacsave", ".pacnew", ".pacorig")
     cache = ("/var/cache/pacman/pkg",)
     logs = ("/var/log/pacman.log",)
