@@ -130,7 +130,7 @@ def _questions(kind: CheckKind, subject: str, since: StepName | None) -> Iterato
         raise UsageError(message, hint=f"known words: {', '.join(Demand)}")
     for word in (Demand.ENABLED, Demand.IDLE):
         if word in words:
-            yield Question(kind=kind, subject=unit, demand=word)
+            yield Question(kind=CheckKind.SYSTEM, subject=f"{unit},{word}", demand=word)
     if Demand.RUNNING in words:
         yield Question(kind=kind, subject=unit, since=StepName.INSTALL)
     elif Demand.IDLE not in words:

@@ -109,8 +109,7 @@ class Judge:
         Return the description of the discovery.
         """
         asked = [*due]
-        ordinary = [question for question in due if not question.demand]
-        asked += unasked_units(brought, ordinary) if brought else []
+        asked += unasked_units(brought, due) if brought else []
         new: list[Socket] = []
         later: list[Question] = []
 

@@ -54,6 +54,12 @@ UNCONFIGURED = {6: "LSB: not configured", 78: "EX_CONFIG"}
 IN_USE = re.compile(r"address already in use", re.IGNORECASE)
 SAID = re.compile(r"\w{3} +\d+ [\d:]{8} \S+ (?P<said>[^:]+: .*\w.*)")
 """A line of `journalctl` with at least one word."""
+EXEC = (
+    *("ActiveState", "Type", "Result", "ExecMainCode", "ExecMainStatus"),
+    *("ExecCondition", "ExecStartPre", "ExecStart", "ExecStartPost"),
+)
+EXITED = "1"
+"""Value of ExecMainCode for `exited`, wait(2)."""
 STATUS = re.compile(r"code=exited ; status=(\d+)")
 HOW = "started by postroj, not by the installation"
 
@@ -110,6 +116,7 @@ class Starter:
         self._enabled: list[str] = []
         self._started: dict[str, str] = {}
         """The real names of the units that were started, by each of their names."""
+        self._must_reload = False
         self._refusals: dict[str, str] = {}
         """What systemctl printed about units that it refused to enable or start."""
 
@@ -188,7 +195,10 @@ class Starter:
         """Return the answer to a question after the step, in the light of what was started."""
         if check.subject == NEW_FAILURES and check.outcome is Outcome.FAIL and self._is_trial:
             return self._judge_failures(check, before)
-        name = self._started.get(unit_name(check.subject))
+        unit = unit_name(check.subject)
+        name = self._started.get(unit)
+        if name is None and self._is_trial and check.discovered and not _ran(before, unit):
+            name = unit  # it was started by one that postroj started
         if check.kind is not CheckKind.UNIT or name is None:
             return check
         refusal = self._refusals.get(name, "")
@@ -212,9 +222,11 @@ class Starter:
     def _judge_failure(self, name: str, check: CheckResult) -> CheckResult:
         """Judge a unit that did not come up; put it back if it is not held against the package."""
         sentence, *evidence = check.reason.splitlines()
-        shown = self._show(_with_triggers(self._guest, name), "ActiveState", "Type", *EXEC)
+        shown = self._show(_with_triggers(self._guest, name), *EXEC)
         pairs = [pair for values in shown.values() for pair in values]
         statuses = {int(number) for _, value in pairs for number in STATUS.findall(value)}
+        if ("ExecMainCode", EXITED) in pairs:  # outlives a reload, unlike the others
+            statuses |= {int(value) for key, value in pairs if key == "ExecMainStatus"}
         if hopeless := _hopeless(statuses, pairs, evidence):
             reason = _with_end(check.reason, f"{hopeless} is missing, {HOW}")
             return replace(check, reason=reason)
@@ -250,7 +262,7 @@ class Starter:
     def _judge_failures(self, check: CheckResult, before: Before) -> CheckResult:
         """Judge failed units that nobody asked about, such as helpers of a unit on trial."""
         failed = {*self._guest.failed_units()} - {*before.failed}
-        if not failed or failed & before.units.keys() or failed & self._started.keys():
+        if not failed or any(name in self._started or _ran(before, name) for name in failed):
             return check
         for name in failed:
             self._put_back(name)
@@ -267,10 +279,18 @@ class Starter:
     def _put_back(self, name: str) -> None:
         """Stop and disable a unit and what it triggers: no later step meets a failed one."""
         names = _with_triggers(self._guest, name)
-        for argv in (("disable", name), ("stop", *names), ("reset-failed", *names)):
-            argv = ("systemctl", "--quiet", argv[0], "--", *argv[1:])
+        for verb, some in (("disable", [name]), ("stop", names), ("reset-failed", names)):
+            # a reload would lose the exit statuses of units that are still to be judged
+            argv = ["systemctl", "--quiet", "--no-reload", verb, "--", *some]
             self._guest.run(argv, ok=range(256), timeout=PATIENCE)
         self._enabled = [other for other in self._enabled if other != name]
+        self._must_reload = True
+
+    def end(self) -> None:
+        """Let the manager forget the links of disabled units, once all answers are known."""
+        if self._must_reload:
+            self._guest.run(["systemctl", "daemon-reload"], ok=range(256), timeout=PATIENCE)
+            self._must_reload = False
 
     def before_leaving(self) -> None:
         """Disable and stop what was enabled, as far as users do before they remove a package."""
@@ -294,9 +314,6 @@ class Starter:
         return found
 
 
-EXEC = ("Result", "ExecCondition", "ExecStartPre", "ExecStart", "ExecStartPost")
-
-
 def _hopeless(
     statuses: Collection[int], pairs: Iterable[tuple[str, str]], evidence: Sequence[str]
 ) -> str:
@@ -308,6 +325,12 @@ def _hopeless(
         if status in statuses and is_sure:
             return word
     return ""
+
+
+def _ran(before: Before, name: str) -> bool:
+    """Whether a unit was ever started before the step."""
+    state = before.units.get(name)
+    return state is not None and state.started > 0
 
 
 def _own(brought: Brought) -> frozenset[str]:

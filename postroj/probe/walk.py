@@ -156,6 +156,8 @@ class Walk:
             self._lost = step.name
             reason = NOT_JUDGED.format(step.name)
         due = self._plan.due(step.name, waits=self._starter.waits)
+        if step.name is StepName.START and not self._starter.waits:  # the step before has them
+            due = tuple(question for question in due if question.since is StepName.START)
         answers = checks.unasked(due, reason)
         return self._announcer.end_step(replace(step, checks=answers)).result()
 
@@ -190,6 +192,8 @@ class Walk:
                 if isinstance(found, CheckResult):
                     announced.end_check(found)
                 discovery = self._judge.ask_presence(name, before, brought, packages, due, announce)
+            if is_start:
+                self._starter.end()
             if name is self._played:
                 self._play_administrator(name, announced)
         return announced.result(discovery)

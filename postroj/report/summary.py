@@ -31,6 +31,10 @@ DONE = {
     Outcome.ERROR: "not judged",
     Outcome.SKIP: "skipped",
 }
+UNIT_TYPES = (
+    *("service", "socket", "target", "device", "mount", "automount", "swap", "timer", "path"),
+    *("slice", "scope"),
+)
 VERBS = {CheckKind.FILE: "exists", CheckKind.COMMAND: "succeeds"}
 
 
@@ -60,27 +64,21 @@ class Summary:
     was_tried: bool
     """Whether the step `start` was taken."""
 
-    @property
-    def services(self) -> tuple[str, ...]:
-        """The services that were up."""
-        return tuple(name for name in self.up if name.endswith(".service"))
-
 
 def of(probe: ProbeResult) -> Summary:
     """Summarise a probe."""
     staying = [step for step in probe.steps if step.name not in LEAVING]
     checks = [check for step in staying for check in step.checks]
     passed = [check for check in checks if check.outcome is Outcome.PASS]
-    up = _subjects(check for check in passed if check.kind is CheckKind.UNIT)
+    up = _units(passed)
     found = [step.discovered for step in probe.steps if step.discovered]
     services = {name for one in found for name in one.units if _is_service(name)}
-    ran = {name if "." in name else f"{name}.service" for name in up}
     return Summary(
         image=probe.image,
         up=up,
-        started=_subjects(check for check in passed if check.started),
-        gave_up=_subjects(check for check in checks if check.why is Why.CONFIGURATION),
-        idle=tuple(sorted(services - ran)) if found else None,
+        started=_units(check for check in passed if check.started),
+        gave_up=_units(check for check in checks if check.why is Why.CONFIGURATION),
+        idle=tuple(sorted(services - {*up})) if found else None,
         answers=_subjects(check for check in passed if check.kind is CheckKind.NETWORK),
         files=len(_subjects(check for check in passed if check.kind is CheckKind.FILE)),
         commands=len(_subjects(check for check in passed if check.kind is CheckKind.COMMAND)),
@@ -94,6 +92,14 @@ def of(probe: ProbeResult) -> Summary:
 
 def _subjects(checks: Iterable[CheckResult]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(check.subject for check in checks))
+
+
+def _units(checks: Iterable[CheckResult]) -> tuple[str, ...]:
+    """Return the names of units, complete as discovery writes them."""
+    names = _subjects(check for check in checks if check.kind is CheckKind.UNIT)
+    return tuple(
+        dict.fromkeys(name if _kind(name) in UNIT_TYPES else f"{name}.service" for name in names)
+    )
 
 
 def _is_service(name: str) -> bool:
@@ -158,7 +164,9 @@ def _parts(found: Sequence[Summary]) -> Iterator[str]:
             yield f"{_on(one, found)}{unused}"
     gave_up = dict.fromkeys(name for one in found for name in one.gave_up)
     if gave_up:
-        yield f"{visible(', '.join(gave_up))} gave up when postroj started it"
+        them = "them, they" if len(gave_up) > 1 else "it, it"
+        names = visible(", ".join(gave_up))
+        yield f"{names} gave up when postroj started {them} may want configuration"
     if skipped := sum(one.skipped for one in found):
         yield f"{_number(skipped, 'check')} skipped"
 
@@ -188,15 +196,15 @@ def _seen(found: Sequence[Summary]) -> Iterator[str]:
 
 
 def _kind(name: str) -> str:
-    return name.rpartition(".")[2] if "." in name else "service"
+    return name.rpartition(".")[2]
 
 
 def _unused(one: Summary) -> str:
     """Say that no service of a package ran; '' if one did."""
-    if one.services or (one.up and not one.idle):
+    if one.up:
         return ""
     if one.idle is None:
-        asked = one.up or one.answers or one.files or one.commands
+        asked = one.answers or one.files or one.commands
         return "" if asked else "installation only: nothing was checked"
     if not one.idle:
         return "the package has no service"
@@ -204,7 +212,7 @@ def _unused(one: Summary) -> str:
     whose = "its service" if count == 1 else f"none of its {count} services"
     hint = "" if one.was_tried else " (--start)"
     verb = "was not started" if count == 1 else "was started"
-    limit = "" if one.up or one.answers else "installation only: "
+    limit = "" if one.answers else "installation only: "
     return f"{limit}{whose} {verb}{hint}"
 
 

@@ -151,6 +151,8 @@ def _ask(
     deadline = Deadline(manners.timeout, over)
     if question.skip:
         return Outcome.SKIP, question.skip
+    if question.demand:
+        return enabling.check(guest, question.subject, question.demand)
     match question.kind:
         case CheckKind.UNIT:
             return _ask_unit(guest, question, manners, owner, deadline)
@@ -178,8 +180,6 @@ def _ask_unit(
     deadline: Deadline,
 ) -> Answer:
     """Check a unit; one that the user asked about must be up, even if a condition is not met."""
-    if question.demand:
-        return enabling.check(guest, question.subject, question.demand)
     outcome, reason = units.check(guest, question.subject, settle=manners.settle, deadline=deadline)
     if outcome is Outcome.SKIP and not question.is_found:
         outcome = Outcome.FAIL

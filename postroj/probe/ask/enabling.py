@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 def check(guest: Guest, subject: str, demand: Demand) -> tuple[Outcome, str]:
-    """Check a unit right after the installation."""
-    return judge(read_state(guest, unit_name(subject)), demand)
+    """Check a unit right after the installation; `subject` is its name, a comma and the demand."""
+    return judge(read_state(guest, unit_name(subject.partition(",")[0])), demand)
 
 
 def judge(state: UnitState, demand: Demand) -> tuple[Outcome, str]:
