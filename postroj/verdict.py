@@ -53,6 +53,8 @@ class StepName(StrEnum):
     """What is done to the packages; `--steps=all` takes them in this order."""
 
     INSTALL = "install"
+    START = "start"
+    """Start what the packages bring and the installation has not started."""
     REINSTALL = "reinstall"
     """Install the same version once more."""
     UPGRADE = "upgrade"
@@ -65,6 +67,13 @@ class StepName(StrEnum):
     """Install the package that was removed, and is not purged."""
     PURGE = "purge"
     """Remove with configuration, as far as the package manager can."""
+
+
+class Why(StrEnum):
+    """Kinds of reasons for a skip."""
+
+    CONFIGURATION = "configuration"
+    """A service gave up that may want configuration first."""
 
 
 class EvidenceName(StrEnum):
@@ -104,8 +113,12 @@ class CheckResult:
     seconds: float
     discovered: bool = False
     """Whether postroj asked of its own accord."""
+    started: bool = False
+    """Whether postroj started the unit, and not the installation."""
+    why: Why | None = None
+    """The kind of a skip's reason; None if it has no kind."""
     needs: str = ""
-    """What a machine has and a container lacks, if that is why the outcome is `SKIP`."""
+    """What a container lacks, such as "the kernel module zram"; '' if that is not the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,6 +200,8 @@ class StepResult:
     """None if nothing was discovered after this step."""
     evidence: tuple[Evidence, ...] = ()
     """Collected if the step or a check of it went wrong."""
+    omitted: bool = False
+    """Whether the user named the step, and it was skipped because it could not be taken."""
 
     @property
     def outcome(self) -> Outcome:
@@ -216,19 +231,18 @@ class ProbeResult:
     """The name of the guest if it is kept, and lives on."""
     notes: tuple[str, ...] = ()
     """Other sentences for the reader, as about expectations that no longer hold."""
-    not_taken: tuple[StepName, ...] = ()
-    """Steps that the user named, and that were skipped although none before them went wrong."""
 
     @property
     def outcome(self) -> Outcome:
         """`ERROR` if an error of ours ended the probe, else the worst outcome of its steps.
 
-        `SKIP` instead of `PASS` if a step that the user named was not taken.
+        `SKIP` instead of `PASS` if a step was omitted.
         """
         if self.reason:
             return Outcome.ERROR
-        found = worst(step.outcome for step in self.steps)
-        return Outcome.SKIP if self.not_taken and found is Outcome.PASS else found
+        return _lessened(
+            worst(step.outcome for step in self.steps), any(step.omitted for step in self.steps)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,11 +253,10 @@ class Report:
 
     @property
     def outcome(self) -> Outcome:
-        """The worst outcome of its probes; `SKIP` instead of `PASS` as in a probe."""
-        found = worst(probe.outcome for probe in self.probes)
-        return Outcome.SKIP if self.not_taken and found is Outcome.PASS else found
+        """The worst outcome of its probes; `SKIP` instead of `PASS` if one has omitted a step."""
+        omitted = any(step.omitted for probe in self.probes for step in probe.steps)
+        return _lessened(worst(probe.outcome for probe in self.probes), omitted)
 
-    @property
-    def not_taken(self) -> tuple[StepName, ...]:
-        """The steps that the user named, and that were not taken on some image."""
-        return tuple(dict.fromkeys(step for probe in self.probes for step in probe.not_taken))
+
+def _lessened(outcome: Outcome, omitted: bool) -> Outcome:
+    return Outcome.SKIP if omitted and outcome is Outcome.PASS else outcome

@@ -14,11 +14,11 @@ from click.core import ParameterSource
 from postroj.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from postroj.cli.options import F
     from postroj.probe.excuse.expectations import Expectations
-    from postroj.project.reader import Project
+    from postroj.project.reader import CheckTable, Project
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,22 @@ class Origin:
     def expectations(self) -> Expectations:
         """Expected failures."""
         return self.project.expectations if self.project else ()
+
+    @property
+    def checks(self) -> tuple[CheckTable, ...]:
+        """Checks with steps and images."""
+        return self.project.checks if self.project else ()
+
+    @contextmanager
+    def of_check(self, table: CheckTable) -> Iterator[None]:
+        """Add file and line to a usage error about a table `check`."""
+        try:
+            yield
+        except UsageError as error:
+            from postroj.project.keys import CHECK
+
+            assert self.project
+            self.project.file.refuse(table.path, CHECK, error.message, error.hint)
 
     @property
     def file(self) -> str | None:
@@ -92,10 +108,11 @@ def settled(
     taken = []
     for key in project.values if project else ():
         assert project
-        name = next((param.name for param in ctx.command.params if f"--{key}" in param.opts), None)
+        option = project.option_of(key)
+        name = next((one.name for one in ctx.command.params if option in one.opts), None)
         if name is None:
             project.refuse(key, "not supported by this version of postroj")
-        elif ctx.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
+        elif not _is_typed(ctx, ("start", "start_units") if key == "start" else (name,)):
             given[name] = project.option(key)
             taken.append(key)
     if project and taken:
@@ -103,6 +120,11 @@ def settled(
     if not given["packages"]:
         raise _no_package(project)
     return Origin(project=project, taken=tuple(taken))
+
+
+def _is_typed(ctx: click.Context, names: Sequence[str]) -> bool:
+    """Whether one of the parameters is on the command line."""
+    return any(ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in names)
 
 
 def _project(file: str | None) -> Project | None:

@@ -10,12 +10,14 @@ import click
 from click.core import ParameterSource
 
 from postroj import paths
+from postroj.cli import check_options
+from postroj.cli.configuration import absolute_put
 from postroj.probe.course import REPOSITORY
 from postroj.probe.reproduce import Reproduction, option
 from postroj.urls import redacted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 OWN = ("packages", "digests", "image_names")
 """Parameters that `Reproduction` has fields for."""
@@ -23,6 +25,8 @@ OF_A_RUN = ("jobs", "fail_fast", "reports", "as_json", "artifacts", "shell_on_fa
 """Parameters that do not change a probe."""
 FILES = ("upgrade_from", "project_file")
 """Parameters that are paths or URLs."""
+CHECKS = ("after", *(f"{kind}s" for kind in check_options.KINDS))
+"""Parameters whose order matters."""
 URLS = ("proxy",)
 """Parameters whose passwords are left out."""
 
@@ -44,9 +48,23 @@ def _options(ctx: click.Context, given: Mapping[str, Any]) -> Iterator[str]:
         name = str(param.name)
         if not isinstance(param, click.Option) or name in (*OWN, *OF_A_RUN) or name not in given:
             continue
+        if name == "after":  # and all checks with it
+            yield from _checks(given, ctx.meta.get(check_options.BOUND, {}))
+        if name in CHECKS:
+            continue
         typed = ctx.get_parameter_source(name) is not ParameterSource.DEFAULT
         if typed or given[name] != defaults[name]:
             yield from _words(param, given[name])
+
+
+def _checks(given: Mapping[str, Any], steps: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yield the words of the checks, those without `--after` first."""
+    after = ""
+    for kind, subject, step in sorted(check_options.bound(given, steps), key=lambda one: one[2]):
+        if step != after:
+            yield from option("--after", step)
+        after = step
+        yield from option(f"--check-{kind}", subject)
 
 
 def _words(param: click.Option, value: Any) -> Iterator[str]:
@@ -58,6 +76,7 @@ def _words(param: click.Option, value: Any) -> Iterator[str]:
         text = str(one).removesuffix(".0") if isinstance(one, float) else str(one)
         is_path = isinstance(param.type, click.Path) or param.name in FILES
         text = _absolute(text) if is_path else text
+        text = absolute_put(text) if param.name == "puts" else text
         yield from option(_longest(param.opts), redacted(text) if param.name in URLS else text)
 
 

@@ -19,22 +19,38 @@ ENDING = (StepName.REMOVE, StepName.INSTALL_AGAIN, StepName.PURGE)
 """The last steps, in their order."""
 
 
-def course(text: str, *, upgrades: bool) -> tuple[StepName, ...]:
+def course(text: str, *, upgrades: bool, starts: bool | None = None) -> tuple[StepName, ...]:
     """Parse the value of `--steps`; '' is the default, which depends on `--upgrade-from`.
 
-    `upgrades` says whether there is an older package.
+    `upgrades` says whether there is an older package. `starts` adds or leaves out the step `start`;
+    None leaves that to `text`.
 
     :raises UsageError: if a word is not a step, a step is named twice, or the order is impossible.
     """
-    if not text:
-        return (StepName.INSTALL, StepName.UPGRADE) if upgrades else (StepName.INSTALL,)
-    if text == "all":
-        return ALL
+    if not text or text == "all":
+        short = (StepName.INSTALL, StepName.START, *([StepName.UPGRADE] if upgrades else []))
+        steps = ALL if text else short
+        return steps if starts is not False else _without_start(steps)
     steps = tuple(_step(word) for word in text.split(","))
-    if problem := _problem(steps, upgrades=upgrades):
+    problem = _problem(steps, upgrades=upgrades)
+    if starts is False and StepName.START in steps:
+        problem = problem or "`--no-start` leaves `start` out"
+    if problem:
         message = f"`--steps {text}` is not possible: {problem}"
         raise UsageError(message)
+    if starts and StepName.START not in steps:
+        return (steps[0], StepName.START, *steps[1:])
     return steps
+
+
+def demanded(text: str, *, upgrades: bool) -> tuple[StepName, ...]:
+    """Return the steps that the user names: those of `--steps`, and that of `--upgrade-from`."""
+    named = [] if text in ("", "all") else [_step(word) for word in text.split(",")]
+    return (*named, *([StepName.UPGRADE] if upgrades and StepName.UPGRADE not in named else []))
+
+
+def _without_start(steps: Sequence[StepName]) -> tuple[StepName, ...]:
+    return tuple(name for name in steps if name is not StepName.START)
 
 
 def _step(word: str) -> StepName:

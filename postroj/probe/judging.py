@@ -95,7 +95,9 @@ class Judge:
         failed, units = self._failed, continuity.Units()
         if step is not self._plan.steps[0]:
             failed = sorted({*self._failed, *self._guest.failed_units()})
-            units = continuity.remember(self._guest, self.subjects)
+            named = [q.subject for q in self._plan.questions if q.kind is CheckKind.UNIT]
+            subjects = dict.fromkeys([*self.subjects, *map(unit_name, named)])
+            units = continuity.remember(self._guest, subjects)
             self._installed = units if self._installed is None else self._installed
         if step in LEAVING and not self._removed:
             self._removed = units
@@ -137,11 +139,15 @@ class Judge:
         before: Before,
         brought: Brought | None,
         names: Sequence[str],
+        due: Sequence[Question],
         announce: Announce,
     ) -> Discovery | None:
-        """Ask the user's and the discovered questions; return the description of the discovery."""
-        asked = [*self._plan.questions]
-        asked += unasked_units(brought, self._plan.questions) if brought else []
+        """Ask the user's questions that are `due`, and the discovered ones.
+
+        Return the description of the discovery.
+        """
+        asked = [*due]
+        asked += unasked_units(brought, due) if brought else []
         new: list[Socket] = []
         later: list[Question] = []
 

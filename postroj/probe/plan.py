@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from postroj.container.limits import NOTHING, Asked
+from postroj.probe.managers import manager_of
 from postroj.probe.package.package_file import sha256
 from postroj.verdict import StepName
 
@@ -13,9 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from postroj.model import NetworkMode
+    from postroj.model import Image, NetworkMode
     from postroj.probe.ask.checks import Manners
     from postroj.probe.ask.question import Question
+    from postroj.probe.configuration import Put
     from postroj.probe.evidence.witness import Visit
     from postroj.probe.excuse.expectations import Expectations
     from postroj.probe.package.package_file import PackageFile
@@ -38,10 +40,14 @@ class Plan:
     """Whether to discover what the packages bring, and to check that, too."""
     steps: tuple[StepName, ...] = (StepName.INSTALL,)
     """In an order that `course.course` allows."""
-    named_steps: tuple[StepName, ...] = ()
-    """The steps that the user named: if one is skipped, not all that was wanted was tested."""
     recommends: bool = True
     """Whether to install packages with their weak dependencies."""
+    demanded: tuple[StepName, ...] = ()
+    """The steps that the user names, which are missed if they cannot be taken."""
+    must_start: bool = False
+    """Whether a unit that `start` starts must come up, whatever the policy of the distribution."""
+    start_units: tuple[str, ...] = ()
+    """The units that `start` starts; without any, those that it finds."""
     upgrade_from: tuple[str, ...] = ()
     """Paths or URLs of the packages to upgrade from."""
     older: tuple[PackageFile, ...] = ()
@@ -66,12 +72,44 @@ class Plan:
     """The command line that repeats the probe, for any image; None if it is not known."""
     visit: Visit | None = None
     """Opens a shell in a guest in which something went wrong; None for no shell."""
+    puts: tuple[Put, ...] = ()
+    """Files that are put into the guest."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables for the package manager and all services."""
     guests: int = 1
     """Number of guests that share this host."""
     limits: Asked = NOTHING
     """Limits that the user has set instead of the guest's share of the host."""
     private_users: bool = False
     """Whether the guest has private users."""
+
+    def due(self, step: StepName, *, waits: bool = False) -> tuple[Question, ...]:
+        """Return the user's questions to ask after a step.
+
+        `waits` says that units of the packages wait for the step `start`. A question is about the
+        packages under test, so it waits for `upgrade` if an older package comes before.
+        """
+        has_older = self.older or self.upgrade_from or self.from_repository
+        if has_older and StepName.UPGRADE in self.steps:
+            usual = StepName.UPGRADE
+        else:
+            usual = StepName.START if waits else self.steps[0]
+        place = self.steps.index(step)
+
+        def is_due(question: Question) -> bool:
+            if question.demand:
+                return place == 0
+            return self.steps.index(question.since or usual) <= place
+
+        return tuple(filter(is_due, self.questions))
+
+    def on(self, image: Image) -> Plan:
+        """Return the plan for one image: with the questions that concern it."""
+        form = manager_of(image.manager).format if image.manager else ""
+        asked = tuple(
+            question for question in self.questions if question.concerns(image.name, form)
+        )
+        return replace(self, questions=asked)
 
     def command(self, image: str) -> str:
         """Return the command line that repeats the probe on an image; '' if that is not known."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -22,14 +21,14 @@ from postroj.probe.walk import Walk
 from postroj.verdict import Outcome, ProbeResult, StepResult
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from postroj.container.guest import OwnGuest
     from postroj.model import Image
     from postroj.probe.audience import Audience
     from postroj.probe.package.package_file import PackageFile
     from postroj.probe.plan import Plan
-    from postroj.verdict import Evidence, StepName
+    from postroj.verdict import Evidence
 
 NOT_INSTALLED = "the package was not installed"
 
@@ -48,6 +47,7 @@ def probe(
     cannot install the packages: nothing is tested then, and no guest boots.
     """
     began = time.monotonic()
+    plan = plan.on(image)
     expected = expectations.of(plan.expected, image.name)
     excuses = Excuses(expected, is_emulated=image.emulated)
     announcer = Announcer(audience, excuses)
@@ -103,16 +103,9 @@ def probe(
         evidence=last_words,
         reproduce=plan.command(image.name),
         notes=tuple(notes),
-        not_taken=() if unfit else _not_taken(raw, plan.named_steps),
     )
     audience.end_probe(result)
     return result
-
-
-def _not_taken(raw: Sequence[StepResult], named: Collection[StepName]) -> tuple[StepName, ...]:
-    """Return the named steps that were skipped, until a step goes wrong."""
-    good = itertools.takewhile(lambda step: not step.done.is_bad, raw)
-    return tuple(step.name for step in good if step.done is Outcome.SKIP and step.name in named)
 
 
 def _of_boot(guest: OwnGuest) -> Iterator[str]:

@@ -150,6 +150,8 @@ class Journey:
         assert self._there and self._versions
         manager, names = self._bench.manager, self._there.names
         match step:
+            case StepName.START:  # no matter of the package manager, see `starting`
+                blame = None
             case StepName.REINSTALL:
                 blame = self._bring(step, manager.reinstall(self._there.paths), self._there)
             case StepName.UPGRADE:

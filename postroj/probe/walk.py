@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from postroj.errors import CommandError, CommandTimeout, GuestLost
+from postroj.probe import configuration
 from postroj.probe.ask import checks
 from postroj.probe.ask.question import Question
 from postroj.probe.course import LEAVING
@@ -15,6 +16,7 @@ from postroj.probe.discover.discover import Brought
 from postroj.probe.excuse import emulated
 from postroj.probe.judging import Judge
 from postroj.probe.managers import manager_of
+from postroj.probe.starting import Starter
 from postroj.probe.steps import Bench, Journey
 from postroj.verdict import CheckKind, CheckResult, Outcome, StepName, StepResult
 
@@ -51,9 +53,12 @@ class Walk:
         self._announcer = announcer
         self._timings = timings
         self._is_emulated = image.emulated
+        configuration.put(guest, (file for file in plan.puts if not file.is_late))
+        configuration.set_environment(guest, plan.environment)
+        manager = manager_of(image.manager, recommends=plan.recommends)
         bench = Bench(
             guest=guest,
-            manager=manager_of(image.manager, recommends=plan.recommends),
+            manager=configuration.with_environment(manager, plan.environment),
             timeout=plan.timeout,
             begin_part=announcer.begin_part,
             has_lists=image.has_lists,
@@ -65,6 +70,9 @@ class Walk:
         self._judge = Judge(guest, image, plan)
         self._not_started: tuple[str, ...] = ()
         """Units that scripts meant to start in the last step, and that were disabled then."""
+        self._starter = Starter(guest, image, plan)
+        self._brought: Brought | None = None
+        """What the installation has brought; None without discovery."""
         self._lost = ""
         """The step that went wrong; '' while further steps can be taken."""
 
@@ -83,6 +91,12 @@ class Walk:
             step = StepResult(name=name, done=Outcome.SKIP, reason=reason, seconds=0)
             return self._end_unjudged(step)
         try:
+            if name is StepName.START:
+                self._configure()
+                if not self._has_news(name):
+                    return self._announcer.end_step(self._start()).result()
+            if name in LEAVING:
+                self._starter.before_leaving()
             before = self._judge.remember(name, self._journey.names)
             step = self._go(name, before)
         except CommandTimeout:  # the host may be slow
@@ -95,8 +109,21 @@ class Walk:
         judge = self._judge_absence if name in LEAVING else self._judge_presence
         return judge(step, before)
 
+    def _configure(self) -> None:
+        """Put files into the guest before units are started, which may then start."""
+        if late := [file for file in self._plan.puts if file.is_late]:
+            configuration.put(self._guest, late)
+            self._starter.look(self._brought, self._journey.names, retry=True)
+
+    def _has_news(self, name: StepName) -> bool:
+        """Whether there is a unit to start, or a question that waits for the step."""
+        bound = any(question.since is name for question in self._plan.questions)
+        return bound or self._starter.waits
+
     def _go(self, name: StepName, before: Before) -> StepResult:
-        """Let the package manager take a step, without judging the guest."""
+        """Take a step, without judging the guest."""
+        if name is StepName.START:
+            return self._start()
         began = time.monotonic()
         done = self._journey.take(name)
         self._not_started = done.not_started
@@ -108,6 +135,7 @@ class Walk:
             reason=done.blame.reason if done.blame else done.sentence,
             hint=done.blame.hint if done.blame else "",
             seconds=time.monotonic() - began,
+            omitted=done.outcome is Outcome.SKIP and name in self._plan.demanded,
         )
         if self._is_emulated and step.done is Outcome.FAIL:
             lines = emulated.refusals(self._guest, before.since)
@@ -116,6 +144,15 @@ class Walk:
             self._guest.require()
         return step
 
+    def _start(self) -> StepResult:
+        """Start what waits for the step `start`."""
+        name, began = StepName.START, time.monotonic()
+        self._announcer.begin_part(name)
+        sentence = self._starter.start()
+        seconds = time.monotonic() - began
+        self._count(name, seconds)
+        return StepResult(name=name, done=Outcome.PASS, reason=sentence, seconds=seconds)
+
     def _end_unjudged(self, step: StepResult) -> JudgedStep:
         """Announce a step after which nothing can be asked."""
         if step.done is Outcome.SKIP:
@@ -123,10 +160,16 @@ class Walk:
         else:
             self._lost = step.name
             reason = NOT_JUDGED.format(step.name)
-        answers = checks.unasked(self._plan.questions, reason)
+        due = self._plan.due(step.name, waits=self._starter.waits)
+        if step.name is StepName.START and not self._starter.waits:  # the step before has them
+            due = tuple(question for question in due if question.since is StepName.START)
+        answers = checks.unasked(due, reason)
         return self._announcer.end_step(replace(step, checks=answers)).result()
 
     def _judge_absence(self, step: StepResult, before: Before) -> JudgedStep:
+        if step.name is StepName.PURGE:
+            late = (file for file in self._plan.puts if file.is_late)
+            configuration.take_back(self._guest, late)
         announced = self._begin_checks(step)
         with self._surviving(step.name, announced), self._counted("checks"):
             self._judge.ask_absence(step.name, before, self._journey, announced.end_check)
@@ -137,18 +180,28 @@ class Walk:
         with self._counted("discovery"):
             found = self._judge.discover(packages)
         brought = found if isinstance(found, Brought) else None
-        if brought and brought.sentence:
+        if name is self._plan.steps[0] and StepName.START in self._plan.steps:
+            self._brought = brought
+            self._starter.look(brought, packages)
+        is_start = name is StepName.START
+        if brought and brought.sentence and not is_start:
             step = replace(step, reason=f"{step.reason}\n{brought.sentence}")
         announced, discovery = self._begin_checks(step), None
+
+        def announce(check: CheckResult) -> None:
+            announced.end_check(self._starter.judged(check, before) if is_start else check)
+
+        due = self._plan.due(name, waits=self._starter.waits)
         with self._surviving(name, announced):
             with self._counted("checks"):
                 if name is StepName.INSTALL and (others := self._journey.dependencies):
                     announced.end_check(self._judge.ask_dependencies(others))
                 if isinstance(found, CheckResult):
                     announced.end_check(found)
-                announce = announced.end_check
-                discovery = self._judge.ask_presence(name, before, brought, packages, announce)
+                discovery = self._judge.ask_presence(name, before, brought, packages, due, announce)
                 self._judge.ask_not_started(self._not_started, announce)
+            if is_start:
+                self._starter.end()
             if name is self._played:
                 self._play_administrator(name, announced)
         return announced.result(discovery)

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from postroj.model import NetworkMode
+from postroj.probe.package.formats import Format
 from postroj.verdict import StepName
+
+FORMATS = tuple(map(str, Format))
 
 
 class Form(StrEnum):
@@ -17,6 +20,7 @@ class Form(StrEnum):
     SECONDS = "a number"
     NUMBER = "a whole number"
     FLAG = "true or false"
+    FLAG_OR_TEXTS = "true, false, or a list of strings"
     DATE = "a date without quotes, such as 2027-01-31"
 
 
@@ -53,6 +57,23 @@ KEYS = (
     ),
     Key(
         name="setup", form=Form.TEXTS, text="Shell commands that change the image before the probe."
+    ),
+    Key(
+        name="put",
+        form=Form.TEXTS,
+        text="Files to put into the guest before the installation, as FILE:PATH, or before `start` "
+        "as @start:FILE:PATH.",
+    ),
+    Key(
+        name="env",
+        form=Form.TEXTS,
+        text="Environment variables for the package manager and all services, as NAME=VALUE.",
+    ),
+    Key(
+        name="start",
+        form=Form.FLAG_OR_TEXTS,
+        text="Whether units that the installation has not started must come up when they are "
+        "started; or the units to start.",
     ),
     Key(name="check-unit", form=Form.TEXTS, text="Units that must be up and stay up."),
     Key(
@@ -149,6 +170,36 @@ KEYS = (
         name="report",
         form=Form.TEXTS,
         text="Reports to write: json=FILE, junit=FILE, tap=FILE, html=FILE or github.",
+    ),
+)
+
+LATE = "@start:"
+"""Prefix of a file that is put into the guest before the step `start`."""
+
+CHECK = "check"
+"""Name of the list of tables that have `CHECK_KEYS`."""
+CHECK_KEYS = (
+    Key(
+        name="unit",
+        form=Form.TEXTS,
+        text="Units that must be up and stay up; `UNIT,running`: the installation must start it, "
+        "`UNIT,enabled`: enable it, `UNIT,idle`: do neither.",
+    ),
+    Key(name="network", form=Form.TEXTS, text="Addresses that must answer."),
+    Key(name="file", form=Form.TEXTS, text="Files and directories that must exist."),
+    Key(name="command", form=Form.TEXTS, text="Shell commands that must exit with status 0."),
+    Key(
+        name="step",
+        form=Form.TEXT,
+        choices=tuple(StepName),
+        text="First step after which they are asked.",
+    ),
+    Key(name="image", form=Form.TEXTS, text="Images on which they are asked; all if missing."),
+    Key(
+        name="format",
+        form=Form.TEXTS,
+        choices=FORMATS,
+        text="Formats of packages for which they are asked; all if missing.",
     ),
 )
 

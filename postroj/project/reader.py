@@ -13,8 +13,8 @@ from postroj.errors import UsageError
 from postroj.image import selection
 from postroj.probe.course import REPOSITORY
 from postroj.probe.excuse.expectations import Expectation
-from postroj.project.keys import EXPECT, EXPECT_KEYS, KEYS, Form
-from postroj.verdict import Outcome, StepName
+from postroj.project.keys import CHECK, CHECK_KEYS, EXPECT, EXPECT_KEYS, KEYS, LATE, Form
+from postroj.verdict import CheckKind, Outcome, StepName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +30,7 @@ TYPES = {
     Form.SECONDS: (int, float),
     Form.NUMBER: (int,),
     Form.FLAG: (bool,),
+    Form.FLAG_OR_TEXTS: (bool, str, list),
     Form.DATE: (date,),
 }
 WORDS = {
@@ -45,6 +46,20 @@ WORDS = {
 
 
 @dataclass(frozen=True, kw_only=True)
+class CheckTable:
+    """A table `check`: checks that are bound to a step, or to some images."""
+
+    path: KeyPath
+    subjects: tuple[tuple[CheckKind, str], ...]
+    step: str
+    """The first step after which they are asked; '' for the usual one."""
+    images: frozenset[str] | None
+    """Names of the images in the catalog; None for all."""
+    formats: tuple[str, ...]
+    """Formats of packages; empty for all."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Project:
     """The validated content of a project file."""
 
@@ -52,6 +67,12 @@ class Project:
     values: Mapping[str, Any]
     """Values by key: str, tuple[str, ...], int, float or bool; only keys in the file."""
     expectations: Expectations
+    checks: tuple[CheckTable, ...] = ()
+
+    def option_of(self, key: str) -> str:
+        """Return the option that a key sets: `start` has one for a flag and one for names."""
+        is_named = key == "start" and isinstance(self.values[key], tuple)
+        return "--start-unit" if is_named else f"--{key}"
 
     def refuse(self, key: str, why: str, hint: str = "") -> NoReturn:
         """Raise a usage error about a key."""
@@ -70,6 +91,8 @@ class Project:
                 return tuple(map(self._report, value))
             case "steps":
                 return ",".join(value)
+            case "put":
+                return tuple(map(self._put, value))
             case _:
                 return value
 
@@ -94,6 +117,10 @@ class Project:
         kind, equals, name = text.partition("=")
         return f"{kind}={self.file.path.parent / name}" if equals and name else text
 
+    def _put(self, text: str) -> str:
+        late = LATE if text.startswith(LATE) else ""
+        return f"{late}{self.file.path.parent / text.removeprefix(LATE)}"
+
 
 def read(file: ProjectFile, today: date) -> Project:
     """Read all keys; expectations that ended before `today` are marked as expired.
@@ -101,18 +128,49 @@ def read(file: ProjectFile, today: date) -> Project:
     :raises UsageError: if a key is invalid, with its file and line.
     """
     table = dict(file.table)
-    expected = table.pop(EXPECT, [])
-    if not isinstance(expected, list) or not all(isinstance(one, dict) for one in expected):
-        file.refuse(
-            (EXPECT,), EXPECT, "must be a list of tables", f"begin each with `[[{EXPECT}]]`"
-        )
+    expected, checks = (_tables(file, table, name) for name in (EXPECT, CHECK))
     return Project(
         file=file,
-        values=_values(file, table, KEYS, (), (EXPECT,)),
+        values=_values(file, table, KEYS, (), (EXPECT, CHECK)),
         expectations=tuple(
             _expectation(file, number, one, today) for number, one in enumerate(expected)
         ),
+        checks=tuple(_check(file, number, one) for number, one in enumerate(checks)),
     )
+
+
+def _tables(file: ProjectFile, table: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """Take a list of tables out of a table."""
+    found = table.pop(name, [])
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        file.refuse((name,), name, "must be a list of tables", f"begin each with `[[{name}]]`")
+    return found
+
+
+def _check(file: ProjectFile, number: int, table: Mapping[str, Any]) -> CheckTable:
+    path = (CHECK, number)
+    values = _values(file, table, CHECK_KEYS, path)
+    kinds = [kind for kind in CheckKind if kind in values]
+    if not kinds:
+        file.refuse(path, CHECK, "asks nothing", "needs `unit`, `network`, `file` or `command`")
+    return CheckTable(
+        path=path,
+        subjects=tuple((kind, subject) for kind in kinds for subject in values[kind]),
+        step=values.get("step", ""),
+        images=_images(file, path, values["image"]) if "image" in values else None,
+        formats=values.get("format", ()),
+    )
+
+
+def _images(file: ProjectFile, path: KeyPath, texts: Sequence[str]) -> frozenset[str]:
+    """Return the names of images that names and patterns match."""
+    images: set[str] = set()
+    for text in texts:
+        try:
+            images.update(selection.names_matching(text))
+        except UsageError as error:
+            file.refuse((*path, "image"), f"{path[0]}.image", error.message, error.hint)
+    return frozenset(images)
 
 
 def _expectation(
@@ -125,14 +183,8 @@ def _expectation(
     if outcome is Outcome.SKIP and narrow:
         hint = 'skipped images are not probed at all; `outcome = "fail"` excuses a step or check'
         file.refuse((*path, narrow), f"{EXPECT}.{narrow}", 'needs `outcome = "fail"`', hint)
-    images: set[str] = set()
-    for text in values["image"]:
-        try:
-            images.update(selection.names_matching(text))
-        except UsageError as error:
-            file.refuse((*path, "image"), f"{EXPECT}.image", error.message, error.hint)
     return Expectation(
-        images=frozenset(images),
+        images=_images(file, path, values["image"]),
         outcome=outcome,
         reason=" ".join(values["reason"].split()),
         until=values["until"],
@@ -162,7 +214,7 @@ def _values(
             value = table[name]
             if why := _fault(key, value):
                 file.refuse((*path, name), f"{title}{name}", why)
-            if key.form is Form.TEXTS:
+            if key.form in (Form.TEXTS, Form.FLAG_OR_TEXTS) and value not in (True, False):
                 value = (value,) if isinstance(value, str) else tuple(value)
             found[name] = value
         elif key.needed:
@@ -180,7 +232,7 @@ def _fault(key: Key, value: Any) -> str:
     # not isinstance: a bool is an int, and a time is a date
     if type(value) not in TYPES[key.form]:
         return f"takes {key.form}, not {WORDS.get(type(value), 'a time')}"
-    if key.form in (Form.TEXT, Form.TEXTS):
+    if type(value) in (str, list):
         return _fault_of_texts(key, [value] if isinstance(value, str) else value)
     if isinstance(value, float) and not math.isfinite(value):
         return f"takes {key.form}, not {value}"

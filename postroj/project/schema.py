@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from postroj.project.keys import EXPECT, EXPECT_KEYS, KEYS, Form
+from postroj.project.keys import CHECK, CHECK_KEYS, EXPECT, EXPECT_KEYS, KEYS, Form
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +22,11 @@ def document() -> dict[str, Any]:
         "description": "Expected failures and images to skip, each with an end date.",
         "type": "array",
         "items": _table(EXPECT_KEYS),
+    }
+    schema["properties"][CHECK] = {
+        "description": "Checks that are bound to a step or to some images.",
+        "type": "array",
+        "items": _table(CHECK_KEYS),
     }
     return {"$schema": DIALECT, "title": "postroj.toml", **schema}
 
@@ -41,9 +46,10 @@ def _value(key: Key) -> dict[str, Any]:
     match key.form:
         case Form.TEXT:
             return _text(key)
-        case Form.TEXTS:
+        case Form.TEXTS | Form.FLAG_OR_TEXTS:
             texts = {"type": "array", "items": _text(key), "minItems": 1}
-            return {"anyOf": [_text(key), texts]}
+            flag = [{"type": "boolean"}] if key.form is Form.FLAG_OR_TEXTS else []
+            return {"anyOf": [*flag, _text(key), texts]}
         case Form.SECONDS if key.least is None:
             return {"type": "number", "exclusiveMinimum": 0}
         case Form.SECONDS:

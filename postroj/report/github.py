@@ -6,6 +6,7 @@ import re
 from html import escape
 from typing import TYPE_CHECKING
 
+from postroj.report import summary as summarised
 from postroj.report.cases import suites
 from postroj.verdict import Outcome
 
@@ -61,9 +62,7 @@ def commands(report: Report) -> str:
         for case in suite.needing
     ]
     if report.outcome is Outcome.SKIP:
-        what = ", ".join(report.not_taken)
-        said = f"not taken, although asked for: {what}" if what else "nothing was tested"
-        lines.append(f"::warning title=postroj::{said}")
+        lines.append(f"::warning title=postroj::{_data(summarised.describe(report))}")
     return "\n".join(lines)
 
 

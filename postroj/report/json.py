@@ -6,10 +6,13 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from postroj.report import summary
+from postroj.verdict import Report
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from postroj.verdict import CheckResult, Evidence, ProbeResult, Report, StepResult
+    from postroj.verdict import CheckResult, Evidence, ProbeResult, StepResult
 
 SCHEMA = 1
 
@@ -19,6 +22,7 @@ def render(report: Report) -> str:
     document = {
         "schema": SCHEMA,
         "outcome": report.outcome,
+        "summary": summary.describe(report),
         "probes": [_probe(probe) for probe in report.probes],
     }
     return json.dumps(document, indent=2)
@@ -31,13 +35,27 @@ def _probe(probe: ProbeResult) -> dict[str, Any]:
         "outcome": probe.outcome,
         "reason": probe.reason,
         "hint": probe.hint,
+        "summary": _summary(probe),
         "notes": list(probe.notes),
-        "not_taken": list(probe.not_taken),
         "steps": [_step(step) for step in probe.steps],
         "guest": probe.guest,
         "evidence": _evidence(probe.evidence),
         "reproduce": probe.reproduce,
         "timings": {part: _seconds(seconds) for part, seconds in probe.timings.items()},
+    }
+
+
+def _summary(probe: ProbeResult) -> dict[str, Any]:
+    found = summary.of(probe)
+    return {
+        "text": summary.describe(Report(probes=(probe,))),
+        "up": list(found.up),
+        "started": list(found.started),
+        "gave_up": list(found.gave_up),
+        "idle": None if found.idle is None else list(found.idle),
+        "answers": list(found.answers),
+        "skipped": found.skipped,
+        "omitted": [name for name, _ in found.omitted],
     }
 
 
@@ -49,6 +67,7 @@ def _step(step: StepResult) -> dict[str, Any]:
         "reason": step.reason,
         "hint": step.hint,
         "needs": step.needs,
+        "omitted": step.omitted,
         "seconds": _seconds(step.seconds),
         "checks": [_check(check) for check in step.checks],
         "discovered": asdict(step.discovered) if step.discovered else None,
@@ -68,6 +87,8 @@ def _check(check: CheckResult) -> dict[str, Any]:
         "reason": check.reason,
         "seconds": _seconds(check.seconds),
         "discovered": check.discovered,
+        "started": check.started,
+        "why": check.why,
         "needs": check.needs,
     }
 

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from threading import RLock
 from typing import TYPE_CHECKING
 
+from postroj.report import summary
 from postroj.report.visible import visible
-from postroj.verdict import WORST_FIRST, Outcome
+from postroj.verdict import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,22 +23,11 @@ COLOURS = {
     Outcome.ERROR: "35;1",
     Outcome.SKIP: "33",
 }
-VERDICTS = {
-    Outcome.PASS: "",
-    Outcome.FAIL: "the package is to blame",
-    Outcome.ERROR: "the package was not judged",
-    Outcome.SKIP: "nothing was tested",
-}
-DONE = {
-    Outcome.PASS: "passed",
-    Outcome.FAIL: "failed",
-    Outcome.ERROR: "not judged",
-    Outcome.SKIP: "skipped",
-}
 PARTS = {
     "boot": "booting the guest",
     "refresh": "fetching package lists",
     "install": "installing the package",
+    "start": "starting units",
     "reinstall": "reinstalling the package",
     "upgrade": "upgrading the package",
     "downgrade": "downgrading the package",
@@ -113,11 +102,7 @@ class Terminal:
         if seconds is None:
             seconds = sum(probe.timings.get("total", 0) for probe in report.probes)
         word = self._paint(report.outcome, report.outcome.upper())
-        verdict = VERDICTS[report.outcome]
-        if report.outcome is Outcome.SKIP and report.not_taken:
-            verdict = f"not taken, although asked for: {', '.join(report.not_taken)}"
-        parts = filter(None, (verdict, _counts(report), f"{seconds:.1f} s"))
-        self.write(f"{word}  {'; '.join(parts)}")
+        self.write(f"{word}  {summary.describe(report)}; {seconds:.1f} s")
 
     def _line(self, outcome: Outcome, kind: str, subject: str, seconds: float, reason: str) -> None:
         sentence, *evidence = reason.splitlines() or [""]
@@ -133,25 +118,6 @@ class Terminal:
 
     def _paint(self, outcome: Outcome, text: str) -> str:
         return f"\x1b[{COLOURS[outcome]}m{text}\x1b[0m" if self.colour else text
-
-
-def _counts(report: Report) -> str:
-    """Count steps that did not pass, and checks by outcome: `1 check failed, 4 passed`."""
-    steps = [step for probe in report.probes for step in probe.steps]
-    checks = Counter(check.outcome for step in steps for check in step.checks)
-    bad = Counter(step.done for step in steps if step.done.is_bad)
-    counts = [f"{_number(bad[o], 'step')} {DONE[o]}" for o in WORST_FIRST if bad[o]]
-    noun = "check"
-    for outcome in (o for o in WORST_FIRST if checks[o]):
-        counts.append(f"{_number(checks[outcome], noun)} {DONE[outcome]}")
-        noun = ""
-    if not counts and report.outcome is Outcome.PASS:
-        counts.append(f"{_number(sum(s.done is Outcome.PASS for s in steps), 'step')} passed")
-    return ", ".join(counts)
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' if count != 1 else ''}" if noun else str(count)
 
 
 class Screen(Terminal):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +19,8 @@ from postroj.matrix import Findings
 from postroj.model import NetworkMode
 from postroj.probe.ask.checks import Question
 from postroj.probe.ask.ports import HttpCriteria
+from postroj.probe.ask.question import Demand
+from postroj.probe.configuration import Put
 from postroj.verdict import (
     CheckKind,
     CheckResult,
@@ -96,7 +99,7 @@ def run(*argv: str) -> tuple[int, Result]:
 @pytest.mark.parametrize(
     ("outcome", "status", "verdict"),
     [
-        (Outcome.PASS, 0, "PASS  1 check passed"),
+        (Outcome.PASS, 0, "PASS  1 service up; "),
         (Outcome.FAIL, 1, "FAIL  the package is to blame; 1 check failed"),
         (Outcome.SKIP, 3, "SKIP  nothing was tested; 1 check skipped"),
         (Outcome.ERROR, 4, "ERROR  the package was not judged; 1 check not judged"),
@@ -272,10 +275,10 @@ def test_usage_errors_point_to_the_help(argv: list[str]) -> None:
 @pytest.mark.parametrize(
     ("argv", "steps", "older", "from_repository"),
     [
-        ([], "install", (), False),
+        ([], "install start", (), False),
         (["--steps", "install,reinstall,purge"], "install reinstall purge", (), False),
-        (["--upgrade-from", "old.deb"], "install upgrade", ("old.deb",), False),
-        (["--upgrade-from", "repo"], "install upgrade", (), True),
+        (["--upgrade-from", "old.deb"], "install start upgrade", ("old.deb",), False),
+        (["--upgrade-from", "repo"], "install start upgrade", (), True),
         (["--steps", "install,upgrade"], "install upgrade", (), False),
         (
             ["--upgrade-from", "a.deb", "--upgrade-from", "b.deb", "--steps", "install,upgrade"],
@@ -292,6 +295,98 @@ def test_steps_and_upgrade_from(
     ((*_, plan),) = seen.calls
     assert " ".join(plan.steps) == steps
     assert (plan.upgrade_from, plan.from_repository) == (older, from_repository)
+
+
+def test_start_options(seen: Recorder) -> None:
+    run()
+    run("--start")
+    run("--no-start", "--steps", "all")
+    run("--start-unit", "x@1", "--steps", "install")
+    steps = [" ".join(plan.steps) for *_, plan in seen.calls]
+    assert steps[:2] == ["install start"] * 2
+    assert "start" not in steps[2].split()
+    assert steps[3] == "install start"
+    assert [plan.must_start for *_, plan in seen.calls] == [False, True, False, True]
+    *_, plan = seen.calls[3]
+    assert plan.start_units == ("x@1",)
+    assert plan.questions == (Question(kind=CheckKind.UNIT, subject="x@1", since=StepName.START),)
+    with pytest.raises(UsageError, match="`--no-start` and `--start-unit` cannot be combined"):
+        run("--no-start", "--start-unit", "x")
+
+
+def test_after_binds_the_checks_behind_it(seen: Recorder) -> None:
+    run(
+        *("--steps", "install,start,upgrade,reboot", "--check-file", "/a"),
+        *("--after", "upgrade", "--check-unit", "new", "--check-file", "/b"),
+        *("--after", "install", "--check-unit", "early"),
+    )
+    ((*_, plan),) = seen.calls
+    assert {question.subject: question.since for question in plan.questions} == {
+        "/a": None,
+        "/b": StepName.UPGRADE,
+        "new": StepName.UPGRADE,
+        "early": StepName.INSTALL,
+    }
+    line = plan.reproduction.command("i")
+    assert line.endswith(" --steps install,start,upgrade,reboot")
+    assert (
+        "--check-file /a --after install --check-unit early"
+        " --after upgrade --check-unit new --check-file /b" in line
+    )
+
+
+@pytest.mark.parametrize("step", ["reboot", "purge", "bogus"])
+def test_after_takes_a_step_of_the_probe_that_leaves_the_package(seen: Recorder, step: str) -> None:
+    with pytest.raises(UsageError, match=f"a check cannot be asked from '{step}' on") as caught:
+        run("--steps", "install,start,purge", "--after", step, "--check-file", "/b")
+    assert caught.value.hint == "steps of the probe with checks: install, start"
+
+
+def test_check_unit_takes_words_about_the_installation(seen: Recorder) -> None:
+    run("--check-unit", "x,enabled,running", "--check-unit", "y,idle", "--check-unit", "z,enabled")
+    ((*_, plan),) = seen.calls
+    assert [(q.subject, q.demand, q.since) for q in plan.questions] == [
+        ("x,enabled", Demand.ENABLED, None),
+        ("x", None, StepName.INSTALL),
+        ("y,idle", Demand.IDLE, None),
+        ("z,enabled", Demand.ENABLED, None),
+        ("z", None, None),
+    ]
+    with pytest.raises(UsageError, match="'up' is not a word for a unit"):
+        run("--check-unit", "x,up")
+
+
+def test_put_and_env_become_a_plan(
+    seen: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a:b.conf").touch()
+    run("--put", "a:b.conf:/etc/x", "--put", f"@start:{tmp_path}/a:b.conf:/y", "--env", "A=b=c")
+    ((*_, plan),) = seen.calls
+    source = tmp_path / "a:b.conf"
+    assert plan.puts == (
+        Put(source=source, path="/etc/x"),
+        Put(source=source, path="/y", is_late=True),
+    )
+    assert plan.environment == {"A": "b=c"}
+    assert f"--put {source}:/etc/x --put @start:{source}:/y" in plan.reproduction.command("i")
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (("--put", "a.conf"), "`--put` takes FILE:PATH with an absolute path"),
+        (("--put", "a.conf:etc/x"), "`--put` takes FILE:PATH with an absolute path"),
+        (("--put", "a.conf:/"), "`--put` takes FILE:PATH with an absolute path"),
+        (("--put", "/none:/etc/x"), "'/none' is not a file"),
+        (("--env", "A"), "`--env` takes NAME=VALUE in one line, not 'A'"),
+        (("--env", "1=2"), "`--env` takes NAME=VALUE in one line"),
+        (("--env", "A=b\nc"), "`--env` takes NAME=VALUE in one line"),
+    ],
+)
+def test_put_and_env_refuse_other_forms(seen: Recorder, argv: tuple[str, ...], words: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(words)):
+        run(*argv)
 
 
 def test_no_discover_option(seen: Recorder) -> None:

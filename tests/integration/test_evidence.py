@@ -95,7 +95,7 @@ def kept(image: str, deb: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 def only_step(report: dict[str, Any]) -> dict[str, Any]:
     (probe,) = report["probes"]
-    (step,) = probe["steps"]
+    (step, _) = probe["steps"]
     assert isinstance(step, dict)
     return step
 

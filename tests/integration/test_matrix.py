@@ -119,7 +119,7 @@ def test_jobs_4_probes_four_images_at_once(
     assert status == 0, found
     assert list(found) == list(FOUR)
     for probe in found.values():
-        (step,) = probe["steps"]
+        (step, _) = probe["steps"]
         asked = {check["subject"]: check["outcome"] for check in step["checks"]}
         assert asked["tcp://127.0.0.1:7777"] == "pass"
 

@@ -31,8 +31,9 @@ def probe(image: str, *argv: object) -> tuple[int, dict[str, Any], str]:
 
 def only_step(report: dict[str, Any]) -> dict[str, Any]:
     (only,) = report["probes"]
-    (step,) = only["steps"]
+    (step, start) = only["steps"]
     assert isinstance(step, dict)
+    assert (start["name"], start["checks"]) == ("start", [])
     return step
 
 
@@ -346,7 +347,8 @@ def test_pkgprobe_prints_steps_and_checks_for_a_person(image: str, tmp_path: Pat
     lines = done.stdout.splitlines()
     assert lines[0] == f"fine_1.0_all.deb on {image}"
     assert lines.pop(2) == "          | brings 1 unit"
-    assert [line.split()[0] for line in lines[1:-1]] == ["pass", "pass", "pass"]
+    assert [line.split()[0] for line in lines[1:-1]] == ["pass"] * 4
+    assert lines[-2].endswith("  start    nothing to start, 1 unit started by the installation")
     assert len({line.index(" s  ") for line in lines[1:-1]}) == 1
-    assert lines[-1].startswith("PASS  2 checks passed")
+    assert lines[-1].startswith("PASS  1 service up; ")
     assert "\x1b" not in done.stdout

@@ -56,9 +56,17 @@ class Bench:
     layers: tuple[Path, ...]
     folder: Path
 
-    def build(self, manager: Manager, name: str, version: str, **scripts: str) -> Path:
+    def build(
+        self,
+        manager: Manager,
+        name: str,
+        version: str,
+        *,
+        command: str = "/bin/sleep 1000",
+        **scripts: str,
+    ) -> Path:
         """Build a package with a service, with some scripts other than the good ones."""
-        unit = debs.SERVICE.format(name=name, kind="simple", command="/bin/sleep 1000", more="")
+        unit = debs.SERVICE.format(name=name, kind="simple", command=command, more="")
         files = {f"/usr/lib/systemd/system/{name}.service": unit}
         good = PACMAN if manager is Manager.PACMAN else RPM
         made = {key: text.format(name) for key, text in {**good, **scripts}.items()}

@@ -70,8 +70,8 @@ FLOORS = {
         "discover",
         "compare",
         "evidence excuse reproduce",
-        "versions dependencies steps plan",
-        "announce course judging walk probe",
+        "configuration versions dependencies steps plan",
+        "announce course judging starting walk probe",
     ),
 }
 """Inside a room, from the ground up: a part imports from its own floor and from those below it."""

@@ -9,21 +9,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from postroj import console
-from postroj.cli import options, project
+from postroj.cli import check_options, options, project
 from postroj.cli.completion import complete_image
 from postroj.cli.reports import METAVAR, outlets
 from postroj.errors import ExitStatus, GuestError, UsageError
 from postroj.model import NetworkMode
-from postroj.verdict import CheckKind, Outcome
+from postroj.verdict import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import TextIO
 
-    from postroj.cli.options import F
     from postroj.cli.project import Origin
     from postroj.container.guest import Guest
-    from postroj.probe.ask.question import Question
     from postroj.probe.plan import Plan
     from postroj.probe.reproduce import Reproduction
     from postroj.report.terminal import Screen
@@ -36,11 +34,7 @@ STATUS = {
 }
 
 
-def _check(kind: CheckKind, metavar: str, text: str) -> Callable[[F], F]:
-    return click.option(f"--check-{kind}", f"{kind}s", multiple=True, metavar=metavar, help=text)
-
-
-@click.command()
+@click.command(cls=check_options.Ordered)
 @click.option(
     "-p",
     "--package",
@@ -79,14 +73,7 @@ def _check(kind: CheckKind, metavar: str, text: str) -> Callable[[F], F]:
     "--fail-fast/--keep-going",
     help="Stop at the first image that does not pass, or try them all. [default: --keep-going]",
 )
-@_check(CheckKind.UNIT, "UNIT", "Require a unit to be up and to stay up.")
-@_check(
-    CheckKind.NETWORK,
-    "URL",
-    "Require an answer of tcp://host:port, udp://host:port or http(s)://host[:port]/path.",
-)
-@_check(CheckKind.FILE, "PATH", "Require a file or directory to exist.")
-@_check(CheckKind.COMMAND, "COMMAND", "Require a shell command to exit with status 0.")
+@check_options.checks
 @click.option(
     "--discover/--no-discover",
     default=True,
@@ -97,9 +84,22 @@ def _check(kind: CheckKind, metavar: str, text: str) -> Callable[[F], F]:
     "--steps",
     default="",
     metavar="STEP,…",
-    help="Steps to run, in this order: install, reinstall, upgrade, downgrade, reboot, remove, "
-    "install-again, purge; or all (without downgrade). "
-    "[default: install; install,upgrade with --upgrade-from]",
+    help="Steps to run, in this order: install, start, reinstall, upgrade, downgrade, reboot, "
+    "remove, install-again, purge; or all (without downgrade). "
+    "[default: install,start; with --upgrade-from also upgrade]",
+)
+@click.option(
+    "--start/--no-start",
+    default=None,
+    help="Start what the installation has not started, and require it to come up; or leave it "
+    "alone. [default: require it where the distribution starts nothing, else try]",
+)
+@click.option(
+    "--start-unit",
+    "start_units",
+    multiple=True,
+    metavar="UNIT",
+    help="Unit to start after the installation, instead of those that postroj finds. Repeatable.",
 )
 @click.option(
     "--upgrade-from",
@@ -107,6 +107,21 @@ def _check(kind: CheckKind, metavar: str, text: str) -> Callable[[F], F]:
     metavar="FILE_OR_URL|repo",
     help="Older package to install before the upgrade, as a file, URL or `repo` for the one in the "
     "repositories. Without it, postroj builds a newer version of a .deb or pacman package.",
+)
+@click.option(
+    "--put",
+    "puts",
+    multiple=True,
+    metavar="FILE:PATH",
+    help="Put a file into the guest before the installation; `@start:FILE:PATH` before `start`. "
+    "Repeatable.",
+)
+@click.option(
+    "--env",
+    "variables",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Environment variable for the package manager and all services. Repeatable.",
 )
 @click.option(
     "--setup",
@@ -173,6 +188,7 @@ def pkgprobe(
     from postroj.cli.reproduce import reproduction
 
     origin = project.settled(ctx, given, project_file=project_file, no_project=no_project)
+    given["after"] = ctx.meta.get(check_options.BOUND, {})
     all_given = given | {"project_file": origin.file, "no_project": no_project}
     return _pkgprobe(origin, reproduction=reproduction(ctx, all_given), **given)
 
@@ -253,13 +269,25 @@ def _visitor(stream: TextIO, jobs: int | None) -> Callable[[Guest, str], None]:
 
 
 def _plan(given: dict[str, Any], origin: Origin) -> Plan:
+    from postroj.cli.configuration import environment_of, puts_of
     from postroj.cli.guest_options import guest_limits, guest_proxies
     from postroj.probe.ask.checks import Manners
     from postroj.probe.ask.ports import HttpCriteria
-    from postroj.probe.course import REPOSITORY, course
+    from postroj.probe.course import REPOSITORY, course, demanded
     from postroj.probe.plan import Plan
 
-    questions = tuple(_questions(given, origin))
+    with origin.of("put"):
+        puts = puts_of(given["puts"])
+    with origin.of("env"):
+        environment = environment_of(given["variables"])
+    upgrades = bool(given["upgrade_from"])
+    with origin.of("steps", "upgrade-from", "start"):
+        if given["start"] is False and given["start_units"]:
+            message = "`--no-start` and `--start-unit` cannot be combined"
+            raise UsageError(message)
+        starts = True if given["start_units"] else given["start"]
+        steps = course(given["steps"], upgrades=upgrades, starts=starts)
+    questions = tuple(check_options.questions(given, origin, steps))
     expects = given["expect_status"] is not None or given["expect_body"] is not None
     if expects and not any(question.subject.startswith("http") for question in questions):
         message = "`--expect-status` and `--expect-body` need `--check-network http(s)://...`"
@@ -268,8 +296,6 @@ def _plan(given: dict[str, Any], origin: Origin) -> Plan:
     if given["refresh"] and given["offline"]:
         message = "`--refresh` downloads, `--offline` forbids it"
         raise UsageError(message, hint="omit one of them")
-    with origin.of("steps", "upgrade-from"):
-        steps = course(given["steps"], upgrades=bool(given["upgrade_from"]))
     with origin.of("proxy"):
         # without a network in the probe, earlier downloads still need the proxy
         offline = given["network"] == NetworkMode.NONE
@@ -293,11 +319,15 @@ def _plan(given: dict[str, Any], origin: Origin) -> Plan:
         proxies=ways,
         discover=given["discover"],
         steps=steps,
-        named_steps=() if given["steps"] in ("", "all") else steps,
         recommends=given["recommends"],
+        demanded=demanded(given["steps"], upgrades=upgrades),
+        must_start=bool(starts),
+        start_units=given["start_units"],
         upgrade_from=() if from_repository else older,
         from_repository=from_repository,
         keep=given["keep"],
+        puts=puts,
+        environment=environment,
         setup=given["setup"],
         refresh=given["refresh"],
         offline=given["offline"],
@@ -306,25 +336,6 @@ def _plan(given: dict[str, Any], origin: Origin) -> Plan:
         expected=origin.expectations,
         architecture=given["architecture"] or "",
     )
-
-
-def _questions(given: dict[str, Any], origin: Origin) -> Iterator[Question]:
-    """Convert the `--check-…` options to questions.
-
-    :raises UsageError: if a URL is invalid or a path is not absolute.
-    """
-    from postroj.probe.ask import ports
-    from postroj.probe.ask.question import Question
-
-    for kind in (CheckKind.UNIT, CheckKind.NETWORK, CheckKind.FILE, CheckKind.COMMAND):
-        for subject in given[f"{kind}s"]:
-            with origin.of(f"check-{kind}"):
-                if kind is CheckKind.NETWORK:
-                    ports.endpoint(subject)
-                if kind is CheckKind.FILE and not subject.startswith("/"):
-                    message = f"`--check-file` takes an absolute path in the guest, not '{subject}'"
-                    raise UsageError(message)
-            yield Question(kind=kind, subject=subject)
 
 
 def _screen(stream: Any, plan: Plan) -> Screen:

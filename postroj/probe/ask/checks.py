@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from postroj.errors import CommandError, CommandTimeout, GuestLost, PostrojError
-from postroj.probe.ask import journal, needs, ports, sockets, units, unitstate
+from postroj.probe.ask import enabling, journal, needs, ports, sockets, units, unitstate
 from postroj.probe.ask.deadline import CalledOff, Deadline
 from postroj.probe.ask.question import Question as Question
 from postroj.probe.ask.question import holder
@@ -153,6 +153,8 @@ def _ask(
         return Outcome.FAIL, question.fault
     if question.skip:
         return Outcome.SKIP, question.skip
+    if question.demand:
+        return enabling.check(guest, question.subject, question.demand)
     match question.kind:
         case CheckKind.UNIT:
             return _ask_unit(guest, question, manners, owner, deadline)

@@ -86,7 +86,8 @@ def _of_unit(guest: Guest, name: str, above: frozenset[str]) -> str:
         if found:
             return found
     elif may_have_failed(unit) and not was_stopped(unit, messages):
-        if found := lacking.of_facts(_facts(guest, unit, messages, is_silent=is_silent)):
+        found = lacking.of_facts(_facts(guest, unit, messages, is_silent=is_silent))
+        if found:
             return found
     if unit.get("ActiveState") == "active" or len(above) >= DEEPEST:
         return ""

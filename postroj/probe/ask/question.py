@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from postroj.container.guest import Socket
-    from postroj.verdict import CheckKind
+    from postroj.verdict import CheckKind, StepName
+
+
+class Demand(StrEnum):
+    """What the installation itself must do with a unit, apart from what a check requires."""
+
+    ENABLED = "enabled"
+    RUNNING = "running"
+    """It must start the unit; asked like any question, but not after the step `start`."""
+    IDLE = "idle"
+    """It must neither enable nor start the unit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,10 +33,23 @@ class Question:
     """Why the subject is listed but not judged; '' if it is judged."""
     fault: str = ""
     """What is wrong with the subject as it lies there; '' if it has to be asked."""
+    since: StepName | None = None
+    """The first step after which the user wants it asked; None leaves that to the plan."""
+    demand: Demand | None = None
+    """What the installation must have done with a unit, which is asked once, right after it."""
+    images: frozenset[str] | None = None
+    """Names of the images on which it is asked; None for all."""
+    formats: tuple[str, ...] = ()
+    """Formats of packages for which it is asked; any without one."""
     is_dependency: bool = False
     """Whether the unit came with a dependency of the packages."""
     listeners: tuple[Socket, ...] = ()
     """The sockets that discovery found at a network subject."""
+
+    def concerns(self, image: str, form: str) -> bool:
+        """Whether it is asked on an image that installs packages of a format."""
+        is_here = self.images is None or image in self.images
+        return is_here and (not self.formats or form in self.formats)
 
     @property
     def unix(self) -> tuple[Socket, ...]:

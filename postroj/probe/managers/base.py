@@ -106,6 +106,12 @@ class PackageManager(ABC):
     """A regular expression of what may stay after a removal, by the policy of its distributions."""
     recommends: bool = True
     """Whether packages are installed with their weak dependencies."""
+    starts_units: bool = False
+    """Whether packages start their units when they are installed, by the distribution's policy."""
+    user_disables: bool = False
+    """Whether users disable what they have enabled before they remove a package."""
+    user_stops: bool = False
+    """Whether they stop it as well."""
     saved: tuple[str, ...] = ()
     """Suffixes of the copies in which changed configuration outlives its package."""
     cache: tuple[str, ...]

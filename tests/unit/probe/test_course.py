@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 
 from postroj.errors import UsageError
-from postroj.probe.course import course
+from postroj.probe.course import course, demanded
 from postroj.verdict import StepName
 
 
 @pytest.mark.parametrize(
     ("text", "upgrades", "steps"),
     [
-        ("", False, "install"),
-        ("", True, "install upgrade"),
+        ("", False, "install start"),
+        ("", True, "install start upgrade"),
         ("install, purge", False, "install purge"),
         ("install,upgrade,downgrade", False, "install upgrade downgrade"),
         ("install,reinstall,remove,purge", False, "install reinstall remove purge"),
@@ -25,6 +25,43 @@ from postroj.verdict import StepName
 )
 def test_an_order(text: str, *, upgrades: bool, steps: str) -> None:
     assert " ".join(course(text, upgrades=upgrades)) == steps
+
+
+@pytest.mark.parametrize(
+    ("text", "starts", "steps"),
+    [
+        ("", False, "install"),
+        ("install", True, "install start"),
+        ("install,reboot", True, "install start reboot"),
+        ("install,reboot", None, "install reboot"),
+        ("install,reboot,start", True, "install reboot start"),
+    ],
+)
+def test_start_and_no_start_change_an_order(text: str, *, starts: bool | None, steps: str) -> None:
+    assert " ".join(course(text, upgrades=False, starts=starts)) == steps
+
+
+def test_no_start_leaves_start_out_of_all_and_contradicts_a_named_step() -> None:
+    assert StepName.START not in course("all", upgrades=False, starts=False)
+    with pytest.raises(UsageError, match="`--no-start` leaves `start` out"):
+        course("install,start", upgrades=False, starts=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "upgrades", "steps"),
+    [
+        ("", False, ""),
+        ("all", False, ""),
+        ("", True, "upgrade"),
+        ("all", True, "upgrade"),
+        ("install,upgrade", True, "install upgrade"),
+        ("install,reboot", False, "install reboot"),
+    ],
+)
+def test_demanded_steps_are_those_that_the_user_names(
+    text: str, *, upgrades: bool, steps: str
+) -> None:
+    assert " ".join(demanded(text, upgrades=upgrades)) == steps
 
 
 def test_all_is_every_step_that_leads_to_the_package_under_test() -> None:

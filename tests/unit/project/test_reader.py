@@ -11,7 +11,7 @@ import pytest
 from postroj.errors import UsageError
 from postroj.project import project_file
 from postroj.project.reader import Project, read
-from postroj.verdict import Outcome, StepName
+from postroj.verdict import CheckKind, Outcome, StepName
 
 TODAY = date(2026, 11, 21)
 
@@ -262,3 +262,43 @@ def test_find_refuses_files_of_others_in_world_writable_folders(
     assert project_file.named(file)
     monkeypatch.setenv("SUDO_UID", "12345")
     assert project_file.find(folder)
+
+
+def test_check_tables_are_bound_to_steps_images_and_formats(folder: Path) -> None:
+    table, other = written(
+        '[[check]]\nunit = "x,idle"\nfile = ["/a", "/b"]\nstep = "reboot"\nformat = "rpm"\n'
+        '[[check]]\ncommand = "true"\nimage = "debian-sid"\n'
+    ).checks
+    assert table.subjects == (
+        (CheckKind.UNIT, "x,idle"),
+        (CheckKind.FILE, "/a"),
+        (CheckKind.FILE, "/b"),
+    )
+    assert (table.step, table.images, table.formats) == ("reboot", None, ("rpm",))
+    assert (other.step, other.images, other.formats) == ("", frozenset({"debian-sid"}), ())
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[[check]]\nstep = "reboot"\n', r"postroj.toml:1: `check`: asks nothing"),
+        ('[[check]]\nunit = "x"\nimage = "debian-s*d*x"\n', "postroj.toml:3: `check.image`: "),
+        ('[[check]]\nunit = "x"\nformat = "exe"\n', "postroj.toml:3: `check.format`: takes 'deb'"),
+        ("check = 1\n", "postroj.toml:1: `check`: must be a list of tables"),
+        ("start = 1\n", "`start`: takes true, false, or a list of strings"),
+    ],
+)
+def test_check_tables_and_start_are_refused_with_their_line(
+    folder: Path, text: str, words: str
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        written(text)
+
+
+def test_put_is_relative_to_the_file_and_start_has_two_options(folder: Path) -> None:
+    project = written('put = ["a:/etc/a", "@start:b:/etc/b"]\nstart = true\n')
+    here = project.file.path.parent
+    assert project.option("put") == (f"{here}/a:/etc/a", f"@start:{here}/b:/etc/b")
+    assert project.option_of("start") == "--start"
+    named = written('start = "x"\n')
+    assert (named.option_of("start"), named.option("start")) == ("--start-unit", ("x",))

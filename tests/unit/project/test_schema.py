@@ -112,6 +112,7 @@ def test_every_key_has_an_option_of_its_name(key: Key) -> None:
         Form.TEXT: "text",
         Form.NUMBER: "integer",
         Form.FLAG: "boolean",
+        Form.FLAG_OR_TEXTS: "boolean",
         Form.SECONDS: "float",
     }
     if not key.choices:

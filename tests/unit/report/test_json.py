@@ -50,6 +50,7 @@ def test_document_of_a_whole_report() -> None:
     assert json.loads(render(Report(probes=(PROBE,)))) == {
         "schema": 1,
         "outcome": "fail",
+        "summary": "the package is to blame; 1 check failed",
         "probes": [
             {
                 "image": "debian-trixie",
@@ -57,8 +58,17 @@ def test_document_of_a_whole_report() -> None:
                 "outcome": "fail",
                 "reason": "",
                 "hint": "",
+                "summary": {
+                    "text": "the package is to blame; 1 check failed",
+                    "up": [],
+                    "started": [],
+                    "gave_up": [],
+                    "idle": None,
+                    "answers": [],
+                    "skipped": 0,
+                    "omitted": [],
+                },
                 "notes": [],
-                "not_taken": [],
                 "steps": [
                     {
                         "name": "install",
@@ -67,6 +77,7 @@ def test_document_of_a_whole_report() -> None:
                         "reason": "web 1.0 (all)",
                         "hint": "",
                         "needs": "",
+                        "omitted": False,
                         "seconds": 7.0,
                         "checks": [
                             {
@@ -77,6 +88,8 @@ def test_document_of_a_whole_report() -> None:
                                 "tcp sockets that listen in the guest: none",
                                 "seconds": 5.123,
                                 "discovered": False,
+                                "started": False,
+                                "why": None,
                                 "needs": "",
                             }
                         ],
@@ -116,8 +129,17 @@ def test_probe_without_steps() -> None:
         "outcome": "error",
         "reason": "no guest",
         "hint": "try again",
+        "summary": {
+            "text": "the package was not judged",
+            "up": [],
+            "started": [],
+            "gave_up": [],
+            "idle": None,
+            "answers": [],
+            "skipped": 0,
+            "omitted": [],
+        },
         "notes": [],
-        "not_taken": [],
         "steps": [],
         "guest": "",
         "evidence": {"console": "panic"},
@@ -158,7 +180,12 @@ def test_discovery_of_a_step() -> None:
 
 
 def test_report_without_probes() -> None:
-    assert json.loads(render(Report(probes=()))) == {"schema": 1, "outcome": "skip", "probes": []}
+    assert json.loads(render(Report(probes=()))) == {
+        "schema": 1,
+        "outcome": "skip",
+        "summary": "nothing was tested",
+        "probes": [],
+    }
 
 
 def test_output_is_ascii() -> None:

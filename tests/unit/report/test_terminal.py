@@ -73,7 +73,7 @@ def test_passing_probe() -> None:
         "  pass    12.3 s  install  redis 7.0 (amd64)",
         "  pass     3.2 s  unit     redis.service         active (running)",
         "  pass     0.0 s  network  tcp://127.0.0.1:6379  connected after 0.1 s",
-        "PASS  2 checks passed; 20.0 s",
+        "PASS  1 service up, 1 port answers; 20.0 s",
     ]
 
 
@@ -117,7 +117,7 @@ def test_probe_without_steps_shows_its_reason() -> None:
 def test_kept_guest_is_named() -> None:
     assert lines_of(probe(check(), guest="postroj-0a1b2c3d"))[-2:] == [
         "  kept: postroj exec postroj-0a1b2c3d · postroj stop postroj-0a1b2c3d",
-        "PASS  1 check passed; 20.0 s",
+        "PASS  1 service up; 20.0 s",
     ]
 
 

@@ -83,6 +83,8 @@ class Apt(PackageManager):
     )
     format = Format.DEB
     purges_later = True
+    starts_units = True
+    user_disables = True
     saved = (".dpkg-old", ".dpkg-dist", ".dpkg-new", ".ucf-old", ".ucf-dist")
     cache = ("/var/cache/apt/archives",)
     logs = ("/var/log/dpkg.log", "/var/log/apt/history.log", "/var/log/apt/term.log")

@@ -58,6 +58,8 @@ class Pacman(PackageManager):
     """The commands and the failures of pacman."""
 
     format = Format.PACMAN
+    user_disables = True
+    user_stops = True
     saved = (".pacsave", ".pacnew", ".pacorig")
     stays = LOCAL
     cache = ("/var/cache/pacman/pkg",)

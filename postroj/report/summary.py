@@ -1,0 +1,220 @@
+"""What a report shows, in numbers: how many services ran, which ports answered, what was skipped.
+
+The last line on a terminal and the JSON report have the same facts.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from postroj.report.visible import visible
+from postroj.verdict import WORST_FIRST, CheckKind, Outcome, StepName, Why
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from postroj.verdict import CheckResult, ProbeResult, Report
+
+LEAVING = (StepName.REMOVE, StepName.PURGE)
+"""Steps after which a passing unit does not run."""
+VERDICTS = {
+    Outcome.PASS: "",
+    Outcome.FAIL: "the package is to blame",
+    Outcome.ERROR: "the package was not judged",
+    Outcome.SKIP: "nothing was tested",
+}
+DONE = {
+    Outcome.PASS: "passed",
+    Outcome.FAIL: "failed",
+    Outcome.ERROR: "not judged",
+    Outcome.SKIP: "skipped",
+}
+UNIT_TYPES = (
+    *("service", "socket", "target", "device", "mount", "automount", "swap", "timer", "path"),
+    *("slice", "scope"),
+)
+VERBS = {CheckKind.FILE: "exists", CheckKind.COMMAND: "succeeds"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What one probe has shown; each thing counts once, whatever number of steps has shown it."""
+
+    image: str
+    up: tuple[str, ...]
+    """The units that were up."""
+    started: tuple[str, ...]
+    """Those of them that postroj started, and not the installation."""
+    gave_up: tuple[str, ...]
+    """The units that postroj started in vain, which is not held against the package."""
+    idle: tuple[str, ...] | None
+    """The services of the package that were not up; None if none was looked for."""
+    answers: tuple[str, ...]
+    """The addresses that answered."""
+    files: int
+    """Number of files that exist."""
+    commands: int
+    """Number of commands that succeeded."""
+    skipped: int
+    """Number of questions that were never answered."""
+    omitted: tuple[tuple[StepName, str], ...]
+    """The steps that the user named and that could not be taken, each with the reason."""
+    was_tried: bool
+    """Whether the step `start` was taken."""
+
+
+def of(probe: ProbeResult) -> Summary:
+    """Summarise a probe."""
+    staying = [step for step in probe.steps if step.name not in LEAVING]
+    checks = [check for step in staying for check in step.checks]
+    passed = [check for check in checks if check.outcome is Outcome.PASS]
+    up = _units(passed)
+    found = [step.discovered for step in probe.steps if step.discovered]
+    services = {name for one in found for name in one.units if _is_service(name)}
+    return Summary(
+        image=probe.image,
+        up=up,
+        started=_units(check for check in passed if check.started),
+        gave_up=_units(check for check in checks if check.why is Why.CONFIGURATION),
+        idle=tuple(sorted(services - {*up})) if found else None,
+        answers=_subjects(check for check in passed if check.kind is CheckKind.NETWORK),
+        files=len(_subjects(check for check in passed if check.kind is CheckKind.FILE)),
+        commands=len(_subjects(check for check in passed if check.kind is CheckKind.COMMAND)),
+        skipped=_skipped(check for step in probe.steps for check in step.checks),
+        omitted=tuple((step.name, step.reason) for step in probe.steps if step.omitted),
+        was_tried=any(
+            step.name is StepName.START and step.done is Outcome.PASS for step in probe.steps
+        ),
+    )
+
+
+def _subjects(checks: Iterable[CheckResult]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(check.subject for check in checks))
+
+
+def _units(checks: Iterable[CheckResult]) -> tuple[str, ...]:
+    """Return the names of units, complete as discovery writes them."""
+    names = _subjects(check for check in checks if check.kind is CheckKind.UNIT)
+    return tuple(
+        dict.fromkeys(name if _kind(name) in UNIT_TYPES else f"{name}.service" for name in names)
+    )
+
+
+def _is_service(name: str) -> bool:
+    return name.endswith(".service") and not name.endswith("@.service")
+
+
+def _skipped(checks: Iterable[CheckResult]) -> int:
+    outcomes: dict[tuple[CheckKind, str], set[Outcome]] = {}
+    for check in checks:
+        outcomes.setdefault((check.kind, check.subject), set()).add(check.outcome)
+    return sum(met == {Outcome.SKIP} for met in outcomes.values())
+
+
+def text(found: Sequence[Summary]) -> str:
+    """Say what was seen, in one line without a verdict."""
+    return "; ".join(filter(None, _parts(found)))
+
+
+def describe(report: Report) -> str:
+    """Describe a verdict: what was seen if it is good, else how many checks went wrong."""
+    untested = [probe for probe in report.probes if _is_untested(probe)]
+    if report.outcome.is_bad or len(untested) == len(report.probes):
+        return "; ".join(filter(None, (VERDICTS[report.outcome], _counts(report))))
+    found = [of(probe) for probe in report.probes if probe not in untested]
+    parts = [text(found), *(f"nothing was tested on {visible(one.image)}" for one in untested)]
+    if report.outcome is Outcome.SKIP:
+        parts = ["a step that was asked for was not taken", *parts]
+    return "; ".join(parts)
+
+
+def _is_untested(probe: ProbeResult) -> bool:
+    return not any(step.outcome is Outcome.PASS for step in probe.steps)
+
+
+def _counts(report: Report) -> str:
+    """Count steps that did not pass, and checks by outcome: `1 check failed, 4 passed`."""
+    steps = [step for probe in report.probes for step in probe.steps]
+    checks = Counter(check.outcome for step in steps for check in step.checks)
+    bad = Counter(step.done for step in steps if step.done.is_bad)
+    counts = [f"{_number(bad[o], 'step')} {DONE[o]}" for o in WORST_FIRST if bad[o]]
+    noun = "check"
+    for outcome in (o for o in WORST_FIRST if checks[o]):
+        counts.append(f"{_count(checks[outcome], noun)} {DONE[outcome]}")
+        noun = ""
+    if not counts and report.outcome is Outcome.PASS:
+        counts.append(f"{_number(sum(s.done is Outcome.PASS for s in steps), 'step')} passed")
+    return ", ".join(counts)
+
+
+def _count(count: int, noun: str) -> str:
+    return _number(count, noun) if noun else str(count)
+
+
+def _parts(found: Sequence[Summary]) -> Iterator[str]:
+    for one in found:
+        for step, reason in one.omitted:
+            yield f"{_on(one, found)}no {step}: {visible(reason.partition(chr(10))[0])}"
+    seen = ", ".join(_seen(found))
+    yield f"{seen} on {len(found)} images" if seen and len(found) > 1 else seen
+    for one in found:
+        if unused := _unused(one):
+            yield f"{_on(one, found)}{unused}"
+    gave_up = dict.fromkeys(name for one in found for name in one.gave_up)
+    if gave_up:
+        them = "them, they" if len(gave_up) > 1 else "it, it"
+        names = visible(", ".join(gave_up))
+        yield f"{names} gave up when postroj started {them} may want configuration"
+    if skipped := sum(one.skipped for one in found):
+        yield f"{_number(skipped, 'check')} skipped"
+
+
+def _on(one: Summary, found: Sequence[Summary]) -> str:
+    return f"{visible(one.image)}: " if len(found) > 1 else ""
+
+
+def _seen(found: Sequence[Summary]) -> Iterator[str]:
+    """Yield how many units were up, and what answered."""
+    units = [name for one in found for name in one.up]
+    kinds = dict.fromkeys(_kind(name) for name in units)
+    for kind in sorted(kinds, key=lambda kind: (kind != "service", kind)):
+        yield f"{_number(sum(_kind(name) == kind for name in units), kind)} up"
+    answers = [name for one in found for name in one.answers]
+    sockets = sum(name.startswith("unix") for name in answers)
+    for count, noun in ((len(answers) - sockets, "port"), (sockets, "unix socket")):
+        if count:
+            yield f"{_number(count, noun)} answer{'s'[: count == 1]}"
+    for count, kind in (
+        (sum(one.files for one in found), CheckKind.FILE),
+        (sum(one.commands for one in found), CheckKind.COMMAND),
+    ):
+        if count:
+            verb = VERBS[kind] if count == 1 else VERBS[kind].removesuffix("s")
+            yield f"{_number(count, kind)} {verb}"
+
+
+def _kind(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _unused(one: Summary) -> str:
+    """Say that no service of a package ran; '' if one did."""
+    if one.up:
+        return ""
+    if one.idle is None:
+        asked = one.answers or one.files or one.commands
+        return "" if asked else "installation only: nothing was checked"
+    if not one.idle:
+        return "the package has no service"
+    count = len(one.idle)
+    whose = "its service" if count == 1 else f"none of its {count} services"
+    hint = "" if one.was_tried else " (--start)"
+    verb = "was not started" if count == 1 else "was started"
+    limit = "" if one.answers else "installation only: "
+    return f"{limit}{whose} {verb}{hint}"
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s'[: count != 1]}"

@@ -1,0 +1,116 @@
+"""What the last line says: never more than was seen."""
+
+from __future__ import annotations
+
+import pytest
+
+from postroj.report import summary
+from postroj.verdict import (
+    CheckKind,
+    CheckResult,
+    Discovery,
+    Outcome,
+    ProbeResult,
+    Report,
+    StepName,
+    StepResult,
+    Why,
+)
+
+UNITS = ("web.service", "web-worker.service", "web@.service", "web.timer")
+
+
+def check(
+    subject: str, outcome: Outcome = Outcome.PASS, kind: CheckKind = CheckKind.UNIT, **more: object
+) -> CheckResult:
+    fields = {"reason": "", "seconds": 0.0, **more}
+    return CheckResult(kind=kind, subject=subject, outcome=outcome, **fields)  # type: ignore[arg-type]
+
+
+def step(
+    *checks: CheckResult,
+    name: StepName = StepName.INSTALL,
+    units: tuple[str, ...] | None = UNITS,
+    **more: object,
+) -> StepResult:
+    fields = {"done": Outcome.PASS, "reason": "", **more}
+    found = None if units is None else Discovery(units=units)
+    return StepResult(name=name, seconds=0, checks=checks, discovered=found, **fields)  # type: ignore[arg-type]
+
+
+def described(*steps: StepResult) -> str:
+    return summary.describe(Report(probes=(ProbeResult(image="i", package="p", steps=steps),)))
+
+
+START = step(name=StepName.START, units=None)
+PORT = check("tcp://127.0.0.1:80", kind=CheckKind.NETWORK)
+TEMPLATE = check("web@.service", Outcome.SKIP)
+
+
+@pytest.mark.parametrize(
+    ("steps", "text"),
+    [
+        ((step(check("web.service"), PORT, TEMPLATE), START),
+         "1 service up, 1 port answers; 1 check skipped"),
+        ((step(check("web"), check("web.service"), check("web.timer"), TEMPLATE),
+          step(check("web.service"), TEMPLATE, name=StepName.REBOOT)),
+         "1 service up, 1 timer up; 1 check skipped"),
+        ((step(check("web.timer")), START), "1 timer up"),
+        ((step(TEMPLATE),),
+         "installation only: none of its 2 services was started (--start); 1 check skipped"),
+        ((step(TEMPLATE, units=("web.service",)), START),
+         "installation only: its service was not started; 1 check skipped"),
+        ((step(units=("web@.service",)), START), "the package has no service"),
+        ((step(check("/x", kind=CheckKind.FILE), check("true", kind=CheckKind.COMMAND), units=()),),
+         "1 file exists, 1 command succeeds; the package has no service"),
+        ((step(units=None),), "installation only: nothing was checked"),
+        ((step(check("web.service")),
+          step(check("web.service"), name=StepName.REMOVE, units=None)), "1 service up"),
+        # gone after a removal is not up
+        ((step(units=("web.service",)),
+          step(check("web.service"), name=StepName.REMOVE, units=None)),
+         "installation only: its service was not started (--start)"),
+        ((step(check("web.service", Outcome.SKIP)),
+          step(check("web.service", Outcome.SKIP, why=Why.CONFIGURATION), name=StepName.START,
+               units=("web.service",))),
+         "installation only: none of its 2 services was started; web.service gave up when postroj"
+         " started it, it may want configuration; 1 check skipped"),
+        ((step(check("unix:/run/x", kind=CheckKind.NETWORK), check("web.service")),),
+         "1 service up, 1 unix socket answers"),
+    ],
+)  # fmt: skip
+def test_describe_a_passing_probe(steps: tuple[StepResult, ...], text: str) -> None:
+    assert described(*steps) == text
+
+
+def test_describe_names_a_step_that_was_asked_for_and_not_taken() -> None:
+    upgrade = step(
+        name=StepName.UPGRADE, units=None, done=Outcome.SKIP, reason="needs an older package\nx",
+        omitted=True,
+    )  # fmt: skip
+    probe = ProbeResult(image="i", package="p", steps=(step(check("web.service")), upgrade))
+    good = ProbeResult(image="j", package="p", steps=(step(check("web.service"), PORT),))
+    assert (probe.outcome, good.outcome) == (Outcome.SKIP, Outcome.PASS)
+    report = Report(probes=(good, probe))
+    assert report.outcome is Outcome.SKIP
+    assert summary.describe(report) == (
+        "a step that was asked for was not taken; i: no upgrade: needs an older package;"
+        " 2 services up, 1 port answers on 2 images"
+    )
+
+
+def test_describe_names_images_of_which_nothing_ran() -> None:
+    idle = ProbeResult(image="fedora-43", package="p", steps=(step(units=("web.service",)),))
+    good = ProbeResult(image="debian-sid", package="p", steps=(step(check("web.service")),))
+    skipped = step(units=None, done=Outcome.SKIP)
+    unfit = ProbeResult(image="arch", package="p", steps=(skipped,))
+    assert summary.describe(Report(probes=(idle, good, unfit))) == (
+        "1 service up on 2 images; fedora-43: installation only: its service was not started"
+        " (--start); nothing was tested on arch"
+    )
+
+
+def test_describe_counts_checks_of_a_failing_probe() -> None:
+    bad = step(check("web.service", Outcome.FAIL), PORT, TEMPLATE)
+    assert described(bad) == "the package is to blame; 1 check failed, 1 passed, 1 skipped"
+    assert described(step(TEMPLATE, done=Outcome.SKIP)) == "nothing was tested; 1 check skipped"
