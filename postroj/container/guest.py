@@ -57,6 +57,8 @@ class FileKind(StrEnum):
     LINK = "link"
     OTHER = "other"
     """A device, FIFO or socket."""
+    GONE = "gone"
+    """Nothing: the file was removed, and with a folder everything in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,23 +76,16 @@ class File:
     """Size in bytes."""
     digest: str = ""
     """SHA-256 of a regular file's content, in hexadecimal; '' if it was not requested."""
+    changed: int = 0
+    """When content, mode or owner last changed, in nanoseconds since the epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Written:
+class Written(File):
     """What a guest has written at a path, on top of its layers."""
 
-    kind: FileKind | None
-    """None if the path was removed, and with it everything below."""
-    is_below: bool
+    is_below: bool = False
     """Whether the layers have something at this path."""
-    mode: int = 0
-    uid: int = 0
-    """On the host, as in `File`."""
-    gid: int = 0
-    size: int = 0
-    changed: int = 0
-    """When content or attributes were last changed, in nanoseconds since 1970."""
     hides_below: bool = False
     """Whether it is a folder that shows nothing of the layers."""
 

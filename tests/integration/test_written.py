@@ -64,7 +64,7 @@ def write(guest: StartedGuest) -> dict[str, Written]:
 def test_written_tells_new_changed_and_removed_files_apart(guest: StartedGuest) -> None:
     found = write(guest)
 
-    def of(path: str) -> tuple[FileKind | None, bool]:
+    def of(path: str) -> tuple[FileKind, bool]:
         return found[path].kind, found[path].is_below
 
     assert of("/srv/new") == (FileKind.FILE, False)
@@ -72,7 +72,7 @@ def test_written_tells_new_changed_and_removed_files_apart(guest: StartedGuest) 
     assert of("/srv/link") == (FileKind.LINK, False)
     assert of("/srv/below/inner/file") == (FileKind.FILE, True)
     assert of("/srv/below/inner") == (FileKind.FOLDER, True)
-    assert of("/etc/issue.net") == (None, True)
+    assert of("/etc/issue.net") == (FileKind.GONE, True)
     assert of("/etc/issue") == (FileKind.FILE, False)  # the layer below has removed it
     assert of("/srv/hidden") == (FileKind.FOLDER, True)
     assert found["/srv/hidden"].hides_below

@@ -61,6 +61,7 @@ def _gather(
                         uid=status.st_uid,
                         gid=status.st_gid,
                         size=status.st_size,
+                        changed=status.st_ctime_ns,
                         digest=_digest(entry.name, folder) if is_hashed else "",
                     )
                 )

@@ -60,23 +60,26 @@ def _gather(
             except OSError:  # it has been removed
                 continue
             if not stat.S_ISDIR(status.st_mode):
-                found[inner] = _describe(status, is_below=_exists(entry.name, below))
+                found[inner] = _describe(inner, status, is_below=_exists(entry.name, below))
                 continue
             with ExitStack() as stack, suppress(OSError):  # it has been replaced
                 opened = _open(stack, entry.name, folder)
                 is_opaque = _is_opaque(opened)
                 same = () if is_opaque else list(_descend(stack, entry.name, below))
                 found[inner] = _describe(
-                    status, is_below=_exists(entry.name, below), hides_below=is_opaque
+                    inner, status, is_below=_exists(entry.name, below), hides_below=is_opaque
                 )
                 if deeper:
                     _gather(opened, inner, same, deeper - 1, found)
 
 
-def _describe(status: os.stat_result, *, is_below: bool, hides_below: bool = False) -> Written:
-    kind = None if _is_whiteout(status) else KINDS.get(stat.S_IFMT(status.st_mode), FileKind.OTHER)
+def _describe(
+    path: str, status: os.stat_result, *, is_below: bool, hides_below: bool = False
+) -> Written:
+    kind = KINDS.get(stat.S_IFMT(status.st_mode), FileKind.OTHER)
     return Written(
-        kind=kind,
+        path=path,
+        kind=FileKind.GONE if _is_whiteout(status) else kind,
         is_below=is_below,
         mode=stat.S_IMODE(status.st_mode),
         uid=status.st_uid,

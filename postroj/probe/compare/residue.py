@@ -81,11 +81,12 @@ def diversions(guest: Guest, manager: PackageManager) -> dict[str, str]:
 
 def appeared(before: Mapping[str, Written], after: Mapping[str, Written]) -> set[str]:
     """Return the paths that a guest has, and did not have before."""
-    return {
-        path
-        for path, now in after.items()
-        if now.kind and not (before[path].kind if path in before else now.is_below)
-    }
+
+    def had(now: Written) -> bool:
+        earlier = before.get(now.path)
+        return earlier.kind is not FileKind.GONE if earlier else now.is_below
+
+    return {path for path, now in after.items() if now.kind is not FileKind.GONE and not had(now)}
 
 
 class Residue:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from postroj.container.guest import Entry, FileKind, Socket, Written
@@ -52,8 +53,8 @@ def test_other_listeners_are_limited_with_the_same_port_first() -> None:
 
 def test_dangling_unit_links_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     links = {f"/etc/systemd/system/a.wants/{number:04}.service" for number in range(3000)}
-    link = Written(kind=FileKind.LINK, is_below=False)
-    monkeypatch.setattr(FakeGuest, "written", lambda self: dict.fromkeys(links, link))
+    link = partial(Written, kind=FileKind.LINK, mode=0o777, uid=0, gid=0, size=1)
+    monkeypatch.setattr(FakeGuest, "written", lambda self: {p: link(path=p) for p in links})
     monkeypatch.setattr(FakeGuest, "exists", lambda self, path: False)
     before = residue.Inventory(written={}, users=NOTHING, diversions=NOTHING)
     left = residue.Residue(FakeGuest(lambda argv: (0, "")), manager_of(Manager.APT), before)

@@ -40,9 +40,11 @@ class Dpkg:
         self.done: list[str] = []
 
     def answer(self, argv: tuple[str, ...]) -> Answer:
-        verbs = [word for word in argv if word in ("install", "remove", "purge")]
-        if argv[0] == "apt-get" and verbs:
+        verbs = [word for word in argv if word in ("install", "remove", "autoremove", "purge")]
+        if argv[0] == "apt-get" and verbs and "--simulate" not in argv:
             self.done += verbs
+            if verbs == ["autoremove"]:
+                return 0, ""
             if verbs != ["install"] and self.refuses:
                 return 100, self.refuses
             stays = "config-files" if self.keeps and verbs == ["remove"] else ""
@@ -76,14 +78,14 @@ def test_purge_of_a_package_that_dpkg_has_forgotten_passes_and_says_so() -> None
     dpkg = Dpkg()
     *_, purge = taken(dpkg, INSTALL, REMOVE, PURGE)
     assert (purge.outcome, purge.remark) == (PASS, FORGOTTEN)
-    assert dpkg.done == ["install", "remove"]
+    assert dpkg.done == ["install", "remove", "autoremove"]
 
 
 def test_purge_of_a_package_that_dpkg_still_knows_purges() -> None:
     dpkg = Dpkg(keeps=True)
     *_, purge = taken(dpkg, INSTALL, REMOVE, PURGE)
     assert (purge.outcome, purge.remark) == (PASS, "")
-    assert dpkg.done == ["install", "remove", "purge"]
+    assert dpkg.done == ["install", "remove", "autoremove", "purge"]
 
 
 @pytest.mark.parametrize("keeps", [True, False])
@@ -92,7 +94,8 @@ def test_purge_after_install_again_removes_once_more(*, keeps: bool) -> None:
     done = taken(dpkg, INSTALL, REMOVE, AGAIN, PURGE)
     assert [step.outcome for step in done] == [PASS] * 4
     assert done[2].sentence == "x 1 (all)"
-    assert dpkg.done == ["install", "remove", "install", "purge"]
+    leave = ["remove", "autoremove"] + (["purge"] if keeps else [])
+    assert dpkg.done == ["install", "remove", "install", *leave]
 
 
 @pytest.mark.parametrize(

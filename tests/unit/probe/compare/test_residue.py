@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from postroj.container.guest import FileKind, Written
 from postroj.probe.compare.residue import EXCUSED, appeared, count, outermost
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @pytest.mark.parametrize(
@@ -58,18 +63,22 @@ def test_count_of_files() -> None:
     assert [count(number) for number in (1, 2)] == ["1 file", "2 files"]
 
 
-def seen(kind: FileKind | None = FileKind.FILE, *, is_below: bool = False) -> Written:
-    return Written(kind=kind, is_below=is_below)
+def listed(*gone: str, below: Sequence[str] = (), there: Sequence[str] = ()) -> dict[str, Written]:
+    """Return what a guest has written; `below` are paths that its layers have as well."""
+    kinds = dict.fromkeys(there, FileKind.FILE) | dict.fromkeys(gone, FileKind.GONE)
+    return {
+        path: Written(
+            path=path, kind=kind, mode=0o644, uid=0, gid=0, size=0, is_below=path in below
+        )
+        for path, kind in kinds.items()
+    }
 
 
 def test_appeared_compares_with_layers_and_with_what_was_written_before() -> None:
-    before = {"/removed": seen(None, is_below=True), "/made": seen(), "/changed": seen()}
-    after = {
-        "/removed": seen(is_below=True),
-        "/made": seen(None),
-        "/changed": seen(),
-        "/new": seen(),
-        "/over": seen(is_below=True),
-        "/gone": seen(None, is_below=True),
-    }
+    before = listed("/removed", below=["/removed"], there=["/made", "/changed"])
+    after = listed(
+        *("/made", "/gone"),
+        below=["/removed", "/over", "/gone"],
+        there=["/removed", "/changed", "/new", "/over"],
+    )
     assert appeared(before, after) == {"/new", "/removed"}
