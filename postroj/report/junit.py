@@ -55,11 +55,11 @@ def _add_case(parent: Element, suite: Suite, case: Case) -> None:
         add(element, "system-out", "\n".join(case.lines))
         return
     bad = add(element, ELEMENT[case.outcome], message=case.sentence)
-    if case.needs:
-        bad.set("type", "container")
     if case.outcome is not Outcome.SKIP:
         bad.set("type", case.outcome)
         bad.text = "\n".join(case.lines)
+    if case.needs:
+        add(element, "system-out", f"needs: {case.needs}")
     if case.kept:
         said = [f"== {name} ==\n{text}\n" for name, text in case.excerpts(ROOM)]
         add(element, "system-out", "\n".join(said))

@@ -66,7 +66,8 @@ REQUESTS = (
     ),
     Request(
         needs="to set the clock",
-        words=r"adjtimex|(?:clock_|ntp_)(?:set|adj)time|settimeofday|system (?:clock|time)",
+        words=r"adjtimex|(?:clock_|ntp_)(?:set|adj)time|settimeofday|system (?:clock|time)"
+        r"|set(?:ting)? (?:the )?(?:clock|date|time)",
         symbols=("adjtimex", "clock_adjtime", "ntp_adjtime", "clock_settime", "settimeofday"),
         capability="SYS_TIME",
     ),
@@ -161,6 +162,12 @@ REQUESTS = (
         needs="a TPM",
         words=r"\b[Tt][Pp][Mm]2?\b|\b[Tt][Cc][Tt][Ii]\b",
         absent="/sys/class/tpm/tpm0",
+        refusals=ABSENCES,
+    ),
+    Request(
+        needs="an input device",
+        words=r"(?:event|input) devices?\b",
+        absent="/dev/input",
         refusals=ABSENCES,
     ),
     Request(

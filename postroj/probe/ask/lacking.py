@@ -39,7 +39,7 @@ FILE_SYSTEM = re.compile(r"unknown filesystem type '(?P<type>[\w.-]+)'")
 OPTION = re.compile(r"\bCONFIG_[A-Z0-9_]+")
 OWN_FILE = re.compile(r"(?<![\w.:/-])/(?!(?:dev|proc|run|sys|var/run)/)[\w.+-]+/[\w./+-]+")
 """A path that a package may have forgotten or protected."""
-PROGRAM_NAME = re.compile(r"^\S+?: (?:line \d+: )?")
+PROGRAM_NAME = re.compile(r"^(?:\S*/(?:s?bin|libexec)/\S+: )?(?:\S+: line \d+: )?")
 """What many programs print before their messages."""
 OTHER_FAULT = re.compile(
     r"error while loading shared libraries|ModuleNotFoundError|ImportError|undefined symbol"

@@ -27,8 +27,8 @@ PROPERTIES = (
     *("DynamicUser", "ExecMainCode", "ExecMainStatus", "ExecStart"),
     *("ExecStartPre", "LoadState", "NRestarts", "PrivateDevices", "ProcSubset"),
     *("ProtectControlGroups", "ProtectKernelModules", "ProtectKernelTunables", "ReadOnlyPaths"),
-    *("Requires", "Requisite", "RestrictAddressFamilies", "Result", "StandardInput"),
-    *("StandardOutput", "TTYPath", "User", "Wants"),
+    *("RequiredBy", "Requires", "Requisite", "RestrictAddressFamilies", "Result", "StandardInput"),
+    *("StandardOutput", "TTYPath", "Triggers", "User", "WantedBy", "Wants"),
 )
 SKIPPED = re.compile(r"was skipped because of an unmet condition check \((?P<condition>.+)\)")
 DEEPEST = 4
@@ -42,6 +42,7 @@ PROGRAM = 16 << 20
 FIELDS = ("MESSAGE", "INVOCATION_ID", "_SYSTEMD_INVOCATION_ID", "_PID")
 INTERPRETERS = frozenset({"bash", "env", "perl", "python3", "sh"})
 """Programs whose name says nothing about their unit."""
+FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin")
 MANAGER = "1"
 """PID of the manager, in the journal."""
 
@@ -81,24 +82,29 @@ def _of_unit(guest: Guest, name: str, above: frozenset[str]) -> str:
     if unit.get("LoadState") != "loaded":
         return ""
     messages, is_silent = _log(guest, name, unit)
-    if unmet_ones := _unmet(guest, name, unit, messages):
-        found = machine.of_conditions(unmet_ones, guest.lacking_capabilities())
-        if found:
-            return found
+    found = ""
+    if untried := _unmet(guest, name, unit, messages):
+        found = machine.of_conditions(untried, guest.lacking_capabilities())
     elif may_have_failed(unit) and not was_stopped(unit, messages):
         found = lacking.of_facts(_facts(guest, unit, messages, is_silent=is_silent))
-        if found:
-            return found
-    if unit.get("ActiveState") == "active" or len(above) >= DEEPEST:
-        return ""
+    if found or len(above) >= DEEPEST:
+        return found
     return _of_others(guest, name, unit, above, is_silent=is_silent)
 
 
 def _of_others(
     guest: Guest, name: str, unit: Mapping[str, str], above: frozenset[str], *, is_silent: bool
 ) -> str:
-    """Return the need of a unit that this one requires, or wants and ends without a message."""
-    others = _names(unit, "BindsTo", "Requires", "Requisite")
+    """Return the need of a unit on which this one depends.
+
+    It requires or starts that one, is started by it alone, or wants it and ends without a message.
+    """
+    others = _names(unit, "Triggers")
+    if unit.get("ActiveState") != "active":
+        others += _names(unit, "BindsTo", "Requires", "Requisite")
+    if unit.get("ActiveState") == "inactive":
+        wanted_by = _names(unit, "WantedBy", "RequiredBy")
+        others += [] if any(map(guest.is_active, wanted_by)) else wanted_by
     if is_silent:
         failed = guest.failed_units()
         others += [other for other in _names(unit, "Wants") if other in failed]
@@ -185,15 +191,19 @@ def _properties(guest: Guest, name: str) -> dict[str, str]:
 
 
 def _paths(unit: Mapping[str, str]) -> list[str]:
-    """Return the paths of a unit's programs: `ExecStart={ path=/usr/sbin/x ; argv[]=...`."""
+    """Return the possible paths of a unit's programs: `ExecStart={ path=/usr/sbin/x ; argv[]=...`.
+
+    The manager searches for a program without a slash, systemd.service(5).
+    """
     text = f"{unit.get('ExecStart', '')} {unit.get('ExecStartPre', '')}"
-    return re.findall(r"\bpath=(/\S+)", text)
+    names = re.findall(r"\bpath=(\S+)", text)
+    return [name if "/" in name else f"{folder}/{name}" for name in names for folder in FOLDERS]
 
 
 def _programs(guest: Guest, unit: Mapping[str, str]) -> bytes:
     """Return the content of a unit's programs."""
     found = b""
-    for path in _paths(unit):
+    for path in dict.fromkeys(_paths(unit)):
         try:
             found += guest.read_file(path, PROGRAM)
         except OSError:

@@ -21,8 +21,13 @@ UNMET = re.compile("because an? (?:condition|assertion) is not met")
 SCRIPT = re.compile(r"the \S+ script of ")
 """How the sentence about a failed maintainer script begins."""
 EXCUSE = "a container cannot show this: needs {}"
-UNIT_OF_JOB = re.compile(r"(?:Job for |Failed to (?:re)?start )(\S+\.(?:service|socket|mount))\b")
-"""How systemctl(1) names a unit that it could not start, in the output of a maintainer script."""
+UNIT_OF_JOB = re.compile(
+    r"(?:Job for |Failed to (?:re)?start |^[^\w\s] )(\S+\.(?:service|socket|mount))\b", re.MULTILINE
+)
+"""How systemctl(1) names a unit that it could not start, in the output of a maintainer script.
+
+`systemctl status` has a dot or a cross in front of the name.
+"""
 
 
 def excused_check(guest: Guest, check: CheckResult) -> CheckResult:

@@ -1,0 +1,210 @@
+"""Rules about what a container lacks, with logs of real packages, and faults that look alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from postroj.probe.ask.lacking import Facts, of_facts
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+NSPAWN = frozenset(
+    {"SYS_MODULE", "SYS_RAWIO", "SYS_PACCT", "SYS_RESOURCE", "SYS_TIME", "SYSLOG", "BPF"}
+)
+EVERY = "cap_sys_time cap_sys_pacct cap_sys_module cap_bpf cap_sys_rawio cap_syslog"
+
+
+def need(
+    *log: str,
+    unit: dict[str, str] | None = None,
+    present: Collection[str] = (),
+    program: bytes = b"",
+    writable: Collection[str] = (),
+    is_silent: bool = False,
+) -> str:
+    facts = Facts(
+        unit={"ExecMainStatus": "1", "CapabilityBoundingSet": EVERY} | (unit or {}),
+        log=log,
+        is_silent=is_silent,
+        lacking=NSPAWN,
+        has=lambda path: path in present,
+        writes=lambda path: path in writable,
+        program=lambda: program,
+        file_systems=frozenset({"proc", "tmpfs"}),
+    )
+    return of_facts(facts)
+
+
+TTY = {"ExecMainStatus": "208", "StandardInput": "tty", "TTYPath": "/dev/tty8"}
+STDIN = "gcpegg.service: Failed to set up standard input: No such file or directory"
+AUDIT = (
+    "Error sending status request (Operation not permitted)",
+    "Unable to set initial audit startup state to 'enable', exiting",
+)
+ACCT = "accton: Operation not permitted"
+ZRAM = (
+    "/usr/sbin/zramswap: line 52: modprobe: command not found",
+    "Error: inserting the zram kernel module",
+)
+DRBD = (
+    "/lib/drbd/scripts/drbd: line 62: /sbin/modprobe: No such file or directory",
+    "Can not load the drbd module.",
+)
+NFSD = "mount: /proc/fs/nfsd: unknown filesystem type 'nfsd'."
+USB = "loadFiles: /sys/bus/usb/devices: No such file or directory"
+MICE = "Could not open /dev/input/mice."
+SYSCTL = 'sysctl: setting key "kernel.x": /proc/sys/kernel/x: Read-only file system'
+KERNEL = ("The following options are missing in the kernel:", "\tCONFIG_CRYPTO_USER_API_HASH")
+AMBIENT = {"ExecMainStatus": "218", "AmbientCapabilities": "cap_net_bind_service cap_sys_time"}
+MOUNT = (
+    "x.service: Failed to set up mount namespacing: /run/systemd/unit-root/sys/fs/bpf:"
+    " No such file or directory"
+)
+USER_217 = {"ExecMainStatus": "217"}
+AMBIENT_OF_GUEST = {"ExecMainStatus": "218", "AmbientCapabilities": "cap_net_raw"}
+CLOCK = "adjtimex(0x8001) failed : Operation not permitted"
+
+
+@pytest.mark.parametrize(
+    ("log", "more", "said"),
+    [
+        ([STDIN], {"unit": TTY}, "the device '/dev/tty8'"),
+        (AUDIT, {"program": b"\x7fELF\0audit_set_pid\0"}, "the kernel's audit"),
+        ([ACCT], {"program": b"\x7fELF\0acct\0"}, "process accounting (CAP_SYS_PACCT)"),
+        (
+            ["cannot switch on process accounting: Operation not permitted"],
+            {},
+            "process accounting (CAP_SYS_PACCT)",
+        ),
+        (ZRAM, {}, "the kernel module zram"),
+        (DRBD, {}, "the kernel module drbd"),
+        (["modprobe: FATAL: Module kvm not found in directory /lib/modules/6.1"], {}, "kvm"),
+        ([NFSD], {}, "the file system nfsd of the kernel"),
+        ([USB], {}, "'/sys/bus/usb/devices'"),
+        ([MICE], {}, "the device '/dev/input/mice'"),
+        ([SYSCTL], {"present": ["/proc/sys/kernel/x"]}, "to write to '/proc/sys/kernel/x'"),
+        (KERNEL, {}, "the kernel's option CONFIG_CRYPTO_USER_API_HASH"),
+        (["x"], {"unit": AMBIENT}, "the capability CAP_SYS_TIME"),
+        ([MOUNT], {"unit": {"ExecMainStatus": "226"}}, "'/sys/fs/bpf'"),
+        ([CLOCK], {}, "to set the clock (CAP_SYS_TIME)"),
+        (["rasdaemon: Can't find debugfs"], {}, "debugfs"),
+        (["no watchdog device, load a watchdog driver"], {}, "a watchdog"),
+        (["could not find inband device"], {}, "IPMI"),
+        (
+            ["can not create NETLINK_ISCSI socket [Protocol not supported]"],
+            {},
+            "iSCSI of the kernel",
+        ),
+        (["socket(AF_BLUETOOTH): Address family not supported by protocol"], {}, "AF_BLUETOOTH"),
+        (["could not open PF_KEY socket: Protocol not supported"], {}, "PF_KEY"),
+        (
+            ["ksm.service: Main process exited, code=exited, status=1/FAILURE"],
+            {
+                "is_silent": True,
+                "program": b"\x7fELF\0/sys/kernel/mm/ksm/run\0",
+                "present": ["/sys/kernel/mm/ksm/run"],
+            },
+            "to write to '/sys/kernel/mm/ksm/run'",
+        ),
+        (
+            ["ras-mc-ctl.service: Failed with result 'exit-code'."],
+            {"is_silent": True, "program": b"#!/usr/bin/perl\nopen IN, '/proc/modules' or exit 1;"},
+            "'/proc/modules'",
+        ),
+    ],
+)
+def test_lacking_names_what_a_real_package_missed(
+    log: Collection[str], more: dict[str, object], said: str
+) -> None:
+    assert said in need(*log, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("why", "log", "more"),
+    [
+        (
+            "a file of its own whose name is like a device's",
+            ["cannot open /etc/dev/tty8: No such file or directory"],
+            {},
+        ),
+        ("a device that no kernel has", ["cannot open /dev/my-own: No such file"], {}),
+        ("a device that is there", [MICE], {"present": ["/dev/input/mice"]}),
+        ("devices that the unit hides", [MICE], {"unit": {"PrivateDevices": "yes"}}),
+        ("a terminal that is there", [STDIN], {"unit": TTY, "present": ["/dev/tty8"]}),
+        (
+            "standard input from a file of its own",
+            [STDIN],
+            {"unit": {"ExecMainStatus": "208", "StandardInput": "file"}},
+        ),
+        ("a missing user", ["Failed to determine user credentials", MICE], {"unit": USER_217}),
+        ("a missing program", [MICE], {"unit": {"ExecMainStatus": "203"}}),
+        ("a file of its own that it may not read", ["/etc/x/key: Permission denied"], {}),
+        ("no permission on a file of its own", ["open /var/lib/x/db: Operation not permitted"], {}),
+        (
+            "a clock that another user may not set",
+            [CLOCK],
+            {"unit": {"User": "x", "AmbientCapabilities": ""}},
+        ),
+        (
+            "a clock that the unit gives up",
+            [CLOCK],
+            {"unit": {"CapabilityBoundingSet": "cap_net_raw"}},
+        ),
+        ("a capability that the guest has", ["x"], {"unit": AMBIENT_OF_GUEST}),
+        (
+            "a path of its own that is no kernel's",
+            [MOUNT.replace("/sys/fs/bpf", "/var/lib/x")],
+            {"unit": {"ExecMainStatus": "226"}},
+        ),
+        (
+            "a parameter that the unit protects",
+            [SYSCTL],
+            {"present": ["/proc/sys/kernel/x"], "unit": {"ProtectKernelTunables": "yes"}},
+        ),
+        (
+            "a parameter that can be written",
+            [SYSCTL],
+            {"present": ["/proc/sys/kernel/x"], "writable": ["/proc/sys/kernel/x"]},
+        ),
+        (
+            "sockets that the unit forbids",
+            ["socket(AF_INET6): Address family not supported by protocol"],
+            {"unit": {"RestrictAddressFamilies": "AF_UNIX"}},
+        ),
+        ("a module that is loaded", ZRAM[1:], {"present": ["/sys/module/zram"]}),
+        ("a file system that is known", [NFSD.replace("nfsd'", "tmpfs'")], {}),
+        (
+            "a refusal before the real fault",
+            [CLOCK, "/etc/x/x.conf: No such file or directory"],
+            {},
+        ),
+        (
+            "a refusal before a missing library",
+            [AUDIT[0], "x: error while loading shared libraries: libx.so.1: cannot open"],
+            {"program": b"\x7fELF\0audit_set_pid\0"},
+        ),
+        ("firewalld without netbase", ["ERROR: INVALID_PROTOCOL: esp"], {}),
+        ("strongswan without charon", ["IKE daemon '/usr/lib/ipsec/charon' not found"], {}),
+        (
+            "a silent script that needs nothing of the kernel",
+            ["x.service: Failed with result 'exit-code'."],
+            {"is_silent": True, "program": b"#!/bin/sh\n# see /dev/kvm\nexit 1\n"},
+        ),
+        (
+            "a silent program that reads the kernel",
+            ["x.service: Failed with result 'exit-code'."],
+            {
+                "is_silent": True,
+                "program": b"\x7fELF\0/sys/devices/system/cpu/online\0",
+                "present": ["/sys/devices/system/cpu/online"],
+            },
+        ),
+    ],
+)
+def test_lacking_excuses_no_fault_of_the_package(
+    why: str, log: Collection[str], more: dict[str, object]
+) -> None:
+    assert need(*log, **more) == "", why  # type: ignore[arg-type]
