@@ -14,23 +14,19 @@ from typing import TYPE_CHECKING
 from postroj.probe.ask.checks import NEW_FAILURES
 from postroj.probe.ask.unitstate import is_template, read_states, unit_name
 from postroj.probe.managers import manager_of
+from postroj.probe.startable import UP, choose, is_idle, without_rivals
 from postroj.verdict import CheckKind, Outcome, StepName, Why
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from postroj.container.guest import Guest
     from postroj.model import Image
-    from postroj.probe.ask.unitstate import UnitState
     from postroj.probe.discover.discover import Brought
     from postroj.probe.judging import Before
     from postroj.probe.plan import Plan
     from postroj.verdict import CheckResult
 
-TYPES = (".service", ".socket", ".timer", ".path")
-INSTALLABLE = ("disabled", "enabled", "enabled-runtime")
-"""States of a unit's file that has a section [Install]."""
-UP = ("active", "activating", "reloading")
 LIMIT = 32
 """Maximum number of units to start."""
 PATIENCE = 120.0
@@ -62,44 +58,6 @@ EXITED = "1"
 """Value of ExecMainCode for `exited`, wait(2)."""
 STATUS = re.compile(r"code=exited ; status=(\d+)")
 HOW = "started by postroj, not by the installation"
-
-
-def choose(states: Sequence[UnitState], own: frozenset[str], *, retry: bool = False) -> list[str]:
-    """Return the names of the `own` units that a user would enable and start.
-
-    That is no unit that another one of them triggers, nor one with an unmet condition, unless
-    `retry` says that this may have changed.
-    """
-    mine = [state for state in states if own & {*state.names, state.name}]
-    idle = {state.name for state in mine if _is_idle(state, retry=retry)}
-    triggers = idle | {state.name for state in mine if state.active in UP}
-    return [
-        state.name
-        for state in mine
-        if state.name in idle
-        and state.file_state in INSTALLABLE
-        and state.name.endswith(TYPES)
-        and not triggers & {*state.triggered_by}
-    ]
-
-
-def _is_idle(state: UnitState, *, retry: bool) -> bool:
-    """Whether a unit could be started and never was."""
-    unmet = state.unmet_condition or state.unmet_assertion
-    is_down = state.load == "loaded" and state.active == "inactive" and not state.has_job
-    return is_down and not state.started and (retry or not unmet)
-
-
-def without_rivals(
-    names: Sequence[str], conflicts: Mapping[str, Collection[str]], up: Collection[str]
-) -> list[str]:
-    """Leave out units that conflict with one that is `up`, or with an earlier one of `names`."""
-    chosen: list[str] = []
-    for name in names:
-        others = {*chosen, *up} - {name}
-        if not others & {*conflicts.get(name, ())}:
-            chosen.append(name)
-    return chosen
 
 
 class Starter:
@@ -152,7 +110,7 @@ class Starter:
         ]
         names = [name for name in asked if not is_template(name) and name not in chosen]
         states = read_states(self._guest, names) if names else []
-        return [state.name for state in states if _is_idle(state, retry=False)]
+        return [state.name for state in states if is_idle(state, retry=False)]
 
     def _conflicts(self, names: Sequence[str]) -> dict[str, set[str]]:
         found = {}

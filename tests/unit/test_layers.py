@@ -71,7 +71,7 @@ FLOORS = {
         "compare",
         "evidence excuse reproduce",
         "configuration versions dependencies steps plan",
-        "announce course judging starting walk probe",
+        "announce course startable judging starting walk probe",
     ),
 }
 """Inside a room, from the ground up: a part imports from its own floor and from those below it."""

@@ -14,7 +14,7 @@ from postroj.cli.completion import complete_image
 from postroj.cli.reports import METAVAR, outlets
 from postroj.errors import ExitStatus, GuestError, UsageError
 from postroj.model import NetworkMode
-from postroj.verdict import Outcome
+from postroj.verdict import Outcome, StepName
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,8 +84,7 @@ STATUS = {
     "--steps",
     default="",
     metavar="STEP,…",
-    help="Steps to run, in this order: install, start, reinstall, upgrade, downgrade, reboot, "
-    "remove, install-again, purge; or all (without downgrade). "
+    help=f"Steps to run, in this order: {', '.join(StepName)}; or all (without downgrade). "
     "[default: install,start; with --upgrade-from also upgrade]",
 )
 @click.option(

@@ -15,7 +15,8 @@ from postroj.probe.discover.discover import Brought
 from postroj.probe.discover.payload import Payload
 from postroj.probe.judging import Before
 from postroj.probe.plan import Plan
-from postroj.probe.starting import HOW, Starter, choose, without_rivals
+from postroj.probe.startable import choose, without_rivals
+from postroj.probe.starting import HOW, Starter
 from postroj.verdict import CheckKind, CheckResult, Outcome, StepName, Why
 from tests.support.fake_guest import FakeGuest
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from postroj.probe.ask.conditions import of_conditions
+from postroj.probe.ask.machine import of_conditions
 
 LACKING = {"SYS_TIME"}
 

@@ -1,0 +1,53 @@
+"""Choose the units that a user would enable and start after an installation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from postroj.probe.ask.unitstate import UnitState
+
+TYPES = (".service", ".socket", ".timer", ".path")
+INSTALLABLE = ("disabled", "enabled", "enabled-runtime")
+"""States of a unit's file that has a section [Install]."""
+UP = ("active", "activating", "reloading")
+
+
+def choose(states: Sequence[UnitState], own: frozenset[str], *, retry: bool = False) -> list[str]:
+    """Return the names of the `own` units that a user would enable and start.
+
+    That is no unit that another one of them triggers, nor one with an unmet condition, unless
+    `retry` says that this may have changed.
+    """
+    mine = [state for state in states if own & {*state.names, state.name}]
+    idle = {state.name for state in mine if is_idle(state, retry=retry)}
+    triggers = idle | {state.name for state in mine if state.active in UP}
+    return [
+        state.name
+        for state in mine
+        if state.name in idle
+        and state.file_state in INSTALLABLE
+        and state.name.endswith(TYPES)
+        and not triggers & {*state.triggered_by}
+    ]
+
+
+def is_idle(state: UnitState, *, retry: bool) -> bool:
+    """Whether a unit could be started and never was."""
+    unmet = state.unmet_condition or state.unmet_assertion
+    is_down = state.load == "loaded" and state.active == "inactive" and not state.has_job
+    return is_down and not state.started and (retry or not unmet)
+
+
+def without_rivals(
+    names: Sequence[str], conflicts: Mapping[str, Collection[str]], up: Collection[str]
+) -> list[str]:
+    """Leave out units that conflict with one that is `up`, or with an earlier one of `names`."""
+    chosen: list[str] = []
+    for name in names:
+        others = {*chosen, *up} - {name}
+        if not others & {*conflicts.get(name, ())}:
+            chosen.append(name)
+    return chosen
