@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from postroj import __version__, locking, paths
@@ -24,13 +25,17 @@ from postroj.image.store import os_errors, store
 from postroj.image.store.record import DIGITS, checked_digest, is_file, open_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from postroj.model import Image
 
 UNUSED = 7 * 24 * 3600.0
 """Seconds after which `prune` deletes a layer that no probe has used."""
+
+
+MOST_DEPENDENCIES = 8 << 30
+"""Limit for all layers of dependencies, in bytes: each package may have one of its own."""
 
 
 class Kind(StrEnum):
@@ -194,16 +199,18 @@ def collect_each(
 ) -> list[tuple[str, int | None]]:
     """Delete layers whose image is gone, or that nobody has used for `unused` seconds.
 
-    Returns name and size of each deleted file, None for a locked one.
+    Of dependencies, those used last stay, up to `MOST_DEPENDENCIES`. Returns name and size of each deleted file, None for a locked one.
     """
     if not layers_dir().is_dir():
         return []
     with os_errors.explained(), store.write_locked():
         current = {path.name for record in store.records() for path in record.paths}
         found = {path: _read(path) for path in layers_dir().glob("*.json")}
+        surplus = _surplus(found)
         doomed = {}
         for path, layer in sorted(found.items(), key=lambda pair: _height(pair[1])):
-            if layer and current.issuperset(layer.below) and _was_used(path, unused):
+            is_wanted = path not in surplus and _was_used(path, unused)
+            if layer and current.issuperset(layer.below) and is_wanted:
                 current.add(layer.path.name)
             elif not dry_run and (layer is None or not is_file(layer.path)):
                 path.unlink()
@@ -217,6 +224,15 @@ def collect_each(
             if name in doomed and size is not None and not dry_run:
                 doomed[name].unlink()
     return sizes
+
+
+def _surplus(layers: Mapping[Path, WarmLayer | None]) -> set[Path]:
+    """Return the records of dependencies that exceed the limit, those used last left out."""
+    kind = Kind.DEPENDENCIES
+    ours = {path: layer.size for path, layer in layers.items() if layer and layer.kind is kind}
+    by_use = sorted(ours, key=lambda path: path.stat().st_mtime, reverse=True)
+    sums = accumulate(ours[path] for path in by_use)
+    return {path for path, total in zip(by_use, sums, strict=True) if total > MOST_DEPENDENCIES}
 
 
 def _height(layer: WarmLayer | None) -> int:

@@ -3,17 +3,17 @@
 # shellcheck shell=sh
 count=$1
 shift
-manual= names=
+names=
 while [ "$count" -gt 0 ]; do
-    name=${1%%=*}
-    names="$names $name"
-    [ -z "$(apt-mark showmanual "$name" 2>/dev/null)" ] || manual="$manual $name"
+    names="$names ${1%%=*}"
     set -- "$@" "$1"
     shift
     count=$((count - 1))
 done
-"$@"
 # names of packages have no blanks
+# shellcheck disable=SC2086
+manual=$(apt-mark showmanual $names)
+"$@"
 # shellcheck disable=SC2086
 apt-mark auto $names >/dev/null
 # shellcheck disable=SC2086

@@ -1,4 +1,4 @@
-"""Layers that are layer between runs: found by what they were made of, deleted with their image."""
+"""Layers that are cached between runs: found by what they were made of, deleted with their image."""
 
 from __future__ import annotations
 
@@ -108,6 +108,21 @@ def test_collect_deletes_all_layers_of_a_removed_image(image: Image, stack: Exit
     assert len(names()) == 4
     assert warm_layers.collect() == 3
     assert names() == []
+
+
+def test_collect_keeps_the_dependencies_that_were_used_last(
+    image: Image, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layers = [
+        make(stack, image, warm_layers.recipe(Kind.DEPENDENCIES, image, name), b"12345")
+        for name in ("first", "second", "third")
+    ]
+    stack.close()
+    for age, layer in enumerate(layers):
+        os.utime(layer.record_path, (1000 - age, 1000 - age))
+    monkeypatch.setattr(warm_layers, "MOST_DEPENDENCIES", 12)
+    assert warm_layers.collect() == 5
+    assert [layer.path.exists() for layer in layers] == [True, True, False]
 
 
 def test_collect_deletes_layers_on_top_of_a_deleted_one(image: Image, stack: ExitStack) -> None:
