@@ -199,7 +199,8 @@ def collect_each(
 ) -> list[tuple[str, int | None]]:
     """Delete layers whose image is gone, or that nobody has used for `unused` seconds.
 
-    Of dependencies, those used last stay, up to `MOST_DEPENDENCIES`. Returns name and size of each deleted file, None for a locked one.
+    Of dependencies, those used last stay, up to `MOST_DEPENDENCIES`. Returns name and size of each
+    deleted file, None for a locked one.
     """
     if not layers_dir().is_dir():
         return []

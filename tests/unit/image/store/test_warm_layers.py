@@ -1,4 +1,4 @@
-"""Layers that are cached between runs: found by what they were made of, deleted with their image."""
+"""Layers cached between runs: found by what they were made of, deleted with their image."""
 
 from __future__ import annotations
 
