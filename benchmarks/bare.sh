@@ -1,28 +1,39 @@
 #!/bin/sh
 # The limit: mount, boot, wait for the notification, kill, with nothing around it.
 # Usage: bare.sh IMAGE WORKDIR [PACKAGE UNIT [OLDER]]. Runs in a mount namespace of its own
-# (compare.py sees to it). IMAGE is a squashfs or an unpacked directory. With PASTA, a command line,
+# (compare.py sees to it). IMAGE is an unpacked directory, or squashfs files from below, with `:` between. With PASTA, a command line,
 # the guest has a network of its own. With a package, that is installed, and its unit looked at; with
-# an older one that comes first, then the upgrade, a restart of the guest, removal and purge.
+# an older one that comes first, then the upgrade, a restart of the guest, removal and purge. With
+# LISTED the image has package lists, with PURGED the name of a package is removed and purged at the end.
 set -eu
 image=$1 work=$2
 mount -t tmpfs tmpfs "$work"
 cd "$work"
-mkdir lower upper upper/etc work root
+mkdir upper upper/etc work root
 INSIDE=true RESTARTED=
 if [ $# -gt 2 ]; then
     cp "$3" upper/package.deb
     cp /etc/resolv.conf upper/etc/
     apt="export DEBIAN_FRONTEND=noninteractive; apt-get -qy"
     active="systemctl is-active $4"
-    INSIDE="$apt update && $apt install /package.deb && $active"
+    INSIDE="$apt install /package.deb && $active"
+    [ "${LISTED:-}" ] || INSIDE="$apt update && $INSIDE"
+    [ -z "${PURGED:-}" ] || INSIDE="$INSIDE && $apt remove $PURGED && $apt purge $PURGED"
 fi
 if [ $# -gt 4 ]; then
     cp "$5" upper/older.deb
     INSIDE="$apt update && $apt install /older.deb && $active && $apt install /package.deb && $active"
     RESTARTED="$active && $apt remove ${4%.service} && $apt purge ${4%.service}"
 fi
-[ -d "$image" ] && lower=$image || { lower=lower; mount -t squashfs -o loop,ro "$image" lower; }
+lower= number=0
+if [ -d "$image" ]; then lower=$image image=; fi
+IFS=:
+for file in $image; do
+    mkdir "lower$number"
+    mount -t squashfs -o loop,ro "$file" "lower$number"
+    lower=lower$number${lower:+:$lower} number=$((number + 1))
+done
+unset IFS
 NETWORK= SERVER=
 if [ -n "${PASTA:-}" ]; then
     : > netns

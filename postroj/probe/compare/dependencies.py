@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from postroj.probe import operations
-from postroj.probe.ask import journal
+from postroj.probe.ask import journal, needs
 from postroj.probe.ask.question import Question
 from postroj.probe.ask.unitstate import read_states
 from postroj.probe.compare.bystanders import file_of
@@ -37,4 +37,9 @@ def ask(
         return Outcome.PASS, f"{len(dependencies)} were installed before the package"
     named = ", ".join(f"{name} of '{owner}'" for name, owner in broken.items())
     evidence = "\n".join(journal.last(guest, name) for name in broken)
+    lacks = [needs.of_unit(guest, name) for name in broken]
+    if all(lacks):
+        needed = ", ".join(dict.fromkeys(lacks))
+        sentence = f"a container cannot show how {named} work: needs {needed}"
+        return Outcome.SKIP, f"{sentence}\n{evidence}".rstrip()
     return Outcome.ERROR, f"a dependency does not work: {named} failed\n{evidence}".rstrip()
