@@ -31,6 +31,7 @@ check-network = ["tcp://127.0.0.1:80", "http://127.0.0.1/"]
 check-command = ["true"]
 expect-status = 404
 discover = false
+recommends = false
 steps = ["install", "reboot"]
 settle = 0
 timeout = 7
@@ -98,7 +99,7 @@ def test_project_file_sets_options(seen: Recorder, tmp_path: Path) -> None:
     assert plan.manners.expected.status == 404
     assert plan.steps == (StepName.INSTALL, StepName.REBOOT)
     assert (plan.manners.settle, plan.timeout, plan.boot_timeout) == (0, 7, 60)
-    assert (plan.discover, plan.network) == (False, NetworkMode.NONE)
+    assert (plan.discover, plan.recommends, plan.network) == (False, False, NetworkMode.NONE)
     assert plan.architecture == "riscv64"
     assert seen.how == {"jobs": 2, "fail_fast": True}
     (known,) = plan.expected
