@@ -248,7 +248,9 @@ class Judge:
     ) -> Iterator[CheckResult]:
         """Ask what is left behind, once no later step cleans up."""
         assert self._inventory
-        left = residue.Residue(self._guest, self._manager, self._inventory, company)
+        left = residue.Residue(
+            self._guest, self._manager, self._inventory, company, self._plan.may_leave
+        )
         if step is StepName.PURGE:
             yield checks.timed(residue.FILES, left.ask_files)
             yield checks.timed(residue.USERS, left.ask_users)

@@ -389,21 +389,6 @@ def test_put_and_env_refuse_other_forms(seen: Recorder, argv: tuple[str, ...], w
         run(*argv)
 
 
-@pytest.mark.parametrize(
-    ("argv", "named"),
-    [
-        ([], ""),
-        (["--upgrade-from", "old.deb"], ""),
-        (["--steps", "all"], ""),
-        (["--steps", "install,upgrade"], "install upgrade"),
-    ],
-)
-def test_steps_that_the_user_names_in_words(seen: Recorder, argv: list[str], named: str) -> None:
-    run(*argv)
-    ((*_, plan),) = seen.calls
-    assert " ".join(plan.named_steps) == named
-
-
 def test_no_recommends_option(seen: Recorder) -> None:
     run()
     run("--no-recommends")

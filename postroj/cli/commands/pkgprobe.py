@@ -123,6 +123,12 @@ STATUS = {
     help="Environment variable for the package manager and all services. Repeatable.",
 )
 @click.option(
+    "--may-leave",
+    multiple=True,
+    metavar="PATTERN",
+    help="File or folder that the package may leave behind after a purge. Repeatable.",
+)
+@click.option(
     "--setup",
     multiple=True,
     metavar="COMMAND",
@@ -322,6 +328,7 @@ def _plan(given: dict[str, Any], origin: Origin) -> Plan:
         demanded=demanded(given["steps"], upgrades=upgrades),
         must_start=bool(starts),
         start_units=given["start_units"],
+        may_leave=given["may_leave"],
         upgrade_from=() if from_repository else older,
         from_repository=from_repository,
         keep=given["keep"],

@@ -57,15 +57,6 @@ def lines_of(result: ProbeResult, *, colour: bool = False, width: int = 20) -> l
     return lines
 
 
-def test_verdict_names_a_step_that_was_asked_for_and_not_taken() -> None:
-    upgrade = StepResult(
-        name=StepName.UPGRADE, done=Outcome.SKIP, reason="needs an older package", seconds=0
-    )
-    lacking = probe(steps=(*probe(check()).steps, upgrade), not_taken=(StepName.UPGRADE,))
-    last = "SKIP  not taken, although asked for: upgrade; 1 check passed; 20.0 s"
-    assert lines_of(lacking)[-1] == last
-
-
 def test_notes_follow_the_probe() -> None:
     lines = lines_of(probe(check(), notes=("it can go", HOSTILE)))
     assert lines[-3:-1] == [
