@@ -31,7 +31,6 @@ check-network = ["tcp://127.0.0.1:80", "http://127.0.0.1/"]
 check-command = ["true"]
 expect-status = 404
 discover = false
-recommends = false
 steps = ["install", "reboot"]
 settle = 0
 timeout = 7
@@ -99,7 +98,7 @@ def test_project_file_sets_options(seen: Recorder, tmp_path: Path) -> None:
     assert plan.manners.expected.status == 404
     assert plan.steps == (StepName.INSTALL, StepName.REBOOT)
     assert (plan.manners.settle, plan.timeout, plan.boot_timeout) == (0, 7, 60)
-    assert (plan.discover, plan.recommends, plan.network) == (False, False, NetworkMode.NONE)
+    assert (plan.discover, plan.network) == (False, NetworkMode.NONE)
     assert plan.architecture == "riscv64"
     assert seen.how == {"jobs": 2, "fail_fast": True}
     (known,) = plan.expected
@@ -110,6 +109,14 @@ def test_project_file_sets_options(seen: Recorder, tmp_path: Path) -> None:
     )
     written = json.loads((tmp_path / "report.json").read_text())
     assert written["probes"][0]["notes"] == ["a note"]
+
+
+def test_project_file_leaves_out_recommended_packages(seen: Recorder, tmp_path: Path) -> None:
+    (tmp_path / "postroj.toml").write_text(
+        FILE.replace("discover = false", 'recommends = false\nmay-leave = "/var/lib/x"')
+    )
+    run()
+    assert (seen.plan.recommends, seen.plan.may_leave) == (False, ("/var/lib/x",))
 
 
 def test_command_line_overrides_the_project_file_per_option(seen: Recorder) -> None:
