@@ -62,9 +62,12 @@ def test_paths_that_are_excused(path: str) -> None:
 
 
 def test_is_private_of_a_link_to_the_data_of_a_dynamic_user() -> None:
-    link = Written(kind=FileKind.LINK, is_below=False)
-    folder = Written(kind=FileKind.FOLDER, is_below=False)
-    written = {"/var/lib/x": link, "/var/lib/private/x": folder, "/var/log/x": link, "/srv/x": link}
+    def made(path: str, kind: FileKind = FileKind.LINK) -> Written:
+        return Written(path=path, kind=kind, mode=0o755, uid=0, gid=0, size=0)
+
+    found = [made("/var/lib/x"), made("/var/log/x"), made("/srv/x")]
+    found.append(made("/var/lib/private/x", FileKind.FOLDER))
+    written = {one.path: one for one in found}
     assert [path for path in written if is_private(path, written)] == ["/var/lib/x"]
 
 
