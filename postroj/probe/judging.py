@@ -180,10 +180,13 @@ class Judge:
             self._ask_exchange(step, before, names, announce)
         return brought.describe(new) if brought else None
 
-    def ask_not_started(self, names: Sequence[str], announce: Announce) -> None:
-        """Fail units that scripts meant to start, but enabled only afterwards."""
-        if names and self._plan.discover:
-            ask = partial(not_started.ask, self._guest, names)
+    def ask_not_started(
+        self, units: Sequence[str], names: Sequence[str], announce: Announce
+    ) -> None:
+        """Fail units of the packages that scripts meant to start, but enabled only afterwards."""
+        if units and self._plan.discover:
+            own = gone.read_belongings(self._guest, self._manager, names)
+            ask = partial(not_started.ask, self._guest, list(filter(own.owns, units)))
             answer = checks.timed(not_started.QUESTION, ask)
             if answer.outcome is not Outcome.PASS:
                 announce(answer)
@@ -248,7 +251,9 @@ class Judge:
     ) -> Iterator[CheckResult]:
         """Ask what is left behind, once no later step cleans up."""
         assert self._inventory
-        left = residue.Residue(self._guest, self._manager, self._inventory, company)
+        left = residue.Residue(
+            self._guest, self._manager, self._inventory, company, self._plan.may_leave
+        )
         if step is StepName.PURGE:
             yield checks.timed(residue.FILES, left.ask_files)
             yield checks.timed(residue.USERS, left.ask_users)

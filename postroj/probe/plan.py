@@ -48,6 +48,8 @@ class Plan:
     """Whether a unit that `start` starts must come up, whatever the policy of the distribution."""
     start_units: tuple[str, ...] = ()
     """The units that `start` starts; without any, those that it finds."""
+    may_leave: tuple[str, ...] = ()
+    """Patterns of paths that the packages may leave behind after a purge."""
     upgrade_from: tuple[str, ...] = ()
     """Paths or URLs of the packages to upgrade from."""
     older: tuple[PackageFile, ...] = ()

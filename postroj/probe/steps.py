@@ -171,7 +171,6 @@ class Journey:
             case StepName.INSTALL_AGAIN if not self._removed:
                 return self._idle("the package is not removed")
             case StepName.INSTALL_AGAIN:
-                self._removed = False
                 blame = self._bring(step, manager.install(self._there.paths), self._there)
             case _:
                 assert_never(step)
@@ -224,9 +223,9 @@ class Journey:
                 return batch
         if not bench.has_lists and (blame := self._refresh()):
             return blame
-        if self._repository:
-            older = versions.download(bench.guest, bench.manager, _names(tested), bench.timeout)
         assert not isinstance(tested, Blame)
+        if self._repository:
+            older = versions.download(bench.guest, bench.manager, tested.names, bench.timeout)
         if isinstance(older, Blame):
             return older
         self._versions = Versions(tested=tested, older=older)
@@ -291,7 +290,7 @@ class Journey:
         return self._done(self._bring(StepName.UPGRADE, bench.manager.upgrade(upper.paths), upper))
 
     def _bring(self, step: StepName, argv: Sequence[str], wanted: Batch) -> Blame | None:
-        self._there = wanted
+        self._there, self._removed = wanted, False
         blame = self._timed(step, argv, wanted.names)
         return blame or operations.missing(self._bench.guest, self._bench.manager, wanted.facts)
 
@@ -343,7 +342,3 @@ class Journey:
     def _idle(self, reason: str) -> Done:
         """Skip a step that has nothing to do."""
         return self._done(Blame(outcome=Outcome.SKIP, sentence=reason, evidence=""))
-
-
-def _names(batch: Batch | Blame) -> list[str]:
-    return batch.names if isinstance(batch, Batch) else []

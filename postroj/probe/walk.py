@@ -199,7 +199,7 @@ class Walk:
                 if isinstance(found, CheckResult):
                     announced.end_check(found)
                 discovery = self._judge.ask_presence(name, before, brought, packages, due, announce)
-                self._judge.ask_not_started(self._not_started, announce)
+                self._judge.ask_not_started(self._not_started, packages, announce)
             if is_start:
                 self._starter.end()
             if name is self._played:

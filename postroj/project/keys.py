@@ -101,6 +101,11 @@ KEYS = (
         text="Steps to run, in this order.",
     ),
     Key(
+        name="may-leave",
+        form=Form.TEXTS,
+        text="Files and folders that the package may leave behind after a purge, as patterns.",
+    ),
+    Key(
         name="recommends",
         form=Form.FLAG,
         text="Whether to install recommended packages, too; without them, missing dependencies "

@@ -389,6 +389,12 @@ def test_put_and_env_refuse_other_forms(seen: Recorder, argv: tuple[str, ...], w
         run(*argv)
 
 
+def test_no_recommends_option(seen: Recorder) -> None:
+    run()
+    run("--no-recommends")
+    assert [plan.recommends for *_, plan in seen.calls] == [True, False]
+
+
 def test_no_discover_option(seen: Recorder) -> None:
     run()
     run("--no-discover")

@@ -111,6 +111,14 @@ def test_project_file_sets_options(seen: Recorder, tmp_path: Path) -> None:
     assert written["probes"][0]["notes"] == ["a note"]
 
 
+def test_project_file_leaves_out_recommended_packages(seen: Recorder, tmp_path: Path) -> None:
+    (tmp_path / "postroj.toml").write_text(
+        FILE.replace("discover = false", 'recommends = false\nmay-leave = "/var/lib/x"')
+    )
+    run()
+    assert (seen.plan.recommends, seen.plan.may_leave) == (False, ("/var/lib/x",))
+
+
 def test_command_line_overrides_the_project_file_per_option(seen: Recorder) -> None:
     run(
         *("--package", "y.deb", "--check-unit", "y", "--check-unit", "z", "--discover"),

@@ -155,6 +155,7 @@ def live(
     older: Path | None = None,
     beside: Path | None = None,
     quiet: bool = False,
+    may_leave: tuple[str, ...] = (),
 ) -> Life:
     """Probe a package through steps, with a question about its port if it is alone."""
     port = Question(kind=CheckKind.NETWORK, subject="tcp://127.0.0.1:8080")
@@ -165,6 +166,7 @@ def live(
         timeout=60,
         boot_timeout=30,
         steps=steps,
+        may_leave=may_leave,
         older=(recognise(older, OLDER_DIR),) if older else (),
     )
     packages = [recognise(path) for path in (package, beside) if path]

@@ -12,16 +12,12 @@ from postroj import console
 from postroj.cli import check_options, options, project
 from postroj.cli.completion import complete_image
 from postroj.cli.reports import METAVAR, outlets
-from postroj.errors import ExitStatus, GuestError, UsageError
+from postroj.errors import ExitStatus, UsageError
 from postroj.model import NetworkMode
 from postroj.verdict import Outcome, StepName
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import TextIO
-
     from postroj.cli.project import Origin
-    from postroj.container.guest import Guest
     from postroj.probe.plan import Plan
     from postroj.probe.reproduce import Reproduction
     from postroj.report.terminal import Screen
@@ -123,6 +119,12 @@ STATUS = {
     help="Environment variable for the package manager and all services. Repeatable.",
 )
 @click.option(
+    "--may-leave",
+    multiple=True,
+    metavar="PATTERN",
+    help="File or folder that the package may leave behind after a purge. Repeatable.",
+)
+@click.option(
     "--setup",
     multiple=True,
     metavar="COMMAND",
@@ -217,7 +219,9 @@ def _pkgprobe(
         places = outlets(reports, stream, artifacts)
     plan = replace(_plan(given, origin), reproduction=reproduction)
     if shell_on_failure:
-        plan = replace(plan, visit=_visitor(stream, jobs))
+        from postroj.cli.visitor import visitor
+
+        plan = replace(plan, visit=visitor(stream, jobs))
         jobs = 1
     with origin.of("image"):
         selection.check(image_names, plan.architecture)
@@ -236,35 +240,6 @@ def _pkgprobe(
     if findings.interruption:
         raise findings.interruption
     return STATUS[report.outcome]
-
-
-def _visitor(stream: TextIO, jobs: int | None) -> Callable[[Guest, str], None]:
-    """Return a function that opens a shell in a guest.
-
-    :raises UsageError: without a terminal, or if several guests may run at once.
-    """
-    from postroj.container.enter import terminal
-    from postroj.container.enter.nsenter import LOGIN_SHELL
-    from postroj.container.guest import Command
-    from postroj.report.visible import visible
-
-    if not terminal.is_interactive():
-        message = "`--shell-on-failure` needs a terminal on stdin and stdout"
-        raise UsageError(message)
-    if jobs is not None and jobs > 1:
-        message = "`--shell-on-failure` does not work with `--jobs` above 1"
-        raise UsageError(message)
-
-    def visit(guest: Guest, sentence: str) -> None:
-        console.busy()
-        line = f"{visible(sentence)}; opening a shell in this guest, `exit` resumes the probe"
-        click.echo(line, file=stream)
-        try:
-            guest.attach(Command(argv=LOGIN_SHELL))
-        except GuestError:  # the next step reports it
-            click.echo(file=stream)
-
-    return visit
 
 
 def _plan(given: dict[str, Any], origin: Origin) -> Plan:
@@ -322,6 +297,7 @@ def _plan(given: dict[str, Any], origin: Origin) -> Plan:
         demanded=demanded(given["steps"], upgrades=upgrades),
         must_start=bool(starts),
         start_units=given["start_units"],
+        may_leave=given["may_leave"],
         upgrade_from=() if from_repository else older,
         from_repository=from_repository,
         keep=given["keep"],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from postroj.container.guest import FileKind
@@ -52,6 +53,7 @@ EXCUSED = re.compile(
     rf"| ({BOOKKEEPING})(/.*)?",
     re.VERBOSE | re.DOTALL,
 )
+PRIVATE = ("/var/lib", "/var/cache", "/var/log")
 UNIT_LINK = re.compile(r"/etc/systemd/(system|user)/(?P<rest>.+)", re.DOTALL)
 
 
@@ -89,10 +91,27 @@ def appeared(before: Mapping[str, Written], after: Mapping[str, Written]) -> set
     return {path for path, now in after.items() if now.kind is not FileKind.GONE and not had(now)}
 
 
+def is_private(path: str, written: Mapping[str, Written]) -> bool:
+    """Whether a link leads to the data of a dynamic user, which systemd keeps, systemd.exec(5)."""
+    folder, _, name = path.rpartition("/")
+    is_link = path in written and written[path].kind is FileKind.LINK
+    return is_link and folder in PRIVATE and f"{folder}/private/{name}" in written
+
+
+def is_covered(path: str, patterns: Sequence[str]) -> bool:
+    """Whether a pattern matches a path or a folder above it."""
+    places = []
+    while path:
+        places.append(path)
+        path = path.rpartition("/")[0]
+    return any(fnmatchcase(place, pattern) for place in places for pattern in patterns)
+
+
 class Residue:
     """The residue of a purged package, found by comparison with an earlier inventory.
 
-    `company` are packages that were installed in one transaction with it.
+    `company` are packages that were installed in one transaction with it, `may_leave` patterns of
+    paths that the user lets it leave.
     """
 
     def __init__(
@@ -101,24 +120,31 @@ class Residue:
         manager: PackageManager,
         before: Inventory,
         company: Sequence[str] = (),
+        may_leave: Sequence[str] = (),
     ) -> None:
         self._guest = guest
         self._manager = manager
         self._before = before
         self._company = company
+        self._may_leave = may_leave
 
     def ask_files(self) -> Answer:
         """Name the files left behind, without the copies that the package manager makes."""
-        left = {
+        written = self._guest.written()
+        found = {
             path
-            for path in appeared(self._before.written, self._guest.written())
-            if not EXCUSED.fullmatch(path) and not path.endswith(self._manager.saved)
+            for path in appeared(self._before.written, written)
+            if not EXCUSED.fullmatch(path)
+            and not is_private(path, written)
+            and not path.endswith(self._manager.saved)
         }
+        left = {path for path in found if not is_covered(path, self._may_leave)}
         tops = outermost(left)
         if not tops:
-            return Outcome.PASS, "none"
-        if faults := [path for path in tops if not self._may_stay(path, left)]:
-            tops = faults
+            may = f"none but {count(len(found))} that may be left" if found else "none"
+            return Outcome.PASS, may
+        faults = [path for path in tops if not self._may_stay(path, left)]
+        tops = faults or tops
         lines = [*(self._describe(path, left) for path in tops[:SHOWN]), *more(tops)]
         if not faults:
             sentence = f"{count(len(tops))} left behind, as the distributions of this manager want"

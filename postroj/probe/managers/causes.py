@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -204,6 +205,12 @@ def plain(output: str) -> str:
     """
     lines = (line.rstrip("\r").rpartition("\r")[2] for line in output.split("\n"))
     return "\n".join(line[:LONGEST] for line in lines)
+
+
+def heading_above(headings: Sequence[re.Match[str]], match: re.Match[str]) -> re.Match[str] | None:
+    """Return the last heading above a match; None if there is none."""
+    place = bisect_left(headings, match.start(), key=re.Match.start)
+    return headings[place - 1] if place else None
 
 
 def unmet(

@@ -148,15 +148,14 @@ def _blame_script(text: str, names: Sequence[str]) -> Blame | None:
 
 def _blame_missing(text: str, names: Sequence[str]) -> Blame | None:
     """Name a package whose script has called what is not there, and has gone on."""
+    headings = list(HEADING.finditer(text))
     for match in MISSING.finditer(text):
-        above = list(HEADING.finditer(text, 0, match.start()))
-        if above and above[-1]["package"] in names:
+        above = causes.heading_above(headings, match)
+        if above and above["package"] in names:
             what = match["command"] or match["path"]
-            sentence = (
-                f"a script of '{above[-1]['package']}' calls '{what}', "
-                "which the guest does not have"
-            )
-            return causes.because(text[above[-1].start() : match.end()], sentence, outcome=FAIL)
+            sentence = f"a script of '{above['package']}' calls '{what}'"
+            said = text[above.start() : match.end()]
+            return causes.because(said, f"{sentence}, which the guest does not have", outcome=FAIL)
     return None
 
 

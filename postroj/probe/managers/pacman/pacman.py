@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postroj.probe.managers.base import (
@@ -44,14 +45,7 @@ ls "$folder"/*.pkg.tar
 """
 
 
-# A hook is reported by its description, or by the name of its file.
-HOOK_OWNER = r"""
-for hook in /usr/share/libalpm/hooks/*.hook /etc/pacman.d/hooks/*.hook; do
-    if [ "${hook##*/}" = "$1" ] || grep -qsxF "Description = $1" "$hook"; then
-        pacman --query --owns --quiet -- "$hook"
-    fi
-done
-"""
+HOOK_OWNER = Path(__file__).with_name("hook_owner.sh").read_text()
 
 
 class Pacman(PackageManager):

@@ -104,12 +104,11 @@ def blame_complaint(text: str, names: Sequence[str]) -> Blame | None:
     headings = list(HEADING.finditer(text))
     for cause in COMPLAINTS:
         for match in re.finditer(cause.pattern, text, re.MULTILINE):
-            above = [heading for heading in headings if heading.start() < match.start()]
-            owner = _named(above[-1], names) if above else ""
-            if owner:
+            above = causes.heading_above(headings, match)
+            if above and (owner := _named(above, names)):
                 groups = {key: value or "" for key, value in match.groupdict().items()}
                 sentence = cause.sentence.format(package=owner, **groups)
-                said = text[above[-1].start() : text.find("\n", match.end()) + 1 or None]
+                said = text[above.start() : text.find("\n", match.end()) + 1 or None]
                 return replace(causes.because(said, sentence, cause.hint), outcome=FAIL)
     return None
 

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from postroj.container.guest import FileKind, Written
-from postroj.probe.compare.residue import EXCUSED, appeared, count, outermost
+from postroj.probe.compare.residue import (
+    EXCUSED,
+    appeared,
+    count,
+    is_covered,
+    is_private,
+    outermost,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +59,33 @@ def test_paths_that_are_residue(path: str) -> None:
 )
 def test_paths_that_are_excused(path: str) -> None:
     assert EXCUSED.fullmatch(path)
+
+
+def test_is_private_of_a_link_to_the_data_of_a_dynamic_user() -> None:
+    def made(path: str, kind: FileKind = FileKind.LINK) -> Written:
+        return Written(path=path, kind=kind, mode=0o755, uid=0, gid=0, size=0)
+
+    found = [made("/var/lib/x"), made("/var/log/x"), made("/srv/x")]
+    found.append(made("/var/lib/private/x", FileKind.FOLDER))
+    written = {one.path: one for one in found}
+    assert [path for path in written if is_private(path, written)] == ["/var/lib/x"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "covered"),
+    [
+        ("/var/lib/x", True),
+        ("/var/lib/*", True),
+        ("/var/lib/x/data", True),
+        ("/var/lib/x/other", False),
+        ("/var/lib/xy", False),
+        ("x", False),
+    ],
+)
+def test_is_covered_by_a_pattern_of_the_path_or_of_a_folder_above(
+    pattern: str, *, covered: bool
+) -> None:
+    assert is_covered("/var/lib/x/data", ["/nowhere", pattern]) is covered
 
 
 def test_outermost_leaves_out_the_content_of_a_folder() -> None:

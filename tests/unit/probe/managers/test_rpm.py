@@ -362,6 +362,15 @@ def test_blame_of_long_output_is_quick(text: str) -> None:
     assert time.monotonic() - began < 3
 
 
+def test_blame_of_many_complaints_of_others_is_quick() -> None:
+    import time
+
+    said = "  Running scriptlet: b-1-1.noarch 1/1\n/tmp/rpm-tmp.a: 1: x: not found\n" * 15_000
+    began = time.monotonic()
+    assert Dnf().blame(0, said, ["a"]) is None
+    assert time.monotonic() - began < 5
+
+
 @pytest.mark.parametrize(
     ("nevra", "name"),
     [
