@@ -25,10 +25,6 @@ LACKING = {
     "console": ("ExecStart=sleep 99\nStandardInput=tty\nTTYPath=/dev/tty8", "'/dev/tty8'"),
     "module": ("ExecStart=sh -c 'modprobe zram || exit 1'", "to load kernel modules"),
     "clock": ("Type=oneshot\nExecStart=date --set @0", "to set the clock (CAP_SYS_TIME)"),
-    "ambient": (
-        "ExecStart=sleep 99\nUser=nobody\nAmbientCapabilities=CAP_SYS_TIME",
-        "CAP_SYS_TIME",
-    ),
     "tunable": ("Type=oneshot\nExecStart=sh -c 'echo 9 >/proc/sys/vm/swappiness'", "swappiness'"),
     "mounted": ("Type=oneshot\nExecStart=mount -t nfsd nfsd /mnt", "the file system nfsd"),
 }

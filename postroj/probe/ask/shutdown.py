@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from postroj.probe.ask.checks import Answer
     from postroj.verdict import CheckResult
 
-QUESTION = Question(kind=CheckKind.SYSTEM, subject="units end when the guest shuts down")
+QUESTION = Question(kind=CheckKind.SYSTEM, subject="units end at a shutdown")
 TIMED_OUT = re.compile(r"(?P<unit>\S+\.\w+): (?:State ')?(?:stop|final)-[\w-]+'? timed out\b")
 """How systemd reports that it waited in vain for a unit to end, src/core/service.c."""
 LINES = 2000
