@@ -8,7 +8,7 @@ from pathlib import Path
 
 from postroj.container import limits, naming
 from postroj.container.boot import idmap, nspawn
-from postroj.container.capabilities import parse_lacking
+from postroj.container.capabilities import EVERY_ID, parse_lacking
 from postroj.container.cgroup import hierarchies, scope
 from postroj.container.cgroup.group import Group, systemd_controllers
 from postroj.doctor.facts import Finding, Status, image_trial
@@ -53,7 +53,7 @@ def capabilities() -> Finding:
 def withheld(status: str, last: str) -> frozenset[str]:
     """Return the capabilities that this process may not use; `last` is the highest number."""
     line = next(line for line in status.splitlines() if line.startswith("CapBnd"))
-    return parse_lacking([*line.split(), last])
+    return parse_lacking([*line.split(), last, "0", "0", str(EVERY_ID)])
 
 
 def private_users() -> Finding:

@@ -10,6 +10,7 @@ import pytest
 from postroj.container.spec import GuestSpec
 from postroj.container.start import start_guest
 from postroj.prepare import obtain
+from postroj.probe.ask import needs
 from tests.support import debs
 from tests.support.cli import DEFAULT_IMAGE, postroj
 
@@ -126,10 +127,12 @@ def test_reboot_reaches_the_default_target_and_waits_for_a_slow_unit(tmp_path: P
     assert remove["done"] == "pass"
 
 
-def test_guest_has_a_domain_and_the_network_is_its_own(guest: StartedGuest) -> None:
+def test_guest_has_a_domain_its_default_target_and_its_own_network(guest: StartedGuest) -> None:
     name = f"{guest.name}.postroj.test"
     assert guest.run(["hostname", "-f"]).text == name
     assert guest.run(["getent", "ahosts", name]).text.startswith("127.0.1.1")
+    assert needs.is_reached(guest, "graphical.target")
+    assert not needs.is_reached(guest, "bluetooth.target")
     guest.run(["sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"])
     assert not guest.lacking_capabilities() & {"NET_ADMIN", "IPC_LOCK"}
     assert {"SYS_TIME", "SYS_MODULE", "SYS_RAWIO"} <= guest.lacking_capabilities()
