@@ -36,6 +36,8 @@ NO_NAMES = ("a", "an", "any", "is", "no", "not", "required", "the", "this")
 LOADER = re.compile(r"\b(?:insmod|modprobe)\b.*(?:not found|No such file)")
 """A guest has no loader, as that comes with the kernel's package."""
 FILE_SYSTEM = re.compile(r"unknown filesystem type '(?P<type>[\w.-]+)'")
+NEAR = 20
+"""Number of lines before the end that may explain it: programs survive much of what they report."""
 OPTION = re.compile(r"\bCONFIG_[A-Z0-9_]+")
 OWN_FILE = re.compile(r"(?<![\w.:/-])/(?!(?:dev|proc|run|sys|var/run)/)[\w.+-]+/[\w./+-]+")
 """A path that a package may have forgotten or protected."""
@@ -108,12 +110,19 @@ def of_facts(facts: Facts) -> str:
     """Return what a container lacks, by the facts about a unit; '' if nothing shows it."""
     if facts.statuses & set(FAULTY_STATUS):
         return ""
-    facts = replace(facts, log=_after_other_faults(facts.log))
+    after = replace(facts, log=_after_other_faults(facts.log))
+    near = replace(after, log=after.log[-NEAR:])
     rules = (
-        *(_before_start, _module, _file_system, _device, _kernel_file, _request, _family, _option),
+        _before_start,
+        _module,
+        _file_system,
+        _device,
+        _kernel_file,
+        _request,
+        _family,
         _silent,
     )
-    return next((found for rule in rules if (found := rule(facts))), "")
+    return next((found for rule in rules if (found := rule(near))), "") or _option(after)
 
 
 def _after_other_faults(log: tuple[str, ...]) -> tuple[str, ...]:

@@ -186,6 +186,7 @@ def test_lacking_names_what_a_real_package_missed(
             [AUDIT[0], "x: error while loading shared libraries: libx.so.1: cannot open"],
             {"program": b"\x7fELF\0audit_set_pid\0"},
         ),
+        ("a refusal long before the end", [CLOCK, *20 * ["works on"], "bad value 7"], {}),
         ("firewalld without netbase", ["ERROR: INVALID_PROTOCOL: esp"], {}),
         ("strongswan without charon", ["IKE daemon '/usr/lib/ipsec/charon' not found"], {}),
         (
