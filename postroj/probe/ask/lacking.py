@@ -53,6 +53,8 @@ FAULTY_STATUS = ("126", "127", "200", "203", "216", "217", "233", "238", "239", 
 """Exit statuses for a program, user, group or folder that is missing, systemd.exec(5)."""
 PARAMETER = re.compile(rb"(?<=\0)/(?:proc/sys|sys/kernel)/[\w./-]+(?=\0)")
 """A string of a binary that is the path of a parameter of the kernel, which programs write."""
+NO_PROGRAM = ("127", "203")
+"""Those of them for a missing program, which may be the loader of kernel modules."""
 STATUS = re.compile(r"code=exited, status=(\d+)")
 TERMINAL, AMBIENT, SCHEDULER, APPARMOR = ("208", "209", "222"), "218", "214", "231"
 NAMESPACES = ("225", "226")
@@ -108,7 +110,8 @@ class Facts:
 
 def of_facts(facts: Facts) -> str:
     """Return what a container lacks, by the facts about a unit; '' if nothing shows it."""
-    if facts.statuses & set(FAULTY_STATUS):
+    faulty = facts.statuses & set(FAULTY_STATUS)
+    if faulty - set(NO_PROGRAM) or (faulty and not any(map(LOADER.search, facts.log))):
         return ""
     after = replace(facts, log=_after_other_faults(facts.log))
     near = replace(after, log=after.log[-NEAR:])
