@@ -18,12 +18,28 @@ CAPABILITIES = (
 """In the order of their numbers, linux/capability.h."""
 
 
+OF_FIRST_NAMESPACE = frozenset(
+    {
+        *("AUDIT_CONTROL", "AUDIT_READ", "AUDIT_WRITE", "BPF", "IPC_LOCK", "LINUX_IMMUTABLE"),
+        *("MAC_ADMIN", "MAC_OVERRIDE", "MKNOD", "PERFMON", "SYSLOG", "SYS_MODULE", "SYS_NICE"),
+        *("SYS_PACCT", "SYS_RAWIO", "SYS_RESOURCE", "SYS_TIME", "WAKE_ALARM"),
+    }
+)
+"""Capabilities that have no effect in another user namespace than the first, user_namespaces(7)."""
+EVERY_ID = 2**32 - 1
+"""Number of IDs that the first user namespace has, in `/proc/PID/uid_map`."""
+
+
 def parse_lacking(words: Sequence[str]) -> frozenset[str]:
-    """Parse `CapBnd: 00000000fcecffff 40`; return nothing for other words."""
+    """Parse `CapBnd: 00000000fcecffff 40 0 0 4294967295`; return nothing for other words.
+
+    The last three are a line of `/proc/PID/uid_map`.
+    """
     try:
-        _, mask, last = words
-        bits, count = int(mask, 16), int(last) + 1
+        _, mask, last, _, _, ids = words
+        bits, count, is_first = int(mask, 16), int(last) + 1, int(ids) == EVERY_ID
     except ValueError:
         return frozenset()
     known = enumerate(CAPABILITIES[:count])
-    return frozenset(name for number, name in known if not bits >> number & 1)
+    withheld = frozenset(name for number, name in known if not bits >> number & 1)
+    return withheld if is_first else withheld | (OF_FIRST_NAMESPACE & set(CAPABILITIES[:count]))

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
 from postroj.container import limits, naming
-from postroj.container.boot import idmap
+from postroj.container.boot import idmap, nspawn
+from postroj.container.capabilities import EVERY_ID, parse_lacking
 from postroj.container.cgroup import hierarchies, scope
 from postroj.container.cgroup.group import Group, systemd_controllers
 from postroj.doctor.facts import Finding, Status, image_trial
+
+USUAL = ("CAP_SYS_ADMIN", "CAP_SYS_PTRACE", "CAP_SYS_NICE", "CAP_MKNOD", "CAP_AUDIT_CONTROL")
+"""Capabilities that nspawn gives to every guest, and that a container often lacks itself."""
+LAST = Path("/proc/sys/kernel/cap_last_cap")
 
 
 def limiting() -> Finding:
@@ -33,6 +39,21 @@ def devices() -> Finding:
     if group.open_devices:
         return Finding(Status.WARNING, f"guests can open all: {group.open_devices}")
     return Finding(Status.OK, "guests cannot open the host's")
+
+
+def capabilities() -> Finding:
+    """Check that this host can pass the capabilities on that guests get."""
+    wanted = (*nspawn.GRANTED, nspawn.OWN_NETWORK, *USUAL)
+    lacking = withheld(Path("/proc/self/status").read_text(), LAST.read_text())
+    if missing := [name for name in wanted if name.removeprefix("CAP_") in lacking]:
+        return Finding(Status.WARNING, f"cannot pass on {', '.join(missing)}")
+    return Finding(Status.OK, "all that guests get")
+
+
+def withheld(status: str, last: str) -> frozenset[str]:
+    """Return the capabilities that this process may not use; `last` is the highest number."""
+    line = next(line for line in status.splitlines() if line.startswith("CapBnd"))
+    return parse_lacking([*line.split(), last, "0", "0", str(EVERY_ID)])
 
 
 def private_users() -> Finding:

@@ -120,6 +120,12 @@ REQUIREMENTS = (
         only_for="--memory, --cpus, --pids",
     ),
     Requirement(
+        name="capabilities",
+        why="let services lock memory, raise limits, filter packets",
+        examine=confinement.capabilities,
+        only_for="services that need them",
+    ),
+    Requirement(
         name="devices",
         why="keeps root in a guest from the host's disks",
         examine=confinement.devices,

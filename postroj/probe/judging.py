@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from postroj.probe.ask import checks, lateness, shutdown
+from postroj.probe.ask import checks, lateness
 from postroj.probe.ask.deadline import Deadline
 from postroj.probe.ask.question import Question
 from postroj.probe.ask.recheck import Recheck
@@ -160,8 +160,8 @@ class Judge:
                 later.extend(listening.socket_questions(brought, new, urls))
             return later
 
-        if step is StepName.REBOOT and (killed := shutdown.ask(self._guest, self.subjects)):
-            announce(killed)
+        if step is StepName.REBOOT:  # of the shutdown, if the image's journal outlives it
+            self._ask_stops(before, set(self.subjects).__contains__, announce)
         others = Bystanders(self._guest, self._manager, names, self._snapshot.unit_files)
         answers = checks.ask_all(
             self._guest, asked, self._plan.manners, before.failed, then, others.owner

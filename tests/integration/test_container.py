@@ -10,6 +10,7 @@ import pytest
 from postroj.container.spec import GuestSpec
 from postroj.container.start import start_guest
 from postroj.prepare import obtain
+from postroj.probe.ask import needs
 from tests.support import debs
 from tests.support.cli import DEFAULT_IMAGE, postroj
 
@@ -23,12 +24,8 @@ QUICK = ("--settle", "0.5", "--check-timeout", "5")
 
 LACKING = {
     "console": ("ExecStart=sleep 99\nStandardInput=tty\nTTYPath=/dev/tty8", "'/dev/tty8'"),
-    "module": ("ExecStart=sh -c 'modprobe zram || exit 1'", "to load kernel modules"),
+    "module": ("ExecStart=sh -c 'modprobe zram'", "to load kernel modules"),
     "clock": ("Type=oneshot\nExecStart=date --set @0", "to set the clock (CAP_SYS_TIME)"),
-    "ambient": (
-        "ExecStart=sleep 99\nUser=nobody\nAmbientCapabilities=CAP_SYS_TIME",
-        "CAP_SYS_TIME",
-    ),
     "tunable": ("Type=oneshot\nExecStart=sh -c 'echo 9 >/proc/sys/vm/swappiness'", "swappiness'"),
     "mounted": ("Type=oneshot\nExecStart=mount -t nfsd nfsd /mnt", "the file system nfsd"),
 }
@@ -83,7 +80,7 @@ def test_units_that_need_a_machine_are_told_from_units_at_fault(tmp_path: Path) 
         files={f"{UNITS}/{name}.service": unit(text) for name, text in settings.items()},
         scripts={"postinst": START.format(how="--no-block", units=" ".join(settings))},
     )
-    (step,) = probed(tmp_path, deb)
+    step, _ = probed(tmp_path, deb)
     checks = {check["subject"].removesuffix(".service"): check for check in step["checks"]}
     for name, (_, need) in LACKING.items():
         assert (checks[name]["outcome"], need in checks[name]["needs"]) == ("skip", True), name
@@ -101,7 +98,7 @@ def test_install_whose_script_starts_a_unit_that_needs_a_device_is_skipped(tmp_p
         files={f"{UNITS}/stops-early.service": unit(LACKING["console"][0] + "\nType=exec")},
         scripts={"postinst": START.format(how="", units="stops-early.service")},
     )
-    (step,) = probed(tmp_path, deb)
+    step, _ = probed(tmp_path, deb)
     assert (step["done"], step["needs"]) == ("skip", "the device '/dev/tty8'")
     assert step["reason"].startswith("a container cannot show this: needs the device")
 
@@ -125,15 +122,17 @@ def test_reboot_reaches_the_default_target_and_waits_for_a_slow_unit(tmp_path: P
     install, reboot, remove = probed(tmp_path, deb, "--steps", "install,reboot,remove")
     assert install["outcome"] == "pass"
     assert (reboot["done"], reboot["outcome"]) == ("pass", "fail")
-    bad = [check["reason"] for check in reboot["checks"] if check["outcome"] != "pass"]
-    assert bad == ["slow.service had to be killed after 2s when the guest shut down"]
+    (bad,) = [check["reason"] for check in reboot["checks"] if check["outcome"] == "fail"]
+    assert bad.startswith("slow.service did not stop for 2 s (TimeoutStopSec=), so systemd killed")
     assert remove["done"] == "pass"
 
 
-def test_guest_has_a_domain_and_the_network_is_its_own(guest: StartedGuest) -> None:
+def test_guest_has_a_domain_its_default_target_and_its_own_network(guest: StartedGuest) -> None:
     name = f"{guest.name}.postroj.test"
     assert guest.run(["hostname", "-f"]).text == name
     assert guest.run(["getent", "ahosts", name]).text.startswith("127.0.1.1")
+    assert needs.is_reached(guest, "graphical.target")
+    assert not needs.is_reached(guest, "bluetooth.target")
     guest.run(["sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"])
     assert not guest.lacking_capabilities() & {"NET_ADMIN", "IPC_LOCK"}
     assert {"SYS_TIME", "SYS_MODULE", "SYS_RAWIO"} <= guest.lacking_capabilities()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from postroj import paths
-from postroj.doctor import facts, packages, requirements
+from postroj.doctor import confinement, facts, packages, requirements
 from postroj.doctor.facts import Finding, Status
 from postroj.doctor.packages import INSTALLERS, choose, lists_are_stale, missing_packages
 from postroj.doctor.requirements import REQUIREMENTS, Requirement, Result
@@ -112,6 +112,15 @@ SYSTEMD, UNIFIED = TOP / "systemd", TOP / "unified"
 )
 def test_layout_of_hierarchies(found: dict[str, Path], kind: str, needed: list[Path]) -> None:
     assert facts.layout(found) == (kind, needed)
+
+
+@pytest.mark.parametrize(
+    ("mask", "lacks"),
+    [("000001ffffffffff", False), ("000001fffeffffff", True)],
+)
+def test_withheld_capabilities(mask: str, lacks: bool) -> None:
+    found = confinement.withheld(f"CapInh:\t0\nCapBnd:\t{mask}\n", "40\n")
+    assert ("SYS_RESOURCE" in found) is lacks
 
 
 def test_memory() -> None:

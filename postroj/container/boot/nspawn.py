@@ -29,7 +29,10 @@ HOLDER = ("/bin/sh", "-c", "exec sleep 2147483647")
 GRANTED = ("CAP_IPC_LOCK", "CAP_SYS_RESOURCE")
 """Capabilities that nspawn withholds and that cost no safety, docs/explanation/sandbox.rst."""
 OWN_NETWORK = "CAP_NET_ADMIN"
-"""Granted if the network is the guest's own; nspawn does so only for a network that it makes."""
+"""Granted if the network is the guest's own; nspawn does so only for a network that it makes.
+
+Not with private users: the capability lets root lead its packets to the host's loopback.
+"""
 
 
 def nspawn_argv(spec: GuestSpec, run_dir: Path) -> list[str]:
@@ -42,10 +45,11 @@ def nspawn_argv(spec: GuestSpec, run_dir: Path) -> list[str]:
     users: list[str] = []
     if spec.private_users:
         # ports below 1024 are closed if the network namespace belongs to another user namespace
-        network = ["--private-network"]
+        network = ["--private-network", f"--drop-capability={OWN_NETWORK}"]
         base = idmap.base(run_dir.name)
         users = [f"--private-users={base}:{idmap.IDS}", "--private-users-ownership=off"]
-    granted = (*GRANTED, *([OWN_NETWORK] if spec.owns_network else []))
+    administers = spec.owns_network and not spec.private_users
+    granted = (*GRANTED, *([OWN_NETWORK] if administers else []))
     boot = ["--boot", "--notify-ready=yes"] if spec.boot else ["--as-pid2"]
     payload = KERNEL_COMMAND_LINE if spec.boot else ("--", *HOLDER)
     return [

@@ -37,6 +37,11 @@ SIGNERS = (
 )
 
 
+MERGED_PACKAGE = "usr-is-merged"
+MERGED = "/usr/share/mmdebstrap/hooks/merged-usr"
+"""Makes the links of a merged `/usr` first, which the package requires, mmdebstrap(1)."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class BootstrapPlan:
     """Everything that a bootstrap depends on."""
@@ -115,6 +120,7 @@ class BootstrapPlan:
             "--mode=root",
             "--variant=minbase",
             f"--architectures={architectures.DEBIAN[self.architecture]}",
+            *([f"--hook-directory={MERGED}"] if MERGED_PACKAGE in self.packages else []),
             *(["--skip=check/qemu"] if foreign else []),  # its check needs a rare tool
             f"--include={','.join(self.packages)}",
             f"--keyring={self.keyring}",

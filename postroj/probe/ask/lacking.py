@@ -36,6 +36,8 @@ NO_NAMES = ("a", "an", "any", "is", "no", "not", "required", "the", "this")
 LOADER = re.compile(r"\b(?:insmod|modprobe)\b.*(?:not found|No such file)")
 """A guest has no loader, as that comes with the kernel's package."""
 FILE_SYSTEM = re.compile(r"unknown filesystem type '(?P<type>[\w.-]+)'")
+NEAR = 20
+"""Number of lines before the end that may explain it: programs survive much of what they report."""
 OPTION = re.compile(r"\bCONFIG_[A-Z0-9_]+")
 OWN_FILE = re.compile(r"(?<![\w.:/-])/(?!(?:dev|proc|run|sys|var/run)/)[\w.+-]+/[\w./+-]+")
 """A path that a package may have forgotten or protected."""
@@ -51,6 +53,8 @@ FAULTY_STATUS = ("126", "127", "200", "203", "216", "217", "233", "238", "239", 
 """Exit statuses for a program, user, group or folder that is missing, systemd.exec(5)."""
 PARAMETER = re.compile(rb"(?<=\0)/(?:proc/sys|sys/kernel)/[\w./-]+(?=\0)")
 """A string of a binary that is the path of a parameter of the kernel, which programs write."""
+NO_PROGRAM = ("127", "203")
+"""Those of them for a missing program, which may be the loader of kernel modules."""
 STATUS = re.compile(r"code=exited, status=(\d+)")
 TERMINAL, AMBIENT, SCHEDULER, APPARMOR = ("208", "209", "222"), "218", "214", "231"
 NAMESPACES = ("225", "226")
@@ -106,14 +110,22 @@ class Facts:
 
 def of_facts(facts: Facts) -> str:
     """Return what a container lacks, by the facts about a unit; '' if nothing shows it."""
-    if facts.statuses & set(FAULTY_STATUS):
+    faulty = facts.statuses & set(FAULTY_STATUS)
+    if faulty - set(NO_PROGRAM) or (faulty and not any(map(LOADER.search, facts.log))):
         return ""
-    facts = replace(facts, log=_after_other_faults(facts.log))
+    after = replace(facts, log=_after_other_faults(facts.log))
+    near = replace(after, log=after.log[-NEAR:])
     rules = (
-        *(_before_start, _module, _file_system, _device, _kernel_file, _request, _family, _option),
+        _before_start,
+        _module,
+        _file_system,
+        _device,
+        _kernel_file,
+        _request,
+        _family,
         _silent,
     )
-    return next((found for rule in rules if (found := rule(facts))), "")
+    return next((found for rule in rules if (found := rule(near))), "") or _option(after)
 
 
 def _after_other_faults(log: tuple[str, ...]) -> tuple[str, ...]:

@@ -39,12 +39,12 @@ STARTS = 2
 """Number of a unit's last starts whose lines count: the manager may be about to start it again."""
 PROGRAM = 16 << 20
 """Maximum number of bytes of a program to read."""
-FIELDS = ("MESSAGE", "INVOCATION_ID", "_SYSTEMD_INVOCATION_ID", "_PID")
+FIELDS = ("MESSAGE", "INVOCATION_ID", "_SYSTEMD_INVOCATION_ID", "_SYSTEMD_UNIT", "_PID")
 INTERPRETERS = frozenset({"bash", "env", "perl", "python3", "sh"})
 """Programs whose name says nothing about their unit."""
 FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin")
-MANAGER = "1"
-"""PID of the manager, in the journal."""
+MANAGER, OF_MANAGER = "1", "init.scope"
+"""PID and unit of the manager, in the journal."""
 
 
 def of_unit(guest: Guest, name: str) -> str:
@@ -220,19 +220,21 @@ def _log(guest: Guest, name: str, unit: Mapping[str, str]) -> tuple[tuple[str, .
     argv += [f"--output-fields={','.join(FIELDS)}", *journal.about([name])]
     for program in sorted({path.rpartition("/")[2] for path in _paths(unit)} - INTERPRETERS):
         argv += ["+", f"SYSLOG_IDENTIFIER={program}"]
-    return recent(guest.run(argv, ok=range(256), timeout=30).text.splitlines())
+    return recent(guest.run(argv, ok=range(256), timeout=30).text.splitlines(), name)
 
 
-def recent(lines: Iterable[str]) -> tuple[tuple[str, ...], bool]:
+def recent(lines: Iterable[str], name: str) -> tuple[tuple[str, ...], bool]:
     """Parse entries of the journal as JSON: the messages of a unit's last starts.
 
-    Return also whether all of them are the manager's.
+    Return also whether all of them are the manager's. Other units may run the same program.
     """
     entries = []
     for line in lines:
         try:
             entry = json.loads(line)
         except ValueError:  # an entry that was cut
+            continue
+        if entry.get("_SYSTEMD_UNIT", name) not in (name, OF_MANAGER):
             continue
         start = entry.get("INVOCATION_ID") or entry.get("_SYSTEMD_INVOCATION_ID") or ""
         entries.append((start, entry.get("_PID"), _text(entry.get("MESSAGE"))))

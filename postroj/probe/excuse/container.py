@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from postroj.container.guest import Guest
     from postroj.verdict import CheckResult, StepResult
 
-UNMET = re.compile("because an? (?:condition|assertion) is not met")
+SKIPPED_AFTER_TRYING = re.compile(r"is not met\b|\bfailed\b|\bended with\b")
+"""How the reason of a skip tells that the manager has tried the unit."""
 SCRIPT = re.compile(r"the \S+ script of ")
 """How the sentence about a failed maintainer script begins."""
 EXCUSE = "a container cannot show this: needs {}"
@@ -33,12 +34,13 @@ UNIT_OF_JOB = re.compile(
 def excused_check(guest: Guest, check: CheckResult) -> CheckResult:
     """Turn a failed check of a unit into a skip if a container explains the failure.
 
-    A unit that did not start because of a condition gets its need, too.
+    A skip of a unit that the manager could not start gets its need, too.
     """
     if check.kind is not CheckKind.UNIT or check.needs:
         return check
-    is_unmet = check.outcome is Outcome.SKIP and UNMET.search(check.reason)
-    if check.outcome is not Outcome.FAIL and not is_unmet:
+    sentence = check.reason.partition("\n")[0]
+    was_tried = check.outcome is Outcome.SKIP and SKIPPED_AFTER_TRYING.search(sentence)
+    if check.outcome is not Outcome.FAIL and not was_tried:
         return check
     need = needs.of_unit(guest, unit_name(check.subject))
     if not need:

@@ -10,8 +10,12 @@ from postroj.container.capabilities import CAPABILITIES, parse_lacking
 @pytest.mark.parametrize(
     ("text", "some"),
     [
-        ("CapBnd: 00000000fcecffff 40", {"SYS_MODULE", "SYS_TIME", "SYS_RESOURCE", "BPF"}),
-        ("CapBnd: 000001ffffffffff 40", set()),
+        (
+            "CapBnd: 00000000fcecffff 40 0 0 4294967295",
+            {"SYS_MODULE", "SYS_TIME", "SYS_RESOURCE", "BPF"},
+        ),
+        ("CapBnd: 000001ffffffffff 40 0 0 4294967295", set()),
+        ("CapBnd: 000001ffffffffff 40 0 524288 65536", {"MKNOD", "SYS_RESOURCE", "SYS_TIME"}),
         ("grep: cannot open", set()),
         ("", set()),
     ],
@@ -22,7 +26,7 @@ def test_parse_lacking(text: str, some: set[str]) -> None:
 
 
 def test_parse_lacking_leaves_out_what_an_old_kernel_does_not_know() -> None:
-    assert "BPF" not in parse_lacking(["CapBnd:", "0000003fffffffff", "37"])
+    assert "BPF" not in parse_lacking(["CapBnd:", "0000003fffffffff", "37", "0", "0", "4294967295"])
 
 
 def test_capabilities_have_their_numbers() -> None:

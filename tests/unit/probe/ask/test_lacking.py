@@ -82,6 +82,16 @@ CLOCK = "adjtimex(0x8001) failed : Operation not permitted"
         (ZRAM, {}, "the kernel module zram"),
         (DRBD, {}, "the kernel module drbd"),
         (["modprobe: FATAL: Module kvm not found in directory /lib/modules/6.1"], {}, "kvm"),
+        (
+            ["sh: 1: modprobe: not found"],
+            {"unit": {"ExecMainStatus": "127"}},
+            "to load kernel modules",
+        ),
+        (
+            ["x.service: Failed at step EXEC spawning /sbin/modprobe: No such file or directory"],
+            {"unit": {"ExecMainStatus": "203"}},
+            "to load kernel modules",
+        ),
         ([NFSD], {}, "the file system nfsd of the kernel"),
         ([USB], {}, "'/sys/bus/usb/devices'"),
         ([MICE], {}, "the device '/dev/input/mice'"),
@@ -140,6 +150,11 @@ def test_lacking_names_what_a_real_package_missed(
             {"unit": {"ExecMainStatus": "208", "StandardInput": "file"}},
         ),
         ("a missing user", ["Failed to determine user credentials", MICE], {"unit": USER_217}),
+        (
+            "a missing program beside a module",
+            ["x.service: Failed at step EXEC spawning /usr/bin/x: No such file or directory"],
+            {"unit": {"ExecMainStatus": "203"}},
+        ),
         ("a missing program", [MICE], {"unit": {"ExecMainStatus": "203"}}),
         ("a file of its own that it may not read", ["/etc/x/key: Permission denied"], {}),
         ("no permission on a file of its own", ["open /var/lib/x/db: Operation not permitted"], {}),
@@ -186,6 +201,7 @@ def test_lacking_names_what_a_real_package_missed(
             [AUDIT[0], "x: error while loading shared libraries: libx.so.1: cannot open"],
             {"program": b"\x7fELF\0audit_set_pid\0"},
         ),
+        ("a refusal long before the end", [CLOCK, *20 * ["works on"], "bad value 7"], {}),
         ("firewalld without netbase", ["ERROR: INVALID_PROTOCOL: esp"], {}),
         ("strongswan without charon", ["IKE daemon '/usr/lib/ipsec/charon' not found"], {}),
         (

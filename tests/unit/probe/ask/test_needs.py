@@ -17,15 +17,25 @@ def entry(message: object, start: str = "", pid: str = "1") -> str:
 
 def test_recent_keeps_the_messages_of_the_last_two_starts() -> None:
     lines = [entry("a", "1"), entry("b", "2"), entry("lost"), entry("c", "3"), "{cut"]
-    assert needs.recent(lines) == (("b", "lost", "c"), True)
+    assert needs.recent(lines, "x.service") == (("b", "lost", "c"), True)
 
 
 def test_recent_tells_whether_the_unit_itself_said_anything() -> None:
-    assert needs.recent([entry("Starting", "1"), entry("no", "1", pid="7")])[1] is False
+    assert (
+        needs.recent([entry("Starting", "1"), entry("no", "1", pid="7")], "x.service")[1] is False
+    )
+
+
+def test_recent_leaves_out_other_units_with_the_same_program() -> None:
+    other = json.dumps({"MESSAGE": "no", "_SYSTEMD_UNIT": "y.service", "_PID": "8"})
+    assert needs.recent([entry("a"), other], "x.service")[0] == ("a",)
 
 
 def test_recent_reads_messages_that_are_no_text() -> None:
-    assert needs.recent([entry([104, 105, 255]), entry(None)]) == (("hi\ufffd", ""), True)
+    assert needs.recent([entry([104, 105, 255]), entry(None)], "x.service") == (
+        ("hi\ufffd", ""),
+        True,
+    )
 
 
 @pytest.mark.parametrize(
