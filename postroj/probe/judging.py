@@ -173,7 +173,8 @@ class Judge:
             answers = continuity.compare(self._guest, answers, units, step)
         if step in NEW_VERSION:
             self._recheck.begin_version()
-        for answer in self._recheck.follow(self._with_complaints(answers, before.since)):
+        complete = self._with_complaints(answers, before.since)
+        for answer in self._recheck.follow(complete, others.owner):
             announce(answer)
         self._asked = (*asked, *later)
         if step in EXCHANGING:

@@ -21,13 +21,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from postroj.probe.ask import exited, journal, judge
+from postroj.probe.ask.checks import no_owner
 from postroj.probe.ask.deadline import Deadline
 from postroj.probe.ask.journal import Event
 from postroj.probe.ask.unitstate import UnitState, is_template, read_states, unit_name
 from postroj.verdict import CheckKind, CheckResult, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from postroj.container.guest import Guest
     from postroj.probe.ask.checks import Manners
@@ -43,6 +44,7 @@ RESTARTED = 2
 FIRST_REPORT = 1.0
 """Seconds after its start within which a report to the watchdog shows nothing yet: the next one may
 be late."""
+EXCUSED = "and is not held against the package"
 POLL = 0.5
 """Seconds between two readings of a service that may report to its watchdog at any moment."""
 MARGIN = 1.0
@@ -61,8 +63,13 @@ class Recheck:
         """Forget what was waited for, because other packages have come."""
         self.known.clear()
 
-    def follow(self, answers: Iterable[CheckResult]) -> Iterator[CheckResult]:
-        """Yield the answers; then read the units that passed, and yield one more if need be."""
+    def follow(
+        self, answers: Iterable[CheckResult], owner: Callable[[str], str] = no_owner
+    ) -> Iterator[CheckResult]:
+        """Yield the answers; then read the units that passed, and yield one more if need be.
+
+        `owner` returns the dependency that alone is to blame for a unit, or ''.
+        """
         passed: dict[str, float] = {}
         has_errors = False
         for answer in answers:
@@ -74,10 +81,10 @@ class Recheck:
                 has_errors = True
             yield answer
         if passed:
-            yield from self._read_again(passed, has_errors=has_errors)
+            yield from self._read_again(passed, owner, has_errors=has_errors)
 
     def _read_again(
-        self, passed: Mapping[str, float], *, has_errors: bool
+        self, passed: Mapping[str, float], owner: Callable[[str], str], *, has_errors: bool
     ) -> Iterator[CheckResult]:
         began = time.monotonic()
         # a unit that passed had been up for the settle time before
@@ -85,14 +92,14 @@ class Recheck:
         moments = {name: moment - slack for name, moment in passed.items()}
         states, unwatched = self._wait(moments, has_errors=has_errors)
         suspects = [state for state in states if has_changed(state, moments)]
-        problems = self._judge(suspects, min(moments.values())) if suspects else []
+        problems, aside = self._judge(suspects, min(moments.values()), owner)
         self.known |= {state.name for state in states}
-        if problems or unwatched:
+        if problems or aside or unwatched:
             yield CheckResult(
                 kind=CheckKind.SYSTEM,
                 subject=SUBJECT,
                 outcome=Outcome.FAIL if problems else Outcome.PASS,
-                reason="\n".join(problems or unwatched),
+                reason="\n".join([*problems, *aside, *unwatched]),
                 seconds=time.monotonic() - began,
                 discovered=True,
             )
@@ -128,16 +135,27 @@ class Recheck:
             factor = RESTARTED
         return state.since + factor * self.manners.settle if factor else 0.0
 
-    def _judge(self, suspects: Sequence[UnitState], moment: float) -> list[str]:
-        """Describe what has become of units that do not look as they did, with their journals."""
+    def _judge(
+        self, suspects: Sequence[UnitState], moment: float, owner: Callable[[str], str]
+    ) -> tuple[list[str], list[str]]:
+        """Describe what has become of units that do not look as they did, with their journals.
+
+        Units of dependencies come apart.
+        """
+        if not suspects:
+            return [], []
         entries = journal.events(self.guest, journal.wall_time(moment))
-        found = []
+        found, aside = [], []
         for state in suspects:
             own = [entry for entry in entries if entry.unit in names_of(state)]
-            if sentence := self._describe(state, own):
-                evidence = journal.last(self.guest, state.name)
-                found.append(f"{state.name} passed its check, but {sentence}\n{evidence}".rstrip())
-        return found
+            if not (sentence := self._describe(state, own)):
+                continue
+            line = f"{state.name} passed its check, but {sentence}"
+            if name := owner(state.name):
+                aside.append(f"{line}; it belongs to '{name}', a dependency, {EXCUSED}")
+            else:
+                found.append(f"{line}\n{journal.last(self.guest, state.name)}".rstrip())
+        return found, aside
 
     def _describe(self, state: UnitState, entries: Sequence[Entry]) -> str:
         """Describe what is wrong with a unit now; '' if nothing is.

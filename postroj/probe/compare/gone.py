@@ -21,7 +21,7 @@ from postroj.verdict import CheckKind, Outcome
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from postroj.container.guest import Guest, Socket
     from postroj.probe.ask.checks import Answer
@@ -72,7 +72,8 @@ def ask_all(
     `failed` are the units that had failed before the removal, `known` those that the guest had
     before the installation.
     """
-    orphans = [name for name in active_orphans(guest) if name not in known]
+    units = survivors.loaded(guest)
+    orphans = [name for name, unit in units.items() if unit.is_orphan and name not in known]
     belongings = replace(belongings, units=belongings.units.union(orphans))
     asked = [q for q in questions if not q.skip]
     named = {unit_name(q.subject) for q in asked if q.kind is CheckKind.UNIT}
@@ -82,17 +83,9 @@ def ask_all(
         if not is_template(name)
     ]
     yield from checks.side_by_side([*asked, *rest], partial(_ask, guest, belongings))
-    yield from _when_bad(PROCESSES, partial(_ask_processes, guest, belongings, known))
+    yield from _when_bad(PROCESSES, partial(_ask_processes, guest, belongings, known, units))
     question = Question(kind=CheckKind.SYSTEM, subject=checks.NEW_FAILURES)
     yield checks.timed(question, partial(checks.ask_failures, guest, failed, since=REMOVAL))
-
-
-def active_orphans(guest: Guest) -> list[str]:
-    """Return the active units whose file is gone."""
-    argv = ["systemctl", "list-units", "--all", "--full", "--plain", "--no-legend", "--no-pager"]
-    rows = [line.split() for line in guest.run(argv, timeout=30).text.splitlines()]
-    found = [row for row in rows if len(row) > 2 and row[1] == "not-found"]
-    return [row[0] for row in found if row[2] not in STOPPED]
 
 
 def _when_bad(question: Question, ask: Callable[[], Answer]) -> Iterator[CheckResult]:
@@ -102,12 +95,20 @@ def _when_bad(question: Question, ask: Callable[[], Answer]) -> Iterator[CheckRe
         yield result
 
 
-def _ask_processes(guest: Guest, belongings: Belongings, known: Collection[str]) -> Answer:
+def _ask_processes(
+    guest: Guest,
+    belongings: Belongings,
+    known: Collection[str],
+    units: Mapping[str, survivors.Loaded],
+) -> Answer:
     """Ask whether processes of the packages run on; those of active units are judged with them."""
     deadline = Deadline(PATIENCE)
-    while found := survivors.left_behind(guest, belongings.owns, belongings.paths, known):
+    while found := survivors.left_behind(
+        guest.processes(), units, belongings.owns, belongings.paths, known
+    ):
         if not deadline.wait(INTERVAL):
             return Outcome.FAIL, "\n".join(["still running after the removal", *found])
+        units = survivors.loaded(guest)
     return Outcome.PASS, "none"
 
 

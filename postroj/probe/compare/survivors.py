@@ -7,6 +7,7 @@ or if it is in the control group of a unit of the package, also of one that syst
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from postroj.probe.ask.question import Question
@@ -33,29 +34,53 @@ def canonical(path: str) -> str:
     return LIBRARIES.sub("", PROGRAMS.sub("/bin/", path))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """A unit that the manager has loaded, as systemctl(1) lists it."""
+
+    load: str
+    active: str
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it is active, or becomes so or inactive."""
+        return self.active not in ("inactive", "failed")
+
+    @property
+    def is_orphan(self) -> bool:
+        """Whether it is up although its file is gone."""
+        return self.load == "not-found" and self.is_up
+
+
+def loaded(guest: Guest) -> dict[str, Loaded]:
+    """List the units that the manager has loaded, by name."""
+    argv = ["systemctl", "list-units", "--all", "--full", "--plain", "--no-legend", "--no-pager"]
+    rows = [line.split() for line in guest.run(argv, timeout=30).text.splitlines()]
+    return {row[0]: Loaded(load=row[1], active=row[2]) for row in rows if len(row) > 2}
+
+
 def left_behind(
-    guest: Guest,
+    processes: Sequence[Process],
+    units: Mapping[str, Loaded],
     owns: Callable[[str], bool],
     paths: Collection[str],
     known: Collection[str],
 ) -> list[str]:
     """Describe the processes that outlive a removed package.
 
-    `owns` tells which units are the package's, `paths` are its files, and `known` the units that
-    the guest had before the installation.
+    `units` are the loaded ones, `owns` tells which units are the package's, `paths` are its files,
+    and `known` the units that the guest had before the installation.
     """
-    processes = [process for process in guest.processes() if process.pid != 1]
-    names = sorted({process.unit for process in processes if process.unit})
-    states = {name: state for state in read_states(guest, names) for name in state.names}
     files = programs(paths)
     found = []
     for process in processes:
-        state = states.get(process.unit)
-        is_gone = state is not None and state.load == "not-found"
-        is_forgotten = is_gone and not is_known(process.unit, known)
+        unit = units.get(process.unit)
         is_own = bool(process.unit) and owns(process.unit)
-        is_judged = is_own and state is not None and state.active not in ("inactive", "failed")
-        if not is_judged and (is_own or is_forgotten or runs(process, files)):
+        is_judged = is_own and unit is not None and unit.is_up
+        is_gone = bool(process.unit) and (unit is None or unit.load == "not-found")
+        is_forgotten = is_gone and not is_known(process.unit, known)
+        is_left = is_own or is_forgotten or runs(process, files)
+        if process.pid != 1 and is_left and not is_judged:
             found.append(describe(process))
     return shortened(found)
 

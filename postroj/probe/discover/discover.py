@@ -251,7 +251,7 @@ def unit_questions(
         is_refused = state.name in refused and not state.started
         reason = why_not(state, is_script=state.name in scripts, is_refused=is_refused)
         is_own = bool(own & {*state.names, state.name})
-        if is_own or not (reason or state.unmet_condition):
+        if is_own or not (reason or state.unmet_condition or state.unmet_assertion):
             question = Question(
                 kind=CheckKind.UNIT,
                 subject=state.name,

@@ -166,6 +166,33 @@ def test_recheck_reads_all_units_that_passed_with_one_command() -> None:
     assert argv[-3:] == ("--", "a.service", "b.service")
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("Type=notify\nRestart=always\n", 0.0),
+        ("Type=oneshot\n", 0.0),
+        ("Type=simple\nRestart=no\n", 0.6),
+        ("Type=simple\nRestart=on-failure\n", 0.8),
+    ],
+)
+def test_recheck_waits_for_services_that_do_not_tell_when_they_are_ready(
+    text: str, seconds: float
+) -> None:
+    """They have been up for the settle time, 0.4 s; and are not waited for a second time."""
+    since = int((time.monotonic() - 0.4) * 1e6)
+    shown = (
+        "Id=a.service\nNames=a.service\nLoadState=loaded\nActiveState=active\nSubState=running\n"
+        f"{text}ActiveEnterTimestampMonotonic={since}\n"
+    )
+    guest = FakeGuest(answer=lambda argv: (0, shown))
+    recheck = Recheck(guest=guest, manners=Manners(settle=0.4))
+    answers = [answer(CheckKind.UNIT, "a")]
+    for _ in range(2):
+        assert list(recheck.follow(answers)) == answers
+    assert time.monotonic() - since / 1e6 >= seconds
+    assert len(guest.ran) == (3 if seconds else 2)
+
+
 def test_recheck_says_which_watchdog_it_has_not_waited_for() -> None:
     shown = (
         "Id=a.service\nNames=a.service\nLoadState=loaded\nActiveState=active\nSubState=running\n"

@@ -10,7 +10,7 @@ from postroj.container.guest import Process
 from postroj.probe.ask.journal import Entry, Event
 from postroj.probe.ask.unitstate import UnitState
 from postroj.probe.compare import stops
-from postroj.probe.compare.survivors import ask_old, canonical, left_behind, programs, runs
+from postroj.probe.compare.survivors import ask_old, canonical, left_behind, loaded, programs, runs
 from postroj.verdict import Outcome, StepName
 from tests.support.fake_guest import FakeGuest
 
@@ -79,15 +79,17 @@ def show(*states: tuple[str, str, str]) -> FakeGuest:
     return FakeGuest(answer=lambda argv: (0, text))
 
 
+LISTED = """\
+x.service     not-found inactive dead    x.service
+other.service loaded    active   running Another service
+loud.service  not-found active   running loud.service
+"""
+
+
 def test_left_behind_are_processes_of_the_package_wherever_they_are() -> None:
-    guest = show(
-        ("x.service", "not-found", "inactive"),
-        ("other.service", "loaded", "active"),
-        ("made.service", "not-found", "inactive"),
-        ("helper.service", "not-found", "inactive"),
-        ("loud.service", "not-found", "active"),
-    )
-    guest.running = [
+    units = loaded(FakeGuest(answer=lambda argv: (0, LISTED)))
+    assert [name for name, unit in units.items() if unit.is_orphan] == ["loud.service"]
+    running = [
         process(1, unit="", executable="/usr/lib/systemd/systemd"),
         process(2, executable="/usr/bin/perl", name="worker"),
         process(3, unit="", is_deleted=True),
@@ -95,10 +97,11 @@ def test_left_behind_are_processes_of_the_package_wherever_they_are() -> None:
         process(5, unit="made.service", executable="/usr/bin/sleep"),
         process(6, unit="helper.service", executable="/usr/bin/helper"),
         process(7, unit="loud.service"),
+        process(8, unit="", executable="/usr/bin/sh"),
     ]
     own = {"x.service", "loud.service"}
-    found = left_behind(guest, own.__contains__, PATHS, {"helper.service", "other.service"})
-    assert found == [
+    known = {"helper.service", "other.service"}
+    assert left_behind(running, units, own.__contains__, PATHS, known) == [
         "'worker' (PID 2) of /usr/bin/perl, in x.service",
         "'x' (PID 3) of /usr/sbin/x (deleted), in no unit",
         "'x' (PID 5) of /usr/bin/sleep, in made.service",
