@@ -189,7 +189,7 @@ class Walk:
         announced, discovery = self._begin_checks(step), None
 
         def announce(check: CheckResult) -> None:
-            announced.end_check(self._starter.judged(check, before) if is_start else check)
+            announced.end_check(self._starter.judged(check, name, before))
 
         due = self._plan.due(name, waits=self._starter.waits)
         with self._surviving(name, announced):
@@ -200,8 +200,7 @@ class Walk:
                     announced.end_check(found)
                 discovery = self._judge.ask_presence(name, before, brought, packages, due, announce)
                 self._judge.ask_not_started(self._not_started, announce)
-            if is_start:
-                self._starter.end()
+            self._starter.end()
             if name is self._played:
                 self._play_administrator(name, announced)
         return announced.result(discovery)
