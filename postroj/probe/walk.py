@@ -53,7 +53,6 @@ class Walk:
         self._announcer = announcer
         self._timings = timings
         self._is_emulated = image.emulated
-        configuration.put(guest, (file for file in plan.puts if not file.is_late))
         configuration.set_environment(guest, plan.environment)
         manager = manager_of(image.manager, recommends=plan.recommends)
         bench = Bench(
@@ -67,6 +66,7 @@ class Walk:
         )
         self._journey = Journey(bench, packages, plan.older, repository=plan.from_repository)
         self._journey.prepare()
+        configuration.put(guest, (file for file in plan.puts if not file.is_late))
         self._judge = Judge(guest, image, plan)
         self._not_started: tuple[str, ...] = ()
         """Units that scripts meant to start in the last step, and that were disabled then."""
