@@ -31,9 +31,9 @@ def probe(image: str, *argv: object) -> tuple[int, dict[str, Any], str]:
 
 def only_step(report: dict[str, Any]) -> dict[str, Any]:
     (only,) = report["probes"]
-    (step, start) = only["steps"]
+    (step, *later) = only["steps"]  # a file that is no package has no guest and no other step
     assert isinstance(step, dict)
-    assert (start["name"], start["checks"]) == ("start", [])
+    assert [(start["name"], start["checks"]) for start in later] in ([], [("start", [])])
     return step
 
 
