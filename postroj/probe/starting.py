@@ -7,10 +7,11 @@ want configuration first, unless it cannot be started whatever its configuration
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from postroj.probe import giving_up
+from postroj.probe.ask import ports, sockets
 from postroj.probe.ask.checks import NEW_FAILURES
 from postroj.probe.ask.unitstate import is_template, read_states, unit_name
 from postroj.probe.managers import manager_of
@@ -18,7 +19,7 @@ from postroj.probe.startable import UP, choose, is_idle, without_rivals
 from postroj.verdict import CheckKind, Outcome, StepName, Why
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Sequence
 
     from postroj.container.guest import Guest
     from postroj.model import Image
@@ -31,32 +32,6 @@ LIMIT = 32
 """Maximum number of units to start."""
 PATIENCE = 120.0
 """Timeout of one systemctl command, in seconds; a unit has 90 s to stop."""
-HOPELESS = {
-    200: "its working directory",
-    203: "its program or interpreter",
-    210: "its root directory",
-    216: "its group",
-    217: "its user",
-    226: "a path of its sandbox",
-    127: "a command or library",
-}
-"""Exit statuses that mean that something is missing which no configuration of the program adds.
-
-systemd.exec(5), and for 127 what a shell and the dynamic linker do.
-"""
-MISSING = "No such file or directory"
-UNCONFIGURED = {6: "LSB: not configured", 78: "EX_CONFIG"}
-"""Exit statuses by which a program reports that it is not configured, systemd.exec(5)."""
-IN_USE = re.compile(r"address already in use", re.IGNORECASE)
-SAID = re.compile(r"\w{3} +\d+ [\d:]{8} \S+ (?P<said>[^:]+: .*\w.*)")
-"""A line of `journalctl` with at least one word."""
-EXEC = (
-    *("ActiveState", "Type", "Result", "ExecMainCode", "ExecMainStatus"),
-    *("ExecCondition", "ExecStartPre", "ExecStart", "ExecStartPost"),
-)
-EXITED = "1"
-"""Value of ExecMainCode for `exited`, wait(2)."""
-STATUS = re.compile(r"code=exited ; status=(\d+)")
 HOW = "started by postroj, not by the installation"
 
 
@@ -74,6 +49,7 @@ class Starter:
         self._enabled: list[str] = []
         self._started: dict[str, str] = {}
         """The real names of the units that were started, by each of their names."""
+        self._gave_up: set[str] = set()
         self._must_reload = False
         self._refusals: dict[str, str] = {}
         """What systemctl printed about units that it refused to enable or start."""
@@ -113,10 +89,8 @@ class Starter:
         return [state.name for state in states if is_idle(state, retry=False)]
 
     def _conflicts(self, names: Sequence[str]) -> dict[str, set[str]]:
-        found = {}
-        for name, values in self._show(names, "Conflicts", "ConflictedBy").items():
-            found[name] = {word for _, value in values for word in value.split()}
-        return found
+        shown = self._show(names, "Conflicts", "ConflictedBy")
+        return {name: giving_up.names_of(pairs) for name, pairs in shown.items()}
 
     def start(self) -> str:
         """Enable and start the chosen units; return a sentence about that."""
@@ -149,19 +123,30 @@ class Starter:
                 if lines:
                     self._refusals[name] = lines[-1].strip()
 
-    def judged(self, check: CheckResult, before: Before) -> CheckResult:
-        """Return the answer to a question after the step, in the light of what was started."""
-        if check.subject == NEW_FAILURES and check.outcome is Outcome.FAIL and self._is_trial:
-            return self._judge_failures(check, before)
-        unit = unit_name(check.subject)
+    def judged(self, check: CheckResult, step: StepName, before: Before) -> CheckResult:
+        """Return the answer to a question after a step, in the light of what was started."""
+        if check.kind is CheckKind.UNIT:
+            unit = unit_name(check.subject)
+            if step is StepName.START:
+                return self._judge_unit(unit, check, before)
+            if unit in self._gave_up and check.outcome is Outcome.FAIL:
+                return self._judge_failure(unit, check)
+        if step is not StepName.START or not self._started:
+            return check
+        if check.kind is CheckKind.NETWORK and check.outcome is Outcome.PASS:
+            return self._judge_answer(check)
+        is_failure = check.subject == NEW_FAILURES and check.outcome is Outcome.FAIL
+        return self._judge_failures(check, before) if is_failure and self._is_trial else check
+
+    def _judge_unit(self, unit: str, check: CheckResult, before: Before) -> CheckResult:
         name = self._started.get(unit)
         if name is None and self._is_trial and check.discovered and not _ran(before, unit):
-            name = unit  # it was started by one that postroj started
-        if check.kind is not CheckKind.UNIT or name is None:
+            name = unit  # perhaps one that postroj started has started it
+        if name is None:
             return check
         refusal = self._refusals.get(name, "")
         match check.outcome:
-            case Outcome.PASS:
+            case Outcome.PASS if unit in self._started:
                 end = f"{HOW}; {refusal}" if refusal else HOW
                 return replace(check, reason=_with_end(check.reason, end), started=True)
             case Outcome.SKIP if refusal:
@@ -171,6 +156,17 @@ class Starter:
             case _:
                 return check
 
+    def _judge_answer(self, check: CheckResult) -> CheckResult:
+        """Say who started the service behind an address."""
+        holders = {word.rstrip(",") for word in check.reason.split()}
+        if not check.discovered:
+            port = ports.endpoint(check.subject).port
+            found = sockets.listening(self._guest)
+            holders = {socket.unit for socket in found if socket.entry.port == port}
+        if holders & self._started.keys():
+            return replace(check, reason=_with_end(check.reason, HOW), started=True)
+        return check
+
     def _judge_refusal(self, check: CheckResult, refusal: str) -> CheckResult:
         """Judge a unit that systemctl refuses to enable or start."""
         if self._is_trial or "refused" in refusal:
@@ -179,43 +175,25 @@ class Starter:
 
     def _judge_failure(self, name: str, check: CheckResult) -> CheckResult:
         """Judge a unit that did not come up; put it back if it is not held against the package."""
-        sentence, *evidence = check.reason.splitlines()
-        shown = self._show(_with_triggers(self._guest, name), *EXEC)
+        sentence, *journal = check.reason.splitlines()
+        shown = self._show(_with_triggers(self._guest, name), *giving_up.PROPERTIES)
         pairs = [pair for values in shown.values() for pair in values]
-        statuses = {int(number) for _, value in pairs for number in STATUS.findall(value)}
-        if ("ExecMainCode", EXITED) in pairs:  # outlives a reload, unlike the others
-            statuses |= {int(value) for key, value in pairs if key == "ExecMainStatus"}
-        if hopeless := _hopeless(statuses, pairs, evidence):
-            reason = _with_end(check.reason, f"{hopeless} is missing, {HOW}")
-            return replace(check, reason=reason)
-        if not check.discovered:
-            return replace(check, reason=_with_end(check.reason, HOW))
-        wants = self._excuse(statuses, pairs, evidence)
-        if not wants:
+        if what := giving_up.missing(pairs, journal):
+            return replace(check, reason=_with_end(check.reason, f"{what} is missing, {HOW}"))
+        has_rivals = len({*self._started.values()}) > 1
+        why = giving_up.excuse(pairs, journal, has_rivals=has_rivals)
+        why = why or ("it may want configuration" if self._is_trial else "")
+        if not why or not check.discovered:
             return replace(check, reason=_with_end(check.reason, HOW))
         self._put_back(name)
-        last = f": {said}" if (said := _last_words(evidence)) else ""
+        last = f": {said}" if (said := giving_up.last_words(journal)) else ""
+        reason = f"gave up when postroj started it, {why}{last}; {sentence}"
         return replace(
             check,
             outcome=Outcome.SKIP,
             why=Why.CONFIGURATION,
-            reason="\n".join(
-                [f"gave up when postroj started it, {wants}{last}; {sentence}", *evidence]
-            ),
+            reason="\n".join([reason, *journal]),
         )
-
-    def _excuse(
-        self, statuses: Collection[int], pairs: Sequence[tuple[str, str]], evidence: Sequence[str]
-    ) -> str:
-        """Return why a unit that did not come up is not held against the package; '' if it is."""
-        for status, word in UNCONFIGURED.items():
-            if status in statuses:
-                return f"its program reports that it is not configured (status {status}, {word})"
-        if any(IN_USE.search(line) for line in evidence) and len({*self._started.values()}) > 1:
-            return "perhaps an alternative to another unit of the package, whose address it wants"
-        if {("Type", "oneshot"), ("ActiveState", "activating")} <= {*pairs}:
-            return "still at work"
-        return "it may want configuration" if self._is_trial else ""
 
     def _judge_failures(self, check: CheckResult, before: Before) -> CheckResult:
         """Judge failed units that nobody asked about, such as helpers of a unit on trial."""
@@ -242,6 +220,7 @@ class Starter:
             argv = ["systemctl", "--quiet", "--no-reload", verb, "--", *some]
             self._guest.run(argv, ok=range(256), timeout=PATIENCE)
         self._enabled = [other for other in self._enabled if other != name]
+        self._gave_up.add(name)
         self._must_reload = True
 
     def end(self) -> None:
@@ -259,30 +238,9 @@ class Starter:
         self._guest.run(argv, ok=range(256), timeout=PATIENCE)
         self._enabled = []
 
-    def _show(self, names: Sequence[str], *properties: str) -> dict[str, list[tuple[str, str]]]:
-        """Return properties of units; one that holds several values occurs several times."""
+    def _show(self, names: Sequence[str], *properties: str) -> dict[str, giving_up.Pairs]:
         argv = ["systemctl", "show", f"--property={','.join(('Id', *properties))}", "--", *names]
-        text = self._guest.run(argv, ok=range(256), timeout=60).text
-        found = {}
-        for block in text.split("\n\n"):
-            pairs = [
-                (key, value) for key, _, value in (x.partition("=") for x in block.splitlines())
-            ]
-            found[dict(pairs).get("Id", "")] = [pair for pair in pairs if pair[0] != "Id"]
-        return found
-
-
-def _hopeless(
-    statuses: Collection[int], pairs: Iterable[tuple[str, str]], evidence: Sequence[str]
-) -> str:
-    """Return what is missing so that no configuration lets a unit start; '' if that is not so."""
-    if ("Result", "resources") in pairs and any("environment file" in line for line in evidence):
-        return "its EnvironmentFile"
-    for status, word in HOPELESS.items():
-        is_sure = status != 226 or any(MISSING in line for line in evidence)
-        if status in statuses and is_sure:
-            return word
-    return ""
+        return giving_up.parse(self._guest.run(argv, ok=range(256), timeout=60).text)
 
 
 def _ran(before: Before, name: str) -> bool:
@@ -299,15 +257,6 @@ def _own(brought: Brought) -> frozenset[str]:
 def _with_triggers(guest: Guest, name: str) -> list[str]:
     (state,) = read_states(guest, [name])
     return [name, *state.triggers]
-
-
-def _last_words(evidence: Sequence[str]) -> str:
-    """Return the last line of a journal that a program has written, without date and host."""
-    for line in reversed(evidence):
-        match = SAID.fullmatch(line.strip())
-        if match and not match["said"].startswith("systemd["):
-            return match["said"]
-    return ""
 
 
 def _with_end(reason: str, phrase: str) -> str:

@@ -53,7 +53,6 @@ class Walk:
         self._announcer = announcer
         self._timings = timings
         self._is_emulated = image.emulated
-        configuration.put(guest, (file for file in plan.puts if not file.is_late))
         configuration.set_environment(guest, plan.environment)
         manager = manager_of(image.manager, recommends=plan.recommends)
         bench = Bench(
@@ -67,6 +66,7 @@ class Walk:
         )
         self._journey = Journey(bench, packages, plan.older, repository=plan.from_repository)
         self._journey.prepare()
+        configuration.put(guest, (file for file in plan.puts if not file.is_late))
         self._judge = Judge(guest, image, plan)
         self._not_started: tuple[str, ...] = ()
         """Units that scripts meant to start in the last step, and that were disabled then."""
@@ -189,7 +189,7 @@ class Walk:
         announced, discovery = self._begin_checks(step), None
 
         def announce(check: CheckResult) -> None:
-            announced.end_check(self._starter.judged(check, before) if is_start else check)
+            announced.end_check(self._starter.judged(check, name, before))
 
         due = self._plan.due(name, waits=self._starter.waits)
         with self._surviving(name, announced):
@@ -200,8 +200,7 @@ class Walk:
                     announced.end_check(found)
                 discovery = self._judge.ask_presence(name, before, brought, packages, due, announce)
                 self._judge.ask_not_started(self._not_started, packages, announce)
-            if is_start:
-                self._starter.end()
+            self._starter.end()
             if name is self._played:
                 self._play_administrator(name, announced)
         return announced.result(discovery)

@@ -134,27 +134,27 @@ def answer(outcome: Outcome, reason: str, *, found: bool = True) -> CheckResult:
 @pytest.mark.parametrize("manager", list(Manager))
 def test_judged_says_who_started_a_unit_that_is_up(manager: Manager) -> None:
     made, _ = starter(manager)
-    check = made.judged(answer(Outcome.PASS, "active (running)\nmore"), BEFORE)
+    check = made.judged(answer(Outcome.PASS, "active (running)\nmore"), StepName.START, BEFORE)
     assert (check.outcome, check.started) == (Outcome.PASS, True)
     assert check.reason == f"active (running); {HOW}\nmore"
     ran = replace(BEFORE, units={"y.service": state("y.service", started=1.0)})
     other = replace(check, subject="y.service", started=False)
-    assert made.judged(other, ran) is other
+    assert made.judged(other, StepName.START, ran) is other
 
 
 def test_judged_excuses_a_unit_that_a_unit_on_trial_has_started() -> None:
     made, _ = starter(Manager.APT, show=EXEC.format(1))
     helper = replace(answer(Outcome.FAIL, DIED), subject="y.service")
-    assert made.judged(helper, BEFORE).outcome is Outcome.SKIP
+    assert made.judged(helper, StepName.START, BEFORE).outcome is Outcome.SKIP
     ran = replace(BEFORE, units={"y.service": state("y.service", started=1.0)})
-    assert made.judged(helper, ran) is helper
+    assert made.judged(helper, StepName.START, ran) is helper
     by_policy, _ = starter(Manager.DNF, show=EXEC.format(1))
-    assert by_policy.judged(helper, BEFORE) is helper
+    assert by_policy.judged(helper, StepName.START, BEFORE) is helper
 
 
 def test_judged_excuses_a_unit_that_gives_up_on_debian_and_puts_it_back() -> None:
     made, guest = starter(Manager.APT, show=EXEC.format(1))
-    check = made.judged(answer(Outcome.FAIL, DIED), BEFORE)
+    check = made.judged(answer(Outcome.FAIL, DIED), StepName.START, BEFORE)
     assert (check.outcome, check.why) == (Outcome.SKIP, Why.CONFIGURATION)
     sentence, *journal = check.reason.splitlines()
     assert sentence == (
@@ -179,7 +179,7 @@ def test_judged_fails_a_unit_that_gives_up_by_policy_or_wish(
     manager: Manager, *, must_start: bool, found: bool
 ) -> None:
     made, guest = starter(manager, show=EXEC.format(1), must_start=must_start)
-    check = made.judged(answer(Outcome.FAIL, DIED, found=found), BEFORE)
+    check = made.judged(answer(Outcome.FAIL, DIED, found=found), StepName.START, BEFORE)
     assert check.outcome is Outcome.FAIL
     assert check.reason.splitlines()[0].endswith(f"ended with status 1; {HOW}")
     assert not [argv for argv in guest.ran if "reset-failed" in argv]
@@ -207,7 +207,7 @@ def test_judged_reads_exit_statuses(
     manager: Manager, show: str, journal: str, outcome: Outcome, words: str
 ) -> None:
     made, _ = starter(manager, show=show)
-    check = made.judged(answer(Outcome.FAIL, f"failed\n{journal}".rstrip()), BEFORE)
+    check = made.judged(answer(Outcome.FAIL, f"failed\n{journal}".rstrip()), StepName.START, BEFORE)
     assert check.outcome is outcome
     assert words in check.reason.splitlines()[0]
 
@@ -215,16 +215,19 @@ def test_judged_reads_exit_statuses(
 def test_judged_does_not_take_a_refused_sandbox_for_a_missing_path() -> None:
     made, _ = starter(Manager.APT, show=EXEC.format(226))
     refused = "x: Failed at step NAMESPACE spawning /x: Operation not permitted"
-    assert made.judged(answer(Outcome.FAIL, f"failed\n{refused}"), BEFORE).outcome is Outcome.SKIP
+    assert (
+        made.judged(answer(Outcome.FAIL, f"failed\n{refused}"), StepName.START, BEFORE).outcome
+        is Outcome.SKIP
+    )
 
 
 def test_judged_names_a_unit_that_cannot_be_started() -> None:
     idle = answer(Outcome.SKIP, "enabled, but not started by the installation")
     line = "Failed to start x.service: Unit y.service not found."
     trial, _ = starter(Manager.APT, enabling=line)
-    assert trial.judged(idle, BEFORE).reason == f"it was not started: {line}"
+    assert trial.judged(idle, StepName.START, BEFORE).reason == f"it was not started: {line}"
     made, _ = starter(Manager.DNF, enabling=line)
-    check = made.judged(idle, BEFORE)
+    check = made.judged(idle, StepName.START, BEFORE)
     assert (check.outcome, check.reason) == (Outcome.FAIL, f"cannot be started: {line}")
 
 
@@ -235,8 +238,8 @@ def test_judged_excuses_a_helper_that_fails_on_trial_but_no_unit_of_before() -> 
         reason="failed since the installation: help.service",
     )  # fmt: skip
     ran = replace(BEFORE, units={"help.service": state("help.service", started=1.0)})
-    assert made.judged(check, replace(ran, failed=("old.service",))) is check
-    excused = made.judged(check, replace(BEFORE, failed=("old.service",)))
+    assert made.judged(check, StepName.START, replace(ran, failed=("old.service",))) is check
+    excused = made.judged(check, StepName.START, replace(BEFORE, failed=("old.service",)))
     assert (excused.outcome, excused.why) == (Outcome.SKIP, Why.CONFIGURATION)
     assert (
         "systemctl",
