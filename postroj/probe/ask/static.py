@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-EXECUTED = ("ExecCondition", "ExecStartPre", "ExecStart", "ExecStartPost")
-"""Commands without which a unit does not start."""
+EXECUTED = ("ExecStartPre", "ExecStart", "ExecStartPost")
+"""Commands without which a unit fails; without that of ExecCondition= it is skipped."""
 REQUIRED = ("Requires", "Requisite", "BindsTo")
 PROPERTIES = (
     *EXECUTED,
@@ -81,6 +81,8 @@ CONDITION = re.compile(
 KERNELS = re.compile(r"/(?:sys|proc|dev|run)(?:/|$)")
 """Conditions on these are about a machine, not about what is installed."""
 OWN_PATH = re.compile(r"(?:^|[ \"'])PATH=")
+OF_A_KERNEL = ("modprobe", "insmod", "rmmod", "depmod", "kmod", "udevadm")
+"""Programs that every machine has and a container need not have."""
 GLOB = re.compile(r"[*?\[]")
 
 
@@ -174,9 +176,17 @@ def _programs(block: str) -> Iterator[Need]:
     for match in COMMAND.finditer(block):
         path = match["path"]
         if match["by"] in EXECUTED and match["ignored"] == "no" and path:
-            is_shipped = "/" not in path or bool(SHIPPED.fullmatch(path))
-            supplier = Supplier.PACKAGE if is_shipped else _supplier(path)
-            yield Need(kind=Kind.PROGRAM, name=path, by=match["by"], supplier=supplier)
+            yield Need(
+                kind=Kind.PROGRAM, name=path, by=match["by"], supplier=supplier_of_program(path)
+            )
+
+
+def supplier_of_program(path: str) -> Supplier:
+    """Return who has to supply a program, by its path or name."""
+    if path.rpartition("/")[2] in OF_A_KERNEL:
+        return Supplier.ANYBODY
+    is_shipped = "/" not in path or bool(SHIPPED.fullmatch(path))
+    return Supplier.PACKAGE if is_shipped else _supplier(path)
 
 
 def _files(rows: Collection[tuple[str, str]]) -> Iterator[Need]:
@@ -232,6 +242,13 @@ def _bound(values: Mapping[str, str]) -> set[str]:
 
 def _is_below(path: str, folders: Collection[str]) -> bool:
     return any(path == folder or path.startswith(f"{folder}/") for folder in folders)
+
+
+def may_be_elsewhere(need: Need, search: Collection[str], facts: Facts) -> bool:
+    """Whether another package may have what is missing."""
+    return need.kind is not Kind.PROGRAM or not any(
+        path in facts.modes for path in places(need, search)
+    )
 
 
 def places(need: Need, search: Collection[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from postroj.probe import operations
@@ -16,7 +17,7 @@ from postroj.probe.ask.unitstate import (
     template_of,
     unit_name,
 )
-from postroj.probe.discover import existence, idle, other_files, payload, snapshot, verify
+from postroj.probe.discover import examine, existence, payload, snapshot
 from postroj.verdict import CheckKind, Discovery, Listener
 
 if TYPE_CHECKING:
@@ -24,10 +25,8 @@ if TYPE_CHECKING:
 
     from postroj.container.guest import Guest, Socket
     from postroj.probe.ask.unitstate import UnitState
-    from postroj.probe.discover.idle import Idle
     from postroj.probe.discover.payload import Payload
     from postroj.probe.discover.snapshot import Snapshot
-    from postroj.probe.discover.verify import Verified
     from postroj.probe.managers.base import PackageManager
 
 APPEARING = (".service", ".socket", ".timer", ".path", ".mount", ".automount", ".swap")
@@ -132,7 +131,8 @@ def discover(
     untried = [s for s in states.values() if s.file_state in ENABLED and not s.started]
     refused = _refused(guest) if untried else set()
     units = unit_questions(brought, after, tuple(states.values()), refused)
-    faulty, remarks = examine(guest, brought, states, units, after)
+    companion = partial(_companion, guest, manager, names, {})
+    faulty, remarks = examine.examine(guest, brought, states, units, after, companion)
     return Brought(
         payload=brought,
         states=tuple(states.values()),
@@ -164,56 +164,28 @@ def _with_written(
     )
 
 
-def examine(
-    guest: Guest,
-    brought: Payload,
-    states: Mapping[str, UnitState],
-    questions: Sequence[Question],
-    after: Snapshot,
-) -> tuple[list[Question], list[str]]:
-    """Examine what does not run; return all questions with the faults found, and remarks."""
-    names = [q.subject for q in questions if q.skip and not q.is_dependency]
-    loaded = [states[name] for name in names if name in states and states[name].load == "loaded"]
-    templates = [name for name in names if is_template(name)]
-    found = idle.read(guest, loaded, templates, after) if loaded or templates else {}
-    resting = {state.file for state in loaded}
-    files = [
-        path
-        for path in brought.unit_files
-        if path in resting or path.rpartition("/")[2] in templates
-    ]
-    verified = verify.verify(guest, files) if files else verify.Verified()
-    others = other_files.check(guest, brought, after)
-    asked = [
-        _with_faults(question, found.get(question.subject), verified) for question in questions
-    ]
-    asked += [
-        Question(kind=CheckKind.FILE, subject=path, is_found=True, fault="\n".join(sentences))
-        for path, sentences in others.faults.items()
-    ]
-    return asked, [*verified.warnings(files), *others.remarks]
-
-
-def _with_faults(question: Question, found: Idle | None, verified: Verified) -> Question:
-    if not found or not question.skip:
-        return question
-    if not found.faults:
-        return replace(question, skip="; ".join([question.skip, *found.remarks]))
-    sentence = "; ".join([*found.faults, question.skip])
-    evidence = verified.about(question.subject)
-    return replace(question, skip="", fault="\n".join(filter(None, (sentence, evidence))))
-
-
-def shortened(remarks: Sequence[str]) -> list[str]:
-    """Return the first remarks, and say how many there are more."""
-    more = len(remarks) - SHOWN
-    return [*remarks[:SHOWN], *([f"and {more} more"] if more > 0 else [])]
+def _companion(
+    guest: Guest, manager: PackageManager, names: Sequence[str], known: dict[str, str]
+) -> str:
+    """Name a package of the same source that depends on one under test and is not installed."""
+    for name in names:
+        if name not in known:
+            query = manager.companions(name)
+            found = operations.ask(guest, query) if query else ()
+            known[name] = found[0] if found else ""
+    return next(filter(None, known.values()), "")
 
 
 def _declared(guest: Guest, brought: Payload) -> set[str]:
     """Return the users and groups that the packages declare in sysusers.d."""
     texts = (existence.text_of(guest, path) for path in brought.sysusers)
     return {name for text in texts for name in declared.declared(text)}
+
+
+def shortened(remarks: Sequence[str]) -> list[str]:
+    """Return the first remarks, and say how many there are more."""
+    more = len(remarks) - SHOWN
+    return [*remarks[:SHOWN], *([f"and {more} more"] if more > 0 else [])]
 
 
 def candidates(brought: Payload, before: Snapshot, after: Snapshot) -> list[str]:

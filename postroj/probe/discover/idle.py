@@ -13,7 +13,7 @@ from postroj.probe.ask.unitstate import ENABLED, slices
 from postroj.probe.discover import existence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from postroj.container.guest import Guest
     from postroj.probe.ask.static import Need, Needs
@@ -36,9 +36,17 @@ class Idle:
 
 
 def read(
-    guest: Guest, states: Sequence[UnitState], templates: Iterable[str], after: Snapshot
+    guest: Guest,
+    states: Sequence[UnitState],
+    templates: Iterable[str],
+    after: Snapshot,
+    companion: Callable[[], str],
 ) -> dict[str, Idle]:
-    """Read what is wrong with idle units and templates; units without a fault are left out."""
+    """Read what is wrong with idle units and templates; units without a fault are left out.
+
+    `companion` is called if something is missing; it names another package that may bring it, or
+    returns ''.
+    """
     instances = {_instance(name): name for name in templates}
     to_start = {
         state.name
@@ -49,14 +57,32 @@ def read(
     facts = _facts(guest, every, after)
     found: dict[str, Idle] = {}
     for one in every:
-        faults, remarks = _sort(one, facts, is_to_start=one.unit in to_start)
-        if faults and (path := _unmet(guest, one.unit)):
-            remarks = [f"{fault}; a condition on '{path}' is not met" for fault in faults]
-            faults = []
-        if faults or remarks:
-            name = instances.get(one.unit, one.unit)
-            found[name] = Idle(faults=tuple(faults), remarks=tuple(remarks))
+        idle = _judge(guest, one, facts, companion, is_to_start=one.unit in to_start)
+        if idle.faults or idle.remarks:
+            found[instances.get(one.unit, one.unit)] = idle
     return found
+
+
+def _judge(
+    guest: Guest, one: Needs, facts: Facts, companion: Callable[[], str], *, is_to_start: bool
+) -> Idle:
+    """Tell the faults of a unit from what is only remarked."""
+    faults: list[str] = []
+    remarks: list[str] = []
+    for need in one.needs:
+        if not (sentence := static.fault(need, one.search, facts)):
+            continue
+        administrator = need.supplier is Supplier.ADMINISTRATOR
+        if need.supplier is not Supplier.PACKAGE and not (administrator and is_to_start):
+            remarks.append(sentence)
+        elif static.may_be_elsewhere(need, one.search, facts) and (other := companion()):
+            remarks.append(f"{sentence}; '{other}' may bring it")
+        else:
+            faults.append(sentence)
+    if faults and (path := _unmet(guest, one.unit)):
+        remarks += [f"{fault}; a condition on '{path}' is not met" for fault in faults]
+        faults = []
+    return Idle(faults=tuple(dict.fromkeys(faults)), remarks=tuple(dict.fromkeys(remarks)))
 
 
 def _instance(template: str) -> str:
@@ -71,18 +97,6 @@ def _needs(guest: Guest, names: Sequence[str]) -> list[Needs]:
         text = operations.whole(guest, argv, ok=existence.STATUSES, timeout=60).text
         found += [static.parse(block) for block in text.split("\n\n")]
     return [needs for needs in found if needs.unit]
-
-
-def _sort(one: Needs, facts: Facts, *, is_to_start: bool) -> tuple[list[str], list[str]]:
-    """Return the faults of a unit, and what is only remarked."""
-    faults: list[str] = []
-    remarks: list[str] = []
-    for need in one.needs:
-        if sentence := static.fault(need, one.search, facts):
-            administrator = need.supplier is Supplier.ADMINISTRATOR
-            is_fault = need.supplier is Supplier.PACKAGE or (administrator and is_to_start)
-            (faults if is_fault else remarks).append(sentence)
-    return list(dict.fromkeys(faults)), list(dict.fromkeys(remarks))
 
 
 def _unmet(guest: Guest, unit: str) -> str:

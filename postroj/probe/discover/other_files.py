@@ -11,7 +11,7 @@ from postroj.probe.discover.verify import verify
 from postroj.process import last_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from postroj.container.guest import Guest
     from postroj.probe.discover.payload import Payload
@@ -30,15 +30,26 @@ class Findings:
     faults: dict[str, list[str]] = field(default_factory=dict)
     """Sentences by path, some with evidence below."""
     remarks: list[str] = field(default_factory=list)
+    companion: Callable[[], str] = lambda: ""
+    """Names another package that may bring what is missing."""
 
     def fault(self, path: str, sentence: str) -> None:
         """Add a fault of a file."""
         self.faults.setdefault(path, []).append(sentence)
 
+    def absence(self, path: str, sentence: str, evidence: str = "") -> None:
+        """Add that a file names something that does not exist, a fault unless others have it."""
+        if other := self.companion():
+            self.remarks.append(f"{path}: {sentence}; '{other}' may bring it")
+        else:
+            self.fault(path, "\n".join(filter(None, (sentence, evidence))))
 
-def check(guest: Guest, brought: Payload, after: Snapshot) -> Findings:
+
+def check(
+    guest: Guest, brought: Payload, after: Snapshot, companion: Callable[[], str]
+) -> Findings:
     """Check what files of a package name: accounts, units, programs."""
-    found = Findings()
+    found = Findings(companion=companion)
     _check_tmpfiles(guest, brought.tmpfiles, after, found)
     _check_generators(guest, brought.generators, found)
     _check_bus(guest, brought, after, found)
@@ -58,7 +69,7 @@ def _check_tmpfiles(guest: Guest, paths: Sequence[str], after: Snapshot, found: 
         for account in accounts:
             if account.name not in (users if account.kind == "user" else groups):
                 who = f"the {account.kind} '{account.name}'"
-                found.fault(path, f"line {account.line} names {who}, which does not exist")
+                found.absence(path, f"line {account.line} names {who}, which does not exist")
     if not used:
         return
     argv = ["systemd-tmpfiles", "--create", NOWHERE, *used]
@@ -104,7 +115,7 @@ def _check_bus(guest: Guest, brought: Payload, after: Snapshot, found: Findings)
         elif path in system and each.user and each.user not in users:
             lack = f"it runs as the user '{each.user}', who does not exist"
         if lack and path in system:
-            found.fault(path, lack)
+            found.absence(path, lack)
         elif lack:
             found.remarks.append(f"{path}: {lack}")
 
@@ -123,11 +134,13 @@ def _check_user_units(guest: Guest, paths: Sequence[str], found: Findings) -> No
     for unit, program in verified.commands:
         path = by_name.get(unit, "")
         text = existence.text_of(guest, path) if path else ""
-        if program not in declared.executed(text) or not static.SHIPPED.fullmatch(program):
+        if program not in declared.executed(text):
+            continue
+        if static.supplier_of_program(program) is not static.Supplier.PACKAGE:
             continue
         sentence = f"its program '{program}' does not exist, or is not executable"
         if other := existence.unmet(guest, text):
             found.remarks.append(f"{path}: {sentence}; a condition on '{other}' is not met")
         else:
-            found.fault(path, f"{sentence}\n{verified.about(unit)}")
+            found.absence(path, sentence, verified.about(unit))
     found.remarks += verified.warnings(paths)
