@@ -165,8 +165,10 @@ def parse(block: str) -> Needs:
     return Needs(
         unit=name,
         needs=tuple(
-            need for need in dict.fromkeys(found) if not is_template or INSTANCE not in need.name
-        ),
+            need
+            for need in {(need.kind, need.name): need for need in reversed(found)}.values()
+            if not is_template or INSTANCE not in need.name
+        )[::-1],
         search=SEARCH if is_path_known else (),
         loads_elsewhere="LD_" in environment,
     )

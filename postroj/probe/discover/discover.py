@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from postroj.probe.discover import examine, existence, payload, snapshot
 from postroj.verdict import CheckKind, Discovery, Listener
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from postroj.container.guest import Guest, Socket
     from postroj.probe.ask.unitstate import UnitState
@@ -30,9 +30,7 @@ if TYPE_CHECKING:
     from postroj.probe.managers.base import PackageManager
 
 APPEARING = (".service", ".socket", ".timer", ".path", ".mount", ".automount", ".swap")
-"""Types of units that count even if a dependency or a script brought them."""
-WRITTEN = "/etc/systemd/system/"
-"""Where scripts write units."""
+"""Types of units that count even if no package owns them."""
 SHOWN = 5
 """Maximum number of remarks in the text of a step."""
 RUNNING = ("active", "activating", "reloading", "deactivating", "failed")
@@ -44,7 +42,7 @@ class Brought:
 
     payload: Payload
     states: tuple[UnitState, ...]
-    """The packages' units and those that appeared with them, each once and without templates."""
+    """The packages' units and other new ones, each once and without templates."""
     questions: tuple[Question, ...]
     """One for each unit; a skipped question has the reason."""
     users: tuple[str, ...]
@@ -116,21 +114,25 @@ class Brought:
 
 
 def discover(
-    guest: Guest, manager: PackageManager, names: Sequence[str], before: Snapshot
+    guest: Guest,
+    manager: PackageManager,
+    names: Sequence[str],
+    before: Snapshot,
+    company: Sequence[str] = (),
 ) -> Brought:
-    """Compare a guest with its state `before` these packages were installed."""
-    owned = [operations.ask(guest, manager.files(name)) for name in names]
-    brought = payload.classify(
-        [path for one in owned for path in one.files],
-        {path for one in owned for path in one.configuration},
-    )
+    """Compare a guest with its state `before` these packages were installed.
+
+    All units that are new are theirs, except those of packages in their `company`, which came in
+    the same transaction.
+    """
+    brought = _payload(guest, manager, names)
+    foreign = _payload(guest, manager, company).all_units
     after = snapshot.take(guest)
     wanted = candidates(brought, before, after)
     states = {state.name: state for state in read_states(guest, wanted)}  # each alias once
-    brought = _with_written(guest, manager, brought, states)
     untried = [s for s in states.values() if s.file_state in ENABLED and not s.started]
     refused = _refused(guest) if untried else set()
-    units = unit_questions(brought, after, tuple(states.values()), refused)
+    units = unit_questions(brought, after, tuple(states.values()), refused, foreign)
     companion = partial(_companion, guest, manager, names, {})
     faulty, remarks = examine.examine(guest, brought, states, units, after, companion)
     return Brought(
@@ -144,23 +146,11 @@ def discover(
     )
 
 
-def _with_written(
-    guest: Guest, manager: PackageManager, brought: Payload, states: Mapping[str, UnitState]
-) -> Payload:
-    """Add the new units that a script has written, which are in no package's list of files."""
-    own = {*brought.units}
-    written = [
-        state
-        for state in states.values()
-        if state.file.startswith(WRITTEN)
-        and state.load != "masked"
-        and not own & {state.name, *state.names}
-        and not operations.ask(guest, manager.owner(state.file))
-    ]
-    return replace(
-        brought,
-        units=(*brought.units, *(state.name for state in written)),
-        unit_files=(*brought.unit_files, *(state.file for state in written)),
+def _payload(guest: Guest, manager: PackageManager, names: Sequence[str]) -> Payload:
+    owned = [operations.ask(guest, manager.files(name)) for name in names]
+    return payload.classify(
+        [path for one in owned for path in one.files],
+        {path for one in owned for path in one.configuration},
     )
 
 
@@ -190,7 +180,7 @@ def shortened(remarks: Sequence[str]) -> list[str]:
 
 def candidates(brought: Payload, before: Snapshot, after: Snapshot) -> list[str]:
     """Return the names of the units of the packages and their scripts, and of other new units."""
-    own = {*brought.units, *(f"{name}.service" for name in brought.scripts)}
+    own = brought.all_units
     new_files = {name for name in after.unit_files if name not in before.unit_files}
     new_units = {
         name
@@ -210,19 +200,21 @@ def unit_questions(
     after: Snapshot,
     states: Sequence[UnitState],
     refused: Collection[str],
+    foreign: Collection[str] = (),
 ) -> list[Question]:
     """Make a question for each unit, with a reason if it is not judged; judged units come first.
 
-    Units of dependencies that are not judged are left out. `refused` are the units whose start job
-    failed, for example because a unit that they require could not start.
+    `refused` are the units whose start job failed, for example because a unit that they require
+    could not start. Of units that are `foreign`, those that are not judged are left out.
     """
-    own = {*brought.units, *(f"{name}.service" for name in brought.scripts)}
+    own = brought.all_units
     scripts = own - {*brought.units}
     found = []
     for state in states:
         is_refused = state.name in refused and not state.started
         reason = why_not(state, is_script=state.name in scripts, is_refused=is_refused)
-        is_own = bool(own & {*state.names, state.name})
+        names = {*state.names, state.name}
+        is_own = not names & {*foreign} or bool(names & own)
         if is_own or not (reason or state.unmet_condition):
             question = Question(
                 kind=CheckKind.UNIT,

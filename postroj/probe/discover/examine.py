@@ -34,12 +34,8 @@ def examine(
     loaded = [states[name] for name in names if name in states and states[name].load == "loaded"]
     templates = [name for name in names if is_template(name)]
     found = idle.read(guest, loaded, templates, after, companion) if loaded or templates else {}
-    resting = {state.file for state in loaded}
-    files = [
-        path
-        for path in brought.unit_files
-        if path in resting or path.rpartition("/")[2] in templates
-    ]
+    files = [state.file for state in loaded if state.file.startswith("/")]
+    files += [path for path in brought.unit_files if path.rpartition("/")[2] in templates]
     verified = verify.verify(guest, files) if files else verify.Verified()
     others = other_files.check(guest, brought, after, companion)
     asked = [

@@ -113,7 +113,9 @@ def test_own_units_that_are_not_judged_become_skipped_questions() -> None:
         state("needed.service", active="active"),
         state("t@1.service", active="active"),
     ]
-    found = unit_questions(brought, snap(), states, [])
+    foreign = {"dependency.service", "needed.service"}
+    found = unit_questions(brought, snap(), states, [], foreign)
+    assert [q.subject for q in found if q.is_dependency] == ["needed.service"]
     assert all(question.is_found for question in found)
     assert [(question.subject, question.skip) for question in found] == [
         ("b.service", ""),
