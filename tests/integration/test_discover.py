@@ -110,6 +110,7 @@ def of_a_timer(name: str, text: str, outcome: Outcome, words: str) -> dict[str, 
 
 
 USER_UNIT = "/usr/lib/systemd/user/{}.service"
+SYSUSERS = "/usr/lib/sysusers.d/accounts.conf"
 TMPFILES = "/usr/lib/tmpfiles.d/{}.conf"
 BUS = "/usr/share/dbus-1/system-services/org.example.{}.service"
 ACTIVATED = "[D-BUS Service]\nName=org.example.{0}\nExec=/bin/false\nSystemdService={0}.service\n"
@@ -485,9 +486,9 @@ PACKAGES: dict[str, Made] = {
     ),
     **IDLE,
     "accounts": Made(
-        files={"/usr/lib/sysusers.d/accounts.conf": "u newcomer -\nu forgotten -\n"},
+        files={SYSUSERS: "u newcomer -\nu forgotten -\n"},
         script="useradd --system newcomer",
-        said={},
+        said={SYSUSERS: (FAIL, "it declares 'forgotten', but no such user or group exists")},
     ),
 }
 
@@ -630,4 +631,3 @@ def test_discovery_says_what_the_package_ships(told: Told) -> None:
     assert {"scripted.service", "local.service"} <= {*told.discovery.units}
     assert "3 user units" in told.sentence and "drop-ins for ssh.service" in told.sentence
     assert "4 SysV scripts" in told.sentence and "user newcomer" in told.sentence
-    assert told.sentence.endswith("\ndeclared in sysusers.d, but missing: forgotten")

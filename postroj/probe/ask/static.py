@@ -24,12 +24,14 @@ PROPERTIES = (
     "BindReadOnlyPaths",
     "CacheDirectory",
     "ConfigurationDirectory",
+    "DropInPaths",
     "DynamicUser",
     "Environment",
     "EnvironmentFiles",
     "ExecSearchPath",
     "ExtensionDirectories",
     "ExtensionImages",
+    "FragmentPath",
     "Group",
     "Id",
     "LoadState",
@@ -125,6 +127,8 @@ class Needs:
     """What one unit needs in order to start."""
 
     unit: str
+    files: tuple[str, ...] = ()
+    """The files of the unit, its drop-ins last."""
     needs: tuple[Need, ...] = ()
     search: tuple[str, ...] = SEARCH
     """Folders in which its programs are searched; () if that is not known."""
@@ -161,14 +165,14 @@ def parse(block: str) -> Needs:
         bound = _bound(values)
         paths = [*_programs(block), *_files(rows), *_folder(values)]
         found += [need for need in paths if not _is_below(need.name, bound)]
+    once: dict[tuple[Kind, str], Need] = {}
+    for need in found:
+        once.setdefault((need.kind, need.name), need)
     is_template = f"@{INSTANCE}." in name
     return Needs(
         unit=name,
-        needs=tuple(
-            need
-            for need in {(need.kind, need.name): need for need in reversed(found)}.values()
-            if not is_template or INSTANCE not in need.name
-        )[::-1],
+        files=tuple(f"{values.get('FragmentPath', '')} {values.get('DropInPaths', '')}".split()),
+        needs=tuple(need for need in once.values() if not is_template or INSTANCE not in need.name),
         search=SEARCH if is_path_known else (),
         loads_elsewhere="LD_" in environment,
     )
@@ -301,7 +305,7 @@ def is_executable(mode: int) -> bool:
 def conditions(text: str) -> list[tuple[str, bool]]:
     """Return paths that must exist, or must not (False), for a unit to start.
 
-    `text` is printed by `systemctl cat`. Conditions about the machine are left out.
+    `text` is that of all files of the unit. Conditions about the machine are left out.
     """
     found: list[tuple[str, bool]] = []
     for line in text.replace("\\\n", " ").splitlines():

@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from postroj.probe import operations
-from postroj.probe.ask import declared
 from postroj.probe.ask.question import Question
 from postroj.probe.ask.unitstate import (
     ENABLED,
@@ -17,7 +16,7 @@ from postroj.probe.ask.unitstate import (
     template_of,
     unit_name,
 )
-from postroj.probe.discover import examine, existence, payload, snapshot
+from postroj.probe.discover import examine, payload, snapshot
 from postroj.verdict import CheckKind, Discovery, Listener
 
 if TYPE_CHECKING:
@@ -47,8 +46,6 @@ class Brought:
     """One for each unit; a skipped question has the reason."""
     users: tuple[str, ...]
     groups: tuple[str, ...]
-    missing: tuple[str, ...] = ()
-    """Users and groups that the packages declare but that do not exist."""
     remarks: tuple[str, ...] = ()
     """Sentences about files of the packages that are not held against them."""
 
@@ -81,8 +78,7 @@ class Brought:
             if names:
                 parts.append(f"{word}{'s'[: len(names) > 1]} {', '.join(names)}")
         brings = [f"brings {', '.join(parts)}"] if parts else []
-        lacks = [f"declared in sysusers.d, but missing: {', '.join(self.missing)}"]
-        return "\n".join([*brings, *(lacks if self.missing else []), *shortened(self.remarks)])
+        return "\n".join([*brings, *shortened(self.remarks)])
 
     def describe(self, listening: Iterable[Socket]) -> Discovery:
         """Describe everything for the report; `listening` are the new sockets."""
@@ -141,7 +137,6 @@ def discover(
         questions=tuple(faulty),
         users=tuple(sorted(after.users - before.users)),
         groups=tuple(sorted(after.groups - before.groups)),
-        missing=tuple(sorted(_declared(guest, brought) - after.users - after.groups)),
         remarks=tuple(remarks),
     )
 
@@ -164,12 +159,6 @@ def _companion(
             found = operations.ask(guest, query) if query else ()
             known[name] = found[0] if found else ""
     return next(filter(None, known.values()), "")
-
-
-def _declared(guest: Guest, brought: Payload) -> set[str]:
-    """Return the users and groups that the packages declare in sysusers.d."""
-    texts = (existence.text_of(guest, path) for path in brought.sysusers)
-    return {name for text in texts for name in declared.declared(text)}
 
 
 def shortened(remarks: Sequence[str]) -> list[str]:

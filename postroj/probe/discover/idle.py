@@ -79,7 +79,7 @@ def _judge(
             remarks.append(f"{sentence}; '{other}' may bring it")
         else:
             faults.append(sentence)
-    if faults and (path := _unmet(guest, one.unit)):
+    if faults and (path := _unmet(guest, one)):
         remarks += [f"{fault}; a condition on '{path}' is not met" for fault in faults]
         faults = []
     return Idle(faults=tuple(dict.fromkeys(faults)), remarks=tuple(dict.fromkeys(remarks)))
@@ -99,10 +99,9 @@ def _needs(guest: Guest, names: Sequence[str]) -> list[Needs]:
     return [needs for needs in found if needs.unit]
 
 
-def _unmet(guest: Guest, unit: str) -> str:
-    argv = ["systemctl", "cat", "--", unit]
-    text = guest.run(argv, ok=existence.STATUSES, timeout=30).text
-    return existence.unmet(guest, text)
+def _unmet(guest: Guest, one: Needs) -> str:
+    texts = (existence.text_of(guest, path) for path in one.files if path)
+    return existence.unmet(guest, "\n".join(texts))
 
 
 def _facts(guest: Guest, every: Sequence[Needs], after: Snapshot) -> Facts:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from postroj.probe.discover.payload import Payload
     from postroj.probe.discover.snapshot import Snapshot
 
+SHOWN = 20
+"""Maximum number of accounts to name."""
 NOWHERE = "--prefix=/.postroj"
 """Makes systemd-tmpfiles read all lines and create nothing."""
 INVALID = 65
@@ -51,6 +53,7 @@ def check(
     """Check what files of a package name: accounts, units, programs."""
     found = Findings(companion=companion)
     _check_tmpfiles(guest, brought.tmpfiles, after, found)
+    _check_sysusers(guest, brought.sysusers, after, found)
     _check_generators(guest, brought.generators, found)
     _check_bus(guest, brought, after, found)
     _check_user_units(guest, brought.user_unit_files, found)
@@ -78,6 +81,20 @@ def _check_tmpfiles(guest: Guest, paths: Sequence[str], after: Snapshot, found: 
         name = path.rpartition("/")[2]  # older versions print it without its folder
         if lines := [line for line in done.output.splitlines() if f"{name}:" in line]:
             found.fault(path, f"systemd-tmpfiles refuses it\n{last_lines(chr(10).join(lines))}")
+
+
+def _check_sysusers(guest: Guest, paths: Sequence[str], after: Snapshot, found: Findings) -> None:
+    """Check that somebody has made the accounts; systemd-sysusers does it only at a first boot."""
+    used = [path for path in paths if not _is_overridden(guest, path)]
+    named = {path: declared.declared(existence.text_of(guest, path)) for path in used}
+    every = set().union(*named.values())
+    missing = every - existence.users(guest, every, after)
+    missing -= existence.groups(guest, missing, after)
+    for path, names in named.items():
+        if lacking := sorted(names & missing):
+            who = ", ".join(f"'{name}'" for name in lacking[:SHOWN])
+            more = f" and {len(lacking) - SHOWN} more" if len(lacking) > SHOWN else ""
+            found.fault(path, f"it declares {who}{more}, but no such user or group exists")
 
 
 def _is_overridden(guest: Guest, path: str) -> bool:

@@ -173,5 +173,5 @@ def test_sentence_counts_what_the_packages_bring() -> None:
     )
     assert one.sentence == "brings 1 unit, 2 SysV scripts, user web, groups ssl, www"
     assert found().sentence == ""
-    lacking = replace(one, missing=("web", "www"))
-    assert lacking.sentence.splitlines()[1] == "declared in sysusers.d, but missing: web, www"
+    remarked = replace(one, remarks=("a",) * 7)
+    assert remarked.sentence.splitlines()[1:] == [*"aaaaa", "and 2 more"]
