@@ -233,7 +233,9 @@ def _accounts(values: Mapping[str, str]) -> Iterator[Need]:
 
 def _units(values: Mapping[str, str]) -> Iterator[Need]:
     for by in (*REQUIRED, "Triggers"):
-        supplier = Supplier.PACKAGE if by == "Triggers" else Supplier.ADMINISTRATOR
+        # a socket may wait for a service of another package, as systemd's syslog.socket does
+        is_own = by == "Triggers" and values.get("Id", "").endswith((".timer", ".path"))
+        supplier = Supplier.PACKAGE if is_own else Supplier.ADMINISTRATOR
         for name in values.get(by, "").split():
             if name.endswith(NEEDS_NO_FILE):
                 continue

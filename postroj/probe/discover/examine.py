@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from postroj.probe.ask import declared
 from postroj.probe.ask.question import Question
 from postroj.probe.ask.unitstate import is_template
-from postroj.probe.discover import idle, other_files, verify
+from postroj.probe.discover import existence, idle, other_files, verify
 from postroj.verdict import CheckKind
 
 if TYPE_CHECKING:
@@ -33,7 +34,13 @@ def examine(
     names = [q.subject for q in questions if q.skip and not q.is_dependency]
     loaded = [states[name] for name in names if name in states and states[name].load == "loaded"]
     templates = [name for name in names if is_template(name)]
-    found = idle.read(guest, loaded, templates, after, companion) if loaded or templates else {}
+    texts = (existence.text_of(guest, path) for path in brought.bus_services)
+    activated = {declared.bus_service(text).unit for text in texts}
+    found = (
+        idle.read(guest, loaded, templates, after, activated, companion)
+        if loaded or templates
+        else {}
+    )
     files = [state.file for state in loaded if state.file.startswith("/")]
     files += [path for path in brought.unit_files if path.rpartition("/")[2] in templates]
     verified = verify.verify(guest, files) if files else verify.Verified()

@@ -84,7 +84,7 @@ def _check_tmpfiles(guest: Guest, paths: Sequence[str], after: Snapshot, found: 
 
 
 def _check_sysusers(guest: Guest, paths: Sequence[str], after: Snapshot, found: Findings) -> None:
-    """Check that somebody has made the accounts; systemd-sysusers does it only at a first boot."""
+    """Remark accounts that nobody has made: shared files declare those of other packages, too."""
     used = [path for path in paths if not _is_overridden(guest, path)]
     named = {path: declared.declared(existence.text_of(guest, path)) for path in used}
     every = set().union(*named.values())
@@ -94,7 +94,7 @@ def _check_sysusers(guest: Guest, paths: Sequence[str], after: Snapshot, found: 
         if lacking := sorted(names & missing):
             who = ", ".join(f"'{name}'" for name in lacking[:SHOWN])
             more = f" and {len(lacking) - SHOWN} more" if len(lacking) > SHOWN else ""
-            found.fault(path, f"it declares {who}{more}, but no such user or group exists")
+            found.remarks.append(f"{path}: it declares {who}{more}, which do not exist")
 
 
 def _is_overridden(guest: Guest, path: str) -> bool:
