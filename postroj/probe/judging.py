@@ -120,14 +120,19 @@ class Judge:
     def _is_from_older(self) -> bool:
         return bool(self._plan.older) or self._plan.from_repository
 
-    def discover(self, names: Sequence[str]) -> Brought | CheckResult | None:
-        """Return what the packages have brought, or the error; None if discovery is off."""
+    def discover(
+        self, names: Sequence[str], company: Sequence[str]
+    ) -> Brought | CheckResult | None:
+        """Return what the packages have brought, or the error; None if discovery is off.
+
+        `company` are packages that came in one transaction with them.
+        """
         if not self._plan.discover:
             return None
         found: list[Brought] = []
 
         def ask() -> Answer:
-            found.append(discover(self._guest, self._manager, names, self._snapshot))
+            found.append(discover(self._guest, self._manager, names, self._snapshot, company))
             return Outcome.PASS, ""
 
         answer = checks.timed(DISCOVERY, ask)

@@ -178,7 +178,7 @@ class Walk:
     def _judge_presence(self, step: StepResult, before: Before) -> JudgedStep:
         name, packages = step.name, self._journey.names
         with self._counted("discovery"):
-            found = self._judge.discover(packages)
+            found = self._judge.discover(packages, self._journey.company)
         brought = found if isinstance(found, Brought) else None
         if name is self._plan.steps[0] and StepName.START in self._plan.steps:
             self._brought = brought

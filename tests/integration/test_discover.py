@@ -110,6 +110,8 @@ def of_a_timer(name: str, text: str, outcome: Outcome, words: str) -> dict[str, 
 
 
 USER_UNIT = "/usr/lib/systemd/user/{}.service"
+WRITTEN = r"[Service]\nExecStart=%s\n[Install]\nWantedBy=basic.target\n"
+SYSUSERS = "/usr/lib/sysusers.d/accounts.conf"
 TMPFILES = "/usr/lib/tmpfiles.d/{}.conf"
 BUS = "/usr/share/dbus-1/system-services/org.example.{}.service"
 ACTIVATED = "[D-BUS Service]\nName=org.example.{0}\nExec=/bin/false\nSystemdService={0}.service\n"
@@ -187,14 +189,21 @@ IDLE: dict[str, Made] = {
         },
     ),
     "bus": Made(
-        units={"asleep1.service": service(SLEEP, install="Alias=later.service")},
+        units={
+            "asleep1.service": service(SLEEP, install="Alias=later.service"),
+            "called.service": "[Service]\nExecStart=/usr/bin/ghost\n",
+            "uncalled.service": "[Service]\nExecStart=/usr/bin/ghost\n",
+        },
         files={
             BUS.format("ghost"): ACTIVATED.format("ghost"),
+            BUS.format("called"): ACTIVATED.format("called"),
             BUS.format("later"): ACTIVATED.format("later"),
             BUS.format("plain"): "[D-BUS Service]\nExec=/usr/bin/ghost --x\nUser=root\n",
         },
         said={
             "asleep1.service": (SKIP, "not enabled by the package"),
+            "called.service": (FAIL, "its program '/usr/bin/ghost' does not exist"),
+            "uncalled.service": (SKIP, "'/usr/bin/ghost' does not exist (ExecStart=)"),
             BUS.format("ghost"): (FAIL, "it activates 'ghost.service', which does not exist"),
             BUS.format("plain"): (
                 FAIL,
@@ -210,13 +219,13 @@ IDLE: dict[str, Made] = {
             "/etc/cron.d/maker": "",
         },
         script="".join(
-            f"printf '[Service]\\nExecStart={path}\\n' > /etc/systemd/system/{name}.service\n"
+            f"printf '{WRITTEN}' {path} > /etc/systemd/system/{name}.service\n"
             for name, path in {"scripted": "/bin/sleep", "ghostwritten": "/usr/bin/ghost"}.items()
         ),
         said={
             "/usr/lib/systemd/system-generators/maker": (FAIL, "is not an executable file"),
             "local.service": (SKIP, "not enabled by the package"),
-            "scripted.service": (SKIP, "static, and nothing has started it"),
+            "scripted.service": (SKIP, "not enabled by the package"),
             "ghostwritten.service": (FAIL, "its program '/usr/bin/ghost' does not exist"),
         },
     ),
@@ -485,7 +494,7 @@ PACKAGES: dict[str, Made] = {
     ),
     **IDLE,
     "accounts": Made(
-        files={"/usr/lib/sysusers.d/accounts.conf": "u newcomer -\nu forgotten -\n"},
+        files={SYSUSERS: "u newcomer -\nu forgotten -\n"},
         script="useradd --system newcomer",
         said={},
     ),
@@ -625,9 +634,11 @@ def test_discovery_says_what_the_package_ships(told: Told) -> None:
     assert told.discovery.user_units == tuple(map(USER_UNIT.format, ("calm", "fine@", "haunted")))
     assert told.discovery.drop_ins == ("/usr/lib/systemd/system/ssh.service.d/maker.conf",)
     assert told.discovery.generators == ("/usr/lib/systemd/system-generators/maker",)
-    assert told.discovery.bus_services == tuple(map(BUS.format, ("ghost", "later", "plain")))
+    assert told.discovery.bus_services == tuple(
+        map(BUS.format, ("called", "ghost", "later", "plain"))
+    )
     assert told.discovery.cron == ("/etc/cron.d/maker",)
     assert {"scripted.service", "local.service"} <= {*told.discovery.units}
     assert "3 user units" in told.sentence and "drop-ins for ssh.service" in told.sentence
+    assert f"{SYSUSERS}: it declares 'forgotten', which do not exist" in told.sentence
     assert "4 SysV scripts" in told.sentence and "user newcomer" in told.sentence
-    assert told.sentence.endswith("\ndeclared in sysusers.d, but missing: forgotten")

@@ -9,7 +9,7 @@ IGNORED = "xXrRtThHaA"
 """Types of lines in tmpfiles.d for which user and group have no meaning."""
 FIELD = re.compile(r'"(?:\\.|[^"])*"|\'(?:\\.|[^\'])*\'|\S+')
 EXECUTED = re.compile(
-    r"^Exec(?:Condition|StartPre|Start|StartPost)\s*=\s*(?P<prefix>[-@:+!|]*)\s*\"?(?P<path>/[^\s\"]*)",
+    r"^Exec(?:StartPre|Start|StartPost)\s*=\s*(?P<prefix>[-@:+!|]*)\s*\"?(?P<path>/[^\s\"]*)",
     re.MULTILINE,
 )
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-EXECUTED = ("ExecCondition", "ExecStartPre", "ExecStart", "ExecStartPost")
-"""Commands without which a unit does not start."""
+EXECUTED = ("ExecStartPre", "ExecStart", "ExecStartPost")
+"""Commands without which a unit fails; without that of ExecCondition= it is skipped."""
 REQUIRED = ("Requires", "Requisite", "BindsTo")
 PROPERTIES = (
     *EXECUTED,
@@ -24,12 +24,14 @@ PROPERTIES = (
     "BindReadOnlyPaths",
     "CacheDirectory",
     "ConfigurationDirectory",
+    "DropInPaths",
     "DynamicUser",
     "Environment",
     "EnvironmentFiles",
     "ExecSearchPath",
     "ExtensionDirectories",
     "ExtensionImages",
+    "FragmentPath",
     "Group",
     "Id",
     "LoadState",
@@ -81,6 +83,8 @@ CONDITION = re.compile(
 KERNELS = re.compile(r"/(?:sys|proc|dev|run)(?:/|$)")
 """Conditions on these are about a machine, not about what is installed."""
 OWN_PATH = re.compile(r"(?:^|[ \"'])PATH=")
+OF_A_KERNEL = ("modprobe", "insmod", "rmmod", "depmod", "kmod", "udevadm")
+"""Programs that every machine has and a container need not have."""
 GLOB = re.compile(r"[*?\[]")
 
 
@@ -123,6 +127,8 @@ class Needs:
     """What one unit needs in order to start."""
 
     unit: str
+    files: tuple[str, ...] = ()
+    """The files of the unit, its drop-ins last."""
     needs: tuple[Need, ...] = ()
     search: tuple[str, ...] = SEARCH
     """Folders in which its programs are searched; () if that is not known."""
@@ -159,12 +165,14 @@ def parse(block: str) -> Needs:
         bound = _bound(values)
         paths = [*_programs(block), *_files(rows), *_folder(values)]
         found += [need for need in paths if not _is_below(need.name, bound)]
+    once: dict[tuple[Kind, str], Need] = {}
+    for need in found:
+        once.setdefault((need.kind, need.name), need)
     is_template = f"@{INSTANCE}." in name
     return Needs(
         unit=name,
-        needs=tuple(
-            need for need in dict.fromkeys(found) if not is_template or INSTANCE not in need.name
-        ),
+        files=tuple(f"{values.get('FragmentPath', '')} {values.get('DropInPaths', '')}".split()),
+        needs=tuple(need for need in once.values() if not is_template or INSTANCE not in need.name),
         search=SEARCH if is_path_known else (),
         loads_elsewhere="LD_" in environment,
     )
@@ -174,9 +182,17 @@ def _programs(block: str) -> Iterator[Need]:
     for match in COMMAND.finditer(block):
         path = match["path"]
         if match["by"] in EXECUTED and match["ignored"] == "no" and path:
-            is_shipped = "/" not in path or bool(SHIPPED.fullmatch(path))
-            supplier = Supplier.PACKAGE if is_shipped else _supplier(path)
-            yield Need(kind=Kind.PROGRAM, name=path, by=match["by"], supplier=supplier)
+            yield Need(
+                kind=Kind.PROGRAM, name=path, by=match["by"], supplier=supplier_of_program(path)
+            )
+
+
+def supplier_of_program(path: str) -> Supplier:
+    """Return who has to supply a program, by its path or name."""
+    if path.rpartition("/")[2] in OF_A_KERNEL:
+        return Supplier.ANYBODY
+    is_shipped = "/" not in path or bool(SHIPPED.fullmatch(path))
+    return Supplier.PACKAGE if is_shipped else _supplier(path)
 
 
 def _files(rows: Collection[tuple[str, str]]) -> Iterator[Need]:
@@ -217,7 +233,9 @@ def _accounts(values: Mapping[str, str]) -> Iterator[Need]:
 
 def _units(values: Mapping[str, str]) -> Iterator[Need]:
     for by in (*REQUIRED, "Triggers"):
-        supplier = Supplier.PACKAGE if by == "Triggers" else Supplier.ADMINISTRATOR
+        # a socket may wait for a service of another package, as systemd's syslog.socket does
+        is_own = by == "Triggers" and values.get("Id", "").endswith((".timer", ".path"))
+        supplier = Supplier.PACKAGE if is_own else Supplier.ADMINISTRATOR
         for name in values.get(by, "").split():
             if name.endswith(NEEDS_NO_FILE):
                 continue
@@ -232,6 +250,13 @@ def _bound(values: Mapping[str, str]) -> set[str]:
 
 def _is_below(path: str, folders: Collection[str]) -> bool:
     return any(path == folder or path.startswith(f"{folder}/") for folder in folders)
+
+
+def may_be_elsewhere(need: Need, search: Collection[str], facts: Facts) -> bool:
+    """Whether another package may have what is missing."""
+    return need.kind is not Kind.PROGRAM or not any(
+        path in facts.modes for path in places(need, search)
+    )
 
 
 def places(need: Need, search: Collection[str]) -> list[str]:
@@ -282,7 +307,7 @@ def is_executable(mode: int) -> bool:
 def conditions(text: str) -> list[tuple[str, bool]]:
     """Return paths that must exist, or must not (False), for a unit to start.
 
-    `text` is printed by `systemctl cat`. Conditions about the machine are left out.
+    `text` is that of all files of the unit. Conditions about the machine are left out.
     """
     found: list[tuple[str, bool]] = []
     for line in text.replace("\\\n", " ").splitlines():

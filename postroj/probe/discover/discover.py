@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from postroj.probe import operations
-from postroj.probe.ask import declared
 from postroj.probe.ask.question import Question
 from postroj.probe.ask.unitstate import (
     ENABLED,
@@ -16,24 +16,20 @@ from postroj.probe.ask.unitstate import (
     template_of,
     unit_name,
 )
-from postroj.probe.discover import existence, idle, other_files, payload, snapshot, verify
+from postroj.probe.discover import examine, payload, snapshot
 from postroj.verdict import CheckKind, Discovery, Listener
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from postroj.container.guest import Guest, Socket
     from postroj.probe.ask.unitstate import UnitState
-    from postroj.probe.discover.idle import Idle
     from postroj.probe.discover.payload import Payload
     from postroj.probe.discover.snapshot import Snapshot
-    from postroj.probe.discover.verify import Verified
     from postroj.probe.managers.base import PackageManager
 
 APPEARING = (".service", ".socket", ".timer", ".path", ".mount", ".automount", ".swap")
-"""Types of units that count even if a dependency or a script brought them."""
-WRITTEN = "/etc/systemd/system/"
-"""Where scripts write units."""
+"""Types of units that count even if no package owns them."""
 SHOWN = 5
 """Maximum number of remarks in the text of a step."""
 RUNNING = ("active", "activating", "reloading", "deactivating", "failed")
@@ -45,13 +41,11 @@ class Brought:
 
     payload: Payload
     states: tuple[UnitState, ...]
-    """The packages' units and those that appeared with them, each once and without templates."""
+    """The packages' units and other new ones, each once and without templates."""
     questions: tuple[Question, ...]
     """One for each unit; a skipped question has the reason."""
     users: tuple[str, ...]
     groups: tuple[str, ...]
-    missing: tuple[str, ...] = ()
-    """Users and groups that the packages declare but that do not exist."""
     remarks: tuple[str, ...] = ()
     """Sentences about files of the packages that are not held against them."""
 
@@ -84,8 +78,7 @@ class Brought:
             if names:
                 parts.append(f"{word}{'s'[: len(names) > 1]} {', '.join(names)}")
         brings = [f"brings {', '.join(parts)}"] if parts else []
-        lacks = [f"declared in sysusers.d, but missing: {', '.join(self.missing)}"]
-        return "\n".join([*brings, *(lacks if self.missing else []), *shortened(self.remarks)])
+        return "\n".join([*brings, *shortened(self.remarks)])
 
     def describe(self, listening: Iterable[Socket]) -> Discovery:
         """Describe everything for the report; `listening` are the new sockets."""
@@ -117,91 +110,55 @@ class Brought:
 
 
 def discover(
-    guest: Guest, manager: PackageManager, names: Sequence[str], before: Snapshot
+    guest: Guest,
+    manager: PackageManager,
+    names: Sequence[str],
+    before: Snapshot,
+    company: Sequence[str] = (),
 ) -> Brought:
-    """Compare a guest with its state `before` these packages were installed."""
-    owned = [operations.ask(guest, manager.files(name)) for name in names]
-    brought = payload.classify(
-        [path for one in owned for path in one.files],
-        {path for one in owned for path in one.configuration},
-    )
+    """Compare a guest with its state `before` these packages were installed.
+
+    All units that are new are theirs, except those of packages in their `company`, which came in
+    the same transaction.
+    """
+    brought = _payload(guest, manager, names)
+    foreign = _payload(guest, manager, company).all_units
     after = snapshot.take(guest)
     wanted = candidates(brought, before, after)
     states = {state.name: state for state in read_states(guest, wanted)}  # each alias once
-    brought = _with_written(guest, manager, brought, states)
     untried = [s for s in states.values() if s.file_state in ENABLED and not s.started]
     refused = _refused(guest) if untried else set()
-    units = unit_questions(brought, after, tuple(states.values()), refused)
-    faulty, remarks = examine(guest, brought, states, units, after)
+    units = unit_questions(brought, after, tuple(states.values()), refused, foreign)
+    companion = partial(_companion, guest, manager, names, {})
+    faulty, remarks = examine.examine(guest, brought, states, units, after, companion)
     return Brought(
         payload=brought,
         states=tuple(states.values()),
         questions=tuple(faulty),
         users=tuple(sorted(after.users - before.users)),
         groups=tuple(sorted(after.groups - before.groups)),
-        missing=tuple(sorted(_declared(guest, brought) - after.users - after.groups)),
         remarks=tuple(remarks),
     )
 
 
-def _with_written(
-    guest: Guest, manager: PackageManager, brought: Payload, states: Mapping[str, UnitState]
-) -> Payload:
-    """Add the new units that a script has written, which are in no package's list of files."""
-    own = {*brought.units}
-    written = [
-        state
-        for state in states.values()
-        if state.file.startswith(WRITTEN)
-        and state.load != "masked"
-        and not own & {state.name, *state.names}
-        and not operations.ask(guest, manager.owner(state.file))
-    ]
-    return replace(
-        brought,
-        units=(*brought.units, *(state.name for state in written)),
-        unit_files=(*brought.unit_files, *(state.file for state in written)),
+def _payload(guest: Guest, manager: PackageManager, names: Sequence[str]) -> Payload:
+    owned = [operations.ask(guest, manager.files(name)) for name in names]
+    return payload.classify(
+        [path for one in owned for path in one.files],
+        {path for one in owned for path in one.configuration},
     )
 
 
-def examine(
-    guest: Guest,
-    brought: Payload,
-    states: Mapping[str, UnitState],
-    questions: Sequence[Question],
-    after: Snapshot,
-) -> tuple[list[Question], list[str]]:
-    """Examine what does not run; return all questions with the faults found, and remarks."""
-    names = [q.subject for q in questions if q.skip and not q.is_dependency]
-    loaded = [states[name] for name in names if name in states and states[name].load == "loaded"]
-    templates = [name for name in names if is_template(name)]
-    found = idle.read(guest, loaded, templates, after) if loaded or templates else {}
-    resting = {state.file for state in loaded}
-    files = [
-        path
-        for path in brought.unit_files
-        if path in resting or path.rpartition("/")[2] in templates
-    ]
-    verified = verify.verify(guest, files) if files else verify.Verified()
-    others = other_files.check(guest, brought, after)
-    asked = [
-        _with_faults(question, found.get(question.subject), verified) for question in questions
-    ]
-    asked += [
-        Question(kind=CheckKind.FILE, subject=path, is_found=True, fault="\n".join(sentences))
-        for path, sentences in others.faults.items()
-    ]
-    return asked, [*verified.warnings(files), *others.remarks]
-
-
-def _with_faults(question: Question, found: Idle | None, verified: Verified) -> Question:
-    if not found or not question.skip:
-        return question
-    if not found.faults:
-        return replace(question, skip="; ".join([question.skip, *found.remarks]))
-    sentence = "; ".join([*found.faults, question.skip])
-    evidence = verified.about(question.subject)
-    return replace(question, skip="", fault="\n".join(filter(None, (sentence, evidence))))
+def _companion(
+    guest: Guest, manager: PackageManager, names: Sequence[str], known: dict[str, str]
+) -> str:
+    """Name a package of the same source that depends on one under test and is not installed."""
+    for name in names:
+        if name not in known:
+            query = manager.companions(name)
+            found = operations.ask(guest, query) if query else ()
+            known[name] = found[0] if found else ""
+    return next(filter(None, known.values()), "")
 
 
 def shortened(remarks: Sequence[str]) -> list[str]:
@@ -210,15 +167,9 @@ def shortened(remarks: Sequence[str]) -> list[str]:
     return [*remarks[:SHOWN], *([f"and {more} more"] if more > 0 else [])]
 
 
-def _declared(guest: Guest, brought: Payload) -> set[str]:
-    """Return the users and groups that the packages declare in sysusers.d."""
-    texts = (existence.text_of(guest, path) for path in brought.sysusers)
-    return {name for text in texts for name in declared.declared(text)}
-
-
 def candidates(brought: Payload, before: Snapshot, after: Snapshot) -> list[str]:
     """Return the names of the units of the packages and their scripts, and of other new units."""
-    own = {*brought.units, *(f"{name}.service" for name in brought.scripts)}
+    own = brought.all_units
     new_files = {name for name in after.unit_files if name not in before.unit_files}
     new_units = {
         name
@@ -238,19 +189,21 @@ def unit_questions(
     after: Snapshot,
     states: Sequence[UnitState],
     refused: Collection[str],
+    foreign: Collection[str] = (),
 ) -> list[Question]:
     """Make a question for each unit, with a reason if it is not judged; judged units come first.
 
-    Units of dependencies that are not judged are left out. `refused` are the units whose start job
-    failed, for example because a unit that they require could not start.
+    `refused` are the units whose start job failed, for example because a unit that they require
+    could not start. Of units that are `foreign`, those that are not judged are left out.
     """
-    own = {*brought.units, *(f"{name}.service" for name in brought.scripts)}
+    own = brought.all_units
     scripts = own - {*brought.units}
     found = []
     for state in states:
         is_refused = state.name in refused and not state.started
         reason = why_not(state, is_script=state.name in scripts, is_refused=is_refused)
-        is_own = bool(own & {*state.names, state.name})
+        names = {*state.names, state.name}
+        is_own = not names & {*foreign} or bool(names & own)
         if is_own or not (reason or state.unmet_condition or state.unmet_assertion):
             question = Question(
                 kind=CheckKind.UNIT,

@@ -33,16 +33,20 @@ def modes(guest: Guest, paths: Collection[str]) -> dict[str, int]:
 
 def users(guest: Guest, names: Collection[str], after: Snapshot) -> set[str]:
     """Return those users that exist, also such that are in no file, nss(5)."""
-    return {name for name in names if name in after.users or _has(guest, "passwd", name)}
+    return _existing(guest, "passwd", names, after.users)
 
 
 def groups(guest: Guest, names: Collection[str], after: Snapshot) -> set[str]:
     """Return those groups that exist, also such that are in no file."""
-    return {name for name in names if name in after.groups or _has(guest, "group", name)}
+    return _existing(guest, "group", names, after.groups)
 
 
-def _has(guest: Guest, table: str, name: str) -> bool:
-    return not guest.run(["getent", table, "--", name], ok=STATUSES, timeout=30).status
+def _existing(guest: Guest, table: str, names: Collection[str], known: Collection[str]) -> set[str]:
+    found = {name for name in names if name in known}
+    for some in slices(sorted({*names} - found)):
+        text = guest.run(["getent", table, "--", *some], ok=STATUSES, timeout=30).text
+        found |= {line.partition(":")[0] for line in text.splitlines()} & {*some}
+    return found
 
 
 def missing_units(guest: Guest, names: Collection[str], after: Snapshot) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from postroj.probe.ask.unitstate import ENABLED, slices
 from postroj.probe.discover import existence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from postroj.container.guest import Guest
     from postroj.probe.ask.static import Need, Needs
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from postroj.probe.discover.snapshot import Snapshot
 
 SCRIPT = Path(__file__).with_name("idle.sh").read_text()
+NOT_INSTALLABLE = ("static", "generated", "transient")
+"""States of a unit's file that cannot be enabled."""
 HEAD = 4096
 """Bytes of a program that are read: its `#!` line, or its ELF headers."""
 
@@ -35,28 +38,79 @@ class Idle:
     """Sentences about what may be missing on purpose."""
 
 
+class Reach(StrEnum):
+    """How a unit comes to be started."""
+
+    ITSELF = "itself"
+    """At boot, or by a timer, socket, path or D-Bus."""
+    ADMINISTRATOR = "administrator"
+    """An administrator may enable it."""
+    OTHERS = "others"
+    """Other programs, such as a generator, may start it where they find it of use."""
+
+
 def read(
-    guest: Guest, states: Sequence[UnitState], templates: Iterable[str], after: Snapshot
+    guest: Guest,
+    states: Sequence[UnitState],
+    templates: Iterable[str],
+    after: Snapshot,
+    activated: Collection[str],
+    companion: Callable[[], str],
 ) -> dict[str, Idle]:
-    """Read what is wrong with idle units and templates; units without a fault are left out."""
+    """Read what is wrong with idle units and templates; units without a fault are left out.
+
+    `activated` are the units that D-Bus starts. `companion` is called if something is missing; it
+    names another package that may bring it, or returns ''.
+    """
     instances = {_instance(name): name for name in templates}
-    to_start = {
-        state.name
-        for state in states
-        if state.file_state in ENABLED or state.wanted_by or state.triggered_by
-    }
+    reach = {state.name: _reach(state, activated) for state in states}
+    reach |= {instance: _reach_of_template(name, after) for instance, name in instances.items()}
     every = _needs(guest, [*(state.name for state in states), *instances])
     facts = _facts(guest, every, after)
     found: dict[str, Idle] = {}
     for one in every:
-        faults, remarks = _sort(one, facts, is_to_start=one.unit in to_start)
-        if faults and (path := _unmet(guest, one.unit)):
-            remarks = [f"{fault}; a condition on '{path}' is not met" for fault in faults]
-            faults = []
-        if faults or remarks:
-            name = instances.get(one.unit, one.unit)
-            found[name] = Idle(faults=tuple(faults), remarks=tuple(remarks))
+        idle = _judge(guest, one, facts, reach.get(one.unit, Reach.OTHERS), companion)
+        if idle.faults or idle.remarks:
+            found[instances.get(one.unit, one.unit)] = idle
     return found
+
+
+def _reach(state: UnitState, activated: Collection[str]) -> Reach:
+    starts = state.file_state in ENABLED or state.wanted_by or state.triggered_by
+    if starts or not {state.name, *state.names}.isdisjoint(activated):
+        return Reach.ITSELF
+    return Reach.OTHERS if state.file_state in NOT_INSTALLABLE else Reach.ADMINISTRATOR
+
+
+def _reach_of_template(name: str, after: Snapshot) -> Reach:
+    """A static template is an administrator's if a socket starts its instances."""
+    has_socket = f"{name.partition('@')[0]}.socket" in after.unit_files
+    is_static = after.unit_files.get(name, "") in NOT_INSTALLABLE
+    return Reach.OTHERS if is_static and not has_socket else Reach.ADMINISTRATOR
+
+
+def _judge(
+    guest: Guest, one: Needs, facts: Facts, reach: Reach, companion: Callable[[], str]
+) -> Idle:
+    """Tell the faults of a unit from what is only remarked."""
+    faults: list[str] = []
+    remarks: list[str] = []
+    for need in one.needs:
+        if not (sentence := static.fault(need, one.search, facts)):
+            continue
+        is_fault = need.supplier is Supplier.PACKAGE and reach is not Reach.OTHERS
+        if need.supplier is Supplier.ADMINISTRATOR:
+            is_fault = reach is Reach.ITSELF
+        if not is_fault:
+            remarks.append(sentence)
+        elif static.may_be_elsewhere(need, one.search, facts) and (other := companion()):
+            remarks.append(f"{sentence}; '{other}' may bring it")
+        else:
+            faults.append(sentence)
+    if faults and (path := _unmet(guest, one)):
+        remarks += [f"{fault}; a condition on '{path}' is not met" for fault in faults]
+        faults = []
+    return Idle(faults=tuple(faults), remarks=tuple(remarks))
 
 
 def _instance(template: str) -> str:
@@ -73,22 +127,9 @@ def _needs(guest: Guest, names: Sequence[str]) -> list[Needs]:
     return [needs for needs in found if needs.unit]
 
 
-def _sort(one: Needs, facts: Facts, *, is_to_start: bool) -> tuple[list[str], list[str]]:
-    """Return the faults of a unit, and what is only remarked."""
-    faults: list[str] = []
-    remarks: list[str] = []
-    for need in one.needs:
-        if sentence := static.fault(need, one.search, facts):
-            administrator = need.supplier is Supplier.ADMINISTRATOR
-            is_fault = need.supplier is Supplier.PACKAGE or (administrator and is_to_start)
-            (faults if is_fault else remarks).append(sentence)
-    return list(dict.fromkeys(faults)), list(dict.fromkeys(remarks))
-
-
-def _unmet(guest: Guest, unit: str) -> str:
-    argv = ["systemctl", "cat", "--", unit]
-    text = guest.run(argv, ok=existence.STATUSES, timeout=30).text
-    return existence.unmet(guest, text)
+def _unmet(guest: Guest, one: Needs) -> str:
+    texts = (existence.text_of(guest, path) for path in one.files if path)
+    return existence.unmet(guest, "\n".join(texts))
 
 
 def _facts(guest: Guest, every: Sequence[Needs], after: Snapshot) -> Facts:

@@ -11,12 +11,14 @@ from postroj.probe.discover.verify import verify
 from postroj.process import last_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from postroj.container.guest import Guest
     from postroj.probe.discover.payload import Payload
     from postroj.probe.discover.snapshot import Snapshot
 
+SHOWN = 20
+"""Maximum number of accounts to name."""
 NOWHERE = "--prefix=/.postroj"
 """Makes systemd-tmpfiles read all lines and create nothing."""
 INVALID = 65
@@ -30,16 +32,28 @@ class Findings:
     faults: dict[str, list[str]] = field(default_factory=dict)
     """Sentences by path, some with evidence below."""
     remarks: list[str] = field(default_factory=list)
+    companion: Callable[[], str] = lambda: ""
+    """Names another package that may bring what is missing."""
 
     def fault(self, path: str, sentence: str) -> None:
         """Add a fault of a file."""
         self.faults.setdefault(path, []).append(sentence)
 
+    def absence(self, path: str, sentence: str, evidence: str = "") -> None:
+        """Add that a file names something that does not exist, a fault unless others have it."""
+        if other := self.companion():
+            self.remarks.append(f"{path}: {sentence}; '{other}' may bring it")
+        else:
+            self.fault(path, "\n".join(filter(None, (sentence, evidence))))
 
-def check(guest: Guest, brought: Payload, after: Snapshot) -> Findings:
+
+def check(
+    guest: Guest, brought: Payload, after: Snapshot, companion: Callable[[], str]
+) -> Findings:
     """Check what files of a package name: accounts, units, programs."""
-    found = Findings()
+    found = Findings(companion=companion)
     _check_tmpfiles(guest, brought.tmpfiles, after, found)
+    _check_sysusers(guest, brought.sysusers, after, found)
     _check_generators(guest, brought.generators, found)
     _check_bus(guest, brought, after, found)
     _check_user_units(guest, brought.user_unit_files, found)
@@ -58,7 +72,7 @@ def _check_tmpfiles(guest: Guest, paths: Sequence[str], after: Snapshot, found: 
         for account in accounts:
             if account.name not in (users if account.kind == "user" else groups):
                 who = f"the {account.kind} '{account.name}'"
-                found.fault(path, f"line {account.line} names {who}, which does not exist")
+                found.absence(path, f"line {account.line} names {who}, which does not exist")
     if not used:
         return
     argv = ["systemd-tmpfiles", "--create", NOWHERE, *used]
@@ -67,6 +81,20 @@ def _check_tmpfiles(guest: Guest, paths: Sequence[str], after: Snapshot, found: 
         name = path.rpartition("/")[2]  # older versions print it without its folder
         if lines := [line for line in done.output.splitlines() if f"{name}:" in line]:
             found.fault(path, f"systemd-tmpfiles refuses it\n{last_lines(chr(10).join(lines))}")
+
+
+def _check_sysusers(guest: Guest, paths: Sequence[str], after: Snapshot, found: Findings) -> None:
+    """Remark accounts that nobody has made: shared files declare those of other packages, too."""
+    used = [path for path in paths if not _is_overridden(guest, path)]
+    named = {path: declared.declared(existence.text_of(guest, path)) for path in used}
+    every = set().union(*named.values())
+    missing = every - existence.users(guest, every, after)
+    missing -= existence.groups(guest, missing, after)
+    for path, names in named.items():
+        if lacking := sorted(names & missing):
+            who = ", ".join(f"'{name}'" for name in lacking[:SHOWN])
+            more = f" and {len(lacking) - SHOWN} more" if len(lacking) > SHOWN else ""
+            found.remarks.append(f"{path}: it declares {who}{more}, which do not exist")
 
 
 def _is_overridden(guest: Guest, path: str) -> bool:
@@ -104,7 +132,7 @@ def _check_bus(guest: Guest, brought: Payload, after: Snapshot, found: Findings)
         elif path in system and each.user and each.user not in users:
             lack = f"it runs as the user '{each.user}', who does not exist"
         if lack and path in system:
-            found.fault(path, lack)
+            found.absence(path, lack)
         elif lack:
             found.remarks.append(f"{path}: {lack}")
 
@@ -123,11 +151,13 @@ def _check_user_units(guest: Guest, paths: Sequence[str], found: Findings) -> No
     for unit, program in verified.commands:
         path = by_name.get(unit, "")
         text = existence.text_of(guest, path) if path else ""
-        if program not in declared.executed(text) or not static.SHIPPED.fullmatch(program):
+        if program not in declared.executed(text):
+            continue
+        if static.supplier_of_program(program) is not static.Supplier.PACKAGE:
             continue
         sentence = f"its program '{program}' does not exist, or is not executable"
         if other := existence.unmet(guest, text):
             found.remarks.append(f"{path}: {sentence}; a condition on '{other}' is not met")
         else:
-            found.fault(path, f"{sentence}\n{verified.about(unit)}")
+            found.absence(path, sentence, verified.about(unit))
     found.remarks += verified.warnings(paths)

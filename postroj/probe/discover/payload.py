@@ -54,6 +54,11 @@ class Payload:
     logrotate: tuple[str, ...] = ()
 
     @property
+    def all_units(self) -> frozenset[str]:
+        """The names of units, also of those that systemd makes of SysV scripts."""
+        return frozenset([*self.units, *(f"{name}.service" for name in self.scripts)])
+
+    @property
     def changed_units(self) -> tuple[str, ...]:
         """The names of the units of other packages that drop-ins change."""
         found = (match["name"] for path in self.drop_ins if (match := DROP_IN.fullmatch(path)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from postroj.probe.ask.unitstate import slices
@@ -27,11 +28,17 @@ class Verified:
 
     lines: tuple[str, ...] = ()
 
+    @cached_property
+    def _by_unit(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for line in self.lines:
+            unit = INSTANCES.sub("@.", line.partition(": ")[0])
+            found.setdefault(unit, []).append(line)
+        return found
+
     def about(self, unit: str) -> str:
         """Return the lines about one unit or template."""
-        return "\n".join(
-            line for line in self.lines if INSTANCES.sub("@.", line).startswith(f"{unit}: ")
-        )
+        return "\n".join(self._by_unit.get(unit, ()))
 
     def warnings(self, paths: Collection[str]) -> list[str]:
         """Return the lines about settings in these files."""

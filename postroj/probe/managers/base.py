@@ -217,6 +217,13 @@ class PackageManager(ABC):
     def owner(self, path: str) -> Query[str]:
         """Name the installed package that owns a file; '' if none does."""
 
+    def companions(self, name: str) -> Query[tuple[str, ...]] | None:
+        """Name packages of the repositories that depend on an installed one of the same source.
+
+        Those that are installed are left out. None if the manager cannot tell.
+        """
+        return None
+
     @abstractmethod
     def architectures(self) -> Query[tuple[str, ...]]:
         """List the architectures that can be installed, the guest's own first."""

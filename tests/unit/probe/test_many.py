@@ -8,15 +8,17 @@ import pytest
 
 from postroj.errors import GuestError
 from postroj.probe import operations
-from postroj.probe.ask.unitstate import read_states
+from postroj.probe.ask.question import Question
+from postroj.probe.ask.unitstate import UnitState, read_states
 from postroj.probe.compare import complaints, continuity
-from postroj.probe.discover import discover
+from postroj.probe.discover import examine, other_files, snapshot
 from postroj.probe.discover.payload import Payload
 from postroj.probe.managers.base import Query
 from postroj.verdict import CheckKind, CheckResult, Outcome, StepName
 from tests.support.fake_guest import Answer, FakeGuest
 
 COUNT = 5001
+PROGRAM = "ExecStart={ path=/bin/x ; argv[]=/bin/x ; ignore_errors=no ; start_time=[n/a] }"
 ROOM = 256 << 10
 """Bytes of argv; each command takes less."""
 
@@ -103,5 +105,32 @@ def test_idle_units_are_compared_together() -> None:
 def test_accounts_that_many_files_declare() -> None:
     files = {f"/usr/lib/sysusers.d/{n:0200}.conf": f"u {n:04} -\n".encode() for n in range(COUNT)}
     guest = FakeGuest(files=files)
-    found = discover._declared(guest, Payload(sysusers=(*files, "/usr/lib/sysusers.d/gone.conf")))
-    assert found == {f"{number:04}" for number in range(COUNT)}
+    brought = Payload(sysusers=(*files, "/usr/lib/sysusers.d/gone.conf"))
+    found = other_files.check(guest, brought, snapshot.parse("", ()), lambda: "")
+    assert len(found.remarks) == COUNT
+    assert len(guest.ran) < 100
+
+
+def test_many_idle_units_without_a_program() -> None:
+    def answer(argv: tuple[str, ...]) -> Answer:
+        names = argv[argv.index("--") + 1 :]
+        if argv[:2] == ("systemctl", "show"):
+            return 0, "\n\n".join(f"Id={name}\nLoadState=loaded\n{PROGRAM}" for name in names)
+        lines = (f"{name.rpartition('/')[2]}: Command /bin/x" for name in names)
+        return 1, "\n".join(lines) if argv[0] == "systemd-analyze" else ""
+
+    guest = FakeGuest(answer)
+    names = [f"{number:0200}.service" for number in range(COUNT)]
+    idle = {
+        name: UnitState(
+            name=name, load="loaded", active="inactive", sub="dead", file=f"/lib/systemd/{name}"
+        )
+        for name in names
+    }
+    asked = [Question(kind=CheckKind.UNIT, subject=name, skip="disabled") for name in names]
+    empty = snapshot.parse("", ())
+    found, _ = examine.examine(guest, Payload(), idle, asked, empty, lambda: "")
+    assert [question.subject for question in found if question.fault] == names
+    assert found[0].fault.endswith(f"{names[0]}: Command /bin/x")
+    assert max(map(room_of, guest.ran)) < ROOM
+    assert len(guest.ran) < 100

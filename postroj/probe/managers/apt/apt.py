@@ -37,6 +37,22 @@ FILES = (
 ARCHITECTURES = "dpkg --print-architecture; dpkg --print-foreign-architectures; echo all"
 # If /lib is a link into /usr, dpkg lists a path as its package has it.
 OWNER = 'for path in "$1" "/usr$1" "${1#/usr}"; do dpkg-query --search "$path" && break; done'
+COMPANIONS = r"""
+source=$(dpkg-query --show --showformat='${source:Package}\n' "$1" | head -n 1)
+for what in recommends suggests conflicts breaks replaces enhances; do
+    set -- "$@" "--no-$what"
+done
+apt-cache rdepends "$@" | sed -n '3,$s/^[ |]*//p' | sort --unique |
+    xargs --no-run-if-empty apt-cache show --no-all-versions |
+    awk -v wanted="$source" '
+        /^Package: / { name = source = $2 }
+        /^Source: / { source = $2 }
+        /^$/ && source == wanted { print name }' |
+    while read -r name; do
+        dpkg-query --show --showformat='${db:Status-Status}\n' "$name" 2> /dev/null |
+            grep --quiet '^installed$' || echo "$name"
+    done
+"""
 DOWNLOAD = 'cd "$1" && shift && exec "$@"'
 
 COMPLETE = Path(__file__).with_name("complete.sh").read_text()
@@ -172,6 +188,10 @@ class Apt(PackageManager):
     def owner(self, path: str) -> Query[str]:
         """Name the package that owns a file."""
         return Query(argv=("sh", "-c", OWNER, "sh", path), read=_read_owner)
+
+    def companions(self, name: str) -> Query[tuple[str, ...]] | None:
+        """Name packages that are built of the same source and depend on a package."""
+        return Query(argv=("sh", "-c", COMPANIONS, "sh", name), read=words)
 
     def architectures(self) -> Query[tuple[str, ...]]:
         """List the architectures that can be installed."""

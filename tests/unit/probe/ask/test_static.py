@@ -34,6 +34,8 @@ SupplementaryGroups=ssl adm
 StateDirectory=foo
 BindPaths=
 BindReadOnlyPaths=
+FragmentPath=/lib/systemd/system/x.service
+DropInPaths=/etc/systemd/system/x.service.d/a.conf /run/b.conf
 Id=x.service
 Requires=sysinit.target nosuch.service
 Requisite=
@@ -64,6 +66,9 @@ def names(text: str, kind: Kind) -> list[str]:
 def test_needs_of_a_unit() -> None:
     found = parse(RECORDED)
     assert found.unit == "x.service"
+    assert found.files == (
+        *("/lib/systemd/system/x.service", "/etc/systemd/system/x.service.d/a.conf", "/run/b.conf"),
+    )
     assert found.needs == (
         need(Kind.USER, "web", "User"),
         need(Kind.GROUP, "ssl", "SupplementaryGroups"),

@@ -113,7 +113,9 @@ def test_own_units_that_are_not_judged_become_skipped_questions() -> None:
         state("needed.service", active="active"),
         state("t@1.service", active="active"),
     ]
-    found = unit_questions(brought, snap(), states, [])
+    foreign = {"dependency.service", "needed.service"}
+    found = unit_questions(brought, snap(), states, [], foreign)
+    assert [q.subject for q in found if q.is_dependency] == ["needed.service"]
     assert all(question.is_found for question in found)
     assert [(question.subject, question.skip) for question in found] == [
         ("b.service", ""),
@@ -171,5 +173,5 @@ def test_sentence_counts_what_the_packages_bring() -> None:
     )
     assert one.sentence == "brings 1 unit, 2 SysV scripts, user web, groups ssl, www"
     assert found().sentence == ""
-    lacking = replace(one, missing=("web", "www"))
-    assert lacking.sentence.splitlines()[1] == "declared in sysusers.d, but missing: web, www"
+    remarked = replace(one, remarks=("a",) * 7)
+    assert remarked.sentence.splitlines()[1:] == [*"aaaaa", "and 2 more"]
