@@ -74,6 +74,8 @@ class Why(StrEnum):
 
     CONFIGURATION = "configuration"
     """A service gave up that may want configuration first."""
+    CONTAINER = "container"
+    """It needs something that a container lacks; `needs` says what."""
 
 
 class EvidenceName(StrEnum):

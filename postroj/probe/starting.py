@@ -14,6 +14,7 @@ from postroj.probe import giving_up
 from postroj.probe.ask import ports, sockets
 from postroj.probe.ask.checks import NEW_FAILURES
 from postroj.probe.ask.unitstate import is_template, read_states, unit_name
+from postroj.probe.excuse import container
 from postroj.probe.managers import manager_of
 from postroj.probe.startable import UP, choose, is_idle, without_rivals
 from postroj.verdict import CheckKind, Outcome, StepName, Why
@@ -185,7 +186,10 @@ class Starter:
         why = why or ("it may want configuration" if self._is_trial else "")
         if not why or not check.discovered:
             return replace(check, reason=_with_end(check.reason, HOW))
+        excused = container.excused_check(self._guest, check)
         self._put_back(name)
+        if excused.needs:
+            return excused
         last = f": {said}" if (said := giving_up.last_words(journal)) else ""
         reason = f"gave up when postroj started it, {why}{last}; {sentence}"
         return replace(

@@ -47,6 +47,8 @@ class Summary:
     """The units that were up."""
     started: tuple[str, ...]
     """Those of them that postroj started, and not the installation."""
+    needing: tuple[str, ...]
+    """The units that need something that a container lacks."""
     gave_up: tuple[str, ...]
     """The units that postroj started in vain, which is not held against the package."""
     idle: tuple[str, ...] | None
@@ -77,6 +79,7 @@ def of(probe: ProbeResult) -> Summary:
         image=probe.image,
         up=up,
         started=_units(check for check in passed if check.started),
+        needing=_units(check for check in checks if check.needs),
         gave_up=_units(check for check in checks if check.why is Why.CONFIGURATION),
         idle=tuple(sorted(services - {*up})) if found else None,
         answers=_subjects(check for check in passed if check.kind is CheckKind.NETWORK),
@@ -162,6 +165,8 @@ def _parts(found: Sequence[Summary]) -> Iterator[str]:
     for one in found:
         if unused := _unused(one):
             yield f"{_on(one, found)}{unused}"
+    if needing := dict.fromkeys(name for one in found for name in one.needing):
+        yield f"a container cannot show {visible(', '.join(needing))}"
     gave_up = dict.fromkeys(name for one in found for name in one.gave_up)
     if gave_up:
         them = "them, they" if len(gave_up) > 1 else "it, it"

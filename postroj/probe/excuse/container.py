@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from postroj.probe.ask import needs
 from postroj.probe.ask.unitstate import unit_name
-from postroj.verdict import CheckKind, Outcome
+from postroj.verdict import CheckKind, Outcome, Why
 
 if TYPE_CHECKING:
     from postroj.container.guest import Guest
     from postroj.verdict import CheckResult, StepResult
 
-SKIPPED_AFTER_TRYING = re.compile(r"is not met\b|\bfailed\b|\bended with\b")
+SKIPPED_AFTER_TRYING = re.compile(r"is not met\b|\bfailed\b|\bended with\b|\bnot started\b")
 """How the reason of a skip tells that the manager has tried the unit."""
 SCRIPT = re.compile(r"the \S+ script of ")
 """How the sentence about a failed maintainer script begins."""
@@ -46,7 +46,7 @@ def excused_check(guest: Guest, check: CheckResult) -> CheckResult:
     if not need:
         return check
     reason = f"{EXCUSE.format(need)}; {check.reason}"
-    return replace(check, outcome=Outcome.SKIP, reason=reason, needs=need)
+    return replace(check, outcome=Outcome.SKIP, reason=reason, why=Why.CONTAINER, needs=need)
 
 
 def excused_step(guest: Guest, step: StepResult) -> StepResult:

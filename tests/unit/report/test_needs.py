@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from postroj.report import github, html, junit
+from postroj.report import github, html, junit, summary
 from postroj.report.json import render
 from postroj.verdict import CheckKind, CheckResult, Outcome, Report, StepName, StepResult
 from tests.unit.report.samples import probe
@@ -46,3 +46,7 @@ def test_html_shows_the_need_without_a_click() -> None:
     text = html.render(REPORT)
     summary = text.partition("a container cannot show this")[0]
     assert summary.rindex("<summary") > summary.rindex("</summary")
+
+
+def test_verdict_names_units_that_a_container_cannot_show() -> None:
+    assert "a container cannot show x.service" in summary.describe(REPORT)
