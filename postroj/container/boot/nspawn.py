@@ -29,9 +29,9 @@ HOLDER = ("/bin/sh", "-c", "exec sleep 2147483647")
 GRANTED = ("CAP_IPC_LOCK", "CAP_SYS_RESOURCE")
 """Capabilities that nspawn withholds and that cost no safety, docs/explanation/sandbox.rst."""
 OWN_NETWORK = "CAP_NET_ADMIN"
-"""Granted if the network is the guest's own; nspawn does so only for a network that it makes.
+"""nspawn grants it with a network that it makes itself.
 
-Not with private users: the capability lets root lead its packets to the host's loopback.
+Not where pasta serves the network: root could lead its packets to the host's loopback.
 """
 
 
@@ -48,8 +48,6 @@ def nspawn_argv(spec: GuestSpec, run_dir: Path) -> list[str]:
         network = ["--private-network", f"--drop-capability={OWN_NETWORK}"]
         base = idmap.base(run_dir.name)
         users = [f"--private-users={base}:{idmap.IDS}", "--private-users-ownership=off"]
-    administers = spec.owns_network and not spec.private_users
-    granted = (*GRANTED, *([OWN_NETWORK] if administers else []))
     boot = ["--boot", "--notify-ready=yes"] if spec.boot else ["--as-pid2"]
     payload = KERNEL_COMMAND_LINE if spec.boot else ("--", *HOLDER)
     return [
@@ -58,7 +56,7 @@ def nspawn_argv(spec: GuestSpec, run_dir: Path) -> list[str]:
         # a guest that was ended from outside must not look like one that shut itself down
         *("--register=no", "--keep-unit", "--settings=no", "--kill-signal=SIGKILL"),
         *("--link-journal=no", "--resolv-conf=off", "--timezone=off"),
-        f"--capability={','.join(granted)}",
+        f"--capability={','.join(GRANTED)}",
         # without init nobody reads /etc/hostname
         *([f"--hostname={spec.hostname}"] if spec.hostname else []),
         *network,

@@ -23,11 +23,11 @@ HEAD = [
 GRANTED = "--capability=CAP_IPC_LOCK,CAP_SYS_RESOURCE"
 NETWORKS = {
     NetworkMode.PRIVATE: [
-        f"{GRANTED},CAP_NET_ADMIN",
+        GRANTED,
         "--network-namespace-path=/run/postroj/postroj-ab12/mnt/netns",
     ],
     NetworkMode.HOST: [GRANTED],
-    NetworkMode.NONE: [f"{GRANTED},CAP_NET_ADMIN", "--private-network"],
+    NetworkMode.NONE: [GRANTED, "--private-network"],
 }
 
 
