@@ -51,6 +51,7 @@ class Starter:
         self._started: dict[str, str] = {}
         """The real names of the units that were started, by each of their names."""
         self._gave_up: set[str] = set()
+        """The real names of started units that were put back."""
         self._must_reload = False
         self._refusals: dict[str, str] = {}
         """What systemctl printed about units that it refused to enable or start."""
@@ -112,6 +113,19 @@ class Starter:
             self._systemctl("enable", *self._enabled)
         self._systemctl("start", "--no-block", *states)
         return f"{', '.join(states)}: not started by the installation"
+
+    def start_again(self) -> None:
+        """Enable and start what the step has started, after the package was removed and installed.
+
+        The installation itself is judged by what it had started the first time.
+        """
+        names = sorted({*self._started.values()} - self._gave_up)
+        states = read_states(self._guest, names) if names else []
+        self._enabled = [state.name for state in states if state.file_state == "disabled"]
+        if self._enabled:
+            self._systemctl("enable", *self._enabled)
+        if names:
+            self._systemctl("start", "--no-block", *names)
 
     def _systemctl(self, verb: str, *words: str) -> None:
         options = [word for word in words if word.startswith("-")]

@@ -12,6 +12,7 @@ from postroj.probe import dependencies, operations, versions
 from postroj.probe.dependencies import Inseparable
 from postroj.probe.managers.base import Blame
 from postroj.probe.versions import Batch, Versions
+from postroj.process import last_lines
 from postroj.verdict import Outcome, StepName
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 ALONE = "its dependencies were removed before, so its scripts have only essential packages"
 """https://www.debian.org/doc/debian-policy/ch-relationships.html#s-binarydeps"""
 FORGOTTEN = "the package manager has forgotten the package: there is nothing left to purge"
-NEEDED = "the guest needs the package, so that it cannot be removed"
+NEEDED = "the guest needs the package, so it cannot be removed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -305,7 +306,8 @@ class Journey:
         assert self._there
         blame = self._timed(step, argv, self._there.names)
         if blame and blame.is_refusal:
-            return replace(blame, outcome=Outcome.SKIP, sentence=f"{NEEDED}: {blame.sentence}")
+            evidence = last_lines(blame.evidence, 3)
+            return replace(blame, outcome=Outcome.SKIP, sentence=NEEDED, evidence=evidence)
         blame = blame or self._check_gone()
         self._removed = blame is None
         return blame

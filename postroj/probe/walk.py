@@ -137,6 +137,8 @@ class Walk:
             seconds=time.monotonic() - began,
             omitted=done.outcome is Outcome.SKIP and name in self._plan.demanded,
         )
+        if name is StepName.INSTALL_AGAIN and step.done is Outcome.PASS:
+            self._starter.start_again()
         if self._is_emulated and step.done is Outcome.FAIL:
             lines = emulated.refusals(self._guest, before.since)
             step = replace(step, reason="\n".join((step.reason, *lines)))

@@ -70,6 +70,17 @@ def test_purge_of_a_package_without_conffiles_and_postrm(bare: Image, tmp_path: 
     assert life.reason(PURGE, "no file left behind") == left
 
 
+def test_install_again_starts_what_the_step_start_has_started(bare: Image, tmp_path: Path) -> None:
+    """As a vendor's package that leaves the start to its user."""
+    unit = debs.SERVICE.format(name="idle", kind="exec", command="/bin/sleep 1000", more="")
+    files = {"/lib/systemd/system/idle.service": unit}
+    scripts = {"prerm": "#!/bin/sh\nsystemctl disable --quiet --now idle.service\n"}
+    package = debs.build(tmp_path, "idle", files=files, scripts=scripts)
+    life = live(bare, package, INSTALL, StepName.START, REMOVE, AGAIN, PURGE, unit="idle")
+    assert life.result.outcome is PASS, life.bad()
+    assert life.reason(AGAIN, "idle").startswith("pass: active (running)")
+
+
 LATE = """\
 #!/bin/sh
 set -e

@@ -156,11 +156,14 @@ def live(
     beside: Path | None = None,
     quiet: bool = False,
     may_leave: tuple[str, ...] = (),
+    unit: str = "",
 ) -> Life:
     """Probe a package through steps, with a question about its port if it is alone."""
     port = Question(kind=CheckKind.NETWORK, subject="tcp://127.0.0.1:8080")
     plan = Plan(
-        questions=() if beside or quiet else (port,),
+        questions=(Question(kind=CheckKind.UNIT, subject=unit),)
+        if unit
+        else (() if beside or quiet else (port,)),
         manners=Manners(timeout=5, settle=0.3),
         network=NetworkMode.NONE,
         timeout=60,

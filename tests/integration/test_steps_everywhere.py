@@ -153,7 +153,7 @@ def test_steps_all_pass_for_a_good_service_of_each_manager(bench: Bench, manager
     assert upgrade["no disabled unit comes back"] == stays
     purge = {check.subject: check.reason for check in result.steps[-1].checks}
     assert purge["no file left behind"].splitlines() == [
-        "left behind, as this family of distributions lets data stay: 1 file",
+        "1 file left behind, as the distributions of this manager want",
         f"/var/log/{name}/ with 1 file",
     ]
 
