@@ -20,7 +20,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from postroj.probe.ask import exited, journal, judge
+from postroj.probe.ask import exited, journal, judge, needs
 from postroj.probe.ask.checks import no_owner
 from postroj.probe.ask.deadline import Deadline
 from postroj.probe.ask.journal import Event
@@ -140,7 +140,7 @@ class Recheck:
     ) -> tuple[list[str], list[str]]:
         """Describe what has become of units that do not look as they did, with their journals.
 
-        Units of dependencies come apart.
+        What is not held against the package comes apart.
         """
         if not suspects:
             return [], []
@@ -153,6 +153,8 @@ class Recheck:
             line = f"{state.name} passed its check, but {sentence}"
             if name := owner(state.name):
                 aside.append(f"{line}; it belongs to '{name}', a dependency, {EXCUSED}")
+            elif need := needs.of_unit(self.guest, state.name):
+                aside.append(f"{line}; a container cannot show more: it needs {need}")
             else:
                 found.append(f"{line}\n{journal.last(self.guest, state.name)}".rstrip())
         return found, aside
