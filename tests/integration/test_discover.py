@@ -271,6 +271,12 @@ PACKAGES: dict[str, Made] = {
         "active (exited), but none of its processes is left",
     ),
     **one(
+        "wraps",
+        "Type=forking\nGuessMainPID=no\nRemainAfterExit=yes\nExecStart=/bin/true",
+        SKIP,
+        "active (exited), its script has started nothing (GuessMainPID=no)",
+    ),
+    **one(
         "likeonce",
         "RemainAfterExit=yes\nExecStart=/bin/true",
         FAIL,

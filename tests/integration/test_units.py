@@ -173,15 +173,17 @@ def test_recheck_fails_units_that_end_after_they_have_passed(guest: StartedGuest
     command = Question(kind=CheckKind.COMMAND, subject=script)
     answers = ask_all(guest, [*units, command], manners, guest.failed_units())
     recheck = Recheck(guest=guest, manners=manners)
-    *earlier, failures, last = recheck.follow(answers)
+    told = list(recheck.follow(answers))
+    place = next(i for i, one in enumerate(told) if one.subject == NEW_FAILURES)
+    earlier, later = told[:place], told[place + 1 :]
     assert {answer.outcome for answer in earlier} == {Outcome.PASS}, earlier
-    assert failures.subject == NEW_FAILURES
-    assert (last.outcome, last.subject) == (Outcome.FAIL, "units stay up")
-    told = [line for line in last.reason.splitlines() if " passed its check, but " in line]
-    found = {line.partition(".service passed")[0]: line for line in told}
-    assert found.keys() == LATE.keys(), last.reason
+    found = {answer.subject: answer for answer in later}
+    assert found.keys() == LATE.keys(), later
     for name, (_, words) in LATE.items():
-        assert words in found[name]
+        assert found[name].kind is CheckKind.UNIT
+        assert found[name].outcome is Outcome.FAIL
+        assert found[name].reason.startswith("passed its check, but ")
+        assert words in found[name].reason
 
 
 def test_recheck_of_quiet_units_says_nothing_and_takes_no_time(guest: StartedGuest) -> None:

@@ -28,7 +28,8 @@ def judge(guest: Guest, state: UnitState, answer: Decided) -> Decided | None:
     """Judge a service in the state `active (exited)`; None if that is a good state for it.
 
     A oneshot service has done its work. systemd keeps other services without a process in that
-    state for ever (RemainAfterExit=, SysV scripts), also when their daemon has died.
+    state for ever (RemainAfterExit=, SysV scripts), also when their daemon has died. Units that
+    wrap a script, as rc-local.service does, may have none at all.
     """
     if not state.name.endswith(".service") or state.kind == "oneshot":
         return None
@@ -36,6 +37,8 @@ def judge(guest: Guest, state: UnitState, answer: Decided) -> Decided | None:
         return None
     if state.is_sysv:
         return _judge_script(guest, state, answer)
+    if not state.has_daemon and state.changed <= state.since:
+        return skipped(f"{answer.sentence}, its script has started nothing (GuessMainPID=no)")
     how = f", its main process {state.exit}" if state.exit else ""
     work = "" if state.kind == "forking" else "; a service that does its work and ends is a oneshot"
     return failed(f"{answer.sentence}, but none of its processes is left{how}{work}")

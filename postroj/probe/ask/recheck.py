@@ -17,7 +17,7 @@ A service that has once been waited for is not waited for again before another v
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from postroj.probe.ask import exited, journal, judge
@@ -44,11 +44,19 @@ RESTARTED = 2
 FIRST_REPORT = 1.0
 """Seconds after its start within which a report to the watchdog shows nothing yet: the next one may
 be late."""
-EXCUSED = "and is not held against the package"
 POLL = 0.5
 """Seconds between two readings of a service that may report to its watchdog at any moment."""
 MARGIN = 1.0
 """Seconds that the manager may take to act upon a watchdog that has run out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Passed:
+    """A unit that has passed."""
+
+    answer: CheckResult
+    moment: float
+    """A moment of the monotonic clock since which it has not been started, if it is as it was."""
 
 
 @dataclass(kw_only=True)
@@ -66,17 +74,20 @@ class Recheck:
     def follow(
         self, answers: Iterable[CheckResult], owner: Callable[[str], str] = no_owner
     ) -> Iterator[CheckResult]:
-        """Yield the answers; then read the units that passed, and yield one more if need be.
+        """Yield the answers; then read the units that passed, and yield what has become of them.
 
-        `owner` returns the dependency that alone is to blame for a unit, or ''.
+        A unit that has ended gets a second, failing answer. `owner` returns the dependency that
+        alone is to blame for a unit, or ''.
         """
-        passed: dict[str, float] = {}
+        passed: dict[str, Passed] = {}
         has_errors = False
+        # a unit that passed had been up for the settle time before
+        slack = min(1.0, self.manners.settle)
         for answer in answers:
             name = unit_name(answer.subject)
             if answer.kind is CheckKind.UNIT and answer.outcome is Outcome.PASS:
                 if not is_template(name):
-                    passed[name] = time.monotonic()
+                    passed[name] = Passed(answer=answer, moment=time.monotonic() - slack)
             elif answer.kind is CheckKind.SYSTEM and answer.subject == journal.ERRORS:
                 has_errors = True
             yield answer
@@ -84,22 +95,36 @@ class Recheck:
             yield from self._read_again(passed, owner, has_errors=has_errors)
 
     def _read_again(
-        self, passed: Mapping[str, float], owner: Callable[[str], str], *, has_errors: bool
+        self, passed: Mapping[str, Passed], owner: Callable[[str], str], *, has_errors: bool
     ) -> Iterator[CheckResult]:
         began = time.monotonic()
-        # a unit that passed had been up for the settle time before
-        slack = min(1.0, self.manners.settle)
-        moments = {name: moment - slack for name, moment in passed.items()}
-        states, unwatched = self._wait(moments, has_errors=has_errors)
-        suspects = [state for state in states if has_changed(state, moments)]
-        problems, aside = self._judge(suspects, min(moments.values()), owner)
+        moments = {name: one.moment for name, one in passed.items()}
+        states, told = self._wait(moments, has_errors=has_errors)
         self.known |= {state.name for state in states}
-        if problems or aside or unwatched:
+        suspects = [state for state in states if has_changed(state, moments)]
+        since = journal.wall_time(min(moments.values()))
+        entries = journal.events(self.guest, since) if suspects else []
+        for state in suspects:
+            own = [entry for entry in entries if entry.unit in names_of(state)]
+            if not (sentence := self._describe(state, own)):
+                continue
+            reason = f"passed its check, but {sentence}"
+            if name := owner(state.name):
+                told.append(f"{state.name} {reason}; it belongs to '{name}', a dependency")
+                continue
+            evidence = journal.last(self.guest, state.name)
+            yield replace(
+                next(passed[name].answer for name in names_of(state) if name in passed),
+                outcome=Outcome.FAIL,
+                reason=f"{reason}\n{evidence}".rstrip(),
+                seconds=time.monotonic() - began,
+            )
+        if told:
             yield CheckResult(
                 kind=CheckKind.SYSTEM,
                 subject=SUBJECT,
-                outcome=Outcome.FAIL if problems else Outcome.PASS,
-                reason="\n".join([*problems, *aside, *unwatched]),
+                outcome=Outcome.PASS,
+                reason="\n".join(told),
                 seconds=time.monotonic() - began,
                 discovered=True,
             )
@@ -134,28 +159,6 @@ class Recheck:
         if has_errors:
             factor = RESTARTED
         return state.since + factor * self.manners.settle if factor else 0.0
-
-    def _judge(
-        self, suspects: Sequence[UnitState], moment: float, owner: Callable[[str], str]
-    ) -> tuple[list[str], list[str]]:
-        """Describe what has become of units that do not look as they did, with their journals.
-
-        Units of dependencies come apart.
-        """
-        if not suspects:
-            return [], []
-        entries = journal.events(self.guest, journal.wall_time(moment))
-        found, aside = [], []
-        for state in suspects:
-            own = [entry for entry in entries if entry.unit in names_of(state)]
-            if not (sentence := self._describe(state, own)):
-                continue
-            line = f"{state.name} passed its check, but {sentence}"
-            if name := owner(state.name):
-                aside.append(f"{line}; it belongs to '{name}', a dependency, {EXCUSED}")
-            else:
-                found.append(f"{line}\n{journal.last(self.guest, state.name)}".rstrip())
-        return found, aside
 
     def _describe(self, state: UnitState, entries: Sequence[Entry]) -> str:
         """Describe what is wrong with a unit now; '' if nothing is.

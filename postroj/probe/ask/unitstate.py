@@ -22,6 +22,7 @@ PROPERTIES = (
     "ExecMainCode",
     "ExecMainStatus",
     "FragmentPath",
+    "GuessMainPID",
     "Id",
     "InactiveExitTimestampMonotonic",
     "Job",
@@ -104,6 +105,8 @@ class UnitState:
     kind: str = ""
     """Type of a service: `simple`, `oneshot`, ..."""
     main_pid: int = 0
+    has_daemon: bool = True
+    """Whether systemd looks for a main process; scripts that may start none say no."""
     restarts: int = 0
     since: float = 0.0
     """When it became active, in seconds of the monotonic clock, which host and guest share."""
@@ -194,6 +197,7 @@ def parse(text: str) -> UnitState:
         result=values.get("Result", ""),
         kind=values.get("Type", ""),
         main_pid=_number(values.get("MainPID", "")),
+        has_daemon=values.get("GuessMainPID") != "no",
         restarts=_number(values.get("NRestarts", "")),
         since=seconds("ActiveEnterTimestampMonotonic"),
         started=seconds("InactiveExitTimestampMonotonic"),
