@@ -69,7 +69,12 @@ class Starter:
         found = brought.states if brought else ()
         own = _own(brought) if brought else frozenset()
         self._up = sum(bool(own & {*state.names} and state.started) for state in found)
-        names = choose(found, own, retry=retry)
+        faulty = (
+            {question.subject for question in brought.questions if question.fault}
+            if brought
+            else ()
+        )
+        names = [name for name in choose(found, own, retry=retry) if name not in faulty]
         if names:
             up = {name for state in found if state.active in UP for name in state.names}
             names.sort(key=lambda name: (name.rpartition(".")[0] not in packages, name))
@@ -151,6 +156,9 @@ class Starter:
                 return replace(check, reason=_with_end(check.reason, end), started=True)
             case Outcome.SKIP if refusal:
                 return self._judge_refusal(check, refusal)
+            case Outcome.SKIP if check.needs:
+                self._put_back(name)
+                return check
             case Outcome.FAIL:
                 return self._judge_failure(name, replace(check, started=True))
             case _:
