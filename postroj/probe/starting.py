@@ -32,6 +32,7 @@ LIMIT = 32
 """Maximum number of units to start."""
 PATIENCE = 120.0
 """Timeout of one systemctl command, in seconds; a unit has 90 s to stop."""
+UNTRIED = "the step `start` would start it, but is not taken (--start)"
 HOW = "started by postroj, not by the installation"
 
 
@@ -136,6 +137,8 @@ class Starter:
                 return self._judge_unit(unit, check, before)
             if unit in self._gave_up and check.outcome is Outcome.FAIL:
                 return self._judge_failure(unit, check)
+            if StepName.START not in self._plan.steps and _is_idle_failure(check):
+                return replace(check, reason=_with_end(check.reason, UNTRIED))
         if step is not StepName.START or not self._started:
             return check
         if check.kind is CheckKind.NETWORK and check.outcome is Outcome.PASS:
@@ -260,6 +263,13 @@ def _ran(before: Before, name: str) -> bool:
 def _own(brought: Brought) -> frozenset[str]:
     scripts = (f"{name}.service" for name in brought.payload.scripts)
     return frozenset((*brought.payload.units, *scripts))
+
+
+def _is_idle_failure(check: CheckResult) -> bool:
+    """Whether a unit that the user asked about fails because nobody has started it."""
+    sentence = check.reason.partition("\n")[0]
+    is_idle = sentence.endswith("(dead), not started")
+    return check.outcome is Outcome.FAIL and not check.discovered and is_idle
 
 
 def _with_triggers(guest: Guest, name: str) -> list[str]:
