@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from postroj.cli.completion import complete_step
 from postroj.errors import UsageError
 from postroj.probe.course import LEAVING
 from postroj.verdict import CheckKind, StepName
@@ -38,6 +39,7 @@ AFTER = click.option(
     "--after",
     multiple=True,
     metavar="STEP",
+    shell_complete=complete_step,
     help="Ask the --check-… options behind it from this step on. Repeatable. [default: start, or "
     "upgrade with --upgrade-from]",
 )

@@ -25,6 +25,19 @@ def complete_image(
     ]
 
 
+def complete_step(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Complete the name of a step after which checks are asked."""
+    from click.shell_completion import CompletionItem
+
+    from postroj.probe.course import LEAVING
+    from postroj.verdict import StepName
+
+    names = [name for name in StepName if name not in LEAVING]
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
 def complete_cached(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:

@@ -33,6 +33,7 @@ LIMIT = 32
 """Maximum number of units to start."""
 PATIENCE = 120.0
 """Timeout of one systemctl command, in seconds; a unit has 90 s to stop."""
+UNTRIED = "the step `start` would start it, but is not taken (--start)"
 HOW = "started by postroj, not by the installation"
 
 
@@ -71,7 +72,12 @@ class Starter:
         found = brought.states if brought else ()
         own = _own(brought) if brought else frozenset()
         self._up = sum(bool(own & {*state.names} and state.started) for state in found)
-        names = choose(found, own, retry=retry)
+        faulty = (
+            {question.subject for question in brought.questions if question.fault}
+            if brought
+            else ()
+        )
+        names = [name for name in choose(found, own, retry=retry) if name not in faulty]
         if names:
             up = {name for state in found if state.active in UP for name in state.names}
             names.sort(key=lambda name: (name.rpartition(".")[0] not in packages, name))
@@ -146,6 +152,8 @@ class Starter:
                 return self._judge_unit(unit, check, before)
             if unit in self._gave_up and check.outcome is Outcome.FAIL:
                 return self._judge_failure(unit, check)
+            if StepName.START not in self._plan.steps and _is_idle_failure(check):
+                return replace(check, reason=_with_end(check.reason, UNTRIED))
         if step is not StepName.START or not self._started:
             return check
         if check.kind is CheckKind.NETWORK and check.outcome is Outcome.PASS:
@@ -166,6 +174,9 @@ class Starter:
                 return replace(check, reason=_with_end(check.reason, end), started=True)
             case Outcome.SKIP if refusal:
                 return self._judge_refusal(check, refusal)
+            case Outcome.SKIP if check.needs:
+                self._put_back(name)
+                return check
             case Outcome.FAIL:
                 return self._judge_failure(name, replace(check, started=True))
             case _:
@@ -270,6 +281,13 @@ def _ran(before: Before, name: str) -> bool:
 def _own(brought: Brought) -> frozenset[str]:
     scripts = (f"{name}.service" for name in brought.payload.scripts)
     return frozenset((*brought.payload.units, *scripts))
+
+
+def _is_idle_failure(check: CheckResult) -> bool:
+    """Whether a unit that the user asked about fails because nobody has started it."""
+    sentence = check.reason.partition("\n")[0]
+    is_idle = sentence.endswith("(dead), not started")
+    return check.outcome is Outcome.FAIL and not check.discovered and is_idle
 
 
 def _with_triggers(guest: Guest, name: str) -> list[str]:

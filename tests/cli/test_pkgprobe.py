@@ -6,6 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -452,3 +453,10 @@ def test_plan_has_its_reproduction(seen: Recorder, tmp_path: Path) -> None:
     ((*_, plan),) = seen.calls
     assert plan.visit is None
     assert plan.command("debian-sid").endswith("/x.deb --image debian-sid --settle 1")
+
+
+def test_after_completes_steps_with_checks() -> None:
+    (after,) = [one for one in pkgprobe.params if one.name == "after"]
+    context = click.Context(pkgprobe)
+    names = [item.value for item in after.shell_complete(context, "re")]
+    assert names == ["reinstall", "reboot"]

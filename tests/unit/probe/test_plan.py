@@ -24,7 +24,10 @@ PLAN = Plan(
     network=NetworkMode.NONE,
     timeout=1,
     boot_timeout=1,
-    steps=(StepName.INSTALL, StepName.START, StepName.UPGRADE, StepName.REBOOT),
+    steps=(
+        *(StepName.INSTALL, StepName.START, StepName.UPGRADE, StepName.REBOOT),
+        StepName.INSTALL_AGAIN,
+    ),
 )
 
 
@@ -40,6 +43,8 @@ def due(plan: Plan, step: StepName, *, waits: bool = False) -> str:
         (StepName.START, True, "x early"),
         (StepName.UPGRADE, False, "x early"),
         (StepName.REBOOT, False, "x early late"),
+        (StepName.INSTALL_AGAIN, False, "x early late"),
+        (StepName.INSTALL_AGAIN, True, "early late"),
     ],
 )
 def test_due_questions_wait_for_the_units_that_are_still_to_start(

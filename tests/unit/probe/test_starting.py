@@ -16,7 +16,7 @@ from postroj.probe.discover.payload import Payload
 from postroj.probe.judging import Before
 from postroj.probe.plan import Plan
 from postroj.probe.startable import choose, without_rivals
-from postroj.probe.starting import HOW, Starter
+from postroj.probe.starting import HOW, UNTRIED, Starter
 from postroj.verdict import CheckKind, CheckResult, Outcome, StepName, Why
 from tests.support.fake_guest import FakeGuest
 
@@ -286,3 +286,16 @@ def test_look_adds_idle_units_that_the_user_asks_about() -> None:
         made = Starter(guest, image, replace(PLAN, questions=(question,)))
         made.look(None, ["x"])
         assert made.waits is waits
+
+
+def test_judged_points_to_start_if_the_steps_leave_it_out() -> None:
+    image = Image(name="i", architecture="x86_64", layers=(), manager=Manager.APT)
+    made = Starter(FakeGuest(), image, replace(PLAN, steps=(StepName.INSTALL,)))
+    idle = answer(Outcome.FAIL, "inactive (dead), not started\nJournal", found=False)
+    sentence, journal = made.judged(idle, StepName.INSTALL, BEFORE).reason.splitlines()
+    assert sentence == f"inactive (dead), not started; {UNTRIED}"
+    assert journal == "Journal"
+    for other in (replace(idle, discovered=True), replace(idle, reason="failed")):
+        assert made.judged(other, StepName.INSTALL, BEFORE) is other
+    made = Starter(FakeGuest(), image, PLAN)
+    assert made.judged(idle, StepName.INSTALL, BEFORE) is idle
