@@ -94,6 +94,11 @@ def test_another_package_of_the_source_makes_a_fault_a_remark() -> None:
     assert found.remarks[0].endswith("(ExecStart=); 'nginx' may bring it")
 
 
+def test_bytes_that_no_path_can_have_are_left_out() -> None:
+    lacks = f"{ENVIRONMENT}\nUser=a\0b".replace("/etc/x", "/etc/\0x")
+    assert len(Case(lacks=lacks, text="ConditionPathExists=/\0").read(DISABLED).remarks) == 2
+
+
 def test_nobody_is_asked_for_another_package_if_nothing_is_missing() -> None:
     case = Case(lacks="")
     assert case.read(DISABLED) == Idle()
