@@ -13,6 +13,7 @@ import pytest
 from postroj.container.spec import Bind, GuestSpec
 from postroj.container.start import start_guest
 from postroj.prepare import obtain
+from postroj.probe import operations
 from postroj.probe.ask.checks import NEW_FAILURES, Manners, ask_all
 from postroj.probe.ask.question import Question
 from postroj.probe.discover import listening, snapshot
@@ -132,7 +133,7 @@ IDLE: dict[str, Made] = {
         "a condition on '/usr/bin/ghost' is not met",
         unit="ConditionFileIsExecutable=/usr/bin/ghost",
     ),
-    **idle("lonely", SLEEP, SKIP, "it requires 'ghost.service'", unit="Requires=ghost.service"),
+    **idle("lonely", SLEEP, SKIP, "it requires 'phantom.service'", unit="Requires=phantom.service"),
     "noperl": Made(
         units={"noperl.service": service("ExecStart=/usr/lib/bin/noperl")},
         files={"/usr/lib/bin/noperl": "#!/usr/bin/env perl7\n"},
@@ -195,7 +196,7 @@ IDLE: dict[str, Made] = {
             "uncalled.service": "[Service]\nExecStart=/usr/bin/ghost\n",
         },
         files={
-            BUS.format("ghost"): ACTIVATED.format("ghost"),
+            BUS.format("phantom"): ACTIVATED.format("phantom"),
             BUS.format("called"): ACTIVATED.format("called"),
             BUS.format("later"): ACTIVATED.format("later"),
             BUS.format("plain"): "[D-BUS Service]\nExec=/usr/bin/ghost --x\nUser=root\n",
@@ -204,7 +205,7 @@ IDLE: dict[str, Made] = {
             "asleep1.service": (SKIP, "not enabled by the package"),
             "called.service": (FAIL, "its program '/usr/bin/ghost' does not exist"),
             "uncalled.service": (SKIP, "'/usr/bin/ghost' does not exist (ExecStart=)"),
-            BUS.format("ghost"): (FAIL, "it activates 'ghost.service', which does not exist"),
+            BUS.format("phantom"): (FAIL, "it activates 'phantom.service', which does not exist"),
             BUS.format("plain"): (
                 FAIL,
                 "it runs '/usr/bin/ghost', which is not an executable file",
@@ -540,6 +541,25 @@ systemctl reload --no-block reloads.service
 """
 
 
+REPOSITORY = "".join(
+    f"Package: {name}\nVersion: 1.0\nArchitecture: all\nFilename: ./{name}.deb\nSize: 1\n"
+    f"SHA256: {'0' * 64}\nSource: {source}\nDepends: {depends}\n\n"
+    for name, source, depends in (
+        ("desktop-program", "desktop (1.0)", "desktop (>= 1.0)"),
+        ("desktop-manual", "desktop (1.0)", "dpkg"),
+        ("stranger", "stranger", "desktop"),
+        ("nomode", "desktop", "desktop"),
+    )
+)
+"""What else is built of the source of `desktop`; `nomode` is installed."""
+FETCH = """
+mkdir /repository; cat > /repository/Packages
+rm -rf /etc/apt/sources.list /etc/apt/sources.list.d
+echo 'deb [trusted=yes] file:/repository ./' > /etc/apt/sources.list
+apt-get --quiet update
+"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Told:
     """All that was said about all packages."""
@@ -548,6 +568,7 @@ class Told:
     discovery: Discovery
     sentence: str
     count: int
+    companions: tuple[str, ...]
 
 
 @pytest.fixture(scope="module")
@@ -575,11 +596,15 @@ def told(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]
             return listening.socket_questions(brought, new, ASKED)
 
         answers = list(ask_all(guest, questions, Manners(timeout=6, settle=1), failed, then))
+        guest.run(["sh", "-ec", FETCH], stdin=REPOSITORY.encode())
+        companions = Apt().companions("desktop")
+        assert companions
         yield Told(
             answers={answer.subject: answer for answer in answers},
             discovery=brought.describe(new),
             sentence=brought.sentence,
             count=len(answers),
+            companions=operations.ask(guest, companions),
         )
 
 
@@ -630,6 +655,10 @@ def test_only_units_that_failed_after_the_installation_are_named(told: Told) -> 
     assert "each@0" not in sentence.replace("badeach@0", "")
 
 
+def test_apt_names_packages_that_complete_one_of_the_same_source(told: Told) -> None:
+    assert told.companions == ("desktop-program",)
+
+
 def test_discovery_says_what_the_package_ships(told: Told) -> None:
     assert told.discovery.users == ("newcomer",)
     assert told.discovery.scripts == ("oldbad", "olddies", "oldoff", "oldstyle")
@@ -641,7 +670,7 @@ def test_discovery_says_what_the_package_ships(told: Told) -> None:
     assert told.discovery.drop_ins == ("/usr/lib/systemd/system/ssh.service.d/maker.conf",)
     assert told.discovery.generators == ("/usr/lib/systemd/system-generators/maker",)
     assert told.discovery.bus_services == tuple(
-        map(BUS.format, ("called", "ghost", "later", "plain"))
+        map(BUS.format, ("called", "later", "phantom", "plain"))
     )
     assert told.discovery.cron == ("/etc/cron.d/maker",)
     assert {"scripted.service", "local.service"} <= {*told.discovery.units}

@@ -21,7 +21,7 @@ def interpreter(head: bytes) -> tuple[str, str]:
     it cannot be told.
     """
     if head.startswith(b"#!"):
-        line = head[2:].partition(b"\n")[0].decode(errors="replace").strip()
+        line = head[2:].partition(b"\n")[0].partition(b"\0")[0].decode(errors="replace").strip()
         path, _, rest = line.partition(" ")
         return path.strip(), rest.strip()
     try:
@@ -44,7 +44,7 @@ def _loader(head: bytes) -> str:
         else:
             offset, _, _, length = struct.unpack_from(f"{order}4I", head, at + 4)
         path: bytes = head[offset : offset + length]
-        return path.rstrip(b"\0").decode(errors="replace") if len(path) == length else ""
+        return path.partition(b"\0")[0].decode(errors="replace") if len(path) == length else ""
     return ""
 
 

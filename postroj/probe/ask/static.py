@@ -151,6 +151,7 @@ class Facts:
 
 def parse(block: str) -> Needs:
     """Parse what `systemctl show` prints about one unit."""
+    block = block.replace("\0", "")
     rows = [line.partition("=")[::2] for line in block.splitlines()]
     values: dict[str, str] = {}
     for key, value in rows:

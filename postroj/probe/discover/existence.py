@@ -77,7 +77,7 @@ def unmet(guest: Guest, text: str) -> str:
 
 def text_of(guest: Guest, path: str) -> str:
     """Return the text of a file; '' if it does not exist or is not a regular file."""
-    return head_of(guest, path, LIMIT).decode(errors="replace")
+    return head_of(guest, path, LIMIT).replace(b"\0", b"").decode(errors="replace")
 
 
 def head_of(guest: Guest, path: str, limit: int) -> bytes:

@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
     from postroj.container.guest import Guest
 
-RUNTIME = {"XDG_RUNTIME_DIR": "/run", "HOME": "/root", "SYSTEMD_COLORS": "0"}
+RUNTIME = {
+    "XDG_RUNTIME_DIR": "/run",
+    "HOME": "/root",
+    "SYSTEMD_COLORS": "0",
+    "SYSTEMD_LOG_COLOR": "0",
+}
 """What the manager of a user has, and `verify --user` needs."""
 WARNING = re.compile(r"(?P<path>/.+?):\d+: .+")
 COMMAND = re.compile(r"(?P<unit>\S+): Command (?P<path>/.+) is not executable: ")

@@ -36,6 +36,7 @@ def test_interpreter_of_a_real_program() -> None:
         (b"#!/bin/sh\necho", ("/bin/sh", "")),
         (b"#! /usr/bin/perl -w\n", ("/usr/bin/perl", "-w")),
         (b"#!/usr/bin/env -S python3 -u\n", ("/usr/bin/env", "-S python3 -u")),
+        (b"#!/bin/sh\0x y\n", ("/bin/sh", "")),
         (elf(), ("/lib64/ld-x.so.2", "")),
         (elf(kind=1), ("", "")),
         (elf(offset=1 << 40), ("", "")),
