@@ -266,7 +266,7 @@ PACKAGES: dict[str, Made] = {
     ),
     **one("met", SLEEP, PASS, "active (running)", unit="ConditionPathExists=/etc"),
     **one(
-        "ghost",
+        "spectre",
         "Type=forking\nRemainAfterExit=yes\nExecStart=/bin/sh -c 'sleep 0.5 >/dev/null 2>&1 &'",
         FAIL,
         "active (exited), but none of its processes is left",
