@@ -15,7 +15,7 @@ from postroj.probe.ask.unitstate import ENABLED, is_template, template_of
 from postroj.verdict import CheckKind, CheckResult, Outcome, StepName
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from postroj.container.guest import Socket
     from postroj.probe.ask.unitstate import UnitState
@@ -175,6 +175,8 @@ def lost_states(change: Change, owner: Callable[[UnitState], str]) -> Iterator[C
         if is_own and change.leaves:
             continue
         reason = describe_loss(unit, now, change.step, since=change.before.moment)
+        if change.step is StepName.REBOOT and _is_unreached(now, change.now.snapshot.units):
+            continue
         if not reason or (is_own and change.only_masks and now.load != "masked"):
             continue
         if is_own:
@@ -184,6 +186,11 @@ def lost_states(change: Change, owner: Callable[[UnitState], str]) -> Iterator[C
             if any(rival and rival.active == "active" for rival in rivals):
                 continue  # to replace it is the duty of the other one
             yield _loss_of_others(change, unit, reason, owner(unit))
+
+
+def _is_unreached(unit: UnitState, active: Collection[str]) -> bool:
+    """Whether only units that a boot has not reached would start a unit."""
+    return unit.active == "inactive" and bool(unit.wanted_by) and not {*unit.wanted_by} & {*active}
 
 
 def _loss_of_others(change: Change, unit: UnitState, reason: str, owner: str) -> CheckResult:

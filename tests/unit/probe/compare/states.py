@@ -47,7 +47,7 @@ def state(
     return GuestState(
         snapshot=Snapshot(
             unit_files={unit.name: unit.file_state for unit in units} if files is None else files,
-            units=frozenset(),
+            units=frozenset(more.get("active", ())),
             users=frozenset(),
             groups=frozenset(),
             sockets=sockets,

@@ -183,6 +183,14 @@ def test_a_generated_unit_belongs_to_those_who_ship_the_generator() -> None:
     ]
 
 
+def test_a_unit_of_a_target_that_the_boot_has_not_reached_is_not_lost() -> None:
+    before, step = state(UP, own=[FILE]), StepName.REBOOT
+    down = replace(DOWN, wanted_by=("bluetooth.target",))
+    assert lost(before, state(down, own=[FILE]), step=step) == []
+    reached = state(down, own=[FILE], active=["bluetooth.target"])
+    assert len(lost(before, reached, step=step)) == 1
+
+
 def test_a_unit_belongs_to_those_who_ship_its_program() -> None:
     unit = replace(UP, programs=("/sbin/x",))
     before = state(unit, owned=[FILE], own=["/usr/sbin/x"])
