@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from postroj.errors import GuestError
 from postroj.probe.ask import checks, lateness
 from postroj.probe.ask.deadline import Deadline
 from postroj.probe.ask.question import Question
@@ -24,6 +28,7 @@ from postroj.probe.compare import (
     survivors,
 )
 from postroj.probe.compare.bystanders import Bystanders
+from postroj.probe.compare.comparison import Comparison
 from postroj.probe.course import LEAVING
 from postroj.probe.discover import listening, snapshot
 from postroj.probe.discover.discover import Brought, discover, unasked_units
@@ -36,11 +41,15 @@ if TYPE_CHECKING:
     from postroj.container.guest import OwnGuest, Process, Socket
     from postroj.model import Image
     from postroj.probe.ask.checks import Answer
+    from postroj.probe.compare.comparison import Compared
+    from postroj.probe.compare.state import GuestState, Units
     from postroj.probe.plan import Plan
     from postroj.probe.steps import Journey
     from postroj.verdict import Discovery
 
     Announce = Callable[[CheckResult], None]
+
+log = logging.getLogger(__name__)
 
 NEW_VERSION = (StepName.INSTALL, StepName.UPGRADE, StepName.DOWNGRADE)
 EXCHANGING = (StepName.REINSTALL, StepName.UPGRADE, StepName.DOWNGRADE)
@@ -53,11 +62,16 @@ class Before:
 
     failed: tuple[str, ...]
     """Units that have failed before the step or before the probe."""
-    units: continuity.Units
-    """States of the units that have been judged; empty before the first step."""
+    state: GuestState
+    """What the step must not take away."""
     processes: tuple[Process, ...]
     since: float
     """When the step began, by the wall clock."""
+
+    @property
+    def units(self) -> Units:
+        """The states of units by each of their names."""
+        return self.state.units
 
 
 class Judge:
@@ -73,16 +87,18 @@ class Judge:
         self._failed = guest.failed_units()
         self._recheck = Recheck(guest=guest, manners=plan.manners)
         self._snapshot = snapshot.take(guest)
+        self._comparison = Comparison(
+            guest,
+            self._manager,
+            discover=plan.discover,
+            from_older=bool(plan.older) or plan.from_repository,
+        )
         leaves = any(name in LEAVING for name in plan.steps)
         self._inventory = residue.take(guest, self._manager) if leaves else None
         self._asked: tuple[Question, ...] = ()
         """The questions of the last step that left the packages installed."""
         self._belongings = gone.Belongings(units=frozenset(), paths=frozenset())
         """What the packages owned before the first step that removes them."""
-        self._installed: continuity.Units | None = None
-        """States of the judged units before the second step, so after a first installation."""
-        self._removed = continuity.Units()
-        """Their states before the first step that removes the packages."""
 
     @property
     def subjects(self) -> list[str]:
@@ -90,38 +106,33 @@ class Judge:
         questions = (question for question in self._asked if question.kind is CheckKind.UNIT)
         return [unit_name(question.subject) for question in questions]
 
-    def remember(self, step: StepName, names: Sequence[str]) -> Before:
-        """Return the state before a step; `names` are the packages that are installed."""
-        failed, units = self._failed, continuity.Units()
+    def remember(self, step: StepName, journey: Journey, played: StepName | None) -> Before:
+        """Return the state before a step; before `played` the administrator changes things."""
+        failed = self._failed
         if step is not self._plan.steps[0]:
             failed = sorted({*self._failed, *self._guest.failed_units()})
-            named = [q.subject for q in self._plan.questions if q.kind is CheckKind.UNIT]
-            subjects = dict.fromkeys([*self.subjects, *map(unit_name, named)])
-            units = continuity.remember(self._guest, subjects)
-            self._installed = units if self._installed is None else self._installed
-        if step in LEAVING and not self._removed:
-            self._removed = units
-        if step is StepName.INSTALL_AGAIN:
-            units = self._before_removal()
         if step in LEAVING and not self._belongings.paths:
-            self._belongings = gone.read_belongings(self._guest, self._manager, names)
+            self._belongings = gone.read_belongings(self._guest, self._manager, journey.names)
+        now = self._comparison.begin(
+            step, journey.names, edits=step is played, coming=journey.coming(step)
+        )
         processes = tuple(self._guest.processes())
-        return Before(failed=tuple(failed), units=units, processes=processes, since=time.time())
+        return Before(failed=tuple(failed), state=now, processes=processes, since=time.time())
 
-    def _before_removal(self) -> continuity.Units:
-        """Return the states that units should have after the removed package is installed again.
+    def compare(self, step: StepName, before: Before, names: Sequence[str]) -> Compared | None:
+        """Compare right after a step; None if the guest is broken, as later questions find out."""
+        try:
+            return self._comparison.end(step, before.state, names)
+        except GuestError:
+            return None
 
-        After an upgrade from another version, a new installation may enable and start others. But
-        no unit may stay masked, see `ask_presence`.
-        """
-        return self._removed if self._is_from_older else self._installed or continuity.Units()
-
-    @property
-    def _is_from_older(self) -> bool:
-        return bool(self._plan.older) or self._plan.from_repository
+    def withdraw(self) -> None:
+        """Take away what was put into the guest before a step that was not taken or has failed."""
+        with suppress(GuestError):
+            self._comparison.withdraw()
 
     def discover(
-        self, names: Sequence[str], company: Sequence[str]
+        self, names: Sequence[str], company: Sequence[str], compared: Compared | None
     ) -> Brought | CheckResult | None:
         """Return what the packages have brought, or the error; None if discovery is off.
 
@@ -132,7 +143,9 @@ class Judge:
         found: list[Brought] = []
 
         def ask() -> Answer:
-            found.append(discover(self._guest, self._manager, names, self._snapshot, company))
+            after = compared.change.now.snapshot if compared else None
+            taken = self._snapshot
+            found.append(discover(self._guest, self._manager, names, taken, company, after))
             return Outcome.PASS, ""
 
         answer = checks.timed(DISCOVERY, ask)
@@ -142,6 +155,7 @@ class Judge:
         self,
         step: StepName,
         before: Before,
+        compared: Compared | None,
         brought: Brought | None,
         names: Sequence[str],
         due: Sequence[Question],
@@ -171,15 +185,10 @@ class Judge:
         answers = checks.ask_all(
             self._guest, asked, self._plan.manners, before.failed, then, others.owner
         )
-        units = before.units
-        if step is StepName.INSTALL_AGAIN and self._is_from_older:
-            units = continuity.now_masked(self._guest, units)
-        if units:
-            answers = continuity.compare(self._guest, answers, units, step)
         if step in NEW_VERSION:
             self._recheck.begin_version()
-        complete = self._with_complaints(answers, before.since)
-        for answer in self._recheck.follow(complete, others.owner):
+        completed = self._with_losses(answers, before, compared, names)
+        for answer in self._recheck.follow(completed, others.owner):
             announce(answer)
         self._asked = (*asked, *later)
         if step in EXCHANGING:
@@ -206,7 +215,8 @@ class Judge:
         def paths() -> frozenset[str]:
             return gone.read_belongings(self._guest, self._manager, names).paths
 
-        ask = partial(survivors.ask_old, self._guest, step, before.processes, before.units, paths)
+        units = {name: before.units[name] for name in self.subjects if name in before.units}
+        ask = partial(survivors.ask_old, self._guest, step, before.processes, units, paths)
         _announce_what_matters(checks.timed(survivors.OLD, ask), announce)
 
     def _ask_stops(self, before: Before, owns: Callable[[str], bool], announce: Announce) -> None:
@@ -214,7 +224,12 @@ class Judge:
         _announce_what_matters(checks.timed(stops.QUESTION, ask), announce)
 
     def ask_absence(
-        self, step: StepName, before: Before, journey: Journey, announce: Announce
+        self,
+        step: StepName,
+        before: Before,
+        compared: Compared | None,
+        journey: Journey,
+        announce: Announce,
     ) -> None:
         """Ask whether everything that was checked is gone, and what was left behind."""
         answers = gone.ask_all(
@@ -224,7 +239,7 @@ class Judge:
             before.failed,
             self._snapshot.unit_files,
         )
-        for answer in self._with_complaints(answers, before.since):
+        for answer in self._with_losses(answers, before, compared, journey.names):
             announce(answer)
         self._ask_stops(before, self._belongings.owns, announce)
         for answer in self._ask_residue(step, journey.names, journey.company):
@@ -235,14 +250,49 @@ class Judge:
         ask = partial(dependencies.ask, self._guest, self._manager, names, self._failed)
         return checks.timed(dependencies.QUESTION, ask)
 
-    def ask_administrator(self, step: StepName, journey: Journey) -> CheckResult | None:
-        """Ask whether the step leaves disabled units alone; None if there is none to disable."""
+    def ask_administrator(self, journey: Journey) -> CheckResult | None:
+        """Ask whether a step leaves disabled units alone; None if there is none to disable."""
         belongings = gone.read_belongings(self._guest, self._manager, journey.names)
         active = administrator.active_units(self._guest, belongings)
         if not administrator.can_be_disabled(active):
             return None
-        ask = partial(administrator.ask, self._guest, journey, step, active)
+        ask = partial(administrator.ask, self._guest, journey, active)
         return checks.timed(administrator.QUESTION, ask)
+
+    def _with_losses(
+        self,
+        answers: Iterable[CheckResult],
+        before: Before,
+        compared: Compared | None,
+        names: Sequence[str],
+    ) -> Iterator[CheckResult]:
+        """Complete the answers with what a step has taken away, and ask more meanwhile."""
+        if compared is None:
+            yield from self._with_complaints(answers, before.since)
+            return
+        found = compared.found
+        if not self._plan.discover:
+            asked = {unit_name(q.subject) for q in self._plan.questions if q.kind is CheckKind.UNIT}
+            found = tuple(answer for answer in found if answer.subject in asked)
+        pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="later")
+        try:
+            later = pool.submit(self._ask_later, compared, names)
+            completed = continuity.complete(answers, compared.change, found)
+            yield from self._with_complaints(completed, before.since)
+            yield from later.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # after Ctrl-C nobody waits
+        if self._plan.discover:
+            patience = self._plan.manners.timeout
+            yield from self._comparison.ask_ports(compared.change, patience)
+
+    def _ask_later(self, compared: Compared, names: Sequence[str]) -> list[CheckResult]:
+        """Ask beside the checks; what cannot be asked is found out by these."""
+        try:
+            return self._comparison.ask_later(compared, names)
+        except GuestError as error:
+            log.info("not all that a step may take away was asked for: %s", error.message)
+            return []
 
     def _with_complaints(
         self, answers: Iterable[CheckResult], since: float

@@ -31,6 +31,7 @@ ANSWERS = range(100)
 PATIENCE = 30.0
 """Seconds for a question, which needs no network."""
 
+BELOW = "`~` sorts below everything: 1.0~rc1 comes before 1.0"
 CONSOLE = 64 << 10
 """Bytes of a console whose last lines are evidence."""
 WHOLE = 16 << 20
@@ -204,6 +205,26 @@ def _answer(guest: Guest, argv: Sequence[str]) -> str:
     :raises CommandError: if the step has broken the package manager.
     """
     return guest.run(argv, ok=ANSWERS, timeout=PATIENCE).text
+
+
+def lower(
+    guest: Guest,
+    manager: PackageManager,
+    tested: Sequence[PackageFacts],
+    older: Sequence[PackageFacts],
+) -> Blame | None:
+    """Blame a package whose version sorts below the older one: nobody is offered it."""
+    known = {fact.name: fact.version for fact in older}
+    for fact in tested:
+        version = known.get(fact.name)
+        query = manager.is_lower(fact.version, version) if version else None
+        if query and ask(guest, query):
+            sentence = (
+                f"'{fact.name}' {fact.version} sorts below {version}, the older version: "
+                "nobody who has that one gets the new one"
+            )
+            return Blame(outcome=Outcome.FAIL, sentence=sentence, evidence="", hint=BELOW)
+    return None
 
 
 def remaining(

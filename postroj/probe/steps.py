@@ -138,18 +138,24 @@ class Journey:
         given = self._repository or bool(self._older)
         return given or self._bench.manager.newer((), versions.MADE) is not None
 
-    def take(self, step: StepName) -> Done:
-        """Take a step; the first one is `install`.
+    @property
+    def is_older(self) -> bool:
+        """Whether the packages that are installed, or were last, are the ones to upgrade from."""
+        return bool(self._versions and self._versions.older and self._there is self._versions.older)
 
-        All steps before it have succeeded, except that `upgrade` may repair a failed `downgrade`.
-        """
+    def coming(self, step: StepName) -> tuple[str, ...]:
+        """Return the paths of the packages that a step brings, if their versions differ."""
+        known = self._versions
+        return known.tested.paths if known and known.older and step is StepName.UPGRADE else ()
+
+    def take(self, step: StepName) -> Done:
+        """Take a step; the first one is `install`, and all before it have succeeded."""
         if step is StepName.INSTALL:
-            blame = self._install()
-            others = ", ".join(self.company)
+            blame, others = self._install(), ", ".join(self.company)
             return self._done(blame, f"in one transaction with {others}" if others else "")
         self._begin()
         assert self._there and self._versions
-        manager, names = self._bench.manager, self._there.names
+        bench, manager, names = self._bench, self._bench.manager, self._there.names
         match step:
             case StepName.START:  # no matter of the package manager, see `starting`
                 blame = None
@@ -168,7 +174,7 @@ class Journey:
             case StepName.PURGE if self._removed and not manager.purges_later:
                 return self._done(None, "a removed package needs no purge here")
             case StepName.PURGE:
-                return self._purge(names)
+                return self._purge([*names, *self._versions.replaced(bench.guest, bench.manager)])
             case StepName.INSTALL_AGAIN if not self._removed:
                 return self._idle("the package is not removed")
             case StepName.INSTALL_AGAIN:
@@ -177,22 +183,15 @@ class Journey:
                 assert_never(step)
         return self._done(blame)
 
-    def take_again(self, step: StepName) -> Done:
-        """Take `reinstall`, `upgrade` or `downgrade` again, more quickly if the manager can.
-
-        All dependencies are installed. If that fails, take the step as if for the first time.
-        """
-        there, known = self._there, self._versions
-        assert there and known
-        ways = {StepName.UPGRADE: known.upper, StepName.DOWNGRADE: known.lower}
-        batch = ways.get(step, there)
-        assert batch
-        quickly = self._bench.manager.exchange(batch.paths)
+    def take_again(self) -> Done:
+        """Take `reinstall` again, more quickly if the manager can: all dependencies are there."""
+        there = self._there
+        assert there
+        quickly = self._bench.manager.exchange(there.paths)
         self._begin()
-        if quickly and not self._bring(step, quickly, batch):
+        if quickly and not self._bring(StepName.REINSTALL, quickly, there):
             return self._done(None)
-        self._there = there
-        return self.take(step)
+        return self.take(StepName.REINSTALL)
 
     def prepare(self) -> None:
         """Do what comes before the first step: read the packages, and install what they need.
@@ -288,6 +287,8 @@ class Journey:
         upper = known.upper
         if self._there and self._there.facts == upper.facts:
             return self._idle("the older packages have the same version")
+        if blame := known.blame_order(bench.guest, bench.manager):
+            return self._done(blame)
         return self._done(self._bring(StepName.UPGRADE, bench.manager.upgrade(upper.paths), upper))
 
     def _bring(self, step: StepName, argv: Sequence[str], wanted: Batch) -> Blame | None:

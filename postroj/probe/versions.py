@@ -61,6 +61,17 @@ class Versions:
         """The version that `downgrade` installs; None if there is no lower one."""
         return self.older or (self.tested if self.raised else None)
 
+    def blame_order(self, guest: OwnGuest, manager: PackageManager) -> Blame | None:
+        """Blame packages under test that sort below the older ones."""
+        older = self.older.facts if self.older else ()
+        return operations.lower(guest, manager, self.tested.facts, older)
+
+    def replaced(self, guest: OwnGuest, manager: PackageManager) -> tuple[str, ...]:
+        """Return older packages of other names that can still be purged."""
+        older = self.older.names if self.older else []
+        others = [name for name in older if name not in self.tested.names]
+        return operations.ask(guest, manager.purgeable(others)) if others else ()
+
 
 def read(
     guest: OwnGuest, manager: PackageManager, packages: Sequence[PackageFile]

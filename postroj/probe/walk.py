@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from postroj.container.guest import OwnGuest
     from postroj.model import Image
     from postroj.probe.announce import Announced, Announcer, JudgedStep
+    from postroj.probe.compare.comparison import Compared
     from postroj.probe.judging import Before
     from postroj.probe.package.package_file import PackageFile
     from postroj.probe.plan import Plan
 
 GUEST = Question(kind=CheckKind.SYSTEM, subject="the guest goes on", is_found=True)
+OLDER = "the older version, which is not under test"
 NOT_TAKEN = "the step was not taken"
 NOT_JUDGED = "the {} did not succeed"
 
@@ -97,17 +99,21 @@ class Walk:
                     return self._announcer.end_step(self._start()).result()
             if name in LEAVING:
                 self._starter.before_leaving()
-            before = self._judge.remember(name, self._journey.names)
+            before = self._judge.remember(name, self._journey, self._played)
             step = self._go(name, before)
         except CommandTimeout:  # the host may be slow
             raise
         except (GuestLost, CommandError) as error:
-            step = StepResult(name=name, done=Outcome.FAIL, reason=_broken(error), seconds=0)
+            outcome = Outcome.ERROR if self._journey.is_older else Outcome.FAIL
+            reason = self._whose(_broken(error))
+            step = StepResult(name=name, done=outcome, reason=reason, seconds=0)
             return self._end_unjudged(step)
         if step.done is not Outcome.PASS:
+            self._judge.withdraw()
             return self._end_unjudged(step)
+        compared = self._judge.compare(name, before, self._journey.names)
         judge = self._judge_absence if name in LEAVING else self._judge_presence
-        return judge(step, before)
+        return judge(step, before, compared)
 
     def _configure(self) -> None:
         """Put files into the guest before units are started, which may then start."""
@@ -139,6 +145,9 @@ class Walk:
         )
         if name is StepName.INSTALL_AGAIN and step.done is Outcome.PASS:
             self._starter.start_again()
+        upgrades = name is StepName.UPGRADE  # which may fail before it changes anything
+        if self._journey.is_older and step.done is Outcome.FAIL and not upgrades:
+            step = replace(step, done=Outcome.ERROR, reason=self._whose(step.reason))
         if self._is_emulated and step.done is Outcome.FAIL:
             lines = emulated.refusals(self._guest, before.since)
             step = replace(step, reason="\n".join((step.reason, *lines)))
@@ -168,19 +177,24 @@ class Walk:
         answers = checks.unasked(due, reason)
         return self._announcer.end_step(replace(step, checks=answers)).result()
 
-    def _judge_absence(self, step: StepResult, before: Before) -> JudgedStep:
+    def _judge_absence(
+        self, step: StepResult, before: Before, compared: Compared | None
+    ) -> JudgedStep:
         if step.name is StepName.PURGE:
             late = (file for file in self._plan.puts if file.is_late)
             configuration.take_back(self._guest, late)
         announced = self._begin_checks(step)
         with self._surviving(step.name, announced), self._counted("checks"):
-            self._judge.ask_absence(step.name, before, self._journey, announced.end_check)
+            announce = announced.end_check
+            self._judge.ask_absence(step.name, before, compared, self._journey, announce)
         return announced.result()
 
-    def _judge_presence(self, step: StepResult, before: Before) -> JudgedStep:
+    def _judge_presence(
+        self, step: StepResult, before: Before, compared: Compared | None
+    ) -> JudgedStep:
         name, packages = step.name, self._journey.names
         with self._counted("discovery"):
-            found = self._judge.discover(packages, self._journey.company)
+            found = self._judge.discover(packages, self._journey.company, compared)
         brought = found if isinstance(found, Brought) else None
         if name is self._plan.steps[0] and StepName.START in self._plan.steps:
             self._brought = brought
@@ -191,7 +205,7 @@ class Walk:
         announced, discovery = self._begin_checks(step), None
 
         def announce(check: CheckResult) -> None:
-            announced.end_check(self._starter.judged(check, name, before))
+            announced.end_check(self._about_older(self._starter.judged(check, name, before)))
 
         due = self._plan.due(name, waits=self._starter.waits)
         with self._surviving(name, announced):
@@ -199,13 +213,24 @@ class Walk:
                 if name is StepName.INSTALL and (others := self._journey.dependencies):
                     announced.end_check(self._judge.ask_dependencies(others))
                 if isinstance(found, CheckResult):
-                    announced.end_check(found)
-                discovery = self._judge.ask_presence(name, before, brought, packages, due, announce)
+                    announced.end_check(self._about_older(found))
+                discovery = self._judge.ask_presence(
+                    name, before, compared, brought, packages, due, announce
+                )
                 self._judge.ask_not_started(self._not_started, packages, announce)
             self._starter.end()
             if name is self._played:
                 self._play_administrator(name, announced)
         return announced.result(discovery)
+
+    def _whose(self, reason: str) -> str:
+        return f"{OLDER}: {reason}" if self._journey.is_older else reason
+
+    def _about_older(self, answer: CheckResult) -> CheckResult:
+        """Hold nothing against the packages that is wrong with the older ones."""
+        if not self._journey.is_older or answer.outcome is not Outcome.FAIL:
+            return answer
+        return replace(answer, outcome=Outcome.SKIP, reason=self._whose(answer.reason))
 
     def _begin_checks(self, step: StepResult) -> Announced:
         """Announce a successful step, and that its checks begin."""
@@ -216,7 +241,7 @@ class Walk:
     def _play_administrator(self, name: StepName, announced: Announced) -> None:
         """Take the step once more with disabled units, as an administrator may have them."""
         with self._counted("checks"):
-            answer = self._judge.ask_administrator(name, self._journey)
+            answer = self._judge.ask_administrator(self._journey)
             if answer is None:
                 return
             announced.end_check(answer)
@@ -244,7 +269,8 @@ class Walk:
         except (GuestLost, CommandError) as error:
             self._lost = name
             if not announced.has_bad_check:
-                answer: checks.Answer = (Outcome.FAIL, _broken(error))
+                outcome = Outcome.ERROR if self._journey.is_older else Outcome.FAIL
+                answer: checks.Answer = (outcome, self._whose(_broken(error)))
                 announced.end_check(checks.timed(GUEST, lambda: answer))
 
     @contextmanager

@@ -257,7 +257,7 @@ LIVES = [
         line="systemctl --no-block restart NAME.service",
         instead="systemctl stop NAME.service",
         step=UPGRADE,
-        words=["ran before the upgrade, but not after it"],
+        words=["ran before the upgrade"],
     ),
     Fault(  # firezone#10539, ncpa#329
         name="disables",
@@ -281,7 +281,7 @@ LIVES = [
         line="mkdir -p /var/lib/NAME",
         instead="rm -rf /var/lib/NAME; mkdir /var/lib/NAME",
         step=UPGRADE,
-        words=["ran before the upgrade, but not after it", "no data"],
+        words=["ran before the upgrade", "no data"],
         more=[("daemon", "exec", "[ -e /var/lib/NAME/data ] || { echo no data; exit 1; }\nexec")],
     ),
     Fault(
@@ -290,7 +290,7 @@ LIVES = [
         line="deb-systemd-helper enable NAME.service >/dev/null",
         instead=":",
         step=REBOOT,
-        words=["ran before the reboot, but not after it"],
+        words=["ran before the reboot"],
         fails_from="all",
     ),
     Fault(  # fluent-package-builder: its own test of tmpfiles
@@ -299,7 +299,7 @@ LIVES = [
         line="d /run/NAME 0755 daemon daemon\n",
         instead="",
         step=REBOOT,
-        words=["ran before the reboot, but not after it", "no runtime directory"],
+        words=["ran before the reboot", "no runtime directory"],
         more=[
             ("postinst", "systemctl daemon-reload", "mkdir -p /run/NAME\nsystemctl daemon-reload"),
             ("daemon", "exec", "[ -d /run/NAME ] || { echo no runtime directory; exit 1; }\nexec"),

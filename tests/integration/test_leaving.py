@@ -46,7 +46,7 @@ def test_install_again_fails_a_mask_that_stays(
         assert life.reason(PURGE, "no file left behind") == "pass: none"
     else:
         assert life.outcomes == {INSTALL: PASS, REMOVE: PASS, AGAIN: FAIL, PURGE: PASS}
-        lost = "fail: ran before the removal, but not after the install-again"
+        lost = "fail: ran before the removal, but was inactive (dead) right after the install-again"
         assert life.reason(AGAIN, "lifer.service").startswith(lost)
 
 

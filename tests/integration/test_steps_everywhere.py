@@ -166,8 +166,28 @@ def test_upgrade_fails_a_scriptlet_that_takes_it_for_a_removal(
     older, newer = (bench.build(manager, name, number, preun=STOPS) for number in ("1", "2"))
     result = bench.live(manager, newer, INSTALL, UPGRADE, older=older)
     assert told(result)[f"upgrade {name}.service"].startswith(
-        "fail: ran before the upgrade, but not after it"
+        "fail: ran before the upgrade, but was inactive (dead) right after it"
     )
+
+
+def test_upgrade_fails_configuration_that_rpm_replaces(bench: Bench) -> None:
+    paths, name = ("/etc/replaced.conf", "/etc/kept.conf", "/etc/same.conf"), "settings"
+
+    def build(version: str) -> Path:
+        config = dict.fromkeys(paths[:2], f"# of {version}\n") | {paths[2]: "# the same\n"}
+        return rpms.build(
+            *(bench.folder, name),
+            version=version,
+            tags="Requires: base",
+            config=config,
+            replaced=paths[:1],
+        )
+
+    result = bench.live(Manager.DNF, build("2"), INSTALL, UPGRADE, older=build("1"))
+    assert told(result) == {
+        "upgrade changed configuration stays": "fail: /etc/replaced.conf has lost the"
+        " administrator's line after the upgrade; a copy is in /etc/replaced.conf.rpmsave"
+    }
 
 
 @pytest.mark.parametrize("manager", OTHERS)

@@ -6,7 +6,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
 SPEC = """\
@@ -29,6 +29,12 @@ Made by the tests of postroj.
 """
 
 
+def _mark(path: str, config: Collection[str], replaced: Collection[str]) -> str:
+    if path not in config:
+        return ""
+    return "%config " if path in replaced else "%config(noreplace) "
+
+
 def build(
     folder: Path,
     name: str,
@@ -39,15 +45,17 @@ def build(
     tags: str = "",
     files: Mapping[str, str] | None = None,
     config: Mapping[str, str] | None = None,
+    replaced: Collection[str] = (),
     scripts: Mapping[str, str] | None = None,
     owner: str = "",
     defines: Mapping[str, str] | None = None,
 ) -> Path:
     """Build NAME-VERSION-RELEASE.ARCHITECTURE.rpm in `folder`.
 
-    `config` are files, too, of which a changed one is kept; `scripts` go by their names in a spec
-    (`post`, `preun`, `post -p <lua>`); what lies in a `bin` is executable. All files belong to
-    `owner`, as `user,group` or `user,-`, if one is given.
+    `config` are files, too, of which a changed one is kept, except those that are `replaced`, of
+    which only a copy is kept; `scripts` go by their names in a spec (`post`, `preun`,
+    `post -p <lua>`); what lies in a `bin` is executable. All files belong to `owner`, as
+    `user,group` or `user,-`, if one is given.
     """
     tree = folder / "trees" / f"{name}-{version}-{release}"
     listed = {**(files or {}), **(config or {})}
@@ -69,7 +77,7 @@ def build(
             scripts="\n".join(f"%{script}\n{text}" for script, text in (scripts or {}).items()),
             files="\n".join(
                 f"{f'%attr(-,{owner}) ' if owner else ''}"
-                f"{'%config(noreplace) ' if path in (config or {}) else ''}{path}"
+                f"{_mark(path, config or {}, replaced)}{path}"
                 for path in listed
             ),
         )

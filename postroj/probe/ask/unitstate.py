@@ -19,8 +19,11 @@ PROPERTIES = (
     "AssertTimestampMonotonic",
     "ConditionResult",
     "ConditionTimestampMonotonic",
+    "ConflictedBy",
+    "Conflicts",
     "ExecMainCode",
     "ExecMainStatus",
+    "ExecStart",
     "FragmentPath",
     "GuessMainPID",
     "Id",
@@ -89,6 +92,7 @@ SPAN_UNITS = {
     "y": 31557600.0,
 }
 """Seconds of the units that systemd prints, systemd.time(7)."""
+PROGRAM = re.compile(r"\{ path=(\S+) ;")
 LISTEN = re.compile(r"(?P<address>.+) \((?P<kind>\w+)\)")
 
 
@@ -134,6 +138,10 @@ class UnitState:
     """As `systemctl is-enabled` prints it."""
     wanted_by: tuple[str, ...] = ()
     """The units that start it, mostly targets."""
+    conflicts: tuple[str, ...] = ()
+    """The units that cannot run beside it."""
+    programs: tuple[str, ...] = ()
+    """The programs that a service starts."""
     file: str = ""
     """The file from which the manager has read it."""
     source: str = ""
@@ -215,6 +223,8 @@ def parse(text: str) -> UnitState:
         names=names("Names"),
         file_state=values.get("UnitFileState", ""),
         wanted_by=names("WantedBy", "RequiredBy"),
+        conflicts=names("Conflicts", "ConflictedBy"),
+        programs=tuple(PROGRAM.findall(values.get("ExecStart", ""))),
         file=values.get("FragmentPath", ""),
         source=values.get("SourcePath", ""),
         triggers=names("Triggers"),

@@ -1,6 +1,7 @@
-"""Check that units survive a step: a unit that ran still runs, an enabled one stays enabled.
+"""Complete the answers about units by what a step has changed about them.
 
-Each answer about a unit is completed by a comparison with its state before the step.
+`losses` decides what is lost, from the state right after the step's command. The answers come
+later: they wait, and commands that the user asks for may have started a unit again meanwhile.
 """
 
 from __future__ import annotations
@@ -8,106 +9,70 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from postroj.probe.ask.unitstate import ENABLED, is_template, read_state, read_states, unit_name
-from postroj.verdict import CheckKind, CheckResult, Outcome, StepName
+from postroj.probe.ask.unitstate import unit_name
+from postroj.verdict import CheckKind, CheckResult, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from postroj.container.guest import Guest
     from postroj.probe.ask.unitstate import UnitState
-
-NOT_ENABLED = ("disabled", "masked", "masked-runtime", "bad")
-
-Units = dict[str, "UnitState"]
-"""States of units by each of their names."""
+    from postroj.probe.compare.losses import Change
 
 
-def remember(guest: Guest, names: Iterable[str]) -> Units:
-    """Read the states of units before a step."""
-    states = read_states(guest, [name for name in names if not is_template(name)])
-    return {name: state for state in states for name in (state.name, *state.names)}
-
-
-def now_masked(guest: Guest, states: Units) -> Units:
-    """Return the earlier states of those units that are masked now."""
-    now = read_states(guest, sorted(states))
-    masked = {
-        name for state in now if state.load == "masked" for name in (state.name, *state.names)
-    }
-    return {name: state for name, state in states.items() if name in masked}
-
-
-def compare(
-    guest: Guest, answers: Iterable[CheckResult], before: Mapping[str, UnitState], step: StepName
+def complete(
+    answers: Iterable[CheckResult], change: Change, found: Iterable[CheckResult]
 ) -> Iterator[CheckResult]:
-    """Complete answers about units as they come; then fail other units that the step has harmed."""
-    compared: set[str] = set()
-    for batch in _batches(answers):
-        known = {unit_name(a.subject) for a in batch if a.kind is CheckKind.UNIT} & before.keys()
-        present = remember(guest, sorted(known))
-        for answer in batch:
-            name = unit_name(answer.subject)
-            if answer.kind is not CheckKind.UNIT or name not in known:
-                yield answer
-                continue
-            compared |= {name, *before[name].names}
-            yield completed(
-                answer, before[name], present.get(name) or read_state(guest, name), step
-            )
-    rest = {state.name: state for name, state in before.items() if name not in compared}
-    for now in read_states(guest, sorted(rest)):
-        if now.name in rest and (loss := describe_loss(rest[now.name], now, step)):
-            yield CheckResult(
-                kind=CheckKind.UNIT,
-                subject=now.name,
-                outcome=Outcome.FAIL,
-                reason=loss,
-                seconds=0,
-                discovered=True,
-            )
-
-
-def _batches(answers: Iterable[CheckResult]) -> Iterator[list[CheckResult]]:
-    """Collect skips until another answer comes: a package may have thousands of idle units."""
-    batch = []
+    """Complete answers about units as they come; then yield what was `found` besides."""
+    rest = [*found]
+    before, now = change.before.units, change.now.units
     for answer in answers:
-        batch.append(answer)
-        if answer.outcome is not Outcome.SKIP:
-            yield batch
-            batch = []
-    yield batch
+        name = unit_name(answer.subject)
+        if answer.kind is not CheckKind.UNIT:
+            yield answer
+            continue
+        lost = next((one for one in rest if _is_about(one, name, before)), None)
+        if lost:
+            rest.remove(lost)
+            yield joined(answer, lost)
+        elif answer.outcome is Outcome.PASS and name in before and name in now:
+            yield _with_remark(answer, describe_main_pid(before[name], now[name]))
+        elif _has_stopped(answer, name, change):
+            yield replace(answer, reason=f"ran before the {change.step}; now {answer.reason}")
+        else:
+            yield answer
+    yield from rest
 
 
-def completed(
-    answer: CheckResult, before: UnitState, now: UnitState, step: StepName
-) -> CheckResult:
-    """Add to an answer how a unit has changed; a loss makes it a failure."""
+def _has_stopped(answer: CheckResult, name: str, change: Change) -> bool:
+    """Whether a unit that should run ran before, and its answer does not say so."""
+    was = change.before.units.get(name)
+    is_down = answer.outcome is Outcome.FAIL and not change.leaves
+    return is_down and was is not None and was.active == "active"
+
+
+def _with_remark(answer: CheckResult, remark: str) -> CheckResult:
     sentence, *evidence = answer.reason.splitlines() or [""]
-    if loss := describe_loss(before, now, step):
-        is_worse = answer.outcome in (Outcome.PASS, Outcome.SKIP)
-        reason = "\n".join([f"{loss}; now {sentence}", *evidence])
-        return replace(answer, outcome=Outcome.FAIL if is_worse else answer.outcome, reason=reason)
-    if answer.outcome is Outcome.PASS and (pid := describe_main_pid(before, now)):
-        return replace(answer, reason="\n".join([f"{sentence}; {pid}", *evidence]))
-    return answer
+    reason = "\n".join([f"{sentence}; {remark}", *evidence])
+    return replace(answer, reason=reason) if remark else answer
 
 
-def describe_loss(before: UnitState, now: UnitState, step: StepName) -> str:
-    """Describe how a step has harmed a unit; '' if it has not, or if the unit no longer exists."""
-    if now.load == "not-found":
-        return ""
-    when = "before the removal" if step is StepName.INSTALL_AGAIN else f"before the {step}"
-    it = f"the {step}" if step is StepName.INSTALL_AGAIN else "it"
-    if before.active == "active" and before.main_pid and not now.main_pid:
-        return f"ran {when}, but not after {it}"
-    # a oneshot service that has finished is not a loss
-    waits = before.name.endswith((".socket", ".timer", ".path"))
-    if waits and before.active == "active" and now.active != "active":
-        return f"was active {when}, but is not after {it}"
-    if before.file_state in ENABLED and now.file_state in NOT_ENABLED:
-        return f"was enabled {when}, but is {now.file_state} after {it}"
-    return ""
+def _is_about(found: CheckResult, name: str, before: Mapping[str, UnitState]) -> bool:
+    names = before[found.subject].names if found.subject in before else ()
+    return found.kind is CheckKind.UNIT and name in (found.subject, *names)
+
+
+def joined(answer: CheckResult, lost: CheckResult) -> CheckResult:
+    """Join an answer about a unit to what a step has taken from it; errors stay errors."""
+    sentence, *evidence = answer.reason.splitlines() or [""]
+    has_stopped = "right after it" in lost.reason
+    links = {Outcome.PASS: "; later it was " if has_stopped else "; now ", Outcome.SKIP: "; "}
+    link = links.get(answer.outcome, "; now ")
+    is_worse = answer.outcome in (Outcome.PASS, Outcome.SKIP)
+    return replace(
+        answer,
+        outcome=lost.outcome if is_worse else answer.outcome,
+        reason="\n".join([f"{lost.reason}{link}{sentence}", *evidence]),
+    )
 
 
 def describe_main_pid(before: UnitState, now: UnitState) -> str:

@@ -115,15 +115,16 @@ def discover(
     names: Sequence[str],
     before: Snapshot,
     company: Sequence[str] = (),
+    after: Snapshot | None = None,
 ) -> Brought:
     """Compare a guest with its state `before` these packages were installed.
 
     All units that are new are theirs, except those of packages in their `company`, which came in
-    the same transaction.
+    the same transaction. `after` is its state now, if that is known.
     """
     brought = _payload(guest, manager, names)
     foreign = _payload(guest, manager, company).all_units
-    after = snapshot.take(guest)
+    after = after or snapshot.take(guest)
     wanted = candidates(brought, before, after)
     states = {state.name: state for state in read_states(guest, wanted)}  # each alias once
     untried = [s for s in states.values() if s.file_state in ENABLED and not s.started]

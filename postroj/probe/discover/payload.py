@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from postroj.probe.ask.unitstate import template_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
 # The package chooses these names, so only those that systemd allows are accepted: no blanks, no
 # control characters, nothing that a command could take for an option. systemd.unit(5)
@@ -100,3 +100,8 @@ def classify(files: Sequence[str], configuration: Collection[str] = ()) -> Paylo
         cron=paths(CRON),
         logrotate=paths(LOGROTATE),
     )
+
+
+def unit_names(paths: Iterable[str]) -> Iterator[str]:
+    """Yield the names of the system's unit files among some paths."""
+    return (match["name"] for path in paths if (match := UNIT.fullmatch(path)))

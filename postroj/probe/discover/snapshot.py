@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,29 +26,47 @@ class Snapshot:
     users: frozenset[str]
     groups: frozenset[str]
     sockets: tuple[Socket, ...]
+    identities: dict[str, str] = field(default_factory=dict)
+    """The UID of each `user NAME`, and the GID of each `group NAME`."""
 
 
-def take(guest: Guest) -> Snapshot:
-    """Take a snapshot of a guest.
+def take(guest: Guest, unit_files: dict[str, str] | None = None) -> Snapshot:
+    """Take a snapshot of a guest; `unit_files` are the states of unit files, if they are known.
+
+    systemd takes half a second for these.
 
     :raises CommandError: if the guest can no longer run a shell.
     """
-    text = operations.whole(guest, ["sh", "-c", SCRIPT], timeout=60).stdout.decode(errors="replace")
-    return parse(text, tuple(sockets.listening(guest)))
+    argv = ["sh", "-c", SCRIPT, "sh", *(["known"] if unit_files else [])]
+    text = operations.whole(guest, argv, timeout=60).stdout.decode(errors="replace")
+    now = parse(text, tuple(sockets.listening(guest)))
+    return replace(now, unit_files=unit_files) if unit_files else now
 
 
 def parse(text: str, listening: tuple[Socket, ...]) -> Snapshot:
     """Parse the output of `SCRIPT`."""
     files, units, passwd, group = ([*text.split("\0"), "", "", ""])[:4]
     rows = [line.split() for line in files.splitlines()]
+    accounts = {"user": passwd, "group": group}
     return Snapshot(
         unit_files={row[0]: row[1] for row in rows if len(row) > 1},
         units=frozenset(words[0] for line in units.splitlines() if (words := line.split())),
         users=_accounts(passwd),
         groups=_accounts(group),
         sockets=listening,
+        identities={
+            f"{kind} {fields[0]}": fields[2]
+            for kind, text in accounts.items()
+            for fields in _fields(text)
+        },
     )
 
 
 def _accounts(text: str) -> frozenset[str]:
-    return frozenset(line.partition(":")[0] for line in text.splitlines() if ":" in line)
+    return frozenset(fields[0] for fields in _fields(text))
+
+
+def _fields(text: str) -> list[list[str]]:
+    """Read lines of passwd(5) or group(5)."""
+    rows = (line.split(":") for line in text.splitlines())
+    return [row for row in rows if len(row) > 2]

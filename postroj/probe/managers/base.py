@@ -6,10 +6,13 @@ Pure: argument lists out, text in. `postroj.probe.operations` runs them in a gue
 from __future__ import annotations
 
 import copy
+import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Generic, TypeVar
+
+from postroj.container.guest import FileKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +25,8 @@ Answer = TypeVar("Answer")
 
 LOCAL = r"/(?:etc|home|root|srv|var)(?:/.*)?"
 """Where data, logs and configuration are; what scripts make there stays without a purge."""
+DAMAGE = re.compile(r"(?P<how>missing|\S{8,9}) +(?:[a-z] )?(?P<path>/.*?)(?: \([^)]*\))?")
+KINDS = {"-": FileKind.FILE, "h": FileKind.FILE, "d": FileKind.FOLDER, "l": FileKind.LINK}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +64,17 @@ class Solution:
     installs: tuple[PackageFacts, ...]
     """Packages that would be installed, or replaced by another version."""
     removes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shipped:
+    """The files in a package file, absolute paths."""
+
+    kinds: Mapping[str, FileKind]
+    digests: Mapping[str, str]
+    """SHA-256 of regular files below `/etc`, in hexadecimal."""
+    kept: frozenset[str]
+    """The configuration files in which the manager keeps an administrator's changes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +136,12 @@ class PackageManager(ABC):
     """Log files in a guest; a version of the manager may lack some of them."""
     bookkeeping: str
     """A regular expression of its databases and logs, files and folders, which are no residue."""
+    list_all: str = ":"
+    """A shell command that prints the paths of all installed packages."""
+    debconf: str = ""
+    """Path of a file of the package `{}` if it asks questions; '' if none ever does."""
+    list_rules: str = ":"
+    """A shell command that prints rules by which files are put elsewhere or owned by others."""
 
     def without_recommends(self) -> Self:
         """Return this manager without weak dependencies."""
@@ -171,9 +193,9 @@ class PackageManager(ABC):
         return self.install(paths)
 
     def exchange(self, paths: Sequence[str]) -> list[str] | None:
-        """Install any versions of installed packages, whose dependencies are installed as well.
+        """Install the versions that are installed, whose dependencies are installed as well.
 
-        None if that is no quicker than `upgrade`, `downgrade` and `reinstall`.
+        None if that is no quicker than `reinstall`.
         """
         return None
 
@@ -244,6 +266,39 @@ class PackageManager(ABC):
         """
         return None
 
+    def missing(self, names: Sequence[str]) -> Query[tuple[str, ...]] | None:
+        """List the files of installed packages that do not exist; the command may fail.
+
+        None if the manager cannot tell; the same holds for the next four.
+        """
+        return None
+
+    def damaged(self, paths: Sequence[str]) -> Query[dict[str, str]] | None:
+        """List the damaged files of the packages that own `paths`, each with how.
+
+        The command may fail.
+        """
+        return None
+
+    def shipped(self, path: str) -> Query[Shipped] | None:
+        """List what a package file ships."""
+        return None
+
+    def is_lower(self, version: str, other: str) -> Query[bool] | None:
+        """Ask whether a version sorts below another one."""
+        return None
+
+    def check(self) -> list[str] | None:
+        """Fail if the manager cannot read its own databases and configuration."""
+        return None
+
+    def failing_hooks(self, paths: Sequence[str]) -> Query[tuple[str, ...]] | None:
+        """Run the hooks of the manager that are among these files, and list those that fail.
+
+        None if the manager has no such hooks, or removes them with their package.
+        """
+        return None
+
     @abstractmethod
     def blame(self, status: int, output: str, names: Sequence[str]) -> Blame | None:
         """Explain why a finished command has failed; None if it has not.
@@ -269,6 +324,25 @@ def table(text: str) -> tuple[PackageFacts, ...]:
 def facts(text: str) -> PackageFacts:
     """Read one line of such a table; all fields are '' if there is none."""
     return next(iter(table(text)), PackageFacts(name="", version="", architecture=""))
+
+
+def damage(text: str) -> dict[str, str]:
+    """Read the lines of `dpkg --verify` and `rpm --verify`: what differs, and a path."""
+    return {
+        match["path"]: "missing" if match["how"] == "missing" else "changed"
+        for line in text.splitlines()
+        if (match := DAMAGE.fullmatch(line))
+    }
+
+
+def missing(text: str) -> tuple[str, ...]:
+    """Read those of these lines that are about a missing file."""
+    return tuple(path for path, how in damage(text).items() if how == "missing")
+
+
+def kind_of(mode: str) -> FileKind:
+    """Return the type that the first letter of a mode like `drwxr-xr-x` stands for."""
+    return KINDS.get(mode[:1], FileKind.OTHER)
 
 
 def words(text: str) -> tuple[str, ...]:

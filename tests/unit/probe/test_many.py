@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from postroj.errors import GuestError
 from postroj.probe import operations
 from postroj.probe.ask.question import Question
 from postroj.probe.ask.unitstate import UnitState, read_states
-from postroj.probe.compare import complaints, continuity
+from postroj.probe.compare import complaints
 from postroj.probe.discover import examine, other_files, snapshot
 from postroj.probe.discover.payload import Payload
 from postroj.probe.managers.base import Query
-from postroj.verdict import CheckKind, CheckResult, Outcome, StepName
+from postroj.verdict import CheckKind, CheckResult, Outcome
 from tests.support.fake_guest import Answer, FakeGuest
 
 COUNT = 5001
@@ -81,25 +79,6 @@ def test_a_truncated_answer_of_the_package_manager_is_an_error() -> None:
     query = Query(argv=("list", "x"), read=str.split)
     with pytest.raises(GuestError, match="'list' printed more than 16 MiB in the guest"):
         operations.ask(guest, query)
-
-
-def test_idle_units_are_compared_together() -> None:
-    def unit(number: int) -> CheckResult:
-        outcome = Outcome.PASS if number in (7, 4000) else Outcome.SKIP
-        return CheckResult(
-            kind=CheckKind.UNIT, subject=f"{number}.service", outcome=outcome, reason="", seconds=0
-        )
-
-    answers = [unit(number) for number in range(COUNT)]
-    guest = FakeGuest(show)
-    before = continuity.remember(guest, [answer.subject for answer in answers])
-    # a unit that ran before but not now is a failure, even if its answer was a skip
-    states = {name: replace(state, active="active", main_pid=7) for name, state in before.items()}
-    guest.ran.clear()
-    found = list(continuity.compare(guest, answers, states, StepName.REINSTALL))
-    assert [answer.subject for answer in found] == [answer.subject for answer in answers]
-    assert {answer.outcome for answer in found} == {Outcome.FAIL}
-    assert len(guest.ran) < 30
 
 
 def test_accounts_that_many_files_declare() -> None:

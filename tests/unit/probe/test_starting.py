@@ -19,6 +19,7 @@ from postroj.probe.startable import choose, without_rivals
 from postroj.probe.starting import HOW, UNTRIED, Starter
 from postroj.verdict import CheckKind, CheckResult, Outcome, StepName, Why
 from tests.support.fake_guest import FakeGuest
+from tests.unit.probe.compare import states
 
 PLAN = Plan(
     questions=(),
@@ -29,7 +30,7 @@ PLAN = Plan(
     steps=(StepName.INSTALL, StepName.START),
     limits=NOTHING,
 )
-BEFORE = Before(failed=(), units={}, processes=(), since=0)
+BEFORE = Before(failed=(), state=states.state(), processes=(), since=0)
 JOURNAL = """\
 Nov 21 13:00:00 guest systemd[1]: Starting x.service - X...
 Nov 21 13:00:01 guest x[7]: cannot read /etc/x.conf
@@ -101,7 +102,7 @@ def starter(
     """Return a starter that has started x.service, and its guest."""
 
     def answer(argv: tuple[str, ...]) -> tuple[int, str]:
-        if argv[:2] == ("systemctl", "show") and "ExecStart" in argv[2]:
+        if argv[:2] == ("systemctl", "show") and "ExecStartPost" in argv[2]:
             return 0, f"Id=x.service\n{show}"
         if argv[:2] == ("systemctl", "show"):
             return 0, "Id=x.service\nNames=x.service\nLoadState=loaded\nUnitFileState=disabled\n"
@@ -137,7 +138,7 @@ def test_judged_says_who_started_a_unit_that_is_up(manager: Manager) -> None:
     check = made.judged(answer(Outcome.PASS, "active (running)\nmore"), StepName.START, BEFORE)
     assert (check.outcome, check.started) == (Outcome.PASS, True)
     assert check.reason == f"active (running); {HOW}\nmore"
-    ran = replace(BEFORE, units={"y.service": state("y.service", started=1.0)})
+    ran = replace(BEFORE, state=states.state(state("y.service", started=1.0)))
     other = replace(check, subject="y.service", started=False)
     assert made.judged(other, StepName.START, ran) is other
 
@@ -146,7 +147,7 @@ def test_judged_excuses_a_unit_that_a_unit_on_trial_has_started() -> None:
     made, _ = starter(Manager.APT, show=EXEC.format(1))
     helper = replace(answer(Outcome.FAIL, DIED), subject="y.service")
     assert made.judged(helper, StepName.START, BEFORE).outcome is Outcome.SKIP
-    ran = replace(BEFORE, units={"y.service": state("y.service", started=1.0)})
+    ran = replace(BEFORE, state=states.state(state("y.service", started=1.0)))
     assert made.judged(helper, StepName.START, ran) is helper
     by_policy, _ = starter(Manager.DNF, show=EXEC.format(1))
     assert by_policy.judged(helper, StepName.START, BEFORE) is helper
@@ -237,7 +238,7 @@ def test_judged_excuses_a_helper_that_fails_on_trial_but_no_unit_of_before() -> 
         kind=CheckKind.SYSTEM, subject=NEW_FAILURES, outcome=Outcome.FAIL, seconds=1,
         reason="failed since the installation: help.service",
     )  # fmt: skip
-    ran = replace(BEFORE, units={"help.service": state("help.service", started=1.0)})
+    ran = replace(BEFORE, state=states.state(state("help.service", started=1.0)))
     assert made.judged(check, StepName.START, replace(ran, failed=("old.service",))) is check
     excused = made.judged(check, StepName.START, replace(BEFORE, failed=("old.service",)))
     assert (excused.outcome, excused.why) == (Outcome.SKIP, Why.CONFIGURATION)

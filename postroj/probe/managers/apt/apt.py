@@ -13,7 +13,11 @@ from postroj.probe.managers.base import (
     PackageFiles,
     PackageManager,
     Query,
+    Shipped,
     Solution,
+    damage,
+    kind_of,
+    missing,
     table,
     words,
 )
@@ -86,6 +90,17 @@ ls "$folder"/*.deb
 """
 
 
+SHIPPED = Path(__file__).with_name("shipped.sh").read_text()
+HOOKS = Path(__file__).with_name("hooks.sh").read_text()
+CONTENT = re.compile(
+    r"(?P<mode>\S{10}) \S+ +\d+ \S+ \S+ \.?(?P<path>/.*?)(?: -> .*| link to .*)?/?"
+)
+DAMAGED = (
+    'dpkg-query --search -- "$@" 2>/dev/null | sed "/^diversion by /d; s/: .*//; s/, /\\n/g"'
+    " | sort -u | xargs --no-run-if-empty dpkg --verify"
+)
+
+
 class Apt(PackageManager):
     """The commands and the failures of apt-get and dpkg."""
 
@@ -105,6 +120,9 @@ class Apt(PackageManager):
     cache = ("/var/cache/apt/archives",)
     logs = ("/var/log/dpkg.log", "/var/log/apt/history.log", "/var/log/apt/term.log")
     bookkeeping = r"/var/lib/(dpkg|apt|aptitude|ucf)|/var/log/(apt|dpkg\.log|alternatives\.log)"
+    list_all = "cat /var/lib/dpkg/info/*.list"
+    debconf = "/var/lib/dpkg/info/{}.config"
+    list_rules = "dpkg-divert --list; dpkg-statoverride --list"
 
     def refresh(self) -> list[str]:
         """Download the package lists without translations; fail if one is not available."""
@@ -147,7 +165,7 @@ class Apt(PackageManager):
 
     def exchange(self, paths: Sequence[str]) -> list[str] | None:
         """Call dpkg alone, because apt spends more time on its lists than dpkg on a package."""
-        return ["dpkg", "--force-downgrade", *CONFFILES, "--install", *paths]
+        return ["dpkg", *CONFFILES, "--install", *paths]
 
     def remove(self, names: Sequence[str]) -> list[str]:
         """Remove; dependencies and configuration stay."""
@@ -205,6 +223,34 @@ class Apt(PackageManager):
         """List the diversions of dpkg."""
         argv = ("env", "LC_ALL=C.UTF-8", "dpkg-divert", "--list")
         return Query(argv=argv, read=_read_diversions)
+
+    def missing(self, names: Sequence[str]) -> Query[tuple[str, ...]] | None:
+        """List the files of installed packages that do not exist."""
+        return Query(argv=("dpkg", "--verify", *names), read=missing)
+
+    def damaged(self, paths: Sequence[str]) -> Query[dict[str, str]] | None:
+        """List the files that are damaged in the packages that own `paths`."""
+        return Query(argv=("sh", "-c", DAMAGED, "sh", *paths), read=damage)
+
+    def shipped(self, path: str) -> Query[Shipped] | None:
+        """List what a package file ships."""
+        return Query(argv=("sh", "-c", SHIPPED, "sh", path), read=_read_shipped)
+
+    def is_lower(self, version: str, other: str) -> Query[bool] | None:
+        """Ask whether a version sorts below another one."""
+        command = 'dpkg --compare-versions "$1" lt "$2" && echo yes'
+        return Query(argv=("sh", "-c", command, "sh", version, other), read=bool)
+
+    def check(self) -> list[str] | None:
+        """Read the lists of packages and what is installed, without the lock."""
+        return ["apt-get", "--quiet", "--option=Debug::NoLocking=1", "check"]
+
+    def failing_hooks(self, paths: Sequence[str]) -> Query[tuple[str, ...]] | None:
+        """Run the hooks in files of apt's configuration."""
+        files = [path for path in paths if path.startswith("/etc/apt/apt.conf.d/")]
+        return Query(
+            argv=("sh", "-c", HOOKS, "sh", *files), read=lambda text: tuple(text.splitlines())
+        )
 
     def blame(self, status: int, output: str, names: Sequence[str]) -> Blame | None:
         """Explain why a command has failed."""
@@ -267,6 +313,18 @@ def _read_diversions(text: str) -> dict[str, str]:
         line: line.rpartition(" by ")[2] if line.startswith("diversion of ") else ""
         for line in text.splitlines()
     }
+
+
+def _read_shipped(text: str) -> Shipped:
+    """Read the three parts of `SHIPPED`."""
+    files, digests, conffiles = [*text.split("\0"), "", "", ""][:3]
+    found = filter(None, map(CONTENT.fullmatch, files.splitlines()))
+    rows = (line.partition("  ") for line in digests.splitlines())
+    return Shipped(
+        kinds={match["path"]: kind_of(match["mode"]) for match in found if match["path"] != "/"},
+        digests={f"/{path}": digest for digest, _, path in rows},
+        kept=frozenset(line.strip() for line in conffiles.splitlines()),
+    )
 
 
 def _read_files(text: str) -> PackageFiles:

@@ -54,6 +54,10 @@ US = (
     ),
     causes.newer_installed(rf"{OWN}Packages were downgraded"),
     Cause(
+        pattern=rf"{OWN}Problem executing scripts (?P<hook>\S+) '(?P<command>.*)'$",
+        sentence="a hook of apt fails: {hook} '{command}'",
+    ),
+    Cause(
         pattern=rf"{OWN}(?:Essential packages were removed|Removing essential)",
         sentence="the package would remove essential packages of the guest",
         is_refusal=True,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from postroj.container.guest import FileKind
 from postroj.probe.managers.base import (
     LOCAL,
     PackageFacts,
     PackageFiles,
     PackageManager,
     Query,
+    Shipped,
     Solution,
     table,
     words,
@@ -46,6 +49,16 @@ ls "$folder"/*.pkg.tar
 
 
 HOOK_OWNER = Path(__file__).with_name("hook_owner.sh").read_text()
+MISSING = 'pacman --query --check --color=never -- "$@" 2>&1'
+DAMAGED = (
+    'pacman --query --owns --quiet -- "$@" 2>/dev/null | sort -u'
+    " | xargs --no-run-if-empty pacman --query --check --check --color=never -- 2>&1"
+)
+DIFFERS = re.compile(r"(?:warning|backup file): \S+: (?P<path>/.*) \((?P<how>.*)\)")
+GONE = "No such file or directory"
+SHIPPED = 'bsdtar -xOqf "$1" .MTREE | gzip -dc; bsdtar -xOqf "$1" .PKGINFO'
+SHIPS = re.compile(r"\.(?P<path>/\S+) (?P<words>.*)")
+MTREE_KINDS = {"file": FileKind.FILE, "dir": FileKind.FOLDER, "link": FileKind.LINK}
 
 
 class Pacman(PackageManager):
@@ -59,6 +72,7 @@ class Pacman(PackageManager):
     cache = ("/var/cache/pacman/pkg",)
     logs = ("/var/log/pacman.log",)
     bookkeeping = r"/var/lib/pacman|/var/log/pacman\.log"
+    list_all = "pacman --query --list --quiet"
 
     def refresh(self) -> list[str]:
         """Download the package lists and upgrade everything: Arch supports no partial upgrades."""
@@ -136,6 +150,27 @@ class Pacman(PackageManager):
         argv = ("sh", "-c", "pacman-conf Architecture; echo any")
         return Query(argv=argv, read=words)
 
+    def missing(self, names: Sequence[str]) -> Query[tuple[str, ...]] | None:
+        """List the files of installed packages that do not exist."""
+        return Query(argv=("sh", "-c", MISSING, "sh", *names), read=_read_missing)
+
+    def damaged(self, paths: Sequence[str]) -> Query[dict[str, str]] | None:
+        """List the damaged files of the packages that own `paths`."""
+        return Query(argv=("sh", "-c", DAMAGED, "sh", *paths), read=_read_damage)
+
+    def shipped(self, path: str) -> Query[Shipped] | None:
+        """List what a package file ships."""
+        return Query(argv=("sh", "-c", SHIPPED, "sh", path), read=_read_shipped)
+
+    def is_lower(self, version: str, other: str) -> Query[bool] | None:
+        """Ask whether a version sorts below another one."""
+        argv = ("vercmp", version, other)
+        return Query(argv=argv, read=lambda text: text.strip() == "-1")
+
+    def check(self) -> list[str] | None:
+        """Read the configuration; `pacman --query` fails if it finds nothing."""
+        return ["pacman-conf"]
+
     def blame(self, status: int, output: str, names: Sequence[str]) -> Blame | None:
         """Explain why a command has failed, or what it has passed over."""
         return causes.blame(status, output, names)
@@ -163,6 +198,35 @@ def _read_info(text: str) -> tuple[PackageFacts, ...]:
                 )
             )
     return tuple(found)
+
+
+def _read_damage(text: str) -> dict[str, str]:
+    """Read `warning: NAME: PATH (HOW)`; a file may differ in several ways, and in time alone."""
+    found: dict[str, str] = {}
+    for match in filter(None, map(DIFFERS.fullmatch, text.splitlines())):
+        if match["how"] == GONE:
+            found[match["path"]] = "missing"
+        elif "SHA256" in match["how"] or match["how"].startswith(("Size", "File type")):
+            found.setdefault(match["path"], "changed")
+    return found
+
+
+def _read_missing(text: str) -> tuple[str, ...]:
+    return tuple(path for path, how in _read_damage(text).items() if how == "missing")
+
+
+def _read_shipped(text: str) -> Shipped:
+    """Read lines `./PATH type=file sha256digest=...` of mtree(5), and `backup = PATH`."""
+    kinds, digests, kept = {}, {}, []
+    for line in text.splitlines():
+        if line.startswith("backup = "):
+            kept.append(f"/{line.removeprefix('backup = ')}")
+        elif (match := SHIPS.fullmatch(line)) and not match["path"].startswith("/."):
+            words = dict(word.partition("=")[::2] for word in match["words"].split())
+            kinds[match["path"]] = MTREE_KINDS.get(words.get("type", "file"), FileKind.OTHER)
+            if match["path"].startswith("/etc/") and "sha256digest" in words:
+                digests[match["path"]] = words["sha256digest"]
+    return Shipped(kinds=kinds, digests=digests, kept=frozenset(kept))
 
 
 def _read_files(text: str) -> PackageFiles:

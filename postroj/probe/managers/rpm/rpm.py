@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from postroj.probe.managers.base import (
@@ -9,7 +10,11 @@ from postroj.probe.managers.base import (
     PackageFiles,
     PackageManager,
     Query,
+    Shipped,
+    damage,
     facts,
+    kind_of,
+    missing,
     table,
     words,
 )
@@ -23,6 +28,14 @@ if TYPE_CHECKING:
 
 BOOKKEEPING = r"/var/lib/rpm|/usr/lib/sysimage"
 ROW = r"%{NAME}\t%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}\t%{ARCH}\n"
+CONTENT = r"[%{FILEMODES:perms}\t%{FILEDIGESTS}\t%{FILEFLAGS:fflags}\t%{FILENAMES}\n]"
+QUICKLY = ("--nodeps", "--noscripts", "--nofiledigest", "--nomtime", "--nomode", "--nouser")
+DAMAGED = (
+    'rpm --query --file -- "$@" | sort -u'
+    " | xargs --no-run-if-empty rpm --verify --nodeps --noscripts --nomtime --"
+)
+LOWER = "%{{lua: print(rpm.vercmp('{}', '{}'))}}"
+VERSION = re.compile(r"[\w.+~^:-]+", re.ASCII)
 BETWEEN = "configuration:"
 """A line between the list of all files and that of configuration files."""
 
@@ -45,6 +58,7 @@ class Rpm(PackageManager):
     saved = (".rpmsave", ".rpmnew", ".rpmorig")
     stays = LOCAL
     instead_of_upgrade = "`reinstall` runs the same scriptlets as an upgrade"
+    list_all = "rpm --query --all --list"
 
     def describe(self, path: str) -> Query[PackageFacts]:
         """Read the metadata of a package file, signed or not."""
@@ -72,6 +86,29 @@ class Rpm(PackageManager):
         """List the architectures that can be installed."""
         return Query(argv=("sh", "-c", ARCHITECTURES), read=words)
 
+    def missing(self, names: Sequence[str]) -> Query[tuple[str, ...]] | None:
+        """List the files of installed packages that do not exist."""
+        return Query(argv=("rpm", "--verify", *QUICKLY, "--", *names), read=missing)
+
+    def damaged(self, paths: Sequence[str]) -> Query[dict[str, str]] | None:
+        """List the files that are damaged in the packages that own `paths`."""
+        return Query(argv=("sh", "-c", DAMAGED, "sh", *paths), read=damage)
+
+    def shipped(self, path: str) -> Query[Shipped] | None:
+        """List what a package file ships."""
+        argv = ("rpm", "--query", "--nosignature", "--queryformat", CONTENT, "--package", path)
+        return Query(argv=argv, read=_read_shipped)
+
+    def is_lower(self, version: str, other: str) -> Query[bool] | None:
+        """Ask whether a version sorts below another one, by rpm's own Lua."""
+        is_safe = VERSION.fullmatch(version) and VERSION.fullmatch(other)
+        argv = ("rpm", "--eval", LOWER.format(version, other)) if is_safe else ("true",)
+        return Query(argv=argv, read=lambda text: text.strip() == "-1")
+
+    def check(self) -> list[str] | None:
+        """Read the database of rpm."""
+        return ["rpm", "--query", "--all", "--queryformat", ""]
+
     def blame(self, status: int, output: str, names: Sequence[str]) -> Blame | None:
         """Explain why a command has failed, or what it has passed over."""
         return causes.blame(self.tool, status, output, names)
@@ -79,6 +116,17 @@ class Rpm(PackageManager):
     def blame_timeout(self, output: str, names: Sequence[str], seconds: float) -> Blame:
         """Explain what was going on when the time was over."""
         return causes.blame_timeout(self.tool, output, names, seconds)
+
+
+def _read_shipped(text: str) -> Shipped:
+    """Read lines of mode, digest, flags and path; of flags, `g` is a file that is not shipped."""
+    rows = [row for line in text.splitlines() if len(row := line.split("\t", 3)) == 4]
+    rows = [row for row in rows if "g" not in row[2]]
+    return Shipped(
+        kinds={path: kind_of(mode) for mode, _, _, path in rows},
+        digests={path: digest for _, digest, _, path in rows if path.startswith("/etc/")},
+        kept=frozenset(path for _, _, flags, path in rows if "n" in flags),
+    )
 
 
 def _read_files(text: str) -> PackageFiles:

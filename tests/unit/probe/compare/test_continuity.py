@@ -1,4 +1,4 @@
-"""What a step may describe_loss of a unit, and what it must not."""
+"""Answers about units are completed by what a step has changed."""
 
 from __future__ import annotations
 
@@ -6,59 +6,65 @@ from dataclasses import replace
 
 import pytest
 
-from postroj.probe.ask.unitstate import UnitState
-from postroj.probe.compare.continuity import completed, describe_loss
+from postroj.probe.compare.continuity import complete, joined
+from postroj.probe.compare.losses import Change, loss
 from postroj.verdict import CheckKind, CheckResult, Outcome, StepName
+from tests.unit.probe.compare.states import UP, state
 
-UP = UnitState(
-    name="x.service",
-    load="loaded",
-    active="active",
-    sub="running",
-    main_pid=7,
-    started=1.0,
-    file_state="enabled",
-)
-DOWN = replace(UP, active="inactive", sub="dead", main_pid=0)
-SOCKET = replace(UP, name="x.socket", sub="listening", main_pid=0)
 ANSWER = CheckResult(
     kind=CheckKind.UNIT, subject="x", outcome=Outcome.PASS, reason="active\njournal", seconds=1
 )
+LOSS = loss("x.service", "ran before the reboot", kind=CheckKind.UNIT)
 
 
 @pytest.mark.parametrize(
-    ("before", "now", "loss"),
+    ("outcome", "worse", "link"),
     [
-        (UP, UP, ""),
-        (UP, replace(UP, main_pid=8, started=2.0), ""),
-        (UP, DOWN, "ran before the upgrade, but not after it"),
-        (DOWN, UP, ""),
-        (DOWN, DOWN, ""),
-        (UP, replace(DOWN, load="not-found"), ""),
-        (SOCKET, replace(SOCKET, active="inactive"), "was active before the upgrade, but is not"),
-        (UP, replace(UP, file_state="disabled"), "was enabled before the upgrade, but is disabled"),
-        (replace(UP, file_state="disabled"), UP, ""),
-        (UP, replace(UP, file_state="static"), ""),
+        (Outcome.PASS, Outcome.FAIL, "; now "),
+        (Outcome.SKIP, Outcome.FAIL, "; "),
+        (Outcome.FAIL, Outcome.FAIL, "; now "),
+        (Outcome.ERROR, Outcome.ERROR, "; now "),
     ],
 )
-def test_describe_loss(before: UnitState, now: UnitState, loss: str) -> None:
-    found = describe_loss(before, now, StepName.UPGRADE)
-    assert found.startswith(loss)
-    assert bool(found) == bool(loss)
+def test_a_loss_is_a_failure_unless_the_answer_is_an_error(
+    outcome: Outcome, worse: Outcome, link: str
+) -> None:
+    found = joined(replace(ANSWER, outcome=outcome), LOSS)
+    assert found.outcome is worse
+    assert found.reason == f"ran before the reboot{link}active\njournal"
 
 
-@pytest.mark.parametrize("outcome", [Outcome.PASS, Outcome.SKIP, Outcome.FAIL, Outcome.ERROR])
-def test_a_loss_is_a_failure_unless_the_answer_is_an_error(outcome: Outcome) -> None:
-    found = completed(replace(ANSWER, outcome=outcome), UP, DOWN, StepName.REBOOT)
-    assert found.outcome is (Outcome.ERROR if outcome is Outcome.ERROR else Outcome.FAIL)
-    assert found.reason == "ran before the reboot, but not after it; now active\njournal"
+def test_a_unit_that_was_down_and_runs_again_has_been_started_later() -> None:
+    down = replace(LOSS, reason="ran, but was inactive (dead) right after it")
+    assert joined(ANSWER, down).reason.startswith(f"{down.reason}; later it was active")
+
+
+def change(pid: int) -> Change:
+    before, now = state(UP), state(replace(UP, main_pid=pid, started=float(pid)))
+    return Change(step=StepName.UPGRADE, before=before, now=now, first=state())
 
 
 def test_a_passing_answer_tells_whether_the_main_process_was_replaced() -> None:
-    same = completed(ANSWER, UP, UP, StepName.UPGRADE)
+    (same,) = complete([replace(ANSWER, subject="x.service")], change(7), [])
     assert same.reason == "active; not restarted, same main PID as before\njournal"
-    other = completed(ANSWER, UP, replace(UP, main_pid=8, started=2.0), StepName.UPGRADE)
+    (other,) = complete([replace(ANSWER, subject="x")], change(8), [])
     assert other.reason == "active; restarted, its main PID was 7\njournal"
-    again = completed(ANSWER, UP, replace(UP, started=2.0), StepName.REBOOT)
-    assert "restarted" in again.reason
-    assert again.outcome is Outcome.PASS
+
+
+def test_a_failing_answer_tells_that_the_unit_ran_before() -> None:
+    (found,) = complete([replace(ANSWER, outcome=Outcome.FAIL)], change(8), [])
+    assert found.reason == "ran before the upgrade; now active\njournal"
+    first = replace(change(8), before=state())
+    assert (
+        next(complete([replace(ANSWER, outcome=Outcome.FAIL)], first, [])).reason == ANSWER.reason
+    )
+
+
+def test_losses_join_the_answer_about_their_unit_under_any_name_or_come_last() -> None:
+    other = loss("y.service", "is gone", kind=CheckKind.UNIT)
+    system = loss("a login shell starts", "no")
+    before = state(replace(UP, names=("x.service", "alias.service")))
+    both = Change(step=StepName.UPGRADE, before=before, now=before, first=state())
+    found = list(complete([replace(ANSWER, subject="alias")], both, [other, system, LOSS]))
+    assert [answer.subject for answer in found] == ["alias", "y.service", "a login shell starts"]
+    assert found[0].reason == "ran before the reboot; now active\njournal"

@@ -425,7 +425,8 @@ class TestCommands:
         argv = Apt().exchange(["/a"])
         assert argv is not None
         assert (argv[0], argv[-2:]) == ("dpkg", ["--install", "/a"])
-        assert {"--force-confold", "--force-downgrade"} <= set(argv)
+        assert "--force-confold" in argv
+        assert "--force-downgrade" not in argv
 
     def test_describe_reads_the_fields_of_a_package(self) -> None:
         query = Apt().describe("/a.deb")
