@@ -555,6 +555,33 @@ WANTED = "[Install]\nWantedBy=multi-user.target\n"
 FAILING = f"[Service]\nType=oneshot\nExecStart=/bin/false\n{WANTED}"
 
 
+def test_install_judges_the_unit_of_a_dependency_that_the_package_completes(
+    bare: Image, tmp_path: Path
+) -> None:
+    """As nginx-light brings the program of nginx.service, which nginx-common ships."""
+    unit = f"[Service]\nExecStart=/usr/bin/shop-server\n{WANTED}"
+    starts = "#!/bin/sh\nsystemctl daemon-reload; systemctl enable --now shop.service || :\n"
+    common = debs.build(
+        tmp_path,
+        "shop-common",
+        files={"/lib/systemd/system/shop.service": unit},
+        scripts={"postinst": starts},
+    )
+    package = debs.build(
+        tmp_path,
+        "shop",
+        depends="shop-common",
+        files={"/usr/bin/shop-server": "#!/bin/sh\nexec sleep 1000\n"},
+        scripts={
+            "postinst": "#!/bin/sh\nsystemctl restart shop.service\n",
+            "prerm": "#!/bin/sh\nsystemctl stop shop.service\n",
+        },
+    )
+    life = live(helper_image(bare, tmp_path, common), package, INSTALL, REMOVE, quiet=True)
+    assert life.reason(INSTALL, "shop.service").startswith("pass: active (running)")
+    assert life.outcomes == {INSTALL: PASS, REMOVE: PASS}, life.bad()
+
+
 def test_install_is_not_judged_if_a_dependency_does_not_work(bare: Image, tmp_path: Path) -> None:
     starts = "#!/bin/sh\nsystemctl daemon-reload; systemctl enable --now {0}.service || :\n"
     helper = debs.build(

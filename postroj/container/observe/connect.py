@@ -33,18 +33,19 @@ def connect(
     :raises OSError: if nothing accepts connections there, or if the guest has ended.
     """
     number = KINDS[kind.lower()]
-    if address.startswith("/"):
+    host, colon, port = address.rpartition(":")
+    is_inet = not address.startswith(("/", "@")) and colon and port.isdecimal()
+    if not is_inet and not address.startswith("@"):  # a path, which may be a relative one
         place = _open(leader, opener, address)
         try:
             # the only way to connect to a socket that is already open as a path
             return _connect_unix(f"/proc/self/fd/{place}", number, timeout)
         finally:
             os.close(place)
-    if address.startswith("@"):
+    if not is_inet:
         name = "\0" + address[1:].replace("@", "\0")
         call = partial(_connect_unix, name, number, timeout)
     else:
-        host, _, port = address.rpartition(":")
         call = partial(_connect_inet, host.strip("[]"), int(port), number, timeout)
     namespace = leader.open("ns/net", os.O_RDONLY)
     try:

@@ -27,10 +27,14 @@ QUESTION = Question(kind=CheckKind.SYSTEM, subject="the dependencies work", is_f
 def ask(
     guest: Guest, manager: PackageManager, dependencies: Collection[str], failed: Sequence[str]
 ) -> Answer:
-    """Name the units of dependencies among those that had `failed` before the installation."""
+    """Name the units of dependencies that had `failed` before the installation, and still have.
+
+    Some packages only complete another one, as nginx-light brings the program of nginx-common.
+    """
     owners = {
         state.name: operations.ask(guest, manager.owner(file_of(state)))
         for state in read_states(guest, failed)
+        if state.active == "failed"
     }
     broken = {name: owner for name, owner in owners.items() if owner in dependencies}
     if not broken:

@@ -179,6 +179,8 @@ def lost_states(change: Change, owner: Callable[[UnitState], str]) -> Iterator[C
             continue
         if not reason or (is_own and change.only_masks and now.load != "masked"):
             continue
+        if change.leaves and not _was_up(change.first, unit):
+            continue  # it came up with the packages
         if is_own:
             yield loss(unit.name, reason, kind=CheckKind.UNIT)
         elif unit.file_state in ENABLED and change.step is not StepName.REBOOT:
@@ -191,6 +193,11 @@ def lost_states(change: Change, owner: Callable[[UnitState], str]) -> Iterator[C
 def _is_unreached(unit: UnitState, active: Collection[str]) -> bool:
     """Whether only units that a boot has not reached would start a unit."""
     return unit.active == "inactive" and bool(unit.wanted_by) and not {*unit.wanted_by} & {*active}
+
+
+def _was_up(state: GuestState, unit: UnitState) -> bool:
+    there = (state.units.get(name) for name in (unit.name, *unit.names))
+    return any(found is not None and found.active not in DOWN for found in there)
 
 
 def _loss_of_others(change: Change, unit: UnitState, reason: str, owner: str) -> CheckResult:

@@ -32,6 +32,7 @@ APPEARING = (".service", ".socket", ".timer", ".path", ".mount", ".automount", "
 """Types of units that count even if no package owns them."""
 SHOWN = 5
 """Maximum number of remarks in the text of a step."""
+TRIGGERED = (".service", ".socket", ".timer", ".path")
 RUNNING = ("active", "activating", "reloading", "deactivating", "failed")
 
 
@@ -127,6 +128,8 @@ def discover(
     after = after or snapshot.take(guest)
     wanted = candidates(brought, before, after)
     states = {state.name: state for state in read_states(guest, wanted)}  # each alias once
+    states |= {state.name: state for state in read_states(guest, woken(before, after, states))}
+    states = {name: state for name, state in states.items() if name in wanted or _stays(state)}
     untried = [s for s in states.values() if s.file_state in ENABLED and not s.started]
     refused = _refused(guest) if untried else set()
     units = unit_questions(brought, after, tuple(states.values()), refused, foreign)
@@ -183,6 +186,21 @@ def candidates(brought: Payload, before: Snapshot, after: Snapshot) -> list[str]
         if name.endswith(APPEARING) and after.unit_files.get(name) != "transient"
     }
     return sorted(name for name in own | appeared if not is_template(name))
+
+
+def woken(before: Snapshot, after: Snapshot, known: Collection[str]) -> list[str]:
+    """Return the names of other units that were there, and only came up with the packages.
+
+    Such is the unit of a package for several servers, as nginx.service of nginx-common, and an
+    instance of its template, as of postgresql@.service.
+    """
+    found = after.up - before.up - {*known}
+    return sorted(name for name in found if name.endswith(TRIGGERED))
+
+
+def _stays(state: UnitState) -> bool:
+    """Whether a unit is up for good, and not for a moment in which somebody needs it."""
+    return state.file_state in ENABLED or bool(state.wanted_by)
 
 
 def unit_questions(

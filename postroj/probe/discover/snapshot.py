@@ -12,6 +12,7 @@ from postroj.probe.ask import sockets
 if TYPE_CHECKING:
     from postroj.container.guest import Guest, Socket
 
+UP = ("active", "activating", "reloading")
 SCRIPT = Path(__file__).with_name("snapshot.sh").read_text()
 
 
@@ -28,6 +29,8 @@ class Snapshot:
     sockets: tuple[Socket, ...]
     identities: dict[str, str] = field(default_factory=dict)
     """The UID of each `user NAME`, and the GID of each `group NAME`."""
+    up: frozenset[str] = frozenset()
+    """Names of the units that are active, or about to be."""
 
 
 def take(guest: Guest, unit_files: dict[str, str] | None = None) -> Snapshot:
@@ -47,10 +50,12 @@ def parse(text: str, listening: tuple[Socket, ...]) -> Snapshot:
     """Parse the output of `SCRIPT`."""
     files, units, passwd, group = ([*text.split("\0"), "", "", ""])[:4]
     rows = [line.split() for line in files.splitlines()]
+    states = [words for line in units.splitlines() if (words := line.split())]
     accounts = {"user": passwd, "group": group}
     return Snapshot(
         unit_files={row[0]: row[1] for row in rows if len(row) > 1},
-        units=frozenset(words[0] for line in units.splitlines() if (words := line.split())),
+        units=frozenset(words[0] for words in states),
+        up=frozenset(words[0] for words in states if words[2:3] and words[2] in UP),
         users=_accounts(passwd),
         groups=_accounts(group),
         sockets=listening,

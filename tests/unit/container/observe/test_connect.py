@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import TYPE_CHECKING
 
@@ -45,3 +46,16 @@ def test_connect_to_a_regular_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="refused"):
         connect(here.of(), str(tmp_path / "file"), "stream", 1)
+
+
+def test_connect_to_a_relative_path_as_its_opener_sees_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As postfix has its sockets, which it opens from its queue directory."""
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("one:x")
+        server.listen()
+        connect(here.of(), "one:x", "stream", 1, opener=os.getpid()).close()
+    with pytest.raises(FileNotFoundError):
+        connect(here.of(), "private/anvil", "stream", 1, opener=os.getpid())

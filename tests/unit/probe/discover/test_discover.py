@@ -14,6 +14,7 @@ from postroj.probe.discover.discover import (
     unasked_units,
     unit_questions,
     why_not,
+    woken,
 )
 from postroj.probe.discover.payload import Payload
 from postroj.probe.discover.snapshot import Snapshot, parse
@@ -33,6 +34,13 @@ def snap(units: tuple[str, ...] = (), **files: str) -> Snapshot:
         groups=frozenset(),
         sockets=(),
     )
+
+
+def test_woken_are_units_that_were_there_and_came_up_later() -> None:
+    before = replace(snap(("failed.service", "up.service")), up=frozenset({"up.service"}))
+    names = {"up.service", "failed.service", "new@1.service", "session-1.scope", "own.service"}
+    after = replace(snap(tuple(names)), up=frozenset(names))
+    assert woken(before, after, {"own.service"}) == ["failed.service", "new@1.service"]
 
 
 JUDGED = [
