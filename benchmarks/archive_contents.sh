@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Write the lines of the archive's Contents indices that name a unit or SysV script to /srv.
 # They only choose names, so their signature does not matter, and mirrors often have older ones than
 # their signed list says. apt verifies the packages.

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Download the named packages without their dependencies to /srv; name those that are not available.
 set -eu
 apt-get --quiet --error-on=any update >&2

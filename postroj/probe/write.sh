@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Writes stdin to the file "$1", and gives it the mode "$2" if it is new.
 set -eu
 mkdir -p -- "${1%/*}/"

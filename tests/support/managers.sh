@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Brings dnf, zypper and pacman of Debian to a guest, and for each of them a signed repository of
 # packages that claim to be systemd; also sshd, for a guest that is to boot.
 set -eux

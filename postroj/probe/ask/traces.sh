@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Print the PID files below /run that were written between two moments and whose process is gone.
 # $1, $2: the moments, in seconds since the epoch
 find /run -xdev -type f -name '*.pid' -newermt "@$1" ! -newermt "@$2" |
