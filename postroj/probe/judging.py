@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from postroj.errors import GuestError
+from postroj.errors import CommandError, CommandTimeout, GuestError
 from postroj.probe.ask import checks, lateness
 from postroj.probe.ask.deadline import Deadline
 from postroj.probe.ask.question import Question
@@ -123,12 +123,14 @@ class Judge:
         """Compare right after a step; None if the guest is broken, as later questions find out."""
         try:
             return self._comparison.end(step, before.state, names)
-        except GuestError:
+        except CommandTimeout:  # the host may be slow
+            raise
+        except (GuestError, CommandError):
             return None
 
     def withdraw(self) -> None:
         """Take away what was put into the guest before a step that was not taken or has failed."""
-        with suppress(GuestError):
+        with suppress(GuestError, CommandError):
             self._comparison.withdraw()
 
     def discover(
@@ -290,7 +292,7 @@ class Judge:
         """Ask beside the checks; what cannot be asked is found out by these."""
         try:
             return self._comparison.ask_later(compared, names)
-        except GuestError as error:
+        except (GuestError, CommandError) as error:
             log.info("not all that a step may take away was asked for: %s", error.message)
             return []
 

@@ -89,8 +89,7 @@ class Plan:
         """Return the user's questions to ask after a step.
 
         `waits` says that units of the packages wait for the step `start`. A question is about the
-        packages under test, so it waits for `upgrade` if an older package comes before. It is not
-        asked after `install-again` if the installation alone does not start the units.
+        packages under test, so it waits for `upgrade` if an older package comes before.
         """
         has_older = self.older or self.upgrade_from or self.from_repository
         if has_older and StepName.UPGRADE in self.steps:
@@ -102,8 +101,6 @@ class Plan:
         def is_due(question: Question) -> bool:
             if question.demand:
                 return place == 0
-            if step is StepName.INSTALL_AGAIN and waits and not question.since:
-                return False
             return self.steps.index(question.since or usual) <= place
 
         return tuple(filter(is_due, self.questions))

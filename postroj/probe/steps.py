@@ -241,7 +241,8 @@ class Journey:
         first = self._versions.first
         before = self._names_of_all()
         blame = self._bring(StepName.INSTALL, self._bench.manager.install(first.paths), first)
-        self.company = tuple(sorted(self._names_of_all() - before - {*first.names}))
+        if not blame:
+            self.company = tuple(sorted(self._names_of_all() - before - {*first.names}))
         return blame
 
     def _names_of_all(self) -> set[str]:

@@ -126,7 +126,10 @@ PACKAGES = {
         'touch "/etc/$(printf "two\\nlines")"; systemctl daemon-reload',
         status=0,
     ),
-    "links": Hostile(postinst="ln -sf /proc/1/root/etc/hostname /etc/passwd; exit 0", status=0),
+    "links": Hostile(
+        postinst="ln -sf /proc/1/root/etc/hostname /etc/passwd; exit 0",
+        words=("user root existed before the install, but not after it",),
+    ),
     "journal": Hostile(
         postinst="yes a flood of the journal | head -c 100000000 | timeout 5 systemd-cat; exit 0",
         status=0,

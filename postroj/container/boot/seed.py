@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
     from pathlib import Path
 
+NO_CREDENTIALS = "LoadCredential=\nSetCredential=\nImportCredential="
 EMULATED = {
     # cannot clone(2) into a new mount namespace, which credentials take: systemd issue 21511
-    "systemd-tmpfiles-setup.service": "LoadCredential=\nSetCredential=\nImportCredential=",
-    "systemd-tmpfiles-setup-dev.service": "LoadCredential=\nSetCredential=\nImportCredential=",
+    "systemd-sysctl.service": NO_CREDENTIALS,
+    "systemd-tmpfiles-setup.service": NO_CREDENTIALS,
+    "systemd-tmpfiles-setup-dev.service": NO_CREDENTIALS,
     # answers a request to a new network namespace with EIO
     "systemd-hostnamed.service": "PrivateNetwork=no",
 }

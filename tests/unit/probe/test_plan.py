@@ -44,7 +44,7 @@ def due(plan: Plan, step: StepName, *, waits: bool = False) -> str:
         (StepName.UPGRADE, False, "x early"),
         (StepName.REBOOT, False, "x early late"),
         (StepName.INSTALL_AGAIN, False, "x early late"),
-        (StepName.INSTALL_AGAIN, True, "early late"),
+        (StepName.INSTALL_AGAIN, True, "x early late"),
     ],
 )
 def test_due_questions_wait_for_the_units_that_are_still_to_start(
