@@ -139,7 +139,7 @@ def test_start_with_put_and_env_lets_a_service_run_until_it_is_purged(
     assert again["fine.service"]["outcome"] == "pass"
     assert HOW not in again["fine.service"]["reason"]
     assert last.startswith("PASS  2 services up, 2 commands succeed; ")
-    assert found["summary"]["started"] == ["fine-alone.service", "fine.service"]
+    assert sorted(found["summary"]["started"]) == ["fine-alone.service", "fine.service"]
 
 
 @pytest.mark.parametrize("manager", [Manager.DNF, Manager.PACMAN])
