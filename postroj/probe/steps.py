@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 ALONE = "its dependencies were removed before, so its scripts have only essential packages"
-"""https://www.debian.org/doc/debian-policy/ch-relationships.html#s-binarydeps"""
+"""Debian Policy 7.2: only essential packages are sure to be there when `postrm purge` runs."""
 FORGOTTEN = "the package manager has forgotten the package: there is nothing left to purge"
 NEEDED = "the guest needs the package, so it cannot be removed"
 
