@@ -10,7 +10,6 @@ import pytest
 from postroj.container.spec import GuestSpec
 from postroj.container.start import start_guest
 from postroj.prepare import obtain
-from postroj.probe.ask import needs
 from tests.support import debs
 from tests.support.cli import DEFAULT_IMAGE, postroj
 
@@ -131,8 +130,8 @@ def test_guest_has_a_domain_its_default_target_and_its_own_network(guest: Starte
     name = f"{guest.name}.postroj.test"
     assert guest.run(["hostname", "-f"]).text == name
     assert guest.run(["getent", "ahosts", name]).text.startswith("127.0.1.1")
-    assert needs.is_reached(guest, "graphical.target")
-    assert not needs.is_reached(guest, "bluetooth.target")
+    assert guest.is_active("graphical.target")
+    assert not guest.is_active("bluetooth.target")
     guest.run(["sh", "-c", "echo 5 >/proc/sys/net/ipv4/tcp_fin_timeout"])
     lacking = guest.lacking_capabilities()
     assert "IPC_LOCK" not in lacking

@@ -69,14 +69,6 @@ def of_output(guest: Guest, output: str) -> str:
         return ""
 
 
-def is_reached(guest: Guest, target: str) -> bool:
-    """Whether a target is active in this guest, as `bluetooth.target` is only with such hardware.
-
-    A unit that only other targets want is not started by a boot.
-    """
-    return guest.is_active(target)
-
-
 def _of_unit(guest: Guest, name: str, above: frozenset[str]) -> str:
     unit = _properties(guest, name)
     if unit.get("LoadState") != "loaded":
