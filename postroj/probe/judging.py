@@ -30,13 +30,13 @@ from postroj.probe.compare import (
 from postroj.probe.compare.bystanders import Bystanders
 from postroj.probe.compare.comparison import Comparison
 from postroj.probe.course import LEAVING
-from postroj.probe.discover import listening, snapshot
+from postroj.probe.discover import listening
 from postroj.probe.discover.discover import Brought, discover, unasked_units
 from postroj.probe.managers import manager_of
 from postroj.verdict import CheckKind, CheckResult, Outcome, StepName
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from postroj.container.guest import OwnGuest, Process, Socket
     from postroj.model import Image
@@ -84,17 +84,18 @@ class Judge:
         self._guest = guest
         self._manager = manager_of(image.manager)
         self._plan = plan
-        self._failed = guest.failed_units()
         self._recheck = Recheck(guest=guest, manners=plan.manners)
-        self._snapshot = snapshot.take(guest)
         self._comparison = Comparison(
             guest,
             self._manager,
             discover=plan.discover,
             from_older=bool(plan.older) or plan.from_repository,
         )
+        first = self._comparison.first
+        self._snapshot = first.snapshot
+        self._failed = first.snapshot.failed
         leaves = any(name in LEAVING for name in plan.steps)
-        self._inventory = residue.take(guest, self._manager) if leaves else None
+        self._inventory = residue.take(guest, self._manager, first) if leaves else None
         self._asked: tuple[Question, ...] = ()
         """The questions of the last step that left the packages installed."""
         self._belongings = gone.Belongings(units=frozenset(), paths=frozenset())
@@ -108,14 +109,12 @@ class Judge:
 
     def remember(self, step: StepName, journey: Journey, played: StepName | None) -> Before:
         """Return the state before a step; before `played` the administrator changes things."""
-        failed = self._failed
-        if step is not self._plan.steps[0]:
-            failed = sorted({*self._failed, *self._guest.failed_units()})
-        if step in LEAVING and not self._belongings.paths:
-            self._belongings = gone.read_belongings(self._guest, self._manager, journey.names)
         now = self._comparison.begin(
             step, journey.names, edits=step is played, coming=journey.coming(step)
         )
+        if step in LEAVING and not self._belongings.paths:
+            self._belongings = now.listed.own
+        failed = sorted({*self._failed, *now.snapshot.failed})
         processes = tuple(self._guest.processes())
         return Before(failed=tuple(failed), state=now, processes=processes, since=time.time())
 
@@ -244,7 +243,8 @@ class Judge:
         for answer in self._with_losses(answers, before, compared, journey.names):
             announce(answer)
         self._ask_stops(before, self._belongings.owns, announce)
-        for answer in self._ask_residue(step, journey.names, journey.company):
+        users = compared.change.now.snapshot.users if compared else ()
+        for answer in self._ask_residue(step, users, journey):
             announce(answer)
 
     def ask_dependencies(self, names: Sequence[str]) -> CheckResult:
@@ -305,18 +305,18 @@ class Judge:
         )
 
     def _ask_residue(
-        self, step: StepName, names: Sequence[str], company: Sequence[str]
+        self, step: StepName, users: Collection[str], journey: Journey
     ) -> Iterator[CheckResult]:
         """Ask what is left behind, once no later step cleans up."""
         assert self._inventory
         left = residue.Residue(
-            self._guest, self._manager, self._inventory, company, self._plan.may_leave
+            self._guest, self._manager, self._inventory, journey.company, self._plan.may_leave
         )
         if step is StepName.PURGE:
             yield checks.timed(residue.FILES, left.ask_files)
-            yield checks.timed(residue.USERS, left.ask_users)
+            yield checks.timed(residue.USERS, partial(left.ask_users, users))
             if self._manager.diversions():
-                yield checks.timed(residue.DIVERSIONS, partial(left.ask_diversions, names))
+                yield checks.timed(residue.DIVERSIONS, partial(left.ask_diversions, journey.names))
         if not self._manager.purges_later:
             yield checks.timed(residue.LINKS, left.ask_links)
 

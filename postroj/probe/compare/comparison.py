@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from postroj.container.guest import FileKind
@@ -74,14 +74,15 @@ class Comparison:
         self._manager = manager
         self._discover = discover
         self._from_older = from_older
-        self._first: GuestState | None = None
+        self.first = state.read(guest, manager, ())
+        """Before the first step."""
+        self._is_under_way = False
+        """Whether the first step has been taken."""
         self._installed: GuestState | None = None
         """Before the second step, so after a first installation."""
         self._removed: GuestState | None = None
         """Before the first step that removes the packages."""
-        self._last: GuestState | None = None
-        self._works = True
-        """Whether the package manager worked before the first step."""
+        self._last = self.first
         self._edits: list[Edit] = []
         self._folders: list[str] = []
         self._shipped: tuple[Shipped, ...] = ()
@@ -93,20 +94,18 @@ class Comparison:
 
         `coming` are the paths of the packages that the step brings, if the versions differ.
         """
-        guest, first = self._guest, self._first
-        if self._discover and first:
+        if not self._is_under_way:
+            self._is_under_way = True
+            return self.first
+        guest, before = self._guest, self._read(names, is_listed=True)
+        if self._discover:
             self._shipped = tuple(filter(None, map(self._read_shipped, coming)))
-            now = self._read(names, is_listed=True)
             if edits:
-                self._edits = keepsakes.edit(guest, now, first, self._shipped)
+                self._edits = keepsakes.edit(guest, before, self.first, self._shipped)
             if step in (StepName.UPGRADE, StepName.REMOVE):
-                self._folders = keepsakes.place(guest, now, first)
-        before = self._read(names, is_listed=first is not None)
-        self._first = first or before
-        if first:
-            self._installed = self._installed or before
-        elif self._discover:
-            self._works = not self._complaint()
+                self._folders = keepsakes.place(guest, before, self.first)
+            before = replace(before, written=guest.written())
+        self._installed = self._installed or before
         if step in (StepName.REMOVE, StepName.PURGE):
             self._removed = self._removed or before
         return before
@@ -124,13 +123,12 @@ class Comparison:
 
     def end(self, step: StepName, before: GuestState, names: Sequence[str]) -> Compared:
         """Compare right after a step, and take away what `begin` has put into the guest."""
-        assert self._first
         now = self._read(names, is_listed=False)
         change = Change(
             step=step,
             before=self._before(step, before),
             now=now,
-            first=self._first,
+            first=self.first,
             only_masks=step is StepName.INSTALL_AGAIN and self._from_older,
         )
         found = losses.find(change, self._owner)
@@ -171,17 +169,24 @@ class Comparison:
                 return
             time.sleep(INTERVAL)
 
-    def _complaint(self) -> str:
+    def _complaint(self, change: Change) -> str:
         """Return what the package manager says if it cannot work, '' if it can."""
-        if not (argv := self._manager.check()):
+        before, now = change.before.written, change.now.written
+        sources = re.compile(self._manager.sources, re.DOTALL)
+        with_lists = any(
+            before.get(path) != now.get(path)
+            for path in before.keys() | now.keys()
+            if sources.fullmatch(path)
+        )
+        if not (argv := self._manager.check(with_lists=with_lists)):
             return ""
         env = dict(self._manager.environment)
         done = self._guest.run(argv, ok=operations.STATUSES, timeout=PATIENCE, env=env)
         return f"`{' '.join(argv)}`:\n{last_lines(done.output)}" if done.status else ""
 
     def _read(self, names: Sequence[str], *, is_listed: bool) -> GuestState:
-        last = self._last if is_listed else None
-        self._last = state.read(self._guest, self._manager, names, last)
+        last = self._last
+        self._last = state.read(self._guest, self._manager, names, last, has_lists=is_listed)
         return self._last
 
     def _owner(self, unit: UnitState) -> str:
@@ -217,7 +222,7 @@ class Comparison:
 
     def _broken_manager(self, change: Change) -> Iterator[CheckResult]:
         """Whether the package manager can take another step."""
-        if change.step is not StepName.REBOOT and self._works and (text := self._complaint()):
+        if change.step is not StepName.REBOOT and (text := self._complaint(change)):
             yield loss(MANAGER, f"it fails after the {change.step}, and did not before it\n{text}")
         if change.leaves:
             new = sorted(path for path in change.now.settings - change.first.settings)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from postroj.container.guest import FileKind
 from postroj.probe import operations
 from postroj.probe.ask.question import Question
-from postroj.probe.discover import snapshot
 from postroj.probe.managers import MANAGERS
 from postroj.verdict import CheckKind, Outcome
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from postroj.container.guest import Guest, OwnGuest, Written
     from postroj.probe.ask.checks import Answer
+    from postroj.probe.compare.state import GuestState
     from postroj.probe.managers.base import PackageManager
 
 FILES = Question(kind=CheckKind.SYSTEM, subject="no file left behind")
@@ -66,11 +66,11 @@ class Inventory:
     diversions: frozenset[str]
 
 
-def take(guest: OwnGuest, manager: PackageManager) -> Inventory:
-    """Take the inventory of a guest."""
+def take(guest: OwnGuest, manager: PackageManager, now: GuestState) -> Inventory:
+    """Take the inventory of a guest in this state."""
     return Inventory(
-        written=guest.written(),
-        users=snapshot.take(guest).users,
+        written=now.written,
+        users=now.snapshot.users,
         diversions=frozenset(diversions(guest, manager)),
     )
 
@@ -155,13 +155,13 @@ class Residue:
             return Outcome.SKIP, "\n".join([f"{sentence}, installed with it", *lines])
         return Outcome.FAIL, "\n".join([f"left behind: {count(len(tops))}", *lines])
 
-    def ask_users(self) -> Answer:
-        """Name the users left behind, which is not a failure.
+    def ask_users(self, now: Collection[str]) -> Answer:
+        """Name the users left behind of those that there are now, which is not a failure.
 
         Files of such a user may stay, too, and must not become those of another user. Distributions
         let packages decide, or want users to stay.
         """
-        new = sorted(snapshot.take(self._guest).users - self._before.users)
+        new = sorted({*now} - self._before.users)
         return Outcome.PASS, f"left behind, as packages may: {', '.join(new)}" if new else "none"
 
     def ask_diversions(self, packages: Collection[str]) -> Answer:

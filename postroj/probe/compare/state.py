@@ -67,17 +67,23 @@ class GuestState:
 
 
 def read(
-    guest: OwnGuest, manager: PackageManager, names: Sequence[str], last: GuestState | None = None
+    guest: OwnGuest,
+    manager: PackageManager,
+    names: Sequence[str],
+    last: GuestState | None = None,
+    *,
+    has_lists: bool = False,
 ) -> GuestState:
     """Read the state of a guest; `names` are the packages under test that are installed.
 
-    `last` is the last state, if no command of the package manager has run since. What only these
-    change, and takes long to read, is taken from it.
+    `last` is an earlier state, from which what takes long to read is taken if it has not changed;
+    with `has_lists` also what the package manager lists, since none of its commands has run since.
 
     :raises CommandError: if the guest can no longer run a shell.
     """
-    now = snapshot.take(guest, last.snapshot.unit_files if last else None)
-    rules, lists = (":", ":") if last else (manager.list_rules, manager.list_all)
+    now = snapshot.take(guest, last.snapshot if last else None)
+    known = last if has_lists else None
+    rules, lists = (":", ":") if known else (manager.list_rules, manager.list_all)
     properties = ",".join(unitstate.PROPERTIES)
     argv = ["sh", "-c", SCRIPT, "sh", properties, rules, lists]
     text = operations.whole(guest, argv, ok=range(256), timeout=60).stdout.decode(errors="replace")
@@ -89,9 +95,9 @@ def read(
         folders=frozenset(folders.splitlines()),
         settings=frozenset(settings.splitlines()),
         has_shell=shell.split()[:1] == ["0"],
-        rules=last.rules if last else frozenset(ruled.splitlines()),
-        listed=last.listed
-        if last
+        rules=known.rules if known else frozenset(ruled.splitlines()),
+        listed=known.listed
+        if known
         else _list(guest, manager, names, listing, is_merged="merged" in shell),
         moment=time.monotonic(),
     )

@@ -138,6 +138,8 @@ class PackageManager(ABC):
     """A regular expression of its databases and logs, files and folders, which are no residue."""
     list_all: str = ":"
     """A shell command that prints the paths of all installed packages."""
+    sources: str = "(?!)"
+    """Paths, as a regular expression, that are read only by `check` with lists."""
     debconf: str = ""
     """Path of a file of the package `{}` if it asks questions; '' if none ever does."""
     list_rules: str = ":"
@@ -193,10 +195,7 @@ class PackageManager(ABC):
         return self.install(paths)
 
     def exchange(self, paths: Sequence[str]) -> list[str] | None:
-        """Install the versions that are installed, whose dependencies are installed as well.
-
-        None if that is no quicker than `reinstall`.
-        """
+        """Install the same versions again; None if that is no quicker than `reinstall`."""
         return None
 
     @abstractmethod
@@ -288,8 +287,8 @@ class PackageManager(ABC):
         """Ask whether a version sorts below another one."""
         return None
 
-    def check(self) -> list[str] | None:
-        """Fail if the manager cannot read its own databases and configuration."""
+    def check(self, *, with_lists: bool) -> list[str] | None:
+        """Fail if the manager cannot read its own databases, configuration and package lists."""
         return None
 
     def failing_hooks(self, paths: Sequence[str]) -> Query[tuple[str, ...]] | None:

@@ -41,7 +41,9 @@ class Dpkg:
 
     def answer(self, argv: tuple[str, ...]) -> Answer:
         verbs = [word for word in argv if word in ("install", "remove", "autoremove", "purge")]
-        if argv[0] == "apt-get" and verbs and "--simulate" not in argv:
+        if argv[-2:] == (Apt().purge([])[-1], "x"):
+            verbs = ["purge"]
+        if (argv[0] == "apt-get" or verbs == ["purge"]) and verbs and "--simulate" not in argv:
             self.done += verbs
             if verbs == ["autoremove"]:
                 return 0, ""

@@ -32,6 +32,12 @@ INSTALLED = "${db:Status-Status}\t${Package}\t${Version}\t${Architecture}\n"
 CONFIGURATION = "configuration:"
 """A line between the list of all files and that of configuration files."""
 
+INSTALLED_ONLY = (
+    "--option=Dir::State::lists=/nonexistent",
+    "--option=Dir::Cache::pkgcache=",
+    "--option=Dir::Cache::srcpkgcache=",
+)
+"""Spare apt the lists of all packages, which take it ten times as long as what is installed."""
 CONFFILES = ("--force-confdef", "--force-confold")
 
 FILES = (
@@ -59,6 +65,7 @@ apt-cache rdepends "$@" | sed -n '3,$s/^[ |]*//p' | sort --unique |
 """
 DOWNLOAD = 'cd "$1" && shift && exec "$@"'
 
+PURGE = Path(__file__).with_name("purge.sh").read_text()
 COMPLETE = Path(__file__).with_name("complete.sh").read_text()
 INSTALLS = re.compile(
     r"^Inst (?P<name>\S+) (?:\[\S+\] )?\((?P<version>\S+) .*\[(?P<architecture>[^]\s]+)\]\)",
@@ -121,6 +128,7 @@ class Apt(PackageManager):
     logs = ("/var/log/dpkg.log", "/var/log/apt/history.log", "/var/log/apt/term.log")
     bookkeeping = r"/var/lib/(dpkg|apt|aptitude|ucf)|/var/log/(apt|dpkg\.log|alternatives\.log)"
     list_all = "cat /var/lib/dpkg/info/*.list"
+    sources = r"/etc/apt/.*|/var/lib/apt/lists/(?!lock|partial|auxfiles).*"
     debconf = "/var/lib/dpkg/info/{}.config"
     list_rules = "dpkg-divert --list; dpkg-statoverride --list"
 
@@ -145,11 +153,12 @@ class Apt(PackageManager):
         """Install exactly these, and mark those that are new as automatically installed."""
         argv = self._do("install", "--no-install-recommends", "--no-remove")
         exact = [f"{fact.name}={fact.version}" for fact in wanted]
-        return ["sh", "-ec", COMPLETE, "sh", str(len(exact)), *exact, *argv]
+        mark = " ".join(["apt-mark", *INSTALLED_ONLY])
+        return ["sh", "-ec", COMPLETE, "sh", mark, str(len(exact)), *exact, *argv]
 
     def clean_up(self) -> list[str] | None:
         """Remove what was automatically installed and nothing depends on; configuration stays."""
-        return self._do("autoremove")
+        return self._do(*INSTALLED_ONLY, "autoremove")
 
     def everything(self) -> Query[tuple[PackageFacts, ...]]:
         """List all installed packages."""
@@ -173,7 +182,7 @@ class Apt(PackageManager):
 
     def purge(self, names: Sequence[str]) -> list[str]:
         """Remove with all configuration, also of packages that were removed before."""
-        return self._do("purge", *names)
+        return ["sh", "-c", PURGE, "sh", " ".join(self._do("purge")), *names]
 
     def download(self, name: str, folder: str) -> list[str]:
         """Download a package; as root, because apt's own user cannot write to the folder."""
@@ -241,9 +250,10 @@ class Apt(PackageManager):
         command = 'dpkg --compare-versions "$1" lt "$2" && echo yes'
         return Query(argv=("sh", "-c", command, "sh", version, other), read=bool)
 
-    def check(self) -> list[str] | None:
-        """Read the lists of packages and what is installed, without the lock."""
-        return ["apt-get", "--quiet", "--option=Debug::NoLocking=1", "check"]
+    def check(self, *, with_lists: bool) -> list[str] | None:
+        """Read the configuration and what is installed, without the lock."""
+        lists = () if with_lists else INSTALLED_ONLY
+        return ["apt-get", "--quiet", "--option=Debug::NoLocking=1", *lists, "check"]
 
     def failing_hooks(self, paths: Sequence[str]) -> Query[tuple[str, ...]] | None:
         """Run the hooks in files of apt's configuration."""

@@ -115,6 +115,10 @@ NOT_STARTED = re.compile(
 )
 """deb-systemd-invoke(1)"""
 
+REFUSED = re.compile(
+    r"^(E: Sub-process /usr/bin/dpkg returned an error code|dpkg: error processing )", re.MULTILINE
+)
+
 NUMBER = re.compile(r"^\d+-")
 """A prefix of the names of archives if apt passes many of them to dpkg."""
 
@@ -136,7 +140,7 @@ def blame(status: int, output: str, names: Sequence[str]) -> Blame | None:
         or causes.blame_status(status, "apt-get", text)
         or (
             causes.because(text, "dpkg refused the package", outcome=FAIL)
-            if "Sub-process /usr/bin/dpkg returned an error code" in text
+            if REFUSED.search(text)
             else causes.because(text, "apt-get failed")
         )
     )

@@ -1,8 +1,8 @@
-# complete.sh COUNT NAME=VERSION... APT_GET...: install packages as dependencies, so that apt removes them
+# complete.sh APT_MARK COUNT NAME=VERSION... APT_GET...: install packages as dependencies, so that apt removes them
 # with the last package that needs them. What somebody installed on purpose stays marked so.
 # shellcheck shell=sh
-count=$1
-shift
+mark=$1 count=$2
+shift 2
 names=
 while [ "$count" -gt 0 ]; do
     names="$names ${1%%=*}"
@@ -10,11 +10,10 @@ while [ "$count" -gt 0 ]; do
     shift
     count=$((count - 1))
 done
-# names of packages have no blanks
-# shellcheck disable=SC2086
-manual=$(apt-mark showmanual $names)
+# shellcheck disable=SC2086 # several words, of which none has a blank
+manual=$($mark showmanual $names)
 "$@"
 # shellcheck disable=SC2086
-apt-mark auto $names >/dev/null
+$mark auto $names >/dev/null
 # shellcheck disable=SC2086
-[ -z "$manual" ] || apt-mark manual $manual >/dev/null
+[ -z "$manual" ] || $mark manual $manual >/dev/null

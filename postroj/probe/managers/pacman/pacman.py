@@ -167,7 +167,7 @@ class Pacman(PackageManager):
         argv = ("vercmp", version, other)
         return Query(argv=argv, read=lambda text: text.strip() == "-1")
 
-    def check(self) -> list[str] | None:
+    def check(self, *, with_lists: bool) -> list[str] | None:
         """Read the configuration; `pacman --query` fails if it finds nothing."""
         return ["pacman-conf"]
 

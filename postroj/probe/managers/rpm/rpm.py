@@ -105,7 +105,7 @@ class Rpm(PackageManager):
         argv = ("rpm", "--eval", LOWER.format(version, other)) if is_safe else ("true",)
         return Query(argv=argv, read=lambda text: text.strip() == "-1")
 
-    def check(self) -> list[str] | None:
+    def check(self, *, with_lists: bool) -> list[str] | None:
         """Read the database of rpm."""
         return ["rpm", "--query", "--all", "--queryformat", ""]
 

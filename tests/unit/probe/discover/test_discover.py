@@ -17,8 +17,9 @@ from postroj.probe.discover.discover import (
     woken,
 )
 from postroj.probe.discover.payload import Payload
-from postroj.probe.discover.snapshot import Snapshot, parse
+from postroj.probe.discover.snapshot import UNIT_FILES, Snapshot, parse, take, touched
 from postroj.verdict import CheckKind
+from tests.support.fake_guest import FakeGuest
 
 
 def state(name: str = "x.service", **changes: object) -> UnitState:
@@ -160,15 +161,64 @@ def test_a_unit_that_the_user_asks_about_by_an_alias_is_not_asked_twice() -> Non
 
 def test_parse_a_snapshot() -> None:
     text = (
-        "a.service enabled enabled\nb@.service static -\n\0a.service loaded active running A\n\0"
+        "a.service enabled enabled\nb@.service static -\n\0"
+        "/etc/systemd/system/a.service\t/x/a.service\n/x/a.service\t\t17.0 4 9\n\0"
+        "a.service loaded active running A\nb@1.service loaded failed failed B\n\0"
         "root:x:0:0::/root:/bin/sh\n\0root:x:0:\nadm:x:4:\n"
     )
     shot = parse(text, ())
     assert shot.unit_files == {"a.service": "enabled", "b@.service": "static"}
-    assert shot.units == {"a.service"}
+    assert shot.units == {"a.service", "b@1.service"}
+    assert shot.up == {"a.service"}
+    assert shot.failed == ("b@1.service",)
     assert sorted(shot.users) == ["root"]
     assert sorted(shot.groups) == ["adm", "root"]
+    assert shot.places == {
+        "/etc/systemd/system/a.service": "/x/a.service",
+        "/x/a.service": "\t17.0 4 9",
+    }
     assert parse("", ()).unit_files == {}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "names"),
+    [
+        ({"/x/a.service": "\t1 2 3"}, {"/x/a.service": "\t1 2 3"}, set()),
+        ({"/x/a.service": "\t1 2 3"}, {"/x/a.service": "\t9 2 3"}, {"a.service"}),
+        ({}, {"/etc/m.target.wants/a.service": "/x/a.service"}, {"a.service", "m.target"}),
+        ({"/etc/alias.service": "/x/a.service"}, {}, {"alias.service", "a.service"}),
+        (
+            {},
+            {"/etc/m.target.wants/a@1.service": "../a@.service"},
+            {"a@1.service", "a@.service", "m.target"},
+        ),
+        ({}, {"/x/a.service.d/extra.conf": "\t1 2 3"}, {"a.service", "extra.conf"}),
+    ],
+)
+def test_unit_files_whose_states_may_differ(
+    before: dict[str, str], now: dict[str, str], names: set[str]
+) -> None:
+    assert touched(before, now) == names
+
+
+def test_snapshot_asks_only_for_changed_unit_files() -> None:
+    line = "/etc/systemd/system/a.service\t/dev/null\n"
+
+    def answer(argv: tuple[str, ...]) -> tuple[int, str]:
+        if argv[0] == "systemctl":
+            return 0, "a.service masked -\n"
+        if argv[-1] == "all":
+            return 0, "a.service static -\nb.service enabled -\n\0/x/b.service\t\t1 2 3\n"
+        return 0, f"\0/x/b.service\t\t1 2 3\n{line}"
+
+    guest = FakeGuest(answer)
+    first = take(guest)
+    second = take(guest, first)
+    assert second.unit_files == {"a.service": "masked", "b.service": "enabled"}
+    assert guest.ran[-1] == (*UNIT_FILES, "a.service")
+    guest.ran.clear()
+    take(guest, second)
+    assert len(guest.ran) == 1
 
 
 def test_sentence_counts_what_the_packages_bring() -> None:

@@ -413,7 +413,6 @@ class TestCommands:
             (Apt().upgrade(["/a"]), ["install", "/a"]),
             (Apt().downgrade(["/a"]), ["install", "--allow-downgrades", "/a"]),
             (Apt().remove(["a", "b"]), ["remove", "a", "b"]),
-            (Apt().purge(["a"]), ["purge", "a"]),
         ],
     )
     def test_other_operations_end_with_their_words(self, argv: list[str], words: list[str]) -> None:
@@ -427,6 +426,11 @@ class TestCommands:
         assert (argv[0], argv[-2:]) == ("dpkg", ["--install", "/a"])
         assert "--force-confold" in argv
         assert "--force-downgrade" not in argv
+
+    def test_purge_falls_back_to_apt(self) -> None:
+        argv = Apt().purge(["a", "b"])
+        assert argv[:2] == ["sh", "-c"]
+        assert argv[-3:] == [" ".join(Apt().remove([])).replace("remove", "purge"), "a", "b"]
 
     def test_describe_reads_the_fields_of_a_package(self) -> None:
         query = Apt().describe("/a.deb")
