@@ -102,6 +102,18 @@ def test_install_whose_script_starts_a_unit_that_needs_a_device_is_skipped(tmp_p
     assert step["reason"].startswith("a container cannot show this: needs the device")
 
 
+def test_install_whose_script_sets_an_access_list_of_an_image_file_is_skipped(
+    tmp_path: Path,
+) -> None:
+    script = "#!/bin/sh\nset -e\nsetfacl -m u:daemon:r /etc/debian_version\n"
+    deb = debs.build(tmp_path, "shares-files", depends="acl", scripts={"postinst": script})
+    step, _ = probed(tmp_path, deb)
+    assert (step["done"], step["needs"]) == (
+        "skip",
+        "access control lists of '/etc/debian_version'",
+    )
+
+
 def test_reboot_reaches_the_default_target_and_waits_for_a_slow_unit(tmp_path: Path) -> None:
     """A unit that had to be killed fails the step; later steps go on."""
     slow = "ExecStart=sh -c 'trap \"\" TERM; while :; do sleep 1; done'\nTimeoutStopSec=2"

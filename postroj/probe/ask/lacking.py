@@ -36,6 +36,14 @@ NO_NAMES = ("a", "an", "any", "is", "no", "not", "required", "the", "this")
 LOADER = re.compile(r"\b(?:insmod|modprobe)\b.*(?:not found|No such file)")
 """A guest has no loader, as that comes with the kernel's package."""
 FILE_SYSTEM = re.compile(r"unknown filesystem type '(?P<type>[\w.-]+)'")
+ATTRIBUTES = (
+    (re.compile(r"setfacl: (?P<path>/.+): Operation not supported$"), "access control lists"),
+    (
+        re.compile(r"chattr: Operation not supported while reading flags on (?P<path>/.+)"),
+        "attributes",
+    ),
+)
+"""What a file of an image cannot have, because squashfs stores neither."""
 NEAR = 20
 """Number of lines before the end that may explain it: programs survive much of what they report."""
 OPTION = re.compile(r"\bCONFIG_[A-Z0-9_]+")
@@ -59,6 +67,7 @@ STATUS = re.compile(r"code=exited, status=(\d+)")
 TERMINAL, AMBIENT, SCHEDULER, APPARMOR = ("208", "209", "222"), "218", "214", "231"
 NAMESPACES = ("225", "226")
 LIMITS = {"205": "to raise limits", "206": "to be spared when memory runs out"}
+KERNELS = ("/dev/", "/proc/", "/sys/")
 CLOSED = ("strict", "closed")
 
 
@@ -119,6 +128,7 @@ def of_facts(facts: Facts) -> str:
         _before_start,
         _module,
         _file_system,
+        _attributes,
         _device,
         _kernel_file,
         _request,
@@ -200,6 +210,16 @@ def _file_system(facts: Facts) -> str:
         match = FILE_SYSTEM.search(line)
         if match and match["type"] not in facts.file_systems:
             return f"the file system {match['type']} of the kernel"
+    return ""
+
+
+def _attributes(facts: Facts) -> str:
+    """Rule: the image stores no access control lists and attributes of files, as a disk does."""
+    for line in facts.log:
+        for pattern, what in ATTRIBUTES:
+            match = pattern.search(line)
+            if match and not match["path"].startswith(KERNELS) and facts.has(match["path"]):
+                return f"{what} of '{match['path']}'"
     return ""
 
 

@@ -57,6 +57,8 @@ NFSD = "mount: /proc/fs/nfsd: unknown filesystem type 'nfsd'."
 USB = "loadFiles: /sys/bus/usb/devices: No such file or directory"
 MICE = "Could not open /dev/input/mice."
 SYSCTL = 'sysctl: setting key "kernel.x": /proc/sys/kernel/x: Read-only file system'
+ACL = "setfacl: /var/spool/cron/crontabs: Operation not supported"
+FLAGS = "chattr: Operation not supported while reading flags on /etc/resolv.conf"
 KERNEL = ("The following options are missing in the kernel:", "\tCONFIG_CRYPTO_USER_API_HASH")
 AMBIENT = {"ExecMainStatus": "218", "AmbientCapabilities": "cap_net_bind_service cap_sys_time"}
 MOUNT = (
@@ -93,6 +95,12 @@ CLOCK = "adjtimex(0x8001) failed : Operation not permitted"
             "to load kernel modules",
         ),
         ([NFSD], {}, "the file system nfsd of the kernel"),
+        (
+            [ACL, "dpkg: error processing package bcron (--configure):"],
+            {"present": ["/var/spool/cron/crontabs"]},
+            "access control lists of '/var/spool/cron/crontabs'",
+        ),
+        ([FLAGS], {"present": ["/etc/resolv.conf"]}, "attributes of '/etc/resolv.conf'"),
         ([USB], {}, "'/sys/bus/usb/devices'"),
         ([MICE], {}, "the device '/dev/input/mice'"),
         ([SYSCTL], {"present": ["/proc/sys/kernel/x"]}, "to write to '/proc/sys/kernel/x'"),
@@ -190,6 +198,12 @@ def test_lacking_names_what_a_real_package_missed(
             {"unit": {"RestrictAddressFamilies": "AF_UNIX"}},
         ),
         ("a module that is loaded", ZRAM[1:], {"present": ["/sys/module/zram"]}),
+        ("a file that is not there", [ACL], {}),
+        (
+            "a file that has no access control lists on a machine either",
+            ["setfacl: /proc/1/stat: Operation not supported"],
+            {"present": ["/proc/1/stat"]},
+        ),
         ("a file system that is known", [NFSD.replace("nfsd'", "tmpfs'")], {}),
         (
             "a refusal before the real fault",
