@@ -16,15 +16,16 @@ from postroj.process import last_lines
 from postroj.verdict import Outcome, StepName
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from postroj.container.guest import OwnGuest
-    from postroj.probe.managers.base import PackageFacts, PackageManager
+    from postroj.probe.bench import Bench
+    from postroj.probe.managers.base import PackageFacts
     from postroj.probe.package.package_file import PackageFile
 
 
 ALONE = "its dependencies were removed before, so its scripts have only essential packages"
 """Debian Policy 7.2: only essential packages are sure to be there when `postrm purge` runs."""
+STAY = "some of its dependencies stay"
 FORGOTTEN = "the package manager has forgotten the package: there is nothing left to purge"
 NEEDED = "the guest needs the package, so it cannot be removed"
 
@@ -53,42 +54,6 @@ class Done:
         """The packages that are installed now or were removed last, and the remark."""
         what = [f"{fact.name} {fact.version} ({fact.architecture})" for fact in self.facts]
         return ", ".join([*what, *([self.remark] if self.remark else [])])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bench:
-    """The package manager of a guest, and how to run it."""
-
-    guest: OwnGuest
-    manager: PackageManager
-    timeout: float
-    """Seconds for each command of the package manager."""
-    begin_part: Callable[[str], None]
-    """Called when a part of the probe begins."""
-    has_lists: bool = False
-    """Whether the guest's package lists are recent enough."""
-    dependencies: tuple[str, ...] | None = None
-    """Names of the dependencies that the guest has; None if nobody has tried to install them."""
-    record_output: Callable[[Sequence[str], str], None] = lambda argv, output: None
-    """Called with the output of each command of the package manager."""
-
-    def perform(
-        self,
-        argv: Sequence[str],
-        names: Sequence[str],
-        hear: Callable[[str], None],
-        note: Callable[[str], None],
-    ) -> Blame | None:
-        """Run a command of the package manager; return whom to blame if it fails.
-
-        `hear` receives the output, `note` a failure that is nobody's.
-        """
-
-        def record(argv: Sequence[str], output: str) -> None:
-            self.record_output(argv, output)
-            hear(output)
-
-        return operations.perform(self.guest, self.manager, argv, names, self.timeout, record, note)
 
 
 class Journey:
@@ -251,17 +216,14 @@ class Journey:
         return {fact.name for fact in operations.ask(bench.guest, bench.manager.everything())}
 
     def _purge(self, names: Sequence[str]) -> Done:
-        """Purge once the dependencies are gone, since their absence can do harm only then.
-
-        What the scripts of the dependencies clean up when they are purged is gone at the end, too.
-        """
+        """Purge once the dependencies are gone, since their absence can do harm only then."""
         guest, manager = self._bench.guest, self._bench.manager
         removed: set[str] = set()
         if clean_up := manager.clean_up():
             if not self._removed and (blame := self._leave(StepName.PURGE, manager.remove(names))):
                 return self._done(blame)
             before = self._names_of_all()
-            if blame := self._timed(StepName.PURGE, clean_up, names):
+            if blame := self._clean(clean_up, names):
                 return self._done(blame)
             removed = before - self._names_of_all()
         known = operations.ask(guest, manager.purgeable(names))
@@ -270,8 +232,16 @@ class Journey:
             blame = replace(blame, hint=ALONE)
         rest = operations.ask(guest, manager.purgeable(sorted(removed))) if removed else ()
         if rest and not blame:
-            blame = self._timed(StepName.PURGE, manager.purge(rest), names)
+            blame = self._clean(manager.purge(rest), names)
         return self._done(blame, "" if known else FORGOTTEN)
+
+    def _clean(self, argv: Sequence[str], names: Sequence[str]) -> Blame | None:
+        """Remove or purge dependencies, of which nothing is held against the packages."""
+        blame = self._timed(StepName.PURGE, argv, names)
+        if blame and blame.outcome is Outcome.ERROR and not self._bench.guest.has_ended():
+            self._notes.append(f"{STAY}: {blame.sentence}")
+            return None
+        return blame
 
     def _refresh(self) -> Blame | None:
         """Download the package lists, before which no package under test can be to blame."""

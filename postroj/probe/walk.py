@@ -11,13 +11,14 @@ from postroj.errors import CommandError, CommandTimeout, GuestLost
 from postroj.probe import configuration
 from postroj.probe.ask import checks
 from postroj.probe.ask.question import Question
+from postroj.probe.bench import Bench
 from postroj.probe.course import LEAVING
 from postroj.probe.discover.discover import Brought
 from postroj.probe.excuse import emulated
 from postroj.probe.judging import Judge
 from postroj.probe.managers import manager_of
 from postroj.probe.starting import Starter
-from postroj.probe.steps import Bench, Journey
+from postroj.probe.steps import Journey
 from postroj.verdict import CheckKind, CheckResult, Outcome, StepName, StepResult
 
 if TYPE_CHECKING:

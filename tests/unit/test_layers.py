@@ -70,7 +70,7 @@ FLOORS = {
         "discover",
         "compare",
         "evidence excuse reproduce",
-        "configuration giving_up versions dependencies steps plan",
+        "configuration giving_up versions dependencies bench steps plan",
         "announce course startable judging starting walk probe",
     ),
 }

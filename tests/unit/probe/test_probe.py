@@ -15,6 +15,7 @@ from postroj.errors import CommandTimeout, GuestError, GuestLost, HostError
 from postroj.model import Image, Manager, NetworkMode
 from postroj.probe import probe, steps
 from postroj.probe.ask.checks import Manners, Question
+from postroj.probe.bench import Bench
 from postroj.probe.excuse.expectations import Expectation
 from postroj.probe.managers.apt.apt import FILES, Apt
 from postroj.probe.package.formats import Format
@@ -267,7 +268,7 @@ def test_a_unit_that_failed_at_boot_is_a_note_and_no_failure(
 class TestInspectingPackages:
     def install(self, answer: Callable[[tuple[str, ...]], Answer]) -> tuple[steps.Done, FakeGuest]:
         guest = FakeGuest(answer)
-        bench = steps.Bench(guest=guest, manager=Apt(), timeout=60, begin_part=lambda part: None)
+        bench = Bench(guest=guest, manager=Apt(), timeout=60, begin_part=lambda part: None)
         return steps.Journey(bench, [PACKAGE, SECOND]).take(StepName.INSTALL), guest
 
     def test_a_file_that_dpkg_cannot_read(self) -> None:
@@ -352,7 +353,7 @@ def test_what_dpkg_alone_cannot_do_is_left_to_apt(fails: bool) -> None:
         return (1, "dpkg: error") if fails and "--install" in argv else fine(argv)
 
     guest = FakeGuest(answer)
-    bench = steps.Bench(guest=guest, manager=Apt(), timeout=60, begin_part=lambda part: None)
+    bench = Bench(guest=guest, manager=Apt(), timeout=60, begin_part=lambda part: None)
     journey = steps.Journey(bench, [PACKAGE])
     journey.take(StepName.INSTALL)
     del guest.ran[:]

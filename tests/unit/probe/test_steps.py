@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from postroj.probe.bench import Bench
 from postroj.probe.managers.apt.apt import Apt
 from postroj.probe.managers.pacman.pacman import HOOK_OWNER, Pacman
 from postroj.probe.package.formats import Format
 from postroj.probe.package.package_file import PackageFile
-from postroj.probe.steps import FORGOTTEN, NEEDED, Bench, Done, Journey
+from postroj.probe.steps import FORGOTTEN, NEEDED, Done, Journey
 from postroj.verdict import Outcome, ProbeResult, Report, StepName, StepResult
 from tests.data import recorder
 from tests.data.apt.record import HERE as APT
@@ -27,16 +28,31 @@ INSTALL, REMOVE, PURGE = StepName.INSTALL, StepName.REMOVE, StepName.PURGE
 AGAIN = StepName.INSTALL_AGAIN
 
 
+STUCK = """\
+Removing sudo (1.9.13p3-1+deb12u2) ...
+Refusing to remove sudo.
+dpkg: error processing package sudo (--remove):
+ installed sudo package pre-removal script subprocess returned error exit status 1
+Errors were encountered while processing:
+ sudo
+E: Sub-process /usr/bin/dpkg returned an error code (1)
+"""
+
+
 class Dpkg:
     """A guest's dpkg with one package, which stays known after its removal or not."""
 
-    def __init__(self, *, keeps: bool = False, says: str = "", refuses: str = "") -> None:
+    def __init__(
+        self, *, keeps: bool = False, says: str = "", refuses: str = "", stuck: str = ""
+    ) -> None:
         self.state = ""
         self.keeps = keeps
         self.says = says
         """What `apt-get install` prints."""
         self.refuses = refuses
         """What `apt-get remove` prints when it fails."""
+        self.stuck = stuck
+        """What `apt-get autoremove` prints when it fails."""
         self.done: list[str] = []
 
     def answer(self, argv: tuple[str, ...]) -> Answer:
@@ -46,7 +62,7 @@ class Dpkg:
         if (argv[0] == "apt-get" or verbs == ["purge"]) and verbs and "--simulate" not in argv:
             self.done += verbs
             if verbs == ["autoremove"]:
-                return 0, ""
+                return (100, self.stuck) if self.stuck else (0, "")
             if verbs != ["install"] and self.refuses:
                 return 100, self.refuses
             stays = "config-files" if self.keeps and verbs == ["remove"] else ""
@@ -98,6 +114,15 @@ def test_purge_after_install_again_removes_once_more(*, keeps: bool) -> None:
     assert done[2].sentence == "x 1 (all)"
     leave = ["remove", "autoremove"] + (["purge"] if keeps else [])
     assert dpkg.done == ["install", "remove", "install", *leave]
+
+
+def test_purge_goes_on_if_a_dependency_refuses_to_leave() -> None:
+    dpkg = Dpkg(keeps=True, stuck=STUCK)
+    *_, purge = taken(dpkg, INSTALL, REMOVE, PURGE)
+    assert purge.outcome is PASS
+    script = "the pre-removal script of 'sudo', which is not under test, ended with status 1"
+    assert purge.remark == f"some of its dependencies stay: {script}"
+    assert dpkg.done[-1] == "purge"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from postroj.model import Manager
+from postroj.probe.bench import Bench
 from postroj.probe.managers import MANAGERS, causes, installers, manager_of
 from postroj.probe.managers.base import (
     PackageFiles,
@@ -20,7 +21,7 @@ from postroj.probe.managers.base import (
 )
 from postroj.probe.package import formats
 from postroj.probe.package.package_file import PackageFile, fitting
-from postroj.probe.steps import Bench, Journey
+from postroj.probe.steps import Journey
 from postroj.verdict import Outcome, StepName
 from tests.support.fake_guest import FakeGuest
 
