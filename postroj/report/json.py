@@ -50,6 +50,7 @@ def _summary(probe: ProbeResult) -> dict[str, Any]:
     return {
         "text": summary.describe(Report(probes=(probe,))),
         "up": list(found.up),
+        "ended": list(found.ended),
         "started": list(found.started),
         "gave_up": list(found.gave_up),
         "idle": None if found.idle is None else list(found.idle),

@@ -5,6 +5,7 @@ The last line on a terminal and the JSON report have the same facts.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -35,6 +36,8 @@ UNIT_TYPES = (
     *("service", "socket", "target", "device", "mount", "automount", "swap", "timer", "path"),
     *("slice", "scope"),
 )
+ENDED = re.compile(r"active \(exited\)|.*, has done its work, ")
+"""How the reason of a passing check begins if its service has done its work and ended."""
 VERBS = {CheckKind.FILE: "exists", CheckKind.COMMAND: "succeeds"}
 
 
@@ -45,6 +48,8 @@ class Summary:
     image: str
     up: tuple[str, ...]
     """The units that were up."""
+    ended: tuple[str, ...]
+    """The services that had done their work and ended, whenever they were looked at."""
     started: tuple[str, ...]
     """Those of them that postroj started, and not the installation."""
     needing: tuple[str, ...]
@@ -52,7 +57,7 @@ class Summary:
     gave_up: tuple[str, ...]
     """The units that postroj started in vain, which is not held against the package."""
     idle: tuple[str, ...] | None
-    """The services of the package that were not up; None if none was looked for."""
+    """The services of the package that never ran; None if none was looked for."""
     answers: tuple[str, ...]
     """The addresses that answered."""
     files: int
@@ -72,16 +77,18 @@ def of(probe: ProbeResult) -> Summary:
     staying = [step for step in probe.steps if step.name not in LEAVING]
     checks = [check for step in staying for check in step.checks]
     passed = [check for check in checks if check.outcome is Outcome.PASS]
-    up = _units(passed)
+    ended = _units(check for check in passed if ENDED.match(check.reason))
+    up = _units(check for check in passed if not ENDED.match(check.reason))
     found = [step.discovered for step in probe.steps if step.discovered]
     services = {name for one in found for name in one.units if _is_service(name)}
     return Summary(
         image=probe.image,
         up=up,
+        ended=tuple(name for name in ended if name not in up),
         started=_units(check for check in passed if check.started),
         needing=_units(check for check in checks if check.needs),
         gave_up=_units(check for check in checks if check.why is Why.CONFIGURATION),
-        idle=tuple(sorted(services - {*up})) if found else None,
+        idle=tuple(sorted(services - {*up, *ended})) if found else None,
         answers=_subjects(check for check in passed if check.kind is CheckKind.NETWORK),
         files=len(_subjects(check for check in passed if check.kind is CheckKind.FILE)),
         commands=len(_subjects(check for check in passed if check.kind is CheckKind.COMMAND)),
@@ -186,6 +193,9 @@ def _seen(found: Sequence[Summary]) -> Iterator[str]:
     kinds = dict.fromkeys(_kind(name) for name in units)
     for kind in sorted(kinds, key=lambda kind: (kind != "service", kind)):
         yield f"{_number(sum(_kind(name) == kind for name in units), kind)} up"
+    if count := sum(len(one.ended) for one in found):
+        whose = "its" if count == 1 else "their"
+        yield f"{_number(count, 'service')} did {whose} work and ended"
     answers = [name for one in found for name in one.answers]
     sockets = sum(name.startswith("unix") for name in answers)
     for count, noun in ((len(answers) - sockets, "port"), (sockets, "unix socket")):
@@ -206,7 +216,7 @@ def _kind(name: str) -> str:
 
 def _unused(one: Summary) -> str:
     """Say that no service of a package ran; '' if one did."""
-    if one.up:
+    if one.up or one.ended:
         return ""
     if one.idle is None:
         asked = one.answers or one.files or one.commands

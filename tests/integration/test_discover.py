@@ -455,6 +455,11 @@ PACKAGES: dict[str, Made] = {
         + ENABLE.format(name="oldoff"),
         said={"oldoff.service": (SKIP, "its SysV script has started nothing")},
     ),
+    "oldmute": Made(
+        files={"/etc/init.d/oldmute": SYSV.format(name="oldmute", seconds=9)},
+        script="echo exit 0 >/etc/default/oldmute;" + ENABLE.format(name="oldmute"),
+        said={"oldmute.service": (SKIP, "ends before it reads its action")},
+    ),
     "olddies": Made(
         files={"/etc/init.d/olddies": SYSV.format(name="olddies", seconds="0.7")},
         script=ENABLE.format(name="olddies"),

@@ -61,6 +61,7 @@ def test_document_of_a_whole_report() -> None:
                 "summary": {
                     "text": "the package is to blame; 1 check failed",
                     "up": [],
+                    "ended": [],
                     "started": [],
                     "gave_up": [],
                     "idle": None,
@@ -132,6 +133,7 @@ def test_probe_without_steps() -> None:
         "summary": {
             "text": "the package was not judged",
             "up": [],
+            "ended": [],
             "started": [],
             "gave_up": [],
             "idle": None,
