@@ -26,6 +26,11 @@ LACKING = {
     "module": ("ExecStart=sh -c 'modprobe zram'", "to load kernel modules"),
     "clock": ("Type=oneshot\nExecStart=date --set @0", "to set the clock (CAP_SYS_TIME)"),
     "tunable": ("Type=oneshot\nExecStart=sh -c 'echo 9 >/proc/sys/vm/swappiness'", "swappiness'"),
+    "swap": (
+        "Type=oneshot\nExecStart=sh -c 'umask 077; dd if=/dev/zero of=/swap bs=64k count=1;"
+        " mkswap /swap && swapon /swap'",
+        "swap",
+    ),
     "mounted": ("Type=oneshot\nExecStart=mount -t nfsd nfsd /mnt", "the file system nfsd"),
 }
 """The settings of units that need a machine, and what each needs."""

@@ -44,6 +44,8 @@ ATTRIBUTES = (
     ),
 )
 """What a file of an image cannot have, because squashfs stores neither."""
+SWAP = re.compile(r"swapon: .+: swapon failed: (?:Invalid argument|Operation not permitted)")
+"""A guest's files lie on an overlay, and swap is the whole host's anyway."""
 NEAR = 20
 """Number of lines before the end that may explain it: programs survive much of what they report."""
 OPTION = re.compile(r"\bCONFIG_[A-Z0-9_]+")
@@ -128,6 +130,7 @@ def of_facts(facts: Facts) -> str:
         _before_start,
         _module,
         _file_system,
+        _swap,
         _attributes,
         _device,
         _kernel_file,
@@ -143,7 +146,8 @@ def _after_other_faults(log: tuple[str, ...]) -> tuple[str, ...]:
     first = 0
     for number, line in enumerate(log, 1):
         is_about_file = _names_own_file(line) and (ABSENT.search(line) or REFUSED.search(line))
-        if (OTHER_FAULT.search(line) or is_about_file) and not LOADER.search(line):
+        is_excused = LOADER.search(line) or SWAP.search(line)
+        if (OTHER_FAULT.search(line) or is_about_file) and not is_excused:
             first = number
     return log[first:]
 
@@ -211,6 +215,11 @@ def _file_system(facts: Facts) -> str:
         if match and match["type"] not in facts.file_systems:
             return f"the file system {match['type']} of the kernel"
     return ""
+
+
+def _swap(facts: Facts) -> str:
+    """Rule: the kernel swaps to no file of a guest."""
+    return "swap" if any(map(SWAP.search, facts.log)) else ""
 
 
 def _attributes(facts: Facts) -> str:

@@ -58,6 +58,11 @@ USB = "loadFiles: /sys/bus/usb/devices: No such file or directory"
 MICE = "Could not open /dev/input/mice."
 SYSCTL = 'sysctl: setting key "kernel.x": /proc/sys/kernel/x: Read-only file system'
 ACL = "setfacl: /var/spool/cron/crontabs: Operation not supported"
+SWAPON = (
+    "computing size, want /var/swap=48230MByte, restricting to config limit: 2048MBytes",
+    "swapon: /var/swap: swapon failed: Invalid argument",
+    "dphys-swapfile.service: Main process exited, code=exited, status=255/EXCEPTION",
+)
 FLAGS = "chattr: Operation not supported while reading flags on /etc/resolv.conf"
 KERNEL = ("The following options are missing in the kernel:", "\tCONFIG_CRYPTO_USER_API_HASH")
 AMBIENT = {"ExecMainStatus": "218", "AmbientCapabilities": "cap_net_bind_service cap_sys_time"}
@@ -100,6 +105,7 @@ CLOCK = "adjtimex(0x8001) failed : Operation not permitted"
             {"present": ["/var/spool/cron/crontabs"]},
             "access control lists of '/var/spool/cron/crontabs'",
         ),
+        (SWAPON, {"unit": {"ExecMainStatus": "255"}}, "swap"),
         ([FLAGS], {"present": ["/etc/resolv.conf"]}, "attributes of '/etc/resolv.conf'"),
         ([USB], {}, "'/sys/bus/usb/devices'"),
         ([MICE], {}, "the device '/dev/input/mice'"),
@@ -199,6 +205,7 @@ def test_lacking_names_what_a_real_package_missed(
         ),
         ("a module that is loaded", ZRAM[1:], {"present": ["/sys/module/zram"]}),
         ("a file that is not there", [ACL], {}),
+        ("a swap file that is missing", ["swapon: cannot open /var/swap: No such file"], {}),
         (
             "a file that has no access control lists on a machine either",
             ["setfacl: /proc/1/stat: Operation not supported"],
