@@ -64,7 +64,7 @@ class FakeGuest(OwnGuest):
             raise found
         status, text = found
         if words[:3] == ("sh", "-c", snapshot.SCRIPT) and not text:
-            text = "\0\0" + "".join(f"{name} loaded failed failed\n" for name in self.failed)
+            text = "\0" + "".join(f"{name} loaded failed failed\n" for name in self.failed)
         if status not in ok:
             raise CommandError(words, status, text)
         tail = Tail(limit=limit)

@@ -87,7 +87,9 @@ class Change:
             result="success",
             main_pid=0,
             has_job=False,
-            file_state=next((files[name] for name in names if name in files), ""),
+            file_state=next(
+                (files[name] or unit.file_state for name in names if name in files), ""
+            ),
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from postroj.probe import operations
 from postroj.probe.ask import sockets
 from postroj.probe.ask.unitstate import template_of
+from postroj.probe.discover import payload
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,8 +22,9 @@ SCRIPT = Path(__file__).with_name("snapshot.sh").read_text()
 UNIT_FILES = ("systemctl", "list-unit-files", "--full", "--no-pager", "--no-legend", "--")
 FOLDERS = (".wants", ".requires", ".upholds", ".d")
 """Suffixes of folders that belong to a unit, systemd.unit(5)."""
-MOST = 100
-"""Number of unit files that are asked for by name at most; more take as long as all."""
+MADE = {"/run/systemd/generator": "generated", "/run/systemd/transient": "transient"}
+"""Beginnings of the folders whose units no package ships, with the states of these units."""
+NAME = re.compile(payload.NAME, re.ASCII)
 PATIENCE = 60.0
 
 
@@ -30,7 +33,10 @@ class Snapshot:
     """The units, accounts and listening sockets of a guest."""
 
     unit_files: Mapping[str, str]
-    """Names of unit files, with their states: `enabled`, `static`, `masked`, ..."""
+    """Names of unit files, with their states: `enabled`, `static`, `masked`, ...
+
+    The state is '' if nothing has touched the file or its links since the first snapshot.
+    """
     units: frozenset[str]
     """Names of the units that are active, have failed, or have a job."""
     users: frozenset[str]
@@ -47,33 +53,37 @@ class Snapshot:
 
 
 def take(guest: Guest, last: Snapshot | None = None) -> Snapshot:
-    """Take a snapshot of a guest; with the `last` one only changed unit files are asked for.
+    """Take a snapshot of a guest; `last` is an earlier one.
 
-    The manager takes a third of a second to tell the states of all unit files.
+    Only the states of unit files that have changed since are asked for, because the manager takes a
+    third of a second to tell all.
 
     :raises CommandError: if the guest can no longer run a shell.
     """
-    knows = last is not None and bool(last.places)
-    argv = ["sh", "-c", SCRIPT, "sh", *([] if knows else ["all"])]
+    argv = ["sh", "-c", SCRIPT]
     text = operations.whole(guest, argv, timeout=PATIENCE).stdout.decode(errors="replace")
     now = parse(text, tuple(sockets.listening(guest)))
-    if last is None or not knows:
+    if not now.places:  # without find(1)
+        return replace(now, unit_files=_read_unit_files(guest, ()))
+    if last is None:
         return now
     names = touched(last.places, now.places)
-    if len(names) > MOST:
-        return take(guest)
-    kept = {name: state for name, state in last.unit_files.items() if name not in names}
+    kept = {name: state for name, state in last.unit_files.items() if name in now.unit_files}
     asked = _read_unit_files(guest, names) if names else {}
-    return replace(now, unit_files={**kept, **asked})
+    states = {
+        name: state for name, state in {**now.unit_files, **kept}.items() if name not in names
+    }
+    return replace(now, unit_files={**states, **asked})
 
 
 def parse(text: str, listening: tuple[Socket, ...]) -> Snapshot:
     """Parse the output of `SCRIPT`."""
-    files, places, units, passwd, group = [*text.split("\0"), *[""] * 4][:5]
+    listed, units, passwd, group = [*text.split("\0"), *[""] * 3][:4]
+    places = dict(map(_place, listed.splitlines()))
     states = [words for line in units.splitlines() if (words := line.split())]
     accounts = {"user": passwd, "group": group}
     return Snapshot(
-        unit_files=_unit_files(files),
+        unit_files=named(places),
         units=frozenset(words[0] for words in states),
         up=frozenset(words[0] for words in states if words[2:3] and words[2] in UP),
         failed=tuple(sorted(words[0] for words in states if words[2:3] == ["failed"])),
@@ -85,8 +95,21 @@ def parse(text: str, listening: tuple[Socket, ...]) -> Snapshot:
             for kind, text in accounts.items()
             for fields in _fields(text)
         },
-        places=dict(_place(line) for line in places.splitlines()),
+        places=places,
     )
+
+
+def named(places: Mapping[str, str]) -> dict[str, str]:
+    """Return the names of unit files, with those states that their places alone tell."""
+    found: dict[str, str] = {}
+    for path, rest in places.items():
+        folder, _, name = path.rpartition("/")
+        if NAME.fullmatch(name) and not folder.endswith(FOLDERS):
+            target = rest.partition("\t")[0].rpartition("/")[2]
+            is_alias = bool(NAME.fullmatch(target)) and target != name
+            made = next((state for place, state in MADE.items() if folder.startswith(place)), "")
+            found.setdefault(name, "alias" if is_alias else made)
+    return found
 
 
 def touched(before: Mapping[str, str], now: Mapping[str, str]) -> set[str]:
@@ -111,11 +134,9 @@ def _names(paths: Iterable[str]) -> set[str]:
 
 
 def _read_unit_files(guest: Guest, names: Iterable[str]) -> dict[str, str]:
+    """Ask for the states of unit files; without names, of all."""
     argv = [*UNIT_FILES, *sorted(names)]
-    return _unit_files(operations.whole(guest, argv, ok=range(256), timeout=PATIENCE).text)
-
-
-def _unit_files(text: str) -> dict[str, str]:
+    text = operations.whole(guest, argv, ok=range(256), timeout=PATIENCE).text
     rows = [line.split() for line in text.splitlines()]
     return {row[0]: row[1] for row in rows if len(row) > 1}
 

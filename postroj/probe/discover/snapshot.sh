@@ -1,12 +1,9 @@
 #!/bin/sh
-# Prints the places of units, the units and the accounts of a guest, with NUL between the answers;
-# with an argument also the states of all unit files, before the rest.
+# Prints the places of units, the units and the accounts of a guest, with NUL between the answers.
 # One command for all, since each costs the same however little it asks. Without /proc not much works
 # in a guest, and without a shell not even this.
 read -r _ < /proc/self/status || exit
 export SYSTEMD_COLORS=0
-[ $# -eq 0 ] || systemctl list-unit-files --full --no-pager --no-legend
-printf '\0'
 # shellcheck disable=SC2046 # a list of folders
 find $(systemctl show --property=UnitPath --value) \( -type l -printf '%p\t%l\n' \) -o \
     ! -type d -printf '%p\t\t%C@ %i %s\n' 2>/dev/null

@@ -159,24 +159,34 @@ def test_a_unit_that_the_user_asks_about_by_an_alias_is_not_asked_twice() -> Non
     assert both.judged == {"redis-server.service", "redis.service", "y.service"}
 
 
+PLACES = """\
+/etc/systemd/system/a.service\t/lib/systemd/system/other.service
+/etc/systemd/system/multi-user.target.wants/b@1.service\t/lib/systemd/system/b@.service
+/run/systemd/generator.late/c.service\t\t17.0 4 9
+/lib/systemd/system/other.service\t\t17.0 4 9
+/lib/systemd/system/b@.service\t\t17.0 4 9
+/lib/systemd/system/b@.service.d/x.conf\t\t17.0 4 9
+"""
+
+
 def test_parse_a_snapshot() -> None:
     text = (
-        "a.service enabled enabled\nb@.service static -\n\0"
-        "/etc/systemd/system/a.service\t/x/a.service\n/x/a.service\t\t17.0 4 9\n\0"
-        "a.service loaded active running A\nb@1.service loaded failed failed B\n\0"
+        f"{PLACES}\0a.service loaded active running A\nb@1.service loaded failed failed B\n\0"
         "root:x:0:0::/root:/bin/sh\n\0root:x:0:\nadm:x:4:\n"
     )
     shot = parse(text, ())
-    assert shot.unit_files == {"a.service": "enabled", "b@.service": "static"}
+    assert shot.unit_files == {
+        "a.service": "alias",
+        "c.service": "generated",
+        "other.service": "",
+        "b@.service": "",
+    }
     assert shot.units == {"a.service", "b@1.service"}
     assert shot.up == {"a.service"}
     assert shot.failed == ("b@1.service",)
     assert sorted(shot.users) == ["root"]
     assert sorted(shot.groups) == ["adm", "root"]
-    assert shot.places == {
-        "/etc/systemd/system/a.service": "/x/a.service",
-        "/x/a.service": "\t17.0 4 9",
-    }
+    assert shot.places["/lib/systemd/system/other.service"] == "\t17.0 4 9"
     assert parse("", ()).unit_files == {}
 
 
@@ -202,23 +212,32 @@ def test_unit_files_whose_states_may_differ(
 
 
 def test_snapshot_asks_only_for_changed_unit_files() -> None:
-    line = "/etc/systemd/system/a.service\t/dev/null\n"
+    more = ["/etc/systemd/system/a.service\t/dev/null\n"]
 
     def answer(argv: tuple[str, ...]) -> tuple[int, str]:
         if argv[0] == "systemctl":
             return 0, "a.service masked -\n"
-        if argv[-1] == "all":
-            return 0, "a.service static -\nb.service enabled -\n\0/x/b.service\t\t1 2 3\n"
-        return 0, f"\0/x/b.service\t\t1 2 3\n{line}"
+        return 0, "/x/a.service\t\t1 2 3\n/x/b.service\t\t1 2 3\n" + more[-1]
 
     guest = FakeGuest(answer)
+    more.append("")
     first = take(guest)
+    assert first.unit_files == {"a.service": "", "b.service": ""}
+    more.pop()
     second = take(guest, first)
-    assert second.unit_files == {"a.service": "masked", "b.service": "enabled"}
+    assert second.unit_files == {"a.service": "masked", "b.service": ""}
     assert guest.ran[-1] == (*UNIT_FILES, "a.service")
     guest.ran.clear()
-    take(guest, second)
+    assert take(guest, second).unit_files == second.unit_files
     assert len(guest.ran) == 1
+
+
+def test_snapshot_without_find_asks_for_all_unit_files() -> None:
+    guest = FakeGuest(
+        lambda argv: (0, "a.service static -\n") if argv[0] == "systemctl" else (0, "")
+    )
+    assert take(guest).unit_files == {"a.service": "static"}
+    assert guest.ran[-1] == UNIT_FILES
 
 
 def test_sentence_counts_what_the_packages_bring() -> None:
