@@ -18,12 +18,13 @@ UP = ("active", "activating", "reloading")
 def choose(states: Sequence[UnitState], own: frozenset[str], *, retry: bool = False) -> list[str]:
     """Return the names of the `own` units that a user would enable and start.
 
-    That is no unit that another one of them triggers, nor one with an unmet condition, unless
-    `retry` says that this may have changed.
+    That is no unit that another one of them triggers, no socket of a service that runs already, and
+    none with an unmet condition, unless `retry` says that this may have changed.
     """
     mine = [state for state in states if own & {*state.names, state.name}]
     idle = {state.name for state in mine if is_idle(state, retry=retry)}
-    triggers = idle | {state.name for state in mine if state.active in UP}
+    up = {state.name for state in states if state.active in UP}
+    triggers = idle | {state.name for state in mine if state.name in up}
     return [
         state.name
         for state in mine
@@ -31,6 +32,7 @@ def choose(states: Sequence[UnitState], own: frozenset[str], *, retry: bool = Fa
         and state.file_state in INSTALLABLE
         and state.name.endswith(TYPES)
         and not triggers & {*state.triggered_by}
+        and not (state.name.endswith(".socket") and up & {*state.triggers})
     ]
 
 

@@ -7,6 +7,7 @@ want configuration first, unless it cannot be started whatever its configuration
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,8 @@ class Starter:
         """The real names of the units that were started, by each of their names."""
         self._gave_up: set[str] = set()
         """The real names of started units that were put back."""
+        self._began = 0.0
+        """When units were started last, in seconds of the monotonic clock."""
         self._must_reload = False
         self._refusals: dict[str, str] = {}
         """What systemctl printed about units that it refused to enable or start."""
@@ -117,6 +120,7 @@ class Starter:
         self._enabled = [s.name for s in states.values() if s.file_state == "disabled"]
         if self._enabled:
             self._systemctl("enable", *self._enabled)
+        self._began = time.monotonic()
         self._systemctl("start", "--no-block", *states)
         return f"{', '.join(states)}: not started by the installation"
 
@@ -130,6 +134,7 @@ class Starter:
         self._enabled = [state.name for state in states if state.file_state == "disabled"]
         if self._enabled:
             self._systemctl("enable", *self._enabled)
+        self._began = time.monotonic()
         if names:
             self._systemctl("start", "--no-block", *names)
 
@@ -242,8 +247,10 @@ class Starter:
         )
 
     def _put_back(self, name: str) -> None:
-        """Stop and disable a unit and what it triggers: no later step meets a failed one."""
-        names = _with_triggers(self._guest, name)
+        """Stop and disable a unit and what it has triggered: no later step meets a failed one."""
+        _, *triggered = _with_triggers(self._guest, name)
+        states = read_states(self._guest, triggered) if triggered else []
+        names = [name, *(state.name for state in states if state.started >= self._began)]
         for verb, some in (("disable", [name]), ("stop", names), ("reset-failed", names)):
             # a reload would lose the exit statuses of units that are still to be judged
             argv = ["systemctl", "--quiet", "--no-reload", verb, "--", *some]

@@ -159,6 +159,7 @@ class Walk:
     def _start(self) -> StepResult:
         """Start what waits for the step `start`."""
         name, began = StepName.START, time.monotonic()
+        self._not_started = ()
         self._announcer.begin_part(name)
         sentence = self._starter.start()
         seconds = time.monotonic() - began

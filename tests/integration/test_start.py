@@ -88,6 +88,24 @@ def test_start_on_debian_blames_only_what_no_configuration_can_start(
     assert (later["outcome"], later["reason"]) == ("skip", "not enabled by the package")
 
 
+def test_start_leaves_the_socket_of_a_running_service_alone(image: str, tmp_path: Path) -> None:
+    socket = "[Socket]\nListenStream=/run/served\n[Install]\nWantedBy=sockets.target\n"
+    files = {
+        f"{UNITS}/served.service": unit("/bin/sleep 1000"),
+        f"{UNITS}/served.socket": socket,
+    }
+    postinst = (
+        "#!/bin/sh\nset -e\nsystemctl daemon-reload\n"
+        "systemctl enable --quiet --now served.service\n"
+        "deb-systemd-invoke start served.socket\n"
+    )
+    deb = debs.build(tmp_path, "served", files=files, scripts={"postinst": postinst})
+    status, found, last = probe("--image", image, "-p", deb, "--steps", "install,start,reboot")
+    (start,) = [step for step in found["steps"] if step["name"] == "start"]
+    assert start["reason"] == "nothing to start, 1 unit started by the installation"
+    assert (status, last[:19]) == (0, "PASS  1 service up;"), found
+
+
 def test_start_with_put_and_env_lets_a_service_run_until_it_is_purged(
     image: str, tmp_path: Path
 ) -> None:

@@ -84,6 +84,12 @@ def test_choose_leaves_out_units_of_others_and_units_behind_a_socket() -> None:
     assert choose([service, alone], frozenset({"x.service", "x.socket"})) == ["x.service"]
 
 
+def test_choose_leaves_out_a_socket_whose_service_runs_without_it() -> None:
+    running = state(active="active", started=7.0)
+    socket = state("x.socket", triggers=("x.service",))
+    assert choose([running, socket], frozenset({"x.service", "x.socket"})) == []
+
+
 def test_choose_retries_an_unmet_condition_after_a_change_of_configuration() -> None:
     waiting = state(unmet_condition=True)
     assert choose([waiting], frozenset({"x.service"}), retry=True) == ["x.service"]
@@ -97,7 +103,7 @@ def test_without_rivals_keeps_the_first_of_two_units_that_conflict() -> None:
 
 def starter(
     manager: Manager, *, show: str = "", enabling: str = "", must_start: bool = False,
-    failed: tuple[str, ...] = (),
+    failed: tuple[str, ...] = (), states: str = "Id=x.service\nNames=x.service",
 ) -> tuple[Starter, FakeGuest]:  # fmt: skip
     """Return a starter that has started x.service, and its guest."""
 
@@ -105,7 +111,12 @@ def starter(
         if argv[:2] == ("systemctl", "show") and "ExecStartPost" in argv[2]:
             return 0, f"Id=x.service\n{show}"
         if argv[:2] == ("systemctl", "show"):
-            return 0, "Id=x.service\nNames=x.service\nLoadState=loaded\nUnitFileState=disabled\n"
+            blocks = states.split("\n\n")
+            named = {one.splitlines()[0].removeprefix("Id="): one for one in blocks}
+            asked = argv[argv.index("--") + 1 :]
+            found = [named.get(name, "Id=x.service\nNames=x.service") for name in asked]
+            more = "LoadState=loaded\nUnitFileState=disabled\n"
+            return 0, "\n\n".join(f"{one.rstrip()}\n{more}" for one in found)
         return (1, enabling) if enabling else (0, "")
 
     guest = FakeGuest(answer=answer, failed=list(failed))
@@ -170,6 +181,16 @@ def test_judged_excuses_a_unit_that_gives_up_on_debian_and_puts_it_back() -> Non
     made.end()
     made.end()
     assert guest.ran == [("systemctl", "daemon-reload")]
+
+
+def test_a_unit_that_is_put_back_takes_no_service_along_that_ran_before() -> None:
+    ran = "Id=x.service\nTriggers=before.service after.service\n\nId=before.service\n"
+    ran += "InactiveExitTimestampMonotonic=1\n\nId=after.service\n"
+    late = f"InactiveExitTimestampMonotonic={10**18}\n"
+    made, guest = starter(Manager.APT, show=EXEC.format(1), states=ran + late)
+    made.judged(answer(Outcome.FAIL, DIED), StepName.START, BEFORE)
+    (stopped,) = [argv for argv in guest.ran if "stop" in argv]
+    assert stopped[-2:] == ("x.service", "after.service")
 
 
 @pytest.mark.parametrize(
