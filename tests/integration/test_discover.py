@@ -666,7 +666,7 @@ def test_apt_names_packages_that_complete_one_of_the_same_source(told: Told) -> 
 
 def test_discovery_says_what_the_package_ships(told: Told) -> None:
     assert told.discovery.users == ("newcomer",)
-    assert told.discovery.scripts == ("oldbad", "olddies", "oldoff", "oldstyle")
+    assert told.discovery.scripts == ("oldbad", "olddies", "oldmute", "oldoff", "oldstyle")
     assert "/etc/init.d/oldstyle" in told.discovery.configuration
     heard = {(each.protocol, each.address, each.unit) for each in told.discovery.sockets}
     assert ("tcp", "[::1]:7006", "six.service") in heard
