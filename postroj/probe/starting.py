@@ -15,6 +15,7 @@ from postroj.probe import giving_up
 from postroj.probe.ask import ports, sockets
 from postroj.probe.ask.checks import NEW_FAILURES
 from postroj.probe.ask.unitstate import is_template, read_states, unit_name
+from postroj.probe.discover.discover import NOT_ENABLED
 from postroj.probe.excuse import container
 from postroj.probe.managers import manager_of
 from postroj.probe.startable import UP, choose, is_idle, without_rivals
@@ -35,6 +36,7 @@ LIMIT = 32
 PATIENCE = 120.0
 """Timeout of one systemctl command, in seconds; a unit has 90 s to stop."""
 UNTRIED = "the step `start` would start it, but is not taken (--start)"
+PUT_BACK = "gave up when postroj started it, and was disabled then"
 HOW = "started by postroj, not by the installation"
 
 
@@ -157,6 +159,8 @@ class Starter:
                 return self._judge_unit(unit, check, before)
             if unit in self._gave_up and check.outcome is Outcome.FAIL:
                 return self._judge_failure(unit, check)
+            if unit in self._gave_up and check.reason == NOT_ENABLED:
+                return replace(check, reason=PUT_BACK)
             if StepName.START not in self._plan.steps and _is_idle_failure(check):
                 return replace(check, reason=_with_end(check.reason, UNTRIED))
         if step is not StepName.START or not self._started:

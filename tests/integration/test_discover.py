@@ -316,6 +316,16 @@ PACKAGES: dict[str, Made] = {
         units={"disabled.service": service(SLEEP)},
         said={"disabled.service": (SKIP, "not enabled by the package")},
     ),
+    "required": Made(
+        units={
+            "required.socket": plain("Socket", "ListenStream=/run/required", "sockets.target"),
+            "required.service": service(SLEEP, unit="Requires=required.socket"),
+        },
+        said={
+            "required.socket": (SKIP, "not enabled by the package"),
+            "required.service": (SKIP, "waits for required.socket"),
+        },
+    ),
     "static": Made(
         units={"static.service": f"[Service]\n{SLEEP}\n"},
         said={"static.service": (SKIP, "static, and nothing has started it")},
@@ -459,6 +469,15 @@ PACKAGES: dict[str, Made] = {
         files={"/etc/init.d/oldmute": SYSV.format(name="oldmute", seconds=9)},
         script="echo exit 0 >/etc/default/oldmute;" + ENABLE.format(name="oldmute"),
         said={"oldmute.service": (SKIP, "ends before it reads its action")},
+    ),
+    "oldsilent": Made(
+        files={
+            "/etc/init.d/oldsilent": SYSV.format(name="oldsilent", seconds="0.1").replace(
+                "status)", "state)"
+            )
+        },
+        script=ENABLE.format(name="oldsilent"),
+        said={"oldsilent.service": (FAIL, "but its daemon has ended")},
     ),
     "olddies": Made(
         files={"/etc/init.d/olddies": SYSV.format(name="olddies", seconds="0.7")},
@@ -666,7 +685,9 @@ def test_apt_names_packages_that_complete_one_of_the_same_source(told: Told) -> 
 
 def test_discovery_says_what_the_package_ships(told: Told) -> None:
     assert told.discovery.users == ("newcomer",)
-    assert told.discovery.scripts == ("oldbad", "olddies", "oldmute", "oldoff", "oldstyle")
+    assert told.discovery.scripts == (
+        *("oldbad", "olddies", "oldmute", "oldoff", "oldsilent", "oldstyle"),
+    )
     assert "/etc/init.d/oldstyle" in told.discovery.configuration
     heard = {(each.protocol, each.address, each.unit) for each in told.discovery.sockets}
     assert ("tcp", "[::1]:7006", "six.service") in heard
@@ -681,4 +702,4 @@ def test_discovery_says_what_the_package_ships(told: Told) -> None:
     assert {"scripted.service", "local.service"} <= {*told.discovery.units}
     assert "3 user units" in told.sentence and "drop-ins for ssh.service" in told.sentence
     assert f"{SYSUSERS}: it declares 'forgotten', which do not exist" in told.sentence
-    assert "4 SysV scripts" in told.sentence and "user newcomer" in told.sentence
+    assert "6 SysV scripts" in told.sentence and "user newcomer" in told.sentence

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from postroj.model import Manager
+from postroj.probe.starting import PUT_BACK
 from postroj.verdict import Outcome, StepName
 from tests.integration.test_steps_everywhere import Bench, bench, told
 from tests.support import debs
@@ -85,7 +86,7 @@ def test_start_on_debian_blames_only_what_no_configuration_can_start(
     assert "ConditionPathExists=/no/such" in told["path.service"]["reason"]
     # what was tried in vain is put back
     later = checks(found, "reinstall")["wants.service"]
-    assert (later["outcome"], later["reason"]) == ("skip", "not enabled by the package")
+    assert (later["outcome"], later["reason"]) == ("skip", PUT_BACK)
 
 
 def test_start_leaves_the_socket_of_a_running_service_alone(image: str, tmp_path: Path) -> None:

@@ -65,15 +65,17 @@ def _judge_script(guest: Guest, state: UnitState, answer: Decided) -> Decided | 
     if status == 0:
         return None
     said = f"'{state.source} status' reports that it is not running (status {status})"
+    knows = status in (*DEAD, STOPPED)
     if status in DEAD:
         return failed(f"{answer.sentence}, but {said}")
+    ended = f"{answer.sentence}, but its daemon has ended"
     if state.changed > state.since:
-        ended = f"{answer.sentence}, but its daemon has ended"
-        return failed(f"{ended}; {said}" if status == STOPPED else ended)
-    if status != STOPPED:
-        return None
+        return failed(f"{ended}; {said}" if knows else ended)
     if traces := _traces(guest, state):
-        return failed(f"{answer.sentence}, but {said}; its daemon has left {traces}")
+        left = f"its daemon has left {traces}"
+        return failed(f"{answer.sentence}, but {said}; {left}" if knows else f"{ended}: {left}")
+    if not knows:
+        return None
     if journal.errors(guest, [state.name], journal.wall_time(state.started)):
         return failed(f"{answer.sentence}, but {said}, and it has logged errors")
     lines = journal.last(guest, state.name)
@@ -84,7 +86,8 @@ def _judge_script(guest: Guest, state: UnitState, answer: Decided) -> Decided | 
 def _traces(guest: Guest, state: UnitState) -> str:
     """Return the PID files that a script's start has written and whose process is gone."""
     moments = (state.started, state.since + START)
-    argv = ["sh", "-c", TRACES, "sh", *(f"{journal.wall_time(moment):.6f}" for moment in moments)]
+    texts = [f"{journal.wall_time(moment):.6f}" for moment in moments]
+    argv = ["sh", "-c", TRACES, "sh", *texts, state.source]
     return ", ".join(guest.run(argv, ok=range(256), timeout=30).text.split())
 
 

@@ -167,6 +167,11 @@ class UnitState:
         """Whether it was generated from a SysV script."""
         return self.file_state == "generated" and "/init.d/" in self.source
 
+    @property
+    def is_of_bus(self) -> bool:
+        """Whether D-Bus starts it on demand: by its type, or by the alias of such units."""
+        return self.kind == "dbus" or any(name.startswith("dbus-") for name in self.names)
+
 
 def unit_name(text: str) -> str:
     """Complete a unit's name as systemctl does: `nginx` is `nginx.service`."""

@@ -236,7 +236,7 @@ def _is_at_rest(before: UnitState, now: UnitState, since: float) -> bool:
     """Whether a unit is down by its own nature: it waits, has done its work, or must not start."""
     if now.active == "failed" or now.result not in ("", "success"):
         return False
-    on_demand = before.file_state == "static" and not before.wanted_by
+    on_demand = not before.wanted_by and (before.file_state == "static" or before.is_of_bus)
     has_ended = now.started > since and now.exit.endswith("status 0")
     return bool(now.triggered_by) or now.unmet_condition or on_demand or has_ended
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,7 @@ APPEARING = (".service", ".socket", ".timer", ".path", ".mount", ".automount", "
 SHOWN = 5
 """Maximum number of remarks in the text of a step."""
 TRIGGERED = (".service", ".socket", ".timer", ".path")
+NOT_ENABLED = "not enabled by the package"
 RUNNING = ("active", "activating", "reloading", "deactivating", "failed")
 
 
@@ -129,6 +130,7 @@ def discover(
     wanted = candidates(brought, before, after)
     states = {state.name: state for state in read_states(guest, wanted)}  # each alias once
     states |= {state.name: state for state in read_states(guest, woken(before, after, states))}
+    states = {name: _with_starters(state, after) for name, state in states.items()}
     states = {name: state for name, state in states.items() if name in wanted or _stays(state)}
     untried = [s for s in states.values() if s.file_state in ENABLED and not s.started]
     refused = _refused(guest) if untried else set()
@@ -196,6 +198,16 @@ def woken(before: Snapshot, after: Snapshot, known: Collection[str]) -> list[str
     """
     found = after.up - before.up - {*known}
     return sorted(name for name in found if name.endswith(TRIGGERED))
+
+
+def _with_starters(state: UnitState, after: Snapshot) -> UnitState:
+    """Leave out units that want this one, and that nothing starts themselves."""
+    starters = (
+        name
+        for name in state.wanted_by
+        if name.endswith(".target") or name in after.up or after.unit_files.get(name) in ENABLED
+    )
+    return replace(state, wanted_by=tuple(starters))
 
 
 def _stays(state: UnitState) -> bool:
@@ -268,7 +280,7 @@ def why_not(state: UnitState, *, is_script: bool = False, is_refused: bool = Fal
         return f"waits for {trigger}"
     if state.file_state == "static":
         return "static, and nothing has started it"
-    return "not enabled by the package"
+    return NOT_ENABLED
 
 
 def _refused(guest: Guest) -> set[str]:
