@@ -32,6 +32,9 @@ from postroj import __version__
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from archive_classes import Judgement
+    from archive_table import Row
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 GRACE = 60
@@ -262,11 +265,13 @@ def probe_all(
             raise
 
 
-def write_results(sample: Sample, folder: Folder) -> str:
-    """Write the table, the classes and the summary; return the summary."""
+def judged_rows(
+    packages: Sequence[str], folder: Folder
+) -> tuple[list[Row], dict[tuple[str, str, str], Judgement], list[str]]:
+    """Return the rows of packages, the judgements about them, and packages without a report."""
     rows, missing = [], []
     units = shipped_units(folder.contents.read_text().splitlines())
-    for package in sample.packages:
+    for package in packages:
         path = folder.report(package)
         if path.exists():
             rows.append(row_of(package, json.loads(path.read_text()), units.get(package, ())))
@@ -274,13 +279,18 @@ def write_results(sample: Sample, folder: Folder) -> str:
             missing.append(package)
     # read late, since somebody may have edited it during the run
     judgements = merge(known_classes(folder), rows)
-    judged = {judgement.key: judgement for judgement in judgements}
+    return rows, {judgement.key: judgement for judgement in judgements}, missing
+
+
+def write_results(sample: Sample, folder: Folder) -> str:
+    """Write the table, the classes and the summary; return the summary."""
+    rows, judged, missing = judged_rows(sample.packages, folder)
     title = (
         f"{sample.image}, seed {sample.seed}: {len(sample.packages)} of "
         f"{sample.candidates} packages with services"
     )
     text = summary(title, rows, judged, missing)
-    replace(folder.classes, write(judgements))
+    replace(folder.classes, write([*judged.values()]))
     replace(folder.path / "table.tsv", tsv(rows, judged))
     replace(folder.path / "table.rst", rst(rows, judged))
     replace(folder.path / "summary.txt", text)

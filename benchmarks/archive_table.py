@@ -185,14 +185,14 @@ def rst(rows: Sequence[Row], judged: Mapping[tuple[str, str, str], Judgement]) -
     """Return a list-table for a page of the documentation, with a row for each package."""
     cells = [[["package"], ["verdict"], ["services, ports"], ["failing checks, and their class"]]]
     for row in rows:
-        name = [f"``{row.package}``", _plain(row.version)]
+        name = [f"``{row.package}``", plain(row.version)]
         verdict = [row.verdict, f"{row.seconds:.0f} s"]
         alike: dict[tuple[str, str, str], list[str]] = {}
         for fault in row.faults:
             what = judged[row.package, fault.step, fault.subject].class_ or "not judged"
             alike.setdefault((what, fault.subject, fault.sentence), []).append(fault.step)
         faults = [
-            " ".join(filter(None, [f"**{what}**", ", ".join(steps), _plain(f"{subject}: {said}")]))
+            " ".join(filter(None, [f"**{what}**", ", ".join(steps), plain(f"{subject}: {said}")]))
             for (what, subject, said), steps in alike.items()
         ]
         cells.append([name, verdict, [f"{row.services}, {row.ports}"], faults])
@@ -204,7 +204,7 @@ def rst(rows: Sequence[Row], judged: Mapping[tuple[str, str, str], Judgement]) -
     return text
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     r"""Escape all marks of reStructuredText; a backslash before other characters is dropped."""
     return "".join(c if c.isalnum() or c in " /.,;-" else f"\\{c}" for c in text).strip()
 

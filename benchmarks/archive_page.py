@@ -1,0 +1,81 @@
+"""Write the page of the documentation about the packages that were drawn from archives.
+
+    .venv/bin/python benchmarks/archive_page.py SAMPLE... > docs/reference/archive.rst
+
+Each SAMPLE is a folder that `archive.py` has filled, with judgements in its `classes.tsv`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from archive import Folder, judged_rows
+from archive_table import NOTHING_RAN, plain, rst, summary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from archive_classes import Judgement
+    from archive_table import Row
+
+HEAD = """\
+========================
+Packages of the archive
+========================
+
+Packages with services that were drawn at random from the archive of an image, each probed with
+``--steps all``. Nobody of this project has written them. A person has looked at every failing check
+in a guest and given it a class:
+
+true
+   A maintainer of the package would accept the report of this fault.
+tolerated
+   A fault by a rule that the distribution does not hold its packages to.
+false
+   The package is not to blame.
+
+``benchmarks/archive.py`` draws and probes them, ``benchmarks/archive_page.py`` has made this page.
+:doc:`../explanation/benchmarks` explains both.
+"""
+
+
+def main() -> None:
+    """Print the page."""
+    print(HEAD)
+    for path in map(Path, sys.argv[1:]):
+        print("\n".join(_section(Folder(path=path))))
+
+
+def _section(folder: Folder) -> Iterator[str]:
+    sample = json.loads((folder.path / "sample.json").read_text())
+    rows, judged, missing = judged_rows(sample["packages"], folder)
+    title = f"{sample['image']}, seed {sample['seed']}"
+    yield from (title, "=" * len(title), "", ".. code-block:: text", "")
+    numbers = f"{title}: {len(sample['packages'])} of {sample['candidates']} packages with services"
+    yield from (f"   {line}" for line in summary(numbers, rows, judged, missing).splitlines())
+    yield from ("", "True faults", "-" * 11, "", *_true(rows, judged))
+    yield from ("All packages", "-" * 12, "", rst(rows, judged))
+
+
+def _true(rows: Sequence[Row], judged: Mapping[tuple[str, str, str], Judgement]) -> Iterator[str]:
+    """Yield each true fault once, whatever number of steps has shown it, and what shows it."""
+    for row in rows:
+        shown: dict[str, list[str]] = {}
+        for fault in row.faults:
+            found = judged[row.package, fault.step, fault.subject]
+            if found.class_ == "true" and fault.subject != NOTHING_RAN:
+                sentence = plain(f"{fault.subject}: {fault.sentence.partition(' / ')[0]}")
+                shown.setdefault(found.note, []).append(sentence)
+        if shown:
+            yield f"``{row.package}`` {plain(row.version)}"
+        for note, sentences in shown.items():
+            yield f"   - {sentences[0]}"
+            yield from ("", f"     {plain(note)}") if note else ()
+            yield ""
+
+
+if __name__ == "__main__":
+    main()
