@@ -107,3 +107,45 @@ def test_an_essential_package_that_starts_before_it_enables(bare: Image, tmp_pat
     assert life.outcomes == {INSTALL: FAIL, REMOVE: SKIP, AGAIN: SKIP, PURGE: SKIP}
     reason = life.result.steps[1].reason
     assert reason.startswith(NEEDED) and "Essential packages were removed" in reason
+
+
+SCRIPT = """\
+#!/bin/sh
+### BEGIN INIT INFO
+# Provides: scripted
+# Required-Start:
+# Required-Stop:
+# Default-Start: 2 3 4 5
+# Default-Stop:
+### END INIT INFO
+exit 0
+"""
+
+
+def test_removal_leaves_units_active_that_have_no_process(bare: Image, tmp_path: Path) -> None:
+    """As a script that restores the settings of a mixer, and a firewall that stays in force."""
+    kept = "RemainAfterExit=yes"
+    unit = {
+        name: debs.SERVICE.format(name=name, kind="oneshot", command="/bin/true", more=more)
+        for name, more in (("done", kept), ("wall", f"{kept}\nExecStop=/bin/true"))
+    }
+    files = {f"/lib/systemd/system/{name}.service": text for name, text in unit.items()}
+    start = debs.START.format(unit="done.service wall.service")
+    start = start.replace("set -e\n", "set -e\nchmod +x /etc/init.d/scripted\n")
+    package = debs.build(
+        tmp_path,
+        "resting",
+        files={**files, "/etc/init.d/scripted": SCRIPT},
+        scripts={
+            "postinst": f"{start}systemctl start scripted.service\n",
+            "postrm": "#!/bin/sh\nsystemctl daemon-reload\n",
+        },
+    )
+    life = live(bare, package, INSTALL, REMOVE, PURGE, quiet=True)
+    assert life.outcomes[INSTALL] is PASS, life.bad()
+    idle = "pass: still active (exited) without a process, its file is"
+    for step in (REMOVE, PURGE):
+        assert life.reason(step, "done.service").startswith(f"{idle} gone: it has nothing left")
+        assert life.reason(step, "scripted.service").startswith(idle)
+        wall = "fail: still active (exited), its file is gone, 5 s after the removal"
+        assert life.reason(step, "wall.service").startswith(wall)

@@ -24,6 +24,8 @@ PROPERTIES = (
     "ExecMainCode",
     "ExecMainStatus",
     "ExecStart",
+    "ExecStop",
+    "ExecStopPost",
     "FragmentPath",
     "GuessMainPID",
     "Id",
@@ -142,6 +144,8 @@ class UnitState:
     """The units that cannot run beside it."""
     programs: tuple[str, ...] = ()
     """The programs that a service starts."""
+    has_stop: bool = False
+    """Whether a service has a command that undoes its work when it is stopped."""
     file: str = ""
     """The file from which the manager has read it."""
     source: str = ""
@@ -225,6 +229,7 @@ def parse(text: str) -> UnitState:
         wanted_by=names("WantedBy", "RequiredBy"),
         conflicts=names("Conflicts", "ConflictedBy"),
         programs=tuple(PROGRAM.findall(values.get("ExecStart", ""))),
+        has_stop=bool(values.get("ExecStop") or values.get("ExecStopPost")),
         file=values.get("FragmentPath", ""),
         source=values.get("SourcePath", ""),
         triggers=names("Triggers"),
