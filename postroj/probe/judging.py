@@ -124,8 +124,9 @@ class Judge:
 
     def compare(self, step: StepName, before: Before, names: Sequence[str]) -> Compared | None:
         """Compare right after a step; None if the guest is broken, as later questions find out."""
+        busy = frozenset(process.unit for process in before.processes)
         try:
-            return self._comparison.end(step, before.state, names)
+            return self._comparison.end(step, before.state, names, busy)
         except CommandTimeout:  # the host may be slow
             raise
         except (GuestError, CommandError):

@@ -42,6 +42,7 @@ PROPERTIES = (
     "RequiredBy",
     "Restart",
     "Result",
+    "RuntimeDirectory",
     "SourcePath",
     "StateChangeTimestampMonotonic",
     "SubState",
@@ -53,6 +54,8 @@ PROPERTIES = (
     "WatchdogTimestampMonotonic",
     "WatchdogUSec",
 )
+STOPS = ("ExecStop", "ExecStopPost", "RuntimeDirectory")
+"""Properties of what happens when a unit is stopped, besides the end of its processes."""
 UNIT_TYPES = (
     *("service", "socket", "target", "device", "mount", "automount", "swap", "timer", "path"),
     *("slice", "scope"),
@@ -145,7 +148,7 @@ class UnitState:
     programs: tuple[str, ...] = ()
     """The programs that a service starts."""
     has_stop: bool = False
-    """Whether a service has a command that undoes its work when it is stopped."""
+    """Whether stopping a service runs a command, or removes a folder of its run-time data."""
     file: str = ""
     """The file from which the manager has read it."""
     source: str = ""
@@ -170,6 +173,11 @@ class UnitState:
     def is_sysv(self) -> bool:
         """Whether it was generated from a SysV script."""
         return self.file_state == "generated" and "/init.d/" in self.source
+
+    @property
+    def outlasts_stop(self) -> bool:
+        """Whether the work of a oneshot service stays done, as stopping the unit undoes nothing."""
+        return self.kind == "oneshot" and not self.has_stop
 
 
 def unit_name(text: str) -> str:
@@ -229,7 +237,7 @@ def parse(text: str) -> UnitState:
         wanted_by=names("WantedBy", "RequiredBy"),
         conflicts=names("Conflicts", "ConflictedBy"),
         programs=tuple(PROGRAM.findall(values.get("ExecStart", ""))),
-        has_stop=bool(values.get("ExecStop") or values.get("ExecStopPost")),
+        has_stop=any(map(values.get, STOPS)),
         file=values.get("FragmentPath", ""),
         source=values.get("SourcePath", ""),
         triggers=names("Triggers"),

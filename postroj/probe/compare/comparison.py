@@ -121,14 +121,24 @@ class Comparison:
             return before
         return losses.with_units_of(before, installed)
 
-    def end(self, step: StepName, before: GuestState, names: Sequence[str]) -> Compared:
-        """Compare right after a step, and take away what `begin` has put into the guest."""
+    def end(
+        self,
+        step: StepName,
+        before: GuestState,
+        names: Sequence[str],
+        busy: frozenset[str] = frozenset(),
+    ) -> Compared:
+        """Compare right after a step, and take away what `begin` has put into the guest.
+
+        `busy` are the units that had processes before the step.
+        """
         now = self._read(names, is_listed=False)
         change = Change(
             step=step,
             before=self._before(step, before),
             now=now,
             first=self.first,
+            busy=busy,
             only_masks=step is StepName.INSTALL_AGAIN and self._from_older,
         )
         found = losses.find(change, self._owner)

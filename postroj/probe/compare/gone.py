@@ -164,9 +164,8 @@ def is_harmless(state: UnitState, earlier: UnitState) -> bool:
     `earlier` is its state while its file was there: the manager forgets the rest of a unit without
     a file. A generated unit always has an ExecStop=, the `stop` of its script.
     """
-    undoes_nothing = earlier.is_sysv or (earlier.kind == "oneshot" and not earlier.has_stop)
     is_over = (state.active, state.sub) == ("active", "exited") and not state.main_pid
-    return is_over and undoes_nothing and not state.has_job
+    return is_over and (earlier.is_sysv or earlier.outlasts_stop) and not state.has_job
 
 
 def _has_process(guest: Guest, state: UnitState) -> bool:

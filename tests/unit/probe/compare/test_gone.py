@@ -37,6 +37,7 @@ PROCESS = Process(pid=9, name="x", group="/system.slice/x.service", unit="x.serv
         ("ExecStop=\n", False),
         ("ExecStop={ path=/bin/x ; }\n", True),
         ("ExecStopPost={ path=/bin/x ; }\n", True),
+        ("RuntimeDirectory=x\n", True),
     ],
 )
 def test_parse_of_the_commands_that_stop_a_unit(text: str, *, has_stop: bool) -> None:
