@@ -122,11 +122,20 @@ class Judge:
         processes = tuple(self._guest.processes())
         return Before(failed=tuple(failed), state=now, processes=processes, since=time.time())
 
-    def compare(self, step: StepName, before: Before, names: Sequence[str]) -> Compared | None:
-        """Compare right after a step; None if the guest is broken, as later questions find out."""
+    def compare(
+        self,
+        step: StepName,
+        before: Before,
+        names: Sequence[str],
+        enabled: Collection[str] = (),
+    ) -> Compared | None:
+        """Compare right after a step; None if the guest is broken, as later questions find out.
+
+        `enabled` are the units that the step `start` has enabled.
+        """
         busy = frozenset(process.unit for process in before.processes)
         try:
-            return self._comparison.end(step, before.state, names, busy)
+            return self._comparison.end(step, before.state, names, busy=busy, enabled=enabled)
         except CommandTimeout:  # the host may be slow
             raise
         except (GuestError, CommandError):
