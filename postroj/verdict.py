@@ -76,6 +76,8 @@ class Why(StrEnum):
     """A service gave up that may want configuration first."""
     CONTAINER = "container"
     """It needs something that a container lacks; `needs` says what."""
+    POLICY = "policy"
+    """A setting of the package keeps it disabled."""
 
 
 class EvidenceName(StrEnum):

@@ -100,6 +100,8 @@ class Judge:
         """The questions of the last step that left the packages installed."""
         self._belongings = gone.Belongings(units=frozenset(), paths=frozenset())
         """What the packages owned before the first step that removes them."""
+        self._units: Units = {}
+        """The last states of units before steps that remove the packages, while each had a file."""
 
     @property
     def subjects(self) -> list[str]:
@@ -112,16 +114,28 @@ class Judge:
         now = self._comparison.begin(
             step, journey.names, edits=step is played, coming=journey.coming(step)
         )
-        if step in LEAVING and not self._belongings.paths:
-            self._belongings = now.listed.own
+        if step in LEAVING:
+            self._belongings = self._belongings if self._belongings.paths else now.listed.own
+            there = {name: unit for name, unit in now.units.items() if unit.load == "loaded"}
+            self._units = self._units | there
         failed = sorted({*self._failed, *now.snapshot.failed})
         processes = tuple(self._guest.processes())
         return Before(failed=tuple(failed), state=now, processes=processes, since=time.time())
 
-    def compare(self, step: StepName, before: Before, names: Sequence[str]) -> Compared | None:
-        """Compare right after a step; None if the guest is broken, as later questions find out."""
+    def compare(
+        self,
+        step: StepName,
+        before: Before,
+        names: Sequence[str],
+        enabled: Collection[str] = (),
+    ) -> Compared | None:
+        """Compare right after a step; None if the guest is broken, as later questions find out.
+
+        `enabled` are the units that the step `start` has enabled.
+        """
+        busy = frozenset(process.unit for process in before.processes)
         try:
-            return self._comparison.end(step, before.state, names)
+            return self._comparison.end(step, before.state, names, busy=busy, enabled=enabled)
         except CommandTimeout:  # the host may be slow
             raise
         except (GuestError, CommandError):
@@ -239,6 +253,7 @@ class Judge:
             self._belongings,
             before.failed,
             self._snapshot.unit_files,
+            self._units,
         )
         for answer in self._with_losses(answers, before, compared, journey.names):
             announce(answer)

@@ -67,6 +67,11 @@ class Starter:
         """Whether there is a unit to start."""
         return bool(self._chosen)
 
+    @property
+    def enabled(self) -> tuple[str, ...]:
+        """The units that were enabled, which the installation had left disabled."""
+        return tuple(self._enabled)
+
     def look(
         self, brought: Brought | None, packages: Sequence[str], *, retry: bool = False
     ) -> None:

@@ -112,7 +112,8 @@ class Walk:
         if step.done is not Outcome.PASS:
             self._judge.withdraw()
             return self._end_unjudged(step)
-        compared = self._judge.compare(name, before, self._journey.names)
+        enabled = self._starter.enabled
+        compared = self._judge.compare(name, before, self._journey.names, enabled)
         judge = self._judge_absence if name in LEAVING else self._judge_presence
         return judge(step, before, compared)
 

@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from postroj.report.repeats import fault_of
 from postroj.report.visible import visible
 from postroj.verdict import WORST_FIRST, CheckKind, Outcome, StepName, Why
 
@@ -145,9 +146,12 @@ def _is_untested(probe: ProbeResult) -> bool:
 
 
 def _counts(report: Report) -> str:
-    """Count steps that did not pass, and checks by outcome: `1 check failed, 4 passed`."""
+    """Count steps that did not pass, and checks by outcome: `1 check failed, 4 passed`.
+
+    A fault that several steps of a probe have met counts once.
+    """
     steps = [step for probe in report.probes for step in probe.steps]
-    checks = Counter(check.outcome for step in steps for check in step.checks)
+    checks = sum(map(_outcomes, report.probes), Counter[Outcome]())
     bad = Counter(step.done for step in steps if step.done.is_bad)
     counts = [f"{_number(bad[o], 'step')} {DONE[o]}" for o in WORST_FIRST if bad[o]]
     noun = "check"
@@ -157,6 +161,13 @@ def _counts(report: Report) -> str:
     if not counts and report.outcome is Outcome.PASS:
         counts.append(f"{_number(sum(s.done is Outcome.PASS for s in steps), 'step')} passed")
     return ", ".join(counts)
+
+
+def _outcomes(probe: ProbeResult) -> Counter[Outcome]:
+    checks = [check for step in probe.steps for check in step.checks]
+    faults = {fault_of(check) for check in checks if check.outcome.is_bad}
+    rest = [check.outcome for check in checks if not check.outcome.is_bad]
+    return Counter([*(outcome for outcome, *_ in faults), *rest])
 
 
 def _count(count: int, noun: str) -> str:

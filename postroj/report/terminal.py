@@ -9,12 +9,14 @@ from threading import RLock
 from typing import TYPE_CHECKING
 
 from postroj.report import summary
+from postroj.report.repeats import fault_of
 from postroj.report.visible import visible
 from postroj.verdict import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from postroj.report.repeats import Fault
     from postroj.verdict import CheckResult, ProbeResult, Report, StepResult
 
 COLOURS = {
@@ -60,9 +62,13 @@ class Terminal:
         self._busy = busy
         self.colour = colour
         self.width = min(width, 40)
+        self._step = ""
+        self._met: dict[Fault, str] = {}
+        """The step after which each fault of the probe was first met."""
 
     def begin_probe(self, image: str, package: str) -> None:
         """Print package and image."""
+        self._met = {}
         self.write(visible(f"{package} on {image}"))
 
     def begin_part(self, part: str) -> None:
@@ -76,12 +82,17 @@ class Terminal:
 
     def end_step(self, step: StepResult) -> None:
         """Print the result of a step; its checks follow."""
+        self._step = step.name
         self._line(step.done, step.name, "", step.seconds, step.reason)
         self._hint(step.hint)
 
     def end_check(self, check: CheckResult) -> None:
-        """Print the result of a check."""
-        self._line(check.outcome, check.kind, check.subject, check.seconds, check.reason)
+        """Print the result of a check; a fault that an earlier step has met is not told again."""
+        reason = check.reason
+        if check.outcome.is_bad:
+            first = self._met.setdefault(fault_of(check), self._step)
+            reason = reason if first == self._step else f"as after `{first}`"
+        self._line(check.outcome, check.kind, check.subject, check.seconds, reason)
 
     def end_probe(self, probe: ProbeResult) -> None:
         """Print why the probe ended before its steps, how to repeat it, and its kept guest."""

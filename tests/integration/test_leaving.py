@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from postroj.probe.compare.losses import STAYS_DONE
 from postroj.probe.steps import FORGOTTEN, NEEDED
 from postroj.verdict import Outcome, StepName
 from tests.integration import test_steps
@@ -107,3 +108,70 @@ def test_an_essential_package_that_starts_before_it_enables(bare: Image, tmp_pat
     assert life.outcomes == {INSTALL: FAIL, REMOVE: SKIP, AGAIN: SKIP, PURGE: SKIP}
     reason = life.result.steps[1].reason
     assert reason.startswith(NEEDED) and "Essential packages were removed" in reason
+
+
+SCRIPT = """\
+#!/bin/sh
+### BEGIN INIT INFO
+# Provides: scripted
+# Required-Start:
+# Required-Stop:
+# Default-Start: 2 3 4 5
+# Default-Stop:
+### END INIT INFO
+exit 0
+"""
+
+
+def test_removal_leaves_units_active_that_have_no_process(bare: Image, tmp_path: Path) -> None:
+    """As a script that restores the settings of a mixer, and a firewall that stays in force."""
+    kept = "RemainAfterExit=yes"
+    unit = {
+        name: debs.SERVICE.format(name=name, kind="oneshot", command="/bin/true", more=more)
+        for name, more in (("done", kept), ("wall", f"{kept}\nExecStop=/bin/true"))
+    }
+    files = {f"/lib/systemd/system/{name}.service": text for name, text in unit.items()}
+    start = debs.START.format(unit="done.service wall.service")
+    start = start.replace("set -e\n", "set -e\nchmod +x /etc/init.d/scripted\n")
+    package = debs.build(
+        tmp_path,
+        "resting",
+        files={**files, "/etc/init.d/scripted": SCRIPT},
+        scripts={
+            "postinst": f"{start}systemctl start scripted.service\n",
+            "postrm": "#!/bin/sh\nsystemctl daemon-reload\n",
+        },
+    )
+    life = live(bare, package, INSTALL, REMOVE, PURGE, quiet=True)
+    assert life.outcomes[INSTALL] is PASS, life.bad()
+    idle = "pass: still active (exited) without a process, its file is"
+    for step in (REMOVE, PURGE):
+        assert life.reason(step, "done.service").startswith(f"{idle} gone: it has nothing left")
+        assert life.reason(step, "scripted.service").startswith(idle)
+        wall = "fail: still active (exited), its file is gone, 5 s after the removal"
+        assert life.reason(step, "wall.service").startswith(wall)
+
+
+def test_reinstall_stops_oneshots_with_and_without_a_command_that_undoes_their_work(
+    bare: Image, tmp_path: Path
+) -> None:
+    """As lm-sensors, which starts nothing and stops its unit before it is unpacked."""
+    kept = "RemainAfterExit=yes"
+    units = {"done": kept, "wall": f"{kept}\nExecStop=/bin/true"}
+    files = {
+        f"/lib/systemd/system/{name}.service": debs.SERVICE.format(
+            name=name, kind="oneshot", command="/bin/true", more=more
+        )
+        for name, more in units.items()
+    }
+    names = "done.service wall.service"
+    scripts = {
+        "preinst": f'#!/bin/sh\n[ "$1" != upgrade ] || systemctl stop {names}\n',
+        "postinst": f'#!/bin/sh\nsystemctl daemon-reload\n[ "$2" ] || systemctl start {names}\n',
+    }
+    package = debs.build(tmp_path, "resting", files=files, scripts=scripts)
+    life = live(bare, package, INSTALL, StepName.REINSTALL, quiet=True)
+    lost = "was active (exited) before the reinstall, but was inactive (dead) right after it"
+    step = StepName.REINSTALL
+    assert life.reason(step, "done.service").startswith(f"skip: {lost}; {STAYS_DONE}")
+    assert life.reason(step, "wall.service").startswith(f"fail: {lost}")

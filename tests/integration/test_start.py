@@ -107,6 +107,41 @@ def test_start_leaves_the_socket_of_a_running_service_alone(image: str, tmp_path
     assert (status, last[:19]) == (0, "PASS  1 service up;"), found
 
 
+DISABLES = """\
+#!/bin/sh
+set -e
+systemctl daemon-reload
+{reads}
+case "$START" in yes) ;; *) systemctl disable --quiet --now lazy.service ;; esac
+"""
+
+
+READS = "[ -e /etc/default/lazy ] || echo START=no >/etc/default/lazy; . /etc/default/lazy"
+
+
+@pytest.mark.parametrize("reads", [READS, "START="])
+def test_start_enables_what_a_reinstallation_disables(
+    image: str, tmp_path: Path, *, reads: str
+) -> None:
+    """As sysstat, by its setting, which is the package's policy; or always, which is its fault."""
+    deb = debs.build(
+        tmp_path,
+        "lazy",
+        files={f"{UNITS}/lazy.service": unit("/bin/sleep 1000")},
+        scripts={"postinst": DISABLES.format(reads=reads)},
+    )
+    argv = ("--image", image, "-p", deb, "--steps", "install,start,reinstall")
+    status, found, _ = probe(*argv)
+    answer = checks(found, "reinstall")["lazy.service"]
+    lost = "ran before the reinstall, but was inactive (dead) right after it; "
+    assert answer["reason"].startswith(lost)
+    if reads == "START=":
+        assert (status, answer["outcome"], answer["why"]) == (1, "fail", None)
+    else:
+        assert (status, answer["outcome"], answer["why"]) == (0, "skip", "policy")
+        assert "by a setting: START=no in /etc/default/lazy" in answer["reason"]
+
+
 def test_start_with_put_and_env_lets_a_service_run_until_it_is_purged(
     image: str, tmp_path: Path
 ) -> None:

@@ -24,6 +24,8 @@ PROPERTIES = (
     "ExecMainCode",
     "ExecMainStatus",
     "ExecStart",
+    "ExecStop",
+    "ExecStopPost",
     "FragmentPath",
     "GuessMainPID",
     "Id",
@@ -40,6 +42,7 @@ PROPERTIES = (
     "RequiredBy",
     "Restart",
     "Result",
+    "RuntimeDirectory",
     "SourcePath",
     "StateChangeTimestampMonotonic",
     "SubState",
@@ -51,6 +54,8 @@ PROPERTIES = (
     "WatchdogTimestampMonotonic",
     "WatchdogUSec",
 )
+STOPS = ("ExecStop", "ExecStopPost", "RuntimeDirectory")
+"""Properties of what happens when a unit is stopped, besides the end of its processes."""
 UNIT_TYPES = (
     *("service", "socket", "target", "device", "mount", "automount", "swap", "timer", "path"),
     *("slice", "scope"),
@@ -142,6 +147,8 @@ class UnitState:
     """The units that cannot run beside it."""
     programs: tuple[str, ...] = ()
     """The programs that a service starts."""
+    has_stop: bool = False
+    """Whether stopping a service runs a command, or removes a folder of its run-time data."""
     file: str = ""
     """The file from which the manager has read it."""
     source: str = ""
@@ -171,6 +178,11 @@ class UnitState:
     def is_of_bus(self) -> bool:
         """Whether D-Bus starts it on demand: by its type, or by the alias of such units."""
         return self.kind == "dbus" or any(name.startswith("dbus-") for name in self.names)
+
+    @property
+    def outlasts_stop(self) -> bool:
+        """Whether the work of a oneshot service stays done, as stopping the unit undoes nothing."""
+        return self.kind == "oneshot" and not self.has_stop
 
 
 def unit_name(text: str) -> str:
@@ -230,6 +242,7 @@ def parse(text: str) -> UnitState:
         wanted_by=names("WantedBy", "RequiredBy"),
         conflicts=names("Conflicts", "ConflictedBy"),
         programs=tuple(PROGRAM.findall(values.get("ExecStart", ""))),
+        has_stop=any(map(values.get, STOPS)),
         file=values.get("FragmentPath", ""),
         source=values.get("SourcePath", ""),
         triggers=names("Triggers"),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from postroj.container.guest import FileKind
 from postroj.probe import operations
 from postroj.probe.ask import sockets
-from postroj.probe.compare import keepsakes, losses, state
+from postroj.probe.compare import keepsakes, losses, policy, state
 from postroj.probe.compare.bystanders import file_of
 from postroj.probe.compare.losses import Change, loss
 from postroj.probe.compare.others import disturbed
@@ -18,7 +19,7 @@ from postroj.process import last_lines
 from postroj.verdict import CheckKind, StepName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from postroj.container.guest import OwnGuest
     from postroj.probe.ask.unitstate import UnitState
@@ -121,17 +122,32 @@ class Comparison:
             return before
         return losses.with_units_of(before, installed)
 
-    def end(self, step: StepName, before: GuestState, names: Sequence[str]) -> Compared:
-        """Compare right after a step, and take away what `begin` has put into the guest."""
+    def end(
+        self,
+        step: StepName,
+        before: GuestState,
+        names: Sequence[str],
+        *,
+        busy: frozenset[str] = frozenset(),
+        enabled: Collection[str] = (),
+    ) -> Compared:
+        """Compare right after a step, and take away what `begin` has put into the guest.
+
+        `busy` are the units that had processes before the step, `enabled` those that the step
+        `start` has enabled.
+        """
         now = self._read(names, is_listed=False)
         change = Change(
             step=step,
             before=self._before(step, before),
             now=now,
             first=self.first,
+            busy=busy,
             only_masks=step is StepName.INSTALL_AGAIN and self._from_older,
         )
-        found = losses.find(change, self._owner)
+        found = policy.excuse(
+            losses.find(change, self._owner), change, enabled, partial(self._ask_switch, names)
+        )
         if self._discover:
             guest, manager = self._guest, self._manager
             found += keepsakes.lost_lines(guest, manager, self._edits, now, names, step)
@@ -191,6 +207,10 @@ class Comparison:
 
     def _owner(self, unit: UnitState) -> str:
         return operations.ask(self._guest, self._manager.owner(file_of(unit)))
+
+    def _ask_switch(self, names: Sequence[str]) -> str:
+        query = self._manager.switch(names)
+        return operations.ask(self._guest, query) if query else ""
 
     def _read_shipped(self, path: str) -> Shipped | None:
         query = self._manager.shipped(path)

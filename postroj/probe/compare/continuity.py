@@ -71,6 +71,7 @@ def joined(answer: CheckResult, lost: CheckResult) -> CheckResult:
     return replace(
         answer,
         outcome=lost.outcome if is_worse else answer.outcome,
+        why=lost.why if is_worse and lost.why else answer.why,
         reason="\n".join([f"{lost.reason}{link}{sentence}", *evidence]),
     )
 

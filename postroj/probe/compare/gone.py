@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from postroj.container.guest import Guest, Socket
     from postroj.probe.ask.checks import Answer
+    from postroj.probe.ask.unitstate import UnitState
     from postroj.probe.managers.base import PackageManager
     from postroj.verdict import CheckResult
 
@@ -66,11 +67,12 @@ def ask_all(
     belongings: Belongings,
     failed: Sequence[str],
     known: Collection[str] = (),
+    earlier: Mapping[str, UnitState] | None = None,
 ) -> Iterator[CheckResult]:
     """Ask whether everything is gone.
 
     `failed` are the units that had failed before the removal, `known` those that the guest had
-    before the installation.
+    before the installation, `earlier` the states of units while their files were there.
     """
     units = survivors.loaded(guest)
     orphans = [name for name, unit in units.items() if unit.is_orphan and name not in known]
@@ -82,7 +84,7 @@ def ask_all(
         for name in sorted(belongings.units - named)
         if not is_template(name)
     ]
-    yield from checks.side_by_side([*asked, *rest], partial(_ask, guest, belongings))
+    yield from checks.side_by_side([*asked, *rest], partial(_ask, guest, belongings, earlier or {}))
     yield from _when_bad(PROCESSES, partial(_ask_processes, guest, belongings, known, units))
     question = Question(kind=CheckKind.SYSTEM, subject=checks.NEW_FAILURES)
     yield checks.timed(question, partial(checks.ask_failures, guest, failed, since=REMOVAL))
@@ -112,11 +114,18 @@ def _ask_processes(
     return Outcome.PASS, "none"
 
 
-def _ask(guest: Guest, belongings: Belongings, question: Question, over: threading.Event) -> Answer:
+def _ask(
+    guest: Guest,
+    belongings: Belongings,
+    earlier: Mapping[str, UnitState],
+    question: Question,
+    over: threading.Event,
+) -> Answer:
     deadline = Deadline(PATIENCE, over)
     match question.kind:
         case CheckKind.UNIT:
-            return _ask_unit(guest, belongings, unit_name(question.subject), deadline)
+            name = unit_name(question.subject)
+            return _ask_unit(guest, belongings, earlier.get(name), name, deadline)
         case CheckKind.NETWORK if question.unix:
             return _ask_unix(guest, belongings, question, deadline)
         case CheckKind.NETWORK:
@@ -125,19 +134,42 @@ def _ask(guest: Guest, belongings: Belongings, question: Question, over: threadi
             return Outcome.SKIP, "the package is removed"
 
 
-def _ask_unit(guest: Guest, belongings: Belongings, name: str, deadline: Deadline) -> Answer:
+def _ask_unit(
+    guest: Guest,
+    belongings: Belongings,
+    earlier: UnitState | None,
+    name: str,
+    deadline: Deadline,
+) -> Answer:
     if not belongings.owns(name):
         return Outcome.SKIP, "not a unit of the package: it may stay"
     while (state := read_state(guest, name)).active not in STOPPED:
         if state.active == "deactivating" and deadline.seconds < SHUTDOWN:
             deadline = Deadline(SHUTDOWN, deadline.over)
+        file = "its file is gone" if state.load == "not-found" else "its file is there"
+        if is_harmless(state, earlier or state) and not _has_process(guest, state):
+            idle = f"still {state.text} without a process"
+            return Outcome.PASS, f"{idle}, {file}: it has nothing left to stop"
         if not deadline.wait(INTERVAL):
             pid = f", main PID {state.main_pid}" if state.main_pid else ""
-            file = "its file is gone" if state.load == "not-found" else "its file is there"
             sentence = f"still {state.text}{pid}, {file}, {deadline.seconds:g} s after the removal"
             return Outcome.FAIL, f"{sentence}\n{journal.last(guest, name)}".rstrip()
     there = {"not-found": "gone", "masked": "masked"}.get(state.load, "its file is there")
     return Outcome.PASS, f"does not run, {there}"
+
+
+def is_harmless(state: UnitState, earlier: UnitState) -> bool:
+    """Whether a unit that is still active has done its work for good, as stopping it undoes none.
+
+    `earlier` is its state while its file was there: the manager forgets the rest of a unit without
+    a file. A generated unit always has an ExecStop=, the `stop` of its script.
+    """
+    is_over = (state.active, state.sub) == ("active", "exited") and not state.main_pid
+    return is_over and (earlier.is_sysv or earlier.outlasts_stop) and not state.has_job
+
+
+def _has_process(guest: Guest, state: UnitState) -> bool:
+    return any(process.unit in (state.name, *state.names) for process in guest.processes())
 
 
 def _ask_port(guest: Guest, belongings: Belongings, url: str, deadline: Deadline) -> Answer:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 NOT_ENABLED = ("disabled", "masked", "masked-runtime", "bad")
 DOWN = ("inactive", "failed")
 GENERATORS = re.compile(r"/(usr/lib|etc|usr/local/lib)/systemd/system-generators/.+")
+STAYS_DONE = "what it has done stays done"
 EPHEMERAL = 32768
 """The first of the ports that the kernel chooses by itself, ip_local_port_range in ip(7)."""
 
@@ -37,6 +38,8 @@ class Change:
     now: GuestState
     first: GuestState
     """The state before the first step."""
+    busy: frozenset[str] = frozenset()
+    """The units that had processes before the step."""
     only_masks: bool = False
     """Whether units of the packages need not be as before, except that none may be masked."""
 
@@ -50,6 +53,14 @@ class Change:
         """The other packages that the step has removed, with what they clean up."""
         before, now = self.before.listed, self.now.listed
         return frozenset(before.versions) - frozenset(now.versions) - before.names - now.names
+
+    def keeps_work(self, unit: UnitState) -> bool:
+        """Whether a unit's work is still done if the step has stopped it.
+
+        A reboot undoes it, and to do it again is the duty of an installation.
+        """
+        is_left = self.step not in (StepName.REBOOT, StepName.INSTALL_AGAIN)
+        return is_left and unit.outlasts_stop and not {unit.name, *unit.names} & self.busy
 
     def is_own(self, unit: UnitState) -> bool:
         """Whether a unit belongs to the packages under test.
@@ -165,6 +176,8 @@ def lost_states(change: Change, owner: Callable[[UnitState], str]) -> Iterator[C
 
     Units of others are judged if the administrator or their package has enabled them. A reboot
     tells about those nothing, as nobody has rebooted without the packages.
+
+    A stopped unit whose work stays done is told.
     """
     for unit in {state.name: state for state in change.before.units.values()}.values():
         if is_template(unit.name):
@@ -176,8 +189,15 @@ def lost_states(change: Change, owner: Callable[[UnitState], str]) -> Iterator[C
         is_own = change.is_own(unit)
         if is_own and change.leaves:
             continue
-        reason = describe_loss(unit, now, change.step, since=change.before.moment)
+        is_done = change.keeps_work(unit)
+        moment = change.before.moment
+        reason = describe_loss(unit, now, change.step, since=moment, is_done=is_done)
         if change.step is StepName.REBOOT and _is_unreached(now, change.now.snapshot.units):
+            continue
+        if is_own and is_done and not reason:
+            if stop := describe_loss(unit, now, change.step, since=moment):
+                told = loss(unit.name, f"{stop}; {STAYS_DONE}", kind=CheckKind.UNIT)
+                yield replace(told, outcome=Outcome.SKIP)
             continue
         if not reason or (is_own and change.only_masks and now.load != "masked"):
             continue
@@ -212,10 +232,18 @@ def _loss_of_others(change: Change, unit: UnitState, reason: str, owner: str) ->
     return replace(found, reason=f"{reason}; {whose}, not to the packages under test")
 
 
-def describe_loss(before: UnitState, now: UnitState, step: StepName, *, since: float = 0.0) -> str:
+def describe_loss(
+    before: UnitState,
+    now: UnitState,
+    step: StepName,
+    *,
+    since: float = 0.0,
+    is_done: bool = False,
+) -> str:
     """Describe how a step that began `since` has harmed a unit; '' if it has not.
 
-    A unit that no longer exists is not harmed.
+    A unit that no longer exists is not harmed, nor is one by a stop if `is_done` says that its work
+    stays done.
     """
     if now.load == "not-found":
         return ""
@@ -223,7 +251,8 @@ def describe_loss(before: UnitState, now: UnitState, step: StepName, *, since: f
     when, it = ("the removal", f"the {step}") if is_back else (f"the {step}", "it")
     if before.active == "active" and now.active in DOWN and not now.has_job:
         verb = "ran" if before.main_pid else f"was {before.text}"
-        if not _is_at_rest(before, now, since):
+        is_whole = is_done and before.sub == "exited" and now.active != "failed"
+        if not is_whole and not _is_at_rest(before, now, since):
             return f"{verb} before {when}, but was {now.text} right after {it}"
     if before.file_state in ENABLED and now.file_state in NOT_ENABLED:
         return f"was enabled before {when}, but is {now.file_state} after {it}"

@@ -257,6 +257,10 @@ class PackageManager(ABC):
         """Read which units scripts of packages meant to start, but did not, as they were off."""
         return ()
 
+    def switch(self, names: Sequence[str]) -> Query[str] | None:
+        """Name the setting of packages that makes their scripts disable units; '' if none does."""
+        return None
+
     def diversions(self) -> Query[dict[str, str]] | None:
         """List the files that are put elsewhere, as dpkg-divert(1) does.
 
@@ -273,10 +277,7 @@ class PackageManager(ABC):
         return None
 
     def damaged(self, paths: Sequence[str]) -> Query[dict[str, str]] | None:
-        """List the damaged files of the packages that own `paths`, each with how.
-
-        The command may fail.
-        """
+        """List the damaged files of the packages that own `paths`, each with how; it may fail."""
         return None
 
     def shipped(self, path: str) -> Query[Shipped] | None:

@@ -321,3 +321,10 @@ def test_judged_points_to_start_if_the_steps_leave_it_out() -> None:
         assert made.judged(other, StepName.INSTALL, BEFORE) is other
     made = Starter(FakeGuest(), image, PLAN)
     assert made.judged(idle, StepName.INSTALL, BEFORE) is idle
+
+
+def test_enabled_names_what_the_step_has_enabled_and_not_put_back() -> None:
+    made, _ = starter(Manager.APT, show="ExecMainCode=1\nExecMainStatus=1\n")
+    assert [*made.enabled] == ["x.service"]
+    made.judged(answer(Outcome.FAIL, DIED), StepName.START, BEFORE)
+    assert not [*made.enabled]

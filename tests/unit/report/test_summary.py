@@ -122,3 +122,17 @@ def test_describe_counts_checks_of_a_failing_probe() -> None:
     bad = step(check("web.service", Outcome.FAIL), PORT, TEMPLATE)
     assert described(bad) == "the package is to blame; 1 check failed, 1 passed, 1 skipped"
     assert described(step(TEMPLATE, done=Outcome.SKIP)) == "nothing was tested; 1 check skipped"
+
+
+def test_describe_counts_a_fault_that_several_steps_meet_once() -> None:
+    later = step(
+        check("web.service", Outcome.FAIL, reason="failed, main PID 12"),
+        check("web.timer", Outcome.FAIL, reason="failed"),
+        PORT,
+        name=StepName.REBOOT,
+    )
+    first = step(check("web.service", Outcome.FAIL, reason="failed, main PID 7"), PORT)
+    assert described(first, later) == "the package is to blame; 2 checks failed, 2 passed"
+    probe = ProbeResult(image="i", package="p", steps=(first, later))
+    both = Report(probes=(probe, probe))
+    assert summary.describe(both) == "the package is to blame; 4 checks failed, 4 passed"

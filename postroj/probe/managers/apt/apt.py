@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from postroj.probe.managers.apt import causes
+from postroj.probe.managers.apt import causes, switches
 from postroj.probe.managers.base import (
     PackageFacts,
     PackageFiles,
@@ -249,6 +249,10 @@ class Apt(PackageManager):
         """Ask whether a version sorts below another one."""
         command = 'dpkg --compare-versions "$1" lt "$2" && echo yes'
         return Query(argv=("sh", "-c", command, "sh", version, other), read=bool)
+
+    def switch(self, names: Sequence[str]) -> Query[str] | None:
+        """Name the setting by which maintainer scripts disable units."""
+        return Query(argv=("sh", "-c", switches.SCRIPT, "sh", *names), read=switches.find)
 
     def check(self, *, with_lists: bool) -> list[str] | None:
         """Read the configuration and what is installed, without the lock."""

@@ -8,7 +8,7 @@ import pytest
 
 from postroj.probe.compare.continuity import complete, joined
 from postroj.probe.compare.losses import Change, loss
-from postroj.verdict import CheckKind, CheckResult, Outcome, StepName
+from postroj.verdict import CheckKind, CheckResult, Outcome, StepName, Why
 from tests.unit.probe.compare.states import UP, state
 
 ANSWER = CheckResult(
@@ -32,6 +32,14 @@ def test_a_loss_is_a_failure_unless_the_answer_is_an_error(
     found = joined(replace(ANSWER, outcome=outcome), LOSS)
     assert found.outcome is worse
     assert found.reason == f"ran before the reboot{link}active\njournal"
+
+
+def test_a_loss_that_is_policy_leaves_a_failing_answer_as_it_is() -> None:
+    policy = replace(LOSS, outcome=Outcome.SKIP, why=Why.POLICY)
+    assert joined(ANSWER, policy).outcome is Outcome.SKIP
+    assert joined(ANSWER, policy).why is Why.POLICY
+    failed = joined(replace(ANSWER, outcome=Outcome.FAIL), policy)
+    assert (failed.outcome, failed.why) == (Outcome.FAIL, None)
 
 
 def test_a_unit_that_was_down_and_runs_again_has_been_started_later() -> None:

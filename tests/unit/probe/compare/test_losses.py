@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from postroj.container.guest import Entry, Socket
-from postroj.probe.compare.losses import Change, closed_ports, describe_loss, find, with_units_of
+from postroj.probe.compare.losses import (
+    STAYS_DONE,
+    Change,
+    closed_ports,
+    describe_loss,
+    find,
+    with_units_of,
+)
 from postroj.verdict import CheckKind, Outcome, StepName
 from tests.unit.probe.compare.states import UP, state
 
@@ -18,7 +25,8 @@ if TYPE_CHECKING:
 
 DOWN = replace(UP, active="inactive", sub="dead", main_pid=0)
 SOCKET = replace(UP, name="x.socket", sub="listening", main_pid=0)
-FIREWALL = replace(UP, kind="oneshot", sub="exited", main_pid=0)
+FIREWALL = replace(UP, kind="oneshot", sub="exited", main_pid=0, has_stop=True)
+RESTORED = replace(FIREWALL, has_stop=False)
 FILE = "/usr/lib/systemd/system/x.service"
 NEWER = "/usr/lib/systemd/system/y.service"
 RAN = "ran before the upgrade, but was inactive (dead) right after it"
@@ -184,6 +192,28 @@ def test_a_generated_unit_belongs_to_those_who_ship_the_generator() -> None:
     assert found == [
         "fail x.service: ran before the reboot, but was inactive (dead) right after it"
     ]
+
+
+def test_a_stopped_unit_whose_work_stays_done_is_told() -> None:
+    stopped = replace(RESTORED, active="inactive", sub="dead")
+    before, now = state(RESTORED, own=[FILE]), state(stopped, own=[FILE])
+    reason = "was active (exited) before the {0}, but was inactive (dead) right after it"
+    assert lost(before, now) == [f"skip x.service: {reason.format('upgrade')}; {STAYS_DONE}"]
+    failing = f"fail x.service: {reason.format('upgrade')}"
+    wall = state(FIREWALL, own=[FILE])
+    assert lost(wall, state(replace(stopped, has_stop=True), own=[FILE])) == [failing]
+    failed = state(replace(stopped, active="failed", sub="failed"), own=[FILE])
+    assert lost(before, failed) == [failing.replace("inactive (dead)", "failed (failed)")]
+    disabled = state(replace(stopped, file_state="disabled"), own=[FILE])
+    off = "was enabled before the upgrade, but is disabled after it"
+    assert lost(before, disabled) == [f"fail x.service: {off}"]
+    reboot = [f"fail x.service: {reason.format('reboot')}"]
+    assert lost(before, now, step=StepName.REBOOT) == reboot
+    assert len(lost(before, now, step=StepName.INSTALL_AGAIN)) == 1
+    busy = frozenset({"x.service"})
+    change = Change(step=StepName.UPGRADE, before=before, now=now, first=state(), busy=busy)
+    (found,) = find(change, lambda unit: "")
+    assert found.outcome is Outcome.FAIL
 
 
 def test_a_unit_of_a_target_that_the_boot_has_not_reached_is_not_lost() -> None:

@@ -1,0 +1,49 @@
+"""Tell a package's own policy from a loss: what postroj has enabled, and a setting disables again.
+
+If the installation leaves a unit disabled, and the scripts of the package disable it whenever a
+setting of the package is off, then that setting is how to enable the unit, and not systemctl.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from postroj.verdict import CheckKind, Outcome, Why
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    from postroj.probe.compare.losses import Change
+    from postroj.verdict import CheckResult
+
+
+def excuse(
+    found: Sequence[CheckResult],
+    change: Change,
+    enabled: Collection[str],
+    ask_switch: Callable[[], str],
+) -> list[CheckResult]:
+    """Return the losses, without blame for units whose package disables them by a setting.
+
+    `enabled` are the units that the step `start` has enabled, `ask_switch` names a setting of the
+    packages that is off and makes their scripts disable units.
+    """
+    lost = [answer for answer in found if _is_disabled(answer, change, enabled)]
+    if not lost or not (switch := ask_switch()):
+        return [*found]
+    why = f"postroj had enabled it, but its package disables it by a setting: {switch}"
+    return [
+        replace(answer, outcome=Outcome.SKIP, why=Why.POLICY, reason=f"{answer.reason}; {why}")
+        if answer in lost
+        else answer
+        for answer in found
+    ]
+
+
+def _is_disabled(answer: CheckResult, change: Change, enabled: Collection[str]) -> bool:
+    if answer.kind is not CheckKind.UNIT or answer.outcome is not Outcome.FAIL:
+        return False
+    unit = change.before.units.get(answer.subject)
+    is_own = unit is not None and change.is_own(unit) and answer.subject in enabled
+    return is_own and unit is not None and change.state_of(unit).file_state == "disabled"

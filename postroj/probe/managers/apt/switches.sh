@@ -1,0 +1,20 @@
+# Print, each part after the one before and a NUL: the scripts of the packages "$@", what debconf
+# knows of their questions, and the files below /etc/default that the scripts name, each line after
+# its file.
+scripts=$(
+    for name; do
+        for script in config preinst postinst prerm postrm; do
+            dpkg-query --control-show "$name" "$script" 2>/dev/null
+        done
+    done
+)
+printf '%s\0' "$scripts"
+for name; do
+    debconf-show "$name" 2>/dev/null
+done
+printf '\0'
+printf '%s\n' "$scripts" | grep -o '/etc/default/[[:alnum:]._+-]*' | sort -u |
+    while read -r path; do
+        [ -f "$path" ] && grep -H '' "$path"
+    done
+exit 0

@@ -1,0 +1,94 @@
+"""Units of a removed package that stay active without a process."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from postroj.container.guest import Process
+from postroj.probe.ask import unitstate
+from postroj.probe.ask.question import Question
+from postroj.probe.ask.unitstate import UnitState
+from postroj.probe.compare import gone
+from postroj.verdict import CheckKind
+from tests.support.fake_guest import FakeGuest
+
+EXITED = UnitState(
+    name="x.service",
+    names=("x.service",),
+    load="loaded",
+    active="active",
+    sub="exited",
+    kind="oneshot",
+)
+SCRIPT = replace(
+    EXITED, kind="forking", file_state="generated", source="/etc/init.d/x", has_stop=True
+)
+AFTER = "Id=x.service\nNames=x.service\nLoadState={}\nActiveState=active\nSubState=exited\n"
+PROCESS = Process(pid=9, name="x", group="/system.slice/x.service", unit="x.service")
+
+
+@pytest.mark.parametrize(
+    ("text", "has_stop"),
+    [
+        ("ExecStart={ path=/bin/x ; }\n", False),
+        ("ExecStop=\n", False),
+        ("ExecStop={ path=/bin/x ; }\n", True),
+        ("ExecStopPost={ path=/bin/x ; }\n", True),
+        ("RuntimeDirectory=x\n", True),
+    ],
+)
+def test_parse_of_the_commands_that_stop_a_unit(text: str, *, has_stop: bool) -> None:
+    assert unitstate.parse(f"Id=x.service\n{text}").has_stop is has_stop
+
+
+@pytest.mark.parametrize("earlier", [EXITED, SCRIPT])
+def test_is_harmless_of_a_unit_that_has_nothing_left_to_stop(earlier: UnitState) -> None:
+    forgotten = replace(EXITED, load="not-found", kind="")
+    assert gone.is_harmless(forgotten, earlier)
+
+
+@pytest.mark.parametrize(
+    ("now", "earlier"),
+    [
+        ({}, {"has_stop": True}),
+        ({}, {"kind": "simple"}),
+        ({}, {"kind": "forking"}),
+        ({"sub": "running", "main_pid": 7}, {}),
+        ({"main_pid": 7}, {}),
+        ({"active": "deactivating"}, {}),
+        ({"has_job": True}, {}),
+    ],
+)
+def test_is_harmless_of_a_unit_that_may_do_harm(
+    now: dict[str, Any], earlier: dict[str, Any]
+) -> None:
+    assert not gone.is_harmless(replace(EXITED, **now), replace(EXITED, **earlier))
+
+
+def ask(load: str, *running: Process, earlier: UnitState | None) -> str:
+    """Return the answer about x.service after the removal."""
+    guest = FakeGuest(answer=lambda argv: (0, AFTER.format(load) * (argv[1] == "show")))
+    guest.running = [*running]
+    belongings = gone.Belongings(units=frozenset({"x.service"}), paths=frozenset())
+    question = Question(kind=CheckKind.UNIT, subject="x.service", is_found=True)
+    states = {"x.service": earlier} if earlier else {}
+    answers = gone.ask_all(guest, [question], belongings, (), earlier=states)
+    answer = next(iter(answers))
+    return f"{answer.outcome}: {answer.reason}"
+
+
+def test_ask_all_about_a_unit_that_has_nothing_left_to_stop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gone, "PATIENCE", 0.1)
+    idle = "pass: still active (exited) without a process, its file is {}: "
+    end = "it has nothing left to stop"
+    assert ask("loaded", earlier=SCRIPT) == f"{idle.format('there')}{end}"
+    assert ask("not-found", earlier=EXITED) == f"{idle.format('gone')}{end}"
+    assert ask("not-found", PROCESS, earlier=EXITED).startswith("fail: still active (exited), its")
+    assert ask("not-found", earlier=None).startswith(
+        "fail: still active (exited), its file is gone"
+    )
