@@ -465,6 +465,16 @@ PACKAGES: dict[str, Made] = {
         + ENABLE.format(name="oldoff"),
         said={"oldoff.service": (SKIP, "its SysV script has started nothing")},
     ),
+    "oldunsure": Made(
+        files={
+            "/etc/init.d/oldunsure": SYSV.format(name="oldunsure", seconds=9).replace(
+                "exit 3", "exit 4"
+            )
+        },
+        script="echo '[ $1 = status ] || exit 0' >/etc/default/oldunsure;"
+        + ENABLE.format(name="oldunsure"),
+        said={"oldunsure.service": (SKIP, "'/etc/init.d/oldunsure status' ends with status 4")},
+    ),
     "oldmute": Made(
         files={"/etc/init.d/oldmute": SYSV.format(name="oldmute", seconds=9)},
         script="echo exit 0 >/etc/default/oldmute;" + ENABLE.format(name="oldmute"),
@@ -687,6 +697,7 @@ def test_discovery_says_what_the_package_ships(told: Told) -> None:
     assert told.discovery.users == ("newcomer",)
     assert told.discovery.scripts == (
         *("oldbad", "olddies", "oldmute", "oldoff", "oldsilent", "oldstyle"),
+        "oldunsure",
     )
     assert "/etc/init.d/oldstyle" in told.discovery.configuration
     heard = {(each.protocol, each.address, each.unit) for each in told.discovery.sockets}
@@ -702,4 +713,4 @@ def test_discovery_says_what_the_package_ships(told: Told) -> None:
     assert {"scripted.service", "local.service"} <= {*told.discovery.units}
     assert "3 user units" in told.sentence and "drop-ins for ssh.service" in told.sentence
     assert f"{SYSUSERS}: it declares 'forgotten', which do not exist" in told.sentence
-    assert "6 SysV scripts" in told.sentence and "user newcomer" in told.sentence
+    assert "7 SysV scripts" in told.sentence and "user newcomer" in told.sentence

@@ -64,19 +64,20 @@ def _judge_script(guest: Guest, state: UnitState, answer: Decided) -> Decided | 
         return skipped(f"{NOTHING}; '{state.source}' ends before it reads its action")
     if status == 0:
         return None
-    said = f"'{state.source} status' reports that it is not running (status {status})"
+    ended = f"{answer.sentence}, but its daemon has ended"
     knows = status in (*DEAD, STOPPED)
+    does = "reports that it is not running (status {})" if knows else "ends with status {}"
+    said = f"'{state.source} status' {does.format(status)}"
     if status in DEAD:
         return failed(f"{answer.sentence}, but {said}")
-    ended = f"{answer.sentence}, but its daemon has ended"
     if state.changed > state.since:
         return failed(f"{ended}; {said}" if knows else ended)
     if traces := _traces(guest, state):
         left = f"its daemon has left {traces}"
         return failed(f"{answer.sentence}, but {said}; {left}" if knows else f"{ended}: {left}")
-    if not knows:
+    if status is None:
         return None
-    if journal.errors(guest, [state.name], journal.wall_time(state.started)):
+    if knows and journal.errors(guest, [state.name], journal.wall_time(state.started)):
         return failed(f"{answer.sentence}, but {said}, and it has logged errors")
     lines = journal.last(guest, state.name)
     sentence = f"{NOTHING}; {said}"
