@@ -289,6 +289,23 @@ def test_look_adds_idle_units_that_the_user_asks_about() -> None:
         assert made.waits is waits
 
 
+def test_look_starts_nothing_that_is_faulty_as_it_lies_there() -> None:
+    idle = "Id=x.service\nNames=x.service\nLoadState=loaded\nActiveState=inactive\n"
+    guest = FakeGuest(answer=lambda argv: (0, idle))
+    image = Image(name="i", architecture="x86_64", layers=(), manager=Manager.APT)
+    asked = Question(kind=CheckKind.UNIT, subject="x")
+    fault = replace(asked, subject="x.service", fault="its program is missing")
+    for questions, waits in (((), True), ((fault,), False)):
+        brought = Brought(
+            payload=Payload(units=("x.service",)), states=(state(),), questions=questions,
+            users=(), groups=(),
+        )  # fmt: skip
+        for plan in (PLAN, replace(PLAN, questions=(asked,)), replace(PLAN, start_units=("x",))):
+            made = Starter(guest, image, plan)
+            made.look(brought, ["x"])
+            assert made.waits is waits
+
+
 def test_judged_points_to_start_if_the_steps_leave_it_out() -> None:
     image = Image(name="i", architecture="x86_64", layers=(), manager=Manager.APT)
     made = Starter(FakeGuest(), image, replace(PLAN, steps=(StepName.INSTALL,)))
