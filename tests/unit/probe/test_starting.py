@@ -84,6 +84,15 @@ def test_choose_leaves_out_units_of_others_and_units_behind_a_socket() -> None:
     assert choose([service, alone], frozenset({"x.service", "x.socket"})) == ["x.service"]
 
 
+def test_choose_leaves_out_units_that_are_bound_to_one_with_an_unmet_condition() -> None:
+    service = state(unmet_condition=True)
+    socket = state("x.socket", bound_to=("x.service",))
+    own = frozenset({"x.service", "x.socket"})
+    assert choose([service, socket], own) == []
+    assert choose([service, socket], own, retry=True) == ["x.service", "x.socket"]
+    assert choose([state(active="active"), socket], own) == ["x.socket"]
+
+
 def test_choose_retries_an_unmet_condition_after_a_change_of_configuration() -> None:
     waiting = state(unmet_condition=True)
     assert choose([waiting], frozenset({"x.service"}), retry=True) == ["x.service"]
