@@ -31,7 +31,7 @@ from postroj.probe.compare.bystanders import Bystanders
 from postroj.probe.compare.comparison import Comparison
 from postroj.probe.course import LEAVING
 from postroj.probe.discover import listening
-from postroj.probe.discover.discover import Brought, discover, unasked_units
+from postroj.probe.discover.discover import Brought, discover, unasked_units, with_faults
 from postroj.probe.managers import manager_of
 from postroj.verdict import CheckKind, CheckResult, Outcome, StepName
 
@@ -129,9 +129,9 @@ class Judge:
         names: Sequence[str],
         enabled: Collection[str] = (),
     ) -> Compared | None:
-        """Compare right after a step; None if the guest is broken, as later questions find out.
+        """Compare right after a step, which must keep what is `enabled` by the step `start`.
 
-        `enabled` are the units that the step `start` has enabled.
+        None if the guest is broken, as later questions find out.
         """
         busy = frozenset(process.unit for process in before.processes)
         try:
@@ -181,7 +181,8 @@ class Judge:
         Return the description of the discovery.
         """
         asked = [*due]
-        asked += unasked_units(brought, due) if brought else []
+        if brought:
+            asked = [*with_faults(due, brought), *unasked_units(brought, due)]
         new: list[Socket] = []
         later: list[Question] = []
 
@@ -197,8 +198,11 @@ class Judge:
         if step is StepName.REBOOT:  # of the shutdown, if the image's journal outlives it
             self._ask_stops(before, set(self.subjects).__contains__, announce)
         others = Bystanders(self._guest, self._manager, names, self._snapshot.unit_files)
+        owns = set(self.subjects).__contains__
+        late = partial(stops.failed_by_stop, self._guest, before.since, owns)
+        killed: Callable[[], Collection[str]] = late if step in EXCHANGING else tuple
         answers = checks.ask_all(
-            self._guest, asked, self._plan.manners, before.failed, then, others.owner
+            self._guest, asked, self._plan.manners, before.failed, then, others.owner, killed
         )
         if step in NEW_VERSION:
             self._recheck.begin_version()
@@ -254,6 +258,7 @@ class Judge:
             before.failed,
             self._snapshot.unit_files,
             self._units,
+            partial(stops.failed_by_stop, self._guest, before.since, self._belongings.owns),
         )
         for answer in self._with_losses(answers, before, compared, journey.names):
             announce(answer)

@@ -19,8 +19,11 @@ def choose(states: Sequence[UnitState], own: frozenset[str], *, retry: bool = Fa
     """Return the names of the `own` units that a user would enable and start.
 
     That is no unit that another one of them triggers, no socket of a service that runs already, and
-    none with an unmet condition, unless `retry` says that this may have changed.
+    none that has an unmet condition, or is bound to one that has, unless `retry` says that this may
+    have changed.
     """
+    waiting = {state.name for state in states if state.active == "inactive" and is_unmet(state)}
+    held = set() if retry else waiting
     mine = [state for state in states if own & {*state.names, state.name}]
     idle = {state.name for state in mine if is_idle(state, retry=retry)}
     up = {state.name for state in states if state.active in UP}
@@ -33,14 +36,19 @@ def choose(states: Sequence[UnitState], own: frozenset[str], *, retry: bool = Fa
         and state.name.endswith(TYPES)
         and not triggers & {*state.triggered_by}
         and not (state.name.endswith(".socket") and up & {*state.triggers})
+        and not held & {*state.bound_to}
     ]
 
 
 def is_idle(state: UnitState, *, retry: bool) -> bool:
     """Whether a unit could be started and never was."""
-    unmet = state.unmet_condition or state.unmet_assertion
     is_down = state.load == "loaded" and state.active == "inactive" and not state.has_job
-    return is_down and not state.started and (retry or not unmet)
+    return is_down and not state.started and (retry or not is_unmet(state))
+
+
+def is_unmet(state: UnitState) -> bool:
+    """Whether a condition or an assertion kept a unit from starting."""
+    return state.unmet_condition or state.unmet_assertion
 
 
 def without_rivals(

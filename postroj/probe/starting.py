@@ -76,27 +76,28 @@ class Starter:
         self, brought: Brought | None, packages: Sequence[str], *, retry: bool = False
     ) -> None:
         """Choose the units to start, after the installation or a change of configuration."""
-        if self._plan.start_units:
-            self._chosen = [unit_name(text) for text in self._plan.start_units]
-            return
         found = brought.states if brought else ()
         own = _own(brought) if brought else frozenset()
         self._up = sum(bool(own & {*state.names} and state.started) for state in found)
-        faulty = (
-            {question.subject for question in brought.questions if question.fault}
-            if brought
-            else ()
-        )
+        questions = brought.questions if brought else ()
+        faulty = {question.subject for question in questions if question.fault}
+        if self._plan.start_units:
+            named = map(unit_name, self._plan.start_units)
+            self._chosen = [name for name in named if name not in faulty]
+            return
         names = [name for name in choose(found, own, retry=retry) if name not in faulty]
         if names:
             up = {name for state in found if state.active in UP for name in state.names}
             names.sort(key=lambda name: (name.rpartition(".")[0] not in packages, name))
             conflicts = self._conflicts(names) if len(names) > 1 or up & own else {}
             names = without_rivals(names, conflicts, up & own)[:LIMIT]
-        self._chosen = [*names, *self._named({*names})]
+        self._chosen = [*names, *self._named({*names}, faulty)]
 
-    def _named(self, chosen: Collection[str]) -> list[str]:
-        """Return the idle units that the user's questions name; the installation may start them."""
+    def _named(self, chosen: Collection[str], faulty: Collection[str]) -> list[str]:
+        """Return the idle units that the user's questions name; the installation may start them.
+
+        Those that are `chosen` are left out, and those that are `faulty` as they lie there.
+        """
         asked = [
             unit_name(question.subject)
             for question in self._plan.questions
@@ -104,7 +105,8 @@ class Starter:
         ]
         names = [name for name in asked if not is_template(name) and name not in chosen]
         states = read_states(self._guest, names) if names else []
-        return [state.name for state in states if is_idle(state, retry=False)]
+        idle = [state.name for state in states if is_idle(state, retry=False)]
+        return [name for name in idle if name not in faulty]
 
     def _conflicts(self, names: Sequence[str]) -> dict[str, set[str]]:
         shown = self._show(names, "Conflicts", "ConflictedBy")

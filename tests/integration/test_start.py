@@ -66,11 +66,15 @@ def test_start_on_debian_blames_only_what_no_configuration_can_start(
         f"{UNITS}/shell.service": unit("/bin/sh -c 'no-such-command'"),
     }
     deb = debs.build(tmp_path, "trial", files=files)
-    status, found, _ = probe("--image", image, "-p", deb, "--steps", "install,start,reinstall")
+    argv = ("--image", image, "-p", deb, "--steps", "install,start,reinstall")
+    status, found, _ = probe(*argv, "--check-unit", "nobody")
     assert status == 1
     idle, told = checks(found, "install"), checks(found, "start")
     # what is seen without a start is not started
-    for name in ("gone.service", "before.service", "nobody.service"):
+    assert "nobody" not in idle  # the user's question waits for the step
+    assert told["nobody"]["outcome"] == "fail"
+    assert told["nobody"]["reason"].startswith("its user 'no-such-user' does not exist")
+    for name in ("gone.service", "before.service"):
         assert idle[name]["outcome"] == "fail", idle[name]
         assert HOW not in told[name]["reason"]
     missing = {"names.service": "its EnvironmentFile", "shell.service": "a command or library"}

@@ -350,6 +350,8 @@ def test_upgrade_and_remove_fail_processes_that_run_on(bare: Image, tmp_path: Pa
     assert worker.endswith(") of /usr/bin/perl, in forks.service")
 
     assert life.reason(REMOVE, "units stop in time").splitlines()[0] == late
+    told = "pass: none but deaf.service, which did not stop in time"
+    assert life.reason(REMOVE, "no newly failed unit") == told
     first, *left = life.reason(REMOVE, "no process runs on").splitlines()
     assert first == "fail: still running after the removal"
     ends = [line.partition(")")[2] for line in left]

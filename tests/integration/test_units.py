@@ -90,6 +90,25 @@ def test_check_unit_skips_one_whose_condition_does_not_hold(guest: StartedGuest)
     assert (answer.outcome, answer.reason) == (Outcome.FAIL, reason)
 
 
+def test_check_unit_skips_a_socket_bound_to_one_whose_condition_does_not_hold(
+    guest: StartedGuest,
+) -> None:
+    """As those of sssd; one that only requires it comes up."""
+    for name, how in (("bound", "BindsTo"), ("needy", "Requires")):
+        unit = f"{how}=conditional.service\nAfter=conditional.service\n"
+        text = f"[Unit]\n{unit}[Socket]\nListenStream=/run/{name}.sock\nService=plain.service\n"
+        guest.run(["sh", "-c", f'printf %s "$1" >/run/systemd/system/{name}.socket', "sh", text])
+    script = "systemctl daemon-reload; systemctl stop plain; systemctl start bound.socket"
+    guest.run(["sh", "-c", script], ok=range(256))
+    outcome, reason = ask(guest, "bound.socket")
+    end = "as conditional.service is not up, because a condition is not met"
+    assert outcome is Outcome.SKIP, reason
+    assert reason.startswith(f"inactive (dead), not started, {end}: ConditionPathExists=/no/such")
+    guest.run(["systemctl", "start", "needy.socket"])
+    assert ask(guest, "needy.socket")[0] is Outcome.PASS
+    guest.run(["systemctl", "stop", "needy.socket"])
+
+
 def test_check_unit_ends_its_reason_with_the_journal(guest: StartedGuest) -> None:
     assert "my last words" in ask(guest, "fails")[1]
 

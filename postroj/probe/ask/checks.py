@@ -23,7 +23,7 @@ from postroj.process import last_lines
 from postroj.verdict import CheckKind, CheckResult, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from postroj.container.guest import Guest, Socket
 
@@ -60,11 +60,13 @@ def ask_all(
     before: Sequence[str],
     then: Callable[[], Sequence[Question]] = tuple,
     owner: Callable[[str], str] = no_owner,
+    killed: Callable[[], Collection[str]] = tuple,
 ) -> Iterator[CheckResult]:
     """Ask all questions, and yield each answer as soon as it is known.
 
     `before` are the units that had failed before the step. `then` is called for more questions once
     the units are up. `owner` returns the dependency that alone is to blame for a unit, or ''.
+    `killed` returns units that did not stop in time, which another question is about.
     """
     began = time.monotonic()
     commands = [question for question in questions if question.kind is CheckKind.COMMAND]
@@ -76,7 +78,7 @@ def ask_all(
         yield timed(question, partial(_ask_command, guest, question.subject, manners.timeout))
     asked = [unitstate.unit_name(q.subject) for q in questions if q.kind is CheckKind.UNIT]
     question = Question(kind=CheckKind.SYSTEM, subject=NEW_FAILURES)
-    ask = partial(ask_failures, guest, before, asked, owner=owner)
+    ask = partial(ask_failures, guest, before, asked, owner=owner, killed=killed)
     yield timed(question, partial(ask, not_before=began + manners.settle))
 
 
@@ -253,18 +255,21 @@ def ask_failures(
     *,
     not_before: float = 0.0,
     owner: Callable[[str], str] = no_owner,
+    killed: Callable[[], Collection[str]] = tuple,
     since: str = "the installation",
 ) -> Answer:
     """Ask which units have failed `since` a moment that this phrase names.
 
     Wait until `not_before` (monotonic clock), so that units have time to fail. The answers about
     the `asked` units already contain their journals. `owner` returns the dependency that alone is
-    to blame for a unit, or ''.
+    to blame for a unit, or ''. `killed` returns units that did not stop in time.
     """
     time.sleep(max(0.0, not_before - time.monotonic()))
     if guest.system_state() == "maintenance":
         return Outcome.FAIL, "the guest is in maintenance: its rescue or emergency target is active"
-    new = [unit for unit in guest.failed_units() if unit not in before]
+    failed = [unit for unit in guest.failed_units() if unit not in before]
+    late = {*killed()} if failed else set()
+    new = [unit for unit in failed if unit not in late]
     owners = {unit: owner(unit) for unit in new[:SHOWN]}
     blamed = [unit for unit in new if not owners.get(unit)]
     others = [f"{unit} of '{name}', a dependency," for unit, name in owners.items() if name]
@@ -273,6 +278,11 @@ def ask_failures(
     others += [f"{unit}, which needs {need}," for unit, need in excused.items()]
     aside = f"{' and '.join(others)} failed" if others else ""
     none = "none that a container can show" if excused else "none of the package"
+    if not blamed and late.intersection(failed):
+        none = (
+            f"none but {', '.join(sorted(late.intersection(failed)))}, which did not stop in time"
+        )
+        return Outcome.PASS, f"{none}; {aside}" if aside else none
     if not blamed:
         return Outcome.PASS, f"{none}; {aside}" if aside else "none"
     shown = blamed[:SHOWN]

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from postroj.probe.ask import activation, conditions, exited, journal, sockets
-from postroj.probe.ask.judge import Decided, failed, passed, unloaded, watch
+from postroj.probe.ask.judge import Decided, failed, not_wanted, passed, skipped, unloaded, watch
 from postroj.probe.ask.unitstate import read_states, unit_name
 from postroj.verdict import Outcome
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from postroj.container.guest import Guest
     from postroj.probe.ask.deadline import Deadline
     from postroj.probe.ask.unitstate import UnitState
+
+DEEPEST = 4
+"""Maximum number of units in a chain of dependencies."""
 
 
 def check(guest: Guest, subject: str, *, settle: float, deadline: Deadline) -> tuple[Outcome, str]:
@@ -27,6 +30,8 @@ def check(guest: Guest, subject: str, *, settle: float, deadline: Deadline) -> t
         answer = _check_active(guest, state, answer, settle, deadline)
     elif state.load == "loaded":
         answer = _name_unmet(guest, state, answer)
+        if answer.outcome is Outcome.FAIL and _is_untried(state):
+            answer = _excuse_bound(guest, state, answer)
     if answer.outcome is not Outcome.FAIL:
         return answer.outcome, answer.sentence
     evidence = journal.last(guest, name) if state.load == "loaded" else ""
@@ -57,3 +62,35 @@ def _name_unmet(guest: Guest, state: UnitState, answer: Decided) -> Decided:
     """Add the conditions or assertions that kept a unit from starting."""
     found = conditions.describe(guest, state) if state.active == "inactive" else ""
     return replace(answer, sentence=f"{answer.sentence}: {found}") if found else answer
+
+
+def _is_untried(state: UnitState) -> bool:
+    return state.active == "inactive" and not state.started
+
+
+def _excuse_bound(guest: Guest, state: UnitState, answer: Decided) -> Decided:
+    """Skip a unit that could not start as one to which it is bound asked not to be started."""
+    holder = _holder(guest, state)
+    if not holder:
+        return answer
+    cause = _name_unmet(guest, holder, skipped(not_wanted(holder))).sentence
+    return skipped(f"{answer.sentence}, as {holder.name} is not up, because {cause}")
+
+
+def _holder(
+    guest: Guest, state: UnitState, above: frozenset[str] = frozenset()
+) -> UnitState | None:
+    """Return the unit that keeps another one from starting, as it asked not to be started itself.
+
+    Systemd starts a unit beside one that it only requires and that a condition keeps down.
+    """
+    others = [name for name in (*state.bound_to, *state.requires) if name not in above]
+    states = [one for one in read_states(guest, others) if _is_untried(one)] if others else []
+    for one in states:
+        if one.name in state.bound_to and not_wanted(one):
+            return one
+    if len(above) < DEEPEST:
+        for one in states:
+            if found := _holder(guest, one, above | {state.name}):
+                return found
+    return None

@@ -17,6 +17,7 @@ PROPERTIES = (
     "ActiveState",
     "AssertResult",
     "AssertTimestampMonotonic",
+    "BindsTo",
     "ConditionResult",
     "ConditionTimestampMonotonic",
     "ConflictedBy",
@@ -40,6 +41,8 @@ PROPERTIES = (
     "NeedDaemonReload",
     "Names",
     "RequiredBy",
+    "Requires",
+    "Requisite",
     "Restart",
     "Result",
     "RuntimeDirectory",
@@ -143,6 +146,10 @@ class UnitState:
     """As `systemctl is-enabled` prints it."""
     wanted_by: tuple[str, ...] = ()
     """The units that start it, mostly targets."""
+    bound_to: tuple[str, ...] = ()
+    """The units that must be up for it to start: `BindsTo=` and `Requisite=`."""
+    requires: tuple[str, ...] = ()
+    """The units whose start must not fail; one that a condition keeps from starting does not."""
     conflicts: tuple[str, ...] = ()
     """The units that cannot run beside it."""
     programs: tuple[str, ...] = ()
@@ -240,6 +247,8 @@ def parse(text: str) -> UnitState:
         names=names("Names"),
         file_state=values.get("UnitFileState", ""),
         wanted_by=names("WantedBy", "RequiredBy"),
+        bound_to=names("BindsTo", "Requisite"),
+        requires=names("Requires"),
         conflicts=names("Conflicts", "ConflictedBy"),
         programs=tuple(PROGRAM.findall(values.get("ExecStart", ""))),
         has_stop=any(map(values.get, STOPS)),

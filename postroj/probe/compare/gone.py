@@ -68,11 +68,13 @@ def ask_all(
     failed: Sequence[str],
     known: Collection[str] = (),
     earlier: Mapping[str, UnitState] | None = None,
+    killed: Callable[[], Collection[str]] = tuple,
 ) -> Iterator[CheckResult]:
     """Ask whether everything is gone.
 
     `failed` are the units that had failed before the removal, `known` those that the guest had
-    before the installation, `earlier` the states of units while their files were there.
+    before the installation, `earlier` the states of units while their files were there. `killed`
+    returns units that did not stop in time, which another question is about.
     """
     units = survivors.loaded(guest)
     orphans = [name for name, unit in units.items() if unit.is_orphan and name not in known]
@@ -87,7 +89,8 @@ def ask_all(
     yield from checks.side_by_side([*asked, *rest], partial(_ask, guest, belongings, earlier or {}))
     yield from _when_bad(PROCESSES, partial(_ask_processes, guest, belongings, known, units))
     question = Question(kind=CheckKind.SYSTEM, subject=checks.NEW_FAILURES)
-    yield checks.timed(question, partial(checks.ask_failures, guest, failed, since=REMOVAL))
+    ask = partial(checks.ask_failures, guest, failed, killed=killed, since=REMOVAL)
+    yield checks.timed(question, ask)
 
 
 def _when_bad(question: Question, ask: Callable[[], Answer]) -> Iterator[CheckResult]:

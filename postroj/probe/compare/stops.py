@@ -29,6 +29,13 @@ def ask(guest: Guest, since: float, owns: Callable[[str], bool]) -> Answer:
     return Outcome.FAIL, "\n".join(part for part in (*sentences, *evidence) if part)
 
 
+def failed_by_stop(guest: Guest, since: float, owns: Callable[[str], bool]) -> list[str]:
+    """Return those of these units that have done nothing since they were killed."""
+    entries = journal.events(guest, since)
+    last = {entry.unit: entry for entry in entries if entry.event is Event.RESULT}
+    return [*killed([*last.values(), *(e for e in entries if e.event is Event.STOPPING)], owns)]
+
+
 def killed(entries: Sequence[Entry], owns: Callable[[str], bool]) -> dict[str, float]:
     """Return the units whose stop ran out of time, with the seconds that it took."""
     begun = {e.invocation: e.time for e in entries if e.event is Event.STOPPING}

@@ -304,3 +304,17 @@ def unasked_units(brought: Brought, asked: Iterable[Question]) -> list[Question]
     names = {unit_name(question.subject) for question in asked if question.kind is CheckKind.UNIT}
     known = {name for state in brought.states if {*state.names} & names for name in state.names}
     return [question for question in brought.questions if question.subject not in known | names]
+
+
+def with_faults(asked: Iterable[Question], brought: Brought) -> list[Question]:
+    """Return the user's questions, with the faults of units that nobody needs to start."""
+    faults = {q.subject: q.fault for q in brought.questions if q.fault}
+    names = {name: state.name for state in brought.states for name in (state.name, *state.names)}
+
+    def fault_of(question: Question) -> str:
+        if question.kind is not CheckKind.UNIT or question.demand:
+            return question.fault
+        name = unit_name(question.subject)
+        return faults.get(names.get(name, name), question.fault)
+
+    return [replace(question, fault=fault_of(question)) for question in asked]

@@ -90,6 +90,15 @@ def test_choose_leaves_out_a_socket_whose_service_runs_without_it() -> None:
     assert choose([running, socket], frozenset({"x.service", "x.socket"})) == []
 
 
+def test_choose_leaves_out_units_that_are_bound_to_one_with_an_unmet_condition() -> None:
+    service = state(unmet_condition=True)
+    socket = state("x.socket", bound_to=("x.service",))
+    own = frozenset({"x.service", "x.socket"})
+    assert choose([service, socket], own) == []
+    assert choose([service, socket], own, retry=True) == ["x.service", "x.socket"]
+    assert choose([state(active="active"), socket], own) == ["x.socket"]
+
+
 def test_choose_retries_an_unmet_condition_after_a_change_of_configuration() -> None:
     waiting = state(unmet_condition=True)
     assert choose([waiting], frozenset({"x.service"}), retry=True) == ["x.service"]
@@ -308,6 +317,23 @@ def test_look_adds_idle_units_that_the_user_asks_about() -> None:
         made = Starter(guest, image, replace(PLAN, questions=(question,)))
         made.look(None, ["x"])
         assert made.waits is waits
+
+
+def test_look_starts_nothing_that_is_faulty_as_it_lies_there() -> None:
+    idle = "Id=x.service\nNames=x.service\nLoadState=loaded\nActiveState=inactive\n"
+    guest = FakeGuest(answer=lambda argv: (0, idle))
+    image = Image(name="i", architecture="x86_64", layers=(), manager=Manager.APT)
+    asked = Question(kind=CheckKind.UNIT, subject="x")
+    fault = replace(asked, subject="x.service", fault="its program is missing")
+    for questions, waits in (((), True), ((fault,), False)):
+        brought = Brought(
+            payload=Payload(units=("x.service",)), states=(state(),), questions=questions,
+            users=(), groups=(),
+        )  # fmt: skip
+        for plan in (PLAN, replace(PLAN, questions=(asked,)), replace(PLAN, start_units=("x",))):
+            made = Starter(guest, image, plan)
+            made.look(brought, ["x"])
+            assert made.waits is waits
 
 
 def test_judged_points_to_start_if_the_steps_leave_it_out() -> None:

@@ -197,3 +197,18 @@ def test_unasked_questions_are_skips_with_a_reason() -> None:
         (Outcome.SKIP, "not installed")
     }
     assert unasked([], "whatever") == ()
+
+
+def test_ask_failures_leaves_out_units_that_did_not_stop_in_time() -> None:
+    guest = FakeGuest(failed=["late.service", "x.service"])
+    outcome, reason = checks.ask_failures(guest, ["x.service"], killed=lambda: ["late.service"])
+    late = "none but late.service, which did not stop in time"
+    assert (outcome, reason) == (Outcome.PASS, late)
+    outcome, reason = checks.ask_failures(guest, [], killed=lambda: ["late.service"])
+    assert outcome is Outcome.FAIL
+    assert reason.splitlines()[0] == "failed since the installation: x.service"
+    fine = FakeGuest()
+    assert checks.ask_failures(fine, [], killed=lambda: pytest.fail("asked")) == (
+        Outcome.PASS,
+        "none",
+    )

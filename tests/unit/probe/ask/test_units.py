@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from postroj.probe.ask import judge as judging
+from postroj.probe.ask import units
 from postroj.probe.ask.conditions import escape, parse_unmet
+from postroj.probe.ask.deadline import Deadline
 from postroj.probe.ask.judge import Decided, Undecided, judge
 from postroj.probe.ask.unitstate import (
     UnitState,
@@ -18,6 +20,7 @@ from postroj.probe.ask.unitstate import (
     unit_name,
 )
 from postroj.verdict import Outcome
+from tests.support.fake_guest import FakeGuest
 
 RUNNING = """\
 ActiveEnterTimestampMonotonic=5000000
@@ -346,3 +349,44 @@ def test_template_of_an_instance(name: str, template: str) -> None:
 )
 def test_escape_as_a_label_of_a_bus_path(name: str, label: str) -> None:
     assert escape(name) == label
+
+
+SHOWN = """\
+Id={name}
+Names={name}
+LoadState=loaded
+ActiveState=inactive
+SubState=dead
+{more}"""
+UNMET = "ConditionResult=no\nConditionTimestampMonotonic=7\n"
+
+
+def checked(**shown: str) -> str:
+    """Return the answer about x.socket in a guest with these units and their properties."""
+
+    def answer(argv: tuple[str, ...]) -> tuple[int, str]:
+        if argv[:2] != ("systemctl", "show"):
+            return 0, ""
+        names = argv[argv.index("--") + 1 :]
+        texts = [SHOWN.format(name=n, more=shown.get(n.partition(".")[0], "")) for n in names]
+        return 0, "\n\n".join(texts)
+
+    outcome, reason = units.check(
+        FakeGuest(answer=answer), "x.socket", settle=0, deadline=Deadline(0)
+    )
+    return f"{outcome}: {reason}"
+
+
+@pytest.mark.parametrize("how", ["BindsTo", "Requisite"])
+def test_check_skips_a_unit_bound_to_one_that_asked_not_to_be_started(how: str) -> None:
+    down = "inactive (dead), not started"
+    skip = f"skip: {down}, as y.service is not up, because a condition is not met"
+    assert checked(x=f"{how}=y.service\n", y=UNMET) == skip
+    assert checked(x="Requires=z.socket\n", z=f"{how}=x.socket y.service\n", y=UNMET) == skip
+    for fails in (
+        {"x": f"{how}=y.service\n"},
+        {"x": "Requires=y.service\n", "y": UNMET},
+        {"x": f"{how}=y.service\n", "y": f"{UNMET}InactiveExitTimestampMonotonic=7\n"},
+        {"x": f"{how}=y.service\nInactiveExitTimestampMonotonic=7\n", "y": UNMET},
+    ):
+        assert checked(**fails).startswith(f"fail: {down}")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from postroj.container.guest import Process
+from postroj.probe.ask import journal
 from postroj.probe.ask.journal import Entry, Event
 from postroj.probe.ask.unitstate import UnitState
 from postroj.probe.compare import stops
@@ -161,3 +162,14 @@ def test_stops_are_killed_if_they_ran_out_of_time() -> None:
     assert stops.describe("x.service", 90.0) == (
         "x.service did not stop for 90 s (TimeoutStopSec=), so systemd killed it"
     )
+
+
+def test_failed_by_stop_leaves_out_units_that_failed_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stop = [entry(Event.STOPPING, 1.0, "a"), entry(Event.RESULT, 3.0, "a", "timeout")]
+    again = [*stop, entry(Event.RESULT, 4.0, "b", "exit-code")]
+    for entries, names in ((stop, ["x.service"]), (again, [])):
+        monkeypatch.setattr(journal, "events", lambda *_, found=entries: found)
+        assert stops.failed_by_stop(FakeGuest(), 0.0, lambda name: True) == names
+    assert stops.failed_by_stop(FakeGuest(), 0.0, lambda name: False) == []

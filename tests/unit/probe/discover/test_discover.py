@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from postroj.probe.ask.question import Question
+from postroj.probe.ask.question import Demand, Question
 from postroj.probe.ask.unitstate import UnitState
 from postroj.probe.discover.discover import (
     Brought,
@@ -14,6 +14,7 @@ from postroj.probe.discover.discover import (
     unasked_units,
     unit_questions,
     why_not,
+    with_faults,
     woken,
 )
 from postroj.probe.discover.payload import Payload
@@ -252,3 +253,16 @@ def test_sentence_counts_what_the_packages_bring() -> None:
     assert found().sentence == ""
     remarked = replace(one, remarks=("a",) * 7)
     assert remarked.sentence.splitlines()[1:] == [*"aaaaa", "and 2 more"]
+
+
+def test_with_faults_tells_the_user_what_is_wrong_with_a_unit_that_is_not_started() -> None:
+    fault = Question(kind=CheckKind.UNIT, subject="x.service", is_found=True, fault="no program")
+    unit = state(names=("x.service", "y.service"))
+    brought = Brought(payload=Payload(), states=(unit,), questions=(fault,), users=(), groups=())
+    asked = [
+        *(Question(kind=CheckKind.UNIT, subject=name) for name in ("x", "y", "z")),
+        Question(kind=CheckKind.COMMAND, subject="x.service"),
+        Question(kind=CheckKind.UNIT, subject="x", demand=Demand.ENABLED),
+    ]
+    found = [question.fault for question in with_faults(asked, brought)]
+    assert found == ["no program", "no program", "", "", ""]
