@@ -115,9 +115,8 @@ NOT_STARTED = re.compile(
 )
 """deb-systemd-invoke(1)"""
 
-REFUSED = re.compile(
-    r"^(E: Sub-process /usr/bin/dpkg returned an error code|dpkg: error processing )", re.MULTILINE
-)
+ALONE = re.compile(r"^dpkg: error processing ", re.MULTILINE)
+"""A failure of dpkg that was not called by apt."""
 
 NUMBER = re.compile(r"^\d+-")
 """A prefix of the names of archives if apt passes many of them to dpkg."""
@@ -140,8 +139,8 @@ def blame(status: int, output: str, names: Sequence[str]) -> Blame | None:
         or causes.blame_status(status, "apt-get", text)
         or (
             causes.because(text, "dpkg refused the package", outcome=FAIL)
-            if REFUSED.search(text)
-            else causes.because(text, "apt-get failed")
+            if "Sub-process /usr/bin/dpkg returned an error code" in text
+            else causes.because(text, "dpkg failed" if ALONE.search(text) else "apt-get failed")
         )
     )
 

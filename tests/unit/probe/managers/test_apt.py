@@ -377,6 +377,12 @@ def test_plain_removes_overwritten_progress() -> None:
     assert plain("one\r\ntwo\n 0%\r 50%\r100%\nthree\r") == "one\ntwo\n100%\nthree"
 
 
+def test_blame_of_dpkg_alone_holds_nothing_against_the_package() -> None:
+    text = "dpkg: dependency problems prevent removal of libx:\n liby depends on libx.\n\n"
+    found = blame(f"{text}dpkg: error processing package libx (--purge):\n", ["a"])
+    assert (found.outcome, found.sentence) == (ERROR, "dpkg failed")
+
+
 def test_blame_of_long_output_is_quick() -> None:
     text = "x : y but z or " * 20_000 + "\n" + " a\n" * 50_000
     assert blame(text, ["a"]).outcome is ERROR
