@@ -84,6 +84,25 @@ def test_choose_leaves_out_units_of_others_and_units_behind_a_socket() -> None:
     assert choose([service, alone], frozenset({"x.service", "x.socket"})) == ["x.service"]
 
 
+@pytest.mark.parametrize(
+    ("fields", "active", "is_chosen"),
+    [
+        ({}, "active", False),
+        ({}, "inactive", True),
+        ({"accept": True}, "active", True),
+        ({"name": "x.timer"}, "active", True),
+    ],
+)
+def test_choose_leaves_out_a_socket_whose_service_is_up(
+    fields: dict[str, object], active: str, *, is_chosen: bool
+) -> None:
+    """systemd refuses it."""
+    socket = replace(state("x.socket", triggers=("x.service",)), **fields)  # type: ignore[arg-type]
+    service = state(active=active, file_state="static")
+    found = choose([service, socket], frozenset({"x.service", socket.name}))
+    assert found == ([socket.name] if is_chosen else [])
+
+
 def test_choose_leaves_out_units_that_are_bound_to_one_with_an_unmet_condition() -> None:
     service = state(unmet_condition=True)
     socket = state("x.socket", bound_to=("x.service",))
