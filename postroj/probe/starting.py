@@ -51,6 +51,8 @@ class Starter:
         self._enabled: list[str] = []
         self._started: dict[str, str] = {}
         """The real names of the units that were started, by each of their names."""
+        self._ran: set[str] = set()
+        """The names of the units that ran before the step."""
         self._gave_up: set[str] = set()
         """The real names of started units that were put back."""
         self._must_reload = False
@@ -153,6 +155,8 @@ class Starter:
 
     def judged(self, check: CheckResult, step: StepName, before: Before) -> CheckResult:
         """Return the answer to a question after a step, in the light of what was started."""
+        if step is StepName.START:
+            self._ran = {name for name, unit in before.units.items() if unit.active in UP}
         if check.kind is CheckKind.UNIT:
             unit = unit_name(check.subject)
             if step is StepName.START:
@@ -249,9 +253,15 @@ class Starter:
         )
 
     def _put_back(self, name: str) -> None:
-        """Stop and disable a unit and what it triggers: no later step meets a failed one."""
-        names = _with_triggers(self._guest, name)
-        for verb, some in (("disable", [name]), ("stop", names), ("reset-failed", names)):
+        """Stop and disable a unit and what it triggers: no later step meets a failed one.
+
+        What the installation has enabled or started stays so.
+        """
+        names = [one for one in _with_triggers(self._guest, name) if one not in self._ran]
+        off = [name] if name in self._enabled else []
+        for verb, some in (("disable", off), ("stop", names), ("reset-failed", names)):
+            if not some:
+                continue
             # a reload would lose the exit statuses of units that are still to be judged
             argv = ["systemctl", "--quiet", "--no-reload", verb, "--", *some]
             self._guest.run(argv, ok=range(256), timeout=PATIENCE)

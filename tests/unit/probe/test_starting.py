@@ -352,3 +352,22 @@ def test_enabled_names_what_the_step_has_enabled_and_not_put_back() -> None:
     assert [*made.enabled] == ["x.service"]
     made.judged(answer(Outcome.FAIL, DIED), StepName.START, BEFORE)
     assert not [*made.enabled]
+
+
+@pytest.mark.parametrize("enabled", ["enabled", "disabled"])
+def test_put_back_leaves_what_the_installation_has_enabled_or_started(enabled: str) -> None:
+    shown = f"LoadState=loaded\nUnitFileState={enabled}\nTriggers=y.service z.service\n"
+    guest = FakeGuest(answer=lambda argv: (0, f"Id=x.socket\n{shown}" * (argv[1] == "show")))
+    image = Image(name="i", architecture="x86_64", layers=(), manager=Manager.APT)
+    made = Starter(guest, image, replace(PLAN, start_units=("x.socket",)))
+    made.look(None, ["x"])
+    made.start()
+    before = replace(BEFORE, state=states.state(state("y.service", active="active")))
+    gave_up = replace(answer(Outcome.FAIL, DIED), subject="x.socket")
+    assert made.judged(gave_up, StepName.START, before).outcome is Outcome.SKIP
+    done = [argv[3:] for argv in guest.ran if "--no-reload" in argv]
+    assert done == [
+        *([("disable", "--", "x.socket")] if enabled == "disabled" else []),
+        ("stop", "--", "x.socket", "z.service"),
+        ("reset-failed", "--", "x.socket", "z.service"),
+    ]
