@@ -18,16 +18,16 @@ UP = ("active", "activating", "reloading")
 def choose(states: Sequence[UnitState], own: frozenset[str], *, retry: bool = False) -> list[str]:
     """Return the names of the `own` units that a user would enable and start.
 
-    That is no unit that another one of them triggers, no socket of a service that runs already, and
-    none that has an unmet condition, or is bound to one that has, unless `retry` says that this may
-    have changed.
+    That is no unit that another one of them triggers, nor one that has an unmet condition or is
+    bound to one that has, unless `retry` says that this may have changed. systemd refuses a socket
+    whose service is up.
     """
     waiting = {state.name for state in states if state.active == "inactive" and is_unmet(state)}
     held = set() if retry else waiting
     mine = [state for state in states if own & {*state.names, state.name}]
     idle = {state.name for state in mine if is_idle(state, retry=retry)}
-    up = {state.name for state in states if state.active in UP}
-    triggers = idle | {state.name for state in mine if state.name in up}
+    up = {name for state in states if state.active in UP for name in (state.name, *state.names)}
+    triggers = idle | {state.name for state in mine if state.active in UP}
     return [
         state.name
         for state in mine
@@ -35,8 +35,8 @@ def choose(states: Sequence[UnitState], own: frozenset[str], *, retry: bool = Fa
         and state.file_state in INSTALLABLE
         and state.name.endswith(TYPES)
         and not triggers & {*state.triggered_by}
-        and not (state.name.endswith(".socket") and up & {*state.triggers})
         and not held & {*state.bound_to}
+        and not (state.name.endswith(".socket") and not state.accept and up & {*state.triggers})
     ]
 
 

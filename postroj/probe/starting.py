@@ -7,7 +7,6 @@ want configuration first, unless it cannot be started whatever its configuration
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -54,10 +53,10 @@ class Starter:
         self._enabled: list[str] = []
         self._started: dict[str, str] = {}
         """The real names of the units that were started, by each of their names."""
+        self._ran: set[str] = set()
+        """The names of the units that ran before the step."""
         self._gave_up: set[str] = set()
         """The real names of started units that were put back."""
-        self._began = 0.0
-        """When units were started last, in seconds of the monotonic clock."""
         self._must_reload = False
         self._refusals: dict[str, str] = {}
         """What systemctl printed about units that it refused to enable or start."""
@@ -129,7 +128,6 @@ class Starter:
         self._enabled = [s.name for s in states.values() if s.file_state == "disabled"]
         if self._enabled:
             self._systemctl("enable", *self._enabled)
-        self._began = time.monotonic()
         self._systemctl("start", "--no-block", *states)
         return f"{', '.join(states)}: not started by the installation"
 
@@ -143,7 +141,6 @@ class Starter:
         self._enabled = [state.name for state in states if state.file_state == "disabled"]
         if self._enabled:
             self._systemctl("enable", *self._enabled)
-        self._began = time.monotonic()
         if names:
             self._systemctl("start", "--no-block", *names)
 
@@ -160,6 +157,8 @@ class Starter:
 
     def judged(self, check: CheckResult, step: StepName, before: Before) -> CheckResult:
         """Return the answer to a question after a step, in the light of what was started."""
+        if step is StepName.START:
+            self._ran = {name for name, unit in before.units.items() if unit.active in UP}
         if check.kind is CheckKind.UNIT:
             unit = unit_name(check.subject)
             if step is StepName.START:
@@ -258,11 +257,15 @@ class Starter:
         )
 
     def _put_back(self, name: str) -> None:
-        """Stop and disable a unit and what it has triggered: no later step meets a failed one."""
-        _, *triggered = _with_triggers(self._guest, name)
-        states = read_states(self._guest, triggered) if triggered else []
-        names = [name, *(state.name for state in states if state.started >= self._began)]
-        for verb, some in (("disable", [name]), ("stop", names), ("reset-failed", names)):
+        """Stop and disable a unit and what it triggers: no later step meets a failed one.
+
+        What the installation has enabled or started stays so.
+        """
+        names = [one for one in _with_triggers(self._guest, name) if one not in self._ran]
+        off = [name] if name in self._enabled else []
+        for verb, some in (("disable", off), ("stop", names), ("reset-failed", names)):
+            if not some:
+                continue
             # a reload would lose the exit statuses of units that are still to be judged
             argv = ["systemctl", "--quiet", "--no-reload", verb, "--", *some]
             self._guest.run(argv, ok=range(256), timeout=PATIENCE)

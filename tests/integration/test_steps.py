@@ -400,6 +400,48 @@ def test_reinstall_fails_if_it_overrides_the_administrator(bare: Image, tmp_path
     assert life.reason(REINSTALL, COMES_BACK).startswith("fail: lifer.service was disabled and")
 
 
+TWICE = """#!/usr/bin/perl
+use IO::Socket::UNIX;
+unlink "/run/twice";
+my $server = IO::Socket::UNIX->new(Local => "/run/twice", Listen => 5) or die;
+while (my $client = $server->accept) { close $client }
+"""
+STARTS_TWICE = """#!/bin/sh
+systemctl daemon-reload
+if [ -z "$2" ]; then
+    systemctl enable --quiet twice.service twice.socket
+    systemctl start twice.service
+    sleep 1
+    systemctl start twice.socket
+elif systemctl --quiet is-enabled twice.service; then
+    systemctl restart twice.service
+elif systemctl --quiet is-enabled twice.socket; then
+    systemctl start twice.socket twice.service
+fi
+exit 0
+"""
+
+
+def test_install_starts_a_service_before_its_socket(bare: Image, tmp_path: Path) -> None:
+    """As lirc: systemd refuses the socket, the service listens, and both may be disabled."""
+    unit = debs.SERVICE.format(name="twice", kind="simple", command="/usr/bin/twice", more="")
+    files = {
+        "/usr/bin/twice": TWICE,
+        "/lib/systemd/system/twice.service": unit,
+        "/lib/systemd/system/twice.socket": (
+            "[Socket]\nListenStream=/run/twice\n[Install]\nWantedBy=sockets.target\n"
+        ),
+    }
+    package = debs.build(tmp_path, "twice", files=files, scripts={"postinst": STARTS_TWICE})
+    life = live(bare, package, INSTALL, StepName.START, REINSTALL, quiet=True)
+    assert life.result.outcome is PASS, life.bad()
+    refused = "skip: inactive (dead), not started, as twice.service listens there itself"
+    assert life.reason(INSTALL, "twice.socket") == refused
+    assert life.result.steps[1].reason.startswith("nothing to start")
+    stay = "pass: twice.service, twice.socket stay disabled and stopped"
+    assert life.reason(REINSTALL, COMES_BACK) == stay
+
+
 NO_WAY_BACK = """\
 #!/bin/sh
 [ "$1" != upgrade ] || dpkg --compare-versions "$2" lt 2.0

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING
 
-from postroj.probe.ask import conditions
-from postroj.probe.ask.addresses import can_connect
+from postroj.probe.ask import conditions, sockets
+from postroj.probe.ask.addresses import INET, can_connect
+from postroj.probe.ask.deadline import Deadline
 from postroj.probe.ask.judge import INTERVAL, Decided, failed, not_wanted, passed, watch
-from postroj.probe.ask.unitstate import parse, read_state
+from postroj.probe.ask.unitstate import parse, read_state, read_states
 from postroj.verdict import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from postroj.container.guest import Guest
-    from postroj.probe.ask.deadline import Deadline
+    from postroj.container.guest import Guest, Socket
     from postroj.probe.ask.unitstate import UnitState
 
 ATTEMPT = 5.0
 """Seconds to connect."""
+OPENING = 5.0
+"""Seconds for a service to open the address of its socket unit."""
 PATIENCE = 1.0
 """Seconds for which a service of one connection must survive before postroj disconnects."""
+UP = ("active", "activating", "reloading")
+RUN = re.compile(r"^/var/run/")
 CANNOT_START = range(200, 244)
 """Exit statuses by which systemd reports that it could not start a program, systemd.exec(5)."""
 
@@ -61,6 +66,34 @@ def check_socket(
         _revive(guest, sorted({state.name, *before.triggered_by}), before.name)
         reached = passed(reached.sentence)
     return Decided(outcome=reached.outcome, sentence=f"{sentence}; {reached.sentence}")
+
+
+def takes_over(guest: Guest, state: UnitState, deadline: Deadline) -> str:
+    """Return the service that listens by itself where a socket unit should; '' if none does.
+
+    If both are started at once and the service comes first, systemd refuses the socket.
+    """
+    wait = Deadline(min(OPENING, deadline.seconds), deadline.over)
+    while names := [one.name for one in _triggered(guest, state) if one.active in UP]:
+        found = sockets.of_units(sockets.listening(guest), names)
+        if state.listens and all(_is_open(address, found) for address, _ in state.listens):
+            return names[0]
+        if not wait.wait(INTERVAL):
+            break
+    return ""
+
+
+def _triggered(guest: Guest, state: UnitState) -> list[UnitState]:
+    return read_states(guest, state.triggers) if state.triggers and not state.accept else []
+
+
+def _is_open(address: str, found: Sequence[Socket]) -> bool:
+    """Whether one of these sockets has an address of systemd.socket(5), on any interface."""
+    if match := INET.fullmatch(address):
+        return any(socket.entry.port == int(match["port"]) for socket in found)
+    return any(
+        RUN.sub("/run/", socket.entry.address) == RUN.sub("/run/", address) for socket in found
+    )
 
 
 def _is_down(service: UnitState) -> bool:

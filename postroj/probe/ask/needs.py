@@ -71,7 +71,8 @@ def of_output(guest: Guest, output: str) -> str:
 
 def _of_unit(guest: Guest, name: str, above: frozenset[str]) -> str:
     unit = _properties(guest, name)
-    if unit.get("LoadState") != "loaded":
+    # a removal may have taken the file of a unit that failed meanwhile
+    if unit.get("LoadState") != "loaded" and unit.get("ActiveState") != "failed":
         return ""
     messages, is_silent = _log(guest, name, unit)
     found = ""

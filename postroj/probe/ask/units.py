@@ -31,7 +31,7 @@ def check(guest: Guest, subject: str, *, settle: float, deadline: Deadline) -> t
     elif state.load == "loaded":
         answer = _name_unmet(guest, state, answer)
         if answer.outcome is Outcome.FAIL and _is_untried(state):
-            answer = _excuse_bound(guest, state, answer)
+            answer = _excuse(guest, state, answer, deadline)
     if answer.outcome is not Outcome.FAIL:
         return answer.outcome, answer.sentence
     evidence = journal.last(guest, name) if state.load == "loaded" else ""
@@ -68,9 +68,16 @@ def _is_untried(state: UnitState) -> bool:
     return state.active == "inactive" and not state.started
 
 
-def _excuse_bound(guest: Guest, state: UnitState, answer: Decided) -> Decided:
-    """Skip a unit that could not start as one to which it is bound asked not to be started."""
+def _excuse(guest: Guest, state: UnitState, answer: Decided, deadline: Deadline) -> Decided:
+    """Skip a unit that could not start, and of which nothing is missed.
+
+    One to which it is bound asked not to be started; or it is a socket beside its running service,
+    which listens there itself.
+    """
     holder = _holder(guest, state)
+    if not holder and state.name.endswith(".socket"):
+        name = activation.takes_over(guest, state, deadline)
+        return skipped(f"{answer.sentence}, as {name} listens there itself") if name else answer
     if not holder:
         return answer
     cause = _name_unmet(guest, holder, skipped(not_wanted(holder))).sentence

@@ -41,12 +41,21 @@ def can_be_disabled(states: Collection[UnitState]) -> list[str]:
     return [state.name for state in states if state.file_state == "enabled"]
 
 
+def _triggers(guest: OwnGuest, active: Sequence[UnitState]) -> list[str]:
+    """Return the names of the enabled units that trigger `active` units and are not active."""
+    known = {state.name for state in active}
+    names = sorted({name for state in active for name in state.triggered_by} - known)
+    return can_be_disabled(read_states(guest, names)) if names else []
+
+
 def ask(guest: OwnGuest, journey: Journey, active: Sequence[UnitState]) -> Answer:
     """Disable the `active` units where possible, install again, and judge their new states.
 
+    An administrator also disables the sockets and timers that would start such a unit.
+
     At the end, start all `active` units again.
     """
-    names, step = can_be_disabled(active), StepName.REINSTALL
+    names, step = [*can_be_disabled(active), *_triggers(guest, active)], StepName.REINSTALL
     _disable(guest, names)
     before = read_states(guest, names)
     done = journey.take_again()

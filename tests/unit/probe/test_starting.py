@@ -84,10 +84,23 @@ def test_choose_leaves_out_units_of_others_and_units_behind_a_socket() -> None:
     assert choose([service, alone], frozenset({"x.service", "x.socket"})) == ["x.service"]
 
 
-def test_choose_leaves_out_a_socket_whose_service_runs_without_it() -> None:
-    running = state(active="active", started=7.0)
-    socket = state("x.socket", triggers=("x.service",))
-    assert choose([running, socket], frozenset({"x.service", "x.socket"})) == []
+@pytest.mark.parametrize(
+    ("fields", "active", "is_chosen"),
+    [
+        ({}, "active", False),
+        ({}, "inactive", True),
+        ({"accept": True}, "active", True),
+        ({"name": "x.timer"}, "active", True),
+    ],
+)
+def test_choose_leaves_out_a_socket_whose_service_is_up(
+    fields: dict[str, object], active: str, *, is_chosen: bool
+) -> None:
+    """systemd refuses it."""
+    socket = replace(state("x.socket", triggers=("x.service",)), **fields)  # type: ignore[arg-type]
+    service = state(active=active, file_state="static")
+    found = choose([service, socket], frozenset({"x.service", socket.name}))
+    assert found == ([socket.name] if is_chosen else [])
 
 
 def test_choose_leaves_out_units_that_are_bound_to_one_with_an_unmet_condition() -> None:
@@ -193,11 +206,10 @@ def test_judged_excuses_a_unit_that_gives_up_on_debian_and_puts_it_back() -> Non
 
 
 def test_a_unit_that_is_put_back_takes_no_service_along_that_ran_before() -> None:
-    ran = "Id=x.service\nTriggers=before.service after.service\n\nId=before.service\n"
-    ran += "InactiveExitTimestampMonotonic=1\n\nId=after.service\n"
-    late = f"InactiveExitTimestampMonotonic={10**18}\n"
-    made, guest = starter(Manager.APT, show=EXEC.format(1), states=ran + late)
-    made.judged(answer(Outcome.FAIL, DIED), StepName.START, BEFORE)
+    triggers = "Id=x.service\nTriggers=before.service after.service\n"
+    made, guest = starter(Manager.APT, show=EXEC.format(1), states=triggers)
+    before = replace(BEFORE, state=states.state(state("before.service", active="active")))
+    made.judged(answer(Outcome.FAIL, DIED), StepName.START, before)
     (stopped,) = [argv for argv in guest.ran if "stop" in argv]
     assert stopped[-2:] == ("x.service", "after.service")
 
@@ -354,3 +366,22 @@ def test_enabled_names_what_the_step_has_enabled_and_not_put_back() -> None:
     assert [*made.enabled] == ["x.service"]
     made.judged(answer(Outcome.FAIL, DIED), StepName.START, BEFORE)
     assert not [*made.enabled]
+
+
+@pytest.mark.parametrize("enabled", ["enabled", "disabled"])
+def test_put_back_leaves_what_the_installation_has_enabled_or_started(enabled: str) -> None:
+    shown = f"LoadState=loaded\nUnitFileState={enabled}\nTriggers=y.service z.service\n"
+    guest = FakeGuest(answer=lambda argv: (0, f"Id=x.socket\n{shown}" * (argv[1] == "show")))
+    image = Image(name="i", architecture="x86_64", layers=(), manager=Manager.APT)
+    made = Starter(guest, image, replace(PLAN, start_units=("x.socket",)))
+    made.look(None, ["x"])
+    made.start()
+    before = replace(BEFORE, state=states.state(state("y.service", active="active")))
+    gave_up = replace(answer(Outcome.FAIL, DIED), subject="x.socket")
+    assert made.judged(gave_up, StepName.START, before).outcome is Outcome.SKIP
+    done = [argv[3:] for argv in guest.ran if "--no-reload" in argv]
+    assert done == [
+        *([("disable", "--", "x.socket")] if enabled == "disabled" else []),
+        ("stop", "--", "x.socket", "z.service"),
+        ("reset-failed", "--", "x.socket", "z.service"),
+    ]

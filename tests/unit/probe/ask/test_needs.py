@@ -78,3 +78,25 @@ def test_unit_that_somebody_stopped_has_not_failed(
     """An upgrade that stops a service is not excused by what the service once complained of."""
     may = needs.may_have_failed(unit) and not needs.was_stopped(unit, messages)
     assert may is is_excusable
+
+
+@pytest.mark.parametrize(
+    ("load", "active", "need"),
+    [
+        ("loaded", "failed", "iSCSI of the kernel"),
+        ("not-found", "failed", "iSCSI of the kernel"),
+        ("not-found", "inactive", ""),
+    ],
+)
+def test_of_unit_excuses_one_whose_file_a_removal_has_taken(
+    load: str, active: str, need: str
+) -> None:
+    show = f"LoadState={load}\nActiveState={active}\nResult=exit-code\n"
+    said = entry("can not create NETLINK_ISCSI socket [Protocol not supported]", "1", pid="7")
+
+    def answer(argv: tuple[str, ...]) -> tuple[int, str]:
+        if argv[0] == "journalctl":
+            return 0, said
+        return 0, show if argv[1] == "show" else ""
+
+    assert needs.of_unit(FakeGuest(answer=answer), "iscsid.service") == need

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from postroj.container.guest import Entry, Socket
 from postroj.probe.ask import judge as judging
 from postroj.probe.ask import units
 from postroj.probe.ask.conditions import escape, parse_unmet
@@ -390,3 +391,39 @@ def test_check_skips_a_unit_bound_to_one_that_asked_not_to_be_started(how: str) 
         {"x": f"{how}=y.service\nInactiveExitTimestampMonotonic=7\n", "y": UNMET},
     ):
         assert checked(**fails).startswith(f"fail: {down}")
+
+
+LISTENS = "Triggers=x.service\nListen={} (Stream)\n"
+OWN = Socket(entry=Entry(protocol="stream", address="/var/run/x"), process="x", unit="x.service")
+
+
+@pytest.mark.parametrize(
+    ("address", "found", "active", "is_skipped"),
+    [
+        ("/run/x", [OWN], "active", True),
+        ("[::]:80", [dataclasses.replace(OWN, entry=Entry(protocol="tcp", address="0.0.0.0",
+          port=80))], "active", True),
+        ("/run/y", [OWN], "active", False),
+        ("/run/x", [OWN], "failed", False),
+        ("/run/x", [dataclasses.replace(OWN, unit="y.service")], "active", False),
+        ("/run/x", [], "active", False),
+    ],
+)  # fmt: skip
+def test_check_skips_a_socket_where_its_service_listens_itself(
+    address: str, found: list[Socket], active: str, *, is_skipped: bool
+) -> None:
+    def answer(argv: tuple[str, ...]) -> tuple[int, str]:
+        if argv[:2] != ("systemctl", "show"):
+            return 0, ""
+        if "x.service" in argv:
+            return 0, f"Id=x.service\nLoadState=loaded\nActiveState={active}\n"
+        return 0, SHOWN.format(name="x.socket", more=LISTENS.format(address))
+
+    guest = FakeGuest(answer=answer)
+    guest.listening = found
+    down = "inactive (dead), not started"
+    answered = units.check(guest, "x.socket", settle=0, deadline=Deadline(0))
+    if is_skipped:
+        assert answered == (Outcome.SKIP, f"{down}, as x.service listens there itself")
+    else:
+        assert answered == (Outcome.FAIL, down)

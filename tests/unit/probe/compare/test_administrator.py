@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from postroj.probe.ask.unitstate import UnitState
-from postroj.probe.compare.administrator import can_be_disabled, describe_return, judge
+from postroj.probe.compare.administrator import ask, can_be_disabled, describe_return, judge
 from postroj.verdict import Outcome, StepName
+from tests.support.fake_guest import FakeGuest
 
 ON = UnitState(
     name="x.service", load="loaded", active="active", sub="running", file_state="enabled"
@@ -50,3 +51,37 @@ def test_judge_names_units_that_stay_off_and_units_that_come_back() -> None:
 def test_can_be_disabled_needs_an_enabled_unit() -> None:
     static = replace(ON, name="y.service", file_state="static")
     assert can_be_disabled([ON, static]) == ["x.service"]
+
+
+class Taken:
+    """A journey that takes a step again without fault."""
+
+    def take_again(self) -> Done:
+        return Done()
+
+
+class Done:
+    blame = None
+
+
+@pytest.mark.parametrize("enabled", ["enabled", "disabled"])
+def test_ask_disables_what_would_start_a_unit_again(enabled: str) -> None:
+    shown = {
+        "x.service": "ActiveState=inactive\nUnitFileState=disabled\n",
+        "x.socket": f"ActiveState=inactive\nUnitFileState={enabled}\n",
+    }
+
+    def answer(argv: tuple[str, ...]) -> tuple[int, str]:
+        names = argv[argv.index("--") + 1 :] if "--" in argv else ()
+        if argv[1] != "show":
+            return 0, ""
+        return 0, "\n\n".join(f"Id={n}\nLoadState=loaded\n{shown[n]}" for n in names)
+
+    guest = FakeGuest(answer=answer)
+    active = [replace(ON, triggered_by=("x.socket",))]
+    outcome, reason = ask(guest, Taken(), active)  # type: ignore[arg-type]
+    names = ("x.service", "x.socket") if enabled == "enabled" else ("x.service",)
+    assert ("systemctl", "--quiet", "disable", "--now", "--", *names) in guest.ran
+    assert ("systemctl", "--quiet", "enable", "--", *names) in guest.ran
+    assert ("systemctl", "--quiet", "start", "--", "x.service") in guest.ran
+    assert (outcome, reason) == (Outcome.PASS, "x.service stays disabled and stopped")
