@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from postroj.errors import CommandTimeout
 from postroj.probe.ask import journal
 from postroj.probe.ask.judge import Decided, failed, skipped
 
@@ -21,6 +22,8 @@ STOPPED = 3
 NO_ACTION = "no-such-action"
 """An action that every script refuses which reads its action."""
 NOTHING = "its SysV script has started nothing, its configuration may switch it off"
+PATIENCE = 10.0
+"""Seconds for an action of a script."""
 TRACES = Path(__file__).with_name("traces.sh").read_text()
 START = 2.0
 """Seconds after which a script that has ended, or its daemon, writes no PID file any more."""
@@ -60,7 +63,7 @@ def _judge_script(guest: Guest, state: UnitState, answer: Decided) -> Decided | 
     younger than its being active.
     """
     status = ask_script(guest, state.source)
-    if status == 0 and run_script(guest, state.source, NO_ACTION) == 0:
+    if status == 0 and ask_script(guest, state.source, NO_ACTION) == 0:
         return skipped(f"{NOTHING}; '{state.source}' ends before it reads its action")
     if status == 0:
         return None
@@ -92,17 +95,16 @@ def _traces(guest: Guest, state: UnitState) -> str:
     return ", ".join(guest.run(argv, ok=range(256), timeout=30).text.split())
 
 
-def ask_script(guest: Guest, path: str) -> int | None:
-    """Return the exit status of the `status` action of a SysV script; None if it has none.
+def ask_script(guest: Guest, path: str, action: str = "status") -> int | None:
+    """Return the exit status of an action of a SysV script, which systemctl does not take over.
 
-    The LSB defines the exit statuses.
+    Return None if the script has no action `status`, or does not end. The LSB defines the exit
+    statuses of that action.
     """
-    if guest.run(["grep", "-q", "status)", path], ok=range(256), timeout=30).status:
+    if guest.run(["grep", "-q", "status)", path], ok=range(256), timeout=PATIENCE).status:
         return None
-    return run_script(guest, path, "status")
-
-
-def run_script(guest: Guest, path: str, action: str) -> int:
-    """Return the exit status of an action of a SysV script, which systemctl does not take over."""
     env = {"SYSTEMCTL_SKIP_REDIRECT": "1", "_SYSTEMCTL_SKIP_REDIRECT": "1"}
-    return guest.run([path, action], ok=range(256), timeout=30, env=env).status
+    try:
+        return guest.run([path, action], ok=range(256), timeout=PATIENCE, env=env).status
+    except CommandTimeout:
+        return None

@@ -46,6 +46,8 @@ ATTRIBUTES = (
 """What a file of an image cannot have, because squashfs stores neither."""
 SWAP = re.compile(r"swapon: .+: swapon failed: (?:Invalid argument|Operation not permitted)")
 """A guest's files lie on an overlay, and swap is the whole host's anyway."""
+SYSCTL = re.compile(r"sysctl: (?:permission denied on|setting) key [\"'](?P<key>[\w./-]+)[\"']")
+"""How sysctl(8) names a parameter that it could not set."""
 NEAR = 20
 """Number of lines before the end that may explain it: programs survive much of what they report."""
 OPTION = re.compile(r"\bCONFIG_[A-Z0-9_]+")
@@ -258,6 +260,10 @@ def _kernel_file(facts: Facts) -> str:
     """Rule: a file of the kernel is missing or read-only, and not by a setting of the unit."""
     hidden = facts.unit.get("ProcSubset") == "pid"
     for line in facts.log:
+        if (match := SYSCTL.search(line)) and not facts.is_on("ProtectKernelTunables"):
+            path = f"/proc/sys/{match['key'].replace('.', '/')}"
+            if facts.has(path) and not facts.writes(path):
+                return f"to write to '{path}'"
         for match in KERNEL_FILE.finditer(line):
             path = match[0]
             if _is_part(line, match):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
+import struct
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -110,12 +111,25 @@ def check(
 def _ask(guest: Guest, where: Endpoint, expected: HttpCriteria, timeout: float) -> str:
     match where.scheme:
         case "tcp":
-            with guest.connect(where.address, "stream", timeout):
+            with guest.connect(where.address, "stream", timeout) as connection:
+                forget(connection)
                 return "connected"
         case "udp":
             return _ask_udp(guest, where, timeout)
         case _:
             return _ask_http(guest, where, expected, timeout)
+
+
+def forget(connection: socket.socket) -> None:
+    """Have both sides forget a TCP connection that the server has closed first.
+
+    The server's side would wait for a minute (TIME_WAIT), in which a daemon that restarts and does
+    not set SO_REUSEADDR cannot open its port again, socket(7).
+    """
+    connection.settimeout(0)
+    with suppress(OSError):  # nothing has come, or the connection is gone
+        if not connection.recv(1, socket.MSG_PEEK):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def _ask_udp(guest: Guest, where: Endpoint, timeout: float) -> str:

@@ -58,6 +58,7 @@ USB = "loadFiles: /sys/bus/usb/devices: No such file or directory"
 MICE = "Could not open /dev/input/mice."
 SYSCTL = 'sysctl: setting key "kernel.x": /proc/sys/kernel/x: Read-only file system'
 ACL = "setfacl: /var/spool/cron/crontabs: Operation not supported"
+WATCHES = 'sysctl: permission denied on key "fs.inotify.max_user_watches"'
 SWAPON = (
     "computing size, want /var/swap=48230MByte, restricting to config limit: 2048MBytes",
     "swapon: /var/swap: swapon failed: Invalid argument",
@@ -110,6 +111,11 @@ CLOCK = "adjtimex(0x8001) failed : Operation not permitted"
         ([USB], {}, "'/sys/bus/usb/devices'"),
         ([MICE], {}, "the device '/dev/input/mice'"),
         ([SYSCTL], {"present": ["/proc/sys/kernel/x"]}, "to write to '/proc/sys/kernel/x'"),
+        (
+            [WATCHES],
+            {"present": ["/proc/sys/fs/inotify/max_user_watches"]},
+            "to write to '/proc/sys/fs/inotify/max_user_watches'",
+        ),
         (KERNEL, {}, "the kernel's option CONFIG_CRYPTO_USER_API_HASH"),
         (["x"], {"unit": AMBIENT}, "the capability CAP_SYS_TIME"),
         ([MOUNT], {"unit": {"ExecMainStatus": "226"}}, "'/sys/fs/bpf'"),
@@ -205,6 +211,14 @@ def test_lacking_names_what_a_real_package_missed(
         ),
         ("a module that is loaded", ZRAM[1:], {"present": ["/sys/module/zram"]}),
         ("a file that is not there", [ACL], {}),
+        (
+            "a parameter that can be set",
+            [WATCHES],
+            {
+                "present": ["/proc/sys/fs/inotify/max_user_watches"],
+                "writable": ["/proc/sys/fs/inotify/max_user_watches"],
+            },
+        ),
         ("a swap file that is missing", ["swapon: cannot open /var/swap: No such file"], {}),
         (
             "a file that has no access control lists on a machine either",

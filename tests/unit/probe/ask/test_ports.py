@@ -277,3 +277,21 @@ class TestCheck:
         where = endpoint("tcp://127.0.0.1:1")
         with pytest.raises(CalledOff):
             ports.check(here.guest(), where, HttpCriteria(), deadline=Deadline(10, over))
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_forget_leaves_the_port_free_for_a_server_that_has_closed_first(*, is_first: bool) -> None:
+    """A daemon without SO_REUSEADDR binds it again at once."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        address = listener.getsockname()
+        client = socket.create_connection(address)
+        server, _ = listener.accept()
+        if is_first:
+            server.close()
+        ports.forget(client)
+        client.close()
+        server.close()
+    with socket.socket() as again:
+        again.bind(address)
