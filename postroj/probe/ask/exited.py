@@ -22,6 +22,8 @@ STOPPED = 3
 NO_ACTION = "no-such-action"
 """An action that every script refuses which reads its action."""
 NOTHING = "its SysV script has started nothing, its configuration may switch it off"
+ENDLESS = 124
+"""Stands for the status of an action that does not end, as with timeout(1)."""
 PATIENCE = 10.0
 """Seconds for an action of a script."""
 TRACES = Path(__file__).with_name("traces.sh").read_text()
@@ -70,7 +72,8 @@ def _judge_script(guest: Guest, state: UnitState, answer: Decided) -> Decided | 
     ended = f"{answer.sentence}, but its daemon has ended"
     knows = status in (*DEAD, STOPPED)
     does = "reports that it is not running (status {})" if knows else "ends with status {}"
-    said = f"'{state.source} status' {does.format(status)}"
+    does = "does not end" if status == ENDLESS else does.format(status)
+    said = f"'{state.source} status' {does}"
     if status in DEAD:
         return failed(f"{answer.sentence}, but {said}")
     if state.changed > state.since:
@@ -98,8 +101,8 @@ def _traces(guest: Guest, state: UnitState) -> str:
 def ask_script(guest: Guest, path: str, action: str = "status") -> int | None:
     """Return the exit status of an action of a SysV script, which systemctl does not take over.
 
-    Return None if the script has no action `status`, or does not end. The LSB defines the exit
-    statuses of that action.
+    Return None if the script has no action `status`, and `ENDLESS` if it does not end. The LSB
+    defines the exit statuses of that action.
     """
     if guest.run(["grep", "-q", "status)", path], ok=range(256), timeout=PATIENCE).status:
         return None
@@ -107,4 +110,4 @@ def ask_script(guest: Guest, path: str, action: str = "status") -> int | None:
     try:
         return guest.run([path, action], ok=range(256), timeout=PATIENCE, env=env).status
     except CommandTimeout:
-        return None
+        return ENDLESS
