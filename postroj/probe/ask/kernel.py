@@ -41,6 +41,8 @@ class Request:
     """The capability that it takes; '' if every container is refused."""
     absent: str = ""
     """A path that exists where the request is possible; '' if there is none."""
+    mark: bytes = b""
+    """What stands in programs that are of no use without it, also if they say nothing."""
     refusals: str = r"Operation not permitted|Permission denied"
     """Pattern of the errors with which the kernel refuses it, errno(3)."""
 
@@ -153,6 +155,7 @@ REQUESTS = (
         needs="iSCSI of the kernel",
         words=r"\bNETLINK_ISCSI\b|iscsi_transport|sysfs.*iscsi|iscsi.*sysfs",
         absent="/sys/class/iscsi_transport",
+        mark=b"NETLINK_ISCSI",
         refusals=ABSENCES,
     ),
     Request(

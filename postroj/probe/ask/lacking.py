@@ -140,7 +140,8 @@ def of_facts(facts: Facts) -> str:
         _family,
         _silent,
     )
-    return next((found for rule in rules if (found := rule(near))), "") or _option(after)
+    found = next((found for rule in rules if (found := rule(near))), "") or _option(after)
+    return found or (_mark(facts) if after.log == facts.log else "")
 
 
 def _after_other_faults(log: tuple[str, ...]) -> tuple[str, ...]:
@@ -305,6 +306,16 @@ def _asked(facts: Facts, request: Request) -> str:
         is_named = any(b"\0%s\0" % symbol.encode() in content for symbol in request.symbols)
     suffix = f" (CAP_{capability})" if capability else ""
     return f"{request.needs}{suffix}" if is_named else ""
+
+
+def _mark(facts: Facts) -> str:
+    """Rule: a program is of no use without an interface that the kernel lacks.
+
+    A daemon may end before the journal has what it said.
+    """
+    marked = [one for one in REQUESTS if one.mark and not facts.has(one.absent)]
+    content = facts.program() if marked else b""
+    return next((one.needs for one in marked if one.mark in content), "")
 
 
 def _family(facts: Facts) -> str:

@@ -259,3 +259,21 @@ def test_lacking_excuses_no_fault_of_the_package(
     why: str, log: Collection[str], more: dict[str, object]
 ) -> None:
     assert need(*log, **more) == "", why  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("log", "unit", "present", "said"),
+    [
+        ((), {}, (), "iSCSI of the kernel"),
+        (("iSCSI logger with pid=247 started!",), {}, (), "iSCSI of the kernel"),
+        ((), {}, ("/sys/class/iscsi_transport",), ""),
+        (("iscsid: can't open /etc/iscsi/iscsid.conf: No such file or directory",), {}, (), ""),
+        ((), {"ExecMainStatus": "217"}, (), ""),
+    ],
+)
+def test_a_silent_program_that_is_of_no_use_without_an_interface_of_the_kernel(
+    log: tuple[str, ...], unit: dict[str, str], present: tuple[str, ...], said: str
+) -> None:
+    program = b"\x7fELF\0can not create NETLINK_ISCSI socket\0"
+    assert need(*log, unit=unit, present=present, program=program) == said
+    assert need(*log, unit=unit, present=present, program=b"\x7fELF\0") == ""
