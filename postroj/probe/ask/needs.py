@@ -14,7 +14,7 @@ from postroj.container.boot.masks import MASKED
 from postroj.errors import PostrojError
 from postroj.probe.ask import journal, lacking, machine
 from postroj.probe.ask.conditions import unmet
-from postroj.probe.ask.lacking import Facts
+from postroj.probe.ask.facts import Facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

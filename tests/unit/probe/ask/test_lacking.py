@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.probe.ask.lacking import Facts, of_facts
+from postroj.probe.ask.facts import Facts
+from postroj.probe.ask.lacking import of_facts
 
 if TYPE_CHECKING:
     from collections.abc import Collection
