@@ -23,6 +23,7 @@ GOOD = {
     "plain": ("ExecStart=sleep infinity", "active (running)"),
     "slow": ("Type=oneshot\nRemainAfterExit=yes\nExecStart=sleep 1.5", "active (exited)"),
     "late": ("ExecStartPre=sleep 1.5\nExecStart=sleep infinity", "active (running)"),
+    "works": ("Type=oneshot\nExecStart=true", "inactive (dead), has done its work"),
     "notify": (
         "Type=notify\nNotifyAccess=all\n"
         "ExecStart=sh -c 'sleep 1; systemd-notify --ready; sleep 99'",
@@ -40,7 +41,7 @@ BAD = {
     "dies": ("ExecStart=sh -c 'kill -SEGV $$$$'", "by signal 11"),
     "loops": ("Restart=always\nRestartSec=2\nExecStart=sh -c 'sleep 0.1; exit 4'", "crash loop"),
     "bursts": ("Restart=always\nRestartSec=20ms\nExecStart=false", "given up after 5 restarts"),
-    "ends": ("ExecStart=true", "inactive (dead)"),
+    "ends": ("ExecStart=true", "inactive (dead), it has ended by itself"),
     "stuck": ("ExecStartPre=sleep infinity\nExecStart=true", "still activating (start-pre)"),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 ERRORS = "errors in the journal"
 """Subject of the answer that lists them."""
 LINES = 20
+MANAGER = r"^\S+ +\d+ \S+ \S+ systemd\[1\]: "
+STARTED = re.compile(rf"{MANAGER}Start(?:ed|ing) ")
+STOPPED = re.compile(rf"{MANAGER}Stopp(?:ed|ing) ")
+ENDED = re.compile(rf"{MANAGER}\S+: (?:Deactivated successfully|Succeeded)\.$")
+"""What the manager says about a unit in the short format; systemd 247 says "Succeeded"."""
 MATCHES = (
     ("_SYSTEMD_UNIT={}",),
     ("UNIT={}",),
@@ -44,6 +50,17 @@ def last(guest: Guest, name: str) -> str:
     argv = ["journalctl", f"--lines={LINES}", "--no-pager", "--quiet", "--output=short"]
     text = guest.run([*argv, *about([name])], ok=(0, 1), timeout=30).text
     return last_lines(text, 5 * LINES)
+
+
+def tells_end(text: str) -> bool:
+    """Whether the last lines about a unit tell that it was started and has ended by itself.
+
+    systemd forgets when a unit ran that nothing needs, org.freedesktop.systemd1(5).
+    """
+    lines = text.splitlines()
+    first = max((i for i, line in enumerate(lines) if STOPPED.search(line)), default=-1) + 1
+    begun = next((i for i, line in enumerate(lines) if i >= first and STARTED.search(line)), None)
+    return begun is not None and any(map(ENDED.search, lines[begun:]))
 
 
 def errors(guest: Guest, names: Sequence[str], since: float) -> str:

@@ -78,7 +78,7 @@ def _of_unit(guest: Guest, name: str, above: frozenset[str]) -> str:
     found = ""
     if untried := _unmet(guest, name, unit, messages):
         found = machine.of_conditions(untried, guest.lacking_capabilities())
-    elif may_have_failed(unit) and not was_stopped(unit, messages):
+    elif may_have_failed(unit, messages) and not was_stopped(unit, messages):
         found = lacking.of_facts(_facts(guest, unit, messages, is_silent=is_silent))
     if found or len(above) >= DEEPEST:
         return found
@@ -136,11 +136,16 @@ def is_unmet(unit: Mapping[str, str]) -> bool:
     return unit.get("ActiveState") == "inactive" and is_no
 
 
-def may_have_failed(unit: Mapping[str, str]) -> bool:
-    """Whether a unit has failed, has ended, or is being started again."""
+def may_have_failed(unit: Mapping[str, str], messages: Sequence[str] = ()) -> bool:
+    """Whether a unit has failed, has ended, or is being started again.
+
+    The manager forgets how a unit has ended that nothing needs, but it has reported it.
+    """
     restarted = unit.get("NRestarts", "0") not in ("0", "")
     failed = unit.get("Result", "success") != "success"
-    ended = unit.get("ActiveState") == "inactive" and unit.get("ExecMainCode", "0") != "0"
+    is_told = any(message.endswith(": Deactivated successfully.") for message in messages)
+    is_over = unit.get("ExecMainCode", "0") != "0" or is_told
+    ended = unit.get("ActiveState") == "inactive" and is_over
     return unit.get("ActiveState") in ("failed", "activating") or restarted or failed or ended
 
 
@@ -209,6 +214,7 @@ def _log(guest: Guest, name: str, unit: Mapping[str, str]) -> tuple[tuple[str, .
 
     journald no longer knows the unit of a process that has ended, but the name of its program.
     """
+    guest.run(["journalctl", "--sync"], ok=range(256), timeout=30)  # what was said last
     argv = ["journalctl", "--boot", f"--lines={LINES}", "--no-pager", "--quiet", "--output=json"]
     argv += [f"--output-fields={','.join(FIELDS)}", *journal.about([name])]
     for program in sorted({path.rpartition("/")[2] for path in _paths(unit)} - INTERPRETERS):

@@ -35,6 +35,8 @@ def check(guest: Guest, subject: str, *, settle: float, deadline: Deadline) -> t
     if answer.outcome is not Outcome.FAIL:
         return answer.outcome, answer.sentence
     evidence = journal.last(guest, name) if state.load == "loaded" else ""
+    if _is_untried(state) and journal.tells_end(evidence):
+        answer = _ended(state)
     return answer.outcome, "\n".join(part for part in (answer.sentence, evidence) if part)
 
 
@@ -62,6 +64,13 @@ def _name_unmet(guest: Guest, state: UnitState, answer: Decided) -> Decided:
     """Add the conditions or assertions that kept a unit from starting."""
     found = conditions.describe(guest, state) if state.active == "inactive" else ""
     return replace(answer, sentence=f"{answer.sentence}: {found}") if found else answer
+
+
+def _ended(state: UnitState) -> Decided:
+    """Judge a unit that has ended, and of which the manager knows no more than that."""
+    if state.kind == "oneshot":
+        return passed(f"{state.text}, has done its work, as its journal says")
+    return failed(f"{state.text}, it has ended by itself")
 
 
 def _is_untried(state: UnitState) -> bool:
