@@ -251,12 +251,15 @@ class Judge:
         announce: Announce,
     ) -> None:
         """Ask whether everything that was checked is gone, and what was left behind."""
+        known, failed = self._snapshot.unit_files, before.failed
+        if step is StepName.PURGE:  # which removes dependencies
+            failed += self._belongings.others(self._guest.failed_units(), known)
         answers = gone.ask_all(
             self._guest,
             self._asked,
             self._belongings,
-            before.failed,
-            self._snapshot.unit_files,
+            failed,
+            known,
             self._units,
             partial(stops.failed_by_stop, self._guest, before.since, self._belongings.owns),
         )

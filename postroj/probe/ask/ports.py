@@ -34,6 +34,8 @@ ATTEMPT = 5.0
 SCHEMES = {"tcp": None, "udp": None, "http": 80, "https": 443}
 """Schemes of `--check-network`, with their default ports."""
 
+CLOSING = 0.03
+"""Seconds for a server that closes a connection as soon as it has accepted it."""
 BODY_LIMIT = 1 << 20
 
 SHOWN = 20
@@ -126,7 +128,7 @@ def forget(connection: socket.socket) -> None:
     The server's side would wait for a minute (TIME_WAIT), in which a daemon that restarts and does
     not set SO_REUSEADDR cannot open its port again, socket(7).
     """
-    connection.settimeout(0)
+    connection.settimeout(CLOSING)
     with suppress(OSError):  # nothing has come, or the connection is gone
         if not connection.recv(1, socket.MSG_PEEK):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

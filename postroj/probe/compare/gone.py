@@ -21,7 +21,7 @@ from postroj.verdict import CheckKind, Outcome
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from postroj.container.guest import Guest, Socket
     from postroj.probe.ask.checks import Answer
@@ -50,6 +50,12 @@ class Belongings:
     def owns(self, unit: str) -> bool:
         """Whether a unit belongs to the packages, or is an instance of their template."""
         return unit in self.units or template_of(unit) in self.units
+
+    def others(self, units: Iterable[str], known: Collection[str]) -> tuple[str, ...]:
+        """Return those units that do not belong to the packages, and were `known` before them."""
+        return tuple(
+            unit for unit in units if not self.owns(unit) and {unit, template_of(unit)} & {*known}
+        )
 
 
 def read_belongings(guest: Guest, manager: PackageManager, names: Sequence[str]) -> Belongings:

@@ -68,6 +68,13 @@ def test_is_harmless_of_a_unit_that_may_do_harm(
     assert not gone.is_harmless(replace(EXITED, **now), replace(EXITED, **earlier))
 
 
+def test_units_that_were_there_before_the_packages_are_those_of_others() -> None:
+    own = gone.Belongings(units=frozenset({"x.service", "y@.service"}), paths=frozenset())
+    units = ["x.service", "y@1.service", "mail@-.service", "mail.service", "new.service"]
+    known = ["x.service", "mail@.service", "mail.service"]
+    assert own.others(units, known) == ("mail@-.service", "mail.service")
+
+
 def ask(load: str, *running: Process, earlier: UnitState | None) -> str:
     """Return the answer about x.service after the removal."""
     guest = FakeGuest(answer=lambda argv: (0, AFTER.format(load) * (argv[1] == "show")))
