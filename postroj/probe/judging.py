@@ -254,18 +254,14 @@ class Judge:
         known, failed = self._snapshot.unit_files, before.failed
         if step is StepName.PURGE:  # which removes dependencies
             failed += self._belongings.others(self._guest.failed_units(), known)
+        owns = self._belongings.owns
+        killed = partial(stops.failed_by_stop, self._guest, before.since, owns)
         answers = gone.ask_all(
-            self._guest,
-            self._asked,
-            self._belongings,
-            failed,
-            known,
-            self._units,
-            partial(stops.failed_by_stop, self._guest, before.since, self._belongings.owns),
+            self._guest, self._asked, self._belongings, failed, known, self._units, killed
         )
         for answer in self._with_losses(answers, before, compared, journey.names):
             announce(answer)
-        self._ask_stops(before, self._belongings.owns, announce)
+        self._ask_stops(before, owns, announce)
         users = compared.change.now.snapshot.users if compared else ()
         for answer in self._ask_residue(step, users, journey):
             announce(answer)
@@ -333,7 +329,8 @@ class Judge:
         """Ask what is left behind, once no later step cleans up."""
         assert self._inventory
         left = residue.Residue(
-            self._guest, self._manager, self._inventory, journey.company, self._plan.may_leave
+            *(self._guest, self._manager, self._inventory, journey.company),
+            *(self._plan.may_leave, journey.foreign),
         )
         if step is StepName.PURGE:
             yield checks.timed(residue.FILES, left.ask_files)

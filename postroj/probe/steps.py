@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from postroj.errors import CommandError
 from postroj.probe import dependencies, operations, versions
+from postroj.probe.compare.residue import appeared
 from postroj.probe.dependencies import Inseparable
 from postroj.probe.managers.base import Blame
 from postroj.probe.versions import Batch, Versions
@@ -86,6 +87,8 @@ class Journey:
         """Why `install` cannot even begin."""
         self.company: tuple[str, ...] = ()
         """Names of other packages that came in one transaction with those under test."""
+        self.foreign: set[str] = set()
+        """Paths that appeared while dependencies were removed."""
         self.is_broken = False
         """Whether the last step has failed."""
         self._timings: dict[str, float] = {}
@@ -237,7 +240,10 @@ class Journey:
 
     def _clean(self, argv: Sequence[str], names: Sequence[str]) -> Blame | None:
         """Remove or purge dependencies, of which nothing is held against the packages."""
+        before = self._bench.guest.written()
         blame = self._timed(StepName.PURGE, argv, names)
+        if not self._bench.guest.has_ended():
+            self.foreign |= appeared(before, self._bench.guest.written())
         if blame and blame.outcome is Outcome.ERROR and not self._bench.guest.has_ended():
             self._notes.append(f"{STAY}: {blame.sentence}")
             return None

@@ -65,13 +65,13 @@ FLOORS = {
         "entered leftovers rundir roster launched start reboot frozen",
     ),
     "probe": (
-        "ask.question ask.deadline managers operations package audience",
+        "ask.question ask.deadline managers operations package audience course",
         "ask",
         "discover",
         "compare",
         "evidence excuse reproduce",
         "configuration giving_up versions dependencies bench steps plan",
-        "announce course startable judging starting walk probe",
+        "announce startable judging starting walk probe",
     ),
 }
 """Inside a room, from the ground up: a part imports from its own floor and from those below it."""

@@ -115,6 +115,12 @@ REQUESTS = (
         capability="NET_ADMIN",
     ),
     Request(
+        needs="the log of netfilter",
+        words=r"\bn(?:etfilter|fnetlink|flog|f)_\w+|\bNFLOG\b|log handler for protocol",
+        capability="NET_ADMIN",
+        refusals=ABSENCES,
+    ),
+    Request(
         needs="alarms that wake the machine",
         words=r"timerfd|CLOCK_\w+_ALARM",
         capability="WAKE_ALARM",

@@ -111,7 +111,7 @@ class Residue:
     """The residue of a purged package, found by comparison with an earlier inventory.
 
     `company` are packages that were installed in one transaction with it, `may_leave` patterns of
-    paths that the user lets it leave.
+    paths that the user lets it leave, `foreign` paths that others have left.
     """
 
     def __init__(
@@ -121,19 +121,21 @@ class Residue:
         before: Inventory,
         company: Sequence[str] = (),
         may_leave: Sequence[str] = (),
+        foreign: Collection[str] = (),
     ) -> None:
         self._guest = guest
         self._manager = manager
         self._before = before
         self._company = company
         self._may_leave = may_leave
+        self._foreign = foreign
 
     def ask_files(self) -> Answer:
         """Name the files left behind, without the copies that the package manager makes."""
         written = self._guest.written()
         found = {
             path
-            for path in appeared(self._before.written, written)
+            for path in appeared(self._before.written, written) - {*self._foreign}
             if not EXCUSED.fullmatch(path)
             and not is_private(path, written)
             and not path.endswith(self._manager.saved)
@@ -177,7 +179,9 @@ class Residue:
         """Name links of enabled units that no longer lead to a unit."""
         written = self._guest.written()
         new = (
-            path for path in appeared(self._before.written, written) if UNIT_LINK.fullmatch(path)
+            path
+            for path in appeared(self._before.written, written) - {*self._foreign}
+            if UNIT_LINK.fullmatch(path)
         )
         left = sorted(
             path

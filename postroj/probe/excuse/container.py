@@ -16,6 +16,8 @@ from postroj.probe.ask.unitstate import unit_name
 from postroj.verdict import CheckKind, Outcome, Why
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from postroj.container.guest import Guest
     from postroj.verdict import CheckResult, StepResult
 
@@ -70,3 +72,16 @@ def excused_step(guest: Guest, step: StepResult) -> StepResult:
         return step
     reason = f"{EXCUSE.format(need)}; {step.reason}"
     return replace(step, done=Outcome.SKIP, reason=reason, hint="", needs=need)
+
+
+def excused_remains(check: CheckResult, known: Mapping[str, str]) -> CheckResult:
+    """Skip what is left of a unit that could not start and whose need is `known`.
+
+    systemd does not stop a unit that has failed, and its processes may run on.
+    """
+    found = (need for unit, need in known.items() if unit in check.reason)
+    need = next(found, "") if check.outcome is Outcome.FAIL else ""
+    if not need:
+        return check
+    reason = f"{EXCUSE.format(need)}; {check.reason}"
+    return replace(check, outcome=Outcome.SKIP, reason=reason, why=Why.CONTAINER, needs=need)

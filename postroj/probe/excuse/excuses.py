@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from postroj.probe.course import LEAVING
 from postroj.probe.excuse import container, emulated, expectations
+from postroj.verdict import CheckKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,6 +22,8 @@ class Excuses:
     def __init__(self, expected: Expectations, *, is_emulated: bool) -> None:
         self._expected = expected
         self._doubt = emulated.Doubt() if is_emulated else None
+        self._needs: dict[str, str] = {}
+        """What units lacked in the container."""
         self.guest: Guest | None = None
         """The guest of the probe, once it runs."""
 
@@ -37,6 +41,10 @@ class Excuses:
             check = self._doubt.of_check(check)
         if self.guest:
             check = container.excused_check(self.guest, check)
+        if check.kind is CheckKind.UNIT and check.needs:
+            self._needs[check.subject] = check.needs
+        elif step in LEAVING and check.kind is not CheckKind.UNIT:
+            check = container.excused_remains(check, self._needs)
         return expectations.excused_check(step, check, self._expected)
 
     def notes(self, steps: Sequence[StepResult], *, ended_early: bool) -> Iterator[str]:

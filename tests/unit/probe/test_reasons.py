@@ -65,3 +65,17 @@ def test_dangling_unit_links_are_limited(monkeypatch: pytest.MonkeyPatch) -> Non
         *sorted(links)[:20],
         "and 2980 more",
     ]
+
+
+def test_files_of_dependencies_that_left_are_not_those_of_the_package(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = partial(Written, kind=FileKind.FILE, mode=0o644, uid=0, gid=0, size=1)
+    paths = ("/etc/mine.conf", "/etc/systemd/system/other.service")
+    monkeypatch.setattr(FakeGuest, "written", lambda self: {p: file(path=p) for p in paths})
+    before = residue.Inventory(written={}, users=NOTHING, diversions=NOTHING)
+    guest = FakeGuest(lambda argv: (0, ""))
+    left = residue.Residue(guest, manager_of(Manager.APT), before, foreign=paths[1:])
+    outcome, reason = left.ask_files()
+    assert (outcome, reason.splitlines()[0]) == (Outcome.FAIL, "left behind: 1 file")
+    assert paths[1] not in reason

@@ -8,6 +8,7 @@ import pytest
 
 from postroj.errors import GuestLost
 from postroj.probe.excuse import container
+from postroj.probe.excuse.excuses import Excuses
 from postroj.verdict import CheckKind, CheckResult, Outcome, StepName, StepResult
 from tests.support.fake_guest import FakeGuest
 
@@ -141,3 +142,16 @@ def test_excused_check_of_a_socket_takes_the_connection_back(subject: str, statu
         ]
         * is_taken_back
     )
+
+
+def test_what_is_left_of_a_unit_that_could_not_start_is_skipped_after_the_removal() -> None:
+    excuses = Excuses((), is_emulated=False)
+    unit = replace(check(Outcome.SKIP, "failed"), subject="x.service", needs="to raise limits")
+    excuses.of_check(StepName.INSTALL, unit)
+    reason = "still running after the removal\n'x' (PID 34) of /usr/sbin/x, in x.service"
+    remains = check(Outcome.FAIL, reason, CheckKind.SYSTEM)
+    found = excuses.of_check(StepName.REMOVE, remains)
+    assert (found.outcome, found.needs) == (Outcome.SKIP, "to raise limits")
+    assert excuses.of_check(StepName.INSTALL, remains).outcome is Outcome.FAIL
+    other = replace(remains, reason=reason.replace("x.service", "y.service"))
+    assert excuses.of_check(StepName.REMOVE, other).outcome is Outcome.FAIL
