@@ -25,6 +25,8 @@ OPENING = 5.0
 """Seconds for a service to open the address of its socket unit."""
 PATIENCE = 1.0
 """Seconds for which a service of one connection must survive before postroj disconnects."""
+STOPPING = 120.0
+"""Timeout of stopping a service, in seconds; systemd kills it after 90 (DefaultTimeoutStopSec=)."""
 UP = ("active", "activating", "reloading")
 RUN = re.compile(r"^/var/run/")
 CANNOT_START = range(200, 244)
@@ -173,6 +175,19 @@ def _reset_failed(guest: Guest, state: UnitState) -> None:
     ]
     if names:
         guest.run(["systemctl", "reset-failed", "--", *names], ok=range(256), timeout=30)
+
+
+def take_back(guest: Guest, name: str) -> None:
+    """Drop the connection to a socket unit whose service cannot take it here.
+
+    systemd would start the service for it again and again, also while its package is removed.
+    """
+    state = read_state(guest, name)
+    for service in _triggered(guest, state):
+        listening = sorted({state.name, *service.triggered_by})
+        argv = ["systemctl", "stop", "--", *listening, service.name]
+        guest.run(argv, ok=range(256), timeout=STOPPING)
+        _revive(guest, listening, service.name)
 
 
 def _revive(guest: Guest, sockets: Sequence[str], service: str) -> None:

@@ -6,10 +6,12 @@ The facts are those of `probe.ask.needs`. A failure that they do not explain sta
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from postroj.probe.ask import needs
+from postroj.errors import PostrojError
+from postroj.probe.ask import activation, needs
 from postroj.probe.ask.unitstate import unit_name
 from postroj.verdict import CheckKind, Outcome, Why
 
@@ -34,7 +36,8 @@ UNIT_OF_JOB = re.compile(
 def excused_check(guest: Guest, check: CheckResult) -> CheckResult:
     """Turn a failed check of a unit into a skip if a container explains the failure.
 
-    A skip of a unit that the manager could not start gets its need, too.
+    A skip of a unit that the manager could not start gets its need, too. What the check of a socket
+    has set off is taken back.
     """
     if check.kind is not CheckKind.UNIT or check.needs:
         return check
@@ -45,6 +48,9 @@ def excused_check(guest: Guest, check: CheckResult) -> CheckResult:
     need = needs.of_unit(guest, unit_name(check.subject))
     if not need:
         return check
+    if check.outcome is Outcome.FAIL and check.subject.endswith(".socket"):
+        with suppress(PostrojError):  # a lost guest is noticed by later questions
+            activation.take_back(guest, check.subject)
     reason = f"{EXCUSE.format(need)}; {check.reason}"
     return replace(check, outcome=Outcome.SKIP, reason=reason, why=Why.CONTAINER, needs=need)
 

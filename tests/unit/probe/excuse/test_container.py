@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from postroj.errors import GuestLost
@@ -111,3 +113,31 @@ def test_lost_guest_excuses_nothing() -> None:
     lost = FakeGuest(answer=lambda argv: GuestLost("gone"))
     failure = check(Outcome.FAIL, "failed")
     assert container.excused_check(lost, failure) == failure
+
+
+@pytest.mark.parametrize(("subject", "status"), [("x.socket", 208), ("x", 208), ("x.socket", 217)])
+def test_excused_check_of_a_socket_takes_the_connection_back(subject: str, status: int) -> None:
+    """systemd would start the service for it again and again."""
+    show = SHOW.replace("208", str(status))
+
+    def answer(argv: tuple[str, ...]) -> tuple[int, str]:
+        if argv[:2] != ("systemctl", "show"):
+            return 0, ""
+        if argv[-1] == "x.service":
+            return 0, f"Id=x.service\nTriggeredBy=x.socket y.socket\n{show}"
+        return 0, f"Id=x.socket\nTriggers=x.service\n{show}"
+
+    asked = FakeGuest(answer=answer)
+    container.excused_check(asked, replace(check(Outcome.FAIL, "failed"), subject=subject))
+    verbs = ("stop", "reset-failed", "restart")
+    done = [argv[1:] for argv in asked.ran if {*argv[1:2]} & {*verbs}]
+    is_taken_back = (subject, status) == ("x.socket", 208)
+    assert (
+        done
+        == [
+            ("stop", "--", "x.socket", "y.socket", "x.service"),
+            ("reset-failed", "--", "x.socket", "y.socket", "x.service"),
+            ("restart", "--", "x.socket", "y.socket"),
+        ]
+        * is_taken_back
+    )
