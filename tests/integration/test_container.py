@@ -119,6 +119,33 @@ def test_install_whose_script_sets_an_access_list_of_an_image_file_is_skipped(
     )
 
 
+def test_socket_whose_service_needs_a_device_is_taken_back(tmp_path: Path) -> None:
+    """As iscsid: it never tells that it is ready, and systemd would start it again and again."""
+    script = "cat /dev/tty8; exec sleep 9999"
+    deb = debs.build(
+        tmp_path,
+        "hungry",
+        files={
+            f"{UNITS}/hungry.service": f"[Service]\nType=notify\nExecStart=sh -c '{script}'\n",
+            f"{UNITS}/hungry.socket": (
+                "[Socket]\nListenStream=/run/hungry\n[Install]\nWantedBy=sockets.target\n"
+            ),
+        },
+        scripts={
+            "postinst": START.format(how="", units="hungry.socket"),
+            "prerm": "#!/bin/sh\nsystemctl disable --quiet --now hungry.socket hungry.service\n",
+        },
+    )
+    is_off = 'test "$(systemctl is-active hungry.service)" = inactive'
+    argv = ("--steps", "install,remove", "--check-command", is_off)
+    install, remove = probed(tmp_path, deb, *argv)
+    checks = {check["subject"]: check for check in install["checks"]}
+    socket = checks["hungry.socket"]
+    assert (socket["outcome"], socket["needs"]) == ("skip", "the device '/dev/tty8'")
+    assert checks[is_off]["outcome"] == "pass"
+    assert remove["outcome"] == "pass", remove["checks"]
+
+
 def test_reboot_reaches_the_default_target_and_waits_for_a_slow_unit(tmp_path: Path) -> None:
     """A unit that had to be killed fails the step; later steps go on."""
     slow = "ExecStart=sh -c 'trap \"\" TERM; while :; do sleep 1; done'\nTimeoutStopSec=2"

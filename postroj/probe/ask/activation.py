@@ -184,9 +184,10 @@ def take_back(guest: Guest, name: str) -> None:
     """
     state = read_state(guest, name)
     for service in _triggered(guest, state):
-        argv = ["systemctl", "stop", "--", service.name]
+        listening = sorted({state.name, *service.triggered_by})
+        argv = ["systemctl", "stop", "--", *listening, service.name]
         guest.run(argv, ok=range(256), timeout=STOPPING)
-        _revive(guest, sorted({state.name, *service.triggered_by}), service.name)
+        _revive(guest, listening, service.name)
 
 
 def _revive(guest: Guest, sockets: Sequence[str], service: str) -> None:

@@ -46,7 +46,9 @@ def complete(
 def _has_stopped(answer: CheckResult, name: str, change: Change) -> bool:
     """Whether a unit that should run ran before, and its answer does not say so."""
     was = change.before.units.get(name)
-    is_down = answer.outcome is Outcome.FAIL and not change.leaves
+    # a socket may be up though its service does not work
+    is_up = name.endswith(".socket") and answer.reason.startswith("active")
+    is_down = answer.outcome is Outcome.FAIL and not change.leaves and not is_up
     return is_down and was is not None and was.active == "active"
 
 

@@ -68,6 +68,19 @@ def test_a_failing_answer_tells_that_the_unit_ran_before() -> None:
     )
 
 
+def test_a_socket_that_is_up_has_not_stopped_if_its_service_fails() -> None:
+    socket = replace(UP, name="x.socket", names=("x.socket",))
+    both = state(socket)
+    change = Change(step=StepName.UPGRADE, before=both, now=both, first=state())
+    failed = replace(ANSWER, subject="x.socket", outcome=Outcome.FAIL)
+    for reason, told in (
+        ("active (listening)", "active (listening)"),
+        ("inactive (dead)", "ran before the upgrade; now inactive (dead)"),
+    ):
+        (found,) = complete([replace(failed, reason=reason)], change, [])
+        assert found.reason == told
+
+
 def test_losses_join_the_answer_about_their_unit_under_any_name_or_come_last() -> None:
     other = loss("y.service", "is gone", kind=CheckKind.UNIT)
     system = loss("a login shell starts", "no")

@@ -136,7 +136,7 @@ def test_excused_check_of_a_socket_takes_the_connection_back(subject: str, statu
     assert (
         done
         == [
-            ("stop", "--", "x.service"),
+            ("stop", "--", "x.socket", "y.socket", "x.service"),
             ("reset-failed", "--", "x.socket", "y.socket", "x.service"),
             ("restart", "--", "x.socket", "y.socket"),
         ]
