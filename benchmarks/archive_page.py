@@ -8,12 +8,13 @@ Each SAMPLE is a folder that `archive.py` has filled, with judgements in its `cl
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from archive import Folder, judged_rows
-from archive_table import NOTHING_RAN, plain, rst, summary
+from archive_table import plain, rst, summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from archive_classes import Judgement
     from archive_table import Row
 
+AGAIN = re.compile(r"(?:as|the same)\b")
+"""How the note on a fault begins that follows from another one."""
 HEAD = """\
 ========================
 Packages of the archive
@@ -66,7 +69,7 @@ def _true(rows: Sequence[Row], judged: Mapping[tuple[str, str, str], Judgement])
         shown: dict[str, list[str]] = {}
         for fault in row.faults:
             found = judged[row.package, fault.step, fault.subject]
-            if found.class_ == "true" and fault.subject != NOTHING_RAN:
+            if (found.class_, fault.outcome) == ("true", "fail") and not AGAIN.match(found.note):
                 sentence = plain(f"{fault.subject}: {fault.sentence.partition(' / ')[0]}")
                 shown.setdefault(found.note, []).append(sentence)
         if shown:

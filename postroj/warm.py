@@ -163,7 +163,7 @@ class _WarmLayers:
             return layer
         if self._plan.offline and recipe.kind is not Kind.DEPENDENCIES:
             raise _missing(image, recipe.kind)
-        with warm_layers.building(image) as directory:
+        with warm_layers.building(recipe) as directory:
             if layer := find():  # another process may have made it while we waited
                 return layer
             log.info("%s: %s ...", image.name, TITLES[recipe.kind])

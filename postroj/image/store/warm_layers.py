@@ -36,6 +36,8 @@ UNUSED = 7 * 24 * 3600.0
 
 MOST_DEPENDENCIES = 8 << 30
 """Limit for all layers of dependencies, in bytes: each package may have one of its own."""
+LOCKED = 2
+"""Number of digits of a layer's key that name its lock."""
 
 
 class Kind(StrEnum):
@@ -145,13 +147,16 @@ def use(stack: ExitStack, layer: WarmLayer) -> bool:
 
 
 @contextmanager
-def building(image: Image) -> Iterator[Path]:
-    """Lock the building of layers on an image, and yield a directory to build them in.
+def building(recipe: Recipe) -> Iterator[Path]:
+    """Lock the building of a layer, and yield a directory to build it in.
+
+    A few other recipes share the lock, so that the number of lock files is limited.
 
     :raises HostError: if the cache cannot be written.
     """
     store.prepare()
-    lock = paths.cache_dir() / "locks" / f"{image.name}-{image.architecture}.layers.lock"
+    name = recipe.stem[: len(recipe.kind) + 1 + LOCKED]
+    lock = paths.cache_dir() / "locks" / f"{name}.layers.lock"
     with (
         os_errors.explained(),
         locking.exclusive(lock),

@@ -36,10 +36,8 @@ def image() -> Image:
     return put("a", b"hsqs").as_image()
 
 
-def make(
-    stack: ExitStack, image: Image, recipe: Recipe, content: bytes = b"new", *packages: str
-) -> WarmLayer:
-    with warm_layers.building(image) as directory:
+def make(stack: ExitStack, recipe: Recipe, content: bytes = b"new", *packages: str) -> WarmLayer:
+    with warm_layers.building(recipe) as directory:
         file = directory / "layer.squashfs"
         file.write_bytes(content)
         return warm_layers.add(stack, recipe, file, packages)
@@ -60,7 +58,7 @@ def names() -> list[str]:
 def test_find_by_recipe(image: Image, stack: ExitStack) -> None:
     recipe = lists(image)
     assert warm_layers.find(recipe) is None
-    layer = make(stack, image, recipe, b"new", "one")
+    layer = make(stack, recipe, b"new", "one")
     assert warm_layers.find(recipe) == layer
     assert layer.path.read_bytes() == b"new"
     assert abs(time.time() - layer.made) < 60
@@ -77,9 +75,9 @@ def test_recipe_keeps_commands_apart(image: Image) -> None:
 
 
 def test_layer_in_use_outlives_its_replacement(image: Image, stack: ExitStack) -> None:
-    old = make(stack, image, lists(image), b"old")
+    old = make(stack, lists(image), b"old")
     with ExitStack() as other:
-        new = make(other, image, lists(image), b"new")
+        new = make(other, lists(image), b"new")
     assert warm_layers.find(lists(image)) == new
     assert old.path.exists()
     assert warm_layers.collect_each() == [(old.path.name, None)]
@@ -89,7 +87,7 @@ def test_layer_in_use_outlives_its_replacement(image: Image, stack: ExitStack) -
 
 
 def test_use_of_a_deleted_layer_fails(image: Image, stack: ExitStack) -> None:
-    layer = make(stack, image, lists(image))
+    layer = make(stack, lists(image))
     stack.close()
     layer.path.unlink()
     assert warm_layers.find(lists(image)) is None
@@ -97,8 +95,8 @@ def test_use_of_a_deleted_layer_fails(image: Image, stack: ExitStack) -> None:
 
 
 def test_collect_deletes_all_layers_of_a_removed_image(image: Image, stack: ExitStack) -> None:
-    first = make(stack, image, warm_layers.recipe(Kind.SETUP, image, "true"), b"1")
-    second = make(stack, on_top(image, first), lists(on_top(image, first)), b"22")
+    first = make(stack, warm_layers.recipe(Kind.SETUP, image, "true"), b"1")
+    second = make(stack, lists(on_top(image, first)), b"22")
     stack.close()
     assert warm_layers.collect_each() == []
     put("a", b"another")
@@ -114,7 +112,7 @@ def test_collect_keeps_the_dependencies_that_were_used_last(
     image: Image, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layers = [
-        make(stack, image, warm_layers.recipe(Kind.DEPENDENCIES, image, name), b"12345")
+        make(stack, warm_layers.recipe(Kind.DEPENDENCIES, image, name), b"12345")
         for name in ("first", "second", "third")
     ]
     stack.close()
@@ -126,11 +124,11 @@ def test_collect_keeps_the_dependencies_that_were_used_last(
 
 
 def test_collect_deletes_layers_on_top_of_a_deleted_one(image: Image, stack: ExitStack) -> None:
-    old = make(stack, image, lists(image), b"old")
+    old = make(stack, lists(image), b"old")
     above = on_top(image, old)
-    packages = make(stack, above, warm_layers.recipe(Kind.DEPENDENCIES, above, "apt"), b"debs")
+    packages = make(stack, warm_layers.recipe(Kind.DEPENDENCIES, above, "apt"), b"debs")
     stack.close()
-    make(stack, image, lists(image), b"new")
+    make(stack, lists(image), b"new")
     assert warm_layers.collect() == 7
     assert not old.path.exists()
     assert not packages.path.exists()
@@ -138,7 +136,7 @@ def test_collect_deletes_layers_on_top_of_a_deleted_one(image: Image, stack: Exi
 
 
 def test_collect_each_deletes_unused_layers(image: Image, stack: ExitStack) -> None:
-    layer = make(stack, image, lists(image))
+    layer = make(stack, lists(image))
     stack.close()
     assert upkeep.prune(everything=False, dry_run=False).layers == ()
     long_ago = time.time() - warm_layers.UNUSED - 1
@@ -161,7 +159,7 @@ def test_collect_each_deletes_unused_layers(image: Image, stack: ExitStack) -> N
 
 
 def test_collect_each_with_no_time_deletes_all_layers(image: Image, stack: ExitStack) -> None:
-    layer = make(stack, image, lists(image))
+    layer = make(stack, lists(image))
     stack.close()
     planned = upkeep.prune(everything=True, dry_run=True)
     assert planned.layers == (layer.path.name,)
@@ -181,7 +179,7 @@ def test_collect_each_with_no_time_deletes_all_layers(image: Image, stack: ExitS
 def test_find_ignores_a_damaged_record(
     key: str, value: object, image: Image, stack: ExitStack
 ) -> None:
-    layer = make(stack, image, lists(image))
+    layer = make(stack, lists(image))
     stack.close()
     record = layer.record_path
     record.write_text(json.dumps(json.loads(record.read_text()) | {key: value}))
@@ -193,7 +191,7 @@ def test_find_ignores_a_damaged_record(
 def test_find_ignores_a_link_instead_of_a_record(
     image: Image, stack: ExitStack, tmp_path: Path
 ) -> None:
-    record = make(stack, image, lists(image)).record_path
+    record = make(stack, lists(image)).record_path
     record.rename(tmp_path / "elsewhere")
     record.symlink_to(tmp_path / "elsewhere")
     assert warm_layers.find(lists(image)) is None
@@ -206,6 +204,15 @@ def test_collect_in_an_empty_cache() -> None:
 def test_building_in_a_cache_that_cannot_be_written(
     image: Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    recipe = lists(image)
     monkeypatch.setenv("POSTROJ_CACHE_DIR", "/proc/none")
-    with pytest.raises(HostError, match="cannot be used"), warm_layers.building(image):
+    with pytest.raises(HostError, match="cannot be used"), warm_layers.building(recipe):
         pass
+
+
+def test_building_waits_for_nobody_who_builds_another_kind(image: Image, stack: ExitStack) -> None:
+    other = warm_layers.recipe(Kind.DEPENDENCIES, image, "apt", "web")
+    with warm_layers.building(lists(image)):
+        make(stack, other)
+    found = warm_layers.find(other)
+    assert found and found.path.exists()
