@@ -47,6 +47,8 @@ SWAP = re.compile(r"swapon: .+: swapon failed: (?:Invalid argument|Operation not
 """A guest's files lie on an overlay, and swap is the whole host's anyway."""
 SYSCTL = re.compile(r"sysctl: (?:permission denied on|setting) key [\"'](?P<key>[\w./-]+)[\"']")
 """How sysctl(8) names a parameter that it could not set."""
+CAPSET = re.compile(r"\b(?:capset|cap_set_\w+)\b.*Operation not permitted")
+"""How programs complain that they may not keep capabilities, capset(2)."""
 NEAR = 20
 """Number of lines before the end that may explain it: programs survive much of what they report."""
 OPTION = re.compile(r"\bCONFIG_[A-Z0-9_]+")
@@ -88,6 +90,7 @@ def of_facts(facts: Facts) -> str:
         _device,
         _kernel_file,
         _request,
+        _capset,
         _family,
         _silent,
     )
@@ -267,6 +270,13 @@ def _mark(facts: Facts) -> str:
     marked = [one for one in REQUESTS if one.mark and not facts.has(one.absent)]
     content = facts.program() if marked else b""
     return next((one.needs for one in marked if one.mark in content), "")
+
+
+def _capset(facts: Facts) -> str:
+    """Rule: a program may not keep capabilities that the guest lacks, and the unit would have."""
+    is_refused = any(map(CAPSET.search, facts.log))
+    missed = is_refused and any(map(facts.would_have, facts.lacking))
+    return "capabilities that a machine's root has" if missed else ""
 
 
 def _family(facts: Facts) -> str:

@@ -107,6 +107,7 @@ CLOCK = "adjtimex(0x8001) failed : Operation not permitted"
             {"present": ["/var/spool/cron/crontabs"]},
             "access control lists of '/var/spool/cron/crontabs'",
         ),
+        (["bird: capset: Operation not permitted"], {}, "capabilities that a machine's root has"),
         (SWAPON, {"unit": {"ExecMainStatus": "255"}}, "swap"),
         ([FLAGS], {"present": ["/etc/resolv.conf"]}, "attributes of '/etc/resolv.conf'"),
         ([USB], {}, "'/sys/bus/usb/devices'"),
@@ -219,6 +220,11 @@ def test_lacking_names_what_a_real_package_missed(
                 "present": ["/proc/sys/fs/inotify/max_user_watches"],
                 "writable": ["/proc/sys/fs/inotify/max_user_watches"],
             },
+        ),
+        (
+            "a unit that gives its capabilities up",
+            ["bird: capset: Operation not permitted"],
+            {"unit": {"CapabilityBoundingSet": "cap_net_raw"}},
         ),
         ("a swap file that is missing", ["swapon: cannot open /var/swap: No such file"], {}),
         (
