@@ -1,7 +1,8 @@
 """Find a setting by which maintainer scripts disable units whenever they configure a package.
 
-So does sysstat: its scripts read ENABLED in /etc/default/sysstat, give it to debconf as the answer
-to a question, and run `systemctl disable` if it is false. Who wants the unit changes the setting.
+An example is sysstat: its scripts read ENABLED in /etc/default/sysstat, give it to debconf as the
+answer to a question, and run `systemctl disable` if it is false. To enable the unit, users change
+the setting.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ DEFAULT = re.compile(
     r"(?P<setting>(?P<name>\w+)=[\"']?(?P<value>\w*)[\"']?)\s*(?:#.*)?"
 )
 STARTS = re.compile(r"enable|start|run|active", re.IGNORECASE)
-"""What is in the name of a variable that says whether something is to be started."""
+"""A word in the names of variables that say whether something is started."""
 OFF = ("false", "no", "0", "off", "n")
 
 
