@@ -70,9 +70,8 @@ def take(guest: Guest, last: Snapshot | None = None) -> Snapshot:
     names = touched(last.places, now.places)
     kept = {name: state for name, state in last.unit_files.items() if name in now.unit_files}
     asked = _read_unit_files(guest, names) if names else {}
-    states = {
-        name: state for name, state in {**now.unit_files, **kept}.items() if name not in names
-    }
+    old = names if asked else set()  # a manager that is busy does not answer; the files are there
+    states = {name: state for name, state in {**now.unit_files, **kept}.items() if name not in old}
     return replace(now, unit_files={**states, **asked})
 
 

@@ -264,6 +264,18 @@ def test_snapshot_asks_only_for_changed_unit_files() -> None:
     assert len(guest.ran) == 1
 
 
+def test_snapshot_misses_no_file_whose_state_the_manager_does_not_tell() -> None:
+    times = ["1", "2"]
+
+    def answer(argv: tuple[str, ...]) -> tuple[int, str]:
+        if argv[0] == "systemctl":
+            return 1, ""  # stderr: Failed to connect to bus
+        return 0, f"/x/a.service\t\t{times.pop()} 2 3\n"
+
+    guest = FakeGuest(answer)
+    assert take(guest, take(guest)).unit_files == {"a.service": ""}
+
+
 def test_snapshot_without_find_asks_for_all_unit_files() -> None:
     guest = FakeGuest(
         lambda argv: (0, "a.service static -\n") if argv[0] == "systemctl" else (0, "")
