@@ -30,17 +30,17 @@ Packages of the archive
 ========================
 
 Packages with services that were drawn at random from the archive of an image, each probed with
-``--steps all``. Nobody of this project has written them. A person has looked at every failing check
-in a guest and given it a class:
+``--steps all``. Nobody in this project wrote them. A person has examined every failing check in a
+guest and given it a class:
 
 true
    A maintainer of the package would accept the report of this fault.
 tolerated
-   A fault by a rule that the distribution does not hold its packages to.
+   The package breaks a rule that its distribution does not enforce.
 false
    The package is not to blame.
 
-``benchmarks/archive.py`` draws and probes them, ``benchmarks/archive_page.py`` has made this page.
+``benchmarks/archive.py`` draws and probes them; ``benchmarks/archive_page.py`` writes this page.
 :doc:`../explanation/benchmarks` explains both.
 """
 
@@ -64,7 +64,7 @@ def _section(folder: Folder) -> Iterator[str]:
 
 
 def _true(rows: Sequence[Row], judged: Mapping[tuple[str, str, str], Judgement]) -> Iterator[str]:
-    """Yield each true fault once, whatever number of steps has shown it, and what shows it."""
+    """Yield each true fault once, with its first failing check, however many steps have met it."""
     for row in rows:
         shown: dict[str, list[str]] = {}
         for fault in row.faults:

@@ -1,4 +1,4 @@
-"""The package manager of a guest at work: commands whose failures are somebody's fault."""
+"""Run the package manager of a guest."""
 
 from __future__ import annotations
 

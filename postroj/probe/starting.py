@@ -35,7 +35,7 @@ LIMIT = 32
 PATIENCE = 120.0
 """Timeout of one systemctl command, in seconds; a unit has 90 s to stop."""
 UNTRIED = "the step `start` would start it, but is not taken (--start)"
-PUT_BACK = "gave up when postroj started it, and was disabled then"
+PUT_BACK = "gave up when postroj started it, so postroj disabled it again"
 HOW = "started by postroj, not by the installation"
 
 
@@ -95,7 +95,7 @@ class Starter:
     def _named(self, chosen: Collection[str], faulty: Collection[str]) -> list[str]:
         """Return the idle units that the user's questions name; the installation may start them.
 
-        Those that are `chosen` are left out, and those that are `faulty` as they lie there.
+        Those that are `chosen` or `faulty` are left out.
         """
         asked = [
             unit_name(question.subject)

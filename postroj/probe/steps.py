@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 ALONE = "its dependencies were removed before, so its scripts have only essential packages"
 """Debian Policy 7.2: only essential packages are sure to be there when `postrm purge` runs."""
-STAY = "some of its dependencies stay"
+STAY = "some of its dependencies could not be removed"
 FORGOTTEN = "the package manager has forgotten the package: there is nothing left to purge"
 NEEDED = "the guest needs the package, so it cannot be removed"
 
@@ -239,7 +239,10 @@ class Journey:
         return self._done(blame, "" if known else FORGOTTEN)
 
     def _clean(self, argv: Sequence[str], names: Sequence[str]) -> Blame | None:
-        """Remove or purge dependencies, of which nothing is held against the packages."""
+        """Remove or purge dependencies; what goes wrong is not held against the packages.
+
+        Note the paths that appear meanwhile, since the scripts of the dependencies wrote them.
+        """
         before = self._bench.guest.written()
         blame = self._timed(StepName.PURGE, argv, names)
         if not self._bench.guest.has_ended():

@@ -50,9 +50,9 @@ class Summary:
     up: tuple[str, ...]
     """The units that were up."""
     ended: tuple[str, ...]
-    """The services that had done their work and ended, whenever they were looked at."""
+    """The services that had done their work and ended before they were checked."""
     started: tuple[str, ...]
-    """Those of them that postroj started, and not the installation."""
+    """Those of both that postroj started, and not the installation."""
     needing: tuple[str, ...]
     """The units that need something that a container lacks."""
     gave_up: tuple[str, ...]

@@ -87,7 +87,7 @@ class Terminal:
         self._hint(step.hint)
 
     def end_check(self, check: CheckResult) -> None:
-        """Print the result of a check; a fault that an earlier step has met is not told again."""
+        """Print the result of a check; a fault of an earlier step is not described again."""
         reason = check.reason
         if check.outcome.is_bad:
             first = self._met.setdefault(fault_of(check), self._step)

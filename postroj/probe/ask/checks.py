@@ -66,7 +66,7 @@ def ask_all(
 
     `before` are the units that had failed before the step. `then` is called for more questions once
     the units are up. `owner` returns the dependency that alone is to blame for a unit, or ''.
-    `killed` returns units that did not stop in time, which another question is about.
+    `killed` returns units that did not stop in time, which `stops.QUESTION` judges.
     """
     began = time.monotonic()
     commands = [question for question in questions if question.kind is CheckKind.COMMAND]
@@ -278,10 +278,8 @@ def ask_failures(
     others += [f"{unit}, which needs {need}," for unit, need in excused.items()]
     aside = f"{' and '.join(others)} failed" if others else ""
     none = "none that a container can show" if excused else "none of the package"
-    if not blamed and late.intersection(failed):
-        none = (
-            f"none but {', '.join(sorted(late.intersection(failed)))}, which did not stop in time"
-        )
+    if not blamed and (known := sorted(late.intersection(failed))):
+        none = f"none but {', '.join(known)}, which did not stop in time"
         return Outcome.PASS, f"{none}; {aside}" if aside else none
     if not blamed:
         return Outcome.PASS, f"{none}; {aside}" if aside else "none"

@@ -20,7 +20,7 @@ DEAD = (1, 2)
 STOPPED = 3
 """Status by which a script says that its daemon does not run, without a trace of it."""
 NO_ACTION = "no-such-action"
-"""An action that every script refuses which reads its action."""
+"""An action that a script refuses if it reads its action."""
 NOTHING = "its SysV script has started nothing, its configuration may switch it off"
 ENDLESS = 124
 """Stands for the status of an action that does not end, as with timeout(1)."""
@@ -64,8 +64,10 @@ def _judge_script(guest: Guest, state: UnitState, answer: Decided) -> Decided | 
     systemd goes from `running` to `exited` only if there was a process, so its state then is
     younger than its being active.
     """
-    status = ask_script(guest, state.source)
-    if status == 0 and ask_script(guest, state.source, NO_ACTION) == 0:
+    answered = ask_script(guest, state.source)
+    status = answered[0] if answered else None
+    # the output counts, too: many a script that prints its usage ends with 0
+    if status == 0 and ask_script(guest, state.source, NO_ACTION) == answered:
         return skipped(f"{NOTHING}; '{state.source}' ends before it reads its action")
     if status == 0:
         return None
@@ -98,16 +100,17 @@ def _traces(guest: Guest, state: UnitState) -> str:
     return ", ".join(guest.run(argv, ok=range(256), timeout=30).text.split())
 
 
-def ask_script(guest: Guest, path: str, action: str = "status") -> int | None:
-    """Return the exit status of an action of a SysV script, which systemctl does not take over.
+def ask_script(guest: Guest, path: str, action: str = "status") -> tuple[int, str] | None:
+    """Run an action of a SysV script, and keep systemctl from taking it over.
 
-    Return None if the script has no action `status`, and `ENDLESS` if it does not end. The LSB
-    defines the exit statuses of that action.
+    Return its exit status, `ENDLESS` if it does not end, and its output; None if the script has no
+    action `status`. The LSB defines the exit statuses of that action.
     """
     if guest.run(["grep", "-q", "status)", path], ok=range(256), timeout=PATIENCE).status:
         return None
     env = {"SYSTEMCTL_SKIP_REDIRECT": "1", "_SYSTEMCTL_SKIP_REDIRECT": "1"}
     try:
-        return guest.run([path, action], ok=range(256), timeout=PATIENCE, env=env).status
+        done = guest.run([path, action], ok=range(256), timeout=PATIENCE, env=env)
     except CommandTimeout:
-        return ENDLESS
+        return ENDLESS, ""
+    return done.status, done.output

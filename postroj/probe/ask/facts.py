@@ -1,4 +1,4 @@
-"""The facts by which `ask.lacking` tells what a container lacks."""
+"""Facts about a unit and its guest, from which `ask.lacking` infers what a container lacks."""
 
 from __future__ import annotations
 

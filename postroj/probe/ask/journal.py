@@ -21,10 +21,12 @@ ERRORS = "errors in the journal"
 """Subject of the answer that lists them."""
 LINES = 20
 MANAGER = r"^\S+ +\d+ \S+ \S+ systemd\[1\]: "
+BY_MANAGER = re.compile(MANAGER)
 STARTED = re.compile(rf"{MANAGER}Start(?:ed|ing) ")
 STOPPED = re.compile(rf"{MANAGER}Stopp(?:ed|ing) ")
-ENDED = re.compile(rf"{MANAGER}\S+: (?:Deactivated successfully|Succeeded)\.$")
-"""What the manager says about a unit in the short format; systemd 247 says "Succeeded"."""
+"""What the manager says about a unit in the short format."""
+ENDED = re.compile(r": (?:Deactivated successfully|Succeeded)\.$")
+"""How the manager's message about a unit ends that has ended; systemd 247 says "Succeeded"."""
 MATCHES = (
     ("_SYSTEMD_UNIT={}",),
     ("UNIT={}",),
@@ -45,22 +47,24 @@ def about(names: Sequence[str]) -> list[str]:
     return [part for group in groups for part in ("+", *group)][1:]
 
 
-def last(guest: Guest, name: str) -> str:
+def last(guest: Guest, name: str, *, this_boot: bool = False) -> str:
     """Return the last lines about a unit, limited since an entry may have many long lines."""
     argv = ["journalctl", f"--lines={LINES}", "--no-pager", "--quiet", "--output=short"]
+    argv += ["--boot"] if this_boot else []
     text = guest.run([*argv, *about([name])], ok=(0, 1), timeout=30).text
     return last_lines(text, 5 * LINES)
 
 
 def tells_end(text: str) -> bool:
-    """Whether the last lines about a unit tell that it was started and has ended by itself.
+    """Whether the last lines about a unit say that it was started and has ended by itself.
 
     systemd forgets when a unit ran that nothing needs, org.freedesktop.systemd1(5).
     """
     lines = text.splitlines()
     first = max((i for i, line in enumerate(lines) if STOPPED.search(line)), default=-1) + 1
     begun = next((i for i, line in enumerate(lines) if i >= first and STARTED.search(line)), None)
-    return begun is not None and any(map(ENDED.search, lines[begun:]))
+    later = [] if begun is None else lines[begun:]
+    return any(BY_MANAGER.search(line) and ENDED.search(line) for line in later)
 
 
 def errors(guest: Guest, names: Sequence[str], since: float) -> str:

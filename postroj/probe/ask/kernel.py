@@ -42,7 +42,7 @@ class Request:
     absent: str = ""
     """A path that exists where the request is possible; '' if there is none."""
     mark: bytes = b""
-    """What stands in programs that are of no use without it, also if they say nothing."""
+    """A string in programs that are of no use without it; b'' if these say what they miss."""
     refusals: str = r"Operation not permitted|Permission denied"
     """Pattern of the errors with which the kernel refuses it, errno(3)."""
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from postroj.probe.ask.kernel import DEVICE, FAMILY, KERNEL_FILE, NO_FAMILY, REQUESTS
+from postroj.probe.ask.unitstate import KILLED
 
 if TYPE_CHECKING:
     from postroj.probe.ask.facts import Facts
@@ -44,7 +45,7 @@ ATTRIBUTES = (
 )
 """What a file of an image cannot have, because squashfs stores neither."""
 SWAP = re.compile(r"swapon: .+: swapon failed: (?:Invalid argument|Operation not permitted)")
-"""A guest's files lie on an overlay, and swap is the whole host's anyway."""
+"""The kernel cannot swap to files of an overlay, and swap would be the whole host's anyway."""
 SYSCTL = re.compile(r"sysctl: (?:permission denied on|setting) key [\"'](?P<key>[\w./-]+)[\"']")
 """How sysctl(8) names a parameter that it could not set."""
 CAPSET = re.compile(r"\b(?:capset|cap_set_\w+)\b.*Operation not permitted")
@@ -180,7 +181,7 @@ def _swap(facts: Facts) -> str:
 
 
 def _attributes(facts: Facts) -> str:
-    """Rule: the image stores no access control lists and attributes of files, as a disk does."""
+    """Rule: the image cannot store access control lists or attributes of files; a disk can."""
     for line in facts.log:
         for pattern, what in ATTRIBUTES:
             match = pattern.search(line)
@@ -265,8 +266,11 @@ def _asked(facts: Facts, request: Request) -> str:
 def _mark(facts: Facts) -> str:
     """Rule: a program is of no use without an interface that the kernel lacks.
 
-    A daemon may end before the journal has what it said.
+    A daemon may end before the journal has what it said. One that a signal has killed has not ended
+    for want of the interface.
     """
+    if facts.unit.get("ExecMainCode") in KILLED:
+        return ""
     marked = [one for one in REQUESTS if one.mark and not facts.has(one.absent)]
     content = facts.program() if marked else b""
     return next((one.needs for one in marked if one.mark in content), "")

@@ -143,7 +143,7 @@ def may_have_failed(unit: Mapping[str, str], messages: Sequence[str] = ()) -> bo
     """
     restarted = unit.get("NRestarts", "0") not in ("0", "")
     failed = unit.get("Result", "success") != "success"
-    is_told = any(message.endswith(": Deactivated successfully.") for message in messages)
+    is_told = any(map(journal.ENDED.search, messages))
     is_over = unit.get("ExecMainCode", "0") != "0" or is_told
     ended = unit.get("ActiveState") == "inactive" and is_over
     return unit.get("ActiveState") in ("failed", "activating") or restarted or failed or ended
@@ -214,7 +214,7 @@ def _log(guest: Guest, name: str, unit: Mapping[str, str]) -> tuple[tuple[str, .
 
     journald no longer knows the unit of a process that has ended, but the name of its program.
     """
-    guest.run(["journalctl", "--sync"], ok=range(256), timeout=30)  # what was said last
+    guest.run(["journalctl", "--sync"], ok=range(256), timeout=30)  # wait for the last messages
     argv = ["journalctl", "--boot", f"--lines={LINES}", "--no-pager", "--quiet", "--output=json"]
     argv += [f"--output-fields={','.join(FIELDS)}", *journal.about([name])]
     for program in sorted({path.rpartition("/")[2] for path in _paths(unit)} - INTERPRETERS):

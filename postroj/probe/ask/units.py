@@ -35,8 +35,9 @@ def check(guest: Guest, subject: str, *, settle: float, deadline: Deadline) -> t
     if answer.outcome is not Outcome.FAIL:
         return answer.outcome, answer.sentence
     evidence = journal.last(guest, name) if state.load == "loaded" else ""
-    if _is_untried(state) and journal.tells_end(evidence):
-        answer = _ended(state)
+    if _is_untried(state) and evidence:
+        evidence = journal.last(guest, name, this_boot=True)
+        answer = _ended(state) if journal.tells_end(evidence) else answer
     return answer.outcome, "\n".join(part for part in (answer.sentence, evidence) if part)
 
 
@@ -67,7 +68,7 @@ def _name_unmet(guest: Guest, state: UnitState, answer: Decided) -> Decided:
 
 
 def _ended(state: UnitState) -> Decided:
-    """Judge a unit that has ended, and of which the manager knows no more than that."""
+    """Judge a unit that has ended, which only its journal records."""
     if state.kind == "oneshot":
         return passed(f"{state.text}, has done its work, as its journal says")
     return failed(f"{state.text}, it has ended by itself")
@@ -78,10 +79,10 @@ def _is_untried(state: UnitState) -> bool:
 
 
 def _excuse(guest: Guest, state: UnitState, answer: Decided, deadline: Deadline) -> Decided:
-    """Skip a unit that could not start, and of which nothing is missed.
+    """Skip a unit whose absence harms nobody.
 
-    One to which it is bound asked not to be started; or it is a socket beside its running service,
-    which listens there itself.
+    Either it is bound to a unit that asked not to be started, or it is a socket whose running
+    service listens there itself.
     """
     holder = _holder(guest, state)
     if not holder and state.name.endswith(".socket"):
@@ -96,9 +97,9 @@ def _excuse(guest: Guest, state: UnitState, answer: Decided, deadline: Deadline)
 def _holder(
     guest: Guest, state: UnitState, above: frozenset[str] = frozenset()
 ) -> UnitState | None:
-    """Return the unit that keeps another one from starting, as it asked not to be started itself.
+    """Return the unit that asked not to be started and so keeps this one from starting.
 
-    Systemd starts a unit beside one that it only requires and that a condition keeps down.
+    With Requires= alone, an unmet condition of the required unit keeps nothing else from starting.
     """
     others = [name for name in (*state.bound_to, *state.requires) if name not in above]
     states = [one for one in read_states(guest, others) if _is_untried(one)] if others else []

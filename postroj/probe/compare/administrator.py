@@ -41,11 +41,12 @@ def can_be_disabled(states: Collection[UnitState]) -> list[str]:
     return [state.name for state in states if state.file_state == "enabled"]
 
 
-def _triggers(guest: OwnGuest, active: Sequence[UnitState]) -> list[str]:
-    """Return the names of the enabled units that trigger `active` units and are not active."""
+def _triggers(guest: OwnGuest, active: Sequence[UnitState]) -> list[UnitState]:
+    """Return the enabled units that trigger `active` units and are none of them."""
     known = {state.name for state in active}
     names = sorted({name for state in active for name in state.triggered_by} - known)
-    return can_be_disabled(read_states(guest, names)) if names else []
+    states = read_states(guest, names) if names else []
+    return [state for state in states if state.file_state == "enabled"]
 
 
 def ask(guest: OwnGuest, journey: Journey, active: Sequence[UnitState]) -> Answer:
@@ -53,9 +54,10 @@ def ask(guest: OwnGuest, journey: Journey, active: Sequence[UnitState]) -> Answe
 
     An administrator also disables the sockets and timers that would start such a unit.
 
-    At the end, start all `active` units again.
+    At the end, start all `active` units again, and those triggers that were active.
     """
-    names, step = [*can_be_disabled(active), *_triggers(guest, active)], StepName.REINSTALL
+    triggers, step = _triggers(guest, active), StepName.REINSTALL
+    names = [*can_be_disabled(active), *(state.name for state in triggers)]
     _disable(guest, names)
     before = read_states(guest, names)
     done = journey.take_again()
@@ -63,7 +65,8 @@ def ask(guest: OwnGuest, journey: Journey, active: Sequence[UnitState]) -> Answe
         sentence = f"the {step} fails with {', '.join(names)} disabled"
         return done.outcome, f"{sentence}: {done.blame.reason}"
     after = read_states(guest, names)
-    down = _restore(guest, names, [state.name for state in active])
+    ran = [state.name for state in (*triggers, *active) if state.active == "active"]
+    down = _restore(guest, names, ran)
     return judge(before, after, down, step)
 
 

@@ -80,7 +80,7 @@ def ask_all(
 
     `failed` are the units that had failed before the removal, `known` those that the guest had
     before the installation, `earlier` the states of units while their files were there. `killed`
-    returns units that did not stop in time, which another question is about.
+    returns units that did not stop in time, which `stops.QUESTION` judges.
     """
     units = survivors.loaded(guest)
     orphans = [name for name, unit in units.items() if unit.is_orphan and name not in known]
@@ -168,10 +168,10 @@ def _ask_unit(
 
 
 def is_harmless(state: UnitState, earlier: UnitState) -> bool:
-    """Whether a unit that is still active has done its work for good, as stopping it undoes none.
+    """Whether a unit that is still active has done its work, and stopping it would undo nothing.
 
-    `earlier` is its state while its file was there: the manager forgets the rest of a unit without
-    a file. A generated unit always has an ExecStop=, the `stop` of its script.
+    `earlier` is its state while its file was there: without a file, the manager forgets most of its
+    settings. A generated unit always has an ExecStop=, the `stop` of its script.
     """
     is_over = (state.active, state.sub) == ("active", "exited") and not state.main_pid
     return is_over and (earlier.is_sysv or earlier.outlasts_stop) and not state.has_job

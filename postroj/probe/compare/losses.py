@@ -177,7 +177,7 @@ def lost_states(change: Change, owner: Callable[[UnitState], str]) -> Iterator[C
     Units of others are judged if the administrator or their package has enabled them. A reboot
     tells about those nothing, as nobody has rebooted without the packages.
 
-    A stopped unit whose work stays done is told.
+    A stopped unit whose work stays done is reported, as a skip.
     """
     for unit in {state.name: state for state in change.before.units.values()}.values():
         if is_template(unit.name):
@@ -242,8 +242,8 @@ def describe_loss(
 ) -> str:
     """Describe how a step that began `since` has harmed a unit; '' if it has not.
 
-    A unit that no longer exists is not harmed, nor is one by a stop if `is_done` says that its work
-    stays done.
+    A unit that no longer exists is not harmed. If `is_done` says that its work stays done, a stop
+    does not harm it either.
     """
     if now.load == "not-found":
         return ""

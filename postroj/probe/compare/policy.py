@@ -1,7 +1,7 @@
-"""Tell a package's own policy from a loss: what postroj has enabled, and a setting disables again.
+"""Tell a package's own policy from a loss.
 
-If the installation leaves a unit disabled, and the scripts of the package disable it whenever a
-setting of the package is off, then that setting is how to enable the unit, and not systemctl.
+Some packages have a setting that says whether their unit is enabled, and their scripts disable the
+unit while it is off. Then users enable the unit by that setting, and not by systemctl as postroj.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def excuse(
     enabled: Collection[str],
     ask_switch: Callable[[], str],
 ) -> list[CheckResult]:
-    """Return the losses, without blame for units whose package disables them by a setting.
+    """Skip the losses of units that their package disables by a setting.
 
     `enabled` are the units that the step `start` has enabled, `ask_switch` names a setting of the
     packages that is off and makes their scripts disable units.
@@ -45,5 +45,6 @@ def _is_disabled(answer: CheckResult, change: Change, enabled: Collection[str]) 
     if answer.kind is not CheckKind.UNIT or answer.outcome is not Outcome.FAIL:
         return False
     unit = change.before.units.get(answer.subject)
-    is_own = unit is not None and change.is_own(unit) and answer.subject in enabled
-    return is_own and unit is not None and change.state_of(unit).file_state == "disabled"
+    if unit is None or answer.subject not in enabled or not change.is_own(unit):
+        return False
+    return change.state_of(unit).file_state == "disabled"

@@ -111,7 +111,7 @@ class Residue:
     """The residue of a purged package, found by comparison with an earlier inventory.
 
     `company` are packages that were installed in one transaction with it, `may_leave` patterns of
-    paths that the user lets it leave, `foreign` paths that others have left.
+    paths that the user lets it leave, `foreign` paths that dependencies left.
     """
 
     def __init__(

@@ -30,7 +30,7 @@ def ask(guest: Guest, since: float, owns: Callable[[str], bool]) -> Answer:
 
 
 def failed_by_stop(guest: Guest, since: float, owns: Callable[[str], bool]) -> list[str]:
-    """Return those of these units that have done nothing since they were killed."""
+    """Return the packages' units whose last failure is that they did not stop in time."""
     entries = journal.events(guest, since)
     last = {entry.unit: entry for entry in entries if entry.event is Event.RESULT}
     return [*killed([*last.values(), *(e for e in entries if e.event is Event.STOPPING)], owns)]

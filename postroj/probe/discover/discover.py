@@ -201,7 +201,7 @@ def woken(before: Snapshot, after: Snapshot, known: Collection[str]) -> list[str
 
 
 def _with_starters(state: UnitState, after: Snapshot) -> UnitState:
-    """Leave out units that want this one, and that nothing starts themselves."""
+    """Drop from `wanted_by` the units that nothing starts."""
     starters = (
         name
         for name in state.wanted_by
@@ -307,7 +307,7 @@ def unasked_units(brought: Brought, asked: Iterable[Question]) -> list[Question]
 
 
 def with_faults(asked: Iterable[Question], brought: Brought) -> list[Question]:
-    """Return the user's questions, with the faults of units that nobody needs to start."""
+    """Add to the user's questions the faults that discovery has found in their units."""
     faults = {q.subject: q.fault for q in brought.questions if q.fault}
     names = {name: state.name for state in brought.states for name in (state.name, *state.names)}
 

@@ -23,7 +23,7 @@ UNIT_FILES = ("systemctl", "list-unit-files", "--full", "--no-pager", "--no-lege
 FOLDERS = (".wants", ".requires", ".upholds", ".d")
 """Suffixes of folders that belong to a unit, systemd.unit(5)."""
 MADE = {"/run/systemd/generator": "generated", "/run/systemd/transient": "transient"}
-"""Beginnings of the folders whose units no package ships, with the states of these units."""
+"""Prefixes of the folders of units that no package ships, with the states of these units."""
 NAME = re.compile(payload.NAME, re.ASCII)
 PATIENCE = 60.0
 
@@ -49,14 +49,14 @@ class Snapshot:
     failed: tuple[str, ...] = ()
     """Names of the units that have failed, sorted."""
     places: Mapping[str, str] = field(default_factory=dict)
-    """Files and links from which units are loaded, each with what changes when it is changed."""
+    """Paths of unit files and links, each with the link's target or the file's time and size."""
 
 
 def take(guest: Guest, last: Snapshot | None = None) -> Snapshot:
     """Take a snapshot of a guest; `last` is an earlier one.
 
-    Only the states of unit files that have changed since are asked for, because the manager takes a
-    third of a second to tell all.
+    It asks only for the states of unit files that have changed since then, because the manager
+    takes a third of a second to list all.
 
     :raises CommandError: if the guest can no longer run a shell.
     """
@@ -70,9 +70,8 @@ def take(guest: Guest, last: Snapshot | None = None) -> Snapshot:
     names = touched(last.places, now.places)
     kept = {name: state for name, state in last.unit_files.items() if name in now.unit_files}
     asked = _read_unit_files(guest, names) if names else {}
-    states = {
-        name: state for name, state in {**now.unit_files, **kept}.items() if name not in names
-    }
+    old = names if asked else set()  # a manager that is busy does not answer; the files are there
+    states = {name: state for name, state in {**now.unit_files, **kept}.items() if name not in old}
     return replace(now, unit_files={**states, **asked})
 
 
@@ -100,7 +99,7 @@ def parse(text: str, listening: tuple[Socket, ...]) -> Snapshot:
 
 
 def named(places: Mapping[str, str]) -> dict[str, str]:
-    """Return the names of unit files, with those states that their places alone tell."""
+    """Return the names of unit files, with their states as far as their places tell them."""
     found: dict[str, str] = {}
     for path, rest in places.items():
         folder, _, name = path.rpartition("/")

@@ -4,8 +4,11 @@
 # in a guest, and without a shell not even this.
 read -r _ < /proc/self/status || exit
 export SYSTEMD_COLORS=0
-# shellcheck disable=SC2046 # a list of folders
-find $(systemctl show --property=UnitPath --value) \( -type l -printf '%p\t%l\n' \) -o \
+folders=$(systemctl show --property=UnitPath) # systemd < 230 has no --value
+folders=${folders#UnitPath=}
+# without folders, find(1) would search the current one
+# shellcheck disable=SC2086 # a list of folders
+[ -z "$folders" ] || find $folders \( -type l -printf '%p\t%l\n' \) -o \
     ! -type d -printf '%p\t\t%C@ %i %s\n' 2>/dev/null
 printf '\0'
 systemctl list-units --full --no-pager --no-legend --plain; printf '\0'

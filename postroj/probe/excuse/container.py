@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from postroj.errors import PostrojError
 from postroj.probe.ask import activation, needs
 from postroj.probe.ask.unitstate import unit_name
+from postroj.probe.compare import gone, stops
 from postroj.verdict import CheckKind, Outcome, Why
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ SKIPPED_AFTER_TRYING = re.compile(r"is not met\b|\bfailed\b|\bended with\b|\bnot
 """How the reason of a skip tells that the manager has tried the unit."""
 SCRIPT = re.compile(r"the \S+ script of ")
 """How the sentence about a failed maintainer script begins."""
+REMAINS = (gone.PROCESSES.subject, stops.QUESTION.subject)
+"""The questions about processes that are left after a removal."""
 EXCUSE = "a container cannot show this: needs {}"
 UNIT_OF_JOB = re.compile(
     r"(?:Job for |Failed to (?:re)?start |^[^\w\s] )(\S+\.(?:service|socket|mount))\b", re.MULTILINE
@@ -75,13 +78,20 @@ def excused_step(guest: Guest, step: StepResult) -> StepResult:
 
 
 def excused_remains(check: CheckResult, known: Mapping[str, str]) -> CheckResult:
-    """Skip what is left of a unit that could not start and whose need is `known`.
+    """Skip processes that are left of a unit that could not start and whose need is `known`.
 
-    systemd does not stop a unit that has failed, and its processes may run on.
+    systemd does not stop a unit that has failed, and its processes may run on. Files that are left
+    have another cause.
     """
-    found = (need for unit, need in known.items() if unit in check.reason)
-    need = next(found, "") if check.outcome is Outcome.FAIL else ""
+    is_asked = check.kind is CheckKind.NETWORK or check.subject in REMAINS
+    found = (need for unit, need in known.items() if _names(check.reason, unit))
+    need = next(found, "") if is_asked and check.outcome is Outcome.FAIL else ""
     if not need:
         return check
     reason = f"{EXCUSE.format(need)}; {check.reason}"
     return replace(check, outcome=Outcome.SKIP, reason=reason, why=Why.CONTAINER, needs=need)
+
+
+def _names(text: str, unit: str) -> bool:
+    """Whether a text has the name of a unit, and not only as a part of another name."""
+    return bool(re.search(rf"(?<![\w:.\\@-]){re.escape(unit)}(?![\w:\\@-])", text))

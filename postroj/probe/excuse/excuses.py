@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from postroj.probe.ask.unitstate import unit_name
 from postroj.probe.course import LEAVING
 from postroj.probe.excuse import container, emulated, expectations
-from postroj.verdict import CheckKind
+from postroj.verdict import CheckKind, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,7 +24,7 @@ class Excuses:
         self._expected = expected
         self._doubt = emulated.Doubt() if is_emulated else None
         self._needs: dict[str, str] = {}
-        """What units lacked in the container."""
+        """What each unit lacks in the container, when it was last judged before a removal."""
         self.guest: Guest | None = None
         """The guest of the probe, once it runs."""
 
@@ -41,10 +42,12 @@ class Excuses:
             check = self._doubt.of_check(check)
         if self.guest:
             check = container.excused_check(self.guest, check)
-        if check.kind is CheckKind.UNIT and check.needs:
-            self._needs[check.subject] = check.needs
-        elif step in LEAVING and check.kind is not CheckKind.UNIT:
-            check = container.excused_remains(check, self._needs)
+        if check.kind is not CheckKind.UNIT:
+            check = container.excused_remains(check, self._needs) if step in LEAVING else check
+        elif check.needs:
+            self._needs[unit_name(check.subject)] = check.needs
+        elif check.outcome is Outcome.PASS and step not in LEAVING:
+            self._needs.pop(unit_name(check.subject), None)  # it has what it needs now
         return expectations.excused_check(step, check, self._expected)
 
     def notes(self, steps: Sequence[StepResult], *, ended_early: bool) -> Iterator[str]:

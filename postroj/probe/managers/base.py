@@ -139,7 +139,7 @@ class PackageManager(ABC):
     list_all: str = ":"
     """A shell command that prints the paths of all installed packages."""
     sources: str = "(?!)"
-    """Paths, as a regular expression, that are read only by `check` with lists."""
+    """A regular expression of the paths that only `check` with lists reads."""
     debconf: str = ""
     """Path of a file of the package `{}` if it asks questions; '' if none ever does."""
     list_rules: str = ":"

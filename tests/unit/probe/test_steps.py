@@ -121,7 +121,7 @@ def test_purge_goes_on_if_a_dependency_refuses_to_leave() -> None:
     *_, purge = taken(dpkg, INSTALL, REMOVE, PURGE)
     assert purge.outcome is PASS
     script = "the pre-removal script of 'sudo', which is not under test, ended with status 1"
-    assert purge.remark == f"some of its dependencies stay: {script}"
+    assert purge.remark == f"some of its dependencies could not be removed: {script}"
     assert dpkg.done[-1] == "purge"
 
 

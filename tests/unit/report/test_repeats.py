@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from postroj.report.repeats import fault_of
 from postroj.report.terminal import Terminal
 from postroj.verdict import CheckKind, CheckResult, Outcome, StepName, StepResult
@@ -54,3 +56,20 @@ def test_terminal_tells_a_fault_once_and_points_to_its_step() -> None:
         "  pass     1.0 s  unit     x.service  failed after 4 s, main PID 12",
         "          | Nov 21 x[12]: no",
     ]
+
+
+@pytest.mark.parametrize(
+    ("reason", "other"),
+    [
+        (
+            "failed, its main process ended with status 1",
+            "failed, its main process ended with status 203",
+        ),
+        ("status 404", "status 500"),
+        ("killed by signal 6", "killed by signal 11"),
+        ("getty@tty1.service failed", "getty@tty2.service failed"),
+        ("left behind: /etc/x/1", "left behind: /etc/x/2"),
+    ],
+)
+def test_fault_of_keeps_statuses_and_names(reason: str, other: str) -> None:
+    assert fault_of(replace(FAILED, reason=reason)) != fault_of(replace(FAILED, reason=other))

@@ -37,7 +37,7 @@ INSTALLED_ONLY = (
     "--option=Dir::Cache::pkgcache=",
     "--option=Dir::Cache::srcpkgcache=",
 )
-"""Spare apt the lists of all packages, which take it ten times as long as what is installed."""
+"""Have apt read only what is installed, which is ten times as fast as with all package lists."""
 CONFFILES = ("--force-confdef", "--force-confold")
 
 FILES = (

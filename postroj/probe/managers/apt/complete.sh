@@ -10,7 +10,7 @@ while [ "$count" -gt 0 ]; do
     shift
     count=$((count - 1))
 done
-# shellcheck disable=SC2086 # several words, of which none has a blank
+# shellcheck disable=SC2086 # a command and a list of names
 manual=$($mark showmanual $names)
 "$@"
 # shellcheck disable=SC2086

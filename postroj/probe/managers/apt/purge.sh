@@ -1,7 +1,7 @@
 #!/bin/sh
 # Purges packages: purge.sh APT_GET NAME...
-# dpkg alone does what apt would have it do, without reading all lists before. Its status 2 is that of
-# an error before it does anything, such as a lock, for which apt waits.
+# Calls dpkg, because apt would first read all package lists. dpkg ends with status 2 if it cannot
+# work at all: if it is locked, for example. apt waits for the lock.
 apt=$1
 shift
 dpkg --purge -- "$@"

@@ -1,7 +1,8 @@
 """Find a setting by which maintainer scripts disable units whenever they configure a package.
 
-So does sysstat: its scripts read ENABLED in /etc/default/sysstat, give it to debconf as the answer
-to a question, and run `systemctl disable` if it is false. Who wants the unit changes the setting.
+An example is sysstat: its scripts read ENABLED in /etc/default/sysstat, give it to debconf as the
+answer to a question, and run `systemctl disable` if it is false. To enable the unit, users change
+the setting.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ DEFAULT = re.compile(
     r"(?P<path>/etc/default/[^:]+):\s*(?:export\s+)?"
     r"(?P<setting>(?P<name>\w+)=[\"']?(?P<value>\w*)[\"']?)\s*(?:#.*)?"
 )
-STARTS = re.compile(r"enable|start|run|active", re.IGNORECASE)
-"""What is in the name of a variable that says whether something is to be started."""
+STARTS = re.compile(r"enable|(?<!re)start|run(?!_?as)|active", re.IGNORECASE)
+"""A word in the names of variables and questions that say whether something is started."""
 OFF = ("false", "no", "0", "off", "n")
 
 
@@ -36,6 +37,9 @@ def find(text: str) -> str:
         if is_off and match["path"] in code:
             return f"{match['setting']} in {match['path']}"
     for match in filter(None, map(ANSWER.fullmatch, answers.splitlines())):
-        if match["value"].lower() in OFF and ASKS.search(code) and match["question"] in code:
+        name = match["question"]
+        is_off = match["value"].lower() in OFF and STARTS.search(name.rpartition("/")[2])
+        is_read = ASKS.search(code) and re.search(rf"{re.escape(name)}(?![\w.+/-])", code)
+        if is_off and is_read:
             return f"the answer '{match['value']}' to {match['question']} (debconf)"
     return ""

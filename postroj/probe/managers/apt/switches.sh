@@ -1,9 +1,10 @@
-# Print, each part after the one before and a NUL: the scripts of the packages "$@", what debconf
-# knows of their questions, and the files below /etc/default that the scripts name, each line after
-# its file.
+# shellcheck shell=sh
+# Print three parts with a NUL between them: the scripts that configure the packages "$@", since those
+# of a removal may disable units whatever a setting says; their questions and answers in debconf; the
+# files below /etc/default that the scripts name, each line with its path.
 scripts=$(
     for name; do
-        for script in config preinst postinst prerm postrm; do
+        for script in config preinst postinst; do
             dpkg-query --control-show "$name" "$script" 2>/dev/null
         done
     done

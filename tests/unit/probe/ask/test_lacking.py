@@ -276,6 +276,8 @@ def test_lacking_excuses_no_fault_of_the_package(
         ((), {}, ("/sys/class/iscsi_transport",), ""),
         (("iscsid: can't open /etc/iscsi/iscsid.conf: No such file or directory",), {}, (), ""),
         ((), {"ExecMainStatus": "217"}, (), ""),
+        ((), {"ExecMainCode": "1", "ExecMainStatus": "1"}, (), "iSCSI of the kernel"),
+        ((), {"ExecMainCode": "3", "ExecMainStatus": "11"}, (), ""),
     ],
 )
 def test_a_silent_program_that_is_of_no_use_without_an_interface_of_the_kernel(

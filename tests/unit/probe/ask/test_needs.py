@@ -69,6 +69,9 @@ def test_of_unit_names_the_device_that_a_unit_is_bound_to() -> None:
         ({"ActiveState": "inactive", "ExecMainCode": "1"}, ["Started x.", "bye"], True),
         ({"ActiveState": "inactive", "ExecMainCode": "1"}, ["Started x.", "Stopping x..."], False),
         ({"ActiveState": "inactive", "ExecMainCode": "0"}, [], False),
+        ({"ActiveState": "inactive"}, ["Started x.", "x: Deactivated successfully."], True),
+        ({"ActiveState": "inactive"}, ["Started x.", "x: Succeeded."], True),
+        ({"ActiveState": "inactive"}, ["Stopping x...", "x: Succeeded."], False),
         ({"ActiveState": "active", "NRestarts": "0"}, [], False),
     ],
 )
@@ -76,7 +79,7 @@ def test_unit_that_somebody_stopped_has_not_failed(
     unit: dict[str, str], messages: list[str], is_excusable: bool
 ) -> None:
     """An upgrade that stops a service is not excused by what the service once complained of."""
-    may = needs.may_have_failed(unit) and not needs.was_stopped(unit, messages)
+    may = needs.may_have_failed(unit, messages) and not needs.was_stopped(unit, messages)
     assert may is is_excusable
 
 

@@ -393,6 +393,32 @@ def test_check_skips_a_unit_bound_to_one_that_asked_not_to_be_started(how: str) 
         assert checked(**fails).startswith(f"fail: {down}")
 
 
+BEGUN = "Nov 29 23:34:23 guest systemd[1]: Started x.socket - X."
+OVER = "Nov 29 23:34:23 guest systemd[1]: x.socket: Deactivated successfully."
+
+
+@pytest.mark.parametrize(
+    ("boot", "kind", "answer"),
+    [
+        (f"{BEGUN}\n{OVER}", "oneshot", (Outcome.PASS, "has done its work, as its journal says")),
+        (f"{BEGUN}\n{OVER}", "simple", (Outcome.FAIL, "it has ended by itself")),
+        ("", "oneshot", (Outcome.FAIL, "not started")),
+    ],
+)
+def test_check_of_a_unit_that_has_ended_by_the_journal_of_this_boot(
+    boot: str, kind: str, answer: tuple[Outcome, str]
+) -> None:
+    def answers(argv: tuple[str, ...]) -> tuple[int, str]:
+        if argv[0] == "journalctl":
+            return 0, boot if "--boot" in argv else f"{BEGUN}\n{OVER}"
+        return 0, SHOWN.format(name="x.service", more=f"Type={kind}\n")
+
+    guest = FakeGuest(answer=answers)
+    outcome, reason = units.check(guest, "x.service", settle=0, deadline=Deadline(0))
+    said = reason.partition("\n")[0].removeprefix("inactive (dead), ")
+    assert (outcome, said) == answer
+
+
 LISTENS = "Triggers=x.service\nListen={} (Stream)\n"
 OWN = Socket(entry=Entry(protocol="stream", address="/var/run/x"), process="x", unit="x.service")
 

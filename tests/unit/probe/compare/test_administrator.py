@@ -65,23 +65,31 @@ class Done:
 
 
 @pytest.mark.parametrize("enabled", ["enabled", "disabled"])
-def test_ask_disables_what_would_start_a_unit_again(enabled: str) -> None:
+@pytest.mark.parametrize("socket", ["active", "inactive"])
+def test_ask_disables_what_would_start_a_unit_again(enabled: str, socket: str) -> None:
+    """A trigger that was active is started again, also one of another package."""
     shown = {
         "x.service": "ActiveState=inactive\nUnitFileState=disabled\n",
-        "x.socket": f"ActiveState=inactive\nUnitFileState={enabled}\n",
+        "x.socket": f"ActiveState={socket}\nUnitFileState={enabled}\n",
     }
+    is_disabled = enabled == "enabled"
 
     def answer(argv: tuple[str, ...]) -> tuple[int, str]:
         names = argv[argv.index("--") + 1 :] if "--" in argv else ()
         if argv[1] != "show":
             return 0, ""
-        return 0, "\n\n".join(f"Id={n}\nLoadState=loaded\n{shown[n]}" for n in names)
+        states = shown
+        if ("systemctl", "--quiet", "disable", "--now", "--", *names) in guest.ran:
+            states = dict.fromkeys(names, "ActiveState=inactive\nUnitFileState=disabled\n")
+        return 0, "\n\n".join(f"Id={n}\nLoadState=loaded\n{states[n]}" for n in names)
 
     guest = FakeGuest(answer=answer)
     active = [replace(ON, triggered_by=("x.socket",))]
     outcome, reason = ask(guest, Taken(), active)  # type: ignore[arg-type]
-    names = ("x.service", "x.socket") if enabled == "enabled" else ("x.service",)
+    names = ("x.service", "x.socket") if is_disabled else ("x.service",)
+    ran = ("x.socket", "x.service") if is_disabled and socket == "active" else ("x.service",)
     assert ("systemctl", "--quiet", "disable", "--now", "--", *names) in guest.ran
     assert ("systemctl", "--quiet", "enable", "--", *names) in guest.ran
-    assert ("systemctl", "--quiet", "start", "--", "x.service") in guest.ran
-    assert (outcome, reason) == (Outcome.PASS, "x.service stays disabled and stopped")
+    assert ("systemctl", "--quiet", "start", "--", *ran) in guest.ran
+    assert outcome is Outcome.PASS
+    assert reason.startswith(", ".join(names))

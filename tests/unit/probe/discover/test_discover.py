@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,9 +21,12 @@ from postroj.probe.discover.discover import (
     woken,
 )
 from postroj.probe.discover.payload import Payload
-from postroj.probe.discover.snapshot import UNIT_FILES, Snapshot, parse, take, touched
+from postroj.probe.discover.snapshot import SCRIPT, UNIT_FILES, Snapshot, parse, take, touched
 from postroj.verdict import CheckKind
 from tests.support.fake_guest import FakeGuest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def state(name: str = "x.service", **changes: object) -> UnitState:
@@ -212,6 +218,31 @@ def test_unit_files_whose_states_may_differ(
     assert touched(before, now) == names
 
 
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [("UnitPath={0}/a {0}/b", ["a/x.service", "b/y.service"]), ("", [])],
+)
+def test_snapshot_script_searches_only_the_folders_of_units(
+    tmp_path: Path, said: str, found: list[str]
+) -> None:
+    """systemd < 230 has no --value, and find(1) without a folder searches the current one."""
+    for name in ("a/x.service", "b/y.service", "c/z.service", "bin/systemctl"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    systemctl = tmp_path / "bin" / "systemctl"
+    systemctl.write_text(
+        '#!/bin/sh\n[ "$*" = "show --property=UnitPath" ] && '
+        f"echo '{said.format(tmp_path)}'\nexit 0\n"
+    )
+    systemctl.chmod(0o755)
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["sh", "-c", SCRIPT], cwd=tmp_path, env={"PATH": path}, stdout=subprocess.PIPE, check=True
+    )
+    places = parse(done.stdout.decode(), ()).places
+    assert sorted(places) == [str(tmp_path / name) for name in found]
+
+
 def test_snapshot_asks_only_for_changed_unit_files() -> None:
     more = ["/etc/systemd/system/a.service\t/dev/null\n"]
 
@@ -231,6 +262,18 @@ def test_snapshot_asks_only_for_changed_unit_files() -> None:
     guest.ran.clear()
     assert take(guest, second).unit_files == second.unit_files
     assert len(guest.ran) == 1
+
+
+def test_snapshot_misses_no_file_whose_state_the_manager_does_not_tell() -> None:
+    times = ["1", "2"]
+
+    def answer(argv: tuple[str, ...]) -> tuple[int, str]:
+        if argv[0] == "systemctl":
+            return 1, ""  # stderr: Failed to connect to bus
+        return 0, f"/x/a.service\t\t{times.pop()} 2 3\n"
+
+    guest = FakeGuest(answer)
+    assert take(guest, take(guest)).unit_files == {"a.service": ""}
 
 
 def test_snapshot_without_find_asks_for_all_unit_files() -> None:

@@ -149,9 +149,17 @@ def test_what_is_left_of_a_unit_that_could_not_start_is_skipped_after_the_remova
     unit = replace(check(Outcome.SKIP, "failed"), subject="x.service", needs="to raise limits")
     excuses.of_check(StepName.INSTALL, unit)
     reason = "still running after the removal\n'x' (PID 34) of /usr/sbin/x, in x.service"
-    remains = check(Outcome.FAIL, reason, CheckKind.SYSTEM)
+    remains = replace(check(Outcome.FAIL, reason, CheckKind.SYSTEM), subject="no process runs on")
     found = excuses.of_check(StepName.REMOVE, remains)
     assert (found.outcome, found.needs) == (Outcome.SKIP, "to raise limits")
     assert excuses.of_check(StepName.INSTALL, remains).outcome is Outcome.FAIL
-    other = replace(remains, reason=reason.replace("x.service", "y.service"))
-    assert excuses.of_check(StepName.REMOVE, other).outcome is Outcome.FAIL
+    for name in ("y.service", "max.service", "a-x.service", "x.service-1.socket"):
+        other = replace(remains, reason=reason.replace("x.service", name))
+        assert excuses.of_check(StepName.REMOVE, other).outcome is Outcome.FAIL
+    port = replace(remains, kind=CheckKind.NETWORK, subject="tcp://localhost:7", reason=reason)
+    assert excuses.of_check(StepName.REMOVE, port).outcome is Outcome.SKIP
+    link = "/etc/systemd/system/multi-user.target.wants/x.service"
+    file = replace(remains, subject="no file left behind", reason=f"left behind: 1 file\n{link}")
+    assert excuses.of_check(StepName.PURGE, file).outcome is Outcome.FAIL
+    excuses.of_check(StepName.START, replace(unit, outcome=Outcome.PASS, needs=""))
+    assert excuses.of_check(StepName.REMOVE, remains).outcome is Outcome.FAIL
