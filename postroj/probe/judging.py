@@ -252,8 +252,9 @@ class Judge:
     ) -> None:
         """Ask whether everything that was checked is gone, and what was left behind."""
         known, failed = self._snapshot.unit_files, before.failed
-        if step is StepName.PURGE:  # which removes dependencies
-            failed += self._belongings.others(self._guest.failed_units(), known)
+        if step is StepName.PURGE and compared:  # which removes dependencies
+            left = {*known} - compared.change.now.listed.units
+            failed += self._belongings.others(self._guest.failed_units(), left)
         owns = self._belongings.owns
         killed = partial(stops.failed_by_stop, self._guest, before.since, owns)
         answers = gone.ask_all(

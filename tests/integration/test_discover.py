@@ -278,6 +278,12 @@ PACKAGES: dict[str, Made] = {
         "active (exited), its script has started nothing (GuessMainPID=no)",
     ),
     **one(
+        "notifies",
+        "Type=forking\nRemainAfterExit=yes\nExecStart=-/bin/true",
+        SKIP,
+        "active (exited), its command has started no daemon",
+    ),
+    **one(
         "likeonce",
         "RemainAfterExit=yes\nExecStart=/bin/true",
         FAIL,
@@ -478,7 +484,17 @@ PACKAGES: dict[str, Made] = {
     "oldmute": Made(
         files={"/etc/init.d/oldmute": SYSV.format(name="oldmute", seconds=9)},
         script="echo exit 0 >/etc/default/oldmute;" + ENABLE.format(name="oldmute"),
-        said={"oldmute.service": (SKIP, "ends before it reads its action")},
+        said={"oldmute.service": (SKIP, "accepts an action that does not exist")},
+    ),
+    "oldplain": Made(
+        files={
+            "/etc/init.d/oldplain": SYSV.format(name="oldplain", seconds=9).replace(
+                "status)", "state)"
+            )
+        },
+        script="echo 'echo not configured; exit 0' >/etc/default/oldplain;"
+        + ENABLE.format(name="oldplain"),
+        said={"oldplain.service": (SKIP, "accepts an action that does not exist")},
     ),
     "oldsilent": Made(
         files={
@@ -696,7 +712,7 @@ def test_apt_names_packages_that_complete_one_of_the_same_source(told: Told) -> 
 def test_discovery_says_what_the_package_ships(told: Told) -> None:
     assert told.discovery.users == ("newcomer",)
     assert told.discovery.scripts == (
-        *("oldbad", "olddies", "oldmute", "oldoff", "oldsilent", "oldstyle"),
+        *("oldbad", "olddies", "oldmute", "oldoff", "oldplain", "oldsilent", "oldstyle"),
         "oldunsure",
     )
     assert "/etc/init.d/oldstyle" in told.discovery.configuration
@@ -713,4 +729,4 @@ def test_discovery_says_what_the_package_ships(told: Told) -> None:
     assert {"scripted.service", "local.service"} <= {*told.discovery.units}
     assert "3 user units" in told.sentence and "drop-ins for ssh.service" in told.sentence
     assert f"{SYSUSERS}: it declares 'forgotten', which do not exist" in told.sentence
-    assert "7 SysV scripts" in told.sentence and "user newcomer" in told.sentence
+    assert "8 SysV scripts" in told.sentence and "user newcomer" in told.sentence

@@ -44,8 +44,11 @@ def judge(guest: Guest, state: UnitState, answer: Decided) -> Decided | None:
         return None
     if state.is_sysv:
         return _judge_script(guest, state, answer)
-    if not state.has_daemon and state.changed <= state.since:
-        return skipped(f"{answer.sentence}, its script has started nothing (GuessMainPID=no)")
+    if state.changed <= state.since:  # there never was a process
+        if not state.has_daemon:
+            return skipped(f"{answer.sentence}, its script has started nothing (GuessMainPID=no)")
+        if state.kind == "forking":
+            return skipped(f"{answer.sentence}, its command has started no daemon")
     how = f", its main process {state.exit}" if state.exit else ""
     work = "" if state.kind == "forking" else "; a service that does its work and ends is a oneshot"
     return failed(f"{answer.sentence}, but none of its processes is left{how}{work}")
@@ -66,11 +69,8 @@ def _judge_script(guest: Guest, state: UnitState, answer: Decided) -> Decided | 
     """
     answered = ask_script(guest, state.source)
     status = answered[0] if answered else None
-    # the output counts, too: many a script that prints its usage ends with 0
-    if status == 0 and ask_script(guest, state.source, NO_ACTION) == answered:
-        return skipped(f"{NOTHING}; '{state.source}' ends before it reads its action")
     if status == 0:
-        return None
+        return _judge_work(guest, state, answered)
     ended = f"{answer.sentence}, but its daemon has ended"
     knows = status in (*DEAD, STOPPED)
     does = "reports that it is not running (status {})" if knows else "ends with status {}"
@@ -84,12 +84,28 @@ def _judge_script(guest: Guest, state: UnitState, answer: Decided) -> Decided | 
         left = f"its daemon has left {traces}"
         return failed(f"{answer.sentence}, but {said}; {left}" if knows else f"{ended}: {left}")
     if status is None:
-        return None
+        return _judge_work(guest, state, answered)
     if knows and journal.errors(guest, [state.name], journal.wall_time(state.started)):
         return failed(f"{answer.sentence}, but {said}, and it has logged errors")
     lines = journal.last(guest, state.name)
     sentence = f"{NOTHING}; {said}"
     return skipped("\n".join(part for part in (sentence, lines) if part))
+
+
+def _judge_work(guest: Guest, state: UnitState, answered: tuple[int, str] | None) -> Decided | None:
+    """Judge a script without a daemon: has it done its work, or did it end before?"""
+    if not _ignores_action(guest, state.source, answered):
+        return None
+    return skipped(f"{NOTHING}; '{state.source}' accepts an action that does not exist")
+
+
+def _ignores_action(guest: Guest, path: str, answered: tuple[int, str] | None) -> bool:
+    """Whether a script does the same for an action that does not exist.
+
+    The output counts, too: many a script that prints its usage ends with 0.
+    """
+    nonsense = run_script(guest, path, NO_ACTION)
+    return nonsense == answered if answered else nonsense[0] == 0 and "sage" not in nonsense[1]
 
 
 def _traces(guest: Guest, state: UnitState) -> str:
@@ -100,14 +116,21 @@ def _traces(guest: Guest, state: UnitState) -> str:
     return ", ".join(guest.run(argv, ok=range(256), timeout=30).text.split())
 
 
-def ask_script(guest: Guest, path: str, action: str = "status") -> tuple[int, str] | None:
-    """Run an action of a SysV script, and keep systemctl from taking it over.
+def ask_script(guest: Guest, path: str) -> tuple[int, str] | None:
+    """Run the action `status` of a SysV script; return None if the script has none.
 
-    Return its exit status, `ENDLESS` if it does not end, and its output; None if the script has no
-    action `status`. The LSB defines the exit statuses of that action.
+    Return its exit status, which the LSB defines, and its output, see `run_script`.
     """
     if guest.run(["grep", "-q", "status)", path], ok=range(256), timeout=PATIENCE).status:
         return None
+    return run_script(guest, path, "status")
+
+
+def run_script(guest: Guest, path: str, action: str) -> tuple[int, str]:
+    """Run an action of a SysV script, and keep systemctl from taking it over.
+
+    Return its exit status, `ENDLESS` if it does not end, and its output.
+    """
     env = {"SYSTEMCTL_SKIP_REDIRECT": "1", "_SYSTEMCTL_SKIP_REDIRECT": "1"}
     try:
         done = guest.run([path, action], ok=range(256), timeout=PATIENCE, env=env)

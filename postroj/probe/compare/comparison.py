@@ -77,6 +77,8 @@ class Comparison:
         self._from_older = from_older
         self.first = state.read(guest, manager, ())
         """Before the first step."""
+        self._works = not (discover and self._complaint(with_lists=False))
+        """Whether the package manager worked when it was asked last."""
         self._is_under_way = False
         """Whether the first step has been taken."""
         self._installed: GuestState | None = None
@@ -185,15 +187,17 @@ class Comparison:
                 return
             time.sleep(INTERVAL)
 
-    def _complaint(self, change: Change) -> str:
-        """Return what the package manager says if it cannot work, '' if it can."""
+    def _has_new_sources(self, change: Change) -> bool:
         before, now = change.before.written, change.now.written
         sources = re.compile(self._manager.sources, re.DOTALL)
-        with_lists = any(
+        return any(
             before.get(path) != now.get(path)
             for path in before.keys() | now.keys()
             if sources.fullmatch(path)
         )
+
+    def _complaint(self, *, with_lists: bool) -> str:
+        """Return what the package manager says if it cannot work, '' if it can."""
         if not (argv := self._manager.check(with_lists=with_lists)):
             return ""
         env = dict(self._manager.environment)
@@ -242,8 +246,12 @@ class Comparison:
 
     def _broken_manager(self, change: Change) -> Iterator[CheckResult]:
         """Whether the package manager can take another step."""
-        if change.step is not StepName.REBOOT and (text := self._complaint(change)):
-            yield loss(MANAGER, f"it fails after the {change.step}, and did not before it\n{text}")
+        if self._works and change.step is not StepName.REBOOT:
+            text = self._complaint(with_lists=self._has_new_sources(change))
+            self._works = not text
+            if text:
+                sentence = f"it fails after the {change.step}, and did not before it"
+                yield loss(MANAGER, f"{sentence}\n{text}")
         if change.leaves:
             new = sorted(path for path in change.now.settings - change.first.settings)
             query = self._manager.failing_hooks(new)

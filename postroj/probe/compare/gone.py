@@ -57,6 +57,10 @@ class Belongings:
             unit for unit in units if not self.owns(unit) and {unit, template_of(unit)} & {*known}
         )
 
+    def generates(self, unit: UnitState) -> bool:
+        """Whether a generated unit comes from the packages, and not from whoever generates it."""
+        return self.owns(unit.name) or any(map(payload.GENERATOR.fullmatch, self.paths))
+
 
 def read_belongings(guest: Guest, manager: PackageManager, names: Sequence[str]) -> Belongings:
     """Return the belongings of installed packages."""
@@ -83,7 +87,12 @@ def ask_all(
     returns units that did not stop in time, which `stops.QUESTION` judges.
     """
     units = survivors.loaded(guest)
-    orphans = [name for name, unit in units.items() if unit.is_orphan and name not in known]
+    made = {
+        name
+        for name, unit in (earlier or {}).items()
+        if unit.file_state == "generated" and not belongings.generates(unit)
+    }
+    orphans = [n for n, unit in units.items() if unit.is_orphan and n not in {*known, *made}]
     belongings = replace(belongings, units=belongings.units.union(orphans))
     asked = [q for q in questions if not q.skip]
     named = {unit_name(q.subject) for q in asked if q.kind is CheckKind.UNIT}

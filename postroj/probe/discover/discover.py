@@ -131,7 +131,11 @@ def discover(
     states = {state.name: state for state in read_states(guest, wanted)}  # each alias once
     states |= {state.name: state for state in read_states(guest, woken(before, after, states))}
     states = {name: _with_starters(state, after) for name, state in states.items()}
-    states = {name: state for name, state in states.items() if name in wanted or _stays(state)}
+    states = {
+        name: state
+        for name, state in states.items()
+        if (name in wanted or _stays(state)) and not _is_of_generator(state, brought)
+    }
     untried = [s for s in states.values() if s.file_state in ENABLED and not s.started]
     refused = _refused(guest) if untried else set()
     units = unit_questions(brought, after, tuple(states.values()), refused, foreign)
@@ -208,6 +212,12 @@ def _with_starters(state: UnitState, after: Snapshot) -> UnitState:
         if name.endswith(".target") or name in after.up or after.unit_files.get(name) in ENABLED
     )
     return replace(state, wanted_by=tuple(starters))
+
+
+def _is_of_generator(state: UnitState, brought: Payload) -> bool:
+    """Whether a generator has made a unit that the packages neither ship nor generate."""
+    is_own = bool({state.name, *state.names} & brought.all_units) or bool(brought.generators)
+    return state.file_state == "generated" and not is_own
 
 
 def _stays(state: UnitState) -> bool:

@@ -84,8 +84,11 @@ def excused_remains(check: CheckResult, known: Mapping[str, str]) -> CheckResult
     have another cause.
     """
     is_asked = check.kind is CheckKind.NETWORK or check.subject in REMAINS
-    found = (need for unit, need in known.items() if _names(check.reason, unit))
-    need = next(found, "") if is_asked and check.outcome is Outcome.FAIL else ""
+    lines = check.reason.splitlines()
+    accused = [line for line in lines[1:] if line.startswith("'")] or lines[:1]
+    found = [[n for unit, n in known.items() if _names(line, unit)] for line in accused]
+    is_excused = is_asked and check.outcome is Outcome.FAIL and all(found)
+    need = found[0][0] if is_excused and found else ""
     if not need:
         return check
     reason = f"{EXCUSE.format(need)}; {check.reason}"

@@ -13,6 +13,7 @@ from postroj.probe.ask.question import Demand, Question
 from postroj.probe.ask.unitstate import UnitState
 from postroj.probe.discover.discover import (
     Brought,
+    _is_of_generator,
     candidates,
     unasked_units,
     unit_questions,
@@ -309,3 +310,18 @@ def test_with_faults_tells_the_user_what_is_wrong_with_a_unit_that_is_not_starte
     ]
     found = [question.fault for question in with_faults(asked, brought)]
     assert found == ["no program", "no program", "", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("name", "how", "payload", "is_foreign"),
+    [
+        ("sshd-unix-local.socket", "generated", Payload(units=("ssh.service",)), True),
+        ("x.service", "generated", Payload(scripts=("x",)), False),
+        ("y.service", "generated", Payload(generators=("/usr/lib/systemd/x",)), False),
+        ("y.service", "enabled", Payload(), False),
+    ],
+)
+def test_units_of_others_generators_are_not_the_packages(
+    name: str, how: str, payload: Payload, *, is_foreign: bool
+) -> None:
+    assert _is_of_generator(state(name, file_state=how), payload) is is_foreign
