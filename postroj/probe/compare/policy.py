@@ -47,4 +47,5 @@ def _is_disabled(answer: CheckResult, change: Change, enabled: Collection[str]) 
     unit = change.before.units.get(answer.subject)
     if unit is None or answer.subject not in enabled or not change.is_own(unit):
         return False
-    return change.state_of(unit).file_state == "disabled"
+    now = change.state_of(unit)
+    return now.file_state == "disabled" and now.active != "failed"
