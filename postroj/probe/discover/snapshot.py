@@ -25,6 +25,8 @@ FOLDERS = (".wants", ".requires", ".upholds", ".d")
 MADE = {"/run/systemd/generator": "generated", "/run/systemd/transient": "transient"}
 """Prefixes of the folders of units that no package ships, with the states of these units."""
 NAME = re.compile(payload.NAME, re.ASCII)
+ANY_NAME = re.compile(r"[\w:\\@][\w:.\\@-]*\.\w+", re.ASCII)
+"""What may be the name of a unit; a package chooses the names of its files."""
 PATIENCE = 60.0
 
 
@@ -129,7 +131,7 @@ def _names(paths: Iterable[str]) -> set[str]:
     parts = {part for path in paths for part in path.split("/")[-2:]}
     for suffix in FOLDERS:
         parts = {part.removesuffix(suffix) for part in parts}
-    return {part for part in parts if "." in part.strip(".")}
+    return set(filter(ANY_NAME.fullmatch, parts))
 
 
 def _read_unit_files(guest: Guest, names: Iterable[str]) -> dict[str, str]:
