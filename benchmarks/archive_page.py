@@ -41,7 +41,8 @@ false
    The package is not to blame.
 
 ``benchmarks/archive.py`` draws and probes them; ``benchmarks/archive_page.py`` writes this page.
-:doc:`../explanation/benchmarks` explains both.
+:doc:`../explanation/benchmarks` explains both. postroj was mended while these packages were judged,
+and most were not probed again, so some rows have the words of an older version.
 """
 
 
