@@ -329,9 +329,9 @@ class Judge:
     ) -> Iterator[CheckResult]:
         """Ask what is left behind, once no later step cleans up."""
         assert self._inventory
+        leave, foreign = self._plan.may_leave, journey.foreign
         left = residue.Residue(
-            *(self._guest, self._manager, self._inventory, journey.company),
-            *(self._plan.may_leave, journey.foreign),
+            self._guest, self._manager, self._inventory, journey.company, leave, foreign
         )
         if step is StepName.PURGE:
             yield checks.timed(residue.FILES, left.ask_files)

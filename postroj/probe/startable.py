@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from postroj.probe.ask.unitstate import UP
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
@@ -12,7 +14,6 @@ if TYPE_CHECKING:
 TYPES = (".service", ".socket", ".timer", ".path")
 INSTALLABLE = ("disabled", "enabled", "enabled-runtime")
 """States of a unit's file that has a section [Install]."""
-UP = ("active", "activating", "reloading")
 
 
 def choose(states: Sequence[UnitState], own: frozenset[str], *, retry: bool = False) -> list[str]:
@@ -22,8 +23,7 @@ def choose(states: Sequence[UnitState], own: frozenset[str], *, retry: bool = Fa
     bound to one that has, unless `retry` says that this may have changed. systemd refuses a socket
     whose service is up.
     """
-    waiting = {state.name for state in states if state.active == "inactive" and is_unmet(state)}
-    held = set() if retry else waiting
+    held = {s.name for s in states if s.active == "inactive" and is_unmet(s) and not retry}
     mine = [state for state in states if own & {*state.names, state.name}]
     idle = {state.name for state in mine if is_idle(state, retry=retry)}
     up = {name for state in states if state.active in UP for name in (state.name, *state.names)}

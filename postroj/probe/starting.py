@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from postroj.probe import giving_up
 from postroj.probe.ask import ports, sockets
 from postroj.probe.ask.checks import NEW_FAILURES
-from postroj.probe.ask.unitstate import is_template, read_states, unit_name
+from postroj.probe.ask.unitstate import UP, is_template, read_states, unit_name
 from postroj.probe.discover.discover import NOT_ENABLED
 from postroj.probe.excuse import container
 from postroj.probe.managers import manager_of
-from postroj.probe.startable import UP, choose, is_idle, without_rivals
+from postroj.probe.startable import choose, is_idle, without_rivals
 from postroj.verdict import CheckKind, Outcome, StepName, Why
 
 if TYPE_CHECKING:

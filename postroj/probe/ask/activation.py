@@ -10,7 +10,7 @@ from postroj.probe.ask import conditions, sockets
 from postroj.probe.ask.addresses import INET, can_connect
 from postroj.probe.ask.deadline import Deadline
 from postroj.probe.ask.judge import INTERVAL, Decided, failed, not_wanted, passed, watch
-from postroj.probe.ask.unitstate import parse, read_state, read_states
+from postroj.probe.ask.unitstate import UP, parse, read_state, read_states
 from postroj.verdict import Outcome
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ PATIENCE = 1.0
 """Seconds for which a service of one connection must survive before postroj disconnects."""
 STOPPING = 120.0
 """Timeout of stopping a service, in seconds; systemd kills it after 90 (DefaultTimeoutStopSec=)."""
-UP = ("active", "activating", "reloading")
 RUN = re.compile(r"^/var/run/")
 CANNOT_START = range(200, 244)
 """Exit statuses by which systemd reports that it could not start a program, systemd.exec(5)."""

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from postroj.probe.ask import sockets
-from postroj.probe.ask.unitstate import read_states
+from postroj.probe.ask.unitstate import UP, read_states
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from postroj.probe.ask.deadline import Deadline
 
 INTERVAL = 0.5
-UP = ("active", "activating", "reloading")
 
 
 def await_sockets(guest: Guest, before: Iterable[Socket], deadline: Deadline) -> None:

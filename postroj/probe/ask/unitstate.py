@@ -80,6 +80,8 @@ BEFORE_START = {
     "243": "CREDENTIALS",
 }
 """Exit statuses by which the manager reports that it could not start a program, systemd.exec(5)."""
+UP = ("active", "activating", "reloading")
+"""States of a unit that is active, or about to be."""
 ENABLED = ("enabled", "enabled-runtime")
 """States of a unit's file in which the unit starts at boot."""
 

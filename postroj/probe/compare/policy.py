@@ -1,7 +1,7 @@
-"""Tell a package's own policy from a loss.
+"""Excuse units that a setting of their own package disables.
 
 Some packages have a setting that says whether their unit is enabled, and their scripts disable the
-unit while it is off. Then users enable the unit by that setting, and not by systemctl as postroj.
+unit while it is off. Users change that setting to enable the unit; postroj uses systemctl.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from postroj.probe import operations
 from postroj.probe.ask import sockets
-from postroj.probe.ask.unitstate import template_of
+from postroj.probe.ask.unitstate import UP, template_of
 from postroj.probe.discover import payload
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from postroj.container.guest import Guest, Socket
 
-UP = ("active", "activating", "reloading")
 SCRIPT = Path(__file__).with_name("snapshot.sh").read_text()
 UNIT_FILES = ("systemctl", "list-unit-files", "--full", "--no-pager", "--no-legend", "--")
 FOLDERS = (".wants", ".requires", ".upholds", ".d")
