@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from postroj.verdict import Outcome, StepName
@@ -51,6 +53,39 @@ def test_an_installation_that_takes_from_others(bare: Image, tmp_path: Path) -> 
         "users and groups stay: group games existed before the install, but not after it",
         "users and groups stay: user games existed before the install, but not after it",
     ]
+
+
+ENDS_WITH_SUCCESS = """\
+[Service]
+ExecStart=/bin/sh -c 'trap "exit 0" TERM; until [ -e /run/enough ]; do sleep 0.1; done'
+[Install]
+WantedBy=multi-user.target
+"""
+ENDS_ONE_AND_STOPS_ONE = """\
+#!/bin/sh
+set -e
+systemctl stop stopped.service
+touch /run/enough
+while systemctl --quiet is-active visitor.service; do sleep 0.1; done
+"""
+
+
+def test_a_unit_of_others_that_ends_by_itself_is_not_lost(bare: Image, tmp_path: Path) -> None:
+    units = tmp_path / "tree/etc/systemd/system"
+    (units / "multi-user.target.wants").mkdir(parents=True)
+    for name in ("visitor.service", "stopped.service"):
+        (units / name).write_text(ENDS_WITH_SUCCESS)
+        (units / "multi-user.target.wants" / name).symlink_to(f"/etc/systemd/system/{name}")
+    layer = tmp_path / "units.squashfs"
+    subprocess.run(
+        ["mksquashfs", tmp_path / "tree", layer, "-quiet", "-all-root"], check=True, timeout=60
+    )
+    image = replace(bare, layers=(*bare.layers, layer))
+    ender = debs.build(tmp_path, "ender", scripts={"postinst": ENDS_ONE_AND_STOPS_ONE})
+    (step,) = live(image, ender, INSTALL, quiet=True).result.steps
+    (lost,) = (check for check in step.checks if check.outcome is FAIL)
+    assert lost.subject == "stopped.service"
+    assert lost.reason.startswith("ran before the install, but was inactive (dead) right after it")
 
 
 OTHER_PORT = SERVER.replace("8080", "8081")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from postroj.container.guest import FileKind
 from postroj.probe import operations
-from postroj.probe.ask import sockets
-from postroj.probe.compare import keepsakes, losses, policy, state
+from postroj.probe.ask import journal, sockets
+from postroj.probe.compare import keepsakes, losses, policy, rested, state
 from postroj.probe.compare.bystanders import file_of
 from postroj.probe.compare.losses import Change, loss
 from postroj.probe.compare.others import disturbed
@@ -147,9 +147,10 @@ class Comparison:
             busy=busy,
             only_masks=step is StepName.INSTALL_AGAIN and self._from_older,
         )
-        found = policy.excuse(
-            losses.find(change, self._owner), change, enabled, partial(self._ask_switch, names)
-        )
+        since = journal.wall_time(before.moment)
+        found = losses.find(change, self._owner)
+        found = rested.leave_out(found, change, partial(journal.events, self._guest, since))
+        found = policy.excuse(found, change, enabled, partial(self._ask_switch, names))
         if self._discover:
             guest, manager = self._guest, self._manager
             found += keepsakes.lost_lines(guest, manager, self._edits, now, names, step)
