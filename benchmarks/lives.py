@@ -9,11 +9,13 @@ for the output.
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import material
 from pairs import POSTROJ, Measured, Pair, main, measure, run
@@ -29,12 +31,23 @@ from postroj.probe.package.package_file import recognise
 from postroj.probe.plan import Plan
 from postroj.warm import warmed
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 BARE = Path(__file__).with_name("bare.sh")
 IMAGE = "debian-bookworm"
 FEW, MANY = "redis-server", "neutron-dhcp-agent"
 """Packages with a service: one with few dependencies, one with about 150."""
 STEPS = "--steps=install,remove,purge"
 UNSHARE = ("--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+WITHOUT_LAYER = (
+    sys.executable,
+    "-c",
+    "from postroj import __main__, warm\n"
+    "warm._WarmLayers.with_dependencies = lambda self, image: image\n"
+    "__main__.main()",
+)
+"""postroj, except that it leaves all dependencies to the probe."""
 PLAN = Plan(
     questions=(), manners=Manners(), network=NetworkMode.PRIVATE, timeout=600, boot_timeout=60
 )
@@ -52,10 +65,10 @@ class Subject:
     layers: str
     """Paths of the image and its layers with lists and dependencies, with `:` between."""
 
-    def probe(self, *options: str, jobs: int = 1) -> None:
+    def probe(self, *, jobs: int = 1, command: Sequence[str] = (POSTROJ,)) -> None:
         """Probe it, after everything has been cached."""
-        argv = [POSTROJ, "--quiet", "pkgprobe", "--no-project", f"--package={self.deb}"]
-        argv += [f"--image={IMAGE}", STEPS, "--settle=0", *options]
+        argv = [*command, "--quiet", "pkgprobe", "--no-project", f"--package={self.deb}"]
+        argv += [f"--image={IMAGE}", STEPS, "--settle=0"]
         with ThreadPoolExecutor(max_workers=jobs) as pool:
             list(pool.map(run, [argv] * jobs))
 
@@ -136,28 +149,23 @@ def eight(runs: int) -> Measured:
 
 
 def first(runs: int) -> Measured:
-    """Compare a first probe, which makes the layer of dependencies, with a second one."""
+    """Compare a first probe, which makes the layer of dependencies, with one that makes none."""
     pair = Pair(
         name="first",
         ours=f"the first probe of {FEW}, with cached lists",
-        limit="dependencies and package in one transaction, without a layer",
+        limit="the same, with its dependencies in the same transaction",
         target=1.1,
         runs=runs,
     )
     with ExitStack() as stack:
         tested = subject(stack, FEW)
 
-        def forget() -> None:
+        def ours() -> None:
             for record in layers_dir().glob(f"{Kind.DEPENDENCIES}-*.json"):
                 record.unlink()
-
-        def ours() -> None:
-            forget()
             tested.probe()
 
-        lists = ":".join(tested.layers.split(":")[:-1])
-        apart = Subject(name=tested.name, deb=tested.deb, unit=tested.unit, image="", layers=lists)
-        return measure(pair, ours, lambda: apart.script(warm=True))
+        return measure(pair, ours, lambda: tested.probe(command=WITHOUT_LAYER))
 
 
 BENCHMARKS = {

@@ -37,22 +37,28 @@ def install(
         the packages would still be installed with others, or would replace some.
     """
     own = {name for batch in batches for name in batch.names}
-    before = _versions(guest, manager, own)
+    before = _versions(guest, manager)
     solved = [fact for batch in batches for fact in _solve(guest, manager, batch)]
     wanted = {fact.name: fact for fact in solved if fact.name not in own}
     if not wanted:
         return ()
     perform(manager.complete(list(wanted.values())), sorted(own))
-    again = [fact.name for batch in batches for fact in _solve(guest, manager, batch)]
-    if not own.issuperset(again) or _versions(guest, manager, own) != before:
+    now = _versions(guest, manager)
+    if any(before.get(name) != now.get(name) for name in own):
         raise Inseparable
+    came = {name for name, version in now.items() if before.get(name) != version}
+    # Asking again takes apt a second. If exactly the dependencies of one transaction have come,
+    # only its packages are missing.
+    if len(batches) > 1 or came != wanted.keys():
+        again = [fact.name for batch in batches for fact in _solve(guest, manager, batch)]
+        if not own.issuperset(again):
+            raise Inseparable
     return tuple(sorted(wanted))
 
 
-def _versions(guest: Guest, manager: PackageManager, names: set[str]) -> dict[str, str]:
-    """Return the versions of those packages that are installed, as an image may have them."""
-    there = operations.ask(guest, manager.everything())
-    return {fact.name: fact.version for fact in there if fact.name in names}
+def _versions(guest: Guest, manager: PackageManager) -> dict[str, str]:
+    """Return the versions of all installed packages."""
+    return {fact.name: fact.version for fact in operations.ask(guest, manager.everything())}
 
 
 def _solve(guest: Guest, manager: PackageManager, batch: Batch) -> tuple[PackageFacts, ...]:

@@ -10,8 +10,10 @@ while [ "$count" -gt 0 ]; do
     shift
     count=$((count - 1))
 done
+# shellcheck disable=SC2086 # a list of names
+there=$(dpkg-query --show --showformat '${binary:Package}\n' $names 2>/dev/null || true)
 # shellcheck disable=SC2086 # a command and a list of names
-manual=$($mark showmanual $names)
+manual=${there:+$($mark showmanual $there)}
 "$@"
 # shellcheck disable=SC2086
 $mark auto $names >/dev/null
