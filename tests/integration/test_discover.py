@@ -116,6 +116,15 @@ SYSUSERS = "/usr/lib/sysusers.d/accounts.conf"
 TMPFILES = "/usr/lib/tmpfiles.d/{}.conf"
 BUS = "/usr/share/dbus-1/system-services/org.example.{}.service"
 ACTIVATED = "[D-BUS Service]\nName=org.example.{0}\nExec=/bin/false\nSystemdService={0}.service\n"
+WITH_LIBRARIES_BESIDE_IT = """\
+old=$(grep -ao '/[a-z/]*/lib/[^/]*/systemd' /lib/systemd/systemd-sysctl | head -n 1)
+folder=${old%/systemd}
+new="\\$ORIGIN$(printf %s "${folder#???????}" | tr -c / /)/systemd"
+sed "s|$old|$new|" /lib/systemd/systemd-sysctl > $folder/beside
+chmod 755 $folder/beside
+ln -s $folder/beside /usr/lib/linked
+"""
+"""Makes a program, and a link to it, that finds a library from its own place."""
 
 IDLE: dict[str, Made] = {
     **of_a_timer("ghostly", "ExecStart=/usr/bin/ghost", FAIL, "its program '/usr/bin/ghost' does"),
@@ -143,6 +152,11 @@ IDLE: dict[str, Made] = {
         units={"nolib.service": service("ExecStart=/usr/lib/nolib")},
         script="sed s/libc.so.6/libx.so.6/ /bin/sleep > /usr/lib/nolib; chmod 755 /usr/lib/nolib",
         said={"nolib.service": (FAIL, "needs the library 'libx.so.6', which does not exist")},
+    ),
+    "linked": Made(
+        units={"linked.service": service("ExecStart=/usr/lib/linked")},
+        script=WITH_LIBRARIES_BESIDE_IT,
+        said={"linked.service": (SKIP, "not enabled by the package")},
     ),
     "nomode": Made(
         units={"nomode.service": service("ExecStart=/usr/lib/nomode")},
