@@ -51,6 +51,7 @@ def _summary(probe: ProbeResult) -> dict[str, Any]:
         "text": summary.describe(Report(probes=(probe,))),
         "up": list(found.up),
         "ended": list(found.ended),
+        "scripts": list(found.scripts),
         "started": list(found.started),
         "gave_up": list(found.gave_up),
         "idle": None if found.idle is None else list(found.idle),

@@ -37,6 +37,8 @@ UNIT_TYPES = (
     *("service", "socket", "target", "device", "mount", "automount", "swap", "timer", "path"),
     *("slice", "scope"),
 )
+SCRIPT = re.compile(r".*, its SysV script has left no process")
+"""How the reason of a passing check begins if nobody can tell whether a script did anything."""
 ENDED = re.compile(r"active \(exited\)|.*, has done its work, ")
 """How the reason of a passing check begins if its service has done its work and ended."""
 VERBS = {CheckKind.FILE: "exists", CheckKind.COMMAND: "succeeds"}
@@ -51,8 +53,10 @@ class Summary:
     """The units that were up."""
     ended: tuple[str, ...]
     """The services that had done their work and ended before they were checked."""
+    scripts: tuple[str, ...]
+    """The services whose SysV script was run and left no process."""
     started: tuple[str, ...]
-    """Those of both that postroj started, and not the installation."""
+    """Those of all three that postroj started, and not the installation."""
     needing: tuple[str, ...]
     """The units that need something that a container lacks."""
     gave_up: tuple[str, ...]
@@ -78,18 +82,24 @@ def of(probe: ProbeResult) -> Summary:
     staying = [step for step in probe.steps if step.name not in LEAVING]
     checks = [check for step in staying for check in step.checks]
     passed = [check for check in checks if check.outcome is Outcome.PASS]
-    ended = _units(check for check in passed if ENDED.match(check.reason))
-    up = _units(check for check in passed if not ENDED.match(check.reason))
+    kinds = {
+        kind: _units(check for check in passed if _kind_of_pass(check) is kind)
+        for kind in (None, SCRIPT, ENDED)
+    }
+    up = kinds[None]
+    ended = tuple(name for name in kinds[ENDED] if name not in up)
+    scripts = tuple(name for name in kinds[SCRIPT] if name not in {*up, *ended})
     found = [step.discovered for step in probe.steps if step.discovered]
     services = {name for one in found for name in one.units if _is_service(name)}
     return Summary(
         image=probe.image,
         up=up,
-        ended=tuple(name for name in ended if name not in up),
+        ended=ended,
+        scripts=scripts,
         started=_units(check for check in passed if check.started),
         needing=_units(check for check in checks if check.needs),
         gave_up=_units(check for check in checks if check.why is Why.CONFIGURATION),
-        idle=tuple(sorted(services - {*up, *ended})) if found else None,
+        idle=tuple(sorted(services - {*up, *ended, *scripts})) if found else None,
         answers=_subjects(check for check in passed if check.kind is CheckKind.NETWORK),
         files=len(_subjects(check for check in passed if check.kind is CheckKind.FILE)),
         commands=len(_subjects(check for check in passed if check.kind is CheckKind.COMMAND)),
@@ -99,6 +109,11 @@ def of(probe: ProbeResult) -> Summary:
             step.name is StepName.START and step.done is Outcome.PASS for step in probe.steps
         ),
     )
+
+
+def _kind_of_pass(check: CheckResult) -> re.Pattern[str] | None:
+    """Return what the reason of a passing check matches; None if its unit is up."""
+    return next((kind for kind in (SCRIPT, ENDED) if kind.match(check.reason)), None)
 
 
 def _subjects(checks: Iterable[CheckResult]) -> tuple[str, ...]:
@@ -207,6 +222,8 @@ def _seen(found: Sequence[Summary]) -> Iterator[str]:
     if count := sum(len(one.ended) for one in found):
         whose = "its" if count == 1 else "their"
         yield f"{_number(count, 'service')} did {whose} work and ended"
+    if count := sum(len(one.scripts) for one in found):
+        yield f"{_number(count, 'SysV script')} ran and left no process"
     answers = [name for one in found for name in one.answers]
     sockets = sum(name.startswith("unix") for name in answers)
     for count, noun in ((len(answers) - sockets, "port"), (sockets, "unix socket")):
@@ -227,7 +244,7 @@ def _kind(name: str) -> str:
 
 def _unused(one: Summary) -> str:
     """Say that no service of a package ran; '' if one did."""
-    if one.up or one.ended:
+    if one.up or one.ended or one.scripts:
         return ""
     if one.idle is None:
         asked = one.answers or one.files or one.commands

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from postroj.errors import CommandTimeout
 from postroj.probe.ask import journal
-from postroj.probe.ask.judge import Decided, failed, skipped
+from postroj.probe.ask.judge import Decided, failed, passed, skipped
 
 if TYPE_CHECKING:
     from postroj.container.guest import Guest, Process
@@ -19,6 +19,8 @@ DEAD = (1, 2)
 """Statuses by which a script says that its daemon is dead and has left a PID or lock file."""
 STOPPED = 3
 """Status by which a script says that its daemon does not run, without a trace of it."""
+WITHOUT_PROCESS = "its SysV script has left no process"
+"""How a script passes that may have had something to do, or nothing."""
 NO_ACTION = "no-such-action"
 """An action that a script refuses if it reads its action."""
 NOTHING = "its SysV script has started nothing, its configuration may switch it off"
@@ -61,7 +63,7 @@ def _may_be_its(process: Process, state: UnitState) -> bool:
     return process.unit in state.names
 
 
-def _judge_script(guest: Guest, state: UnitState, answer: Decided) -> Decided | None:
+def _judge_script(guest: Guest, state: UnitState, answer: Decided) -> Decided:
     """Judge a SysV script without a process, by what it says and by traces of a daemon.
 
     systemd goes from `running` to `exited` only if there was a process, so its state then is
@@ -70,7 +72,7 @@ def _judge_script(guest: Guest, state: UnitState, answer: Decided) -> Decided | 
     answered = ask_script(guest, state.source)
     status = answered[0] if answered else None
     if status == 0:
-        return _judge_work(guest, state, answered)
+        return _judge_work(guest, state, answer, answered)
     ended = f"{answer.sentence}, but its daemon has ended"
     knows = status in (*DEAD, STOPPED)
     does = "reports that it is not running (status {})" if knows else "ends with status {}"
@@ -84,7 +86,7 @@ def _judge_script(guest: Guest, state: UnitState, answer: Decided) -> Decided | 
         left = f"its daemon has left {traces}"
         return failed(f"{answer.sentence}, but {said}; {left}" if knows else f"{ended}: {left}")
     if status is None:
-        return _judge_work(guest, state, answered)
+        return _judge_work(guest, state, answer, answered)
     if knows and journal.errors(guest, [state.name], journal.wall_time(state.started)):
         return failed(f"{answer.sentence}, but {said}, and it has logged errors")
     lines = journal.last(guest, state.name)
@@ -92,10 +94,12 @@ def _judge_script(guest: Guest, state: UnitState, answer: Decided) -> Decided | 
     return skipped("\n".join(part for part in (sentence, lines) if part))
 
 
-def _judge_work(guest: Guest, state: UnitState, answered: tuple[int, str] | None) -> Decided | None:
-    """Judge a script without a daemon: has it done its work, or did it end before?"""
+def _judge_work(
+    guest: Guest, state: UnitState, answer: Decided, answered: tuple[int, str] | None
+) -> Decided:
+    """Judge a script without a daemon: has it read its action, or did it end before?"""
     if not _ignores_action(guest, state.source, answered):
-        return None
+        return passed(f"{answer.sentence}, {WITHOUT_PROCESS}")
     return skipped(f"{NOTHING}; '{state.source}' accepts an action that does not exist")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from postroj.probe.ask.exited import WITHOUT_PROCESS
 from postroj.report import summary
 from postroj.verdict import (
     CheckKind,
@@ -64,6 +65,8 @@ TEMPLATE = check("web@.service", Outcome.SKIP)
         ((step(check("web.service", reason="active (running)")),
           step(check("web.service", reason="active (exited)"), name=StepName.REBOOT)),
          "1 service up"),
+        ((step(check("web.service", reason=f"active (exited), {WITHOUT_PROCESS}")),),
+         "1 SysV script ran and left no process"),
         ((step(TEMPLATE),),
          "installation only: none of its 2 services was started (--start); 1 check skipped"),
         ((step(TEMPLATE, units=("web.service",)), START),

@@ -7,6 +7,7 @@ import pytest
 from postroj.probe.ask import exited
 from postroj.probe.ask.judge import passed
 from postroj.probe.ask.unitstate import UnitState
+from postroj.verdict import Outcome
 from tests.support.fake_guest import FakeGuest
 
 SCRIPT = UnitState(
@@ -38,5 +39,9 @@ def test_judge_of_a_script_that_ends_before_it_reads_its_action(
         return answers.get(argv[-1], (0, ""))
 
     found = exited.judge(FakeGuest(answer=answer), SCRIPT, passed("active (exited)"))
-    assert bool(found) is is_skipped
-    assert not found or found.sentence.startswith(exited.NOTHING)
+    assert found
+    if is_skipped:
+        assert found.outcome is Outcome.SKIP
+        assert found.sentence.startswith(exited.NOTHING)
+    else:
+        assert found == passed(f"active (exited), {exited.WITHOUT_PROCESS}")
