@@ -33,6 +33,8 @@ APPEARING = (".service", ".socket", ".timer", ".path", ".mount", ".automount", "
 SHOWN = 5
 """Maximum number of remarks in the text of a step."""
 TRIGGERED = (".service", ".socket", ".timer", ".path")
+OF_SESSIONS = ("user@", "user-runtime-dir@")
+"""Beginnings of units that logind starts for a session, as su(1) opens one: user@.service(5)."""
 NOT_ENABLED = "not enabled by the package"
 RUNNING = ("active", "activating", "reloading", "deactivating", "failed")
 
@@ -201,7 +203,9 @@ def woken(before: Snapshot, after: Snapshot, known: Collection[str]) -> list[str
     instance of its template, as of postgresql@.service.
     """
     found = after.up - before.up - {*known}
-    return sorted(name for name in found if name.endswith(TRIGGERED))
+    return sorted(
+        name for name in found if name.endswith(TRIGGERED) and not name.startswith(OF_SESSIONS)
+    )
 
 
 def _with_starters(state: UnitState, after: Snapshot) -> UnitState:

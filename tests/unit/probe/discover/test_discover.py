@@ -48,6 +48,7 @@ def snap(units: tuple[str, ...] = (), **files: str) -> Snapshot:
 def test_woken_are_units_that_were_there_and_came_up_later() -> None:
     before = replace(snap(("failed.service", "up.service")), up=frozenset({"up.service"}))
     names = {"up.service", "failed.service", "new@1.service", "session-1.scope", "own.service"}
+    names |= {"user@7.service", "user-runtime-dir@7.service"}
     after = replace(snap(tuple(names)), up=frozenset(names))
     assert woken(before, after, {"own.service"}) == ["failed.service", "new@1.service"]
 
