@@ -21,7 +21,7 @@ POSTROJ = str(Path(sys.executable).with_name("postroj"))
 
 DAEMONS = (
     *("acpid", "apache2", "avahi-daemon", "beanstalkd", "bind9", "chrony", "cron", "cups-daemon"),
-    *("dnsmasq", "dovecot-imapd", "exim4-daemon-light", "fail2ban", "gpsd", "haproxy"),
+    *("distcc", "dnsmasq", "dovecot-imapd", "exim4-daemon-light", "fail2ban", "gpsd", "haproxy"),
     *("isc-dhcp-server", "knot", "lighttpd", "lldpd", "memcached", "mosquitto", "nginx-light"),
     *("nsd", "openbsd-inetd", "openssh-server", "pcscd", "postfix", "postgresql-15"),
     *("prometheus-node-exporter", "proftpd-core", "redis-server", "rpcbind", "rsyslog", "slapd"),
