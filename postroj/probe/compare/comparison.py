@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from postroj.container.guest import FileKind
 from postroj.probe import operations
 from postroj.probe.ask import journal, sockets
-from postroj.probe.compare import keepsakes, losses, policy, rested, state
+from postroj.probe.compare import closed_ports, keepsakes, losses, policy, rested, state
 from postroj.probe.compare.bystanders import file_of
 from postroj.probe.compare.losses import Change, loss
 from postroj.probe.compare.others import disturbed
@@ -181,9 +181,9 @@ class Comparison:
     def ask_ports(self, change: Change, patience: float) -> Iterator[CheckResult]:
         """Wait until all ports are open again, for `patience` seconds."""
         deadline = time.monotonic() + patience
-        while closed := losses.closed_ports(change, sockets.listening(self._guest)):
+        while closed := closed_ports.closed(change, sockets.listening(self._guest)):
             if time.monotonic() > deadline:
-                sentence = losses.describe_ports(closed, change.step)
+                sentence = closed_ports.describe(closed, change.step)
                 yield loss(PORTS, f"{sentence}, for {patience:g} s")
                 return
             time.sleep(INTERVAL)

@@ -15,9 +15,8 @@ from postroj.probe.ask.unitstate import ENABLED, is_template, template_of
 from postroj.verdict import CheckKind, CheckResult, Outcome, StepName
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator
 
-    from postroj.container.guest import Socket
     from postroj.probe.ask.unitstate import UnitState
     from postroj.probe.compare.state import GuestState
 
@@ -25,8 +24,6 @@ NOT_ENABLED = ("disabled", "masked", "masked-runtime", "bad")
 DOWN = ("inactive", "failed")
 GENERATORS = re.compile(r"/(usr/lib|etc|usr/local/lib)/systemd/system-generators/.+")
 STAYS_DONE = "what it has done stays done"
-EPHEMERAL = 32768
-"""The first of the ports that the kernel chooses by itself, ip_local_port_range in ip(7)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -322,28 +319,3 @@ def lost_shell(change: Change) -> Iterator[CheckResult]:
     if change.before.has_shell and not change.now.has_shell:
         reason = f"`sh -lc true` fails after the {change.step}, and did not before it"
         yield loss("a login shell starts", reason)
-
-
-def closed_ports(change: Change, listening: Sequence[Socket]) -> list[Socket]:
-    """Return the ports that were open before the step, and that nobody has opened again.
-
-    Ports of a unit that is gone, or of others after a reboot, are left out.
-    """
-    is_open = {(socket.entry.protocol, socket.entry.port) for socket in listening}
-    found = []
-    for socket in change.before.snapshot.sockets:
-        entry, unit = socket.entry, change.before.units.get(socket.unit)
-        if entry.is_unix or entry.port >= EPHEMERAL or (entry.protocol, entry.port) in is_open:
-            continue
-        if unit is None or change.state_of(unit).active in DOWN:
-            continue
-        if change.is_own(unit) if not change.leaves else not change.is_own(unit):
-            found.append(socket)
-    return found
-
-
-def describe_ports(sockets: Iterable[Socket], step: StepName) -> str:
-    """Describe closed ports."""
-    texts = sorted({f"{socket.entry.text} of {socket.unit}" for socket in sockets})
-    verb = "was" if len(texts) == 1 else "were"
-    return f"{', '.join(texts)} {verb} open before the {step}, and nobody listens there after it"

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.container.guest import Entry, Socket
 from postroj.probe.compare.losses import (
     STAYS_DONE,
     Change,
-    closed_ports,
     describe_loss,
     find,
     with_units_of,
@@ -263,21 +261,6 @@ def test_rules_and_login_shells_are_lost() -> None:
     assert lost(before, now) == [
         "fail a login shell starts: `sh -lc true` fails after the upgrade, and did not before it"
     ]
-
-
-def test_closed_ports_are_those_of_running_units_that_the_kernel_did_not_choose() -> None:
-    def listens(port: int, unit: str = "x.service") -> Socket:
-        return Socket(entry=Entry(protocol="tcp", address="0.0.0.0", port=port), unit=unit)
-
-    before = state(
-        UP, sockets=(listens(80), listens(81), listens(40000), listens(82, "")), own=[FILE]
-    )
-    now = state(replace(UP, main_pid=9), own=[FILE])
-    change = Change(step=StepName.UPGRADE, before=before, now=now, first=state())
-    assert closed_ports(change, [listens(81, "y.service")]) == [listens(80)]
-    down = replace(change, now=state(DOWN, own=[FILE]))
-    assert closed_ports(down, []) == []
-    assert closed_ports(replace(change, step=StepName.REMOVE), []) == []
 
 
 def test_the_kind_of_a_loss_of_a_unit_is_unit() -> None:

@@ -1,0 +1,50 @@
+"""Find the ports that a step has closed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from postroj.probe.compare.losses import DOWN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from postroj.container.guest import Socket
+    from postroj.probe.compare.losses import Change
+    from postroj.verdict import StepName
+
+EPHEMERAL = 32768
+"""The first of the ports that the kernel chooses by itself, ip_local_port_range in ip(7)."""
+
+
+def closed(change: Change, listening: Sequence[Socket]) -> list[Socket]:
+    """Return the ports that were open before the step, and that nobody has opened again.
+
+    Ports of a unit that is gone, or of others after a reboot, are left out. A package that leaves
+    may close a port of others that it has opened, as with its configuration for a web server.
+    """
+    is_open = _ports(listening)
+    kept = _ports((change.first if change.leaves else change.before).snapshot.sockets)
+    found = []
+    for socket in change.before.snapshot.sockets:
+        entry, unit = socket.entry, change.before.units.get(socket.unit)
+        if entry.is_unix or entry.port >= EPHEMERAL:
+            continue
+        if (entry.protocol, entry.port) not in kept - is_open:
+            continue
+        if unit is None or change.state_of(unit).active in DOWN:
+            continue
+        if change.is_own(unit) if not change.leaves else not change.is_own(unit):
+            found.append(socket)
+    return found
+
+
+def describe(sockets: Iterable[Socket], step: StepName) -> str:
+    """Describe closed ports."""
+    texts = sorted({f"{socket.entry.text} of {socket.unit}" for socket in sockets})
+    verb = "was" if len(texts) == 1 else "were"
+    return f"{', '.join(texts)} {verb} open before the {step}, and nobody listens there after it"
+
+
+def _ports(sockets: Iterable[Socket]) -> set[tuple[str, int]]:
+    return {(socket.entry.protocol, socket.entry.port) for socket in sockets}

@@ -1,0 +1,40 @@
+"""Which ports a step has closed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from postroj.container.guest import Entry, Socket
+from postroj.probe.compare.closed_ports import closed
+from postroj.probe.compare.losses import Change
+from postroj.verdict import StepName
+from tests.unit.probe.compare.states import UP, state
+
+DOWN = replace(UP, active="inactive", sub="dead", main_pid=0)
+FILE = "/usr/lib/systemd/system/x.service"
+
+
+def test_closed_ports_are_those_of_running_units_that_the_kernel_did_not_choose() -> None:
+    def listens(port: int, unit: str = "x.service") -> Socket:
+        return Socket(entry=Entry(protocol="tcp", address="0.0.0.0", port=port), unit=unit)
+
+    before = state(
+        UP, sockets=(listens(80), listens(81), listens(40000), listens(82, "")), own=[FILE]
+    )
+    now = state(replace(UP, main_pid=9), own=[FILE])
+    change = Change(step=StepName.UPGRADE, before=before, now=now, first=state())
+    assert closed(change, [listens(81, "y.service")]) == [listens(80)]
+    down = replace(change, now=state(DOWN, own=[FILE]))
+    assert closed(down, []) == []
+    assert closed(replace(change, step=StepName.REMOVE), []) == []
+
+
+def test_a_package_that_leaves_may_close_only_ports_of_others_that_it_has_opened() -> None:
+    sockets = [
+        Socket(entry=Entry(protocol="tcp", address="::", port=port), unit="x.service")
+        for port in (80, 8082)
+    ]
+    both = state(UP, sockets=tuple(sockets))
+    first = state(UP, sockets=tuple(sockets[:1]))
+    change = Change(step=StepName.REMOVE, before=both, now=state(UP), first=first)
+    assert closed(change, []) == sockets[:1]
