@@ -31,12 +31,18 @@ LACKING = {
         " mkswap /swap && swapon /swap'",
         "swap",
     ),
+    "audio": (
+        "Type=oneshot\nExecStart=sh -c 'echo cannot open the audio device: No such device"
+        " >/var/log/audio.log; exit 1'",
+        "a sound card",
+    ),
     "mounted": ("Type=oneshot\nExecStart=mount -t nfsd nfsd /mnt", "the file system nfsd"),
 }
 """The settings of units that need a machine, and what each needs."""
 
 AT_FAULT = {
     "named": "ExecStart=cat /etc/at-fault/dev/tty8",
+    "logged": "Type=oneshot\nExecStart=sh -c 'echo no /etc/logged >/var/log/logged.log; exit 1'",
     "hidden": "ExecStart=cat /dev/kmsg /dev/watchdog\nPrivateDevices=yes",
     "nobody": "ExecStart=sleep 99\nUser=no-such-user\nStandardInput=null",
     "unprivileged": "ExecStart=date --set @0\nUser=nobody",

@@ -10,6 +10,10 @@ WIDE = 2
 """ELFCLASS64, elf(5)."""
 MISSING = re.compile(r"rror (?:while )?loading shared librar(?:ies|y):? (\S+): .*No such file")
 """What the loaders of glibc and musl print."""
+NAMED = re.compile(r"(?<![\w.-])/(?:usr/)?(?:local/)?(?:s?bin|libexec|lib/[\w.+-]+)/[\w.+-]+")
+ASSIGNED = re.compile(
+    r"^\s*(?P<name>\w+)=(?P<quote>[\"']?)(?P<value>[\w./+-]+)(?P=quote)\s*$", re.M
+)
 INTERPRETER_HEADER = 3
 """PT_INTERP, elf(5)."""
 
@@ -68,3 +72,10 @@ def lacks(listing: str) -> str:
 def is_loader(interpreter: str) -> bool:
     """Whether this is a dynamic loader that lists the libraries of a program, ld.so(8)."""
     return interpreter.rpartition("/")[2].startswith("ld-")
+
+
+def named_programs(script: str) -> list[str]:
+    """Return the paths of programs that a shell script names, also with its variables in them."""
+    values = {match["name"]: match["value"] for match in ASSIGNED.finditer(script)}
+    text = re.sub(r"\$(?:(\w+)|\{(\w+)\})", lambda m: values.get(m[1] or m[2], m[0]), script)
+    return list(dict.fromkeys(NAMED.findall(text)))

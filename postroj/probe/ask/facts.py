@@ -31,6 +31,8 @@ class Facts:
     """Whether the guest's root can write to a path."""
     program: Callable[[], bytes]
     """Return the content of the unit's programs."""
+    daemon: Callable[[], bytes] = bytes
+    """Return the content of the unit's binaries, and of those that its scripts name."""
     file_systems: frozenset[str] = frozenset()
     """The names of the file systems that the kernel knows."""
 

@@ -43,6 +43,8 @@ class Request:
     """A path that exists where the request is possible; '' if there is none."""
     mark: bytes = b""
     """A string in programs that are of no use without it; b'' if these say what they miss."""
+    libraries: tuple[str, ...] = ()
+    """Libraries with which only those programs are linked that are of little use without it."""
     refusals: str = r"Operation not permitted|Permission denied"
     """Pattern of the errors with which the kernel refuses it, errno(3)."""
 
@@ -113,6 +115,8 @@ REQUESTS = (
         needs="to change the network",
         words=r"netlink|netfilter|nftables|ip6?tables|ipset|xfrm|\b(?:tun|tap)\b|SIOC\w+",
         capability="NET_ADMIN",
+        refusals=r"Operation not permitted|Permission denied|[Uu]nable to initialize table"
+        r"|[Cc]an't initialize \w+ table|Could not fetch rule set",
     ),
     Request(
         needs="the log of netfilter",
@@ -178,6 +182,14 @@ REQUESTS = (
         words=r"(?:event|input) devices?\b",
         absent="/dev/input",
         refusals=ABSENCES,
+    ),
+    Request(
+        needs="a sound card",
+        words=r"\bALSA\b|\bPCM\b|\bsnd_\w+|\bcard index\b"
+        r"|\b(?:[Aa]udio|[Ss]ound|capture|playback|output) (?:card|device)\b",
+        absent="/dev/snd",
+        refusals=ABSENCES,
+        libraries=("libasound.so.2", "libportaudio.so.2"),
     ),
     Request(
         needs="a watchdog",

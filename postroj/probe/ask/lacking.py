@@ -301,8 +301,20 @@ def _option(facts: Facts) -> str:
     return f"the kernel's option {found[0]}" if found else ""
 
 
+def _library(facts: Facts) -> str:
+    """Return what a daemon is made for that ended without a message, by what it is linked with."""
+    if not facts.is_silent or facts.unit.get("ExecMainCode") in KILLED:
+        return ""
+    absent = [one for one in REQUESTS if one.libraries and not facts.has(one.absent)]
+    content = facts.daemon() if absent else b""
+    names = {one: [b"\0%s\0" % name.encode() for name in one.libraries] for one in absent}
+    return next((one.needs for one in absent if any(n in content for n in names[one])), "")
+
+
 def _silent(facts: Facts) -> str:
     """Rule: a program ended without a message, and asks for what this kernel does not have."""
+    if found := _library(facts):
+        return found
     content = facts.program() if facts.is_silent and facts.statuses - {"0", ""} else b""
     if not content.startswith(b"#!"):
         words = (word.decode(errors="replace") for word in PARAMETER.findall(content))

@@ -8,16 +8,18 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from postroj.container.boot.masks import MASKED
 from postroj.errors import PostrojError
-from postroj.probe.ask import journal, lacking, machine
+from postroj.probe.ask import executable, journal, lacking, machine
 from postroj.probe.ask.conditions import unmet
 from postroj.probe.ask.facts import Facts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from postroj.container.guest import Guest
 
@@ -25,7 +27,8 @@ PROPERTIES = (
     *("ActiveState", "AmbientCapabilities", "AssertResult", "AssertTimestampMonotonic", "BindsTo"),
     *("CapabilityBoundingSet", "ConditionResult", "ConditionTimestampMonotonic", "DevicePolicy"),
     *("DynamicUser", "ExecMainCode", "ExecMainStatus", "ExecStart"),
-    *("ExecStartPre", "LoadState", "NRestarts", "PrivateDevices", "ProcSubset"),
+    *("ExecStartPre", "InactiveExitTimestampMonotonic", "LoadState", "NRestarts"),
+    *("PrivateDevices", "ProcSubset", "SubState", "Type"),
     *("ProtectControlGroups", "ProtectKernelModules", "ProtectKernelTunables", "ReadOnlyPaths"),
     *("RequiredBy", "Requires", "Requisite", "RestrictAddressFamilies", "Result", "StandardInput"),
     *("StandardOutput", "TTYPath", "Triggers", "User", "WantedBy", "Wants"),
@@ -40,6 +43,14 @@ STARTS = 2
 PROGRAM = 16 << 20
 """Maximum number of bytes of a program to read."""
 FIELDS = ("MESSAGE", "INVOCATION_ID", "_SYSTEMD_INVOCATION_ID", "_SYSTEMD_UNIT", "_PID")
+LOG_FILES = (
+    *("find", "/var/log", "-xdev", "-type", "f", "!", "-path", "/var/log/journal/*"),
+    *("-newermt", "@{since}", "-print0"),
+)
+EARLIER = 10.0
+"""Seconds before the last start of a unit in which an earlier start may have written its log."""
+SHOWN = 8
+"""Maximum number of programs of a script to read."""
 INTERPRETERS = frozenset({"bash", "env", "perl", "python3", "sh"})
 """Programs whose name says nothing about their unit."""
 FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin")
@@ -79,7 +90,11 @@ def _of_unit(guest: Guest, name: str, above: frozenset[str]) -> str:
     if untried := _unmet(guest, name, unit, messages):
         found = machine.of_conditions(untried, guest.lacking_capabilities())
     elif may_have_failed(unit, messages) and not was_stopped(unit, messages):
-        found = lacking.of_facts(_facts(guest, unit, messages, is_silent=is_silent))
+        facts = _facts(guest, unit, messages, is_silent=is_silent)
+        found = lacking.of_facts(facts)
+        logs = _log_files(guest, name, unit) if is_silent and not found else ()
+        asked = (lacking.of_facts(replace(facts, log=log, is_silent=False)) for log in logs)
+        found = found or next(filter(None, asked), "")
     if found or len(above) >= DEEPEST:
         return found
     return _of_others(guest, name, unit, above, is_silent=is_silent)
@@ -139,8 +154,11 @@ def is_unmet(unit: Mapping[str, str]) -> bool:
 def may_have_failed(unit: Mapping[str, str], messages: Sequence[str] = ()) -> bool:
     """Whether a unit has failed, has ended, or is being started again.
 
-    The manager forgets how a unit has ended that nothing needs, but it has reported it.
+    The manager forgets how a unit has ended that nothing needs, but it has reported it. It calls a
+    SysV script active whose daemon has ended.
     """
+    if (unit.get("ActiveState"), unit.get("SubState")) == ("active", "exited"):
+        return unit.get("Type") == "forking"
     restarted = unit.get("NRestarts", "0") not in ("0", "")
     failed = unit.get("Result", "success") != "success"
     is_told = any(map(journal.ENDED.search, messages))
@@ -177,7 +195,8 @@ def _facts(
         lacking=guest.lacking_capabilities(),
         has=guest.exists,
         writes=lambda path: guest.run(["test", "-w", path], ok=range(256), timeout=30).status == 0,
-        program=lambda: _programs(guest, unit),
+        program=lambda: b"".join(_programs(guest, _paths(unit))),
+        daemon=lambda: _daemon(guest, unit),
         file_systems=guest.file_systems(),
     )
 
@@ -198,15 +217,40 @@ def _paths(unit: Mapping[str, str]) -> list[str]:
     return [name if "/" in name else f"{folder}/{name}" for name in names for folder in FOLDERS]
 
 
-def _programs(guest: Guest, unit: Mapping[str, str]) -> bytes:
-    """Return the content of a unit's programs."""
-    found = b""
-    for path in dict.fromkeys(_paths(unit)):
-        try:
-            found += guest.read_file(path, PROGRAM)
-        except OSError:
-            continue
+def _programs(guest: Guest, paths: Iterable[str]) -> list[bytes]:
+    """Return the content of those programs that exist."""
+    found = []
+    for path in dict.fromkeys(paths):
+        with suppress(OSError):
+            found.append(guest.read_file(path, PROGRAM))
     return found
+
+
+def _daemon(guest: Guest, unit: Mapping[str, str]) -> bytes:
+    """Return the content of a unit's binaries, and of those that its scripts name."""
+    found = _programs(guest, _paths(unit))
+    scripts = b"\n".join(content for content in found if content.startswith(b"#!"))
+    named = executable.named_programs(scripts.decode(errors="replace"))
+    found += _programs(guest, named[:SHOWN])
+    return b"".join(content for content in found if content.startswith(executable.ELF))
+
+
+def _log_files(guest: Guest, name: str, unit: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
+    """Yield the last lines of log files that were written since a unit's last starts.
+
+    They are named for the unit or for its program: others may write at the same time.
+    """
+    started = unit.get("InactiveExitTimestampMonotonic", "")
+    if not started.isdigit() or started == "0":
+        return
+    since = f"{journal.wall_time(int(started) / 1e6) - EARLIER:.6f}"
+    argv = [part.format(since=since) for part in LOG_FILES]
+    programs = {path.rpartition("/")[2] for path in _paths(unit)} - INTERPRETERS
+    names = {name.rpartition(".")[0].partition("@")[0], *programs}
+    for path in guest.run(argv, ok=range(256), timeout=30).text.split("\0"):
+        if any(one in path.removeprefix("/var/log/") for one in names):
+            tail = ["tail", "-n", str(LINES), "--", path]
+            yield tuple(guest.run(tail, ok=range(256), timeout=30).text.splitlines())
 
 
 def _log(guest: Guest, name: str, unit: Mapping[str, str]) -> tuple[tuple[str, ...], bool]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from postroj.probe.ask.executable import interpreter, is_loader, lacks, sought
+from postroj.probe.ask.executable import interpreter, is_loader, lacks, named_programs, sought
 
 LOADER = b"/lib64/ld-x.so.2\0"
 
@@ -76,3 +76,13 @@ def test_what_the_dynamic_loader_misses() -> None:
     assert lacks(other) == ""
     version = "/usr/bin/x: /lib/libc.so.6: version `GLIBC_2.38' not found (required by /usr/bin/x)"
     assert lacks(version) == "the version 'GLIBC_2.38' of a library"
+
+
+def test_named_programs_of_a_script_have_its_variables_replaced() -> None:
+    script = "NAME=player\nDAEMON=\"/usr/bin/$NAME\"\nOPTIONS='-a b'\n. /lib/lsb/init-functions\n"
+    script += "start-stop-daemon --exec ${DAEMON} $OPTIONS\n/usr/sbin/$OTHER /usr/sbin/other-x\n"
+    assert named_programs(script) == [
+        "/usr/bin/player",
+        "/lib/lsb/init-functions",
+        "/usr/sbin/other-x",
+    ]

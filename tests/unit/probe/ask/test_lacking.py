@@ -13,9 +13,18 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 NSPAWN = frozenset(
-    {"SYS_MODULE", "SYS_RAWIO", "SYS_PACCT", "SYS_RESOURCE", "SYS_TIME", "SYSLOG", "BPF"}
+    {
+        "SYS_MODULE",
+        "SYS_RAWIO",
+        "SYS_PACCT",
+        "SYS_RESOURCE",
+        "SYS_TIME",
+        "SYSLOG",
+        "BPF",
+        "NET_ADMIN",
+    }
 )
-EVERY = "cap_sys_time cap_sys_pacct cap_sys_module cap_bpf cap_sys_rawio cap_syslog"
+EVERY = "cap_sys_time cap_sys_pacct cap_sys_module cap_bpf cap_sys_rawio cap_syslog cap_net_admin"
 
 
 def need(
@@ -25,6 +34,7 @@ def need(
     program: bytes = b"",
     writable: Collection[str] = (),
     is_silent: bool = False,
+    daemon: bytes = b"",
 ) -> str:
     facts = Facts(
         unit={"ExecMainStatus": "1", "CapabilityBoundingSet": EVERY} | (unit or {}),
@@ -34,6 +44,7 @@ def need(
         has=lambda path: path in present,
         writes=lambda path: path in writable,
         program=lambda: program,
+        daemon=lambda: daemon,
         file_systems=frozenset({"proc", "tmpfs"}),
     )
     return of_facts(facts)
@@ -75,6 +86,15 @@ MOUNT = (
 USER_217 = {"ExecMainStatus": "217"}
 AMBIENT_OF_GUEST = {"ExecMainStatus": "218", "AmbientCapabilities": "cap_net_raw"}
 CLOCK = "adjtimex(0x8001) failed : Operation not permitted"
+
+IPTABLES = (
+    "iptables-restore v1.8.9 (legacy): iptables-restore: unable to initialize table 'mangle'",
+    "Error occurred at line: 1",
+)
+ALSA = (
+    "ALSA lib confmisc.c:165:(snd_config_get_card) Cannot get card index for 0",
+    "*** ERROR: Open capture audio device failed: No such file or directory",
+)
 
 
 @pytest.mark.parametrize(
@@ -122,6 +142,9 @@ CLOCK = "adjtimex(0x8001) failed : Operation not permitted"
         (["x"], {"unit": AMBIENT}, "the capability CAP_SYS_TIME"),
         ([MOUNT], {"unit": {"ExecMainStatus": "226"}}, "'/sys/fs/bpf'"),
         ([CLOCK], {}, "to set the clock (CAP_SYS_TIME)"),
+        (IPTABLES, {}, "to change the network (CAP_NET_ADMIN)"),
+        (ALSA, {}, "a sound card"),
+        (["unable to open output device: default"], {}, "a sound card"),
         (["rasdaemon: Can't find debugfs"], {}, "debugfs"),
         (["no watchdog device, load a watchdog driver"], {}, "a watchdog"),
         (["could not find inband device"], {}, "IPMI"),
@@ -286,3 +309,22 @@ def test_a_silent_program_that_is_of_no_use_without_an_interface_of_the_kernel(
     program = b"\x7fELF\0can not create NETLINK_ISCSI socket\0"
     assert need(*log, unit=unit, present=present, program=program) == said
     assert need(*log, unit=unit, present=present, program=b"\x7fELF\0") == ""
+
+
+@pytest.mark.parametrize(
+    ("is_silent", "unit", "present", "said"),
+    [
+        (True, {}, (), "a sound card"),
+        (True, {"ExecMainStatus": "0"}, (), "a sound card"),
+        (True, {}, ("/dev/snd",), ""),
+        (True, {"ExecMainCode": "3", "ExecMainStatus": "11"}, (), ""),
+        (True, {"ExecMainStatus": "217"}, (), ""),
+        (False, {}, (), ""),
+    ],
+)
+def test_a_silent_daemon_that_is_linked_with_a_library_for_a_device(
+    unit: dict[str, str], present: tuple[str, ...], said: str, *, is_silent: bool
+) -> None:
+    player = b"\x7fELF\0libc.so.6\0libasound.so.2\0"
+    assert need(unit=unit, present=present, daemon=player, is_silent=is_silent) == said
+    assert need(unit=unit, present=present, daemon=b"\x7fELF\0", is_silent=is_silent) == ""
