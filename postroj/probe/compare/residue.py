@@ -54,6 +54,10 @@ EXCUSED = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 PRIVATE = ("/var/lib", "/var/cache", "/var/log")
+INTO_RUN = ("(", "-lname", "/run/*", "-o", "-lname", "/var/run/*", ")")
+"""Links to what no reboot leaves, hier(7)."""
+ASKED = 1000
+"""Maximum number of links to ask about."""
 UNIT_LINK = re.compile(r"/etc/systemd/(system|user)/(?P<rest>.+)", re.DOTALL)
 
 
@@ -141,6 +145,7 @@ class Residue:
             and not path.endswith(self._manager.saved)
         }
         left = {path for path in found if not is_covered(path, self._may_leave)}
+        left -= self._harmless(left, written)
         tops = outermost(left)
         if not tops:
             may = f"none but {count(len(found))} that may be left" if found else "none"
@@ -192,6 +197,29 @@ class Residue:
             return Outcome.PASS, "none"
         lines = ["links to units that are gone", *left[:SHOWN], *more(left)]
         return Outcome.FAIL, "\n".join(lines)
+
+    def _harmless(self, left: Collection[str], written: Mapping[str, Written]) -> set[str]:
+        """Return the paths that hold nothing: links into /run, and empty homes of users that stay.
+
+        A folder with such links only holds nothing either.
+        """
+        links = sorted(path for path in left if written[path].kind is FileKind.LINK)
+        argv = ["find", *links[:ASKED], "-maxdepth", "0", *INTO_RUN, "-print0"]
+        text = self._guest.run(argv, ok=range(256), timeout=60).text if links else ""
+        passing = {*text.split("\0")} & {*links}
+        folders = [path for path in left if written[path].kind is FileKind.FOLDER]
+        homes = self._new_homes() if folders else set()
+        for path in folders:
+            inner = {other for other in left if other.startswith(f"{path}/")}
+            if (inner & passing and inner <= {*passing, *folders}) or (path in homes and not inner):
+                passing.add(path)
+        return passing
+
+    def _new_homes(self) -> set[str]:
+        """Return the homes of the users that are left behind, passwd(5)."""
+        text = self._guest.run(["cat", "/etc/passwd"], ok=range(256), timeout=30).text
+        rows = [line.split(":") for line in text.splitlines()]
+        return {row[5] for row in rows if len(row) > 5 and row[0] not in self._before.users}
 
     def _may_stay(self, top: str, left: Collection[str]) -> bool:
         """Whether a path may stay by policy: a place for data without links that lead nowhere."""

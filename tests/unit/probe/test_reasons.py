@@ -67,6 +67,34 @@ def test_dangling_unit_links_are_limited(monkeypatch: pytest.MonkeyPatch) -> Non
     ]
 
 
+def test_links_into_run_and_empty_homes_of_users_that_stay_are_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kinds = {
+        "/etc/sv/x": FileKind.FOLDER,
+        "/etc/sv/x/log": FileKind.FOLDER,
+        "/etc/sv/x/log/supervise": FileKind.LINK,
+        "/etc/sv/x/supervise": FileKind.LINK,
+        "/var/lib/x": FileKind.FOLDER,
+        "/var/lib/y": FileKind.FOLDER,
+        "/etc/y": FileKind.FOLDER,
+        "/etc/y/link": FileKind.LINK,
+        "/etc/y/file": FileKind.FILE,
+    }
+    made = partial(Written, mode=0o755, uid=0, gid=0, size=0)
+    written = {path: made(path=path, kind=kind) for path, kind in kinds.items()}
+    monkeypatch.setattr(FakeGuest, "written", lambda self: written)
+    monkeypatch.setattr(FakeGuest, "exists", lambda self, path: True)
+    users = "root:x:0:0::/root:/bin/sh\nx:x:7:7::/var/lib/x:/bin/sh\n"
+    into_run = "/etc/sv/x/log/supervise\0/etc/sv/x/supervise\0/etc/y/link\0"
+    answers = {"cat": users, "find": into_run}
+    before = residue.Inventory(written={}, users=frozenset({"root"}), diversions=NOTHING)
+    guest = FakeGuest(lambda argv: (0, answers.get(argv[0], "")))
+    outcome, reason = residue.Residue(guest, manager_of(Manager.APT), before).ask_files()
+    wanted = ["left behind: 2 files", "/etc/y/ with 1 file", "/var/lib/y"]
+    assert (outcome, reason.splitlines()) == (Outcome.FAIL, wanted)
+
+
 def test_files_of_dependencies_that_left_are_not_those_of_the_package(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
