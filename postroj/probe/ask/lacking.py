@@ -19,10 +19,15 @@ if TYPE_CHECKING:
     from postroj.probe.ask.kernel import Request
 
 ABSENT = re.compile(
-    r"No such (?:file|device)|does(?:n't| not) exist|not found|[Mm]issing|[Uu]nable to|[Ff]ailed"
-    r"|[Cc](?:annot|an't|an not|ould not|ouldn't) |[Nn]ot? (?:accessible|available|present)"
+    r"no such (?:file|device)|does(?:n't| not) exist|not found|missing|unable to|failed"
+    r"|c(?:annot|an't|an not|ould not|ouldn't) |not? (?:accessible|available|present)",
+    re.IGNORECASE,  # Go has its own words for errors, all in lower case
 )
-REFUSED = re.compile(r"Read-only file system|Permission denied|Operation not permitted")
+REFUSED = re.compile(
+    r"read-only file system|permission denied|operation not permitted", re.IGNORECASE
+)
+IGNORED = re.compile(r"^\S+: Executable \S+ missing, skipping: ")
+"""What the manager says of a missing program whose failure the unit ignores, systemd.service(5)."""
 MODULE = (
     re.compile(r"Module (?P<module>[\w-]+) not found in directory"),
     re.compile(r"could not insert (?:module )?'(?P<module>[\w-]+)'"),
@@ -80,6 +85,7 @@ def of_facts(facts: Facts) -> str:
     faulty = facts.statuses & set(FAULTY_STATUS)
     if faulty - set(NO_PROGRAM) or (faulty and not any(map(LOADER.search, facts.log))):
         return ""
+    facts = replace(facts, log=tuple(line for line in facts.log if not IGNORED.match(line)))
     after = replace(facts, log=_after_other_faults(facts.log))
     near = replace(after, log=after.log[-NEAR:])
     rules = (
@@ -251,7 +257,7 @@ def _asked(facts: Facts, request: Request) -> str:
         return ""
     if request.absent and facts.has(request.absent):
         return ""
-    refused = [line for line in facts.log if re.search(request.refusals, line)]
+    refused = [line for line in facts.log if re.search(request.refusals, line, re.IGNORECASE)]
     refused = [line for line in refused if not _names_own_file(line)]
     if not refused:
         return ""

@@ -267,6 +267,16 @@ def test_lacking_names_what_a_real_package_missed(
             {"program": b"\x7fELF\0audit_set_pid\0"},
         ),
         ("a refusal long before the end", [CLOCK, *20 * ["works on"], "bad value 7"], {}),
+        (
+            "a loader of modules whose absence the unit ignores",
+            ["x.service: Executable /sbin/modprobe missing, skipping: No such file or directory"],
+            {"unit": {"ExecMainStatus": "2"}},
+        ),
+        (
+            "a refusal before what a program in Go misses",
+            [CLOCK, "panic: open /etc/x/x.conf: no such file or directory"],
+            {},
+        ),
         ("firewalld without netbase", ["ERROR: INVALID_PROTOCOL: esp"], {}),
         ("strongswan without charon", ["IKE daemon '/usr/lib/ipsec/charon' not found"], {}),
         (
