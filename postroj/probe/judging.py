@@ -299,7 +299,7 @@ class Judge:
         pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="later")
         try:
             later = pool.submit(self._ask_later, compared, names)
-            completed = continuity.complete(answers, compared.change, found)
+            completed = continuity.complete(answers, compared.change, found, self._recheck.passed)
             yield from self._with_complaints(completed, before.since)
             yield from later.result()
         finally:

@@ -66,6 +66,8 @@ class Recheck:
     guest: Guest
     manners: Manners
     known: set[str] = field(default_factory=set)
+    passed: frozenset[str] = frozenset()
+    """The names of the units that passed when they were last asked about, and stayed up."""
 
     def begin_version(self) -> None:
         """Forget what was waited for, because other packages have come."""
@@ -91,8 +93,11 @@ class Recheck:
             elif answer.kind is CheckKind.SYSTEM and answer.subject == journal.ERRORS:
                 has_errors = True
             yield answer
-        if passed:
-            yield from self._read_again(passed, owner, has_errors=has_errors)
+        ended: set[str] = set()
+        for answer in self._read_again(passed, owner, has_errors=has_errors) if passed else ():
+            ended.add(unit_name(answer.subject))
+            yield answer
+        self.passed = frozenset(passed.keys() - ended)
 
     def _read_again(
         self, passed: Mapping[str, Passed], owner: Callable[[str], str], *, has_errors: bool

@@ -13,16 +13,22 @@ from postroj.probe.ask.unitstate import unit_name
 from postroj.verdict import CheckKind, CheckResult, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from postroj.probe.ask.unitstate import UnitState
     from postroj.probe.compare.losses import Change
 
 
 def complete(
-    answers: Iterable[CheckResult], change: Change, found: Iterable[CheckResult]
+    answers: Iterable[CheckResult],
+    change: Change,
+    found: Iterable[CheckResult],
+    passed: Collection[str] = (),
 ) -> Iterator[CheckResult]:
-    """Complete answers about units as they come; then yield what was `found` besides."""
+    """Complete answers about units as they come; then yield what was `found` besides.
+
+    `passed` are the names of the units that passed their checks before the step.
+    """
     rest = [*found]
     before, now = change.before.units, change.now.units
     for answer in answers:
@@ -36,20 +42,25 @@ def complete(
             yield joined(answer, lost)
         elif answer.outcome is Outcome.PASS and name in before and name in now:
             yield _with_remark(answer, describe_main_pid(before[name], now[name]))
-        elif _has_stopped(answer, name, change):
+        elif _has_stopped(answer, name, change, passed):
             yield replace(answer, reason=f"ran before the {change.step}; now {answer.reason}")
         else:
             yield answer
     yield from rest
 
 
-def _has_stopped(answer: CheckResult, name: str, change: Change) -> bool:
-    """Whether a unit that should run ran before, and its answer does not say so."""
+def _has_stopped(answer: CheckResult, name: str, change: Change, passed: Collection[str]) -> bool:
+    """Whether a unit that should run ran before, and its answer does not say so.
+
+    A unit is also active if it has exited, whatever became of its daemon: it ran if it passed.
+    """
     was = change.before.units.get(name)
     # a socket may be up though its service does not work
     is_up = name.endswith(".socket") and answer.reason.startswith("active")
     is_down = answer.outcome is Outcome.FAIL and not change.leaves and not is_up
-    return is_down and was is not None and was.active == "active"
+    if not is_down or was is None or was.active != "active":
+        return False
+    return was.sub != "exited" or bool({name, was.name, *was.names} & {*passed})
 
 
 def _with_remark(answer: CheckResult, remark: str) -> CheckResult:

@@ -162,6 +162,7 @@ def test_recheck_reads_all_units_that_passed_with_one_command() -> None:
     ]
     recheck = Recheck(guest=guest, manners=Manners())
     assert list(recheck.follow(answers)) == answers
+    assert recheck.passed == {"a.service", "b.service"}
     (argv,) = guest.ran
     assert argv[-3:] == ("--", "a.service", "b.service")
 

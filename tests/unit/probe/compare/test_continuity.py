@@ -68,6 +68,21 @@ def test_a_failing_answer_tells_that_the_unit_ran_before() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("passed", "told"),
+    [((), "no daemon"), (("x.service",), "ran before the upgrade; now no daemon")],
+)
+def test_a_unit_that_has_exited_ran_before_only_if_it_passed_its_check(
+    passed: tuple[str, ...], told: str
+) -> None:
+    exited = state(replace(UP, sub="exited", main_pid=0, names=("x.service", "alias.service")))
+    both = Change(step=StepName.UPGRADE, before=exited, now=exited, first=state())
+    for subject in ("x", "alias"):
+        failed = replace(ANSWER, subject=subject, outcome=Outcome.FAIL, reason="no daemon")
+        (found,) = complete([failed], both, [], passed)
+        assert found.reason == told
+
+
 def test_a_socket_that_is_up_has_not_stopped_if_its_service_fails() -> None:
     socket = replace(UP, name="x.socket", names=("x.socket",))
     both = state(socket)
