@@ -76,7 +76,7 @@ class Starter:
     ) -> None:
         """Choose the units to start, after the installation or a change of configuration."""
         found = brought.states if brought else ()
-        own = _own(brought) if brought else frozenset()
+        own: frozenset[str] = brought.payload.all_units if brought else frozenset()
         self._up = sum(bool(own & {*state.names} and state.started) for state in found)
         questions = brought.questions if brought else ()
         faulty = {question.subject for question in questions if question.fault}
@@ -297,11 +297,6 @@ def _ran(before: Before, name: str) -> bool:
     """Whether a unit was ever started before the step."""
     state = before.units.get(name)
     return state is not None and state.started > 0
-
-
-def _own(brought: Brought) -> frozenset[str]:
-    scripts = (f"{name}.service" for name in brought.payload.scripts)
-    return frozenset((*brought.payload.units, *scripts))
 
 
 def _is_idle_failure(check: CheckResult) -> bool:

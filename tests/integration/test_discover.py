@@ -495,6 +495,11 @@ PACKAGES: dict[str, Made] = {
         + ENABLE.format(name="oldunsure"),
         said={"oldunsure.service": (SKIP, "'/etc/init.d/oldunsure status' ends with status 4")},
     ),
+    "oldtaken": Made(
+        files={"/etc/init.d/systemd-sysctl": SYSV.format(name="systemd-sysctl", seconds=9)},
+        script="chmod 755 /etc/init.d/systemd-sysctl; update-rc.d systemd-sysctl defaults",
+        said={},
+    ),
     "oldmute": Made(
         files={"/etc/init.d/oldmute": SYSV.format(name="oldmute", seconds=9)},
         script="echo exit 0 >/etc/default/oldmute;" + ENABLE.format(name="oldmute"),
@@ -727,7 +732,7 @@ def test_discovery_says_what_the_package_ships(told: Told) -> None:
     assert told.discovery.users == ("newcomer",)
     assert told.discovery.scripts == (
         *("oldbad", "olddies", "oldmute", "oldoff", "oldplain", "oldsilent", "oldstyle"),
-        "oldunsure",
+        *("oldunsure", "systemd-sysctl"),
     )
     assert "/etc/init.d/oldstyle" in told.discovery.configuration
     heard = {(each.protocol, each.address, each.unit) for each in told.discovery.sockets}
@@ -743,4 +748,6 @@ def test_discovery_says_what_the_package_ships(told: Told) -> None:
     assert {"scripted.service", "local.service"} <= {*told.discovery.units}
     assert "3 user units" in told.sentence and "drop-ins for ssh.service" in told.sentence
     assert f"{SYSUSERS}: it declares 'forgotten', which do not exist" in told.sentence
-    assert "8 SysV scripts" in told.sentence and "user newcomer" in told.sentence
+    assert "never runs the SysV script 'systemd-sysctl': systemd-sysctl.service is" in told.sentence
+    assert "systemd-sysctl.service" not in told.discovery.units
+    assert "9 SysV scripts" in told.sentence and "user newcomer" in told.sentence

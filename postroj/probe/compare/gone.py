@@ -96,9 +96,11 @@ def ask_all(
     belongings = replace(belongings, units=belongings.units.union(orphans))
     asked = [q for q in questions if not q.skip]
     named = {unit_name(q.subject) for q in asked if q.kind is CheckKind.UNIT}
+    shipped = {*payload.unit_names(belongings.paths)}
+    native = {n for n, unit in (earlier or {}).items() if _is_of_others(unit, shipped)}
     rest = [
         Question(kind=CheckKind.UNIT, subject=name, is_found=True)
-        for name in sorted(belongings.units - named)
+        for name in sorted(belongings.units - named - native.intersection(known))
         if not is_template(name)
     ]
     yield from checks.side_by_side([*asked, *rest], partial(_ask, guest, belongings, earlier or {}))
@@ -106,6 +108,13 @@ def ask_all(
     question = Question(kind=CheckKind.SYSTEM, subject=checks.NEW_FAILURES)
     ask = partial(checks.ask_failures, guest, failed, killed=killed, since=REMOVAL)
     yield checks.timed(question, ask)
+
+
+def _is_of_others(unit: UnitState, shipped: Collection[str]) -> bool:
+    """Whether a unit is none that is `shipped`, even if a SysV script has its name."""
+    is_generated = unit.file_state == "generated" or "/init.d/" in unit.source
+    is_native = unit.load == "loaded" and not is_generated
+    return is_native and not {unit.name, *unit.names} & {*shipped}
 
 
 def _when_bad(question: Question, ask: Callable[[], Answer]) -> Iterator[CheckResult]:

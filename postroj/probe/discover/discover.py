@@ -16,7 +16,7 @@ from postroj.probe.ask.unitstate import (
     template_of,
     unit_name,
 )
-from postroj.probe.discover import examine, payload, snapshot
+from postroj.probe.discover import examine, ownership, payload, snapshot
 from postroj.verdict import CheckKind, Discovery, Listener
 
 if TYPE_CHECKING:
@@ -132,11 +132,16 @@ def discover(
     wanted = candidates(brought, before, after)
     states = {state.name: state for state in read_states(guest, wanted)}  # each alias once
     states |= {state.name: state for state in read_states(guest, woken(before, after, states))}
+    taken = dict(ownership.superseded(brought, states.values(), before, after, foreign))
+    brought = replace(brought, superseded=frozenset(taken))
+    others = {s.name for s in taken.values() if not {s.name, *s.names} & foreign}
     states = {name: _with_starters(state, after) for name, state in states.items()}
     states = {
         name: state
         for name, state in states.items()
-        if (name in wanted or _stays(state)) and not _is_of_generator(state, brought)
+        if (name in wanted or _stays(state))
+        and not _is_of_generator(state, brought)
+        and name not in others
     }
     untried = [s for s in states.values() if s.file_state in ENABLED and not s.started]
     refused = _refused(guest) if untried else set()
@@ -149,7 +154,7 @@ def discover(
         questions=tuple(faulty),
         users=tuple(sorted(after.users - before.users)),
         groups=tuple(sorted(after.groups - before.groups)),
-        remarks=tuple(remarks),
+        remarks=(*ownership.describe(taken), *remarks),
     )
 
 

@@ -45,6 +45,8 @@ class Payload:
     """Services that D-Bus starts on demand, of the system and of sessions."""
     scripts: tuple[str, ...] = ()
     """Names of SysV scripts."""
+    superseded: frozenset[str] = frozenset()
+    """Those in whose place systemd has a unit of somebody else."""
     configuration: tuple[str, ...] = ()
     programs: tuple[str, ...] = ()
     sysusers: tuple[str, ...] = ()
@@ -56,7 +58,8 @@ class Payload:
     @property
     def all_units(self) -> frozenset[str]:
         """The names of units, also of those that systemd makes of SysV scripts."""
-        return frozenset([*self.units, *(f"{name}.service" for name in self.scripts)])
+        scripts = (name for name in self.scripts if name not in self.superseded)
+        return frozenset([*self.units, *(f"{name}.service" for name in scripts)])
 
     @property
     def changed_units(self) -> tuple[str, ...]:

@@ -87,6 +87,28 @@ def ask(load: str, *running: Process, earlier: UnitState | None) -> str:
     return f"{answer.outcome}: {answer.reason}"
 
 
+@pytest.mark.parametrize(
+    ("known", "earlier", "is_asked"),
+    [
+        (("x.service",), replace(EXITED, file_state="static"), False),
+        (("x.service",), replace(EXITED, file_state="generated"), True),
+        (("x.service",), replace(EXITED, names=("x.service", "own.service")), True),
+        ((), replace(EXITED, file_state="static"), True),
+    ],
+)
+def test_a_unit_that_was_there_may_stay_though_a_script_has_its_name(
+    known: tuple[str, ...], earlier: UnitState, *, is_asked: bool
+) -> None:
+    guest = FakeGuest(answer=lambda argv: (0, AFTER.format("loaded") * (argv[1] == "show")))
+    belongings = gone.Belongings(
+        units=frozenset({"x.service"}),
+        paths=frozenset({"/etc/init.d/x", "/usr/lib/systemd/system/own.service"}),
+    )
+    states = {"x.service": replace(earlier, load="loaded", source="")}
+    answers = gone.ask_all(guest, [], belongings, (), known, states)
+    assert ("x.service" in {answer.subject for answer in answers}) is is_asked
+
+
 def test_ask_all_about_a_unit_that_has_nothing_left_to_stop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
