@@ -119,6 +119,8 @@ class CheckResult:
     """Whether postroj asked of its own accord."""
     started: bool = False
     """Whether postroj started the unit, and not the installation."""
+    is_dependency: bool = False
+    """Whether it is about a unit that came with a dependency, or about an address of one."""
     why: Why | None = None
     """The kind of a skip's reason; None if it has no kind."""
     needs: str = ""
@@ -145,6 +147,8 @@ class Discovery:
 
     units: tuple[str, ...] = ()
     """The package's units, and those that appeared with it; templates too."""
+    dependencies: tuple[str, ...] = ()
+    """Those of them that came with a dependency in the same transaction."""
     scripts: tuple[str, ...] = ()
     """Names of SysV scripts."""
     configuration: tuple[str, ...] = ()

@@ -191,8 +191,7 @@ class Judge:
                 had = [socket for question in self._asked for socket in question.listeners]
                 lateness.await_sockets(self._guest, had, Deadline(self._plan.manners.timeout))
                 new.extend(listening.new_sockets(self._guest, brought, self._snapshot))
-                urls = {question.subject for question in asked}
-                later.extend(listening.socket_questions(brought, new, urls))
+                later.extend(listening.socket_questions(brought, new, asked))
             return later
 
         if step is StepName.REBOOT:  # of the shutdown, if the image's journal outlives it

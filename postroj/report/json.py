@@ -90,6 +90,7 @@ def _check(check: CheckResult) -> dict[str, Any]:
         "seconds": _seconds(check.seconds),
         "discovered": check.discovered,
         "started": check.started,
+        "dependency": check.is_dependency,
         "why": check.why,
         "needs": check.needs,
     }

@@ -81,7 +81,9 @@ def of(probe: ProbeResult) -> Summary:
     """Summarise a probe."""
     staying = [step for step in probe.steps if step.name not in LEAVING]
     checks = [check for step in staying for check in step.checks]
-    passed = [check for check in checks if check.outcome is Outcome.PASS]
+    passed = [
+        check for check in checks if check.outcome is Outcome.PASS and not check.is_dependency
+    ]
     kinds = {
         kind: _units(check for check in passed if _kind_of_pass(check) is kind)
         for kind in (None, SCRIPT, ENDED)
@@ -90,7 +92,8 @@ def of(probe: ProbeResult) -> Summary:
     ended = tuple(name for name in kinds[ENDED] if name not in up)
     scripts = tuple(name for name in kinds[SCRIPT] if name not in {*up, *ended})
     found = [step.discovered for step in probe.steps if step.discovered]
-    services = {name for one in found for name in one.units if _is_service(name)}
+    own = {name for one in found for name in {*one.units} - {*one.dependencies}}
+    services = set(filter(_is_service, own))
     return Summary(
         image=probe.image,
         up=up,

@@ -662,7 +662,7 @@ def told(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]
 
         def then() -> list[Question]:
             new.extend(listening.new_sockets(guest, brought, before))
-            return listening.socket_questions(brought, new, ASKED)
+            return listening.socket_questions(brought, new, asked)
 
         answers = list(ask_all(guest, questions, Manners(timeout=6, settle=1), failed, then))
         guest.run(["sh", "-ec", FETCH], stdin=REPOSITORY.encode())

@@ -18,6 +18,7 @@ from postroj.probe.ask.question import Question
 from postroj.probe.package.package_file import OLDER_DIR, recognise
 from postroj.probe.plan import Plan
 from postroj.probe.probe import probe
+from postroj.report import summary
 from postroj.verdict import CheckKind, Outcome, StepName
 from tests.support import debs
 from tests.support.listener import Nobody
@@ -593,6 +594,29 @@ def test_install_takes_one_transaction_if_a_dependency_needs_the_package(
     assert life.outcomes == {INSTALL: PASS, PURGE: PASS}
     (install, _) = life.result.steps
     assert install.reason.startswith("circle 1.0 (all), in one transaction with helper")
+
+
+def test_units_of_a_dependency_in_the_same_transaction_are_not_counted(
+    bare: Image, tmp_path: Path
+) -> None:
+    server = "/usr/bin/perl -MIO::Socket::INET -e 'IO::Socket::INET->new(Listen => 1, LocalPort"
+    unit = f"[Service]\nExecStart={server} => 7777) and sleep 1000'\n"
+    starts = "#!/bin/sh\nsystemctl daemon-reload; systemctl start helper.service\n"
+    helper = debs.build(
+        tmp_path,
+        "helper",
+        depends="circle",
+        files={"/lib/systemd/system/helper.service": unit},
+        scripts={"postinst": starts},
+    )
+    idle = {"/lib/systemd/system/circle.service": "[Service]\nExecStart=/bin/sleep 1000\n"}
+    own = debs.build(tmp_path, "circle", depends="helper", files=idle)
+    life = live(helper_image(bare, tmp_path, helper), own, INSTALL)
+    answers = life.result.steps[0].checks
+    theirs = {answer.subject: answer.outcome for answer in answers if answer.is_dependency}
+    assert theirs == {"helper.service": PASS, "tcp://127.0.0.1:7777": PASS}
+    found = summary.of(life.result)
+    assert (found.up, found.answers, found.idle) == ((), (), ("circle.service",))
 
 
 WANTED = "[Install]\nWantedBy=multi-user.target\n"

@@ -92,6 +92,7 @@ def unasked(questions: Sequence[Question], reason: str) -> tuple[CheckResult, ..
             reason=reason,
             seconds=0,
             discovered=q.is_found,
+            is_dependency=q.is_dependency,
         )
         for q in questions
     )
@@ -140,6 +141,7 @@ def timed(question: Question, ask: Callable[[], Answer]) -> CheckResult:
         reason=reason,
         seconds=time.monotonic() - began,
         discovered=question.is_found,
+        is_dependency=question.is_dependency,
     )
 
 

@@ -42,7 +42,7 @@ class Question:
     formats: tuple[str, ...] = ()
     """Formats of packages for which it is asked; any without one."""
     is_dependency: bool = False
-    """Whether the unit came with a dependency in the same transaction as the packages."""
+    """Whether the unit, or what listens, came with a dependency in the same transaction."""
     listeners: tuple[Socket, ...] = ()
     """The sockets that discovery found at a network subject."""
 

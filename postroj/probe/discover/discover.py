@@ -50,6 +50,8 @@ class Brought:
     """One for each unit; a skipped question has the reason."""
     users: tuple[str, ...]
     groups: tuple[str, ...]
+    dependencies: tuple[str, ...] = ()
+    """The names of those of the units that came with dependencies in the same transaction."""
     remarks: tuple[str, ...] = ()
     """Sentences about files of the packages that are not held against them."""
 
@@ -88,6 +90,7 @@ class Brought:
         """Describe everything for the report; `listening` are the new sockets."""
         return Discovery(
             units=tuple(sorted({state.name for state in self.states} | {*self.payload.units})),
+            dependencies=tuple(sorted(self.dependencies)),
             scripts=self.payload.scripts,
             configuration=self.payload.configuration,
             programs=self.payload.programs,
@@ -148,12 +151,14 @@ def discover(
     units = unit_questions(brought, after, tuple(states.values()), refused, foreign)
     companion = partial(_companion, guest, manager, names, {})
     faulty, remarks = examine.examine(guest, brought, states, units, after, companion)
+    theirs = (s.name for s in states.values() if not ownership.is_own(s, brought, foreign))
     return Brought(
         payload=brought,
         states=tuple(states.values()),
         questions=tuple(faulty),
         users=tuple(sorted(after.users - before.users)),
         groups=tuple(sorted(after.groups - before.groups)),
+        dependencies=tuple(theirs),
         remarks=(*ownership.describe(taken), *remarks),
     )
 
@@ -252,8 +257,7 @@ def unit_questions(
     for state in states:
         is_refused = state.name in refused and not state.started
         reason = why_not(state, is_script=state.name in scripts, is_refused=is_refused)
-        names = {*state.names, state.name}
-        is_own = not names & {*foreign} or bool(names & own)
+        is_own = ownership.is_own(state, brought, foreign)
         if is_own or not (reason or state.unmet_condition or state.unmet_assertion):
             question = Question(
                 kind=CheckKind.UNIT,

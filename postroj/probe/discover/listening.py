@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from postroj.probe.ask import sockets
@@ -36,14 +35,16 @@ def new_sockets(guest: Guest, brought: Brought, before: Snapshot) -> list[Socket
 
 
 def socket_questions(
-    brought: Brought, new: Sequence[Socket], asked: Collection[str]
+    brought: Brought, new: Sequence[Socket], asked: Collection[Question]
 ) -> list[Question]:
-    """Make questions whether new sockets accept connections; `asked` are URLs of other questions.
+    """Make questions whether new sockets accept connections; `asked` are the other questions.
 
     There is one question for each TCP address, and one for all unix sockets of a unit: some units
     have dozens. UDP sockets are reported but not asked, as no request fits all of them.
     """
     activated = _activated(brought)
+    subjects = {question.subject for question in asked}
+    theirs = {question.subject for question in asked if question.is_dependency}
     tcp: dict[str, list[Socket]] = {}
     unix: dict[str, list[Socket]] = {}
     for socket in new:
@@ -54,14 +55,19 @@ def socket_questions(
             tcp.setdefault(_url(socket), []).append(socket)
         elif entry.is_unix:
             unix.setdefault(holder(socket), []).append(socket)
-    network = partial(Question, kind=CheckKind.NETWORK, is_found=True)
+
+    def network(subject: str, found: Sequence[Socket]) -> Question:
+        return Question(
+            kind=CheckKind.NETWORK,
+            subject=subject,
+            is_found=True,
+            is_dependency=all(socket.unit in theirs for socket in found),
+            listeners=tuple(found),
+        )
+
     return [
-        *(
-            network(subject=url, listeners=tuple(found))
-            for url, found in tcp.items()
-            if url not in asked
-        ),
-        *(network(subject=_unix_name(found), listeners=tuple(found)) for found in unix.values()),
+        *(network(url, found) for url, found in tcp.items() if url not in subjects),
+        *(network(_unix_name(found), found) for found in unix.values()),
     ]
 
 

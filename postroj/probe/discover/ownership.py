@@ -12,6 +12,17 @@ if TYPE_CHECKING:
     from postroj.probe.discover.snapshot import Snapshot
 
 
+def is_own(state: UnitState, brought: Payload, foreign: Collection[str]) -> bool:
+    """Whether a unit belongs to the packages, and not only to those that bring `foreign` ones.
+
+    So does one whose program they bring: a package with several variants of a server has its unit.
+    """
+    names = {state.name, *state.names}
+    programs = {path.removeprefix("/usr") for path in brought.programs}
+    runs_own = any(path.removeprefix("/usr") in programs for path in state.programs)
+    return runs_own or not names & {*foreign} or bool(names & brought.all_units)
+
+
 def superseded(
     brought: Payload,
     states: Iterable[UnitState],

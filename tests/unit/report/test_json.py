@@ -91,6 +91,7 @@ def test_document_of_a_whole_report() -> None:
                                 "seconds": 5.123,
                                 "discovered": False,
                                 "started": False,
+                                "dependency": False,
                                 "why": None,
                                 "needs": "",
                             }
@@ -166,6 +167,7 @@ def test_discovery_of_a_step() -> None:
     assert shown["steps"][0]["checks"][0]["discovered"] is True
     assert shown["steps"][0]["discovered"] == {
         "units": ["web.service"],
+        "dependencies": [],
         "scripts": [],
         "configuration": [],
         "programs": [],

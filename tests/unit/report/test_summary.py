@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from postroj.probe.ask.exited import WITHOUT_PROCESS
@@ -39,6 +41,19 @@ def step(
     return StepResult(name=name, seconds=0, checks=checks, discovered=found, **fields)  # type: ignore[arg-type]
 
 
+NEEDED = step(
+    check("web.service", Outcome.SKIP),
+    check("db.service", is_dependency=True),
+    check("unix:/run/db", kind=CheckKind.NETWORK, is_dependency=True),
+)
+
+
+def with_dependency(*checks: CheckResult) -> StepResult:
+    found = Discovery(units=("db.service", "idle.service", "web.service"),
+                      dependencies=("db.service", "idle.service"))  # fmt: skip
+    return replace(NEEDED, checks=(*NEEDED.checks, *checks), discovered=found)
+
+
 def described(*steps: StepResult) -> str:
     return summary.describe(Report(probes=(ProbeResult(image="i", package="p", steps=steps),)))
 
@@ -74,6 +89,11 @@ TEMPLATE = check("web@.service", Outcome.SKIP)
         ((step(units=("web@.service",)), START), "the package has no service"),
         ((step(check("/x", kind=CheckKind.FILE), check("true", kind=CheckKind.COMMAND), units=()),),
          "1 file exists, 1 command succeeds; the package has no service"),
+        ((with_dependency(), START),
+         "installation only: its service was not started; 1 check skipped"),
+        # named by the user
+        ((with_dependency(check("db.service"), PORT), START),
+         "1 service up, 1 port answers; 1 check skipped"),
         ((step(units=None),), "installation only: nothing was checked"),
         ((step(check("web.service")),
           step(check("web.service"), name=StepName.REMOVE, units=None)), "1 service up"),

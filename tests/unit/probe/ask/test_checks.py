@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -197,6 +198,15 @@ def test_unasked_questions_are_skips_with_a_reason() -> None:
         (Outcome.SKIP, "not installed")
     }
     assert unasked([], "whatever") == ()
+
+
+def test_answers_tell_whether_they_are_about_a_dependency() -> None:
+    asked = [UNIT, replace(UNIT, is_dependency=True)]
+    found = ((*unasked([one], ""), checks.timed(one, lambda: (Outcome.PASS, ""))) for one in asked)
+    assert [[answer.is_dependency for answer in both] for both in found] == [
+        [False, False],
+        [True, True],
+    ]
 
 
 def test_ask_failures_leaves_out_units_that_did_not_stop_in_time() -> None:

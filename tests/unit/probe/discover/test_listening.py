@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from postroj.container.guest import Entry, Socket
+from postroj.probe.ask.question import Question
 from postroj.probe.discover.listening import socket_questions
 from postroj.verdict import CheckKind
 from tests.unit.probe.discover.test_discover import found, state
@@ -26,7 +27,9 @@ def test_one_question_for_each_tcp_address_and_for_the_unix_sockets_of_a_unit() 
         listener("stream", "/run/y", unit="y.service"),
         listener("seqpacket", "@y", unit="y.service"),
     ]
-    asked = socket_questions(found(), new, ["tcp://[::1]:81"])
+    asked = socket_questions(
+        found(), new, [Question(kind=CheckKind.NETWORK, subject="tcp://[::1]:81")]
+    )
     assert [(q.subject, q.holders) for q in asked] == [
         (
             "tcp://127.0.0.1:80",
@@ -49,3 +52,20 @@ def test_the_addresses_of_a_socket_unit_are_not_asked_twice() -> None:
     unit = state("x.socket", active="active", listens=(("/run/x", "Stream"), ("[::]:80", "Stream")))
     new = [listener("stream", "/run/x"), listener("tcp", "[::]", 80)]
     assert socket_questions(found(unit), new, []) == []
+
+
+def test_an_address_is_a_dependency_s_if_only_units_of_dependencies_listen_there() -> None:
+    new = [
+        listener("tcp", "127.0.0.1", 80, unit="needed.service"),
+        listener("tcp", "127.0.0.1", 81, unit="needed.service"),
+        listener("tcp", "127.0.0.1", 81),
+        listener("tcp", "127.0.0.1", 82, unit="named.service"),
+        listener("tcp", "127.0.0.1", 83, unit=""),
+        listener("stream", "/run/needed", unit="needed.service"),
+    ]
+    asked = [
+        Question(kind=CheckKind.UNIT, subject="needed.service", is_found=True, is_dependency=True),
+        Question(kind=CheckKind.UNIT, subject="named.service"),
+    ]
+    theirs = [q.subject for q in socket_questions(found(), new, asked) if q.is_dependency]
+    assert theirs == ["tcp://127.0.0.1:80", "unix:/run/needed"]

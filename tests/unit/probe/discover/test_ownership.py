@@ -21,6 +21,18 @@ def scripts(brought: Payload = SCRIPT, unit: object = NATIVE, **more: object) ->
     return [name for name, _ in ownership.superseded(brought, [unit], **options)]  # type: ignore[list-item, arg-type]
 
 
+def test_whose_a_unit_of_a_dependency_is() -> None:
+    brought = Payload(units=("own.service",), programs=("/usr/sbin/x", "/sbin/y"))
+    foreign = {"theirs.service"}
+    assert not ownership.is_own(state("theirs.service"), brought, foreign)
+    assert ownership.is_own(state("new.service"), brought, foreign)
+    both = state("theirs.service", names=("theirs.service", "own.service"))
+    assert ownership.is_own(both, brought, foreign)
+    for program in ("/usr/sbin/x", "/sbin/x", "/usr/sbin/y"):
+        runs_own = state("theirs.service", programs=(program,))
+        assert ownership.is_own(runs_own, brought, foreign)
+
+
 def test_a_native_unit_that_was_there_is_not_that_of_a_script_of_its_name() -> None:
     assert scripts() == ["x"]
     assert scripts(before=snap(), after=snap(), foreign={"other.service"}) == ["x"]
