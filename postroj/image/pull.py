@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from postroj import console
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from postroj.errors import PostrojError
     from postroj.image.catalog.entry import Entry, Source
     from postroj.image.sources import Built
     from postroj.image.store.lockfile import LockedImage
@@ -89,18 +91,29 @@ def _make(entry: Entry, sources: Sequence[Source], directory: Path, request: Req
 
     A failed verification does not fall back to a weaker source.
     """
+    failures: list[PostrojError] = []
     for number, source in enumerate(sources, start=1):
         work = directory / str(number)
         work.mkdir()
         try:
             return _make_from(source, entry, work, request)
         except (HostError, DownloadError) as error:
-            if number == len(sources):
-                raise
-            instead = sources[number].kind
-            log.warning("%s: source %s: %s", entry.name, source.kind, error.message)
-            log.warning("%s: trying source %s instead", entry.name, instead)
-    raise AssertionError(sources)
+            failures.append(error)
+            if number < len(sources):
+                log.warning("%s: source %s: %s", entry.name, source.kind, error.message)
+                instead = sources[number]
+                log.warning("%s: trying source %s instead", entry.name, _described(instead))
+    first, *others = failures
+    first.evidence = "\n".join(filter(None, [first.evidence, *(one.message for one in others)]))
+    raise first
+
+
+def _described(source: Source) -> str:
+    return f"{source.kind} from the archive" if _is_archived(source) else source.kind
+
+
+def _is_archived(source: Source) -> bool:
+    return isinstance(source, Bootstrap) and bool(source.mirrors)
 
 
 def _make_from(source: Source, entry: Entry, directory: Path, request: Request) -> Record:
@@ -169,7 +182,12 @@ def _sources(entry: Entry, request: Request) -> list[Source]:
         raise UsageError(message, hint=f"it exists for {', '.join(entry.architectures)}")
     if request.locked:
         return [_locked_source(entry, request, sources)]
-    wanted = [source for source in sources if request.kind in (None, source.kind)]
+    ended = entry.has_ended(datetime.now(UTC).date())
+    wanted = [
+        source
+        for source in sources
+        if request.kind in (None, source.kind) and (ended or not _is_archived(source))
+    ]
     if not wanted:
         kinds = ", ".join(dict.fromkeys(source.kind for source in sources))
         message = f"the image '{entry.name}' has no source of the kind '{request.kind}'"

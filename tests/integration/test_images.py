@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -419,10 +420,12 @@ def served(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> Iterator[Archiv
     server.server_close()
 
 
-def build(archive: Archive, *, allow_expired: bool = False) -> None:
+def build(
+    archive: Archive, *, allow_expired: bool = False, mirrors: dict[str, str] | None = None
+) -> None:
     store.prepare()
     with store.building("tiny", "any") as directory:
-        source = archive.source()
+        source = replace(archive.source(), mirrors=mirrors or {})
         tiny = entry("tiny", source, packages=("systemd-sysv",))
         bootstrap.build(source, order(tiny, directory, allow_expired=allow_expired))
 
@@ -433,7 +436,7 @@ class TestMirrors:
 
     def test_pull_refuses_an_expired_release_file(self, served: Archive) -> None:
         served.release(until=-3600)
-        with pytest.raises(ImageError, match="Release file for 'tiny' has expired") as caught:
+        with pytest.raises(DownloadError, match="Release file for 'tiny' has expired") as caught:
             build(served)
         assert "is expired (invalid since " in caught.value.evidence
         assert "`postroj pull --force --allow-expired tiny`" in caught.value.hint
@@ -443,6 +446,18 @@ class TestMirrors:
         # what is missing now is a package, since the archive has none
         with pytest.raises(ImageError, match="'tiny' could not be bootstrapped"):
             build(served, allow_expired=True)
+
+    def test_archive_of_a_release_may_have_expired_but_must_be_signed(
+        self, served: Archive, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        mirrors = mirror.archives([])
+        monkeypatch.setattr(mirror, "archives", lambda _: {"debian": "http://127.0.0.1:9/debian"})
+        served.release(until=-3600)
+        with pytest.raises(ImageError, match="'tiny' could not be bootstrapped"):
+            build(served, mirrors=mirrors)  # what is missing is a package, as above
+        served.release(until=-3600, change=("Label: Debian", "Label: Debjan"))
+        with pytest.raises(VerificationError, match="has no valid signature"):
+            build(served, mirrors=mirrors)
 
     def test_pull_refuses_a_release_file_that_was_changed(self, served: Archive) -> None:
         served.release(until=3600, change=("Label: Debian", "Label: Debjan"))

@@ -54,9 +54,10 @@ def order(wanted: Entry, directory: Path, **others: Any) -> Order:
     return Order(entry=wanted, directory=directory, **(usual | others))
 
 
-def bootstrap_source(wanted: Entry) -> Bootstrap:
-    """The source of an entry that is bootstrapped."""
-    (source,) = (source for source in wanted.sources if isinstance(source, Bootstrap))
+def bootstrap_source(wanted: Entry, *, archived: bool = False) -> Bootstrap:
+    """The source of an entry that is bootstrapped, from a mirror or from the archive."""
+    found = (source for source in wanted.sources if isinstance(source, Bootstrap))
+    (source,) = (source for source in found if bool(source.mirrors) == archived)
     return source
 
 

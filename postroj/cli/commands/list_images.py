@@ -176,7 +176,7 @@ def _row(entry: Entry, record: Record | None, architecture: str) -> tuple[str, .
         source, verification = record.source.value, record.verification.value
     else:
         source, verification = f"none for {architecture}", "-"
-    ended = entry.end_of_life is not None and entry.end_of_life < _today()
+    ended = entry.has_ended(_today())
     return (
         entry.name,
         entry.version or "-",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from postroj.image import architectures
 from postroj.model import SourceKind, Verification
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import date
     from pathlib import Path
 
@@ -35,6 +36,9 @@ class Bootstrap:
     keyring: Path
     """File of the host; if it is missing, the one of its name in `image/trust/keys/` is used."""
     keyring_package: str
+    mirrors: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """URI by archive, of a copy that stays as it was when the release ended. Empty to use the
+    mirrors of the host."""
     architectures: tuple[str, ...] = ()
 
 
@@ -140,10 +144,14 @@ class Entry:
             if architecture in (source.architectures or self.architectures)
         ]
 
+    def has_ended(self, today: date) -> bool:
+        """Whether it no longer gets updates."""
+        return self.end_of_life is not None and self.end_of_life < today
+
     def is_supported(self, architecture: str, today: date) -> bool:
         """Whether it boots on an architecture and still gets updates."""
-        alive = self.end_of_life is None or self.end_of_life >= today
-        return alive and not self.unbootable and bool(self.sources_for(architecture))
+        bootable = not self.unbootable and bool(self.sources_for(architecture))
+        return bootable and not self.has_ended(today)
 
 
 def expand(template: str, architecture: str) -> str:

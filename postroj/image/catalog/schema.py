@@ -7,7 +7,7 @@ that any command reports a mistake, not only the first use of the wrong entry.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from urllib.parse import urljoin
@@ -26,7 +26,7 @@ from postroj.image.trust.keyring import KEYS
 from postroj.model import SHA256, Manager, SourceKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from postroj.image.catalog.entry import Source
@@ -125,6 +125,13 @@ def _bootstrap(table: _Table) -> Bootstrap:
     )
 
 
+def _archived(table: _Table) -> dict[str, str]:
+    """Return the URI of each archive of a release that has ended; empty if none is given."""
+    uris = _Table(table.origin, table.entry, table.maybe("archived", dict) or {}, table.path)
+    uris.path += "archived."
+    return {archive: _url(uris, archive).rstrip("/") for archive in tuple(uris.left)}
+
+
 def _simplestreams(table: _Table) -> Simplestreams:
     server = _url(table, "server", needed=False)
     key = _key(table)
@@ -206,13 +213,19 @@ KINDS: dict[str, Callable[[_Table], Source]] = {
 }
 
 
-def _source(table: _Table) -> Source:
+def _sources(table: _Table) -> Iterator[Source]:
+    """Yield the source in a table, and the bootstrap from its archive if it names one."""
     kind = table.take("kind", str)
     if kind not in KINDS:
         table.refuse("kind", f"is '{kind}', not one of {_quoted(KINDS)}")
     source = KINDS[kind](table)
+    yield source
+    if isinstance(source, Bootstrap) and (mirrors := _archived(table)):
+        for suite in source.suites:
+            if suite.archive not in mirrors:
+                table.refuse("archived", f"lacks '{suite.archive}'")
+        yield replace(source, mirrors=mirrors)
     table.close()
-    return source
 
 
 def _entry(name: str, table: _Table) -> Entry:
@@ -237,7 +250,7 @@ def _entry(name: str, table: _Table) -> Entry:
         systemd=table.maybe("systemd", int),
         packages=table.texts("packages", empty=True),
         repositories=table.texts("repositories", empty=True),
-        sources=tuple(_source(source) for source in sources),
+        sources=tuple(source for table in sources for source in _sources(table)),
         unbootable=unbootable,
     )
     table.close()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shutil
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -37,6 +36,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+RETIRED = "debian-archive-removed-keys.gpg"
+"""Keys of Debian releases that have ended, beside the keyring of those that have not."""
+
 TOOLS = ("mmdebstrap", "tar2sqfs", "gpgv", "setpriv", "unshare")
 
 
@@ -49,24 +51,26 @@ def build(source: Bootstrap, order: Order) -> Built:
     name, directory, pinned = order.entry.name, order.directory, order.pinned
     emulation.require(order.architecture)
     tools = _tool_paths()
-    keyring = keyring_for(source)
+    keyrings = keyrings_for(source)
     root = os.geteuid() == 0
     wanted = {mirror.archive_for(suite.archive, order.architecture) for suite in source.suites}
+    # The Release files of an archive are never signed again, so they expire.
+    expirable = order.allow_expired or bool(source.mirrors)
     epoch = pinned.epoch if pinned and pinned.epoch else int(time.time())
     target = directory / "image.squashfs"
     watch = OutputParser(order.progress)
     packer = [*TIED, tools["tar2sqfs"], "-q", "-c", pack.COMPRESSION, "-f", str(target)]
     try:
         with _scratch(directory, root=root) as scratch:
-            shutil.copyfile(keyring, scratch / keyring.name)
-            (scratch / keyring.name).chmod(0o644)
+            (scratch / keyrings[0].name).write_bytes(b"".join(map(Path.read_bytes, keyrings)))
+            (scratch / keyrings[0].name).chmod(0o644)
             plan = BootstrapPlan(
                 source=source,
                 packages=order.entry.packages,
                 architecture=order.architecture,
-                archives=mirror.archives(wanted) | _pinned_mirrors(pinned),
-                keyring=Path(WORK, keyring.name),
-                allow_expired=pinned.allow_expired if pinned else order.allow_expired,
+                archives={**(source.mirrors or mirror.archives(wanted)), **_pinned_mirrors(pinned)},
+                keyring=Path(WORK, keyrings[0].name),
+                allow_expired=pinned.allow_expired if pinned else expirable,
                 pinned=pinned is not None,
             )
             for line in plan.substitutions():
@@ -108,14 +112,17 @@ def _tool_paths() -> dict[str, str]:
     return {name: process.tool(name) for name in names}
 
 
-def keyring_for(source: Bootstrap) -> Path:
+def keyrings_for(source: Bootstrap) -> list[Path]:
     """Return the keyring of the host, or else the one that postroj ships.
+
+    The keys of an archive may be retired already, so the keyring of those counts there, too.
 
     :raises HostError: if there is neither.
     """
+    retired = source.keyring.with_name(RETIRED)
     for keyring in (source.keyring, KEYS / source.keyring.name):
         if keyring.exists():
-            return keyring
+            return [keyring, retired] if source.mirrors and retired.exists() else [keyring]
     message = f"the keyring '{source.keyring}' is not on this host"
     hint = f"install the package '{source.keyring_package}'"
     raise HostError(message, hint=hint)

@@ -51,7 +51,7 @@ class BootstrapPlan:
     architecture: str
     """As `uname -m` has it."""
     archives: Mapping[str, str]
-    """URI of each archive for which the host has a mirror."""
+    """URI of each archive for which there is a mirror."""
     keyring: Path
     """A copy of the keyring that apt's own user can read."""
     allow_expired: bool
@@ -159,7 +159,6 @@ CAUSES = (
         pattern=r"Release file for \S+ is expired",
         sentence="the mirror's Release file for '{name}' has expired",
         hint="`postroj pull --force --allow-expired {name}` accepts it, in its guests too",
-        kind=ImageError,
     ),
     Cause(
         pattern=r"Release file for \S+ is not valid yet",
@@ -183,6 +182,11 @@ CAUSES = (
         pattern=r"does not have a Release file",
         sentence="the mirror has no suite for '{name}'",
         hint="`apt-get indextargets` shows the mirror of this host's apt, which is used",
+    ),
+    Cause(
+        pattern=r"Failed to fetch \S+/pool/\S+ +404 ",
+        sentence="the mirror no longer has the packages of '{name}' that it lists",
+        hint="has the release ended? `postroj list-images` shows when",
     ),
     Cause(
         pattern=(

@@ -71,6 +71,10 @@ def test_shipped_entry_of_a_debian_release() -> None:
     assert (sid.version, sid.end_of_life) == ("", None)
 
 
+def test_entries_can_be_members_of_a_set() -> None:
+    assert len(set(ENTRIES)) == len(ENTRIES)
+
+
 def test_catalog_ships_many_images() -> None:
     assert len(ENTRIES) >= 60
     assert sum(not entry.unbootable for entry in ENTRIES) >= 50
@@ -141,6 +145,21 @@ def test_source_urls_have_no_placeholders_left_on_any_architecture(entry: Entry)
                 assert re.fullmatch(
                     r"https://[a-z0-9.-]+(/[\w.*:~-]+)*", expand(text, architecture)
                 )
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=ids)
+def test_each_bootstrapped_release_with_an_end_has_an_archive(entry: Entry) -> None:
+    bootstrapped = [source for source in entry.sources if isinstance(source, Bootstrap)]
+    mirrors = [sorted(source.mirrors) for source in bootstrapped if source.mirrors]
+    archives = {suite.archive for source in bootstrapped for suite in source.suites}
+    ports = {"ubuntu-ports"} & {f"{name}-ports" for name in archives}
+    assert mirrors == ([sorted(archives | ports)] if archives and entry.end_of_life else [])
+
+
+def test_no_repository_is_trusted_without_a_key() -> None:
+    commands = "\n".join(command for entry in ENTRIES for command in entry.repositories)
+    assert "archive." in commands
+    assert not re.search(r"trusted|gpgcheck=0|allow-unauthenticated", commands)
 
 
 def test_entries_past_end_of_life_have_repositories() -> None:

@@ -131,6 +131,24 @@ def test_parse_refuses_text_that_is_not_a_catalog(text: str, said: str) -> None:
         schema.parse(text, ORIGIN)
 
 
+ARCHIVED = """
+archived = { debian = "http://snapshot.example/debian/" }
+"""
+
+
+def test_parse_makes_a_second_bootstrap_of_an_archive() -> None:
+    text = GOOD.replace('keyring_package = "some-keyring"', ARCHIVED)
+    first, second, *_ = parse(text).sources
+    assert isinstance(first, Bootstrap)
+    assert isinstance(second, Bootstrap)
+    assert (first.mirrors, first.suites) == ({}, second.suites)
+    assert second.mirrors == {"debian": "http://snapshot.example/debian"}
+    with pytest.raises(ImageError, match=r"archived\.debian' is not an http or https URL"):
+        parse(text.replace("http://snapshot.example", "ftp://x"))
+    with pytest.raises(ImageError, match=r"'sources\[0\].archived' lacks 'debian'"):
+        parse(text.replace("{ debian =", "{ elsewhere ="))
+
+
 def test_parse_takes_an_unbootable_entry_without_sources() -> None:
     text = '[x]\ndistribution = "x"\ntitle = "X"\nunbootable = "it has no systemd"\n'
     entry = parse(text)

@@ -69,6 +69,13 @@ E: Failed to fetch http://mirror.example/debian/dists/trixie/main/binary-amd64/b
 Hash Sum mismatch
    Hashes of expected file:
 """
+GONE = """\
+Err:1 http://mirror.example/debian-security bullseye-security/main amd64 libc6 amd64 2.31-13
+  404  Not Found [IP: 127.0.0.1 80]
+E: Failed to fetch http://mirror.example/debian-security/pool/updates/main/g/glibc/libc6_2.31-13%2b\
+deb11u13_amd64.deb  404  Not Found [IP: 127.0.0.1 80]
+E: Unable to fetch some archives, maybe run apt-get update or try with --fix-missing?
+"""
 NO_SUITE = """\
 E: The repository 'http://mirror.example/debian forky Release' does not have a Release file.
 """
@@ -214,7 +221,7 @@ def test_argv_gives_apt_a_copy_of_the_keyring_and_the_image_its_own() -> None:
     assert not any("sources.list" in word for word in left_to_mmdebstrap)
 
 
-def test_keyring_for_prefers_the_keyring_of_the_host(
+def test_keyrings_for_prefers_the_keyring_of_the_host(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = bootstrap_source(catalog.find("ubuntu-noble"))
@@ -222,13 +229,25 @@ def test_keyring_for_prefers_the_keyring_of_the_host(
     source = replace(source, keyring=own)
     monkeypatch.setattr(bootstrap, "KEYS", shipped)
     with pytest.raises(HostError, match="is not on this host") as caught:
-        bootstrap.keyring_for(source)
+        bootstrap.keyrings_for(source)
     assert "'ubuntu-archive-keyring'" in caught.value.hint
     shipped.mkdir()
     (shipped / own.name).touch()
-    assert bootstrap.keyring_for(source) == shipped / own.name
+    assert bootstrap.keyrings_for(source) == [shipped / own.name]
     own.touch()
-    assert bootstrap.keyring_for(source) == own
+    assert bootstrap.keyrings_for(source) == [own]
+
+
+def test_keyrings_for_an_archive_include_retired_keys(tmp_path: Path) -> None:
+    own, retired = tmp_path / "debian-archive-keyring.gpg", tmp_path / bootstrap.RETIRED
+    bullseye = catalog.find("debian-bullseye")
+    today = replace(bootstrap_source(bullseye), keyring=own)
+    archived = replace(bootstrap_source(bullseye, archived=True), keyring=own)
+    own.touch()
+    assert bootstrap.keyrings_for(archived) == [own]
+    retired.touch()
+    assert bootstrap.keyrings_for(archived) == [own, retired]
+    assert bootstrap.keyrings_for(today) == [own]
 
 
 class Bar:
@@ -311,6 +330,7 @@ def test_output_parser_keeps_progress_within_its_stage() -> None:
         (REFUSED, "cannot be reached", "Connection refused"),
         (UNRESOLVED, "cannot be reached", "Could not resolve 'mirror.example'"),
         (IN_SYNC, "do not match its Release file", "Hash Sum mismatch"),
+        (GONE, "no longer has the packages of 'NAME' that it lists", "glibc/libc6_2.31"),
         (NO_SUITE, "the mirror has no suite for 'NAME'", "forky Release"),
     ],
 )
