@@ -48,9 +48,14 @@ class Contents:
     """ID of os-release; '' if there is none."""
     version: str
     title: str
-    manager: Manager | None
+    managers: tuple[Manager, ...]
     has_systemd: bool
     has_shell: bool
+
+    @property
+    def manager(self) -> Manager | None:
+        """Its package manager, the usual one if it has several."""
+        return next(iter(self.managers), None)
 
 
 def inspect_squashfs(file: Path) -> Contents:
@@ -69,7 +74,7 @@ def inspect_squashfs(file: Path) -> Contents:
         distribution=release.get("ID", ""),
         version=release.get("VERSION_ID", ""),
         title=release.get("PRETTY_NAME", ""),
-        manager=next((MANAGERS[tool] for tool in MANAGERS if tool in tools), None),
+        managers=tuple(dict.fromkeys(MANAGERS[tool] for tool in MANAGERS if tool in tools)),
         # NixOS has its systemd somewhere in its store.
         has_systemd="nix" in names or any("systemd" in _list(file, path) for path in SYSTEMD),
         has_shell="sh" in tools | _list(file, "bin"),

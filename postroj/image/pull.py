@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from postroj import console
-from postroj.errors import DownloadError, HostError, UsageError
+from postroj.errors import DownloadError, HostError, ImageError, UsageError
 from postroj.image import architectures
 from postroj.image.catalog.entry import Bootstrap, Oci, Simplestreams, Tarball
 from postroj.image.sources import Order
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from postroj.errors import PostrojError
     from postroj.image.catalog.entry import Entry, Source
+    from postroj.image.inspect import Contents
     from postroj.image.sources import Built
     from postroj.image.store.lockfile import LockedImage
     from postroj.image.store.record import Record
@@ -133,7 +134,7 @@ def _make_from(source: Source, entry: Entry, directory: Path, request: Request) 
         built = _build(source, order)
         if request.locked:
             request.locked.check(built.provenance, store.seal(built.file).sha256)
-        inspect.inspect_squashfs(built.file)
+        _check_manager(entry, source, inspect.inspect_squashfs(built.file))
         # mmdebstrap installs what makes the image bootable.
         prepared = () if source.kind is SourceKind.BOOTSTRAP else None
         return store.add(
@@ -144,6 +145,16 @@ def _make_from(source: Source, entry: Entry, directory: Path, request: Request) 
             prepared=prepared,
             systemd=entry.systemd,
         )
+
+
+def _check_manager(entry: Entry, source: Source, contents: Contents) -> None:
+    """Raise an error if an image lacks the package manager that the catalog promises."""
+    if entry.manager and entry.manager not in contents.managers:
+        message = f"the image '{entry.name}' has no {entry.manager}"
+        found = ", ".join(contents.managers) or "none"
+        evidence = f"its source is {source.kind}; package managers in it: {found}"
+        hint = "`--source` takes another source, your own catalog can name another `manager`"
+        raise ImageError(message, evidence=evidence, hint=hint)
 
 
 def _build(source: Source, order: Order) -> Built:

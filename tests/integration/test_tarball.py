@@ -13,7 +13,7 @@ from postroj.image import pull
 from postroj.image.catalog.entry import Bootstrap, Suite, Tarball
 from postroj.image.pull import Request
 from postroj.image.store import store
-from postroj.model import SourceKind, Verification
+from postroj.model import Manager, SourceKind, Verification
 from tests.support.images import entry
 from tests.support.keys import Signer, signer
 from tests.support.tars import COMPRESSIONS, tar
@@ -200,6 +200,20 @@ class TestRefused:
         with pytest.raises(VerificationError, match="is not what its publisher signed"):
             pulled(url, signature="archive.sig", key=str(publisher.key))
         assert nothing_is_left()
+
+
+def test_pull_refuses_an_image_without_the_package_manager_of_its_entry(url: str) -> None:
+    source = Tarball(url=f"{url}/{FILE}")
+    with pytest.raises(ImageError, match="the image 'some-1' has no dnf") as caught:
+        pull.pull(entry(NAME, source, manager=Manager.DNF))
+    assert caught.value.evidence.endswith("package managers in it: apt")
+    assert nothing_is_left()
+
+
+def test_pull_takes_an_image_with_two_package_managers(site: Path, url: str) -> None:
+    (site / FILE).write_bytes(tar(("usr/bin/zypper", {"data": b""})))
+    some = entry(NAME, Tarball(url=f"{url}/{FILE}"), manager=Manager.ZYPPER)
+    assert pull.pull(some).record.manager is Manager.ZYPPER
 
 
 class TestSeveralSources:

@@ -122,7 +122,8 @@ class BootstrapPlan:
             f"--architectures={architectures.DEBIAN[self.architecture]}",
             *([f"--hook-directory={MERGED}"] if MERGED_PACKAGE in self.packages else []),
             *(["--skip=check/qemu"] if foreign else []),  # its check needs a rare tool
-            f"--include={','.join(self.packages)}",
+            # The variant brings what is required, which includes apt on Debian, but not on Ubuntu.
+            f"--include={','.join(('apt', *self.packages))}",
             f"--keyring={self.keyring}",
             *([f"--aptopt={ALLOW_EXPIRED}"] if self.allow_expired or self.pinned else []),
             *(f"--customize-hook={hook}" for hook in self._hooks(tools)),

@@ -140,7 +140,7 @@ def test_argv_as_root() -> None:
         *("sh", "-euc", 'mount --bind "$0" /var/tmp; exec "$@"', str(WORK)),
     ]
     assert "--keyring=/var/tmp/debian-archive-keyring.gpg" in argv
-    assert "--include=systemd-sysv,dbus,libpam-systemd" in argv
+    assert "--include=apt,systemd-sysv,dbus,libpam-systemd" in argv
     assert '--aptopt=Acquire::Check-Valid-Until "false"' in argv
     assert argv[-3:-1] == ["sid", "-"]
     assert "99mmdebstrap" not in str(argv)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +16,7 @@ from postroj.image.sources import Built
 from postroj.image.store import lockfile, store
 from postroj.image.store.lockfile import LockedImage
 from postroj.image.store.record import Provenance
-from postroj.model import SourceKind, Verification
+from postroj.model import Manager, SourceKind, Verification
 from tests.support.images import entry, put
 from tests.support.tars import tar
 from tests.support.web import served
@@ -166,7 +167,8 @@ class Source:
         self.content = b"hsqs one"
         self.orders: list[Order] = []
         monkeypatch.setattr(pull, "_build", self.build)
-        monkeypatch.setattr(inspect, "inspect_squashfs", lambda path: None)
+        contents = SimpleNamespace(managers=(Manager.APT,))
+        monkeypatch.setattr(inspect, "inspect_squashfs", lambda path: contents)
 
     def build(self, source: object, order: Order) -> Built:
         self.orders.append(order)
