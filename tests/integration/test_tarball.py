@@ -10,6 +10,7 @@ import pytest
 
 from postroj.errors import DownloadError, HostError, ImageError, UsageError, VerificationError
 from postroj.image import pull
+from postroj.image.architectures import of_this_host
 from postroj.image.catalog.entry import Bootstrap, Suite, Tarball
 from postroj.image.pull import Request
 from postroj.image.store import store
@@ -98,6 +99,20 @@ def test_tarball_with_unsigned_checksums_has_verification_none(
 def test_tarball_is_the_newest_that_the_checksums_list(text: str, site: Path, url: str) -> None:
     (site / "SUMS").write_text(text)
     assert pulled(url, "some-rootfs-*.tar.xz", checksums="SUMS").url == f"{url}/{FILE}"
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+def test_tarball_behind_a_link_has_the_checksum_of_the_build_beside_it(
+    algorithm: str, site: Path, url: str
+) -> None:
+    digest = hashlib.new(algorithm, ARCHIVE).hexdigest()
+    sums = site / f"{FILE}.{algorithm}"
+    sums.write_text(f"{digest}  some-rootfs-1.10.1-Build3.7.tar.xz\n")
+    assert pulled(url, checksums=f"{FILE}.sha256").url == f"{url}/{FILE}"
+    sums.write_text(sums.read_text().replace(digest, "0" * len(digest)))
+    store.remove(NAME, of_this_host())
+    with pytest.raises(VerificationError, match="does not have the expected digest"):
+        pulled(url, checksums=f"{FILE}.sha256")
 
 
 def test_tarball_must_match_signed_checksums(site: Path, url: str, publisher: Signer) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from postroj import net
 from postroj.errors import VerificationError
+from postroj.http_errors import AbsentError
 from postroj.image.catalog.entry import expand
 from postroj.image.sources import Built
 from postroj.image.store.record import Provenance
@@ -88,8 +89,17 @@ def _find_proof(source: Tarball, order: Order) -> Proof:
 
 
 def _with_checksums(proof: Proof, url: str, signature: str, key: str, order: Order) -> Proof:
-    """Add the checksum from a checksum file, whose signature is verified if there is a key."""
-    data = net.fetch_small(url, limit=LARGEST, allow_downgrade=bool(key))
+    """Add the checksum from a checksum file, whose signature is verified if there is a key.
+
+    Where a publisher has gone from `.sha256` to `.sha512`, that is taken.
+    """
+    try:
+        data = net.fetch_small(url, limit=LARGEST, allow_downgrade=bool(key))
+    except AbsentError:
+        if signature or not url.endswith(".sha256"):
+            raise
+        url = url.removesuffix("256") + "512"
+        data = net.fetch_small(url, limit=LARGEST, allow_downgrade=bool(key))
     if key:
         detached = (
             net.fetch_small(signature, limit=LARGEST, allow_downgrade=True) if signature else None
@@ -101,7 +111,8 @@ def _with_checksums(proof: Proof, url: str, signature: str, key: str, order: Ord
         proof = replace(proof, fingerprints=signed.fingerprints, expired=signed.expired)
         data = signed.text
     folder, _, name = proof.url.rpartition("/")
-    checksum = find_checksum(data.decode(errors="replace"), name)
+    listed_in = url.rpartition("/")[2]
+    checksum = find_checksum(data.decode(errors="replace"), name, listed_in=listed_in)
     if checksum is None:
         message = f"'{redacted(url)}' does not list the file '{name}'"
         raise VerificationError(message, hint="has its publisher renamed it?")

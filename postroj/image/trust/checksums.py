@@ -30,10 +30,12 @@ class Checksum(NamedTuple):
     """Hexadecimal, lower case."""
 
 
-def find_checksum(text: str, file_name: str) -> Checksum | None:
+def find_checksum(text: str, file_name: str, *, listed_in: str = "") -> Checksum | None:
     """Find a file's checksum, preferably SHA-256; None if the file is not listed.
 
-    A `*` in `file_name` matches the parts that versions differ in; the newest match counts.
+    A `*` in `file_name` matches the parts that versions differ in; the newest match counts. A
+    checksum file whose own name, `listed_in`, is that of the file and of an algorithm may call the
+    file otherwise if it has one digest: openSUSE's links have the checksums of what they lead to.
 
     :raises VerificationError: if the file is listed twice with different digests.
     """
@@ -41,15 +43,19 @@ def find_checksum(text: str, file_name: str) -> Checksum | None:
         digest = bare["digest"].lower()
         return Checksum(file_name, ALGORITHMS[len(digest)], digest)
     pattern = re.compile(re.escape(file_name).replace(r"\*", r"[A-Za-z0-9._+~-]*"))
-    listed = [one for one in _listed(text) if pattern.fullmatch(one.name)]
+    listed = _listed(text)
+    matching = [one for one in listed if pattern.fullmatch(one.name)]
     for algorithm in ALGORITHMS.values():
-        found = {one for one in listed if one.algorithm == algorithm}
+        found = {one for one in matching if one.algorithm == algorithm}
         if found:
             newest = max(found, key=lambda one: _natural(one.name))
             if sum(one.name == newest.name for one in found) > 1:
                 message = f"the checksums list '{newest.name}' with two different digests"
                 raise VerificationError(message)
             return newest
+    of_one_file = listed_in in [f"{file_name}.{algorithm}" for algorithm in ALGORITHMS.values()]
+    if of_one_file and len({one.digest for one in listed}) == 1:
+        return listed[0]._replace(name=file_name)
     return None
 
 

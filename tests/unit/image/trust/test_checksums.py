@@ -86,6 +86,38 @@ def test_find_checksum_refuses_two_digests_of_one_file() -> None:
         find_checksum(f"{A}  r.tar\n{B}  ./r.tar\n", "r.tar")
 
 
+LINKED = f"{A}  r-15.6.0-Build13.327.tar\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "listed_in", "found"),
+    [
+        (LINKED, "r.tar.sha256", ("r.tar", "sha256", A)),
+        (f"{LONG}  r-Build1.tar\n", "r.tar.sha512", ("r.tar", "sha512", LONG)),
+        (f"{LINKED}{A}  r-15.6.0.tar\n", "r.tar.sha256", ("r.tar", "sha256", A)),
+        (f"{LINKED}{B}  r.tar\n", "r.tar.sha256", ("r.tar", "sha256", B)),
+        (LINKED, "SHA256SUMS", None),
+        (LINKED, "r.tar.xz.sha256", None),
+        (LINKED, "r.tar.md5", None),
+        (f"{LINKED}{B}  r-Build2.tar\n", "r.tar.sha256", None),
+    ],
+    ids=[
+        "of the build",
+        "SHA-512",
+        "by two names",
+        "the file itself first",
+        "of many files",
+        "of another file",
+        "another algorithm",
+        "of two builds",
+    ],
+)
+def test_find_checksum_in_a_file_that_is_named_for_one_file(
+    text: str, listed_in: str, found: tuple[str, str, str] | None
+) -> None:
+    assert find_checksum(text, "r.tar", listed_in=listed_in) == found
+
+
 def test_find_checksum_by_pattern_takes_the_newest() -> None:
     text = (
         f"{A}  al-2023.6.20241010.0-x86_64.tar\n"
