@@ -65,7 +65,9 @@ def listed(*argv: str) -> list[str]:
 
 def test_list_images_of_a_package_manager() -> None:
     assert listed("--manager", "pacman") == ["archlinux"]
-    assert listed("--manager", "zypper", "leap") == ["opensuse-leap-15.6", "opensuse-leap-16.0"]
+    assert listed("--manager", "zypper", "leap") == [
+        *("opensuse-leap-15.6", "opensuse-leap-16.0", "opensuse-leap-16.1")
+    ]
 
 
 def test_list_images_that_are_supported() -> None:

@@ -119,10 +119,12 @@ def matching(patterns: Sequence[str], imported: Iterable[Entry] = ()) -> list[En
 
 def _suggest(name: str) -> str:
     """Return a hint with similar names."""
+    name = name.replace(":", "-")  # as registries have it
     near = [known for known in names() if name in known]
     import difflib
 
     near = near[:3] or difflib.get_close_matches(name, names(), n=3, cutoff=0.75)
+    near = near or [known for known in names() if name.startswith(f"{known}-")]
     quoted = " or ".join(f"'{known}'" for known in near)
     suggestion = f"did you mean {quoted}? " if near else ""
     return f"{suggestion}`postroj list-images` shows all of them"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
     from postroj.image.catalog.entry import Entry
 
 ENTRIES = catalog.entries()
+
+ENDLESS = {
+    *("debian-forky", "debian-sid", "kali", "fedora-rawhide", "opensuse-tumbleweed", "archlinux"),
+    *("altlinux-sisyphus", "gentoo", "nixos-unstable"),
+}
+"""Images that roll, or are not released yet: all others have an end."""
 
 NAMED = {
     "amzn": "amazonlinux",
@@ -147,6 +154,94 @@ def test_source_urls_have_no_placeholders_left_on_any_architecture(entry: Entry)
                 )
 
 
+def test_only_images_that_roll_have_no_end_of_life() -> None:
+    endless = {entry.name for entry in ENTRIES if entry.sources and entry.end_of_life is None}
+    assert endless == ENDLESS
+
+
+def test_each_distribution_has_an_image_that_is_named_after_it() -> None:
+    families = {entry.name.partition("-")[0] for entry in ENTRIES if entry.sources}
+    assert families <= set(catalog.names())
+
+
+@pytest.mark.parametrize("name", ["fedora-43", "fedora-44"])
+def test_fedora_is_tried_in_the_archive_after_its_mirrors(name: str) -> None:
+    first, second, *_ = catalog.find(name).sources
+    assert isinstance(first, Tarball)
+    assert isinstance(second, Tarball)
+    assert second.url == first.url.replace(
+        "download.fedoraproject.org/pub/fedora", "archives.fedoraproject.org/pub/archive/fedora"
+    )
+    assert second.checksums.rpartition("/")[0] == second.url.rpartition("/")[0]
+
+
+FEDORA = """\
+[updates]
+#baseurl=http://download.example/pub/fedora/linux/updates/$releasever/Everything/$basearch/
+metalink=https://mirrors.fedoraproject.org/metalink?repo=updates-released-f$releasever
+gpgcheck=1
+"""
+CENTOS = """\
+[updates]
+mirrorlist=http://mirrorlist.centos.org/?release=$releasever&arch=$basearch&repo=updates
+#baseurl=http://mirror.centos.org/TREE/$releasever/updates/$basearch/
+gpgcheck=1
+"""
+SNAPSHOT = bootstrap_source(catalog.find("debian-bullseye"), archived=True)
+DEBIAN = """\
+# deb http://snapshot.example/archive/debian/20260824T000000Z bullseye main
+deb http://mirror.example/debian bullseye main
+deb http://mirror.example/debian-security/ bullseye-security main
+deb http://mirror.example/debian bullseye-updates main
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "machine", "path", "text", "wanted"),
+    [
+        (
+            *("fedora-37", "x86_64", "yum.repos.d/fedora-updates.repo", FEDORA),
+            "\nbaseurl=https://archives.fedoraproject.org/pub/archive/fedora/linux/updates/$releasever/",
+        ),
+        (
+            *("fedora-37", "s390x", "yum.repos.d/fedora-updates.repo", FEDORA),
+            "\nbaseurl=https://archives.fedoraproject.org/pub/archive/fedora-secondary/updates/$rel",
+        ),
+        (
+            *("centos-7", "x86_64", "yum.repos.d/CentOS-Base.repo"),
+            CENTOS.replace("TREE", "centos"),
+            "\nbaseurl=http://vault.centos.org/7.9.2009/updates/$basearch/",
+        ),
+        (
+            *("centos-7", "aarch64", "yum.repos.d/CentOS-Base.repo"),
+            CENTOS.replace("TREE", "altarch"),
+            "\nbaseurl=http://vault.centos.org/altarch/7.9.2009/updates/$basearch/",
+        ),
+        (
+            *("debian-bullseye", "x86_64", "apt/sources.list", DEBIAN),
+            f"\ndeb {SNAPSHOT.mirrors['debian-security']} bullseye-security main\n",
+        ),
+    ],
+)
+def test_repositories_lead_to_where_a_release_is(
+    name: str, machine: str, path: str, text: str, wanted: str, tmp_path: Path
+) -> None:
+    file = tmp_path / path
+    file.parent.mkdir()
+    file.write_text(text)
+    (tmp_path / "apt/apt.conf.d").mkdir(parents=True)
+    uname = tmp_path / "uname"
+    uname.write_text(f"#!/bin/sh\necho {machine}\n")
+    uname.chmod(0o755)
+    for command in catalog.find(name).repositories:
+        script = command.replace("/etc/", f"{tmp_path}/")
+        env = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+        subprocess.run(["sh", "-euc", script], env=env, check=True)
+    lines = [line for line in file.read_text().splitlines() if not line.startswith("#")]
+    assert wanted in "\n" + "\n".join(lines)
+    assert not [line for line in lines if re.search(r"mirror|metalink", line)]
+
+
 @pytest.mark.parametrize("entry", ENTRIES, ids=ids)
 def test_each_bootstrapped_release_with_an_end_has_an_archive(entry: Entry) -> None:
     bootstrapped = [source for source in entry.sources if isinstance(source, Bootstrap)]
@@ -179,6 +274,13 @@ def test_entries_past_end_of_life_have_repositories() -> None:
         ("debian-11", "bullseye"),
         ("debian-testing", "forky"),
         ("debian-unstable", "sid"),
+        ("debian", "trixie"),
+        ("ubuntu", "resolute"),
+        ("fedora", "45"),
+        ("centos", "stream-10"),
+        ("rocky", "10"),
+        ("opensuse-leap", "16.1"),
+        ("rhel", "10"),
     ],
 )
 def test_find_takes_names_and_aliases(name: str, release: str) -> None:
@@ -192,6 +294,8 @@ def test_find_takes_names_and_aliases(name: str, release: str) -> None:
         ("debian-trixi", "'debian-trixie'"),
         ("trixie", "'debian-trixie'"),
         ("debain-stable", "'debian-stable'"),
+        ("debian:12", "'debian-12'"),
+        ("alpine:3.22", "'alpine'"),
     ],
 )
 def test_find_suggests_similar_names(name: str, meant: str) -> None:
