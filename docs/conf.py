@@ -64,24 +64,22 @@ FAMILIES = ("apt", "dnf", "zypper", "pacman")
 
 
 class Help(SphinxDirective):
-    """``.. postroj-help:: [COMMAND]``: the output of ``postroj COMMAND --help``."""
+    """``.. postroj-help:: [COMMAND]...``: the output of ``postroj COMMAND --help``."""
 
-    optional_arguments = 1
+    optional_arguments = 2
 
     def run(self) -> list[nodes.Node]:
         """Render the help text with click."""
         settings = cli.context_settings
-        top = click.Context(cli, info_name="postroj", terminal_width=COLUMNS, **settings)
-        context, command = top, cli
-        if self.arguments:
-            found = cli.get_command(top, self.arguments[0])
+        context = click.Context(cli, info_name="postroj", terminal_width=COLUMNS, **settings)
+        command: click.Command = cli
+        for name in self.arguments:
+            found = command.get_command(context, name) if isinstance(command, click.Group) else None
             if found is None:
-                message = f"there is no command '{self.arguments[0]}'"
+                message = f"there is no command '{name}'"
                 raise self.error(message)
             command = found
-            context = click.Context(
-                command, info_name=self.arguments[0], parent=top, terminal_width=COLUMNS
-            )
+            context = click.Context(command, info_name=name, parent=context, terminal_width=COLUMNS)
         text = command.get_help(context)
         return [nodes.literal_block(text, text, language="none")]
 

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 WORTH_RETRYING = (429, 502, 503, 504)
 
 
-class TransientError(DownloadError):
+class UnreachableError(DownloadError):
+    """No server could be asked, so that nothing is known of the file."""
+
+
+class TransientError(UnreachableError):
     """A download failed for a reason that may pass; worth a retry."""
 
     pause = 0.0
@@ -55,7 +59,7 @@ def status_error(response: Response, name: str) -> DownloadError:
     """Build the error for an HTTP status that is not a success."""
     status = response.status_code
     text = f"{status} {response.reason or ''}".rstrip()
-    evidence = f"GET {redacted(response.url)}: {text}"
+    evidence = f"{response.request.method} {redacted(response.url)}: {text}"
     if status in WORTH_RETRYING:
         message = f"{name} could not be fetched: the server says {text}"
         error = TransientError(message, evidence=evidence, hint="try again later")
@@ -130,7 +134,7 @@ def _explain_connection(causes: list[BaseException], name: str, evidence: str) -
                 message = f"{name} could not be fetched: its host is unknown"
                 hint = "check the name, and whether DNS works on this host"
                 again = cause.errno == socket.EAI_AGAIN
-                kind = TransientError if again else DownloadError
+                kind = TransientError if again else UnreachableError
                 return kind(message, evidence=evidence, hint=hint)
             case ConnectionRefusedError():
                 message = f"{name} could not be fetched: its host refused the connection"

@@ -70,6 +70,7 @@ def stream(
     progress: Progress,
     allow_downgrade: bool = False,
     patience: Patience = PATIENCE,
+    method: str = "GET",
 ) -> Iterator[Body]:
     """Open `url` and yield its body, which iterates over each byte of the file exactly once.
 
@@ -87,11 +88,7 @@ def stream(
         # Digests are published for the plain bytes, not for a compressed transfer.
         session.headers.update({"User-Agent": USER_AGENT, "Accept-Encoding": "identity"})
         body = Body(
-            url,
-            session,
-            progress,
-            allow_downgrade=allow_downgrade,
-            patience=patience,
+            url, session, progress, method, allow_downgrade=allow_downgrade, patience=patience
         )
         try:
             body.open()
@@ -99,6 +96,15 @@ def stream(
         finally:
             body.close()
             body.digest.close()
+
+
+def head(url: str, *, allow_downgrade: bool = False) -> int:
+    """Return the size of the file at `url` in bytes, 0 if the server does not say; fetch nothing.
+
+    :raises DownloadError: if it is not there.
+    """
+    with stream(url, progress=Silence(), allow_downgrade=allow_downgrade, method="HEAD") as body:
+        return body.size
 
 
 def fetch_small(
@@ -110,10 +116,7 @@ def fetch_small(
     """
     data = bytearray()
     with stream(
-        url,
-        progress=Silence(),
-        allow_downgrade=allow_downgrade,
-        patience=patience,
+        url, progress=Silence(), allow_downgrade=allow_downgrade, patience=patience
     ) as body:
         for chunk in body if body.size <= limit else [bytes(limit + 1)]:
             data += chunk
@@ -139,10 +142,7 @@ def download(
     try:
         with (
             stream(
-                url,
-                progress=progress,
-                allow_downgrade=sha256 is not None,
-                patience=patience,
+                url, progress=progress, allow_downgrade=sha256 is not None, patience=patience
             ) as body,
             part.open("xb") as file,
         ):
@@ -211,12 +211,13 @@ class Body:
         url: str,
         session: Session,
         progress: Progress,
+        method: str,
         *,
         allow_downgrade: bool,
         patience: Patience,
     ) -> None:
-        self.requested_url, self.session, self.progress = url, session, progress
-        self.allow_downgrade, self.patience = allow_downgrade, patience
+        self.method, self.requested_url, self.session = method, url, session
+        self.progress, self.allow_downgrade, self.patience = progress, allow_downgrade, patience
         self.name = f"'{redacted(url)}'"
         self.url, self.size = redacted(url), 0
         self.response: Response | None = None
@@ -276,8 +277,8 @@ class Body:
         rest = bool(self.done and self.validator)
         headers = {"Range": f"bytes={self.done}-", "If-Range": self.validator} if rest else {}
         timeout = (self.patience.connect, self.patience.read)
-        response = self.session.get(
-            self.requested_url, headers=headers, stream=True, timeout=timeout
+        response = self.session.request(
+            self.method, self.requested_url, headers=headers, stream=True, timeout=timeout
         )
         self.response = response
         http_errors.check_response(

@@ -33,6 +33,7 @@ COMMANDS = {
     "remove": "Delete stored images.",
     "prune": "Delete files that nothing uses.",
     "export": "Write a stored image to a file.",
+    "catalog": "Check the catalog of images against its publishers.",
     "lock": "Record the exact stored images in a lock file.",
     "run": "Run a command in a fresh guest.",
     "shell": "Open a shell in a fresh guest.",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from postroj import console
 from postroj.errors import DownloadError, HostError, ImageError, UsageError
 from postroj.image import architectures
-from postroj.image.catalog.entry import Bootstrap, Oci, Simplestreams, Tarball
+from postroj.image.catalog.entry import Bootstrap, Oci, Simplestreams, Tarball, is_archived
 from postroj.image.sources import Order
 from postroj.image.store import lockfile, store, warm_layers
 from postroj.model import SourceKind
@@ -110,11 +110,7 @@ def _make(entry: Entry, sources: Sequence[Source], directory: Path, request: Req
 
 
 def _described(source: Source) -> str:
-    return f"{source.kind} from the archive" if _is_archived(source) else source.kind
-
-
-def _is_archived(source: Source) -> bool:
-    return isinstance(source, Bootstrap) and bool(source.mirrors)
+    return f"{source.kind} from the archive" if is_archived(source) else source.kind
 
 
 def _make_from(source: Source, entry: Entry, directory: Path, request: Request) -> Record:
@@ -193,11 +189,11 @@ def _sources(entry: Entry, request: Request) -> list[Source]:
         raise UsageError(message, hint=f"it exists for {', '.join(entry.architectures)}")
     if request.locked:
         return [_locked_source(entry, request, sources)]
-    ended = entry.has_ended(datetime.now(UTC).date())
+    today = datetime.now(UTC).date()
     wanted = [
         source
         for source in sources
-        if request.kind in (None, source.kind) and (ended or not _is_archived(source))
+        if request.kind in (None, source.kind) and entry.is_due(source, today)
     ]
     if not wanted:
         kinds = ", ".join(dict.fromkeys(source.kind for source in sources))

@@ -51,7 +51,7 @@ FLOORS = {
         "trust",
         "catalog",
         "sources",
-        "pull importer export inspect obtain selection upkeep",
+        "pull importer export inspect obtain selection upkeep catalog_check",
     ),
     "container": (
         "capabilities kernel naming lifeline layer limits",

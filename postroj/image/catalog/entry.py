@@ -110,6 +110,11 @@ Source = Bootstrap | Simplestreams | Tarball | Oci
 """Any kind of source."""
 
 
+def is_archived(source: Source) -> bool:
+    """Whether a source is a bootstrap from the archive of a release that has ended."""
+    return isinstance(source, Bootstrap) and bool(source.mirrors)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Entry:
     """An image, or a known name for which there is none, with the reason."""
@@ -147,6 +152,10 @@ class Entry:
     def has_ended(self, today: date) -> bool:
         """Whether it no longer gets updates."""
         return self.end_of_life is not None and self.end_of_life < today
+
+    def is_due(self, source: Source, today: date) -> bool:
+        """Whether a source counts: an archive does only once the release has ended."""
+        return not is_archived(source) or self.has_ended(today)
 
     def is_supported(self, architecture: str, today: date) -> bool:
         """Whether it boots on an architecture and still gets updates."""

@@ -67,18 +67,24 @@ def _verification(wanted: Reference) -> Verification:
 
 def _resolve(wanted: Reference, order: Order) -> tuple[Reference, Manifest]:
     """Find the manifest for the architecture and its digest."""
-    digest, document = _fetch(wanted, order.directory)
+    digest, document = fetch_manifest(wanted, order.directory)
     if manifest.is_index(document):
         chosen = manifest.choose(document, order.architecture)
-        digest, document = _fetch(wanted.at(chosen.digest), order.directory)
+        digest, document = fetch_manifest(wanted.at(chosen.digest), order.directory)
         if manifest.is_index(document):
             message = f"the image '{wanted}' has an index inside an index"
             raise ImageError(message)
     return wanted.at(digest), manifest.parse_manifest(document)
 
 
-def _fetch(reference: Reference, directory: Path) -> tuple[str, manifest.Json]:
-    """Fetch a manifest or an index; return its SHA-256 in hex and the parsed JSON."""
+def fetch_manifest(reference: Reference, directory: Path) -> tuple[str, manifest.Json]:
+    """Fetch a manifest or an index; return its SHA-256 in hex and the parsed JSON.
+
+    :raises DownloadError: if the download fails.
+    :raises VerificationError: if it has another digest than the reference.
+    :raises ImageError: if it cannot be read.
+    :raises HostError: if skopeo is not installed.
+    """
     data = skopeo.inspect(reference, directory)
     digest = hashlib.sha256(data).hexdigest()
     if reference.digest and reference.digest != digest:

@@ -135,6 +135,7 @@ class Index:
         """Fingerprints of all keys that signed the index."""
         self.expired = False
         """Whether a signature or key has expired."""
+        self._known: dict[str, Table] = {}
 
     def items(self, product: str) -> list[Item]:
         """Return the usable files of all builds of a product.
@@ -146,12 +147,12 @@ class Index:
         :raises ImageError: if it cannot be read.
         """
         known: list[str] = []
-        for entry in _tables(self._read(INDEX), "index").values():
+        for entry in _tables(self.read(INDEX), "index").values():
             names = entry.get("products")
             listed = list(filter(NAME.fullmatch, map(str, names))) if type(names) is list else []
             known += listed
             if product in listed:
-                products = _tables(self._read(str(entry.get("path"))), "products")
+                products = _tables(self.read(str(entry.get("path"))), "products")
                 if items := self._items(products.get(product, {})):
                     return items
         family = product.partition(":")[0] + ":"
@@ -188,14 +189,22 @@ class Index:
             raise VerificationError(message, evidence=f"it contains the path {path[:200]!r}")
         return f"{self.server}/{path}"
 
-    def _read(self, path: str) -> Table:
-        url = self._url(path)
-        try:
-            data = json.loads(self._fetch(url))
-        except (ValueError, RecursionError) as error:
-            message = f"'{redacted(url)}' is not JSON"
-            raise ImageError(message, evidence=str(error)) from None
-        return data if isinstance(data, dict) else {}
+    def read(self, path: str) -> Table:
+        """Return the content of a file of the index, which is fetched once.
+
+        :raises DownloadError: if it cannot be downloaded.
+        :raises VerificationError: if the key has not signed it.
+        :raises ImageError: if it is not JSON.
+        """
+        if path not in self._known:
+            url = self._url(path)
+            try:
+                data = json.loads(self._fetch(url))
+            except (ValueError, RecursionError) as error:
+                message = f"'{redacted(url)}' is not JSON"
+                raise ImageError(message, evidence=str(error)) from None
+            self._known[path] = data if isinstance(data, dict) else {}
+        return self._known[path]
 
     def _fetch(self, url: str) -> bytes:
         """Return the content of an index file, verified if the source has a key."""

@@ -16,6 +16,7 @@ from postroj.errors import (
     ImageError,
     VerificationError,
 )
+from postroj.http_errors import AbsentError, UnreachableError
 from postroj.image.sources import causes
 from postroj.image.sources.causes import Cause
 from postroj.image.unpack.confine import TIED
@@ -43,11 +44,15 @@ TICK = 0.2
 """Seconds between two updates of the progress."""
 
 
-def inspect_argv(skopeo: str, reference: Reference) -> list[str]:
-    """Return the command line that writes a manifest or an index to stdout, byte for byte."""
+def inspect_argv(skopeo: str, reference: Reference, *, config: bool = False) -> list[str]:
+    """Return the command line that writes a manifest or an index to stdout, byte for byte.
+
+    With `config` it is the configuration of the image.
+    """
     plain_http = ["--tls-verify=false"] if reference.is_local else []
     return [
         *(*TIED, skopeo, "inspect", "--raw", f"--retry-times={RETRIES}"),
+        *(["--config"] if config else []),
         *(*plain_http, reference.url),
     ]
 
@@ -67,14 +72,14 @@ def environment(directory: Path) -> dict[str, str]:
     return process.environment({**found, "TMPDIR": str(directory)})
 
 
-def inspect(reference: Reference, directory: Path) -> bytes:
-    """Download the manifest or index that a reference names.
+def inspect(reference: Reference, directory: Path, *, config: bool = False) -> bytes:
+    """Download the manifest or index that a reference names, or the configuration of its image.
 
     :raises DownloadError: if the download fails.
     :raises VerificationError: if it has another digest.
     :raises HostError: if skopeo is not installed.
     """
-    argv = inspect_argv(process.tool("skopeo"), reference)
+    argv = inspect_argv(process.tool("skopeo"), reference, config=config)
     try:
         return process.run(argv, timeout=PATIENCE, env=environment(directory)).stdout
     except CommandTimeout as error:
@@ -136,6 +141,7 @@ CAUSES = (
         pattern=r"toomanyrequests|[Tt]oo [Mm]any [Rr]equests|(?:status|StatusCode): 429",
         sentence="the registry '{registry}' wants no more requests for now",
         hint="wait some hours, or log in for a higher limit: `{login}`",
+        kind=UnreachableError,
     ),
     Cause(
         pattern=r"unauthorized|authentication required|denied|invalid username/password"
@@ -148,11 +154,13 @@ CAUSES = (
         r"|[Nn]ot [Ff]ound|no such manifest|StatusCode: 404",
         sentence="the registry '{registry}' has no image '{reference}'",
         hint="`skopeo list-tags docker://{repository}` shows what it has",
+        kind=AbsentError,
     ),
     Cause(
         pattern=r"no such host|name resolution|server misbehaving",
         sentence="the host of the registry '{registry}' is not known",
         hint="see whether its name is right, and whether this host resolves names",
+        kind=UnreachableError,
     ),
     Cause(
         pattern=r"x509:|tls: |HTTP response to HTTPS client",
@@ -163,12 +171,14 @@ CAUSES = (
         pattern=r"(?:status|StatusCode): 5\d\d",
         sentence="the registry '{registry}' reports a server error",
         hint="try again later",
+        kind=UnreachableError,
     ),
     Cause(
         pattern=r"connection (?:refused|reset)|no route to host|network is unreachable"
         r"|[Tt]imeout|deadline exceeded|\bEOF\b",
         sentence="the registry '{registry}' cannot be reached",
         hint="see whether this host needs a proxy: `https_proxy` is heeded",
+        kind=UnreachableError,
     ),
 )
 

@@ -65,11 +65,16 @@ def build(source: Tarball, order: Order) -> Built:
         digest = Checksum("", "sha256", order.pinned.artifact)
         proof = Proof(url=order.pinned.url, checksums=(digest,), known_before=True)
     else:
-        proof = _find_proof(source, order)
+        proof = find_proof(source, order)
     return _fetch(source, order, proof)
 
 
-def _find_proof(source: Tarball, order: Order) -> Proof:
+def find_proof(source: Tarball, order: Order) -> Proof:
+    """Find out what proves the content of an archive, and the URL of the archive.
+
+    :raises DownloadError: if a download fails.
+    :raises VerificationError: if the checksums are not signed as they should be, or lack the file.
+    """
     url, checksums, signature = (
         expand(text, order.architecture)
         for text in (source.url, source.checksums, source.signature)

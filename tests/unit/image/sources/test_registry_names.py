@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from postroj.errors import DownloadError, ImageError, PostrojError, UsageError, VerificationError
+from postroj.http_errors import AbsentError, UnreachableError
 from postroj.image.sources import skopeo
 from postroj.image.sources.reference import parse_reference
 from postroj.image.unpack import manifest
@@ -197,11 +198,11 @@ PULLING = r"initializing source docker://some/a:1: reading manifest 1 in some/a:
 @pytest.mark.parametrize(
     ("said", "kind", "message"),
     [
-        (PULLING + "manifest unknown: manifest unknown", DownloadError, "has no image"),
-        (PULLING + "name unknown: repository name not known", DownloadError, "has no image"),
+        (PULLING + "manifest unknown: manifest unknown", AbsentError, "has no image"),
+        (PULLING + "name unknown: repository name not known", AbsentError, "has no image"),
         (
             PULLING + "toomanyrequests: You have reached your pull rate limit.",
-            DownloadError,
+            UnreachableError,
             "wants no more requests",
         ),
         (
@@ -213,10 +214,14 @@ PULLING = r"initializing source docker://some/a:1: reading manifest 1 in some/a:
         (
             'pinging container registry some: Get \\"https://some/v2/\\": dial tcp: lookup some on '
             "10.255.255.53:53: no such host",
-            DownloadError,
+            UnreachableError,
             "is not known",
         ),
-        ("dial tcp 127.0.0.1:1: connect: connection refused", DownloadError, "cannot be reached"),
+        (
+            "dial tcp 127.0.0.1:1: connect: connection refused",
+            UnreachableError,
+            "cannot be reached",
+        ),
         (
             'Get \\"https://some/v2/\\": x509: certificate signed by unknown authority',
             DownloadError,
