@@ -18,7 +18,7 @@ from postroj.console import Silence
 from postroj.errors import HostError, ImageError, PostrojError
 from postroj.http_errors import UnreachableError
 from postroj.image import architectures
-from postroj.image.catalog.entry import Bootstrap, Oci, Simplestreams, Tarball, expand, is_archived
+from postroj.image.catalog.entry import Bootstrap, Oci, Simplestreams, Tarball, expand
 from postroj.image.sources import (
     Order,
     bootstrap,
@@ -55,8 +55,8 @@ class State(StrEnum):
     """The publisher lacks what the catalog names, or has not signed it."""
     UNKNOWN = "unknown"
     """It could not be asked: a server, the network or this host was in the way."""
-    LATER = "later"
-    """The archive of a release that has not ended."""
+    SKIPPED = "skipped"
+    """The archive of a release that has not ended; once it has, the source that has an archive."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,19 +99,19 @@ def check(
 
 def _finding(entry: Entry, source: Source, architecture: str, publishers: _Publishers) -> Finding:
     state, url, reason, evidence = State.HOLDS, "", "", ""
-    if entry.is_due(source, datetime.now(UTC).date()):
+    if why := _why_skipped(entry, source):
+        state, reason = State.SKIPPED, why
+    else:
         try:
             url = publishers.locate(source, entry, architecture)
         except PostrojError as error:
             lacking = isinstance(error, HostError | UnreachableError)
             state = State.UNKNOWN if lacking else State.BROKEN
             reason, evidence = error.message, error.evidence
-    else:
-        state, reason = State.LATER, f"it counts after {entry.end_of_life}"
     return Finding(
         image=entry.name,
         source=source.kind,
-        archived=is_archived(source),
+        archived=source.archived,
         architecture=architecture,
         verification=source.verification,
         state=state,
@@ -119,6 +119,17 @@ def _finding(entry: Entry, source: Source, architecture: str, publishers: _Publi
         reason=reason,
         evidence=evidence,
     )
+
+
+def _why_skipped(entry: Entry, source: Source) -> str:
+    """Return why a source does not count today; '' if it does."""
+    today = datetime.now(UTC).date()
+    if not entry.is_due(source, today):
+        return f"counts after {entry.end_of_life}"
+    twins = (other for other in entry.sources if other.kind is source.kind and other.archived)
+    if entry.has_ended(today) and not source.archived and any(twins):
+        return f"ended on {entry.end_of_life}, the archive counts"
+    return ""
 
 
 @dataclass
@@ -183,7 +194,7 @@ class _Publishers:
             f"'{redacted(url)}'",
             architectures.DEBIAN[architecture],
             source.components,
-            allow_expired=is_archived(source),
+            allow_expired=source.archived,
         )
 
     def _release(self, url: str, source: Bootstrap) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from postroj import console
 from postroj.errors import DownloadError, HostError, ImageError, UsageError
 from postroj.image import architectures
-from postroj.image.catalog.entry import Bootstrap, Oci, Simplestreams, Tarball, is_archived
+from postroj.image.catalog.entry import Bootstrap, Oci, Simplestreams, Tarball
 from postroj.image.sources import Order
 from postroj.image.store import lockfile, store, warm_layers
 from postroj.model import SourceKind
@@ -92,25 +92,26 @@ def _make(entry: Entry, sources: Sequence[Source], directory: Path, request: Req
 
     A failed verification does not fall back to a weaker source.
     """
-    failures: list[PostrojError] = []
+    failures: list[tuple[Source, PostrojError]] = []
     for number, source in enumerate(sources, start=1):
         work = directory / str(number)
         work.mkdir()
         try:
             return _make_from(source, entry, work, request)
         except (HostError, DownloadError) as error:
-            failures.append(error)
+            failures.append((source, error))
             if number < len(sources):
-                log.warning("%s: source %s: %s", entry.name, source.kind, error.message)
+                log.warning("%s: source %s: %s", entry.name, _described(source), error.message)
                 instead = sources[number]
                 log.warning("%s: trying source %s instead", entry.name, _described(instead))
-    first, *others = failures
-    first.evidence = "\n".join(filter(None, [first.evidence, *(one.message for one in others)]))
+    (_, first), *others = failures
+    said = [f"source {_described(source)}: {error.message}" for source, error in others]
+    first.evidence = "\n".join(filter(None, [first.evidence, *said]))
     raise first
 
 
 def _described(source: Source) -> str:
-    return f"{source.kind} from the archive" if is_archived(source) else source.kind
+    return f"{source.kind} (archive)" if source.archived else source.kind
 
 
 def _make_from(source: Source, entry: Entry, directory: Path, request: Request) -> Record:

@@ -211,14 +211,23 @@ def test_suite_must_be_signed_valid_and_of_the_architecture(
         assert said == f"{mirrored['debian']}/dists/good"
 
 
-def test_archive_counts_after_the_end_and_may_have_expired(
+def test_archive_counts_after_the_end_instead_of_what_it_stands_in_for(
     site: Site, mirrored: dict[str, str]
 ) -> None:
-    archive = suite(site, "stale", mirrors=mirrored)
     today = datetime.now(UTC).date()
     ended = today - timedelta(days=1)
-    assert checked(archive, end_of_life=ended)[0] is State.HOLDS
-    assert checked(archive, end_of_life=today) == (State.LATER, f"it counts after {today}")
+    sources = (
+        suite(site, "good"),
+        suite(site, "stale", mirrors=mirrored),
+        site.tarball(),
+        site.tarball(archived=True),
+    )
+    for day, why in {today: [1, 3], ended: [0, 2]}.items():
+        found = list(catalog_check.check([entry("some", *sources, end_of_life=day)], Silence()))
+        skipped = [number for number, one in enumerate(found) if one.state is State.SKIPPED]
+        assert skipped == why
+        assert all(str(day) in found[number].reason for number in skipped)
+        assert {one.state for one in found} == {State.HOLDS, State.SKIPPED}
 
 
 def test_suite_without_a_mirror_is_unknown(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,3 +301,5 @@ def test_command_prints_a_table_or_json_and_judges(site: Site, tmp_path: Path) -
     done = postroj("catalog", "check", "--arch", HERE, "bad-1", env=env)
     assert (done.returncode, len(done.stdout.splitlines())) == (4, 3)
     assert postroj("catalog", "check", "bad-2", env=env).returncode == 2
+    done = postroj("catalog", "check", "alpine", env=env)
+    assert (done.returncode, "none of these images has a source" in done.stderr) == (2, True)

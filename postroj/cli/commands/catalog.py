@@ -13,7 +13,7 @@ from postroj import console
 from postroj.cli import options
 from postroj.cli.amounts import count
 from postroj.cli.completion import complete_image
-from postroj.errors import ImageError
+from postroj.errors import ImageError, UsageError
 from postroj.report.table import table
 
 if TYPE_CHECKING:
@@ -47,9 +47,12 @@ def check(names: tuple[str, ...], architecture: str, as_json: bool) -> None:
 
     with console.progress("check the catalog") as progress:
         findings = list(catalog_check.check(_entries(names), progress, architecture))
+    if not findings:
+        message = "none of these images has a source to check"
+        raise UsageError(message, hint="`postroj list-images` shows images with their sources")
     if as_json:
         click.echo(json.dumps({"sources": [asdict(one) for one in findings]}, indent=2))
-    elif findings:
+    else:
         click.echo(_table(findings))
     _judge(findings)
 

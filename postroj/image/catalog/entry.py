@@ -41,12 +41,18 @@ class Bootstrap:
     mirrors of the host."""
     architectures: tuple[str, ...] = ()
 
+    @property
+    def archived(self) -> bool:
+        """Whether it is the archive of a release that has ended."""
+        return bool(self.mirrors)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Simplestreams:
     """A source: the newest build of a product on a simplestreams server."""
 
     kind: ClassVar[SourceKind] = SourceKind.SIMPLESTREAMS
+    archived: ClassVar[bool] = False
     server: str
     """URL above `streams/v1/index.json`, without a trailing slash."""
     product: str
@@ -81,6 +87,8 @@ class Tarball:
     """
     subtree: str = ""
     """Folder of the archive that becomes the root, as `root.x86_64`."""
+    archived: bool = False
+    """As of `Bootstrap`."""
     architectures: tuple[str, ...] = ()
 
     @property
@@ -96,6 +104,7 @@ class Oci:
     """A source: an image in a container registry."""
 
     kind: ClassVar[SourceKind] = SourceKind.OCI
+    archived: ClassVar[bool] = False
     reference: str
     """As `quay.io/centos/centos:stream9`; may end in `@sha256:...`."""
     architectures: tuple[str, ...] = ()
@@ -108,11 +117,6 @@ class Oci:
 
 Source = Bootstrap | Simplestreams | Tarball | Oci
 """Any kind of source."""
-
-
-def is_archived(source: Source) -> bool:
-    """Whether a source is a bootstrap from the archive of a release that has ended."""
-    return isinstance(source, Bootstrap) and bool(source.mirrors)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +159,7 @@ class Entry:
 
     def is_due(self, source: Source, today: date) -> bool:
         """Whether a source counts: an archive does only once the release has ended."""
-        return not is_archived(source) or self.has_ended(today)
+        return not source.archived or self.has_ended(today)
 
     def is_supported(self, architecture: str, today: date) -> bool:
         """Whether it boots on an architecture and still gets updates."""

@@ -125,11 +125,15 @@ def _bootstrap(table: _Table) -> Bootstrap:
     )
 
 
-def _archived(table: _Table) -> dict[str, str]:
+def _archived_mirrors(table: _Table, source: Bootstrap) -> dict[str, str]:
     """Return the URI of each archive of a release that has ended; empty if none is given."""
     uris = _Table(table.origin, table.entry, table.maybe("archived", dict) or {}, table.path)
     uris.path += "archived."
-    return {archive: _url(uris, archive).rstrip("/") for archive in tuple(uris.left)}
+    mirrors = {archive: _url(uris, archive).rstrip("/") for archive in tuple(uris.left)}
+    for suite in source.suites if mirrors else ():
+        if suite.archive not in mirrors:
+            table.refuse("archived", f"lacks '{suite.archive}'")
+    return mirrors
 
 
 def _simplestreams(table: _Table) -> Simplestreams:
@@ -214,17 +218,18 @@ KINDS: dict[str, Callable[[_Table], Source]] = {
 
 
 def _sources(table: _Table) -> Iterator[Source]:
-    """Yield the source in a table, and the bootstrap from its archive if it names one."""
+    """Yield the source in a table, and that of the archive if it names one."""
+    given = dict(table.left)
     kind = table.take("kind", str)
     if kind not in KINDS:
         table.refuse("kind", f"is '{kind}', not one of {_quoted(KINDS)}")
     source = KINDS[kind](table)
     yield source
-    if isinstance(source, Bootstrap) and (mirrors := _archived(table)):
-        for suite in source.suites:
-            if suite.archive not in mirrors:
-                table.refuse("archived", f"lacks '{suite.archive}'")
+    if isinstance(source, Bootstrap) and (mirrors := _archived_mirrors(table, source)):
         yield replace(source, mirrors=mirrors)
+    if isinstance(source, Tarball) and (url := _url(table, "archived", needed=False)):
+        moved = _Table(table.origin, table.entry, {**given, "url": url}, table.path)
+        yield replace(_tarball(moved), archived=True)
     table.close()
 
 

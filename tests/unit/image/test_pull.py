@@ -77,6 +77,9 @@ def test_pull_reports_the_preferred_source_and_what_the_others_lacked(
     with pytest.raises(DownloadError, match="Release file for 'old' has expired") as caught:
         pull.pull(entry("old", MIRROR, TARBALL, OCI))
     assert tried == [MIRROR, TARBALL, OCI]
-    assert caught.value.evidence.splitlines()[1:] == [NO_TAR, NO_REGISTRY]
+    assert caught.value.evidence.splitlines()[1:] == [
+        f"source tarball: {NO_TAR}",
+        f"source oci: {NO_REGISTRY}",
+    ]
     assert "--allow-expired" in caught.value.hint
     assert "old: trying source oci instead" in [line.message for line in caplog.records]

@@ -143,10 +143,28 @@ def test_parse_makes_a_second_bootstrap_of_an_archive() -> None:
     assert isinstance(second, Bootstrap)
     assert (first.mirrors, first.suites) == ({}, second.suites)
     assert second.mirrors == {"debian": "http://snapshot.example/debian"}
+    assert (first.archived, second.archived) == (False, True)
     with pytest.raises(ImageError, match=r"archived\.debian' is not an http or https URL"):
         parse(text.replace("http://snapshot.example", "ftp://x"))
     with pytest.raises(ImageError, match=r"'sources\[0\].archived' lacks 'debian'"):
         parse(text.replace("{ debian =", "{ elsewhere ="))
+
+
+def test_parse_makes_a_second_tarball_of_an_archive() -> None:
+    url = "https://archive.example/old/one/some.{arch}.tar.xz"
+    tarballs = [
+        source
+        for source in parse(
+            GOOD.replace('key = "fedora-44.asc"', f'key = "fedora-44.asc"\narchived = "{url}"')
+        ).sources
+        if isinstance(source, Tarball)
+    ]
+    assert [source.archived for source in tarballs] == [False, True]
+    assert tarballs[1].url == url
+    assert tarballs[1].checksums == "https://archive.example/old/one/SHA256SUMS"
+    assert tarballs[1].signature == "https://archive.example/old/one/SHA256SUMS.gpg"
+    with pytest.raises(ImageError, match=r"sources\[2\]\.archived' is not an http or https URL"):
+        parse(GOOD.replace('key = "fedora-44.asc"', 'key = "fedora-44.asc"\narchived = "x:y"'))
 
 
 def test_parse_takes_an_unbootable_entry_without_sources() -> None:
