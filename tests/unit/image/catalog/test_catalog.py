@@ -189,13 +189,6 @@ mirrorlist=http://mirrorlist.centos.org/?release=$releasever&arch=$basearch&repo
 #baseurl=http://mirror.centos.org/TREE/$releasever/updates/$basearch/
 gpgcheck=1
 """
-SNAPSHOT = bootstrap_source(catalog.find("debian-bullseye"), archived=True)
-DEBIAN = """\
-# deb http://snapshot.example/archive/debian/20260824T000000Z bullseye main
-deb http://mirror.example/debian bullseye main
-deb http://mirror.example/debian-security/ bullseye-security main
-deb http://mirror.example/debian bullseye-updates main
-"""
 
 
 @pytest.mark.parametrize(
@@ -218,10 +211,6 @@ deb http://mirror.example/debian bullseye-updates main
             *("centos-7", "aarch64", "yum.repos.d/CentOS-Base.repo"),
             CENTOS.replace("TREE", "altarch"),
             "\nbaseurl=http://vault.centos.org/altarch/7.9.2009/updates/$basearch/",
-        ),
-        (
-            *("debian-bullseye", "x86_64", "apt/sources.list", DEBIAN),
-            f"\ndeb {SNAPSHOT.mirrors['debian-security']} bullseye-security main\n",
         ),
     ],
 )
