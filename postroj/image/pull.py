@@ -81,7 +81,7 @@ def pull(entry: Entry, request: Request | None = None) -> Pulled:
 
 def _cached(entry: Entry, request: Request) -> Record | None:
     record = None if request.force else store.find(entry.name, request.architecture)
-    return record if record and lockfile.is_wanted(record, request.locked) else None
+    return record if record and not lockfile.unfit(record, request.locked) else None
 
 
 def _make(entry: Entry, sources: Sequence[Source], directory: Path, request: Request) -> Record:
@@ -130,6 +130,7 @@ def _make_from(source: Source, entry: Entry, directory: Path, request: Request) 
             *built,
             prepared=prepared,
             systemd=entry.systemd,
+            locked=request.locked is not None,
         )
 
 

@@ -10,9 +10,11 @@ import pytest
 
 from postroj.errors import DownloadError, HostError, ImageError, UsageError, VerificationError
 from postroj.image import pull
+from postroj.image.architectures import of_this_host
 from postroj.image.catalog.entry import Bootstrap, Suite, Tarball
 from postroj.image.pull import Request
-from postroj.image.store import store
+from postroj.image.store import lockfile, store
+from postroj.image.store.lockfile import LockedImage
 from postroj.model import SourceKind, Verification
 from tests.support.images import entry
 from tests.support.keys import Signer, signer
@@ -121,6 +123,22 @@ def test_tarball_must_match_its_own_signature(site: Path, url: str, publisher: S
     record = pulled(url, signature="archive.sig", key=str(publisher.key))
     assert record.verification is Verification.SIGNATURE
     assert record.fingerprints == (publisher.fingerprint,)
+
+
+def test_tarball_in_a_lock_file_still_needs_its_signature(
+    site: Path, url: str, publisher: Signer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (site / "SUMS").write_bytes(publisher.sign(BSD.encode(), "--clear-sign"))
+    lock = site.parent / "postroj.lock"
+    lockfile.write(lock, [LockedImage.from_record(pulled(url))])
+    monkeypatch.setenv("POSTROJ_LOCK", str(lock))
+    store.remove(NAME, of_this_host())
+    signed = {"checksums": "SUMS", "key": str(publisher.key)}
+    assert pulled(url, "some-rootfs-*.tar.xz", **signed).verification is Verification.SIGNATURE
+    store.remove(NAME, of_this_host())
+    (site / "SUMS").write_text(BSD)
+    with pytest.raises(VerificationError, match="is not signed"):
+        pulled(url, "some-rootfs-*.tar.xz", **signed)
 
 
 class TestRefused:

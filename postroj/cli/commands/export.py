@@ -13,7 +13,7 @@ from postroj.cli import options
 from postroj.cli.completion import complete_cached
 from postroj.cli.stored_images import resolve, title
 from postroj.console import megabytes
-from postroj.errors import UsageError
+from postroj.errors import ImageError, UsageError
 from postroj.streams import STDOUT
 
 if TYPE_CHECKING:
@@ -44,13 +44,17 @@ def export(
     is stdout, for tar formats only.
     """
     from postroj.image import export
-    from postroj.image.store import store
+    from postroj.image.store import lockfile, store
 
     ((name, architecture),) = resolve([name], architecture)
     to_stdout = str(file) == "-"
     wanted = "tar" if to_stdout and not format_name else format_name
     format_ = export.Format(wanted) if wanted else export.format_of(file.name)
-    image = store.require(name, architecture).as_image()
+    record = store.require(name, architecture)
+    if why := lockfile.unfit(record, lockfile.find(name, architecture)):
+        message = f"the image '{name}' {why}"
+        raise ImageError(message, hint=f"`postroj pull {name}` gets the right one")
+    image = record.as_image()
     with console.progress(f"export {name}", unit="B") as progress:
         if to_stdout:
             _export_to_stdout(image, format_, progress)

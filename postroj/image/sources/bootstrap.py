@@ -17,7 +17,7 @@ from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
 from postroj import process
-from postroj.errors import CommandError, HostError, ImageError
+from postroj.errors import CommandError, HostError, ImageError, UsageError
 from postroj.image import architectures, emulation
 from postroj.image.sources import Built, mirror
 from postroj.image.sources.mmdebstrap import AS_ROOT, WORK, BootstrapPlan, failure
@@ -43,6 +43,7 @@ TOOLS = ("mmdebstrap", "tar2sqfs", "gpgv", "setpriv", "unshare")
 def build(source: Bootstrap, order: Order) -> Built:
     """Build an image from the packages of a mirror.
 
+    :raises UsageError: if a lock file wants another mirror, or expired Release files.
     :raises HostError: if a tool, the keyring, or emulation of the architecture is missing.
     :raises ImageError: if mirror, network or disk fail.
     """
@@ -64,9 +65,9 @@ def build(source: Bootstrap, order: Order) -> Built:
                 source=source,
                 packages=order.entry.packages,
                 architecture=order.architecture,
-                archives=mirror.archives(wanted) | _pinned_mirrors(pinned),
+                archives=mirror.narrowed(mirror.archives(wanted), pinned.mirrors if pinned else ()),
                 keyring=Path(WORK, keyring.name),
-                allow_expired=pinned.allow_expired if pinned else order.allow_expired,
+                allow_expired=allows_expired(order),
                 pinned=pinned is not None,
             )
             for line in plan.substitutions():
@@ -95,10 +96,18 @@ def build(source: Bootstrap, order: Order) -> Built:
     return Built(target, provenance)
 
 
-def _pinned_mirrors(pinned: Provenance | None) -> dict[str, str]:
-    """Return the mirrors in a lock file, except for those whose password was redacted."""
-    pairs = (text.partition("=") for text in (pinned.mirrors if pinned else ()))
-    return {archive: uri for archive, _, uri in pairs if "***@" not in uri}
+def allows_expired(order: Order) -> bool:
+    """Whether the image accepts expired Release files; a lock file cannot decide that alone.
+
+    :raises UsageError: if only the lock file wants it.
+    """
+    if order.pinned is None:
+        return order.allow_expired
+    if order.pinned.allow_expired and not order.allow_expired:
+        name = order.entry.name
+        message = f"the locked image '{name}' accepts expired Release files"
+        raise UsageError(message, hint=f"`postroj pull --allow-expired {name}` allows that")
+    return order.pinned.allow_expired
 
 
 def _tool_paths() -> dict[str, str]:

@@ -35,7 +35,9 @@ def build(source: Oci, order: Order) -> Built:
     :raises VerificationError: if a file has another digest than the manifest, or than was pinned.
     :raises ImageError: if the image is not bootable, or not there for the architecture.
     """
-    wanted = parse_reference(order.pinned.url if order.pinned else source.reference)
+    wanted = parse_reference(source.reference)
+    if order.pinned and not wanted.digest:  # else `LockedImage.check` compares the result
+        wanted = wanted.at(order.pinned.artifact)
     parts = order.directory / "parts"
     parts.mkdir()
     order.progress.describe("manifest")
@@ -50,7 +52,7 @@ def build(source: Oci, order: Order) -> Built:
     provenance = Provenance(
         source=SourceKind.OCI,
         url=found.url,
-        build=order.pinned.build if order.pinned else wanted.tag,
+        build=wanted.tag,
         artifact=found.digest,
         compression=pack.COMPRESSION,
         verification=_verification(wanted),

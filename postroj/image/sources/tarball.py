@@ -18,7 +18,7 @@ from postroj.image.catalog.entry import expand
 from postroj.image.sources import Built
 from postroj.image.store.record import Provenance
 from postroj.image.trust import verify
-from postroj.image.trust.checksums import Checksum, find_checksum
+from postroj.image.trust.checksums import Checksum, find_checksum, name_pattern
 from postroj.image.unpack.detect import Converter
 from postroj.model import SourceKind, Verification
 from postroj.urls import redacted
@@ -60,24 +60,23 @@ def build(source: Tarball, order: Order) -> Built:
     :raises VerificationError: if the archive is not what publisher, catalog or lock file promise.
     :raises ImageError: if the archive contains no root file system.
     """
-    if order.pinned:
-        digest = Checksum("", "sha256", order.pinned.artifact)
-        proof = Proof(url=order.pinned.url, checksums=(digest,), known_before=True)
-    else:
-        proof = _find_proof(source, order)
-    return _fetch(source, order, proof)
+    return _fetch(source, order, _find_proof(source, order))
 
 
 def _find_proof(source: Tarball, order: Order) -> Proof:
+    """Collect what proves the archive; a pin adds its digest to what the catalog demands."""
     url, checksums, signature = (
         expand(text, order.architecture)
         for text in (source.url, source.checksums, source.signature)
     )
     order.progress.describe("verification")
-    proof = Proof(url=url)
-    if source.sha256:
-        digest = Checksum("", "sha256", source.sha256)
-        proof = replace(proof, checksums=(digest,), known_before=True)
+    known = [source.sha256] if source.sha256 else []
+    if order.pinned:
+        url = _pinned_url(url, order.pinned)
+        known.append(order.pinned.artifact)
+        checksums = checksums if source.key else ""  # unsigned ones prove less than the digest
+    digests = tuple(Checksum("", "sha256", digest) for digest in known)
+    proof = Proof(url=url, checksums=digests, known_before=bool(digests))
     if checksums:
         return _with_checksums(proof, checksums, signature, source.key, order)
     if signature:
@@ -85,6 +84,21 @@ def _find_proof(source: Tarball, order: Order) -> Proof:
             proof, signature=net.fetch_small(signature, limit=LARGEST, allow_downgrade=True)
         )
     return proof
+
+
+def _pinned_url(url: str, pinned: Provenance) -> str:
+    """Return the URL of the catalog, with the pinned file in place of its `*`.
+
+    :raises VerificationError: if the catalog does not mean that file.
+    """
+    folder, _, name = url.rpartition("/")
+    if "*" not in name:
+        return url
+    file = pinned.url.rpartition("/")[2]
+    if not name_pattern(name).fullmatch(file):
+        message = f"the catalog has no file '{redacted(file)}', which the lock file names"
+        raise VerificationError(message, evidence=redacted(url), hint="lock the image again")
+    return f"{folder}/{file}"
 
 
 def _with_checksums(proof: Proof, url: str, signature: str, key: str, order: Order) -> Proof:

@@ -85,6 +85,8 @@ class Record(Provenance):
     systemd: int | None = None
     """Major version of its systemd according to the catalog, since reading it in each guest takes
     too long; None if the catalog does not say."""
+    locked: bool = False
+    """Whether it was pulled for a lock file; then it is used only where a lock file lists it."""
     created: str
     """UTC, ISO 8601."""
     postroj: str

@@ -167,6 +167,7 @@ def add(
     *,
     prepared: tuple[str, ...] | None = None,
     systemd: int | None = None,
+    locked: bool = False,
 ) -> Record:
     """Store a file from `building` and its record, and drop the image's previous layers.
 
@@ -181,6 +182,7 @@ def add(
         size=layer.size,
         prepared=prepared,
         systemd=systemd,
+        locked=locked,
         created=_now(),
         postroj=__version__,
         **{field.name: getattr(provenance, field.name) for field in fields(Provenance)},

@@ -40,7 +40,7 @@ def find_checksum(text: str, file_name: str) -> Checksum | None:
     if "*" not in file_name and (bare := BARE.fullmatch(text)):
         digest = bare["digest"].lower()
         return Checksum(file_name, ALGORITHMS[len(digest)], digest)
-    pattern = re.compile(re.escape(file_name).replace(r"\*", r"[A-Za-z0-9._+~-]*"))
+    pattern = name_pattern(file_name)
     listed = [one for one in _listed(text) if pattern.fullmatch(one.name)]
     for algorithm in ALGORITHMS.values():
         found = {one for one in listed if one.algorithm == algorithm}
@@ -51,6 +51,11 @@ def find_checksum(text: str, file_name: str) -> Checksum | None:
                 raise VerificationError(message)
             return newest
     return None
+
+
+def name_pattern(file_name: str) -> re.Pattern[str]:
+    """Return the pattern of the names that a file name with `*` stands for."""
+    return re.compile(re.escape(file_name).replace(r"\*", r"[A-Za-z0-9._+~-]*"))
 
 
 def _listed(text: str) -> list[Checksum]:

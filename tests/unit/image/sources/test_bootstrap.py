@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from postroj.errors import HostError
+from postroj.errors import HostError, UsageError
 from postroj.image.catalog import catalog
 from postroj.image.sources import bootstrap
 from postroj.image.sources.bootstrap import OutputParser
 from postroj.image.sources.mmdebstrap import BootstrapPlan, failure
-from tests.support.images import bootstrap_source
+from tests.support.images import SIGNED, bootstrap_source, order, put
 
 TOOLS = {name: f"/usr/bin/{name}" for name in bootstrap.TOOLS}
 MIRROR = {
@@ -345,3 +345,14 @@ def test_unknown_failure_shows_the_last_lines() -> None:
     assert error.message == "the image 'NAME' could not be bootstrapped"
     assert error.evidence.splitlines()[-1] == "line 39"
     assert len(error.evidence.splitlines()) == 20
+
+
+def test_lock_file_alone_does_not_allow_expired_release_files(tmp_path: Path) -> None:
+    record = put("debian-sid", **SIGNED, allow_expired=True)
+    wanted = order(catalog.find("debian-sid"), tmp_path, pinned=record)
+    with pytest.raises(UsageError, match="accepts expired Release files") as caught:
+        bootstrap.allows_expired(wanted)
+    assert caught.value.hint == "`postroj pull --allow-expired debian-sid` allows that"
+    assert bootstrap.allows_expired(replace(wanted, allow_expired=True))
+    pinned = replace(record, allow_expired=False)
+    assert not bootstrap.allows_expired(replace(wanted, pinned=pinned, allow_expired=True))
