@@ -106,7 +106,7 @@ def explain(error: Exception, name: str) -> DownloadError:
                 evidence = f"the last one goes to '{redacted(error.response.url)}'"
             return DownloadError(message, evidence=evidence, hint=hint)
         case requests.exceptions.InvalidSchema() | requests.exceptions.InvalidURL():
-            message = f"{name} leads to something thatis not an http or https URL"
+            message = f"{name} leads to something that is not an http or https URL"
             return DownloadError(message, hint="check the URL, and where it redirects to")
         case requests.exceptions.ProxyError():
             message = f"{name} could not be fetched: the proxy refused the connection"

@@ -201,8 +201,6 @@ class _Digest:
 class Body:
     """The content of a URL, downloaded over as many connections as it takes."""
 
-    url: str
-    """The URL after redirects, without secrets."""
     size: int
     """Bytes; 0 if the server does not say."""
 
@@ -218,7 +216,7 @@ class Body:
         self.requested_url, self.session, self.progress = url, session, progress
         self.allow_downgrade, self.patience = allow_downgrade, patience
         self.name = f"'{redacted(url)}'"
-        self.url, self.size = redacted(url), 0
+        self.size = 0
         self.response: Response | None = None
         self.digest = _Digest()
         self.done = 0
@@ -290,7 +288,7 @@ class Body:
         if start and (start != self.done or validator not in ("", self.validator)):
             self.validator = ""  # so the next attempt downloads everything and compares
             raise http_errors.truncated(self.name, "the server went on at another place")
-        self.url, self.size = redacted(response.url), self.size or size
+        self.size = self.size or size
         self.validator = validator or self.validator
 
     def _new_chunks(self) -> Iterator[bytes]:

@@ -156,7 +156,7 @@ def _fetch(source: Tarball, order: Order, proof: Proof) -> Built:
         converter.finish(),
         Provenance(
             source=SourceKind.TARBALL,
-            url=body.url,
+            url=redacted(proof.url),
             build="",
             artifact=body.sha256,
             compression=converter.compression,

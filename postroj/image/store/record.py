@@ -41,7 +41,8 @@ class Provenance:
 
     source: SourceKind
     url: str
-    """The final URL, without secrets; for a registry with the digest."""
+    """The URL in the catalog, not that of a mirror to which it redirects, whose secrets expire;
+    without secrets of its own, and for a registry with the digest."""
     build: str
     """Which of several builds at the URL: a suite, a version, a tag; '' if there is only one."""
     artifact: str

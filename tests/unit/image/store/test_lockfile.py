@@ -20,7 +20,7 @@ from postroj.image.store.record import Provenance
 from postroj.model import SourceKind, Verification
 from tests.support.images import entry, put
 from tests.support.tars import tar
-from tests.support.web import served
+from tests.support.web import Quiet, served
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -264,6 +264,30 @@ def test_imported_image_that_differs_from_the_locked_one(here: Path) -> None:
     put("my-own", b"hsqs other")
     with pytest.raises(VerificationError, match="the imported image 'my-own' is not the one"):
         obtain.find_or_pull("my-own")
+
+
+class Redirecting(Quiet):
+    """Sends everybody to a mirror with a signed URL."""
+
+    def do_GET(self) -> None:
+        if "?" in self.path:
+            super().do_GET()
+            return
+        self.send_response(302)
+        self.send_header("Location", f"/mirror{self.path}?sig=SECRET")
+        self.end_headers()
+
+
+def test_lock_file_has_the_url_of_the_catalog_not_that_of_a_redirect(
+    here: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "web" / "mirror").mkdir(parents=True)
+    (tmp_path / "web" / "mirror" / "root.tar").write_bytes(tar())
+    with served(tmp_path / "web", Redirecting) as url:
+        source = Tarball(url=f"{url}/root.tar")
+        record = pull.pull(entry("tiny", source, architectures=("x86_64",))).record
+    assert record.artifact == hashlib.sha256(tar()).hexdigest()
+    assert LockedImage.from_record(record).provenance.url == f"{url}/root.tar"
 
 
 @pytest.mark.parametrize("name", ["root.tar", "root-*.tar"])
