@@ -37,6 +37,8 @@ class Request:
     """Use only this source."""
     allow_expired: bool = False
     """Accept expired Release files."""
+    allow_expired_keys: bool = False
+    """Accept expired signatures, and those of expired keys."""
     architecture: str = field(default_factory=architectures.of_this_host)
     """As `uname -m` has it; by default this host's."""
     locked: LockedImage | None = None
@@ -114,6 +116,7 @@ def _make_from(source: Source, entry: Entry, directory: Path, request: Request) 
             directory=directory,
             progress=progress,
             allow_expired=request.allow_expired,
+            allow_expired_keys=request.allow_expired_keys,
             previous=store.find(entry.name, request.architecture),
             pinned=request.locked.provenance if request.locked else None,
         )

@@ -130,7 +130,7 @@ def test_pull_of_a_stored_image() -> None:
     assert done.returncode == 0
     assert done.stdout == (
         "debian-trixie: cached already, 3 MB, bootstrap from http://mirror.example/debian, "
-        "signature by 89ABCDEF01234567 and 1 more (expired)\n"
+        "signature by 89ABCDEF01234567 and 1 more, expired Release files accepted\n"
     )
 
 

@@ -110,7 +110,7 @@ def _with_checksums(proof: Proof, url: str, signature: str, key: str, order: Ord
         )
         name = f"'{redacted(url)}'"
         signed = verify.check_signature(
-            data, detached, key, name=name, allow_expired=order.allow_expired
+            data, detached, key, name=name, allow_expired=order.allow_expired_keys
         )
         proof = replace(proof, fingerprints=signed.fingerprints, expired=signed.expired)
         data = signed.text
@@ -129,7 +129,7 @@ def _fetch(source: Tarball, order: Order, proof: Proof) -> Built:
     others.pop("sha256", None)
     gpgv = None
     if proof.signature:
-        expired = order.allow_expired
+        expired = order.allow_expired_keys
         gpgv = verify.DetachedSignature(
             proof.signature, source.key, name=name, allow_expired=expired
         )
@@ -162,7 +162,7 @@ def _fetch(source: Tarball, order: Order, proof: Proof) -> Built:
             compression=converter.compression,
             verification=_verification(proof),
             fingerprints=signed.fingerprints,
-            allow_expired=signed.expired,
+            expired_signature=signed.expired,
         ),
     )
 

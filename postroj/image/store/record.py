@@ -54,6 +54,8 @@ class Provenance:
     """Fingerprints of the primary keys that signed."""
     allow_expired: bool = False
     """Whether expired Release files were accepted; then its guests accept them as well."""
+    expired_signature: bool = False
+    """Whether its signatures or keys have expired, and that was accepted."""
     epoch: int | None = None
     """Latest time stamp of files made during the build, in seconds since 1970; None if all files
     are as downloaded."""

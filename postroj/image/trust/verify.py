@@ -209,9 +209,12 @@ class _Run(NamedTuple):
             for words in (GOOD, EXPIRED) if allow_expired else (GOOD,):
                 if signed := tuple(one.fingerprint for one in found if one.counts_as(words)):
                     return signed, words is EXPIRED
-        message = f"{name} {describe_failure(found)}"
+        why = describe_failure(found)
+        message = f"{name} {why}"
         evidence = process.last_lines(_content(self.complaints))
-        raise VerificationError(message, evidence=evidence, hint=HINT)
+        is_expired = why in (COMPLAINTS["EXPKEYSIG"], COMPLAINTS["EXPSIG"])
+        hint = "`--allow-expired-keys` accepts it" if is_expired else HINT
+        raise VerificationError(message, evidence=evidence, hint=hint)
 
 
 class Signature(NamedTuple):
