@@ -325,7 +325,7 @@ class Body:
         try:
             yield
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise http_errors.explain(error, self.name) from error
+            raise http_errors.explain(error, self.name) from None  # its text has our secrets
 
 
 def _validator(response: Response) -> str:

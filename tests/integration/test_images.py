@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -331,6 +332,9 @@ def postroj_argv(*argv: str) -> list[str]:
     return [*POSTROJ, *argv]
 
 
+LOGIN = base64.b64encode(b"user:s/cret").decode()
+
+
 class Archive:
     """A tiny signed archive, empty of packages, that real apt reads over HTTP."""
 
@@ -401,14 +405,20 @@ def archive() -> Iterator[Archive]:
 
 @pytest.fixture
 def served(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> Iterator[Archive]:
-    """The archive as the mirror of this host."""
+    """The archive as the mirror of this host, which wants a password."""
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *args: object) -> None:
             pass
 
+        def do_GET(self) -> None:
+            if self.headers["Authorization"] == f"Basic {LOGIN}":
+                super().do_GET()
+            else:
+                self.send_error(401)
+
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=archive.root))
-    uri = f"http://127.0.0.1:{server.server_port}/debian"
+    uri = f"http://user:s%2Fcret@127.0.0.1:{server.server_port}/debian"
     monkeypatch.setattr(mirror, "archives", lambda _: {"debian": uri})
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})

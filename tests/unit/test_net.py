@@ -396,7 +396,7 @@ class TestRefusedByTheServer:
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
         url = f"{tls_server.url}/outside?{server.url}/file"
         error = failure(url, tmp_path)
-        assert error.message == f"'{url}' redirects to an unencrypted URL"
+        assert error.message == f"'{tls_server.url}/outside?***' redirects to an unencrypted URL"
         assert error.evidence == f"redirected to '{server.url}/file'"
         assert fetch(url, tmp_path, SHA256) == SHA256
 

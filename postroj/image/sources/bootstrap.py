@@ -20,7 +20,7 @@ from postroj import process
 from postroj.errors import CommandError, HostError, ImageError, UsageError
 from postroj.image import architectures, emulation
 from postroj.image.sources import Built, mirror
-from postroj.image.sources.mmdebstrap import AS_ROOT, WORK, BootstrapPlan, failure
+from postroj.image.sources.mmdebstrap import AS_ROOT, LOGINS, WORK, BootstrapPlan, failure
 from postroj.image.store.record import Provenance
 from postroj.image.trust.keyring import KEYS
 from postroj.image.unpack import pack
@@ -70,6 +70,8 @@ def build(source: Bootstrap, order: Order) -> Built:
                 allow_expired=allows_expired(order),
                 pinned=pinned is not None,
             )
+            (scratch / LOGINS).touch(mode=0o600, exist_ok=False)
+            (scratch / LOGINS).write_text(plan.auth_conf(), "utf-8")
             for line in plan.substitutions():
                 log.info("%s: %s", name, line)
             foreign = order.architecture != architectures.of_this_host()

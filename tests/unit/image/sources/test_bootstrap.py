@@ -161,6 +161,21 @@ def test_mirrors_in_a_record() -> None:
     assert plan("debian-trixie", {"elsewhere": "http://other.example"}).mirrors() == ()
 
 
+def test_passwords_of_mirrors_stay_out_of_image_and_command_line() -> None:
+    base = "http://us%40er:p%2Fw@mirror.example/debian"
+    given = plan("debian-trixie", {"debian": base, "debian-security": f"{base}-security"})
+    assert given.apt_sources() == plan("debian-trixie", MIRROR).apt_sources()
+    assert given.auth_conf().splitlines() == [
+        "machine http://mirror.example/debian login us@er password p/w",
+        "machine http://mirror.example/debian-security login us@er password p/w",
+    ]
+    argv = given.argv(TOOLS, WORK, root=True)
+    assert "p%2Fw" not in str(argv)
+    assert '--setup-hook=install -m 600 /var/tmp/logins "$1"/etc/apt/auth.conf' in argv
+    assert '--customize-hook=rm -f "$1"/etc/apt/auth.conf' in argv
+    assert "auth.conf" not in str(plan("debian-trixie", MIRROR).argv(TOOLS, WORK, root=True))
+
+
 def test_apt_sources_of_ubuntu() -> None:
     """A host of Debian has no mirror of it, and mmdebstrap no idea of the newest releases."""
     noble = plan("ubuntu-noble", MIRROR)
