@@ -13,15 +13,16 @@ import re
 import secrets
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
 from queue import Queue
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from postroj import __version__, http_errors
+from postroj import __version__, http_errors, http_get
 from postroj.console import Silence
 from postroj.errors import DownloadError
 from postroj.http_errors import TransientError
+from postroj.http_get import CHUNK
+from postroj.http_get import Patience as Patience
 from postroj.urls import is_web, redacted
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CHUNK = 1 << 17
-"""Bytes read at a time; a chunk that a failure interrupts is discarded."""
+LARGEST = 64 << 30
+"""Bytes of a download, unless something smaller is known; images unpack to no more, either."""
 USER_AGENT = f"postroj/{__version__}"
 LONGEST_PAUSE = 30.0
 NUMBER = re.compile(r"[0-9]{1,18}")
@@ -46,20 +47,6 @@ CONTENT_RANGE = re.compile(
 NOWHERE = -1
 
 
-@dataclass(frozen=True, kw_only=True)
-class Patience:
-    """How long to wait and how often to retry; times in seconds."""
-
-    connect: float = 10.0
-    read: float = 30.0
-    """Between two bytes."""
-    attempts: int = 3
-    """Consecutive attempts that may bring less than a chunk each."""
-    pause: float = 1.0
-    """Before the second attempt; doubled before each later one."""
-    redirects: int = 10
-
-
 PATIENCE = Patience()
 
 
@@ -68,6 +55,7 @@ def stream(
     url: str,
     *,
     progress: Progress,
+    limit: int = LARGEST,
     allow_downgrade: bool = False,
     patience: Patience = PATIENCE,
 ) -> Iterator[Body]:
@@ -75,7 +63,8 @@ def stream(
 
     `allow_downgrade` permits redirects from https to http, for content that is verified otherwise.
 
-    :raises DownloadError: if the download fails, now or while the body is iterated over.
+    :raises DownloadError: if the download fails or exceeds `limit` bytes, now or while the body is
+        iterated over.
     """
     import requests
 
@@ -83,13 +72,14 @@ def stream(
         message = f"'{redacted(url)}' is not an http or https URL"
         raise DownloadError(message, hint="give a URL like 'https://host/path', or a local path")
     with requests.Session() as session:
-        session.max_redirects = patience.redirects
+        session.trust_env = False  # which would read ~/.netrc
         # Digests are published for the plain bytes, not for a compressed transfer.
         session.headers.update({"User-Agent": USER_AGENT, "Accept-Encoding": "identity"})
         body = Body(
             url,
             session,
             progress,
+            limit=limit,
             allow_downgrade=allow_downgrade,
             patience=patience,
         )
@@ -108,19 +98,14 @@ def fetch_small(
 
     :raises DownloadError: if the download fails or exceeds `limit` bytes.
     """
-    data = bytearray()
     with stream(
         url,
         progress=Silence(),
+        limit=limit,
         allow_downgrade=allow_downgrade,
         patience=patience,
     ) as body:
-        for chunk in body if body.size <= limit else [bytes(limit + 1)]:
-            data += chunk
-            if len(data) > limit:
-                message = f"'{redacted(url)}' is larger than the limit of {limit} bytes"
-                raise DownloadError(message, hint="is it the right file?")
-    return bytes(data)
+        return b"".join(body)
 
 
 def download(
@@ -210,10 +195,12 @@ class Body:
         session: Session,
         progress: Progress,
         *,
+        limit: int,
         allow_downgrade: bool,
         patience: Patience,
     ) -> None:
         self.requested_url, self.session, self.progress = url, session, progress
+        self.limit = limit
         self.allow_downgrade, self.patience = allow_downgrade, patience
         self.name = f"'{redacted(url)}'"
         self.size = 0
@@ -273,15 +260,18 @@ class Body:
         """Request the file, or its rest if a validator proves that it has not changed."""
         rest = bool(self.done and self.validator)
         headers = {"Range": f"bytes={self.done}-", "If-Range": self.validator} if rest else {}
-        timeout = (self.patience.connect, self.patience.read)
-        response = self.session.get(
-            self.requested_url, headers=headers, stream=True, timeout=timeout
+        response = http_get.get(
+            self.session,
+            self.requested_url,
+            name=self.name,
+            headers=headers,
+            patience=self.patience,
+            allow_downgrade=self.allow_downgrade,
         )
         self.response = response
-        http_errors.check_response(
-            response, self.name, rest=rest, allow_downgrade=self.allow_downgrade
-        )
+        http_errors.check_status(response, self.name, rest=rest)
         start, size = _extent(response)
+        self._check_limit(size)
         if self.size and size and size != self.size:
             raise self._changed(evidence=f"it had {self.size} bytes, it has {size}")
         validator = _validator(response)
@@ -299,7 +289,7 @@ class Body:
         at = _extent(self.response)[0]
         wanted = self.done
         again = hashlib.sha256()
-        for chunk in self.response.raw.stream(CHUNK, decode_content=False):
+        for chunk in http_get.chunks(self.response, self.patience, self.name):
             known = chunk[: max(0, wanted - at)]
             again.update(known)
             at += len(chunk)
@@ -308,10 +298,16 @@ class Body:
             if fresh := chunk[len(known) :]:
                 self.digest.update(fresh)
                 self.done += len(fresh)
+                self._check_limit(self.done)
                 yield fresh
                 self.progress.reach(self.done, self.size)
         if at < max(wanted, self.size):
             raise http_errors.truncated(self.name, f"received {at} of {self.size or wanted} bytes")
+
+    def _check_limit(self, size: int) -> None:
+        if size > self.limit:
+            message = f"{self.name} is larger than the limit of {self.limit} bytes"
+            raise DownloadError(message, hint="is it the right file?")
 
     def _changed(self, *, evidence: str) -> DownloadError:
         message = f"{self.name} changed during the download"
@@ -319,12 +315,13 @@ class Body:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
+        from http.client import HTTPException
+
         import requests
-        import urllib3.exceptions
 
         try:
             yield
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        except (requests.RequestException, HTTPException, OSError) as error:
             raise http_errors.explain(error, self.name) from None  # its text has our secrets
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from postroj import net
 from postroj.errors import ImageError, VerificationError
 from postroj.image.sources import Built, skopeo
 from postroj.image.sources.reference import parse_reference
@@ -42,8 +43,16 @@ def build(source: Oci, order: Order) -> Built:
     parts.mkdir()
     order.progress.describe("manifest")
     found, image = _resolve(wanted, order)
+    if image.size > net.LARGEST:
+        message = f"the image '{found}' is larger than the limit of {net.LARGEST} bytes"
+        raise ImageError(message, evidence=f"its manifest says {image.size} bytes")
     order.progress.describe("download")
-    skopeo.copy(found, parts, lambda size: order.progress.reach(min(size, image.size), image.size))
+    skopeo.copy(
+        found,
+        parts,
+        image.size,
+        lambda size: order.progress.reach(min(size, image.size), image.size),
+    )
     order.progress.describe("pack")
     layers = _verified(image, parts, order.architecture)
     target = order.directory / "image.squashfs"
