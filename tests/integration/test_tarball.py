@@ -18,6 +18,7 @@ from postroj.image.store.lockfile import LockedImage
 from postroj.model import SourceKind, Verification
 from tests.support.images import entry
 from tests.support.keys import Signer, signer
+from tests.support.pgp import LONG_AGO
 from tests.support.tars import COMPRESSIONS, tar
 from tests.support.web import served
 
@@ -139,6 +140,44 @@ def test_tarball_in_a_lock_file_still_needs_its_signature(
     (site / "SUMS").write_text(BSD)
     with pytest.raises(VerificationError, match="is not signed"):
         pulled(url, "some-rootfs-*.tar.xz", **signed)
+
+
+@pytest.mark.parametrize("signed", ["archive", "checksums"])
+def test_tarball_signed_before_the_cached_one_is_refused(
+    signed: str, site: Path, url: str, publisher: Signer
+) -> None:
+    fingerprint = publisher.gpg.key(f"Old {signed}", LONG_AGO)
+    key = site / "old.asc"
+    key.write_bytes(publisher.gpg.export(fingerprint, armour=True))
+    data = ARCHIVE if signed == "archive" else BSD.encode()
+
+    def sign(*options: str) -> None:
+        signature = publisher.gpg.detach(data, fingerprint, *options)
+        (site / "file.sig").write_bytes(signature)
+
+    def again(*, force: bool = True) -> Record:
+        sums = "" if signed == "archive" else f"{url}/SUMS"
+        source = Tarball(
+            url=f"{url}/{FILE}", signature=f"{url}/file.sig", key=str(key), checksums=sums
+        )
+        return pull.pull(entry(NAME, source), Request(force=force)).record
+
+    (site / "SUMS").write_text(BSD)
+    sign("--faked-system-time=20220202T000000!")
+    record = again()
+    assert record.signed == 1_643_760_000
+    sign("--faked-system-time=20220201T000000!")
+    with pytest.raises(VerificationError, match="was signed before the cached 'some-1'") as caught:
+        again()
+    assert caught.value.evidence == (
+        "signed 2022-02-01 00:00:00 UTC, the cached one 2022-02-02 00:00:00 UTC"
+    )
+    assert store.require(NAME, of_this_host()) == record
+    sign()
+    assert again().artifact == record.artifact
+    store.remove(NAME, of_this_host())
+    sign("--faked-system-time=20220201T000000!")
+    assert again().artifact == record.artifact
 
 
 class TestRefused:

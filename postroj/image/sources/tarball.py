@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from postroj import net
@@ -46,6 +47,8 @@ class Proof:
     known_before: bool = False
     """Whether one of the checksums was known before the download."""
     expired: bool = False
+    made: int = 0
+    """When the checksums were signed, in seconds since 1970."""
 
     @property
     def proves_content(self) -> bool:
@@ -57,7 +60,8 @@ def build(source: Tarball, order: Order) -> Built:
     """Build an image from an archive.
 
     :raises DownloadError: if a download fails.
-    :raises VerificationError: if the archive is not what publisher, catalog or lock file promise.
+    :raises VerificationError: if the archive is not what publisher, catalog or lock file promise,
+        or older than the cached one.
     :raises ImageError: if the archive contains no root file system.
     """
     return _fetch(source, order, _find_proof(source, order))
@@ -112,7 +116,10 @@ def _with_checksums(proof: Proof, url: str, signature: str, key: str, order: Ord
         signed = verify.check_signature(
             data, detached, key, name=name, allow_expired=order.allow_expired_keys
         )
-        proof = replace(proof, fingerprints=signed.fingerprints, expired=signed.expired)
+        _refuse_rollback(signed, order, name)
+        proof = replace(
+            proof, fingerprints=signed.fingerprints, expired=signed.expired, made=signed.made
+        )
         data = signed.text
     folder, _, name = proof.url.rpartition("/")
     checksum = find_checksum(data.decode(errors="replace"), name)
@@ -152,6 +159,8 @@ def _fetch(source: Tarball, order: Order, proof: Proof) -> Built:
             other = others.get(one.algorithm)
             verify.check_digest(name, one, other.hexdigest() if other else body.sha256)
     signed = gpgv or proof
+    if gpgv:
+        _refuse_rollback(gpgv, order, name)
     return Built(
         converter.finish(),
         Provenance(
@@ -162,9 +171,33 @@ def _fetch(source: Tarball, order: Order, proof: Proof) -> Built:
             compression=converter.compression,
             verification=_verification(proof),
             fingerprints=signed.fingerprints,
+            signed=signed.made or None,
             expired_signature=signed.expired,
         ),
     )
+
+
+def _refuse_rollback(
+    signed: verify.Signed | verify.DetachedSignature, order: Order, name: str
+) -> None:
+    """Refuse what the same key signed before it signed the cached image.
+
+    Otherwise an old file with its good signature could bring back a flaw that has been fixed.
+
+    :raises VerificationError: if it is older.
+    """
+    known = order.previous
+    if known is None or known.signed is None or order.pinned:
+        return
+    if signed.made < known.signed and set(signed.fingerprints) & set(known.fingerprints):
+        message = f"{name} was signed before the cached '{order.entry.name}' was"
+        evidence = f"signed {_date(signed.made)}, the cached one {_date(known.signed)}"
+        hint = f"if the publisher withdrew that: `postroj remove {order.entry.name}`, then pull"
+        raise VerificationError(message, evidence=evidence, hint=hint)
+
+
+def _date(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _verification(proof: Proof) -> Verification:

@@ -54,6 +54,9 @@ class Provenance:
     """Fingerprints of the primary keys that signed."""
     allow_expired: bool = False
     """Whether expired Release files were accepted; then its guests accept them as well."""
+    signed: int | None = None
+    """When it was signed, in seconds since 1970, so that nothing older replaces it; None if that is
+    not known."""
     expired_signature: bool = False
     """Whether its signatures or keys have expired, and that was accepted."""
     epoch: int | None = None
