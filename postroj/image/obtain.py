@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from postroj.errors import ImageError, VerificationError
 from postroj.image import architectures, emulation
-from postroj.image.store import lockfile, store
+from postroj.image.store import fitness, store
 
 if TYPE_CHECKING:
     from postroj.image.store.record import Record
@@ -31,7 +31,7 @@ def find_or_pull(name: str, machine: str = "") -> Record:
     machine = machine or architectures.of_this_host()
     emulation.require(machine)
     name, record = _find(name, machine)
-    why = lockfile.unfit(record, lockfile.find(name, machine)) if record else "is not cached yet"
+    why = fitness.unfit(record) if record else "is not cached yet"
     if record and not why:
         return record
     from postroj.image import pull
@@ -55,7 +55,7 @@ def find_cached(name: str, machine: str = "") -> Record:
     machine = machine or architectures.of_this_host()
     emulation.require(machine)
     name, record = _find(name, machine)
-    why = lockfile.unfit(record, lockfile.find(name, machine)) if record else "is not cached"
+    why = fitness.unfit(record) if record else "is not cached"
     if record and not why:
         return record
     message = f"the image '{name}' {why}, and `--offline` is set"

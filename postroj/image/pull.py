@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from postroj import console
-from postroj.errors import DownloadError, HostError, UsageError
+from postroj.errors import DownloadError, HostError, UsageError, VerificationError
 from postroj.image import architectures
 from postroj.image.catalog.entry import Bootstrap, Oci, Simplestreams, Tarball
 from postroj.image.sources import Order
-from postroj.image.store import lockfile, store, warm_layers
-from postroj.model import SourceKind
+from postroj.image.store import fitness, lockfile, store, warm_layers
+from postroj.model import SourceKind, Verification
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from postroj.image.sources import Built
     from postroj.image.store.lockfile import LockedImage
     from postroj.image.store.record import Record
+
+REQUIREMENT = "`--require` or POSTROJ_REQUIRE demand that"
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +63,8 @@ def pull(entry: Entry, request: Request | None = None) -> Pulled:
     :raises UsageError: if it is not bootable, or has no source that was asked for.
     :raises HostError: if this host lacks something.
     :raises ImageError: if the build fails.
-    :raises VerificationError: if it is not the image in the lock file.
+    :raises VerificationError: if it is not the image in the lock file, or is verified more weakly
+        than required.
     """
     request = request or Request()
     request = replace(request, locked=lockfile.find(entry.name, request.architecture))
@@ -83,7 +86,7 @@ def pull(entry: Entry, request: Request | None = None) -> Pulled:
 
 def _cached(entry: Entry, request: Request) -> Record | None:
     record = None if request.force else store.find(entry.name, request.architecture)
-    return record if record and not lockfile.unfit(record, request.locked) else None
+    return record if record and not fitness.unfit(record) else None
 
 
 def _make(entry: Entry, sources: Sequence[Source], directory: Path, request: Request) -> Record:
@@ -123,6 +126,7 @@ def _make_from(source: Source, entry: Entry, directory: Path, request: Request) 
         built = _build(source, order)
         if request.locked:
             request.locked.check(built.provenance, store.seal(built.file).sha256)
+        _check_requirement(entry, built.provenance.verification)
         inspect.inspect_squashfs(built.file)
         # mmdebstrap installs what makes the image bootable.
         prepared = () if source.kind is SourceKind.BOOTSTRAP else None
@@ -135,6 +139,14 @@ def _make_from(source: Source, entry: Entry, directory: Path, request: Request) 
             systemd=entry.systemd,
             locked=request.locked is not None,
         )
+
+
+def _check_requirement(entry: Entry, verification: Verification) -> None:
+    """Check an image by what really proved it, whatever its source promised."""
+    required = fitness.required()
+    if not verification.satisfies(required):
+        message = f"'{entry.name}' was verified by '{verification}', but '{required}' is required"
+        raise VerificationError(message, hint=REQUIREMENT)
 
 
 def _build(source: Source, order: Order) -> Built:
@@ -173,9 +185,14 @@ def _sources(entry: Entry, request: Request) -> list[Source]:
         raise UsageError(message, hint=f"it exists for {', '.join(entry.architectures)}")
     if request.locked:
         return [_locked_source(entry, request, sources)]
-    wanted = [source for source in sources if request.kind in (None, source.kind)]
+    required = fitness.required()
+    if not (strong := [one for one in sources if one.verification.satisfies(required)]):
+        kinds = ", ".join(dict.fromkeys(str(source.verification) for source in sources))
+        message = f"the image '{entry.name}' has no source that is verified by '{required}'"
+        raise UsageError(message, evidence=f"it has {kinds}", hint=REQUIREMENT)
+    wanted = [source for source in strong if request.kind in (None, source.kind)]
     if not wanted:
-        kinds = ", ".join(dict.fromkeys(source.kind for source in sources))
+        kinds = ", ".join(dict.fromkeys(source.kind for source in strong))
         message = f"the image '{entry.name}' has no source of the kind '{request.kind}'"
         raise UsageError(message, hint=f"it has {kinds}")
     return wanted

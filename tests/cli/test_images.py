@@ -134,6 +134,16 @@ def test_pull_of_a_stored_image() -> None:
     )
 
 
+def test_require_refuses_a_weaker_verification() -> None:
+    put("debian-trixie")
+    assert postroj("pull", "--require", "signature", "debian-trixie").returncode == 0
+    weak = "import", "--require", "digest", "mine", "https://host.invalid/root.tar"
+    done = postroj(*weak)
+    assert done.returncode == 4
+    assert "is verified by 'tls', but 'digest' is required" in done.stderr
+    assert postroj("pull", "--require", "none", "debian-trixie").returncode == 2
+
+
 @pytest.mark.parametrize("command", ["pull", "remove"])
 def test_an_unknown_image(command: str, cache: Path) -> None:
     done = postroj(command, "debian-bokworm")

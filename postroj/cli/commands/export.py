@@ -44,14 +44,14 @@ def export(
     is stdout, for tar formats only.
     """
     from postroj.image import export
-    from postroj.image.store import lockfile, store
+    from postroj.image.store import fitness, store
 
     ((name, architecture),) = resolve([name], architecture)
     to_stdout = str(file) == "-"
     wanted = "tar" if to_stdout and not format_name else format_name
     format_ = export.Format(wanted) if wanted else export.format_of(file.name)
     record = store.require(name, architecture)
-    if why := lockfile.unfit(record, lockfile.find(name, architecture)):
+    if why := fitness.unfit(record):
         message = f"the image '{name}' {why}"
         raise ImageError(message, hint=f"`postroj pull {name}` gets the right one")
     image = record.as_image()

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Accept expired signatures, and those of expired keys.",
 )
+@options.require
 @options.architecture
 def pull(
     names: tuple[str, ...],

@@ -108,17 +108,6 @@ def find(name: str, architecture: str) -> LockedImage | None:
     return None
 
 
-def unfit(record: Record, locked: LockedImage | None) -> str:
-    """Return why a stored image may not be used, as the end of a sentence; '' if it may.
-
-    What one project has locked is not used by others, which would get an old image unawares.
-    """
-    if locked is None:
-        return "was pulled for a lock file that is not in effect" if record.locked else ""
-    is_locked = locked.matches(record.artifact, record.sha256)
-    return "" if is_locked else "is not the one in the lock file"
-
-
 def load(path: Path) -> list[LockedImage]:
     """Read a lock file.
 
