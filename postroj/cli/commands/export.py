@@ -13,7 +13,7 @@ from postroj.cli import options
 from postroj.cli.completion import complete_cached
 from postroj.cli.stored_images import resolve, title
 from postroj.console import megabytes
-from postroj.errors import ImageError, UsageError
+from postroj.errors import UsageError
 from postroj.streams import STDOUT
 
 if TYPE_CHECKING:
@@ -51,9 +51,7 @@ def export(
     wanted = "tar" if to_stdout and not format_name else format_name
     format_ = export.Format(wanted) if wanted else export.format_of(file.name)
     record = store.require(name, architecture)
-    if why := fitness.unfit(record):
-        message = f"the image '{name}' {why}"
-        raise ImageError(message, hint=f"`postroj pull {name}` gets the right one")
+    fitness.check(record)
     image = record.as_image()
     with console.progress(f"export {name}", unit="B") as progress:
         if to_stdout:

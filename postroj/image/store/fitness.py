@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from postroj.errors import UsageError
+from postroj.errors import ImageError, UsageError
 from postroj.image.store import lockfile
 from postroj.model import REQUIRABLE, REQUIRE, SourceKind, Verification
 
@@ -43,3 +43,14 @@ def unfit(record: Record) -> str:
     if record.source is not SourceKind.IMPORT and not record.verification.satisfies(required()):
         return f"was verified by '{record.verification}', but '{required()}' is required"
     return ""
+
+
+def check(record: Record) -> None:
+    """Check that a stored image may be used.
+
+    :raises ImageError: if it may not.
+    :raises UsageError: as in `unfit`.
+    """
+    if why := unfit(record):
+        message = f"the image '{record.name}' {why}"
+        raise ImageError(message, hint=f"`postroj pull {record.name}` gets the right one")

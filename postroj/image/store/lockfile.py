@@ -138,6 +138,8 @@ def _images(data: dict[str, Any]) -> list[LockedImage]:
 
 
 def _locked(image: dict[str, Any]) -> LockedImage:
+    if image["artifact"]:
+        checked_digest(image["artifact"])
     return LockedImage(
         name=str(image["name"]),
         architecture=str(image["architecture"]),

@@ -92,6 +92,7 @@ def test_dump_does_not_depend_on_the_order() -> None:
         ('sha256 = "d', 'sha256 = "../d', "is not a SHA-256"),
         ('source = "bootstrap"', 'source = "magic"', "'magic'"),
         ('artifact = ""\n', "", ""),
+        ('artifact = ""', 'artifact = "../x"', "is not a SHA-256"),
     ],
 )
 def test_load_refuses_a_damaged_file(old: str, new: str, why: str, here: Path) -> None:
@@ -221,6 +222,18 @@ def test_image_of_a_lock_file_is_not_used_without_it(
     current = obtain.find_or_pull("debian-trixie")
     assert not current.locked
     assert current.sha256 != old.sha256
+
+
+def test_use_refuses_a_replacement_that_is_for_a_lock_file_alone(
+    here: Path, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pull.pull(catalog.find("debian-trixie"))
+    lock(here)
+    image = put("debian-trixie", b"hsqs another").as_image()
+    assert pull.pull(catalog.find("debian-trixie")).record.locked  # by another process, meanwhile
+    monkeypatch.setenv("POSTROJ_LOCK", "")
+    with pytest.raises(ImageError, match="was pulled for a lock file"), store.use(image):
+        pass
 
 
 def test_image_that_a_lock_file_records_stays_in_use_without_it(
