@@ -130,6 +130,8 @@ def explain(error: Exception, name: str) -> DownloadError:
 
 def _explain_connection(causes: list[BaseException], name: str, evidence: str) -> DownloadError:
     """Build the error from the nested exception that tells what happened to the connection."""
+    from http.client import HTTPException
+
     import urllib3.exceptions
 
     for cause in causes:
@@ -150,7 +152,7 @@ def _explain_connection(causes: list[BaseException], name: str, evidence: str) -
                 return TransientError(message, evidence=evidence, hint=hint)
             case _:
                 continue
-    if isinstance(causes[0], urllib3.exceptions.ProtocolError):  # raised while reading the body
+    if isinstance(causes[0], (HTTPException, ConnectionError)):  # raised while reading the body
         return truncated(name, evidence)
     message = f"{name} could not be fetched: the connection failed"
     return TransientError(message, evidence=evidence, hint="check the network and try again")

@@ -184,4 +184,4 @@ def show(error: PostrojError) -> None:
         click.echo(f"  | {visible(line)}", err=True)
     if error.hint:
         head = click.style("hint:", fg="cyan", bold=True) if colour else "hint:"
-        click.echo(f"\n{head} {visible(error.hint)}", err=True)
+        click.echo(f"\n{head} {visible(redacted_text(error.hint))}", err=True)

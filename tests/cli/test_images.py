@@ -104,6 +104,18 @@ def test_list_images_that_match() -> None:
     assert "error: no image matches 'windows-*'" in done.stderr
 
 
+def test_list_images_hides_the_secrets_of_urls(tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text(
+        '[own-1]\ntitle = "Own"\ndistribution = "own"\nrelease = "1"\n'
+        'architectures = ["x86_64"]\nmanager = "apt"\n'
+        '[[own-1.sources]]\nkind = "tarball"\nurl = "https://host.example/a.tar?jwt=SECRET"\n'
+    )
+    done = postroj("--catalog", str(own), "list-images", "--json", "own-1")
+    (image,) = json.loads(done.stdout)
+    assert image["sources"][0]["url"] == "https://host.example/a.tar?jwt=***"
+
+
 def test_list_images_creates_no_folders(cache: Path) -> None:
     assert postroj("list-images", "--cached").stdout == ""
     assert not cache.exists()

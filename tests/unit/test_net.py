@@ -135,6 +135,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(BODY[:1_500_000])
 
+    def get_broken_chunks(self) -> None:
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.wfile.write(b"5\r\nwhole\r\n5\r\npart")
+
     def get_truncated_once(self) -> None:
         if self.hits["/truncated-once"] == 1:
             self.get_truncated()
@@ -547,6 +553,10 @@ class TestBrokenContent:
         assert error.message == f"'{server.url}/truncated' was cut off"
         assert error.evidence
         assert server.handler.hits["/truncated"] == QUICK.attempts
+
+    def test_download_of_broken_chunks_is_refused(self, server: Server, tmp_path: Path) -> None:
+        error = failure(f"{server.url}/broken-chunks", tmp_path)
+        assert error.message == f"'{server.url}/broken-chunks' was cut off"
 
     def test_download_shorter_than_its_pin_is_refused(self, server: Server, tmp_path: Path) -> None:
         assert (

@@ -17,11 +17,12 @@ from postroj.cli import options
 from postroj.cli.completion import complete_image
 from postroj.errors import HostError
 from postroj.model import Manager
+from postroj.urls import redacted_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from postroj.image.catalog.entry import Entry
+    from postroj.image.catalog.entry import Entry, Source
     from postroj.image.store.record import Record
 
 HEADINGS = ("NAME", "VERSION", "END OF LIFE", "MANAGER", "SOURCE", "VERIFICATION", "CACHED")
@@ -144,10 +145,19 @@ def _as_object(listed: Listed) -> dict[str, Any]:
         "version": entry.version or None,
         "unbootable": entry.unbootable or None,
         "sources": [
-            {"kind": source.kind, "verification": source.verification, **asdict(source)}
+            {"kind": source.kind, "verification": source.verification, **_shown(source)}
             for source in entry.sources
         ],
         "cached": asdict(record) | {"path": str(record.path)} if record else None,
+    }
+
+
+def _shown(source: Source) -> dict[str, Any]:
+    """Return the keys of a source, without the secrets of URLs."""
+    values = asdict(source)
+    return {
+        key: redacted_text(value) if isinstance(value, str) else value
+        for key, value in values.items()
     }
 
 
