@@ -484,6 +484,13 @@ class TestMirrors:
             build(archive)
         assert "127.0.0.1" in caught.value.evidence
 
+    def test_pull_gives_up_on_a_mirror_that_is_too_slow(
+        self, served: Archive, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(bootstrap, "LONGEST", 0.3)
+        with pytest.raises(DownloadError, match="the mirror for 'tiny' is too slow"):
+            build(served)
+
     def test_pull_explains_a_missing_keyring(
         self, archive: Archive, monkeypatch: pytest.MonkeyPatch
     ) -> None:

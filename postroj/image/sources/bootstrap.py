@@ -17,7 +17,14 @@ from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
 from postroj import process
-from postroj.errors import CommandError, HostError, ImageError, UsageError
+from postroj.errors import (
+    CommandError,
+    CommandTimeout,
+    DownloadError,
+    HostError,
+    ImageError,
+    UsageError,
+)
 from postroj.image import architectures, emulation
 from postroj.image.sources import Built, mirror
 from postroj.image.sources.mmdebstrap import AS_ROOT, LOGINS, WORK, BootstrapPlan, failure
@@ -26,6 +33,7 @@ from postroj.image.trust.keyring import KEYS
 from postroj.image.unpack import pack
 from postroj.image.unpack.confine import TIED
 from postroj.model import SourceKind, Verification
+from postroj.process import last_lines
 from postroj.urls import redacted
 
 if TYPE_CHECKING:
@@ -37,6 +45,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LONGEST = 7200.0
+"""Seconds of a bootstrap: apt gives up on a server that is silent, but not on one that is slow."""
+
 TOOLS = ("mmdebstrap", "tar2sqfs", "gpgv", "setpriv", "unshare")
 
 
@@ -45,7 +56,8 @@ def build(source: Bootstrap, order: Order) -> Built:
 
     :raises UsageError: if a lock file wants another mirror, or expired Release files.
     :raises HostError: if a tool, the keyring, or emulation of the architecture is missing.
-    :raises ImageError: if mirror, network or disk fail.
+    :raises DownloadError: if the mirror cannot be reached, or is too slow.
+    :raises ImageError: if mirror or disk fail.
     """
     name, directory, pinned = order.entry.name, order.directory, order.pinned
     emulation.require(order.architecture)
@@ -77,7 +89,11 @@ def build(source: Bootstrap, order: Order) -> Built:
             foreign = order.architecture != architectures.of_this_host()
             argv = plan.argv(tools, scratch, root=root, foreign=foreign)
             env = mirror.proxies() | {"TMPDIR": WORK, "SOURCE_DATE_EPOCH": str(epoch)}
-            process.pipeline(argv, packer, on_line=watch, env=env)
+            process.pipeline(argv, packer, on_line=watch, timeout=LONGEST, env=env)
+    except CommandTimeout as error:
+        message = f"the mirror for '{name}' is too slow"
+        evidence = f"no image after {LONGEST / 3600:.0f} hours\n{last_lines(error.output)}"
+        raise DownloadError(message, evidence=evidence, hint="use another mirror") from None
     except CommandError as error:
         raise failure(name, error.output) from None
     if not watch.fingerprints:
