@@ -92,7 +92,7 @@ def private_users(function: F) -> F:
 
 
 def require(function: F) -> F:
-    """Add `--require`, which sets the variable that pulls in passing obey as well."""
+    """Add `--require`, which sets the variable that every implicit pull obeys, too."""
 
     def set_variable(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
         if value:
