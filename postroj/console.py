@@ -12,6 +12,8 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
+from postroj.urls import redacted_text
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import TextIO
@@ -123,6 +125,13 @@ class _Board:
 _BOARD = _Board()
 
 
+class _Formatter(logging.Formatter):
+    """Format log records without the secrets of URLs."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redacted_text(super().format(record))
+
+
 class _Handler(logging.StreamHandler["TextIO"]):
     """Print log records above the temporary lines."""
 
@@ -151,7 +160,7 @@ def set_up_logging(verbosity: int) -> None:
     """Log to stderr: warnings at verbosity -1, progress at 0, every command at 1."""
     level = {-1: logging.WARNING, 0: logging.INFO}.get(verbosity, logging.DEBUG)
     handler = _Handler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_Formatter("%(message)s"))
     logger = logging.getLogger("postroj")
     logger.handlers = [handler]
     logger.propagate = False

@@ -36,21 +36,8 @@ class AbsentError(DownloadError):
     """The server does not have the file."""
 
 
-def check_response(response: Response, name: str, *, rest: bool, allow_downgrade: bool) -> None:
-    """Raise unless a response carries the file, or with `rest` a part of it.
-
-    Redirects from https to http are refused unless `allow_downgrade` is set.
-    """
-    urls = [one.url for one in (*response.history, response)]
-    if not allow_downgrade and urls[0].startswith("https:"):
-        for url in urls[1:]:
-            if not url.startswith("https:"):
-                message = f"{name} redirects to an unencrypted URL"
-                raise DownloadError(
-                    message,
-                    evidence=f"redirected to '{redacted(url)}'",
-                    hint="pin the file with its SHA-256 to allow that",
-                )
+def check_status(response: Response, name: str, *, rest: bool) -> None:
+    """Raise unless a response carries the file, or with `rest` a part of it."""
     if response.status_code not in ((200, 206, 416) if rest else (200,)):
         raise status_error(response, name)
 
@@ -76,6 +63,33 @@ def status_error(response: Response, name: str) -> DownloadError:
         message = f"{name} could not be fetched: the server says {text}"
         hint = "open the URL in a browser to see more"
     return DownloadError(message, evidence=evidence, hint=hint)
+
+
+def downgrade(name: str, url: str) -> DownloadError:
+    """Build the error for a redirect out of https."""
+    message = f"{name} redirects to an unencrypted URL"
+    hint = "pin the file with its SHA-256 to allow that"
+    return DownloadError(message, evidence=f"redirected to '{redacted(url)}'", hint=hint)
+
+
+def not_the_web(name: str) -> DownloadError:
+    """Build the error for a URL, or a redirect to one, that is not http or https."""
+    message = f"{name} leads to something that is not an http or https URL"
+    return DownloadError(message, hint="check the URL, and where it redirects to")
+
+
+def too_many_redirects(name: str, url: str) -> DownloadError:
+    """Build the error for redirects without end; `url` is the last target."""
+    message = f"{name} has too many redirects"
+    return DownloadError(
+        message, evidence=f"the last one goes to '{redacted(url)}'", hint="check the URL"
+    )
+
+
+def too_slow(name: str) -> DownloadError:
+    """Build the error for a server that sends, but almost nothing."""
+    message = f"{name} could not be fetched: the server is too slow"
+    return TransientError(message, hint="check the network and try again later")
 
 
 def retry_after(text: str) -> float:
@@ -104,14 +118,8 @@ def explain(error: Exception, name: str) -> DownloadError:
     causes = list(_nested(error))
     evidence = _system_error(causes)
     match error:
-        case requests.TooManyRedirects():
-            message, hint = f"{name} has too many redirects", "check the URL"
-            if error.response is not None:
-                evidence = f"the last one goes to '{redacted(error.response.url)}'"
-            return DownloadError(message, evidence=evidence, hint=hint)
         case requests.exceptions.InvalidSchema() | requests.exceptions.InvalidURL():
-            message = f"{name} leads to something thatis not an http or https URL"
-            return DownloadError(message, hint="check the URL, and where it redirects to")
+            return not_the_web(name)
         case requests.exceptions.ProxyError():
             message = f"{name} could not be fetched: the proxy refused the connection"
             hint = "check the environment variables 'http_proxy', 'https_proxy' and 'no_proxy'"
@@ -126,6 +134,8 @@ def explain(error: Exception, name: str) -> DownloadError:
 
 def _explain_connection(causes: list[BaseException], name: str, evidence: str) -> DownloadError:
     """Build the error from the nested exception that tells what happened to the connection."""
+    from http.client import HTTPException
+
     import urllib3.exceptions
 
     for cause in causes:
@@ -146,7 +156,7 @@ def _explain_connection(causes: list[BaseException], name: str, evidence: str) -
                 return TransientError(message, evidence=evidence, hint=hint)
             case _:
                 continue
-    if isinstance(causes[0], urllib3.exceptions.ProtocolError):  # raised while reading the body
+    if isinstance(causes[0], (HTTPException, ConnectionError)):  # raised while reading the body
         return truncated(name, evidence)
     message = f"{name} could not be fetched: the connection failed"
     return TransientError(message, evidence=evidence, hint="check the network and try again")

@@ -41,6 +41,17 @@ class Verification(StrEnum):
     """By the server's certificate only, even if it serves unsigned checksums."""
     NONE = "none"
 
+    def satisfies(self, required: Verification) -> bool:
+        """Whether it is at least as strong."""
+        order = list(Verification)
+        return order.index(self) <= order.index(required)
+
+
+REQUIRE = "POSTROJ_REQUIRE"
+"""Variable with the weakest acceptable verification, which `--require` sets."""
+REQUIRABLE = (Verification.SIGNATURE, Verification.DIGEST)
+"""Its values."""
+
 
 class Manager(StrEnum):
     """The package managers; a distribution has exactly one."""

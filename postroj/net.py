@@ -13,15 +13,16 @@ import re
 import secrets
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
 from queue import Queue
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from postroj import __version__, http_errors
+from postroj import __version__, http_errors, http_get
 from postroj.console import Silence
 from postroj.errors import DownloadError
 from postroj.http_errors import TransientError
+from postroj.http_get import CHUNK
+from postroj.http_get import Patience as Patience
 from postroj.urls import is_web, redacted
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CHUNK = 1 << 17
-"""Bytes read at a time; a chunk that a failure interrupts is discarded."""
+LARGEST = 64 << 30
+"""Bytes of a download, unless something smaller is known; images unpack to no more, either."""
 USER_AGENT = f"postroj/{__version__}"
 LONGEST_PAUSE = 30.0
 NUMBER = re.compile(r"[0-9]{1,18}")
@@ -44,22 +45,6 @@ CONTENT_RANGE = re.compile(
     r"bytes (?=[^*]|\*/[0-9])(?:([0-9]{1,18})-[0-9]+|\*)/(?:([0-9]{1,18})|\*)"
 )
 NOWHERE = -1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Patience:
-    """How long to wait and how often to retry; times in seconds."""
-
-    connect: float = 10.0
-    read: float = 30.0
-    """Between two bytes."""
-    attempts: int = 3
-    """Consecutive attempts that may bring less than a chunk each."""
-    pause: float = 1.0
-    """Before the second attempt; doubled before each later one."""
-    redirects: int = 10
-
-
 PATIENCE = Patience()
 
 
@@ -68,6 +53,7 @@ def stream(
     url: str,
     *,
     progress: Progress,
+    limit: int = LARGEST,
     allow_downgrade: bool = False,
     patience: Patience = PATIENCE,
     method: str = "GET",
@@ -76,7 +62,7 @@ def stream(
 
     `allow_downgrade` permits redirects from https to http, for content that is verified otherwise.
 
-    :raises DownloadError: if the download fails, now or while the body is iterated over.
+    :raises DownloadError: if it fails or exceeds `limit` bytes, now or while the body is read.
     """
     import requests
 
@@ -84,11 +70,17 @@ def stream(
         message = f"'{redacted(url)}' is not an http or https URL"
         raise DownloadError(message, hint="give a URL like 'https://host/path', or a local path")
     with requests.Session() as session:
-        session.max_redirects = patience.redirects
+        session.trust_env = False  # which would read ~/.netrc
         # Digests are published for the plain bytes, not for a compressed transfer.
         session.headers.update({"User-Agent": USER_AGENT, "Accept-Encoding": "identity"})
         body = Body(
-            url, session, progress, method, allow_downgrade=allow_downgrade, patience=patience
+            url,
+            session,
+            progress,
+            method=method,
+            limit=limit,
+            allow_downgrade=allow_downgrade,
+            patience=patience,
         )
         try:
             body.open()
@@ -101,7 +93,7 @@ def stream(
 def head(url: str, *, allow_downgrade: bool = False) -> int:
     """Return the size of the file at `url` in bytes, 0 if the server does not say; fetch nothing.
 
-    :raises DownloadError: if it is not there.
+    :raises DownloadError: if it is not there, or larger than any download may be.
     """
     with stream(url, progress=Silence(), allow_downgrade=allow_downgrade, method="HEAD") as body:
         return body.size
@@ -114,16 +106,14 @@ def fetch_small(
 
     :raises DownloadError: if the download fails or exceeds `limit` bytes.
     """
-    data = bytearray()
     with stream(
-        url, progress=Silence(), allow_downgrade=allow_downgrade, patience=patience
+        url,
+        progress=Silence(),
+        limit=limit,
+        allow_downgrade=allow_downgrade,
+        patience=patience,
     ) as body:
-        for chunk in body if body.size <= limit else [bytes(limit + 1)]:
-            data += chunk
-            if len(data) > limit:
-                message = f"'{redacted(url)}' is larger than the limit of {limit} bytes"
-                raise DownloadError(message, hint="is it the right file?")
-    return bytes(data)
+        return b"".join(body)
 
 
 def download(
@@ -201,8 +191,6 @@ class _Digest:
 class Body:
     """The content of a URL, downloaded over as many connections as it takes."""
 
-    url: str
-    """The URL after redirects, without secrets."""
     size: int
     """Bytes; 0 if the server does not say."""
 
@@ -211,22 +199,23 @@ class Body:
         url: str,
         session: Session,
         progress: Progress,
-        method: str,
         *,
+        method: str,
+        limit: int,
         allow_downgrade: bool,
         patience: Patience,
     ) -> None:
-        self.method, self.requested_url, self.session = method, url, session
-        self.progress, self.allow_downgrade, self.patience = progress, allow_downgrade, patience
+        self.requested_url, self.session, self.progress = url, session, progress
+        self.method, self.limit = method, limit
+        self.allow_downgrade, self.patience = allow_downgrade, patience
         self.name = f"'{redacted(url)}'"
-        self.url, self.size = redacted(url), 0
+        self.size = 0
         self.response: Response | None = None
         self.digest = _Digest()
         self.done = 0
         self.validator = ""
         """ETag or date by which the server recognizes this version of the file."""
-        self.failures = 0
-        self.done_at_failure = 0
+        self.failures = self.done_at_failure = 0
 
     @property
     def sha256(self) -> str:
@@ -276,22 +265,26 @@ class Body:
         """Request the file, or its rest if a validator proves that it has not changed."""
         rest = bool(self.done and self.validator)
         headers = {"Range": f"bytes={self.done}-", "If-Range": self.validator} if rest else {}
-        timeout = (self.patience.connect, self.patience.read)
-        response = self.session.request(
-            self.method, self.requested_url, headers=headers, stream=True, timeout=timeout
+        response = http_get.request(
+            self.session,
+            self.method,
+            self.requested_url,
+            name=self.name,
+            headers=headers,
+            patience=self.patience,
+            allow_downgrade=self.allow_downgrade,
         )
         self.response = response
-        http_errors.check_response(
-            response, self.name, rest=rest, allow_downgrade=self.allow_downgrade
-        )
+        http_errors.check_status(response, self.name, rest=rest)
         start, size = _extent(response)
+        self._check_limit(size)
         if self.size and size and size != self.size:
             raise self._changed(evidence=f"it had {self.size} bytes, it has {size}")
         validator = _validator(response)
         if start and (start != self.done or validator not in ("", self.validator)):
             self.validator = ""  # so the next attempt downloads everything and compares
             raise http_errors.truncated(self.name, "the server went on at another place")
-        self.url, self.size = redacted(response.url), self.size or size
+        self.size = self.size or size
         self.validator = validator or self.validator
 
     def _new_chunks(self) -> Iterator[bytes]:
@@ -302,7 +295,7 @@ class Body:
         at = _extent(self.response)[0]
         wanted = self.done
         again = hashlib.sha256()
-        for chunk in self.response.raw.stream(CHUNK, decode_content=False):
+        for chunk in http_get.chunks(self.response, self.patience, self.name):
             known = chunk[: max(0, wanted - at)]
             again.update(known)
             at += len(chunk)
@@ -311,10 +304,16 @@ class Body:
             if fresh := chunk[len(known) :]:
                 self.digest.update(fresh)
                 self.done += len(fresh)
+                self._check_limit(self.done)
                 yield fresh
                 self.progress.reach(self.done, self.size)
         if at < max(wanted, self.size):
             raise http_errors.truncated(self.name, f"received {at} of {self.size or wanted} bytes")
+
+    def _check_limit(self, size: int) -> None:
+        if size > self.limit:
+            message = f"{self.name} is larger than the limit of {self.limit} bytes"
+            raise DownloadError(message, hint="is it the right file?")
 
     def _changed(self, *, evidence: str) -> DownloadError:
         message = f"{self.name} changed during the download"
@@ -322,13 +321,14 @@ class Body:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
+        from http.client import HTTPException
+
         import requests
-        import urllib3.exceptions
 
         try:
             yield
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise http_errors.explain(error, self.name) from error
+        except (requests.RequestException, HTTPException, OSError) as error:
+            raise http_errors.explain(error, self.name) from None  # its text has our secrets
 
 
 def _validator(response: Response) -> str:

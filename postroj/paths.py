@@ -68,6 +68,14 @@ def disk_usage(folder: Path) -> int:
     return size
 
 
+def is_ours(path: Path) -> bool:
+    """Whether a file belongs to root, to us, or to the user who called sudo."""
+    ours = {0, os.geteuid()}
+    with suppress(KeyError, ValueError):
+        ours.add(int(os.environ["SUDO_UID"]))
+    return path.lstat().st_uid in ours
+
+
 def lock_file() -> Path | None:
     """Return the lock file in effect: `POSTROJ_LOCK`, else `postroj.lock` if it exists here.
 

@@ -24,7 +24,7 @@ from postroj.errors import (
     UsageError,
 )
 from postroj.image.obtain import find_cached, find_or_pull
-from postroj.image.store import store
+from postroj.image.store import fitness, store
 from postroj.model import Manager, NetworkMode
 
 if TYPE_CHECKING:
@@ -135,6 +135,7 @@ def prepared(record: Record) -> Record:
         raise HostError(message, evidence=error.evidence, hint=error.hint) from None
     with store.building(name, architecture) as directory:
         current = store.require(name, architecture)  # somebody may have, while we waited
+        fitness.check(current)
         if current.prepared is None:
             with console.progress(f"prepare {name}") as progress:
                 progress.describe("package manager")

@@ -237,13 +237,16 @@ def pipeline(
     consumer: Sequence[str],
     *,
     on_line: Callable[[str], None],
+    timeout: float | None = None,
     env: Mapping[str, str] | None = None,
 ) -> None:
     """Run `producer | consumer`; `on_line` gets each line of the producer's stderr.
 
     :raises CommandError: if one of them failed, with the last output of both.
+    :raises CommandTimeout: if the producer has to be killed after `timeout` seconds.
     """
     from tempfile import TemporaryFile
+    from threading import Timer
 
     with ExitStack() as stack:
         complaints = stack.enter_context(TemporaryFile())
@@ -257,6 +260,16 @@ def pipeline(
             os.close(read_end)
             os.close(write_end)
         assert source.stderr
+        killed: list[float] = []
+        if timeout is not None:
+
+            def kill(seconds: float) -> None:
+                killed.append(seconds)
+                source.kill()
+
+            timer = Timer(timeout, kill, [timeout])
+            stack.callback(timer.cancel)
+            timer.start()
         printed: deque[str] = deque(maxlen=40)
         for raw in source.stderr:
             line = raw.decode(errors="replace").rstrip()
@@ -265,6 +278,8 @@ def pipeline(
         ends = [(producer, exit_status(source.wait())), (consumer, exit_status(sink.wait()))]
         complaints.seek(0)
         printed.extend(complaints.read().decode(errors="replace").splitlines())
+        if killed:
+            raise CommandTimeout(producer, killed[0], "\n".join(printed))
         _require_success(ends, "\n".join(printed))
 
 

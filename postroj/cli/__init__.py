@@ -21,6 +21,7 @@ from postroj import __version__, console
 from postroj.errors import ExitStatus, Interrupted, PostrojError, UsageError
 from postroj.report.visible import visible
 from postroj.streams import STDERR
+from postroj.urls import redacted_text
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -155,7 +156,7 @@ def _trace(boundary: Boundary) -> None:
     if boundary.debug:
         import traceback
 
-        traceback.print_exc()
+        click.echo(redacted_text(traceback.format_exc()), err=True, nl=False)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -176,12 +177,12 @@ def file_error(error: OSError) -> PostrojError:
 
 
 def show(error: PostrojError) -> None:
-    """Print an error on stderr: sentence, evidence, hint."""
+    """Print an error on stderr: sentence, evidence, hint, without the secrets of URLs."""
     colour = console.colour_wanted(sys.stderr)
     head = click.style("error:", fg="red", bold=True) if colour else "error:"
-    click.echo(f"{head} {visible(error.message)}", err=True)
-    for line in error.evidence.splitlines():
+    click.echo(f"{head} {visible(redacted_text(error.message))}", err=True)
+    for line in redacted_text(error.evidence).splitlines():
         click.echo(f"  | {visible(line)}", err=True)
     if error.hint:
         head = click.style("hint:", fg="cyan", bold=True) if colour else "hint:"
-        click.echo(f"\n{head} {visible(error.hint)}", err=True)
+        click.echo(f"\n{head} {visible(redacted_text(error.hint))}", err=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
-from postroj.model import NetworkMode
+from postroj.model import REQUIRABLE, REQUIRE, NetworkMode
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -88,6 +89,22 @@ def private_users(function: F) -> F:
     """Add `--private-users`."""
     text = "Map the guest's users to unprivileged users of this host."
     return click.option("--private-users", is_flag=True, help=text)(function)
+
+
+def require(function: F) -> F:
+    """Add `--require`, which sets the variable that every implicit pull obeys, too."""
+
+    def set_variable(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+        if value:
+            os.environ[REQUIRE] = value
+
+    return click.option(
+        "--require",
+        type=click.Choice([verification.value for verification in REQUIRABLE]),
+        expose_value=False,
+        callback=set_variable,
+        help="Refuse a weaker verification, also of a fall-back. [default: POSTROJ_REQUIRE]",
+    )(function)
 
 
 def architecture(function: F) -> F:

@@ -27,8 +27,8 @@ FILES = ("upgrade_from", "project_file")
 """Parameters that are paths or URLs."""
 CHECKS = ("after", *(f"{kind}s" for kind in check_options.KINDS))
 """Parameters whose order matters."""
-URLS = ("proxy",)
-"""Parameters whose passwords are left out."""
+URLS = ("proxy", "upgrade_from")
+"""Parameters whose secrets are left out if they are URLs."""
 
 
 def reproduction(ctx: click.Context, given: Mapping[str, Any]) -> Reproduction:
@@ -77,7 +77,8 @@ def _words(param: click.Option, value: Any) -> Iterator[str]:
         is_path = isinstance(param.type, click.Path) or param.name in FILES
         text = _absolute(text) if is_path else text
         text = absolute_put(text) if param.name == "puts" else text
-        yield from option(_longest(param.opts), redacted(text) if param.name in URLS else text)
+        is_secret = param.name in URLS and "://" in text
+        yield from option(_longest(param.opts), redacted(text) if is_secret else text)
 
 
 def _longest(names: list[str]) -> str:

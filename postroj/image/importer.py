@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from postroj import console, net
-from postroj.errors import UsageError
+from postroj.errors import UsageError, VerificationError
 from postroj.image.catalog import catalog
 from postroj.image.catalog.entry import Oci, imported_entry
 from postroj.image.inspect import inspect_squashfs
 from postroj.image.sources import Built, Order, oci
-from postroj.image.store import store
+from postroj.image.store import fitness, store
 from postroj.image.store.record import Provenance
 from postroj.image.trust import verify
 from postroj.image.trust.checksums import Checksum
@@ -47,6 +47,8 @@ class ImportRequest:
     """Expected digest of the file or download."""
     subtree: str = ""
     """Folder of an archive that becomes the root."""
+    allow_unverified: bool = False
+    """Accept a download over http without a digest."""
     force: bool = False
     """Replace an image of the same name."""
 
@@ -56,13 +58,15 @@ def import_image(request: ImportRequest) -> Record:
 
     :raises UsageError: if the name is not allowed, or the file does not exist.
     :raises DownloadError: if a download fails.
-    :raises VerificationError: if the digest is not the expected one.
+    :raises VerificationError: if the digest is not the expected one, or the image is verified more
+        weakly than required.
     :raises ImageError: if the source cannot become an image.
     """
     check_name(request.name)
     if request.sha256 and not _has_digest(request.source):
         message = f"`--sha256` pins a file or a URL, not '{request.source}'"
         raise UsageError(message)
+    _check_origin(request)
     store.prepare()
     with store.building(request.name, request.architecture) as directory:
         if not request.force and store.find(request.name, request.architecture):
@@ -74,6 +78,36 @@ def import_image(request: ImportRequest) -> Record:
         record = store.add(request.name, request.architecture, contents.manager, *built)
     store.collect()
     return record
+
+
+def _check_origin(request: ImportRequest) -> None:
+    """Refuse a download whose content nothing would prove; a disk is mounted by the host's kernel.
+
+    :raises UsageError: if it comes over http, and neither a digest nor an option accepts that.
+    :raises VerificationError: if it would be verified more weakly than required.
+    """
+    scheme = _scheme(request.source)
+    proved = {
+        "http": Verification.NONE,
+        "https": Verification.TLS,
+        "docker": Oci(reference=request.source).verification,
+    }
+    if scheme not in proved:
+        return
+    verification = Verification.DIGEST if request.sha256 else proved[scheme]
+    shown, required = redacted(request.source), fitness.required()
+    if not verification.satisfies(required):
+        message = f"'{shown}' is verified by '{verification}', but '{required}' is required"
+        raise VerificationError(message, hint="`--sha256` pins a URL, '@sha256:' a registry image")
+    if verification is Verification.NONE and not request.allow_unverified:
+        message = f"'{shown}' comes over http, where anybody on the way can change it"
+        hint = "`--sha256 DIGEST` pins it, `--allow-unverified` accepts whatever comes"
+        raise UsageError(message, hint=hint)
+
+
+def _scheme(source: str) -> str:
+    """Return the scheme of a URL; '' for a path."""
+    return urlsplit(source).scheme if "://" in source else ""
 
 
 def check_name(name: str) -> None:
@@ -96,8 +130,7 @@ def _has_digest(source: str) -> bool:
 
 
 def _build(request: ImportRequest, directory: Path, progress: Progress) -> Built:
-    scheme = urlsplit(request.source).scheme if "://" in request.source else ""
-    match scheme:
+    match scheme := _scheme(request.source):
         case "":
             return _from_path(request, directory, progress)
         case "http" | "https":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from postroj.errors import ImageError, VerificationError
 from postroj.image import architectures, emulation
-from postroj.image.store import lockfile, store
+from postroj.image.store import fitness, store
 
 if TYPE_CHECKING:
     from postroj.image.store.record import Record
@@ -31,16 +31,16 @@ def find_or_pull(name: str, machine: str = "") -> Record:
     machine = machine or architectures.of_this_host()
     emulation.require(machine)
     name, record = _find(name, machine)
-    if record and lockfile.is_wanted(record, lockfile.find(name, machine)):
+    why = fitness.unfit(record) if record else "is not cached yet"
+    if record and not why:
         return record
     from postroj.image import pull
     from postroj.image.catalog import catalog
 
     if record and name not in catalog.names():
-        message = f"the imported image '{name}' is not the one in the lock file"
+        message = f"the imported image '{name}' {why}"
         hint = "`postroj import --force` replaces it, `postroj lock` locks this one"
         raise VerificationError(message, hint=hint)
-    why = "is not the one in the lock file" if record else "is not cached yet"
     log.info("the image '%s' %s, pulling it", name, why)
     return pull.pull(catalog.find(name), pull.Request(architecture=machine)).record
 
@@ -55,9 +55,9 @@ def find_cached(name: str, machine: str = "") -> Record:
     machine = machine or architectures.of_this_host()
     emulation.require(machine)
     name, record = _find(name, machine)
-    if record and lockfile.is_wanted(record, lockfile.find(name, machine)):
+    why = fitness.unfit(record) if record else "is not cached"
+    if record and not why:
         return record
-    why = "is not the one in the lock file" if record else "is not cached"
     message = f"the image '{name}' {why}, and `--offline` is set"
     raise ImageError(message, hint=f"`postroj pull {name}` downloads it")
 

@@ -9,12 +9,18 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from postroj import console
-from postroj.errors import DownloadError, HostError, ImageError, UsageError
+from postroj.errors import (
+    DownloadError,
+    HostError,
+    ImageError,
+    UsageError,
+    VerificationError,
+)
 from postroj.image import architectures
 from postroj.image.catalog.entry import Bootstrap, Oci, Simplestreams, Tarball
 from postroj.image.sources import Order
-from postroj.image.store import lockfile, store, warm_layers
-from postroj.model import SourceKind
+from postroj.image.store import fitness, lockfile, store, warm_layers
+from postroj.model import SourceKind, Verification
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +32,8 @@ if TYPE_CHECKING:
     from postroj.image.sources import Built
     from postroj.image.store.lockfile import LockedImage
     from postroj.image.store.record import Record
+
+REQUIREMENT = "`--require` or POSTROJ_REQUIRE demand that"
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +48,8 @@ class Request:
     """Use only this source."""
     allow_expired: bool = False
     """Accept expired Release files."""
+    allow_expired_keys: bool = False
+    """Accept expired signatures, and those of expired keys."""
     architecture: str = field(default_factory=architectures.of_this_host)
     """As `uname -m` has it; by default this host's."""
     locked: LockedImage | None = None
@@ -62,7 +72,8 @@ def pull(entry: Entry, request: Request | None = None) -> Pulled:
     :raises UsageError: if it is not bootable, or has no source that was asked for.
     :raises HostError: if this host lacks something.
     :raises ImageError: if the build fails.
-    :raises VerificationError: if it is not the image in the lock file.
+    :raises VerificationError: if it is not the image in the lock file, or is verified more weakly
+        than required.
     """
     request = request or Request()
     request = replace(request, locked=lockfile.find(entry.name, request.architecture))
@@ -84,7 +95,7 @@ def pull(entry: Entry, request: Request | None = None) -> Pulled:
 
 def _cached(entry: Entry, request: Request) -> Record | None:
     record = None if request.force else store.find(entry.name, request.architecture)
-    return record if record and lockfile.is_wanted(record, request.locked) else None
+    return record if record and not fitness.unfit(record) else None
 
 
 def _make(entry: Entry, sources: Sequence[Source], directory: Path, request: Request) -> Record:
@@ -125,12 +136,14 @@ def _make_from(source: Source, entry: Entry, directory: Path, request: Request) 
             directory=directory,
             progress=progress,
             allow_expired=request.allow_expired,
+            allow_expired_keys=request.allow_expired_keys,
             previous=store.find(entry.name, request.architecture),
             pinned=request.locked.provenance if request.locked else None,
         )
         built = _build(source, order)
         if request.locked:
             request.locked.check(built.provenance, store.seal(built.file).sha256)
+        _check_requirement(entry, built.provenance.verification)
         _check_manager(entry, source, inspect.inspect_squashfs(built.file))
         # mmdebstrap installs what makes the image bootable.
         prepared = () if source.kind is SourceKind.BOOTSTRAP else None
@@ -141,6 +154,7 @@ def _make_from(source: Source, entry: Entry, directory: Path, request: Request) 
             *built,
             prepared=prepared,
             systemd=entry.systemd,
+            locked=request.locked is not None,
         )
 
 
@@ -152,6 +166,14 @@ def _check_manager(entry: Entry, source: Source, contents: Contents) -> None:
         evidence = f"its source is {source.kind}; package managers in it: {found}"
         hint = "`--source` takes another source, your own catalog can name another `manager`"
         raise ImageError(message, evidence=evidence, hint=hint)
+
+
+def _check_requirement(entry: Entry, verification: Verification) -> None:
+    """Check an image by what really proved it, whatever its source promised."""
+    required = fitness.required()
+    if not verification.satisfies(required):
+        message = f"'{entry.name}' was verified by '{verification}', but '{required}' is required"
+        raise VerificationError(message, hint=REQUIREMENT)
 
 
 def _build(source: Source, order: Order) -> Built:
@@ -188,16 +210,18 @@ def _sources(entry: Entry, request: Request) -> list[Source]:
             f"the image '{entry.name}' does not exist for the architecture '{request.architecture}'"
         )
         raise UsageError(message, hint=f"it exists for {', '.join(entry.architectures)}")
+    today = datetime.now(UTC).date()
+    sources = [source for source in sources if entry.is_due(source, today)]
     if request.locked:
         return [_locked_source(entry, request, sources)]
-    today = datetime.now(UTC).date()
-    wanted = [
-        source
-        for source in sources
-        if request.kind in (None, source.kind) and entry.is_due(source, today)
-    ]
+    required = fitness.required()
+    if not (strong := [one for one in sources if one.verification.satisfies(required)]):
+        kinds = ", ".join(dict.fromkeys(str(source.verification) for source in sources))
+        message = f"the image '{entry.name}' has no source that is verified by '{required}'"
+        raise UsageError(message, evidence=f"it has {kinds}", hint=REQUIREMENT)
+    wanted = [source for source in strong if request.kind in (None, source.kind)]
     if not wanted:
-        kinds = ", ".join(dict.fromkeys(source.kind for source in sources))
+        kinds = ", ".join(dict.fromkeys(source.kind for source in strong))
         message = f"the image '{entry.name}' has no source of the kind '{request.kind}'"
         raise UsageError(message, hint=f"it has {kinds}")
     return wanted

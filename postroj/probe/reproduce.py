@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
+from postroj.urls import redacted
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reproduction:
@@ -25,8 +27,9 @@ class Reproduction:
         return any("://" in package for package in self.packages)
 
     def command(self, image: str) -> str:
-        """Return the command line for an image, quoted for a shell."""
-        packages = [word for package in self.packages for word in option("--package", package)]
+        """Return the command line for an image, quoted for a shell, without the secrets of URLs."""
+        shown = [redacted(one) if "://" in one else one for one in self.packages]
+        packages = [word for package in shown for word in option("--package", package)]
         digests = [word for digest in self.digests for word in option("--sha256", digest)]
         words = [*self.program, *packages, *digests, *option("--image", image), *self.options]
         return shlex.join(words)

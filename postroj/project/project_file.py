@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from postroj import paths
 from postroj.errors import UsageError
 from postroj.project import lines
 
@@ -119,13 +119,11 @@ def _parse(text: str, title: str) -> dict[str, Any]:
 
 
 def _trust(file: ProjectFile) -> None:
-    """Refuse the file of another user in a world-writable folder, as it controls what root does.
+    """Refuse the file of another user, since it controls what root does.
 
     :raises UsageError: if the file is refused.
     """
-    ours = {0, os.geteuid(), int(os.environ.get("SUDO_UID") or 0)}
-    everybody = file.path.parent.stat().st_mode & stat.S_IWOTH
-    if everybody and file.path.lstat().st_uid not in ours:
-        message = f"'{file.title}' belongs to another user, in a world-writable folder"
+    if not paths.is_ours(file.path):
+        message = f"'{file.title}' belongs to another user"
         hint = f"`--project {file.title}` uses it anyway, `--no-project` ignores it"
         raise UsageError(message, hint=hint)

@@ -106,6 +106,21 @@ def test_list_images_that_match() -> None:
     assert "error: no image matches 'windows-*'" in done.stderr
 
 
+def test_list_images_hides_the_secrets_of_urls(tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text(
+        '[own-1]\ntitle = "Own"\ndistribution = "own"\nrelease = "1"\n'
+        'architectures = ["x86_64"]\nmanager = "apt"\n'
+        '[[own-1.sources]]\nkind = "tarball"\nurl = "https://host.example/a.tar?jwt=SECRET"\n'
+        '[[own-1.sources]]\nkind = "bootstrap"\nsuites = ["own one"]\nkeyring = "own.gpg"\n'
+        'archived = { own = "https://me:SECRET@host.example/own" }\n'
+    )
+    done = postroj("--catalog", str(own), "list-images", "--json", "own-1")
+    (image,) = json.loads(done.stdout)
+    assert image["sources"][0]["url"] == "https://host.example/a.tar?jwt=***"
+    assert image["sources"][2]["mirrors"] == {"own": "https://***@host.example/own"}
+
+
 def test_list_images_creates_no_folders(cache: Path) -> None:
     assert postroj("list-images", "--cached").stdout == ""
     assert not cache.exists()
@@ -132,8 +147,18 @@ def test_pull_of_a_stored_image() -> None:
     assert done.returncode == 0
     assert done.stdout == (
         "debian-trixie: cached already, 3 MB, bootstrap from http://mirror.example/debian, "
-        "signature by 89ABCDEF01234567 and 1 more (expired)\n"
+        "signature by 89ABCDEF01234567 and 1 more, expired Release files accepted\n"
     )
+
+
+def test_require_refuses_a_weaker_verification() -> None:
+    put("debian-trixie")
+    assert postroj("pull", "--require", "signature", "debian-trixie").returncode == 0
+    weak = "import", "--require", "digest", "mine", "https://host.invalid/root.tar"
+    done = postroj(*weak)
+    assert done.returncode == 4
+    assert "is verified by 'tls', but 'digest' is required" in done.stderr
+    assert postroj("pull", "--require", "none", "debian-trixie").returncode == 2
 
 
 @pytest.mark.parametrize("command", ["pull", "remove"])

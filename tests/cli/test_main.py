@@ -163,6 +163,16 @@ def test_debug_adds_a_traceback_and_keeps_the_status(
     assert "error: the sentence" in said
 
 
+def test_errors_and_tracebacks_hide_the_secrets_of_urls(
+    failing: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = "http://user:SECRET@host/f?jwt=SECRET"
+    assert failing(HostError(f"'{url}' failed", evidence=f"see {url}"), "--debug") == 4
+    said = capsys.readouterr().err
+    assert said.count("http://***@host/f?jwt=***") == 3
+    assert "SECRET" not in said
+
+
 def test_debug_option_of_a_guest_command_is_not_ours() -> None:
     done = postroj("run", "--chdir", "here", "--", "program", "--debug")
     assert (done.returncode, "Traceback" in done.stderr) == (125, False)

@@ -156,6 +156,13 @@ def plan(*words: str) -> Plan:
     )
 
 
+def test_reproduction_hides_the_secrets_of_urls(here: Path) -> None:
+    url = "https://user:SECRET@host.example/a.deb?jwt=SECRET"
+    line = plan("-p", url, "--upgrade-from", url).command(IMAGE)
+    assert shlex.split(line).count("https://***@host.example/a.deb?jwt=***") == 2
+    assert "SECRET" not in line
+
+
 def test_reproduction_pins_downloads_to_their_digests(here: Path) -> None:
     paths = [here / "a.deb", here / "b.deb"]
     for path in paths:

@@ -214,6 +214,15 @@ class TestRemoveAndPrune:
 
 
 class TestLock:
+    def test_export_refuses_an_image_that_is_not_the_locked_one(self, here: Path) -> None:
+        put("debian-trixie")
+        assert postroj("lock").returncode == 0
+        put("debian-trixie", b"another")
+        done = postroj("export", "debian-trixie", str(here / "image.squashfs"))
+        assert done.returncode == 4
+        assert "error: the image 'debian-trixie' is not the one in the lock file" in done.stderr
+        assert not (here / "image.squashfs").exists()
+
     def test_lock_and_check(self, here: Path) -> None:
         record = images.put("debian-trixie", b"hsqs", ARCH, epoch=1_700_000_000)
         put("my-own")

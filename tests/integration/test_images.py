@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -332,6 +333,9 @@ def postroj_argv(*argv: str) -> list[str]:
     return [*POSTROJ, *argv]
 
 
+LOGIN = base64.b64encode(b"user:s/cret").decode()
+
+
 class Archive:
     """A tiny signed archive, empty of packages, that real apt reads over HTTP."""
 
@@ -402,14 +406,20 @@ def archive() -> Iterator[Archive]:
 
 @pytest.fixture
 def served(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> Iterator[Archive]:
-    """The archive as the mirror of this host."""
+    """The archive as the mirror of this host, which wants a password."""
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *args: object) -> None:
             pass
 
+        def do_GET(self) -> None:
+            if self.headers["Authorization"] == f"Basic {LOGIN}":
+                super().do_GET()
+            else:
+                self.send_error(401)
+
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=archive.root))
-    uri = f"http://127.0.0.1:{server.server_port}/debian"
+    uri = f"http://user:s%2Fcret@127.0.0.1:{server.server_port}/debian"
     monkeypatch.setattr(mirror, "archives", lambda _: {"debian": uri})
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
@@ -488,6 +498,13 @@ class TestMirrors:
         ) as caught:
             build(archive)
         assert "127.0.0.1" in caught.value.evidence
+
+    def test_pull_gives_up_on_a_mirror_that_is_too_slow(
+        self, served: Archive, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(bootstrap, "LONGEST", 0.3)
+        with pytest.raises(DownloadError, match="the mirror for 'tiny' is too slow"):
+            build(served)
 
     def test_pull_explains_a_missing_keyring(
         self, archive: Archive, monkeypatch: pytest.MonkeyPatch

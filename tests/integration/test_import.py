@@ -128,6 +128,9 @@ def test_import_sha256_pins_a_url(url: str, tree: Path, cache: Path) -> None:
     assert (done.returncode, "digest" in done.stdout) == (0, True)
     done = postroj("import", "mine", url)
     assert done.returncode == 2
+    assert "comes over http" in done.stderr
+    done = postroj("import", "--allow-unverified", "mine", url)
+    assert done.returncode == 2
     assert "there is an image 'mine' already" in done.stderr
     wrong = "0" * 64
     done = postroj("import", "--force", "mine", url, "--sha256", wrong)
@@ -140,7 +143,7 @@ def test_import_sha256_pins_a_url(url: str, tree: Path, cache: Path) -> None:
 
 
 def test_import_of_a_missing_url_says_so(url: str, cache: Path) -> None:
-    done = postroj("import", "mine", url + "x")
+    done = postroj("import", "--allow-unverified", "mine", url + "x")
     assert (done.returncode, "does not exist" in done.stderr) == (4, True)
     assert not store.records()
 

@@ -13,7 +13,8 @@ import subprocess
 import sys
 import tarfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from postroj import net
 from postroj.errors import DownloadError, ImageError, PostrojError, VerificationError
 from postroj.image.catalog.entry import Oci as Source
 from postroj.image.sources import oci, skopeo
@@ -237,7 +239,9 @@ def test_oci_lock_file_brings_the_same_image_again(public: Registry, tmp_path: P
     first = build(reference, tmp_path / "first")
     public.push(small(tmp_path / "new", "new"), "moving:1")
     second = build(reference, tmp_path / "second")
-    again = build(reference, tmp_path / "again", pinned=first.provenance)
+    # the catalog names the registry, the lock file only the digest
+    led = replace(first.provenance, url=f"docker://127.0.0.1:9/x@sha256:{'0' * 64}")
+    again = build(reference, tmp_path / "again", pinned=led)
     texts = [
         (unpacked(built, tmp_path / f"out-{number}") / "etc/which").read_text()
         for number, built in enumerate((first, second, again))
@@ -263,8 +267,8 @@ def test_oci_layer_with_another_digest_is_refused(public: Registry, tmp_path: Pa
     assert not (tmp_path / "work/image.squashfs").exists()
 
 
-STALLS = 299
-"""The status of an answer that never ends."""
+STALLS, TRICKLES, FLOODS = 299, 298, 297
+"""Statuses of answers that never end: after the first bytes nothing, a byte now and then, much."""
 
 
 @contextmanager
@@ -277,14 +281,16 @@ def liar(answers: dict[str, tuple[int, bytes]]) -> Iterator[str]:
         def do_GET(self) -> None:
             kind = self.path.split("/")[-2]
             status, data = answers.get(kind, (200, b"{}"))
-            self.send_response(200 if status == STALLS else status)
+            lasts = status in (STALLS, TRICKLES, FLOODS)
+            self.send_response(200 if lasts else status)
             self.send_header("Content-Type", f"{OCI}.manifest.v1+json")
-            self.send_header("Content-Length", str(len(data) + 1000 * (status == STALLS)))
+            self.send_header("Content-Length", str(len(data) + (1 << 40) * lasts))
             self.end_headers()
             self.wfile.write(data)
-            if status == STALLS:
-                self.wfile.flush()
-                time.sleep(30)
+            with suppress(OSError):  # until the other side hangs up
+                while lasts:
+                    time.sleep({STALLS: 30, TRICKLES: 0.1, FLOODS: 0.01}[status])
+                    self.wfile.write(data)
 
         def log_message(self, *args: object) -> None:
             pass
@@ -436,4 +442,43 @@ def test_oci_registry_that_stalls_is_given_up(
         pytest.raises(DownloadError, match="cannot be reached") as caught,
     ):
         build(f"{address}/some:1", tmp_path / "work")
-    assert "no byte arrived" in caught.value.evidence
+    assert "almost nothing arrived" in caught.value.evidence
+
+
+def test_oci_registry_that_sends_a_byte_now_and_then_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(skopeo, "PATIENCE", 1.0)
+    layout = Layout(tmp_path / "layout")
+    image = layout.image([tar()])
+    data = (layout.folder / "blobs/sha256" / image["digest"][7:]).read_bytes()
+    with (
+        liar({"manifests": (200, data), "blobs": (TRICKLES, b"x")}) as address,
+        pytest.raises(DownloadError, match="cannot be reached") as caught,
+    ):
+        build(f"{address}/some:1", tmp_path / "work")
+    assert "almost nothing arrived" in caught.value.evidence
+
+
+def test_oci_registry_that_sends_more_than_the_manifest_lists_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(skopeo, "BESIDE", 100_000)
+    layout = Layout(tmp_path / "layout")
+    image = layout.image([tar()])
+    data = (layout.folder / "blobs/sha256" / image["digest"][7:]).read_bytes()
+    with (
+        liar({"manifests": (200, data), "blobs": (FLOODS, bytes(100_000))}) as address,
+        pytest.raises(VerificationError, match="sends more than"),
+    ):
+        build(f"{address}/some:1", tmp_path / "work")
+
+
+def test_oci_image_that_is_too_large_is_not_downloaded(
+    public: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reference = public.push(small(tmp_path / "layout", "large"), "large:1")
+    monkeypatch.setattr(net, "LARGEST", 100)
+    with pytest.raises(ImageError, match="is larger than the limit of 100 bytes"):
+        build(reference, tmp_path / "work")
+    assert not list((tmp_path / "work/parts").iterdir())

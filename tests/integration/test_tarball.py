@@ -13,10 +13,12 @@ from postroj.image import pull
 from postroj.image.architectures import of_this_host
 from postroj.image.catalog.entry import Bootstrap, Suite, Tarball
 from postroj.image.pull import Request
-from postroj.image.store import store
+from postroj.image.store import lockfile, store
+from postroj.image.store.lockfile import LockedImage
 from postroj.model import Manager, SourceKind, Verification
 from tests.support.images import entry
 from tests.support.keys import Signer, signer
+from tests.support.pgp import LONG_AGO
 from tests.support.tars import COMPRESSIONS, tar
 from tests.support.web import served
 
@@ -136,6 +138,60 @@ def test_tarball_must_match_its_own_signature(site: Path, url: str, publisher: S
     record = pulled(url, signature="archive.sig", key=str(publisher.key))
     assert record.verification is Verification.SIGNATURE
     assert record.fingerprints == (publisher.fingerprint,)
+
+
+def test_tarball_in_a_lock_file_still_needs_its_signature(
+    site: Path, url: str, publisher: Signer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (site / "SUMS").write_bytes(publisher.sign(BSD.encode(), "--clear-sign"))
+    lock = site.parent / "postroj.lock"
+    lockfile.write(lock, [LockedImage.from_record(pulled(url))])
+    monkeypatch.setenv("POSTROJ_LOCK", str(lock))
+    store.remove(NAME, of_this_host())
+    signed = {"checksums": "SUMS", "key": str(publisher.key)}
+    assert pulled(url, "some-rootfs-*.tar.xz", **signed).verification is Verification.SIGNATURE
+    store.remove(NAME, of_this_host())
+    (site / "SUMS").write_text(BSD)
+    with pytest.raises(VerificationError, match="is not signed"):
+        pulled(url, "some-rootfs-*.tar.xz", **signed)
+
+
+@pytest.mark.parametrize("signed", ["archive", "checksums"])
+def test_tarball_signed_before_the_cached_one_is_refused(
+    signed: str, site: Path, url: str, publisher: Signer
+) -> None:
+    fingerprint = publisher.gpg.key(f"Old {signed}", LONG_AGO)
+    key = site / "old.asc"
+    key.write_bytes(publisher.gpg.export(fingerprint, armour=True))
+    data = ARCHIVE if signed == "archive" else BSD.encode()
+
+    def sign(*options: str) -> None:
+        signature = publisher.gpg.detach(data, fingerprint, *options)
+        (site / "file.sig").write_bytes(signature)
+
+    def again(*, force: bool = True) -> Record:
+        sums = "" if signed == "archive" else f"{url}/SUMS"
+        source = Tarball(
+            url=f"{url}/{FILE}", signature=f"{url}/file.sig", key=str(key), checksums=sums
+        )
+        return pull.pull(entry(NAME, source), Request(force=force)).record
+
+    (site / "SUMS").write_text(BSD)
+    sign("--faked-system-time=20220202T000000!")
+    record = again()
+    assert record.signed == 1_643_760_000
+    sign("--faked-system-time=20220201T000000!")
+    with pytest.raises(VerificationError, match="was signed before the cached 'some-1'") as caught:
+        again()
+    assert caught.value.evidence == (
+        "signed 2022-02-01 00:00:00 UTC, the cached one 2022-02-02 00:00:00 UTC"
+    )
+    assert store.require(NAME, of_this_host()) == record
+    sign()
+    assert again().artifact == record.artifact
+    store.remove(NAME, of_this_host())
+    sign("--faked-system-time=20220201T000000!")
+    assert again().artifact == record.artifact
 
 
 class TestRefused:

@@ -161,3 +161,11 @@ class TestColour:
         with os.fdopen(slave, "w") as terminal:
             assert console.colour_wanted(terminal) is wanted
         os.close(master)
+
+
+def test_log_hides_the_secrets_of_urls(capsys: pytest.CaptureFixture[str]) -> None:
+    console.set_up_logging(1)
+    logging.getLogger("postroj.process").debug(
+        "+ %s", "sh -c 'deb http://a:b@c/d sid' http://e?f=g"
+    )
+    assert capsys.readouterr().err == "+ sh -c 'deb http://***@c/d sid' http://e?f=***\n"

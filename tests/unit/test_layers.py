@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 LONGEST = 350
 
 WORDS = {"causes", "errors", "model", "urls", "verdict"}
-DOORS = {"process", "streams", "net", "http_errors", "paths", "locking", "console"}
+DOORS = {"process", "streams", "net", "http_errors", "http_get", "paths", "locking", "console"}
 GROUND = WORDS | DOORS
 PROBING = GROUND | {"image", "container", "probe"}
 MAY_IMPORT = {
@@ -91,7 +91,7 @@ EXCEPTIONS = {
 
 DOOR_OF = {
     "subprocess": {"process"},
-    "requests": {"net", "http_errors"},
+    "requests": {"net", "http_errors", "http_get"},
     "urllib3": {"net", "http_errors"},
     "tqdm": {"console"},
     "platformdirs": {"paths"},

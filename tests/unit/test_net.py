@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import http.server
 import random
@@ -12,7 +13,8 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import TYPE_CHECKING, ClassVar
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 TUESDAY = "Tue, 06 Oct 2026 10:00:00 GMT"
 BODY = random.Random(1).randbytes(2_500_000)
 SHA256 = hashlib.sha256(BODY).hexdigest()
+BASIC = f"Basic {base64.b64encode(b'user:word').decode()}"
 QUICK = Patience(connect=2, read=0.3, attempts=3, pause=0.01, redirects=4)
 
 
@@ -48,6 +51,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.seen.update(self.headers)
         getattr(self, "get_" + path.strip("/").replace("-", "_"))()
 
+    do_HEAD = do_GET
+
     def log_message(self, *args: object) -> None:
         """Say nothing."""
 
@@ -56,7 +61,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         for name, value in {"Content_Length": str(len(body)), **headers}.items():
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def get_huge(self) -> None:
+        self.answer(200, Content_Length=str(net.LARGEST + 1))
 
     def get_file(self) -> None:
         self.answer(200, BODY)
@@ -103,6 +112,26 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(BODY[:1000])
         self.released.wait(30)
 
+    def get_trickle(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(BODY)))
+        self.end_headers()
+        self.trickle()
+
+    def get_trickling_headers(self) -> None:
+        self.wfile.write(b"HTTP/1.0 200 OK\r\nX-Header: ")
+        self.trickle()
+
+    def trickle(self) -> None:
+        """Send a byte now and then, until the other side hangs up."""
+        with suppress(OSError):
+            while not self.released.wait(0.1):
+                self.wfile.write(b"x")
+
+    def get_protected(self) -> None:
+        self.seen["Authorization"] = self.headers["Authorization"] or "none"
+        self.answer(200, BODY)
+
     def get_silent(self) -> None:
         self.released.wait(30)
 
@@ -111,6 +140,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(BODY)))
         self.end_headers()
         self.wfile.write(BODY[:1_500_000])
+
+    def get_broken_chunks(self) -> None:
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.wfile.write(b"5\r\nwhole\r\n5\r\npart")
 
     def get_truncated_once(self) -> None:
         if self.hits["/truncated-once"] == 1:
@@ -383,7 +418,7 @@ class TestRefusedByTheServer:
 
     def test_redirect_to_a_local_file_is_refused(self, server: Server, tmp_path: Path) -> None:
         error = failure(f"{server.url}/elsewhere", tmp_path)
-        assert error.message.endswith("leads to something thatis not an http or https URL")
+        assert error.message.endswith("leads to something that is not an http or https URL")
 
     def test_redirect_out_of_tls_is_refused(
         self,
@@ -396,8 +431,12 @@ class TestRefusedByTheServer:
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
         url = f"{tls_server.url}/outside?{server.url}/file"
         error = failure(url, tmp_path)
-        assert error.message == f"'{url}' redirects to an unencrypted URL"
+        assert error.message == f"'{tls_server.url}/outside?***' redirects to an unencrypted URL"
         assert error.evidence == f"redirected to '{server.url}/file'"
+        with pytest.raises(DownloadError, match="redirects to an unencrypted URL"):
+            net.head(url)
+        assert server.handler.hits["/file"] == 0  # it was judged before it was followed
+        assert net.head(url, allow_downgrade=True) == len(BODY)
         assert fetch(url, tmp_path, SHA256) == SHA256
 
 
@@ -458,7 +497,6 @@ class TestStream:
         url = f"{server.url}/redirect?token=SECRET"
         with net.stream(url, progress=Silence(), patience=QUICK) as body:
             assert body.size == len(BODY)
-            assert body.url == f"{server.url}/file"
             assert b"".join(body) == BODY
             assert body.sha256 == SHA256
 
@@ -475,6 +513,24 @@ class TestStream:
         with pytest.raises(TimeoutError):
             read()
         assert server.handler.hits["/file"] == 1
+
+    def test_stream_refuses_more_than_the_limit(self, server: Server) -> None:
+        for path in ("file", "unsized"):
+            with (
+                pytest.raises(DownloadError, match="larger than the limit of 1000 bytes"),
+                net.stream(
+                    f"{server.url}/{path}", progress=Silence(), limit=1000, patience=QUICK
+                ) as body,
+            ):
+                b"".join(body)
+
+    def test_head_refuses_what_a_download_refuses(self, server: Server) -> None:
+        assert net.head(f"{server.url}/redirect") == len(BODY)
+        with pytest.raises(DownloadError, match=f"larger than the limit of {net.LARGEST} bytes"):
+            net.head(f"{server.url}/huge")
+        with pytest.raises(http_errors.AbsentError) as caught:
+            net.head(f"{server.url}/missing")
+        assert caught.value.evidence == f"HEAD {server.url}/missing: 404 Not Found"
 
     def test_fetch_small_returns_the_bytes(self, server: Server) -> None:
         for path in ("file", "unsized", "truncated-once"):
@@ -514,6 +570,10 @@ class TestBrokenContent:
         assert error.message == f"'{server.url}/truncated' was cut off"
         assert error.evidence
         assert server.handler.hits["/truncated"] == QUICK.attempts
+
+    def test_download_of_broken_chunks_is_refused(self, server: Server, tmp_path: Path) -> None:
+        error = failure(f"{server.url}/broken-chunks", tmp_path)
+        assert error.message == f"'{server.url}/broken-chunks' was cut off"
 
     def test_download_shorter_than_its_pin_is_refused(self, server: Server, tmp_path: Path) -> None:
         assert (
@@ -589,6 +649,51 @@ class TestConnection:
     )
     def test_error_of_what_is_not_a_url(self, url: str, tmp_path: Path) -> None:
         assert "is not an http or https URL" in failure(url, tmp_path).message
+
+
+@pytest.mark.parametrize("path", ["trickle", "trickling-headers"])
+def test_server_that_sends_a_byte_now_and_then_is_given_up(
+    path: str, server: Server, tmp_path: Path
+) -> None:
+    url = f"{server.url}/{path}"
+    with pytest.raises(DownloadError) as caught:
+        fetch(url, tmp_path, patience=replace(QUICK, slow=0.5, attempts=2))
+    assert caught.value.message == f"'{url}' could not be fetched: the server is too slow"
+    assert server.handler.hits[f"/{path}"] == 2
+    assert not list(tmp_path.iterdir())
+
+
+class TestCredentials:
+    """They go to the host for which they were given, and nowhere else."""
+
+    @pytest.fixture(autouse=True)
+    def netrc(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        file = tmp_path / "netrc"
+        file.write_text("default login netrc password SECRET\n")
+        monkeypatch.setenv("NETRC", str(file))
+
+    def seen(self, server: Server, url: str, folder: Path) -> str:
+        fetch(url.replace("//", "//user:word@", 1), folder)
+        return server.handler.seen["Authorization"]
+
+    def test_netrc_is_not_read(self, server: Server, tmp_path: Path) -> None:
+        fetch(f"{server.url}/protected", tmp_path)
+        assert server.handler.seen["Authorization"] == "none"
+
+    def test_user_of_a_url_is_sent(self, server: Server, tmp_path: Path) -> None:
+        assert self.seen(server, f"{server.url}/protected", tmp_path) == BASIC
+
+    def test_user_of_a_url_survives_a_redirect_on_its_host(
+        self, server: Server, tmp_path: Path
+    ) -> None:
+        assert self.seen(server, f"{server.url}/outside?/protected", tmp_path) == BASIC
+
+    def test_user_of_a_url_is_not_sent_to_another_host(
+        self, server: Server, tmp_path: Path
+    ) -> None:
+        other = server.url.replace("127.0.0.1", "localhost")
+        url = f"{server.url}/outside?{other}/protected"
+        assert self.seen(server, url, tmp_path) == "none"
 
 
 class TestOurSide:

@@ -308,6 +308,14 @@ class TestPipeline:
         assert caught.value.message == "'sh' ended with status 3"
         assert "broken" in caught.value.evidence
 
+    def test_producer_that_takes_too_long_is_killed(self) -> None:
+        with pytest.raises(CommandTimeout) as caught:
+            process.pipeline(
+                sh("echo still there >&2; exec sleep 1000"), ["cat"], on_line=print, timeout=0.2
+            )
+        assert caught.value.message == "'sh' did not end within 0.2 s"
+        assert caught.value.output == "still there"
+
     def test_consumer_fails_and_is_named(self) -> None:
         with pytest.raises(CommandError) as caught:
             process.pipeline(["yes"], ["head", "--no-such-option"], on_line=lambda line: None)

@@ -44,13 +44,15 @@ def export(
     is stdout, for tar formats only.
     """
     from postroj.image import export
-    from postroj.image.store import store
+    from postroj.image.store import fitness, store
 
     ((name, architecture),) = resolve([name], architecture)
     to_stdout = str(file) == "-"
     wanted = "tar" if to_stdout and not format_name else format_name
     format_ = export.Format(wanted) if wanted else export.format_of(file.name)
-    image = store.require(name, architecture).as_image()
+    record = store.require(name, architecture)
+    fitness.check(record)
+    image = record.as_image()
     with console.progress(f"export {name}", unit="B") as progress:
         if to_stdout:
             _export_to_stdout(image, format_, progress)

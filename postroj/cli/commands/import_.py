@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from postroj.cli import options
 from postroj.console import megabytes
 from postroj.errors import UsageError
 from postroj.model import SHA256
@@ -16,8 +17,19 @@ from postroj.model import SHA256
 @click.option(
     "--subtree", default="", metavar="FOLDER", help="Use this folder of the archive as the root."
 )
+@click.option(
+    "--allow-unverified", is_flag=True, help="Accept a download over http without --sha256."
+)
 @click.option("--force", is_flag=True, help="Replace an existing image.")
-def import_(name: str, source: str, sha256: str | None, subtree: str, force: bool) -> None:
+@options.require
+def import_(
+    name: str,
+    source: str,
+    sha256: str | None,
+    subtree: str,
+    allow_unverified: bool,
+    force: bool,
+) -> None:
     """Import SOURCE as the image NAME.
 
     SOURCE is a folder, a tar archive (plain, compressed, or saved by docker or as OCI), a squashfs
@@ -38,6 +50,7 @@ def import_(name: str, source: str, sha256: str | None, subtree: str, force: boo
             architecture=of_this_host(),
             sha256=sha256,
             subtree=subtree,
+            allow_unverified=allow_unverified,
             force=force,
         )
     )

@@ -17,6 +17,7 @@ from postroj.cli import options
 from postroj.cli.completion import complete_image
 from postroj.errors import HostError
 from postroj.model import Manager
+from postroj.urls import redacted_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -144,11 +145,22 @@ def _as_object(listed: Listed) -> dict[str, Any]:
         "version": entry.version or None,
         "unbootable": entry.unbootable or None,
         "sources": [
-            {"kind": source.kind, "verification": source.verification, **asdict(source)}
+            {"kind": source.kind, "verification": source.verification, **_shown(asdict(source))}
             for source in entry.sources
         ],
         "cached": asdict(record) | {"path": str(record.path)} if record else None,
     }
+
+
+def _shown(value: Any) -> Any:
+    """Return a value of a source, without the secrets of URLs."""
+    match value:
+        case str():
+            return redacted_text(value)
+        case dict():
+            return {key: _shown(one) for key, one in value.items()}
+        case _:
+            return value
 
 
 def _tables(found: Sequence[Listed], architecture: str) -> str:

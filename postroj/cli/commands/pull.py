@@ -33,6 +33,12 @@ if TYPE_CHECKING:
     help="Use only this source.",
 )
 @click.option("--allow-expired", is_flag=True, help="Accept an expired Release file of a mirror.")
+@click.option(
+    "--allow-expired-keys",
+    is_flag=True,
+    help="Accept expired signatures, and those of expired keys.",
+)
+@options.require
 @options.architecture
 def pull(
     names: tuple[str, ...],
@@ -40,6 +46,7 @@ def pull(
     force: bool,
     kind: str | None,
     allow_expired: bool,
+    allow_expired_keys: bool,
     architecture: str | None,
 ) -> None:
     """Download, verify and store images."""
@@ -60,6 +67,7 @@ def pull(
         force=force,
         kind=SourceKind(kind) if kind else None,
         allow_expired=allow_expired,
+        allow_expired_keys=allow_expired_keys,
         architecture=architecture,
     )
     _pull_each(entries, request)
@@ -110,4 +118,5 @@ def _verified(record: Record) -> str:
     if record.fingerprints:
         more = len(record.fingerprints) - 1
         said += f" by {record.fingerprints[0][-16:]}" + (f" and {more} more" if more else "")
-    return said + (" (expired)" if record.allow_expired else "")
+    said += " (expired)" if record.expired_signature else ""
+    return said + (", expired Release files accepted" if record.allow_expired else "")

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from postroj.model import Manager
 
 
+def _of_connection(url: str) -> Verification:
+    """Return what the connection to a URL proves."""
+    return Verification.TLS if url.startswith("https:") else Verification.NONE
+
+
 @dataclass(frozen=True, kw_only=True)
 class Suite:
     """One suite of an archive."""
@@ -65,7 +70,7 @@ class Simplestreams:
     @property
     def verification(self) -> Verification:
         """How strongly the index is verified: unsigned digests are worth as much as TLS."""
-        return Verification.SIGNATURE if self.key else Verification.TLS
+        return Verification.SIGNATURE if self.key else _of_connection(self.server)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +101,7 @@ class Tarball:
         """How strongly the archive is verified."""
         if self.key:
             return Verification.SIGNATURE
-        return Verification.DIGEST if self.sha256 else Verification.TLS
+        return Verification.DIGEST if self.sha256 else _of_connection(self.url)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,8 @@ class Order:
     progress: Progress
     allow_expired: bool = False
     """Accept expired Release files."""
+    allow_expired_keys: bool = False
+    """Accept expired signatures, and those of expired keys."""
     previous: Provenance | None = None
     """Provenance of the image to be replaced; older builds than that are refused."""
     pinned: Provenance | None = None

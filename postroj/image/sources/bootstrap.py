@@ -16,15 +16,23 @@ from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
 from postroj import process
-from postroj.errors import CommandError, HostError, ImageError
+from postroj.errors import (
+    CommandError,
+    CommandTimeout,
+    DownloadError,
+    HostError,
+    ImageError,
+    UsageError,
+)
 from postroj.image import architectures, emulation
 from postroj.image.sources import Built, mirror
-from postroj.image.sources.mmdebstrap import AS_ROOT, WORK, BootstrapPlan, failure
+from postroj.image.sources.mmdebstrap import AS_ROOT, LOGINS, WORK, BootstrapPlan, failure
 from postroj.image.store.record import Provenance
 from postroj.image.trust.keyring import KEYS
 from postroj.image.unpack import pack
 from postroj.image.unpack.confine import TIED
 from postroj.model import SourceKind, Verification
+from postroj.process import last_lines
 from postroj.urls import redacted
 
 if TYPE_CHECKING:
@@ -38,6 +46,8 @@ log = logging.getLogger(__name__)
 
 RETIRED = "debian-archive-removed-keys.gpg"
 """Keys of Debian releases that have ended, beside the keyring of those that have not."""
+LONGEST = 7200.0
+"""Seconds of a bootstrap: apt gives up on a server that is silent, but not on one that is slow."""
 
 TOOLS = ("mmdebstrap", "tar2sqfs", "gpgv", "setpriv", "unshare")
 
@@ -45,8 +55,10 @@ TOOLS = ("mmdebstrap", "tar2sqfs", "gpgv", "setpriv", "unshare")
 def build(source: Bootstrap, order: Order) -> Built:
     """Build an image from the packages of a mirror.
 
+    :raises UsageError: if a lock file wants another mirror, or expired Release files.
     :raises HostError: if a tool, the keyring, or emulation of the architecture is missing.
-    :raises ImageError: if mirror, network or disk fail.
+    :raises DownloadError: if the mirror cannot be reached, or is too slow.
+    :raises ImageError: if mirror or disk fail.
     """
     name, directory, pinned = order.entry.name, order.directory, order.pinned
     emulation.require(order.architecture)
@@ -54,8 +66,7 @@ def build(source: Bootstrap, order: Order) -> Built:
     keyrings = keyrings_for(source)
     root = os.geteuid() == 0
     wanted = {mirror.archive_for(suite.archive, order.architecture) for suite in source.suites}
-    # The Release files of an archive are never signed again, so they expire.
-    expirable = order.allow_expired or bool(source.mirrors)
+    known = source.mirrors or mirror.archives(wanted)
     epoch = pinned.epoch if pinned and pinned.epoch else int(time.time())
     target = directory / "image.squashfs"
     watch = OutputParser(order.progress)
@@ -68,17 +79,23 @@ def build(source: Bootstrap, order: Order) -> Built:
                 source=source,
                 packages=order.entry.packages,
                 architecture=order.architecture,
-                archives={**(source.mirrors or mirror.archives(wanted)), **_pinned_mirrors(pinned)},
+                archives=mirror.narrowed(known, pinned.mirrors if pinned else ()),
                 keyring=Path(WORK, keyrings[0].name),
-                allow_expired=pinned.allow_expired if pinned else expirable,
+                allow_expired=allows_expired(source, order),
                 pinned=pinned is not None,
             )
+            (scratch / LOGINS).touch(mode=0o600, exist_ok=False)
+            (scratch / LOGINS).write_text(plan.auth_conf(), "utf-8")
             for line in plan.substitutions():
                 log.info("%s: %s", name, line)
             foreign = order.architecture != architectures.of_this_host()
             argv = plan.argv(tools, scratch, root=root, foreign=foreign)
             env = mirror.proxies() | {"TMPDIR": WORK, "SOURCE_DATE_EPOCH": str(epoch)}
-            process.pipeline(argv, packer, on_line=watch, env=env)
+            process.pipeline(argv, packer, on_line=watch, timeout=LONGEST, env=env)
+    except CommandTimeout as error:
+        message = f"the mirror for '{name}' is too slow"
+        evidence = f"no image after {LONGEST / 3600:.0f} hours\n{last_lines(error.output)}"
+        raise DownloadError(message, evidence=evidence, hint="use another mirror") from None
     except CommandError as error:
         raise failure(name, error.output) from None
     if not watch.fingerprints:
@@ -99,10 +116,20 @@ def build(source: Bootstrap, order: Order) -> Built:
     return Built(target, provenance)
 
 
-def _pinned_mirrors(pinned: Provenance | None) -> dict[str, str]:
-    """Return the mirrors in a lock file, except for those whose password was redacted."""
-    pairs = (text.partition("=") for text in (pinned.mirrors if pinned else ()))
-    return {archive: uri for archive, _, uri in pairs if "***@" not in uri}
+def allows_expired(source: Bootstrap, order: Order) -> bool:
+    """Whether the image accepts expired Release files; a lock file cannot decide that alone.
+
+    :raises UsageError: if only the lock file wants it.
+    """
+    # The Release files of an archive are never signed again, so they expire.
+    allowed = order.allow_expired or source.archived
+    if order.pinned is None:
+        return allowed
+    if order.pinned.allow_expired and not allowed:
+        name = order.entry.name
+        message = f"the locked image '{name}' accepts expired Release files"
+        raise UsageError(message, hint=f"`postroj pull --allow-expired {name}` allows that")
+    return order.pinned.allow_expired
 
 
 def _tool_paths() -> dict[str, str]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import re
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import SplitResult, urlsplit
 
 from postroj import process
-from postroj.errors import CommandError
+from postroj.errors import CommandError, UsageError
 from postroj.image import architectures
+from postroj.urls import redacted
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping, Sequence
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,9 @@ DEFAULTS = {
 }
 """Mirrors for hosts without one. mmdebstrap has a default for Debian, and for releases of Ubuntu
 that are older than itself."""
+
+PATH = re.compile(r"(?:/[A-Za-z0-9._~+-]+)*")
+"""Of a mirror in a lock file; it becomes part of a line of sources.list, so it has no blanks."""
 
 NOT_PORTS = ("x86_64", "i686")
 """Architectures of Ubuntu's main archive; its ports archive has all others."""
@@ -70,6 +75,31 @@ def archives(wanted: Collection[str]) -> dict[str, str]:
         log.debug("%s", error.evidence)
         return {}
     return {archive: uri for archive, uri in known.items() if archive in wanted}
+
+
+def narrowed(known: Mapping[str, str], pinned: Sequence[str]) -> dict[str, str]:
+    """Return the mirrors of this host, at the dates that a lock file pins.
+
+    A snapshot mirror has the date in its path. So a pinned mirror may differ from the host's in its
+    path, but not in its server.
+
+    :raises UsageError: if this host has no mirror on that server.
+    """
+    found = dict(known)
+    for archive, _, uri in (text.partition("=") for text in pinned):
+        own = urlsplit(known.get(archive) or DEFAULTS.get(archive, ""))
+        wanted = urlsplit(uri)
+        if _server(own) != _server(wanted) or not PATH.fullmatch(wanted.path):
+            message = f"the lock file names a mirror of '{archive}' that this host does not have"
+            hint = "add it to the apt sources of this host, or use `--ignore-lock`"
+            raise UsageError(message, evidence=redacted(uri), hint=hint)
+        found[archive] = own._replace(path=wanted.path).geturl()
+    return found
+
+
+def _server(url: SplitResult) -> str:
+    """Return scheme, host and port of a URL."""
+    return f"{url.scheme}://{url.netloc.rpartition('@')[2]}"
 
 
 def _index_targets(*options: str) -> str:

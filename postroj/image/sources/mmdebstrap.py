@@ -6,6 +6,7 @@ import re
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from postroj.errors import ImageError, VerificationError
 from postroj.image import architectures
@@ -13,7 +14,7 @@ from postroj.image.sources import causes, mirror
 from postroj.image.sources.causes import Cause
 from postroj.image.unpack.confine import TIED
 from postroj.process import CONTAINED, last_lines
-from postroj.urls import redacted, redacted_text
+from postroj.urls import redacted, redacted_text, without_user
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from postroj.errors import PostrojError
     from postroj.image.catalog.entry import Bootstrap, Suite
 
+# A fixed path, only in these namespaces: apt hands its folders to other users of the image if its
+# own cannot reach them, so the image would depend on the location of the cache.
+WORK = "/var/tmp"  # noqa: S108
+
 ALLOW_EXPIRED = 'Acquire::Check-Valid-Until "false"'
 """Stays in the image on purpose, because guests install packages from the same mirror."""
 
@@ -29,6 +34,11 @@ ALLOW_EXPIRED = 'Acquire::Check-Valid-Until "false"'
 NOT_ALLOWED = 'rm -f "$1"/etc/apt/apt.conf.d/99mmdebstrap'
 # Files that mmdebstrap copies from the host.
 NO_TRACE = 'rm -f "$1"/etc/hostname "$1"/etc/resolv.conf'
+# Passwords of mirrors are not for the image, nor for our command line, which anybody can read.
+LOGINS = "logins"
+"""File of the working directory with `BootstrapPlan.auth_conf`."""
+LOG_IN = f'install -m 600 {WORK}/{LOGINS} "$1"/etc/apt/auth.conf'
+LOG_OUT = 'rm -f "$1"/etc/apt/auth.conf'
 # apt does not report the key that it accepted. Therefore gpgv verifies the same files at the end. A
 # missing key is not a failure, because apt requires only one good signature as well.
 SIGNERS = (
@@ -69,15 +79,28 @@ class BootstrapPlan:
         return self.archives.get(archive) or mirror.DEFAULTS.get(archive, "")
 
     def apt_sources(self) -> list[str]:
-        """Return the lines of the image's sources.list; empty to use mmdebstrap's default."""
+        """Return the lines of the image's sources.list; empty to use mmdebstrap's default.
+
+        They have no passwords, which would get into guests and exported images.
+        """
         if not self._uri(self.source.suites[0]):
             return []
         components = " ".join(self.source.components)
         return [
-            f"deb {uri} {suite.name} {components}"
+            f"deb {without_user(uri)} {suite.name} {components}"
             for suite in self.source.suites
             if (uri := self._uri(suite))
         ]
+
+    def auth_conf(self) -> str:
+        """Return the users and passwords of the mirrors as apt_auth.conf(5) has them."""
+        mirrors = (urlsplit(uri) for uri in dict.fromkeys(map(self._uri, self.source.suites)))
+        return "".join(
+            f"machine {without_user(uri.geturl())}"
+            f" login {unquote(uri.username)} password {unquote(uri.password or '')}\n"
+            for uri in mirrors
+            if uri.username
+        )
 
     def mirrors(self) -> tuple[str, ...]:
         """Return the archives of the image's sources.list in the form of a record."""
@@ -126,6 +149,7 @@ class BootstrapPlan:
             f"--include={','.join(('apt', *self.packages))}",
             f"--keyring={self.keyring}",
             *([f"--aptopt={ALLOW_EXPIRED}"] if self.allow_expired or self.pinned else []),
+            *([f"--setup-hook={LOG_IN}"] if self.auth_conf() else []),
             *(f"--customize-hook={hook}" for hook in self._hooks(tools)),
             "--verbose",
             "--format=tar",
@@ -138,6 +162,8 @@ class BootstrapPlan:
         """Return the shell commands to run on the image's tree at the end."""
         keyring = shlex.quote(str(self.keyring))
         hooks = [SIGNERS.format(gpgv=shlex.quote(tools["gpgv"]), keyring=keyring), NO_TRACE]
+        if self.auth_conf():
+            hooks.append(LOG_OUT)
         if self.pinned and not self.allow_expired:
             hooks.append(NOT_ALLOWED)
         if self.apt_sources():
@@ -149,9 +175,6 @@ class BootstrapPlan:
 
 # Without root, the user's own and subordinate ids represent the ids of the image.
 AS_ROOT = ("--user", "--map-auto", "--map-root-user")
-# A fixed path, only in these namespaces: apt hands its folders to other users of the image if its
-# own cannot reach them, so the image would depend on the location of the cache.
-WORK = "/var/tmp"  # noqa: S108
 AT_WORK = f'mount --bind "$0" {WORK}; exec "$@"'
 
 

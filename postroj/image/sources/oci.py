@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from postroj import net
 from postroj.errors import ImageError, VerificationError
 from postroj.image.sources import Built, skopeo
 from postroj.image.sources.reference import parse_reference
@@ -35,13 +36,23 @@ def build(source: Oci, order: Order) -> Built:
     :raises VerificationError: if a file has another digest than the manifest, or than was pinned.
     :raises ImageError: if the image is not bootable, or not there for the architecture.
     """
-    wanted = parse_reference(order.pinned.url if order.pinned else source.reference)
+    wanted = parse_reference(source.reference)
+    if order.pinned and not wanted.digest:  # else `LockedImage.check` compares the result
+        wanted = wanted.at(order.pinned.artifact)
     parts = order.directory / "parts"
     parts.mkdir()
     order.progress.describe("manifest")
     found, image = _resolve(wanted, order)
+    if image.size > net.LARGEST:
+        message = f"the image '{found}' is larger than the limit of {net.LARGEST} bytes"
+        raise ImageError(message, evidence=f"its manifest says {image.size} bytes")
     order.progress.describe("download")
-    skopeo.copy(found, parts, lambda size: order.progress.reach(min(size, image.size), image.size))
+    skopeo.copy(
+        found,
+        parts,
+        image.size,
+        lambda size: order.progress.reach(min(size, image.size), image.size),
+    )
     order.progress.describe("pack")
     layers = _verified(image, parts, order.architecture)
     target = order.directory / "image.squashfs"
@@ -50,7 +61,7 @@ def build(source: Oci, order: Order) -> Built:
     provenance = Provenance(
         source=SourceKind.OCI,
         url=found.url,
-        build=order.pinned.build if order.pinned else wanted.tag,
+        build=wanted.tag,
         artifact=found.digest,
         compression=pack.COMPRESSION,
         verification=_verification(wanted),

@@ -79,8 +79,7 @@ def parse_reference(text: str) -> Reference:
         or not PATH.fullmatch(path)
         or not (tag is None or TAG.fullmatch(tag))
     ):
-        shown = redacted(text) if "://" in text else text.rpartition("@")[2] if at else text
-        message = f"'{shown}' is not the name of an image in a registry"
+        message = f"'{redacted(text)}' is not the name of an image in a registry"
         hint = "use 'debian:trixie', 'quay.io/centos/centos:stream9', 'HOST/PATH@sha256:DIGEST'"
         raise UsageError(message, hint=hint)
     if tag is None:

@@ -70,7 +70,7 @@ def build(source: Simplestreams, order: Order) -> Built:
     :raises VerificationError: if a file is not what its publisher signed.
     :raises ImageError: if there is no such build, or it cannot be used.
     """
-    index = Index(source, allow_expired=order.allow_expired)
+    index = Index(source, allow_expired=order.allow_expired_keys)
     item = choose(index.items(expand(source.product, order.architecture)), source, order)
     target = order.directory / "image.squashfs"
     order.progress.describe("download")
@@ -100,7 +100,7 @@ def _provenance(item: Item, index: Index, order: Order) -> Provenance:
         compression="" if item.ftype == SQUASHFS else pack.COMPRESSION,
         verification=verification,
         fingerprints=index.fingerprints,
-        allow_expired=index.expired,
+        expired_signature=index.expired,
     )
 
 

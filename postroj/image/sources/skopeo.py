@@ -17,6 +17,7 @@ from postroj.errors import (
     VerificationError,
 )
 from postroj.http_errors import AbsentError, UnreachableError
+from postroj.http_get import CHUNK
 from postroj.image.sources import causes
 from postroj.image.sources.causes import Cause
 from postroj.image.unpack.confine import TIED
@@ -38,8 +39,12 @@ PASSED_ON = (
 RETRIES = 2
 """Pauses are 1 and 2 seconds; skopeo obeys a busy registry that asks for longer ones."""
 PATIENCE = 120.0
-"""Seconds without a single byte until we give up."""
-STILL = "timeout: no byte arrived for too long"
+"""Seconds in which `LEAST` must arrive, or else we give up."""
+LEAST = CHUNK
+"""Bytes."""
+STILL = "timeout: almost nothing arrived for too long"
+BESIDE = 8 << 20
+"""Bytes of what skopeo writes beside the files of an image, such as its manifest."""
 TICK = 0.2
 """Seconds between two updates of the progress."""
 
@@ -88,22 +93,25 @@ def inspect(reference: Reference, directory: Path, *, config: bool = False) -> b
         raise failure(reference, error.output) from None
 
 
-def copy(reference: Reference, directory: Path, on_bytes: Callable[[int], None]) -> None:
+def copy(reference: Reference, directory: Path, size: int, on_bytes: Callable[[int], None]) -> None:
     """Download the files of an image into a directory, each named by its digest in hex.
 
-    `on_bytes` is called from time to time with the number of bytes so far.
+    They have `size` bytes. `on_bytes` is called from time to time with the number of bytes so far.
 
-    :raises DownloadError: if the download fails.
-    :raises VerificationError: if a file has another digest.
+    :raises DownloadError: if the download fails or almost stalls.
+    :raises VerificationError: if a file has another digest, or there is more than expected.
     :raises HostError: if skopeo is not installed.
     """
     argv = copy_argv(process.tool("skopeo"), reference, directory)
     with TemporaryFile() as complaints:
         stdio = (process.DEVNULL, process.DEVNULL, complaints)
         with process.spawn(argv, stdio=stdio, env=environment(directory.parent)) as child:
-            status = _watch(child, directory, on_bytes)
+            status = _watch(child, directory, size, on_bytes)
         complaints.seek(0)
         output = complaints.read().decode(errors="replace")
+    if paths.disk_usage(directory) > size + BESIDE:
+        message = f"the registry '{reference.registry}' sends more than '{reference}' has"
+        raise VerificationError(message, evidence=f"expected {size} bytes")
     if status is None:
         output += f"\n{STILL}"
     if status != 0:
@@ -111,14 +119,18 @@ def copy(reference: Reference, directory: Path, on_bytes: Callable[[int], None])
     on_bytes(paths.disk_usage(directory))
 
 
-def _watch(child: process.Child, directory: Path, on_bytes: Callable[[int], None]) -> int | None:
-    """Wait for skopeo and return its status; None if it stalls."""
-    there, since = -1, time.monotonic()
+def _watch(
+    child: process.Child, directory: Path, size: int, on_bytes: Callable[[int], None]
+) -> int | None:
+    """Wait for skopeo and return its status; None if it almost stalls, or has got too much."""
+    enough, since = LEAST, time.monotonic()
     while (status := process.wait(child, TICK)) is None:
-        size = paths.disk_usage(directory)
-        if size != there:
-            there, since = size, time.monotonic()
-            on_bytes(size)
+        there = paths.disk_usage(directory)
+        on_bytes(there)
+        if there > size + BESIDE:
+            return None
+        if there >= enough:
+            enough, since = there + LEAST, time.monotonic()
         elif time.monotonic() - since > PATIENCE:
             return None
     return status

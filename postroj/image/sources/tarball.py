@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from postroj import net
@@ -19,7 +20,7 @@ from postroj.image.catalog.entry import expand
 from postroj.image.sources import Built
 from postroj.image.store.record import Provenance
 from postroj.image.trust import verify
-from postroj.image.trust.checksums import Checksum, find_checksum
+from postroj.image.trust.checksums import Checksum, find_checksum, name_pattern
 from postroj.image.unpack.detect import Converter
 from postroj.model import SourceKind, Verification
 from postroj.urls import redacted
@@ -47,6 +48,8 @@ class Proof:
     known_before: bool = False
     """Whether one of the checksums was known before the download."""
     expired: bool = False
+    made: int = 0
+    """When the checksums were signed, in seconds since 1970."""
 
     @property
     def proves_content(self) -> bool:
@@ -58,32 +61,34 @@ def build(source: Tarball, order: Order) -> Built:
     """Build an image from an archive.
 
     :raises DownloadError: if a download fails.
-    :raises VerificationError: if the archive is not what publisher, catalog or lock file promise.
+    :raises VerificationError: if the archive is not what publisher, catalog or lock file promise,
+        or older than the cached one.
     :raises ImageError: if the archive contains no root file system.
     """
-    if order.pinned:
-        digest = Checksum("", "sha256", order.pinned.artifact)
-        proof = Proof(url=order.pinned.url, checksums=(digest,), known_before=True)
-    else:
-        proof = find_proof(source, order)
-    return _fetch(source, order, proof)
+    return _fetch(source, order, find_proof(source, order))
 
 
 def find_proof(source: Tarball, order: Order) -> Proof:
-    """Find out what proves the content of an archive, and the URL of the archive.
+    """Find the URL of an archive, and what proves its content.
+
+    A pin adds its digest to what the catalog demands.
 
     :raises DownloadError: if a download fails.
-    :raises VerificationError: if the checksums are not signed as they should be, or lack the file.
+    :raises VerificationError: if the checksums are not signed as they should be, lack the file, or
+        are older than those of the cached image, or if the catalog does not mean the pinned file.
     """
     url, checksums, signature = (
         expand(text, order.architecture)
         for text in (source.url, source.checksums, source.signature)
     )
     order.progress.describe("verification")
-    proof = Proof(url=url)
-    if source.sha256:
-        digest = Checksum("", "sha256", source.sha256)
-        proof = replace(proof, checksums=(digest,), known_before=True)
+    known = [source.sha256] if source.sha256 else []
+    if order.pinned:
+        url = _pinned_url(url, order.pinned)
+        known.append(order.pinned.artifact)
+        checksums = checksums if source.key else ""  # unsigned ones prove less than the digest
+    digests = tuple(Checksum("", "sha256", digest) for digest in known)
+    proof = Proof(url=url, checksums=digests, known_before=bool(digests))
     if checksums:
         return _with_checksums(proof, checksums, signature, source.key, order)
     if signature:
@@ -91,6 +96,21 @@ def find_proof(source: Tarball, order: Order) -> Proof:
             proof, signature=net.fetch_small(signature, limit=LARGEST, allow_downgrade=True)
         )
     return proof
+
+
+def _pinned_url(url: str, pinned: Provenance) -> str:
+    """Return the URL of the catalog, with the pinned file in place of its `*`.
+
+    :raises VerificationError: if the catalog does not mean that file.
+    """
+    folder, _, name = url.rpartition("/")
+    if "*" not in name:
+        return url
+    file = pinned.url.rpartition("/")[2]
+    if not name_pattern(name).fullmatch(file):
+        message = f"the catalog has no file '{redacted(file)}', which the lock file names"
+        raise VerificationError(message, evidence=redacted(url), hint="lock the image again")
+    return f"{folder}/{file}"
 
 
 def _with_checksums(proof: Proof, url: str, signature: str, key: str, order: Order) -> Proof:
@@ -111,9 +131,12 @@ def _with_checksums(proof: Proof, url: str, signature: str, key: str, order: Ord
         )
         name = f"'{redacted(url)}'"
         signed = verify.check_signature(
-            data, detached, key, name=name, allow_expired=order.allow_expired
+            data, detached, key, name=name, allow_expired=order.allow_expired_keys
         )
-        proof = replace(proof, fingerprints=signed.fingerprints, expired=signed.expired)
+        _refuse_rollback(signed, order, name)
+        proof = replace(
+            proof, fingerprints=signed.fingerprints, expired=signed.expired, made=signed.made
+        )
         data = signed.text
     folder, _, name = proof.url.rpartition("/")
     listed_in = url.rpartition("/")[2]
@@ -131,7 +154,7 @@ def _fetch(source: Tarball, order: Order, proof: Proof) -> Built:
     others.pop("sha256", None)
     gpgv = None
     if proof.signature:
-        expired = order.allow_expired
+        expired = order.allow_expired_keys
         gpgv = verify.DetachedSignature(
             proof.signature, source.key, name=name, allow_expired=expired
         )
@@ -154,19 +177,45 @@ def _fetch(source: Tarball, order: Order, proof: Proof) -> Built:
             other = others.get(one.algorithm)
             verify.check_digest(name, one, other.hexdigest() if other else body.sha256)
     signed = gpgv or proof
+    if gpgv:
+        _refuse_rollback(gpgv, order, name)
     return Built(
         converter.finish(),
         Provenance(
             source=SourceKind.TARBALL,
-            url=body.url,
+            url=redacted(proof.url),
             build="",
             artifact=body.sha256,
             compression=converter.compression,
             verification=_verification(proof),
             fingerprints=signed.fingerprints,
-            allow_expired=signed.expired,
+            signed=signed.made or None,
+            expired_signature=signed.expired,
         ),
     )
+
+
+def _refuse_rollback(
+    signed: verify.Signed | verify.DetachedSignature, order: Order, name: str
+) -> None:
+    """Refuse what the same key signed before it signed the cached image.
+
+    Otherwise an old file with its good signature could bring back a flaw that has been fixed.
+
+    :raises VerificationError: if it is older.
+    """
+    known = order.previous
+    if known is None or known.signed is None or order.pinned:
+        return
+    if signed.made < known.signed and set(signed.fingerprints) & set(known.fingerprints):
+        message = f"{name} was signed before the cached '{order.entry.name}' was"
+        evidence = f"signed {_date(signed.made)}, the cached one {_date(known.signed)}"
+        hint = f"if the publisher withdrew that: `postroj remove {order.entry.name}`, then pull"
+        raise VerificationError(message, evidence=evidence, hint=hint)
+
+
+def _date(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _verification(proof: Proof) -> Verification:

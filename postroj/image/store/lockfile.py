@@ -1,5 +1,8 @@
 """`postroj.lock`: the exact images of a project, which every pull reproduces or fails.
 
+The file comes with a project, so with anybody's checkout. Therefore it only narrows what the
+catalog offers: it selects a build by its digest, but neither a server nor a repository.
+
 A TOML file for people and version control: sorted, one value a line. Two images are the same if
 their downloads are (`artifact`); an image built from many packages has no single download, so there
 the squashfs files are compared (`sha256`).
@@ -9,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -91,38 +93,19 @@ class LockedImage:
 def find(name: str, architecture: str) -> LockedImage | None:
     """Return an image of the lock file in effect; None if the file does not list it.
 
-    :raises UsageError: if the file cannot be read or belongs to another user.
+    :raises UsageError: if the file cannot be read, or was found and belongs to another user.
     """
     path = paths.lock_file()
     if path is None:
         return None
-    if "POSTROJ_LOCK" not in os.environ:
-        _refuse_planted(path)
+    if "POSTROJ_LOCK" not in os.environ and not paths.is_ours(path):
+        message = f"the lock file '{path}' belongs to another user"
+        hint = "`--lock postroj.lock` uses it anyway, `--ignore-lock` ignores it"
+        raise UsageError(message, hint=hint)
     for locked in load(path):
         if (locked.name, locked.architecture) == (name, architecture):
             return locked
     return None
-
-
-def is_wanted(record: Record, locked: LockedImage | None) -> bool:
-    """Whether a stored image is the locked one; any image is, if none is locked."""
-    return locked is None or locked.matches(record.artifact, record.sha256)
-
-
-def _refuse_planted(path: Path) -> None:
-    """Refuse a lock file that another user has put into a shared folder like `/tmp`.
-
-    A lock file decides what is booted, and this one was found, not named.
-
-    :raises UsageError: unless it belongs to root, us, the user of sudo, or the owner of the folder.
-    """
-    trusted = {0, os.geteuid(), path.parent.stat().st_uid}
-    with suppress(KeyError, ValueError):
-        trusted.add(int(os.environ["SUDO_UID"]))
-    if path.lstat().st_uid not in trusted:
-        message = f"the lock file '{path}' belongs to another user"
-        hint = "`--lock postroj.lock` uses it anyway, `--ignore-lock` ignores it"
-        raise UsageError(message, hint=hint)
 
 
 def load(path: Path) -> list[LockedImage]:
@@ -155,6 +138,8 @@ def _images(data: dict[str, Any]) -> list[LockedImage]:
 
 
 def _locked(image: dict[str, Any]) -> LockedImage:
+    if image["artifact"]:
+        checked_digest(image["artifact"])
     return LockedImage(
         name=str(image["name"]),
         architecture=str(image["architecture"]),

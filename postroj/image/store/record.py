@@ -41,7 +41,8 @@ class Provenance:
 
     source: SourceKind
     url: str
-    """The final URL, without secrets; for a registry with the digest."""
+    """The URL in the catalog, not that of a mirror to which it redirects, whose secrets expire;
+    without secrets of its own, and for a registry with the digest."""
     build: str
     """Which of several builds at the URL: a suite, a version, a tag; '' if there is only one."""
     artifact: str
@@ -53,6 +54,11 @@ class Provenance:
     """Fingerprints of the primary keys that signed."""
     allow_expired: bool = False
     """Whether expired Release files were accepted; then its guests accept them as well."""
+    signed: int | None = None
+    """When it was signed, in seconds since 1970, so that nothing older replaces it; None if that is
+    not known."""
+    expired_signature: bool = False
+    """Whether its signatures or keys have expired, and that was accepted."""
     epoch: int | None = None
     """Latest time stamp of files made during the build, in seconds since 1970; None if all files
     are as downloaded."""
@@ -85,6 +91,8 @@ class Record(Provenance):
     systemd: int | None = None
     """Major version of its systemd according to the catalog, since reading it in each guest takes
     too long; None if the catalog does not say."""
+    locked: bool = False
+    """Whether it was pulled for a lock file; then it is used only where a lock file lists it."""
     created: str
     """UTC, ISO 8601."""
     postroj: str

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from postroj import __version__, locking, paths
 from postroj.errors import ImageError, UsageError
-from postroj.image.store import os_errors
+from postroj.image.store import fitness, os_errors
 from postroj.image.store.record import (
     Layer,
     Provenance,
@@ -117,11 +117,14 @@ def use(image: Image) -> Iterator[Image]:
     Yields the current image, which may have replaced the given one.
 
     :raises UsageError: if the image was removed.
+    :raises ImageError: if its replacement may not be used.
     """
     with ExitStack() as stack:
         with os_errors.explained():
             while not lock_shared(stack, image.layers):
-                image = require(image.name, image.architecture).as_image()
+                record = require(image.name, image.architecture)
+                fitness.check(record)
+                image = record.as_image()
         yield image
 
 
@@ -167,6 +170,7 @@ def add(
     *,
     prepared: tuple[str, ...] | None = None,
     systemd: int | None = None,
+    locked: bool = False,
 ) -> Record:
     """Store a file from `building` and its record, and drop the image's previous layers.
 
@@ -181,6 +185,7 @@ def add(
         size=layer.size,
         prepared=prepared,
         systemd=systemd,
+        locked=locked,
         created=_now(),
         postroj=__version__,
         **{field.name: getattr(provenance, field.name) for field in fields(Provenance)},

@@ -42,7 +42,7 @@ def find_checksum(text: str, file_name: str, *, listed_in: str = "") -> Checksum
     if "*" not in file_name and (bare := BARE.fullmatch(text)):
         digest = bare["digest"].lower()
         return Checksum(file_name, ALGORITHMS[len(digest)], digest)
-    pattern = re.compile(re.escape(file_name).replace(r"\*", r"[A-Za-z0-9._+~-]*"))
+    pattern = name_pattern(file_name)
     listed = _listed(text)
     matching = [one for one in listed if pattern.fullmatch(one.name)]
     for algorithm in ALGORITHMS.values():
@@ -57,6 +57,11 @@ def find_checksum(text: str, file_name: str, *, listed_in: str = "") -> Checksum
     if of_one_file and len({one.digest for one in listed}) == 1:
         return listed[0]._replace(name=file_name)
     return None
+
+
+def name_pattern(file_name: str) -> re.Pattern[str]:
+    """Return the pattern of the names that a file name with `*` stands for."""
+    return re.compile(re.escape(file_name).replace(r"\*", r"[A-Za-z0-9._+~-]*"))
 
 
 def _listed(text: str) -> list[Checksum]:

@@ -54,6 +54,8 @@ class Signed(NamedTuple):
     """Fingerprints of the primary keys that signed."""
     expired: bool
     """Whether all signatures are valid except for their age."""
+    made: int
+    """When the latest of them was made, in seconds since 1970."""
 
 
 def check_signature(
@@ -73,7 +75,7 @@ def check_signature(
     if signature is not None:
         with DetachedSignature(signature, key, name=name, allow_expired=allow_expired) as gpgv:
             gpgv.write(data)
-        return Signed(data, gpgv.fingerprints, gpgv.expired)
+        return Signed(data, gpgv.fingerprints, gpgv.expired, gpgv.made)
     if not data.lstrip().startswith(CLEARSIGNED):
         message = f"{name} is not signed"
         raise VerificationError(message, hint=HINT)
@@ -81,9 +83,9 @@ def check_signature(
         given.write(data)
         given.seek(0)
         with _gpgv(key, "--output", "-", "-", stdin=given, stdout=text) as run:
-            fingerprints, expired = run.result(name, allow_expired=allow_expired)
+            signers = run.result(name, allow_expired=allow_expired)
         text.seek(0)
-        return Signed(text.read(), fingerprints, expired)
+        return Signed(text.read(), *signers)
 
 
 def check_digest(name: str, wanted: Checksum, received: str) -> None:
@@ -107,6 +109,8 @@ class DetachedSignature:
     fingerprints: tuple[str, ...] = ()
     """As in `Signed`, set at the end."""
     expired = False
+    """As in `Signed`, set at the end."""
+    made = 0
     """As in `Signed`, set at the end."""
 
     def __init__(
@@ -139,7 +143,7 @@ class DetachedSignature:
     ) -> None:
         with self._stack:
             if kind is None:
-                self.fingerprints, self.expired = self._run.result(
+                self.fingerprints, self.expired, self.made = self._run.result(
                     self.name, allow_expired=self.allow_expired
                 )
 
@@ -197,8 +201,8 @@ class _Run(NamedTuple):
             with suppress(BrokenPipeError):
                 self.child.stdin.close()
 
-    def result(self, name: str, *, allow_expired: bool) -> tuple[tuple[str, ...], bool]:
-        """Wait for gpgv; return the signers and whether their signatures are expired.
+    def result(self, name: str, *, allow_expired: bool) -> tuple[tuple[str, ...], bool, int]:
+        """Wait for gpgv; return all fields of `Signed` but the text.
 
         :raises VerificationError: if no signature is valid.
         """
@@ -207,11 +211,15 @@ class _Run(NamedTuple):
         found = signatures(_content(self.status))
         if status == 0 or (status in FAILED and any(one.word in PARTIAL for one in found)):
             for words in (GOOD, EXPIRED) if allow_expired else (GOOD,):
-                if signed := tuple(one.fingerprint for one in found if one.counts_as(words)):
-                    return signed, words is EXPIRED
-        message = f"{name} {describe_failure(found)}"
+                if signed := [one for one in found if one.counts_as(words)]:
+                    made = max(one.made for one in signed)
+                    return tuple(one.fingerprint for one in signed), words is EXPIRED, made
+        why = describe_failure(found)
+        message = f"{name} {why}"
         evidence = process.last_lines(_content(self.complaints))
-        raise VerificationError(message, evidence=evidence, hint=HINT)
+        is_expired = why in (COMPLAINTS["EXPKEYSIG"], COMPLAINTS["EXPSIG"])
+        hint = "`--allow-expired-keys` accepts it" if is_expired else HINT
+        raise VerificationError(message, evidence=evidence, hint=hint)
 
 
 class Signature(NamedTuple):
@@ -221,6 +229,8 @@ class Signature(NamedTuple):
     """GOODSIG, EXPSIG, EXPKEYSIG, REVKEYSIG, BADSIG, ERRSIG (doc/DETAILS of GnuPG)."""
     fingerprint: str = ""
     """Fingerprint of the primary key; '' if unknown."""
+    made: int = 0
+    """In seconds since 1970."""
     weakness: str = ""
     """Name of the hash algorithm if it is too weak to count."""
 
@@ -242,7 +252,8 @@ def signatures(status: str) -> list[Signature]:
                 found.append(Signature(word))
             case ["VALIDSIG", *fields] if found and len(fields) >= 10:
                 weakness = TOO_WEAK.get(fields[7], "")
-                found[-1] = Signature(found[-1].word, fields[9], weakness)
+                made = int(fields[2]) if fields[2].isdigit() else 0
+                found[-1] = Signature(found[-1].word, fields[9], made, weakness)
             case _:
                 continue
     return found

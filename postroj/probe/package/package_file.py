@@ -18,6 +18,7 @@ from postroj.model import SHA256
 from postroj.probe.managers import installers
 from postroj.probe.package.formats import SUFFIX, Format, read
 from postroj.probe.package.relations import key
+from postroj.urls import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +72,7 @@ def refuse_urls(packages: Sequence[str]) -> None:
     :raises UsageError: if one of the packages is a URL.
     """
     if url := next((text for text in packages if "://" in text), None):
-        message = f"`--offline` downloads nothing, so '{url}' is not available"
+        message = f"`--offline` downloads nothing, so '{redacted(url)}' is not available"
         raise UsageError(message, hint="download it yourself, and give the path of the file")
 
 
@@ -119,7 +120,7 @@ def _fetch(text: str, pin: str | None, folder: Path, option: str) -> Path:
         try:
             name = urlsplit(text).path.rpartition("/")[2]
         except ValueError:
-            message = f"'{text}' is not a URL"
+            message = f"'{redacted(text)}' is not a URL"
             raise UsageError(message) from None
         if not name.strip("."):
             name = "package"

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from postroj.errors import HostError
+from postroj.errors import HostError, UsageError
 from postroj.image.catalog import catalog
 from postroj.image.sources import bootstrap
 from postroj.image.sources.bootstrap import OutputParser
 from postroj.image.sources.mmdebstrap import BootstrapPlan, failure
-from tests.support.images import bootstrap_source
+from tests.support.images import SIGNED, bootstrap_source, order, put
 
 TOOLS = {name: f"/usr/bin/{name}" for name in bootstrap.TOOLS}
 MIRROR = {
@@ -166,6 +166,21 @@ def test_mirrors_in_a_record() -> None:
     }
     assert plan("debian-trixie", mirrors).mirrors() == ("debian=http://***@mirror.example/debian",)
     assert plan("debian-trixie", {"elsewhere": "http://other.example"}).mirrors() == ()
+
+
+def test_passwords_of_mirrors_stay_out_of_image_and_command_line() -> None:
+    base = "http://us%40er:p%2Fw@mirror.example/debian"
+    given = plan("debian-trixie", {"debian": base, "debian-security": f"{base}-security"})
+    assert given.apt_sources() == plan("debian-trixie", MIRROR).apt_sources()
+    assert given.auth_conf().splitlines() == [
+        "machine http://mirror.example/debian login us@er password p/w",
+        "machine http://mirror.example/debian-security login us@er password p/w",
+    ]
+    argv = given.argv(TOOLS, WORK, root=True)
+    assert "p%2Fw" not in str(argv)
+    assert '--setup-hook=install -m 600 /var/tmp/logins "$1"/etc/apt/auth.conf' in argv
+    assert '--customize-hook=rm -f "$1"/etc/apt/auth.conf' in argv
+    assert "auth.conf" not in str(plan("debian-trixie", MIRROR).argv(TOOLS, WORK, root=True))
 
 
 def test_apt_sources_of_ubuntu() -> None:
@@ -365,3 +380,18 @@ def test_unknown_failure_shows_the_last_lines() -> None:
     assert error.message == "the image 'NAME' could not be bootstrapped"
     assert error.evidence.splitlines()[-1] == "line 39"
     assert len(error.evidence.splitlines()) == 20
+
+
+def test_lock_file_alone_does_not_allow_expired_release_files(tmp_path: Path) -> None:
+    record = put("debian-sid", **SIGNED, allow_expired=True)
+    sid = catalog.find("debian-sid")
+    source, wanted = bootstrap_source(sid), order(sid, tmp_path, pinned=record)
+    with pytest.raises(UsageError, match="accepts expired Release files") as caught:
+        bootstrap.allows_expired(source, wanted)
+    assert caught.value.hint == "`postroj pull --allow-expired debian-sid` allows that"
+    assert bootstrap.allows_expired(source, replace(wanted, allow_expired=True))
+    pinned = replace(record, allow_expired=False)
+    allowed = replace(wanted, pinned=pinned, allow_expired=True)
+    assert not bootstrap.allows_expired(source, allowed)
+    archive = replace(source, mirrors={"debian": "http://snapshot.example/debian"})
+    assert bootstrap.allows_expired(archive, wanted)

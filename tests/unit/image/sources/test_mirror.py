@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from postroj.errors import UsageError
 from postroj.image.sources import mirror
 
 FETCHED = """\
@@ -88,3 +89,45 @@ def test_parse_of_no_targets() -> None:
 def test_parse_skips_files_and_cds() -> None:
     text = "file:/srv/debian/\tsid\tDebian\tDebian\ncdrom://x/\tsid\tDebian\tDebian\n"
     assert mirror.parse(text) == []
+
+
+SNAPSHOT = {"debian": "http://user:word@snapshot.example/archive/debian/20260101T000000Z"}
+
+
+@pytest.mark.parametrize(
+    ("pinned", "used"),
+    [
+        ((), SNAPSHOT["debian"]),
+        # the record has no password, the host does
+        (
+            ("debian=http://***@snapshot.example/archive/debian/20250101T000000Z",),
+            "http://user:word@snapshot.example/archive/debian/20250101T000000Z",
+        ),
+    ],
+)
+def test_narrowed_takes_only_the_path_from_a_lock_file(pinned: tuple[str, ...], used: str) -> None:
+    assert mirror.narrowed(SNAPSHOT, pinned) == {"debian": used}
+
+
+def test_narrowed_accepts_the_default_of_an_archive() -> None:
+    uri = mirror.DEFAULTS["ubuntu"]
+    assert mirror.narrowed({}, [f"ubuntu={uri}"]) == {"ubuntu": uri}
+
+
+@pytest.mark.parametrize(
+    "pinned",
+    [
+        "debian=http://elsewhere.example/archive/debian/20250101T000000Z",
+        "debian=https://snapshot.example/archive/debian/20250101T000000Z",
+        "debian=http://snapshot.example:8080/archive",
+        "debian=[trusted=yes] http://snapshot.example/archive",
+        "debian=http://snapshot.example/a [trusted=yes]",
+        "debian=http://snapshot.example/a sid main\ndeb http://elsewhere.example/",
+        "debian=http://snapshot.example@elsewhere.example/",
+        "debian=/etc",
+        "other=http://snapshot.example/archive",
+    ],
+)
+def test_narrowed_refuses_another_server(pinned: str) -> None:
+    with pytest.raises(UsageError, match="that this host does not have"):
+        mirror.narrowed(SNAPSHOT, [pinned])

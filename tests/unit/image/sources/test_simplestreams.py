@@ -142,7 +142,7 @@ class TestSigned:
         provenance = server.build(publisher.key).provenance
         assert provenance.verification is Verification.SIGNATURE
         assert provenance.fingerprints == (publisher.good,)
-        assert not provenance.allow_expired
+        assert not provenance.expired_signature
 
     def test_index_without_a_signature_is_refused(
         self, server: Server, publisher: Publisher
@@ -160,15 +160,21 @@ class TestSigned:
         server.tree.publish(publisher.gpg, publisher.other, how=how)
         assert server.refusal(key=publisher.key).message.endswith("is signed by an unknown key")
 
-    def test_index_signed_by_an_expired_key_needs_allow_expired(
+    def test_index_signed_by_an_expired_key_needs_allow_expired_keys(
         self, server: Server, publisher: Publisher
     ) -> None:
         server.tree.add(NEW, FILE)
         server.tree.publish(publisher.gpg, publisher.expired, LONG_AGO)
         error = server.refusal(key=publisher.key)
         assert error.message.endswith("is signed by a key that has expired")
+        assert error.hint == "`--allow-expired-keys` accepts it"
         server.directory.rmdir()
-        assert server.build(publisher.key, allow_expired=True).provenance.allow_expired
+        error = server.refusal(key=publisher.key, allow_expired=True)
+        assert error.message.endswith("is signed by a key that has expired")
+        server.directory.rmdir()
+        provenance = server.build(publisher.key, allow_expired_keys=True).provenance
+        assert provenance.expired_signature
+        assert not provenance.allow_expired
 
     def test_products_signed_by_another_key_are_refused(
         self, server: Server, publisher: Publisher

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import hashlib
 import os
 import tomllib
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from postroj.errors import UsageError, VerificationError
+from postroj.errors import ImageError, UsageError, VerificationError
 from postroj.image import architectures, inspect, obtain, pull
 from postroj.image.catalog import catalog
 from postroj.image.catalog.entry import Tarball
@@ -19,7 +21,7 @@ from postroj.image.store.record import Provenance
 from postroj.model import Manager, SourceKind, Verification
 from tests.support.images import entry, put
 from tests.support.tars import tar
-from tests.support.web import served
+from tests.support.web import Quiet, served
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,6 +93,7 @@ def test_dump_does_not_depend_on_the_order() -> None:
         ('sha256 = "d', 'sha256 = "../d', "is not a SHA-256"),
         ('source = "bootstrap"', 'source = "magic"', "'magic'"),
         ('artifact = ""\n', "", ""),
+        ('artifact = ""', 'artifact = "../x"', "is not a SHA-256"),
     ],
 )
 def test_load_refuses_a_damaged_file(old: str, new: str, why: str, here: Path) -> None:
@@ -124,16 +127,15 @@ def test_lock_file_in_effect(here: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_find_refuses_a_file_of_another_user(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = here / "postroj.lock"
     lockfile.write(path, [TRIXIE])
-    ours = os.geteuid()
-    monkeypatch.setattr(os, "geteuid", lambda: ours + 1000)
-    # whose folder it is may put there what is used there
+    monkeypatch.delenv("SUDO_UID", raising=False)
     assert lockfile.find("debian-trixie", "x86_64") == TRIXIE
-    real = type(path).lstat
+    for method in ("lstat", "stat"):  # so the folder is that user's, too
+        real = getattr(type(path), method)
 
-    def planted(self: Path) -> Any:
-        return os.stat_result((*real(self)[:4], 4711, *real(self)[5:]))
+        def of_another(self: Path, real: Any = real, **how: Any) -> Any:
+            return os.stat_result((*real(self, **how)[:4], 4711, *real(self, **how)[5:]))
 
-    monkeypatch.setattr(type(path), "lstat", planted)
+        monkeypatch.setattr(type(path), method, of_another)
     with pytest.raises(UsageError, match="belongs to another user"):
         lockfile.find("debian-trixie", "x86_64")
     monkeypatch.setenv("SUDO_UID", "4711")
@@ -206,6 +208,46 @@ def test_pull_replaces_a_cached_image_that_is_not_locked(here: Path, source: Sou
     assert len(source.orders) == 2
 
 
+def test_image_of_a_lock_file_is_not_used_without_it(
+    here: Path, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pull.pull(catalog.find("debian-trixie"))
+    lock(here)
+    put("debian-trixie", b"hsqs another")
+    old = obtain.find_or_pull("debian-trixie")
+    assert old.locked
+    assert obtain.find_cached("debian-trixie") == old
+    monkeypatch.setenv("POSTROJ_LOCK", "")
+    with pytest.raises(ImageError, match="was pulled for a lock file that is not in effect"):
+        obtain.find_cached("debian-trixie")
+    source.content = b"hsqs current"
+    current = obtain.find_or_pull("debian-trixie")
+    assert not current.locked
+    assert current.sha256 != old.sha256
+
+
+def test_use_refuses_a_replacement_that_is_for_a_lock_file_alone(
+    here: Path, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pull.pull(catalog.find("debian-trixie"))
+    lock(here)
+    image = put("debian-trixie", b"hsqs another").as_image()
+    assert pull.pull(catalog.find("debian-trixie")).record.locked  # by another process, meanwhile
+    monkeypatch.setenv("POSTROJ_LOCK", "")
+    with pytest.raises(ImageError, match="was pulled for a lock file"), store.use(image):
+        pass
+
+
+def test_image_that_a_lock_file_records_stays_in_use_without_it(
+    here: Path, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = pull.pull(catalog.find("debian-trixie")).record
+    lock(here)
+    assert obtain.find_or_pull("debian-trixie") == record
+    monkeypatch.setenv("POSTROJ_LOCK", "")
+    assert obtain.find_or_pull("debian-trixie") == record
+
+
 def test_check_explains_a_mirror_that_has_moved_on(
     here: Path, source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,6 +279,65 @@ def test_imported_image_that_differs_from_the_locked_one(here: Path) -> None:
     put("my-own", b"hsqs other")
     with pytest.raises(VerificationError, match="the imported image 'my-own' is not the one"):
         obtain.find_or_pull("my-own")
+
+
+class Redirecting(Quiet):
+    """Sends everybody to a mirror with a signed URL."""
+
+    def do_GET(self) -> None:
+        if "?" in self.path:
+            super().do_GET()
+            return
+        self.send_response(302)
+        self.send_header("Location", f"/mirror{self.path}?sig=SECRET")
+        self.end_headers()
+
+
+def test_lock_file_has_the_url_of_the_catalog_not_that_of_a_redirect(
+    here: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "web" / "mirror").mkdir(parents=True)
+    (tmp_path / "web" / "mirror" / "root.tar").write_bytes(tar())
+    with served(tmp_path / "web", Redirecting) as url:
+        source = Tarball(url=f"{url}/root.tar")
+        record = pull.pull(entry("tiny", source, architectures=("x86_64",))).record
+    assert record.artifact == hashlib.sha256(tar()).hexdigest()
+    assert LockedImage.from_record(record).provenance.url == f"{url}/root.tar"
+
+
+@pytest.mark.parametrize("name", ["root.tar", "root-*.tar"])
+def test_lock_file_does_not_lead_to_another_server(name: str, here: Path, tmp_path: Path) -> None:
+    listed = name.replace("*", "1")
+    evil = tar(("etc/evil", {"data": b"evil"}))
+    for folder, content in (("web", tar()), ("elsewhere", evil)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / listed).write_bytes(content)
+    sums = tmp_path / "web" / "SUMS"
+    sums.write_text(f"{hashlib.sha256(tar()).hexdigest()}  {listed}\n")
+    with served(tmp_path / "web") as url, served(tmp_path / "elsewhere") as elsewhere:
+        source = Tarball(url=f"{url}/{name}", checksums=f"{url}/SUMS")
+        tiny = entry("tiny", source, architectures=("x86_64",))
+        locked = LockedImage.from_record(pull.pull(tiny).record)
+        changes: dict[str, Any] = {
+            "url": f"{elsewhere}/{listed}",
+            "artifact": hashlib.sha256(evil).hexdigest(),
+        }
+        led = replace(locked, provenance=replace(locked.provenance, **changes))
+        lockfile.write(here / "postroj.lock", [led])
+        with pytest.raises(VerificationError, match=f"'{url}/{listed}' does not have the expected"):
+            pull.pull(tiny)
+        sums.unlink()  # the digest of the lock file is worth more
+        led = replace(locked, provenance=replace(locked.provenance, url=f"{elsewhere}/{listed}"))
+        lockfile.write(here / "postroj.lock", [led])
+        assert pull.pull(tiny, Request(force=True)).record.url == f"{url}/{listed}"
+
+
+def test_lock_file_selects_no_file_that_the_catalog_does_not_mean(here: Path) -> None:
+    tiny = entry("tiny", Tarball(url="http://mirror.example/root-*.tar", checksums="http://x"))
+    lockfile.write(here / "postroj.lock", [replace(OTHER, name="tiny", architecture="x86_64")])
+    with pytest.raises(VerificationError, match="which the lock file names") as caught:
+        pull.pull(tiny)
+    assert caught.value.evidence == "http://mirror.example/root-*.tar"
 
 
 def test_check_refuses_an_archive_that_was_replaced(here: Path, tmp_path: Path) -> None:
