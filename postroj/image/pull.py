@@ -122,7 +122,11 @@ def _make(entry: Entry, sources: Sequence[Source], directory: Path, request: Req
 
 
 def _described(source: Source) -> str:
-    return f"{source.kind} (archive)" if source.archived else source.kind
+    return _kind(source.kind, archived=source.archived)
+
+
+def _kind(kind: SourceKind, *, archived: bool) -> str:
+    return f"{kind} (archive)" if archived else kind
 
 
 def _make_from(source: Source, entry: Entry, directory: Path, request: Request) -> Record:
@@ -228,14 +232,15 @@ def _sources(entry: Entry, request: Request) -> list[Source]:
 
 
 def _locked_source(entry: Entry, request: Request, sources: list[Source]) -> Source:
-    """Return the source that the lock file names."""
+    """Return the source that the lock file names, which may be the archive of a release."""
     assert request.locked
-    kind = request.locked.provenance.source
+    locked = request.locked.provenance
+    kind = _kind(locked.source, archived=locked.archived)
     for source in sources:
-        if source.kind is kind and request.kind in (None, kind):
+        if _described(source) == kind and request.kind in (None, source.kind):
             return source
     message = f"the lock file names the source '{kind}' for '{entry.name}'"
-    kinds = ", ".join(source.kind for source in sources)
+    kinds = ", ".join(map(_described, sources))
     evidence = f"requested is '{request.kind}'" if request.kind else f"the catalog has {kinds}"
     hint = f"`postroj --ignore-lock pull {entry.name}` ignores the lock file"
     raise UsageError(message, evidence=evidence, hint=hint)

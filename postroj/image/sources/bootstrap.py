@@ -109,6 +109,7 @@ def build(source: Bootstrap, order: Order) -> Built:
         compression=pack.COMPRESSION,
         verification=Verification.SIGNATURE,
         fingerprints=tuple(sorted(watch.fingerprints)),
+        archived=source.archived,
         allow_expired=plan.allow_expired,
         epoch=epoch,
         mirrors=plan.mirrors(),

@@ -189,6 +189,7 @@ def _fetch(source: Tarball, order: Order, proof: Proof) -> Built:
             compression=converter.compression,
             verification=_verification(proof),
             fingerprints=signed.fingerprints,
+            archived=source.archived,
             signed=signed.made or None,
             expired_signature=signed.expired,
         ),

@@ -52,6 +52,8 @@ class Provenance:
     verification: Verification
     fingerprints: tuple[str, ...] = ()
     """Fingerprints of the primary keys that signed."""
+    archived: bool = False
+    """Whether it came from the archive of a release that has ended."""
     allow_expired: bool = False
     """Whether expired Release files were accepted; then its guests accept them as well."""
     signed: int | None = None

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.errors import DownloadError, HostError
-from postroj.image import pull
+from postroj.errors import DownloadError, HostError, UsageError
+from postroj.image import architectures, pull
 from postroj.image.catalog.entry import Bootstrap, Oci, Suite, Tarball
+from postroj.image.pull import Request
 from postroj.image.sources.mmdebstrap import failure
-from tests.support.images import entry
+from postroj.image.store import lockfile
+from postroj.image.store.lockfile import LockedImage
+from tests.support.images import SIGNED, entry, put
 
 if TYPE_CHECKING:
     from postroj.image.catalog.entry import Source
@@ -26,6 +29,7 @@ MIRROR = Bootstrap(
 )
 ARCHIVE = replace(MIRROR, mirrors={"debian": "http://snapshot.example/debian"})
 TARBALL = Tarball(url="https://images.example/old.tar.xz")
+OLD_TARBALL = replace(TARBALL, url="https://archive.example/old.tar.xz", archived=True)
 OCI = Oci(reference="registry.example/old:1")
 NO_TAR, NO_REGISTRY = "there is no tar", "the registry is gone"
 TODAY = datetime.now(UTC).date()
@@ -69,6 +73,37 @@ def test_pull_does_not_try_the_archive_of_a_release_without_an_end(tried: list[S
     with pytest.raises(DownloadError):
         pull.pull(entry("old", MIRROR, ARCHIVE))
     assert tried == [MIRROR]
+
+
+def lock(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lock the image `old`, made from a source."""
+    origin = SIGNED | {"source": source.kind, "archived": source.archived}
+    path = tmp_path / "postroj.lock"
+    record = put("old", architecture=architectures.of_this_host(), **origin)
+    lockfile.write(path, [LockedImage.from_record(record)])
+    monkeypatch.setenv("POSTROJ_LOCK", str(path))
+
+
+@pytest.mark.parametrize("source", [MIRROR, ARCHIVE, TARBALL, OLD_TARBALL])
+def test_pull_of_a_locked_image_tries_only_the_source_it_came_from(
+    source: Source, tried: list[Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock(source, tmp_path, monkeypatch)
+    sources = (MIRROR, ARCHIVE, TARBALL, OLD_TARBALL)
+    old = entry("old", *sources, end_of_life=TODAY - timedelta(days=1))
+    with pytest.raises((DownloadError, HostError)):
+        pull.pull(old, Request(force=True))
+    assert tried == [source]
+
+
+def test_lock_file_does_not_select_an_archive_before_the_end_of_the_release(
+    tried: list[Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock(ARCHIVE, tmp_path, monkeypatch)
+    with pytest.raises(UsageError, match=r"names the source 'bootstrap \(archive\)'") as caught:
+        pull.pull(entry("old", MIRROR, ARCHIVE, OCI, end_of_life=TODAY), Request(force=True))
+    assert caught.value.evidence == "the catalog has bootstrap, oci"
+    assert tried == []
 
 
 def test_pull_reports_the_preferred_source_and_what_the_others_lacked(
