@@ -1,8 +1,8 @@
 """Run other programs: tools of the host, and commands in a guest.
 
-Command lines are lists, the environment is built and not inherited, a child has a process group of
-its own, its output is read with bounded memory, and waiting ends with the child, even if a process
-that it started still has its pipes open.
+Command lines are lists, the environment is built and not inherited, a child has a session of its
+own and so no terminal, its output is read with bounded memory, and waiting ends with the child,
+even if a process that it started still has its pipes open.
 """
 
 from __future__ import annotations
@@ -139,7 +139,9 @@ def launch(
     env: Mapping[str, str],
     pass_fds: Collection[int] = (),
 ) -> Child:
-    """Start a program in a process group of its own; the caller ends and reaps it.
+    """Start a program in a session and process group of its own; the caller ends and reaps it.
+
+    In our session it could read, write and type on the user's terminal as `/dev/tty`.
 
     :raises HostError: if the program is not installed.
     """
@@ -153,7 +155,7 @@ def launch(
         env=dict(env),
         pass_fds=tuple(pass_fds),
         cwd="/",  # the current folder may be deleted or unmounted
-        process_group=0,
+        start_new_session=True,
     )
 
 

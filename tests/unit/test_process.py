@@ -17,6 +17,7 @@ import pytest
 from postroj import process
 from postroj.errors import CommandError, CommandTimeout, HostError
 from postroj.process import Feed, Tail
+from tests.support.terminal import converse
 
 PYTHON = sys.executable
 SIZE = 100_000_000
@@ -109,6 +110,13 @@ class TestRun:
 
     def test_environment_can_be_given_whole(self) -> None:
         assert process.run(["/usr/bin/env"], env={"ONLY": "this"}).text == "ONLY=this"
+
+    def test_child_cannot_open_the_terminal_of_its_caller(self) -> None:
+        probe = (
+            "from postroj import process; print(process.run(['sh', '-c', ': <>/dev/tty'], ok=[2]))"
+        )
+        screen, status = converse([PYTHON, "-c", probe], [])
+        assert (status, b"/dev/tty: No such device or address" in screen) == (0, True), screen
 
     def test_sigpipe_is_as_the_child_expects(self) -> None:
         assert process.run(sh("trap - PIPE; kill -PIPE $$"), ok=(141,)).status == 141
@@ -371,11 +379,10 @@ class TestTools:
 
 
 class TestSpawn:
-    def test_own_group_in_our_session(self) -> None:
+    def test_own_session_and_group(self) -> None:
         null = subprocess.DEVNULL
         child = process.launch(["sleep", "1000"], stdio=(null, null, null), env={})
-        assert os.getpgid(child.pid) == child.pid
-        assert os.getsid(child.pid) == os.getsid(0)
+        assert os.getpgid(child.pid) == os.getsid(child.pid) == child.pid
         process.kill_group(child)
         assert child.returncode == -signal.SIGKILL
         process.kill_group(child)  # twice is harmless
