@@ -123,8 +123,12 @@ class StartedGuest(EnteredGuest, OwnGuest):
             self.leader = self._launched.await_ready({READY, LEADER}, deadline, self.leader)
             self.read_state()
         except GuestError as error:
+            from_outside = (
+                ending.was_killed(self.run_dir) or self._launched.script.poll() is not None
+            )
+            kind = GuestError if from_outside else GuestLost
             message = f"after a reboot {error.message}"
-            raise GuestLost(message, evidence=error.evidence, hint=error.hint) from None
+            raise kind(message, evidence=error.evidence, hint=error.hint) from None
 
     def power_off(self, patience: float) -> None:
         """See `OwnGuest.power_off`."""
