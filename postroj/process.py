@@ -15,9 +15,9 @@ import shutil
 import signal
 import subprocess
 import time
-from collections import deque
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from threading import Thread
 from typing import IO, TYPE_CHECKING
 
 from postroj.errors import CommandError, CommandTimeout, HostError
@@ -211,16 +211,45 @@ def relay(
     :raises TimeoutError: if the child does not end within `timeout` seconds; it still runs then.
     """
     assert child.stdin and child.stdout and child.stderr
+    return _serve(child, child.stdin, {child.stdout: stdout, child.stderr: stderr}, stdin, timeout)
+
+
+def _serve(
+    child: Child,
+    target: IO[bytes] | None,
+    sinks: dict[IO[bytes], Callable[[bytes], None]],
+    feed: Feed,
+    timeout: float | None = None,
+) -> int:
+    """Serve a child's streams until it ends; see `relay` and `postroj.streams.Loop`."""
     deadline = None if timeout is None else time.monotonic() + timeout
     pidfd = os.pidfd_open(child.pid)
     try:
-        loop = Loop(child.stdin, {child.stdout: stdout, child.stderr: stderr}, stdin, pidfd)
+        loop = Loop(target, sinks, feed, pidfd)
         while not loop.step(deadline):
             resume(child)
         loop.drain()
         return exit_status(child.wait())
     finally:
         os.close(pidfd)
+
+
+@contextmanager
+def collecting_stderr(child: Child) -> Iterator[Tail]:
+    """Store both ends of a child's stderr while a block serves its other streams.
+
+    All of it is there after the block, which ends the child.
+    """
+    assert child.stderr
+    complaints = Tail(first=HEAD)
+    sinks: dict[IO[bytes], Callable[[bytes], None]] = {child.stderr: complaints}
+    thread = Thread(target=_serve, args=(child, None, sinks, Feed()))
+    thread.start()
+    try:
+        yield complaints
+    finally:
+        kill_group(child)
+        thread.join()
 
 
 def resume(process: Child) -> None:
@@ -232,52 +261,6 @@ def resume(process: Child) -> None:
     with suppress(ChildProcessError):  # it was reaped
         if os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOHANG):
             process.send_signal(signal.SIGCONT)
-
-
-def pipeline(
-    producer: Sequence[str],
-    consumer: Sequence[str],
-    *,
-    on_line: Callable[[str], None],
-    env: Mapping[str, str] | None = None,
-) -> None:
-    """Run `producer | consumer`; `on_line` gets each line of the producer's stderr.
-
-    :raises CommandError: if one of them failed, with the last output of both.
-    """
-    from tempfile import TemporaryFile
-
-    with ExitStack() as stack:
-        complaints = stack.enter_context(TemporaryFile())
-        read_end, write_end = os.pipe()
-        try:
-            env = environment(env)
-            out, into = (DEVNULL, write_end, PIPE), (read_end, DEVNULL, complaints)
-            source = stack.enter_context(spawn(producer, stdio=out, env=env))
-            sink = stack.enter_context(spawn(consumer, stdio=into, env=env))
-        finally:
-            os.close(read_end)
-            os.close(write_end)
-        assert source.stderr
-        printed: deque[str] = deque(maxlen=40)
-        for raw in source.stderr:
-            line = raw.decode(errors="replace").rstrip()
-            printed.append(line)
-            on_line(line)
-        ends = [(producer, exit_status(source.wait())), (consumer, exit_status(sink.wait()))]
-        complaints.seek(0)
-        printed.extend(complaints.read().decode(errors="replace").splitlines())
-        _require_success(ends, "\n".join(printed))
-
-
-def _require_success(ends: list[tuple[Sequence[str], int]], printed: str) -> None:
-    """Raise an error if a part of a pipeline failed; `ends` are their statuses."""
-    failed = [(argv, status) for argv, status in ends if status]
-    if len(failed) > 1 and failed[0][1] == 128 + signal.SIGPIPE:
-        del failed[0]  # its reader was gone: the consumer failed first
-    if failed:
-        words = [f"'{argv[0]}' ended with status {status}" for argv, status in failed]
-        raise CommandError(*failed[0], printed, message=" and ".join(words))
 
 
 def kill_group(process: Child) -> None:

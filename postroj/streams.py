@@ -79,11 +79,14 @@ class Feed:
 
 
 class Loop:
-    """A `poll(2)` loop: a feed for the child's stdin, a sink for each output, the child's end."""
+    """A `poll(2)` loop: a feed for the child's stdin, a sink for each output, the child's end.
+
+    Without a `target` the feed is not served.
+    """
 
     def __init__(
         self,
-        target: IO[bytes],
+        target: IO[bytes] | None,
         sinks: dict[IO[bytes], Callable[[bytes], None]],
         feed: Feed,
         pidfd: int,
@@ -92,13 +95,14 @@ class Loop:
         # poll, since epoll refuses regular files, which stdin may be
         self.selector = selectors.PollSelector()
         self.selector.register(pidfd, selectors.EVENT_READ)
-        os.set_blocking(target.fileno(), False)
         for source in sinks:
             os.set_blocking(source.fileno(), False)
             self.selector.register(source, selectors.EVENT_READ)
         self.watched: int | None = None
         """What the feed waits for: its source if it is empty, else the child's stdin."""
-        self._watch_feed()
+        if target:
+            os.set_blocking(target.fileno(), False)
+            self._watch_feed()
 
     def step(self, deadline: float | None) -> bool:
         """Wait up to `A_WHILE` for events and serve them; return whether the child has ended.
@@ -136,6 +140,7 @@ class Loop:
             source.close()
 
     def _serve_feed(self) -> None:
+        assert self.target
         try:
             if self.feed.pending:
                 self.feed.drain(self.target.fileno())
@@ -147,6 +152,7 @@ class Loop:
 
     def _watch_feed(self) -> None:
         """Watch the child's stdin while there are bytes for it, else their source."""
+        assert self.target
         wanted = self.target.fileno() if self.feed.pending else self.feed.descriptor
         if wanted is None:
             self.target.close()

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -290,65 +291,6 @@ class TestTail:
         assert len(tail.data) == 3
 
 
-class TestPipeline:
-    def test_bytes_go_through_and_lines_are_reported(self, tmp_path: Path) -> None:
-        lines: list[str] = []
-        process.pipeline(
-            sh("echo one >&2; echo content; echo two >&2"),
-            sh('cat > "$1"', str(tmp_path / "target")),
-            on_line=lines.append,
-        )
-        assert (tmp_path / "target").read_text() == "content\n"
-        assert lines == ["one", "two"]
-
-    def test_environment_is_extended(self, tmp_path: Path) -> None:
-        target = str(tmp_path / "target")
-        process.pipeline(
-            sh('echo "$WORD"'), sh('cat > "$1"', target), on_line=print, env={"WORD": "hello"}
-        )
-        assert Path(target).read_text() == "hello\n"
-
-    def test_producer_fails(self) -> None:
-        with pytest.raises(CommandError) as caught:
-            process.pipeline(
-                sh("echo broken >&2; exit 3"), sh("cat >&2"), on_line=lambda line: None
-            )
-        assert caught.value.message == "'sh' ended with status 3"
-        assert "broken" in caught.value.evidence
-
-    def test_consumer_fails_and_is_named(self) -> None:
-        with pytest.raises(CommandError) as caught:
-            process.pipeline(["yes"], ["head", "--no-such-option"], on_line=lambda line: None)
-        assert caught.value.argv[0] == "head"
-        assert caught.value.message == "'head' ended with status 1"
-        assert "no-such-option" in caught.value.evidence
-
-    def test_both_fail_and_both_are_named(self) -> None:
-        with pytest.raises(CommandError) as caught:
-            process.pipeline(sh("exit 3"), ["grep", "x"], on_line=lambda line: None)
-        assert caught.value.message == "'sh' ended with status 3 and 'grep' ended with status 1"
-        assert caught.value.status == 3
-
-    def test_consumer_that_is_missing_ends_the_producer(self, tmp_path: Path) -> None:
-        pid = tmp_path / "pid"
-        with pytest.raises(HostError, match="no-such-tool"):
-            process.pipeline(
-                sh('echo $$ > "$1"; exec sleep 1000', str(pid)), ["no-such-tool"], on_line=print
-            )
-        if pid.exists() and pid.read_text():
-            wait_until_dead(int(pid.read_text()))
-
-    def test_exception_of_on_line_ends_both(self, tmp_path: Path) -> None:
-        def interrupt(line: str) -> None:
-            raise KeyboardInterrupt
-
-        pids = tmp_path / "pids"
-        script = 'echo $$ >> "$1"; echo line >&2; exec sleep 1000'
-        with pytest.raises(KeyboardInterrupt):
-            process.pipeline(sh(script, str(pids)), ["sleep", "1000"], on_line=interrupt)
-        wait_until_dead(int(pids.read_text()))
-
-
 class TestTools:
     def test_found_beyond_path(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", "/nowhere")
@@ -386,6 +328,42 @@ class TestSpawn:
         process.kill_group(child)
         assert child.returncode == -signal.SIGKILL
         process.kill_group(child)  # twice is harmless
+
+    def test_collecting_stderr_stores_both_ends_of_a_flood_beside_other_streams(self) -> None:
+        script = "echo first >&2; yes | head -c 9000000 >&2; echo last >&2; echo said; exit 3"
+        stdio = (process.DEVNULL, process.PIPE, process.PIPE)
+        with (
+            process.spawn(sh(script), stdio=stdio, env=process.environment()) as child,
+            process.collecting_stderr(child) as complaints,
+        ):
+            assert child.stdout
+            assert child.stdout.read() == b"said\n"
+            assert child.wait() == 3
+        assert bytes(complaints).startswith(b"first\ny\n")
+        assert bytes(complaints).endswith(b"y\nlast\n")
+        assert len(bytes(complaints)) <= process.LIMIT + process.HEAD + len("\n...\n")
+
+    def test_collecting_stderr_waits_for_no_daemon_and_kills_the_child_on_an_error(
+        self, tmp_path: Path
+    ) -> None:
+        script = 'setsid sleep 1000 & echo $! > "$1"; echo why >&2; [ "$2" ] || sleep 1000'
+        stdio = (process.DEVNULL, process.DEVNULL, process.PIPE)
+        for ends in ("by itself", ""):
+            file = tmp_path / f"pid {ends}"
+            argv = sh(script, str(file), ends)
+            with (
+                suppress(KeyboardInterrupt),
+                process.spawn(argv, stdio=stdio, env=process.environment()) as child,
+                process.collecting_stderr(child) as complaints,
+            ):
+                if not ends:
+                    while not complaints.data:
+                        time.sleep(0.01)
+                    raise KeyboardInterrupt
+                child.wait()
+            os.kill(int(file.read_text()), signal.SIGKILL)
+            assert child.returncode == (0 if ends else -signal.SIGKILL)
+            assert bytes(complaints) == b"why\n"
 
     def test_spawn_kills_the_child_and_closes_its_pipes_on_the_way_out(self) -> None:
         before = open_descriptors()

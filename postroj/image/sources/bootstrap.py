@@ -21,6 +21,7 @@ from postroj.errors import CommandError, HostError, ImageError
 from postroj.image import architectures, emulation
 from postroj.image.sources import Built, mirror
 from postroj.image.sources.mmdebstrap import AS_ROOT, WORK, BootstrapPlan, failure
+from postroj.image.sources.pipeline import pipeline
 from postroj.image.store.record import Provenance
 from postroj.image.trust.keyring import KEYS
 from postroj.image.unpack import pack
@@ -74,7 +75,7 @@ def build(source: Bootstrap, order: Order) -> Built:
             foreign = order.architecture != architectures.of_this_host()
             argv = plan.argv(tools, scratch, root=root, foreign=foreign)
             env = mirror.proxies() | {"TMPDIR": WORK, "SOURCE_DATE_EPOCH": str(epoch)}
-            process.pipeline(argv, packer, on_line=watch, env=env)
+            pipeline(argv, packer, on_line=watch, env=env)
     except CommandError as error:
         raise failure(name, error.output) from None
     if not watch.fingerprints:
