@@ -29,8 +29,10 @@ from postroj.streams import Loop
 from postroj.streams import Tail as Tail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from postroj.streams import Sink
 
 log = logging.getLogger(__name__)
 
@@ -200,8 +202,8 @@ def relay(
     child: Child,
     *,
     stdin: Feed,
-    stdout: Callable[[bytes], None],
-    stderr: Callable[[bytes], None],
+    stdout: Sink,
+    stderr: Sink,
     timeout: float | None = None,
 ) -> int:
     """Carry bytes to and from a child with three pipes until it ends; return its status.
@@ -211,17 +213,31 @@ def relay(
     :raises TimeoutError: if the child does not end within `timeout` seconds; it still runs then.
     """
     assert child.stdin and child.stdout and child.stderr
-    return _serve(child, child.stdin, {child.stdout: stdout, child.stderr: stderr}, stdin, timeout)
+    return serve(child, child.stdin, {child.stdout: stdout, child.stderr: stderr}, stdin, timeout)
 
 
-def _serve(
+def serve(
     child: Child,
-    target: IO[bytes] | None,
-    sinks: dict[IO[bytes], Callable[[bytes], None]],
+    target: IO[bytes],
+    sinks: Mapping[IO[bytes], Sink],
     feed: Feed,
     timeout: float | None = None,
 ) -> int:
-    """Serve a child's streams until it ends; see `relay` and `postroj.streams.Loop`."""
+    """Serve any streams of a child until it ends, as `relay` does; `Loop` has the parameters.
+
+    :raises TimeoutError: if the child does not end within `timeout` seconds; it still runs then.
+    """
+    _serve_until_end(child, target, sinks, feed, timeout)
+    return exit_status(child.wait())
+
+
+def _serve_until_end(
+    child: Child,
+    target: IO[bytes] | None,
+    sinks: Mapping[IO[bytes], Sink],
+    feed: Feed,
+    timeout: float | None = None,
+) -> None:
     deadline = None if timeout is None else time.monotonic() + timeout
     pidfd = os.pidfd_open(child.pid)
     try:
@@ -229,7 +245,6 @@ def _serve(
         while not loop.step(deadline):
             resume(child)
         loop.drain()
-        return exit_status(child.wait())
     finally:
         os.close(pidfd)
 
@@ -242,8 +257,9 @@ def collecting_stderr(child: Child) -> Iterator[Tail]:
     """
     assert child.stderr
     complaints = Tail(first=HEAD)
-    sinks: dict[IO[bytes], Callable[[bytes], None]] = {child.stderr: complaints}
-    thread = Thread(target=_serve, args=(child, None, sinks, Feed()))
+    sinks: dict[IO[bytes], Sink] = {child.stderr: complaints}
+    # it must not reap the child, whose PID the block may use
+    thread = Thread(target=_serve_until_end, args=(child, None, sinks, Feed()))
     thread.start()
     try:
         yield complaints

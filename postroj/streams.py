@@ -5,6 +5,7 @@ This module knows only descriptors; `postroj.process` starts and ends the child.
 
 from __future__ import annotations
 
+import errno
 import os
 import selectors
 import time
@@ -13,7 +14,9 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    Sink = Callable[[bytes], None]
 
 CHUNK = 1 << 20
 A_WHILE = 0.5
@@ -87,7 +90,7 @@ class Loop:
     def __init__(
         self,
         target: IO[bytes] | None,
-        sinks: dict[IO[bytes], Callable[[bytes], None]],
+        sinks: Mapping[IO[bytes], Sink],
         feed: Feed,
         pidfd: int,
     ) -> None:
@@ -120,16 +123,25 @@ class Loop:
         return self.pidfd in ready
 
     def drain(self) -> None:
-        """Read what is in the pipes of a child that has ended, without waiting for more."""
+        """Read what is left of a child that has ended, without waiting for more."""
         for source in list(self.sinks):
-            self._serve_sink(source)  # a pipe holds less than one chunk
+            left = CHUNK  # more than a pipe or a pty holds; another process may go on writing
+            while left > 0 and (served := self._serve_sink(source)):
+                left -= served
 
-    def _serve_sink(self, source: IO[bytes]) -> None:
-        """Pass on one chunk; forget the source at its end, or when its sink refuses more."""
+    def _serve_sink(self, source: IO[bytes]) -> int:
+        """Pass on one chunk, and return its size.
+
+        Forget the source at its end, and when its sink refuses more.
+        """
         try:
             chunk = os.read(source.fileno(), CHUNK)
         except BlockingIOError:
-            return
+            return 0
+        except OSError as error:
+            if error.errno != errno.EIO:  # no process has the other end of a pty open
+                raise
+            chunk = b""
         try:
             self.sinks[source](chunk)
         except BrokenPipeError:
@@ -138,6 +150,7 @@ class Loop:
             del self.sinks[source]
             self.selector.unregister(source)
             source.close()
+        return len(chunk)
 
     def _serve_feed(self) -> None:
         assert self.target
