@@ -6,8 +6,11 @@ This module knows only descriptors; `postroj.process` starts and ends the child.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import select
 import selectors
+import stat
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -70,7 +73,10 @@ class Feed:
     def refill(self) -> None:
         """Read the next chunk from the descriptor; forget the descriptor at its end."""
         if self.descriptor is not None:
-            chunk = os.read(self.descriptor, CHUNK)
+            try:
+                chunk = os.read(self.descriptor, CHUNK)
+            except BlockingIOError:  # another process has read what was there
+                return
             self.pending = memoryview(chunk)
             if not chunk:
                 self.descriptor = None
@@ -183,7 +189,33 @@ class Loop:
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    """Write all of `data`, however little the descriptor accepts at a time."""
+    """Write all of `data`, waiting for a descriptor that does not block."""
     view = memoryview(data)
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
     while view:
-        view = view[os.write(descriptor, view) :]
+        try:
+            view = view[os.write(descriptor, view) :]
+        except BlockingIOError:
+            poll.poll()
+
+
+def make_standard_streams_block() -> None:
+    """Make the standard streams block, for us and our children.
+
+    Other programs, such as node, make theirs not block, and the flag belongs to the open file that
+    they share with us. So open it again, or remove the flag if that is impossible, as for a socket.
+    """
+    for number in (STDIN, STDOUT, STDERR):
+        if os.get_blocking(number) or stat.S_ISREG(os.fstat(number).st_mode):
+            continue
+        mode = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE
+        flags = mode | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC  # a FIFO would wait for a reader
+        try:
+            ours = os.open(f"/proc/self/fd/{number}", flags)
+        except OSError:
+            os.set_blocking(number, True)
+            continue
+        os.set_blocking(ours, True)
+        os.dup2(ours, number)
+        os.close(ours)

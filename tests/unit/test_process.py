@@ -18,6 +18,7 @@ import pytest
 from postroj import process
 from postroj.errors import CommandError, CommandTimeout, HostError
 from postroj.process import Feed, Tail
+from postroj.streams import write_all
 from tests.support.terminal import converse
 
 PYTHON = sys.executable
@@ -127,6 +128,32 @@ class TestRun:
         done = process.run([PYTHON, "-c", script], timeout=60)
         assert len(done.stdout) == process.LIMIT + process.HEAD + len("\n...\n")
         assert done.stdout.endswith(b"END")
+
+
+class TestStreamsThatDoNotBlock:
+    def test_write_all_waits_until_the_reader_has_room(self) -> None:
+        data = os.urandom(3_000_000)
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        argv = ["sh", "-c", "sleep 0.2; sha256sum"]
+        with subprocess.Popen(argv, stdin=reader, stdout=subprocess.PIPE, text=True) as child:
+            os.close(reader)
+            try:
+                write_all(writer, data)
+            finally:
+                os.close(writer)
+            assert child.communicate()[0].split()[0] == hashlib.sha256(data).hexdigest()
+
+    def test_feed_is_not_at_its_end_when_another_process_has_read_what_was_there(self) -> None:
+        reader, writer = os.pipe()
+        os.set_blocking(reader, False)
+        feed = Feed(descriptor=reader)
+        feed.refill()
+        os.write(writer, b"late")
+        feed.refill()
+        assert bytes(feed.pending) == b"late"
+        os.close(reader)
+        os.close(writer)
 
 
 class TestTimeout:
