@@ -65,8 +65,8 @@ class Group:
         """The files into which a process writes "0" to join the groups."""
         self.stays = False
         """Whether `remove` leaves them to the processes that inherited the locks."""
-        self.limited: set[str] = set()
-        """The controllers whose limits are set."""
+        self.limited = set() if roots else systemd_controllers()
+        """The controllers whose limits are set, or which systemd has for a scope."""
         self.open_devices = "no cgroup v2"
         """Why the guest can open any device; '' if it cannot."""
         for kind, root in roots.items():
@@ -86,10 +86,14 @@ class Group:
             self.limited |= _limit(root / name, limits)
             if kind == V2:
                 self.open_devices = _confine(self.descriptors[-1], (*devices.USUAL, *allowed))
-        limited = self.limited if roots else systemd_controllers()
-        if lacking := [name for name in limits.asked if name not in limited]:
+        if lacking := [name for name in limits.asked if name not in self.limited]:
             self.remove()
             raise _unlimited(lacking)
+
+    @property
+    def unlimited(self) -> list[str]:
+        """The controllers without which a guest can use up the host."""
+        return [name for name in ("memory", "pids") if name not in self.limited]
 
     def remove(self) -> None:
         """Remove the groups once their last processes are gone, unless they stay.
@@ -160,16 +164,20 @@ def systemd_controllers() -> set[str]:
     return {*roots, *(hierarchies.offered(roots[V2]) if V2 in roots else ())}
 
 
-def confine_scope(name: str, allowed: Iterable[Device]) -> None:
-    """Confine a guest in a scope of systemd to the devices `allowed` and the usual ones."""
+def confine_scope(name: str, allowed: Iterable[Device]) -> str:
+    """Confine a guest in a scope of systemd to the devices `allowed` and the usual ones.
+
+    Return why this host cannot, else ''.
+    """
     folder = hierarchies.mounted()[V2] / SLICE / f"{name}.scope"
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        log.debug("devices are not limited: %s", error)
-        return
-    _confine(descriptor, (*devices.USUAL, *allowed))
-    os.close(descriptor)
+        return str(error)
+    try:
+        return _confine(descriptor, (*devices.USUAL, *allowed))
+    finally:
+        os.close(descriptor)
 
 
 def _unlimited(lacking: list[str]) -> HostError:
@@ -188,7 +196,6 @@ def _confine(group: int, allowed: Iterable[Device]) -> str:
     try:
         devices.confine(group, allowed)
     except OSError as error:
-        log.debug("devices are not limited: %s", error)
         return str(error)
     return ""
 

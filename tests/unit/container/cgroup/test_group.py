@@ -108,6 +108,7 @@ def test_limits_on_v2(roots: list[Path]) -> None:
     limited(folder, "memory.max", "cpu.max", "pids.max")
     made = Group(DEAD, ASKED, hierarchies.mounted())
     assert made.limited == {"memory", "cpu", "pids"}
+    assert made.unlimited == []
     texts = {file.name: file.read_text() for file in folder.iterdir()}
     assert texts == {"memory.max": f"{1 << 30}", "cpu.max": "150000 100000", "pids.max": "7"}
 
@@ -123,6 +124,14 @@ def test_limits_on_v1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (roots["memory"] / DEAD / "memory.limit_in_bytes").read_text() == f"{1 << 30}"
     assert roots["cpu"] / DEAD / "cgroup.procs" in made.joins
     assert made.open_devices == "no cgroup v2"
+
+
+def test_unlimited_names_what_no_hierarchy_limits(roots: list[Path]) -> None:
+    limited(roots[0] / DEAD, "pids.max")
+    made = Group(DEAD, LIMITS, hierarchies.mounted())
+    assert made.unlimited == ["memory"]
+    (roots[0] / "cgroup.controllers").write_text("cpu memory")
+    assert Group(DEAD, LIMITS, {}).unlimited == ["pids"]
 
 
 def test_group_without_cpus_joins_no_cpu_hierarchy(
