@@ -29,7 +29,7 @@ from postroj.streams import Loop
 from postroj.streams import Tail as Tail
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from postroj.streams import Sink
@@ -116,15 +116,19 @@ def spawn(
     stdio: Stdio,
     env: Mapping[str, str],
     pass_fds: Collection[int] = (),
+    admit: Callable[[int], None] | None = None,
 ) -> Iterator[Child]:
     """Run a program beside a `with` block; leaving the block ends it with its process group.
 
-    What is left of a child that has ended by itself runs on.
+    What is left of a child that has ended by itself runs on. `admit` is called with the child's PID
+    before the block; if it raises an error, the child is killed.
 
     :raises HostError: if the program is not installed.
     """
     child = launch(argv, stdio=stdio, env=env, pass_fds=pass_fds)
     try:
+        if admit:
+            admit(child.pid)
         yield child
     finally:
         kill_group(child)
@@ -170,10 +174,12 @@ def run(
     env: Mapping[str, str] | None = None,
     pass_fds: Collection[int] = (),
     limit: int = LIMIT,
+    admit: Callable[[int], None] | None = None,
 ) -> Completed:
     """Run a program to its end and return its status and the end of its output.
 
-    `ok` are the statuses that are no error, `timeout` is in seconds, `limit` in bytes of stdout.
+    `ok` are the statuses that are no error, `timeout` is in seconds, `limit` in bytes of stdout;
+    `admit` is that of `spawn`.
 
     :raises CommandError: if the program ended with another status.
     :raises CommandTimeout: if it did not end in time; its process group was killed.
@@ -182,7 +188,7 @@ def run(
     env = environment() if env is None else env
     out, err = Tail(limit=limit, first=HEAD), Tail(first=HEAD)
     try:
-        with spawn(argv, stdio=STDIO, env=env, pass_fds=pass_fds) as child:
+        with spawn(argv, stdio=STDIO, env=env, pass_fds=pass_fds, admit=admit) as child:
             status = relay(child, stdin=Feed(stdin), stdout=out, stderr=err, timeout=timeout)
     except TimeoutError:
         raise CommandTimeout(argv, timeout or 0, both(bytes(out), bytes(err))) from None
