@@ -51,6 +51,10 @@ def test_memory_bounds_what_a_process_can_allocate(small: StartedGuest) -> None:
     assert int(fits.text) == 100 * MIB
     died = small.run([*eat[:2], eat[2].format(600)], ok=range(256))
     assert (died.status, died.output) == (128 + signal.SIGKILL, "")
+    swap = {"memory.swap.max": "0", "memory.memsw.limit_in_bytes": str(256 * MIB)}
+    files = [folder / name for folder in group.folders(small.name) for name in swap]
+    found = {file.name: file.read_text().strip() for file in files if file.exists()}
+    assert found and found.items() <= swap.items()
 
 
 def test_memory_lets_two_thirds_of_it_be_written_as_files(small: StartedGuest) -> None:
@@ -96,6 +100,7 @@ def test_host_that_limits_no_memory_and_no_devices_is_warned_of_once(
     found = {kind: root for kind, root in hierarchies.mounted().items() if kind != "memory"}
     monkeypatch.setattr(hierarchies, "mounted", lambda: found)
     monkeypatch.setattr(hierarchies, "offered", lambda root: {"pids"})
+    monkeypatch.setattr(group, "has_swap", lambda: False)
     monkeypatch.setattr(devices, "confine", refuse)
     with obtain(image, boot=False) as stored:
         spec = GuestSpec(layers=stored.layers, boot=False, network=NetworkMode.NONE)

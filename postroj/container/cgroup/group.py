@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 PATIENCE = 2.0
 """Seconds in which the kernel reaps the last processes of a killed guest."""
 
+SWAP = "swap"
+"""Limited by the controller `memory`, unless the kernel was told not to count it."""
+
 PERIOD = 100_000
 """Microseconds over which the kernel counts a guest's processor time, its own default."""
 
@@ -66,7 +69,7 @@ class Group:
         self.stays = False
         """Whether `remove` leaves them to the processes that inherited the locks."""
         self.limited = set() if roots else systemd_controllers()
-        """The controllers whose limits are set, or which systemd has for a scope."""
+        """The controllers whose limits are set or which systemd has for a scope, and `SWAP`."""
         self.open_devices = "no cgroup v2"
         """Why the guest can open any device; '' if it cannot."""
         for kind, root in roots.items():
@@ -92,8 +95,9 @@ class Group:
 
     @property
     def unlimited(self) -> list[str]:
-        """The controllers without which a guest can use up the host."""
-        return [name for name in ("memory", "pids") if name not in self.limited]
+        """What of the host a guest can use up."""
+        wanted = ("memory", "pids", *([SWAP] if has_swap() else []))
+        return [name for name in wanted if name not in self.limited]
 
     def remove(self) -> None:
         """Remove the groups once their last processes are gone, unless they stay.
@@ -135,33 +139,42 @@ def _is_open(folder: Path, descriptor: int) -> bool:
 
 
 def _limit(folder: Path, limits: Limits) -> set[str]:
-    """Set the limits that a group's hierarchy has files for; return their controllers.
+    """Set the limits that a group's hierarchy has files for; return what they limit.
 
-    On cgroup v2 these are the controllers that the parent group hands down.
+    On cgroup v2 these are the files of controllers that the parent group hands down.
     """
-    settings: dict[str, object] = {
-        "memory.max": limits.memory,
-        "memory.limit_in_bytes": limits.memory,  # cgroup v1
-        "pids.max": limits.processes,
-    }
+    settings: list[tuple[str, str, object]] = [
+        ("memory", "memory.max", limits.memory),
+        (SWAP, "memory.swap.max", 0),
+        # cgroup v1; the second counts memory and swap, and may not be below the first
+        ("memory", "memory.limit_in_bytes", limits.memory),
+        (SWAP, "memory.memsw.limit_in_bytes", limits.memory),
+        ("pids", "pids.max", limits.processes),
+    ]
     if limits.cpus is not None:
         quota = round(limits.cpus * PERIOD)
-        settings |= {"cpu.max": f"{quota} {PERIOD}", "cpu.cfs_quota_us": quota}
+        settings += [("cpu", "cpu.max", f"{quota} {PERIOD}"), ("cpu", "cpu.cfs_quota_us", quota)]
     limited = set()
-    for name, value in settings.items():
+    for what, name, value in settings:
         try:
             with (folder / name).open("r+") as file:  # "r+" creates no file
                 file.write(str(value))
-            limited.add(name.partition(".")[0])
+            limited.add(what)
         except OSError as error:
             log.debug("no limit: %s", error)
     return limited
 
 
 def systemd_controllers() -> set[str]:
-    """Return the controllers with which systemd can limit a scope; it hands them down itself."""
+    """Return what systemd can limit for a scope; it hands the controllers down itself."""
     roots = hierarchies.mounted()
-    return {*roots, *(hierarchies.offered(roots[V2]) if V2 in roots else ())}
+    offered = hierarchies.offered(roots[V2]) if V2 in roots else set()
+    return {*roots, *offered, *([SWAP] if "memory" in offered else [])}
+
+
+def has_swap() -> bool:
+    """Whether this host has swap space, proc_swaps(5)."""
+    return len(Path("/proc/swaps").read_text().splitlines()) > 1
 
 
 def confine_scope(name: str, allowed: Iterable[Device]) -> str:
