@@ -1,8 +1,8 @@
 """Run other programs: tools of the host, and commands in a guest.
 
-Command lines are lists, the environment is built and not inherited, a child has a process group of
-its own, its output is read with bounded memory, and waiting ends with the child, even if a process
-that it started still has its pipes open.
+Command lines are lists, the environment is built and not inherited, a child has a session of its
+own and so no terminal, its output is read with bounded memory, and waiting ends with the child,
+even if a process that it started still has its pipes open.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import shutil
 import signal
 import subprocess
 import time
-from collections import deque
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from threading import Thread
 from typing import IO, TYPE_CHECKING
 
 from postroj.errors import CommandError, CommandTimeout, HostError
@@ -31,6 +31,8 @@ from postroj.streams import Tail as Tail
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from postroj.streams import Sink
 
 log = logging.getLogger(__name__)
 
@@ -114,15 +116,19 @@ def spawn(
     stdio: Stdio,
     env: Mapping[str, str],
     pass_fds: Collection[int] = (),
+    admit: Callable[[int], None] | None = None,
 ) -> Iterator[Child]:
     """Run a program beside a `with` block; leaving the block ends it with its process group.
 
-    What is left of a child that has ended by itself runs on.
+    What is left of a child that has ended by itself runs on. `admit` is called with the child's PID
+    before the block; if it raises an error, the child is killed.
 
     :raises HostError: if the program is not installed.
     """
     child = launch(argv, stdio=stdio, env=env, pass_fds=pass_fds)
     try:
+        if admit:
+            admit(child.pid)
         yield child
     finally:
         kill_group(child)
@@ -139,7 +145,9 @@ def launch(
     env: Mapping[str, str],
     pass_fds: Collection[int] = (),
 ) -> Child:
-    """Start a program in a process group of its own; the caller ends and reaps it.
+    """Start a program in a session and process group of its own; the caller ends and reaps it.
+
+    In our session it could read, write and type on the user's terminal as `/dev/tty`.
 
     :raises HostError: if the program is not installed.
     """
@@ -153,7 +161,7 @@ def launch(
         env=dict(env),
         pass_fds=tuple(pass_fds),
         cwd="/",  # the current folder may be deleted or unmounted
-        process_group=0,
+        start_new_session=True,
     )
 
 
@@ -166,10 +174,12 @@ def run(
     env: Mapping[str, str] | None = None,
     pass_fds: Collection[int] = (),
     limit: int = LIMIT,
+    admit: Callable[[int], None] | None = None,
 ) -> Completed:
     """Run a program to its end and return its status and the end of its output.
 
-    `ok` are the statuses that are no error, `timeout` is in seconds, `limit` in bytes of stdout.
+    `ok` are the statuses that are no error, `timeout` is in seconds, `limit` in bytes of stdout;
+    `admit` is that of `spawn`.
 
     :raises CommandError: if the program ended with another status.
     :raises CommandTimeout: if it did not end in time; its process group was killed.
@@ -178,7 +188,7 @@ def run(
     env = environment() if env is None else env
     out, err = Tail(limit=limit, first=HEAD), Tail(first=HEAD)
     try:
-        with spawn(argv, stdio=STDIO, env=env, pass_fds=pass_fds) as child:
+        with spawn(argv, stdio=STDIO, env=env, pass_fds=pass_fds, admit=admit) as child:
             status = relay(child, stdin=Feed(stdin), stdout=out, stderr=err, timeout=timeout)
     except TimeoutError:
         raise CommandTimeout(argv, timeout or 0, both(bytes(out), bytes(err))) from None
@@ -198,8 +208,8 @@ def relay(
     child: Child,
     *,
     stdin: Feed,
-    stdout: Callable[[bytes], None],
-    stderr: Callable[[bytes], None],
+    stdout: Sink,
+    stderr: Sink,
     timeout: float | None = None,
 ) -> int:
     """Carry bytes to and from a child with three pipes until it ends; return its status.
@@ -209,16 +219,59 @@ def relay(
     :raises TimeoutError: if the child does not end within `timeout` seconds; it still runs then.
     """
     assert child.stdin and child.stdout and child.stderr
+    return serve(child, child.stdin, {child.stdout: stdout, child.stderr: stderr}, stdin, timeout)
+
+
+def serve(
+    child: Child,
+    target: IO[bytes],
+    sinks: Mapping[IO[bytes], Sink],
+    feed: Feed,
+    timeout: float | None = None,
+) -> int:
+    """Serve any streams of a child until it ends, as `relay` does; `Loop` has the parameters.
+
+    :raises TimeoutError: if the child does not end within `timeout` seconds; it still runs then.
+    """
+    _serve_until_end(child, target, sinks, feed, timeout)
+    return exit_status(child.wait())
+
+
+def _serve_until_end(
+    child: Child,
+    target: IO[bytes] | None,
+    sinks: Mapping[IO[bytes], Sink],
+    feed: Feed,
+    timeout: float | None = None,
+) -> None:
     deadline = None if timeout is None else time.monotonic() + timeout
     pidfd = os.pidfd_open(child.pid)
     try:
-        loop = Loop(child.stdin, {child.stdout: stdout, child.stderr: stderr}, stdin, pidfd)
+        loop = Loop(target, sinks, feed, pidfd)
         while not loop.step(deadline):
             resume(child)
         loop.drain()
-        return exit_status(child.wait())
     finally:
         os.close(pidfd)
+
+
+@contextmanager
+def collecting_stderr(child: Child) -> Iterator[Tail]:
+    """Store both ends of a child's stderr while a block serves its other streams.
+
+    All of it is there after the block, which ends the child.
+    """
+    assert child.stderr
+    complaints = Tail(first=HEAD)
+    sinks: dict[IO[bytes], Sink] = {child.stderr: complaints}
+    # it must not reap the child, whose PID the block may use
+    thread = Thread(target=_serve_until_end, args=(child, None, sinks, Feed()))
+    thread.start()
+    try:
+        yield complaints
+    finally:
+        kill_group(child)
+        thread.join()
 
 
 def resume(process: Child) -> None:
@@ -230,67 +283,6 @@ def resume(process: Child) -> None:
     with suppress(ChildProcessError):  # it was reaped
         if os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOHANG):
             process.send_signal(signal.SIGCONT)
-
-
-def pipeline(
-    producer: Sequence[str],
-    consumer: Sequence[str],
-    *,
-    on_line: Callable[[str], None],
-    timeout: float | None = None,
-    env: Mapping[str, str] | None = None,
-) -> None:
-    """Run `producer | consumer`; `on_line` gets each line of the producer's stderr.
-
-    :raises CommandError: if one of them failed, with the last output of both.
-    :raises CommandTimeout: if the producer has to be killed after `timeout` seconds.
-    """
-    from tempfile import TemporaryFile
-    from threading import Timer
-
-    with ExitStack() as stack:
-        complaints = stack.enter_context(TemporaryFile())
-        read_end, write_end = os.pipe()
-        try:
-            env = environment(env)
-            out, into = (DEVNULL, write_end, PIPE), (read_end, DEVNULL, complaints)
-            source = stack.enter_context(spawn(producer, stdio=out, env=env))
-            sink = stack.enter_context(spawn(consumer, stdio=into, env=env))
-        finally:
-            os.close(read_end)
-            os.close(write_end)
-        assert source.stderr
-        killed: list[float] = []
-        if timeout is not None:
-
-            def kill(seconds: float) -> None:
-                killed.append(seconds)
-                source.kill()
-
-            timer = Timer(timeout, kill, [timeout])
-            stack.callback(timer.cancel)
-            timer.start()
-        printed: deque[str] = deque(maxlen=40)
-        for raw in source.stderr:
-            line = raw.decode(errors="replace").rstrip()
-            printed.append(line)
-            on_line(line)
-        ends = [(producer, exit_status(source.wait())), (consumer, exit_status(sink.wait()))]
-        complaints.seek(0)
-        printed.extend(complaints.read().decode(errors="replace").splitlines())
-        if killed:
-            raise CommandTimeout(producer, killed[0], "\n".join(printed))
-        _require_success(ends, "\n".join(printed))
-
-
-def _require_success(ends: list[tuple[Sequence[str], int]], printed: str) -> None:
-    """Raise an error if a part of a pipeline failed; `ends` are their statuses."""
-    failed = [(argv, status) for argv, status in ends if status]
-    if len(failed) > 1 and failed[0][1] == 128 + signal.SIGPIPE:
-        del failed[0]  # its reader was gone: the consumer failed first
-    if failed:
-        words = [f"'{argv[0]}' ended with status {status}" for argv, status in failed]
-        raise CommandError(*failed[0], printed, message=" and ".join(words))
 
 
 def kill_group(process: Child) -> None:

@@ -5,15 +5,21 @@ This module knows only descriptors; `postroj.process` starts and ends the child.
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import select
 import selectors
+import stat
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    Sink = Callable[[bytes], None]
 
 CHUNK = 1 << 20
 A_WHILE = 0.5
@@ -67,7 +73,10 @@ class Feed:
     def refill(self) -> None:
         """Read the next chunk from the descriptor; forget the descriptor at its end."""
         if self.descriptor is not None:
-            chunk = os.read(self.descriptor, CHUNK)
+            try:
+                chunk = os.read(self.descriptor, CHUNK)
+            except BlockingIOError:  # another process has read what was there
+                return
             self.pending = memoryview(chunk)
             if not chunk:
                 self.descriptor = None
@@ -79,12 +88,15 @@ class Feed:
 
 
 class Loop:
-    """A `poll(2)` loop: a feed for the child's stdin, a sink for each output, the child's end."""
+    """A `poll(2)` loop: a feed for the child's stdin, a sink for each output, the child's end.
+
+    Without a `target` the feed is not served.
+    """
 
     def __init__(
         self,
-        target: IO[bytes],
-        sinks: dict[IO[bytes], Callable[[bytes], None]],
+        target: IO[bytes] | None,
+        sinks: Mapping[IO[bytes], Sink],
         feed: Feed,
         pidfd: int,
     ) -> None:
@@ -92,13 +104,14 @@ class Loop:
         # poll, since epoll refuses regular files, which stdin may be
         self.selector = selectors.PollSelector()
         self.selector.register(pidfd, selectors.EVENT_READ)
-        os.set_blocking(target.fileno(), False)
         for source in sinks:
             os.set_blocking(source.fileno(), False)
             self.selector.register(source, selectors.EVENT_READ)
         self.watched: int | None = None
         """What the feed waits for: its source if it is empty, else the child's stdin."""
-        self._watch_feed()
+        if target:
+            os.set_blocking(target.fileno(), False)
+            self._watch_feed()
 
     def step(self, deadline: float | None) -> bool:
         """Wait up to `A_WHILE` for events and serve them; return whether the child has ended.
@@ -116,16 +129,25 @@ class Loop:
         return self.pidfd in ready
 
     def drain(self) -> None:
-        """Read what is in the pipes of a child that has ended, without waiting for more."""
+        """Read what is left of a child that has ended, without waiting for more."""
         for source in list(self.sinks):
-            self._serve_sink(source)  # a pipe holds less than one chunk
+            left = CHUNK  # more than a pipe or a pty holds; another process may go on writing
+            while left > 0 and (served := self._serve_sink(source)):
+                left -= served
 
-    def _serve_sink(self, source: IO[bytes]) -> None:
-        """Pass on one chunk; forget the source at its end, or when its sink refuses more."""
+    def _serve_sink(self, source: IO[bytes]) -> int:
+        """Pass on one chunk, and return its size.
+
+        Forget the source at its end, and when its sink refuses more.
+        """
         try:
             chunk = os.read(source.fileno(), CHUNK)
         except BlockingIOError:
-            return
+            return 0
+        except OSError as error:
+            if error.errno != errno.EIO:  # no process has the other end of a pty open
+                raise
+            chunk = b""
         try:
             self.sinks[source](chunk)
         except BrokenPipeError:
@@ -134,8 +156,10 @@ class Loop:
             del self.sinks[source]
             self.selector.unregister(source)
             source.close()
+        return len(chunk)
 
     def _serve_feed(self) -> None:
+        assert self.target
         try:
             if self.feed.pending:
                 self.feed.drain(self.target.fileno())
@@ -147,6 +171,7 @@ class Loop:
 
     def _watch_feed(self) -> None:
         """Watch the child's stdin while there are bytes for it, else their source."""
+        assert self.target
         wanted = self.target.fileno() if self.feed.pending else self.feed.descriptor
         if wanted is None:
             self.target.close()
@@ -164,7 +189,33 @@ class Loop:
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    """Write all of `data`, however little the descriptor accepts at a time."""
+    """Write all of `data`, waiting for a descriptor that does not block."""
     view = memoryview(data)
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
     while view:
-        view = view[os.write(descriptor, view) :]
+        try:
+            view = view[os.write(descriptor, view) :]
+        except BlockingIOError:
+            poll.poll()
+
+
+def make_standard_streams_block() -> None:
+    """Make the standard streams block, for us and our children.
+
+    Other programs, such as node, make theirs not block, and the flag belongs to the open file that
+    they share with us. So open it again, or remove the flag if that is impossible, as for a socket.
+    """
+    for number in (STDIN, STDOUT, STDERR):
+        if os.get_blocking(number) or stat.S_ISREG(os.fstat(number).st_mode):
+            continue
+        mode = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE
+        flags = mode | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC  # a FIFO would wait for a reader
+        try:
+            ours = os.open(f"/proc/self/fd/{number}", flags)
+        except OSError:
+            os.set_blocking(number, True)
+            continue
+        os.set_blocking(ours, True)
+        os.dup2(ours, number)
+        os.close(ours)

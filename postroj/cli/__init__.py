@@ -20,7 +20,7 @@ import click
 from postroj import __version__, console
 from postroj.errors import ExitStatus, Interrupted, PostrojError, UsageError
 from postroj.report.visible import visible
-from postroj.streams import STDERR
+from postroj.streams import STDERR, make_standard_streams_block
 from postroj.urls import redacted_text
 
 if TYPE_CHECKING:
@@ -124,6 +124,7 @@ def main() -> NoReturn:
     # the next file opened would take the number of a closed standard stream
     while os.open(os.devnull, os.O_RDWR) <= STDERR:
         pass
+    make_standard_streams_block()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from postroj import process
 from postroj.container import limits
+from postroj.container.cgroup.gate import Gate, UnjoinedError
 from postroj.container.enter import nsenter, terminal
 from postroj.container.guest import VOLATILE, Command, Guest
 from postroj.errors import CommandError, GuestError
@@ -16,7 +17,7 @@ from postroj.streams import STDERR, STDIN, STDOUT, write_all
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+
+PATIENCE = 0.2
+"""Seconds for a leader to end after its processes and groups."""
 
 
 class EnteredGuest(Guest):
@@ -55,14 +59,7 @@ class EnteredGuest(Guest):
         command = Command(argv=tuple(argv), env=env or {}, secrets=secrets or {})
         leader = self.leader
         try:
-            done = process.run(
-                self._enter_argv(command),
-                ok=ok,
-                timeout=timeout,
-                stdin=stdin,
-                env=nsenter.environment(command),
-                limit=limit,
-            )
+            done = self._perform(command, ok=ok, timeout=timeout, stdin=stdin, limit=limit)
         except CommandError as error:
             if _ended_by_guest(leader, error.status):
                 raise self._ended_error(error.output) from error
@@ -74,12 +71,29 @@ class EnteredGuest(Guest):
             raise self._ended_error(done.output)
         return done
 
+    def _perform(
+        self,
+        command: Command,
+        *,
+        ok: Collection[int],
+        timeout: float | None,
+        stdin: bytes = b"",
+        limit: int = process.LIMIT,
+    ) -> process.Completed:
+        """Run a command to its end, as `run` does, whatever has become of the guest then."""
+        env = nsenter.environment(command)
+        with self._gate() as gate:
+            argv = self._enter_argv(command, gate)
+            return process.run(
+                argv, ok=ok, timeout=timeout, stdin=stdin, env=env, limit=limit, admit=gate.admit
+            )
+
     def spawn(
         self, argv: Sequence[str], stdio: process.Stdio
     ) -> AbstractContextManager[process.Child]:
         """See `Guest.spawn`."""
-        command = Command(argv=tuple(argv))
-        return process.spawn(self._enter_argv(command), stdio=stdio, env=nsenter.ENVIRONMENT)
+        self.require()
+        return self._spawn(Command(argv=tuple(argv)), stdio)
 
     def attach(self, command: Command, *, with_terminal: bool = True) -> int:
         """See `Guest.attach`."""
@@ -91,8 +105,7 @@ class EnteredGuest(Guest):
         return status
 
     def _attach_pipes(self, command: Command) -> int:
-        argv, env = self._enter_argv(command), nsenter.environment(command)
-        with process.spawn(argv, stdio=process.STDIO, env=env) as child:
+        with self._spawn(command, process.STDIO) as child:
             return process.relay(
                 child,
                 stdin=process.Feed(descriptor=STDIN),
@@ -101,21 +114,47 @@ class EnteredGuest(Guest):
             )
 
     def _attach_terminal(self, command: Command) -> int:
-        env = nsenter.environment(command, os.environ.get("TERM", "dumb"))
-        argv = self._enter_argv(command, terminal=True)
+        kind = os.environ.get("TERM", "dumb")
         with ExitStack() as stack:
             master, slave = terminal.open_pty(self.leader)
             stack.callback(os.close, master)
             try:
-                spawned = process.spawn(argv, stdio=(slave, slave, slave), env=env)
+                spawned = self._spawn(command, (slave, slave, slave), terminal=kind)
                 child = stack.enter_context(spawned)
             finally:
                 os.close(slave)
             return terminal.converse(child, master)
 
-    def _enter_argv(self, command: Command, *, terminal: bool = False) -> list[str]:
+    @contextmanager
+    def _spawn(
+        self, command: Command, stdio: process.Stdio, *, terminal: str | None = None
+    ) -> Iterator[process.Child]:
+        """Run a command during a block; `terminal` is the value of `TERM` if it gets one."""
+        env = nsenter.environment(command, terminal)
+        with self._gate() as gate:
+            argv = self._enter_argv(command, gate, terminal=terminal is not None)
+            with process.spawn(argv, stdio=stdio, env=env, admit=gate.admit) as child:
+                yield child
+
+    def _enter_argv(self, command: Command, gate: Gate, *, terminal: bool = False) -> list[str]:
         self.require()  # after its end the PID may belong to another process
-        return nsenter.enter_argv(command, self.leader, terminal=terminal)
+        return nsenter.enter_argv(command, self.leader, gate.path, terminal=terminal)
+
+    @contextmanager
+    def _gate(self) -> Iterator[Gate]:
+        """Yield the gate of a command.
+
+        :raises GuestError: if the command cannot join the guest's control groups, without which it
+            would have neither the guest's limits nor its devices.
+        """
+        with Gate(self.leader.joins) as gate:
+            try:
+                yield gate
+            except UnjoinedError as error:
+                if self.has_ended(PATIENCE):
+                    raise self._ended_error() from None
+                message = "no command can join the control group of the guest's init"
+                raise GuestError(message, evidence=str(error)) from None
 
     def read_file(self, path: str, limit: int) -> bytes:
         """See `Guest.read_file`."""
@@ -203,4 +242,4 @@ class EnteredGuest(Guest):
 def _ended_by_guest(leader: Leader, status: int) -> bool:
     """Whether a command ended with this status because the guest ended."""
     killed = status == 128 + signal.SIGKILL
-    return status != 0 and (leader.is_doomed or leader.has_ended(0.2 if killed else 0))
+    return status != 0 and (leader.is_doomed or leader.has_ended(PATIENCE if killed else 0))

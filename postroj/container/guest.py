@@ -189,7 +189,7 @@ class Guest(ABC):
     def spawn(self, argv: Sequence[str], stdio: Stdio) -> AbstractContextManager[Child]:
         """Run a command as root during a `with` block; leaving the block ends it.
 
-        The child has the status of the command.
+        The child has the status of the command. Its streams must be pipes, not files of the host.
         """
 
     @abstractmethod

@@ -10,6 +10,7 @@ import logging
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,8 @@ log = logging.getLogger(__name__)
 
 LEADER = "X_NSPAWN_LEADER_PID"
 READY = "READY"
+UNLIMITED = "this host does not limit what a guest takes of: %s; `postroj doctor` shows more"
+OPEN_DEVICES = "root in a guest can open all devices of this host: %s"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +147,8 @@ class Launched:
     def _confine(self, leader: int, *, again: bool) -> None:
         """Confine the devices of a guest in a scope, and register the guest with machined."""
         if self.is_scope:
-            confine_scope(self.name, self.bound)  # by now its layers are mounted
+            # by now its layers are mounted
+            _warn_of_devices(confine_scope(self.name, self.bound))
             scope.register(self.name, leader, again=again)
 
     def _serve_network(self, inner_pid: int) -> None:
@@ -207,6 +211,10 @@ def launch_guest(spec: GuestSpec, stack: ExitStack) -> Launched:
     except OSError as error:
         raise HostError(launch.CGROUP.failure, evidence=str(error)) from None
     stack.callback(group.remove)
+    if group.unlimited:
+        _warn(UNLIMITED, ", ".join(group.unlimited))
+    if not is_scope:
+        _warn_of_devices(group.open_devices)
     listener = stack.enter_context(readiness.Listener(claim.path / "notify"))
     served = pasta.pasta_argv(resolv_conf, spec.published, _shown(spec))
     (claim.path / "mnt").mkdir()
@@ -238,6 +246,17 @@ def launch_guest(spec: GuestSpec, stack: ExitStack) -> Launched:
     assert script.stdin
     add(script.stdin)
     return launched
+
+
+def _warn_of_devices(why: str) -> None:
+    if why:
+        _warn(OPEN_DEVICES, why)
+
+
+@cache
+def _warn(text: str, what: str) -> None:
+    """Warn once of what is the same for all guests of this host."""
+    log.warning(text, what)
 
 
 def ready_when(spec: GuestSpec) -> set[str]:

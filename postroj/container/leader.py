@@ -35,7 +35,7 @@ class Leader:
     bounding_set: tuple[int, ...]
     """Numbers of the capabilities in its bounding set, capabilities(7)."""
     joins: tuple[Path, ...]
-    """Files to which a process writes "0" to join the control groups of the guest."""
+    """Files to which a PID is written to make a process join the control groups of the guest."""
     has_own_users: bool
     """Whether it has a user namespace of its own."""
 

@@ -18,7 +18,7 @@ class Limits:
     """The limits of a guest."""
 
     memory: int
-    """Bytes of its processes and of its files in memory, including those of `disk`."""
+    """Bytes of its processes and of its files in memory and swap, including those of `disk`."""
     disk: int
     """Bytes of files that it can write."""
     processes: int = PROCESSES

@@ -8,7 +8,6 @@ import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from postroj import process
 from postroj.container import layer
 from postroj.container.boot import launch, nspawn
 from postroj.container.enter import nsenter
@@ -114,25 +113,29 @@ class StartedGuest(EnteredGuest, OwnGuest):
     def reboot(self) -> None:
         """See `OwnGuest.reboot`."""
         self._launched.listener.open()
-        argv = self._enter_argv(Command(argv=nspawn.REBOOT))
-        timeout = self._launched.spec.boot_timeout
         deadline = time.monotonic() + SHUTDOWN_TIMEOUT
-        # the command may end with the guest before it gets an answer
-        process.run(argv, ok=range(256), timeout=timeout, env=nsenter.ENVIRONMENT)
+        self._order(nspawn.REBOOT, self._launched.spec.boot_timeout)
         try:
             self.leader = self._launched.await_ready({READY, LEADER}, deadline, self.leader)
             self.read_state()
         except GuestError as error:
+            from_outside = (
+                ending.was_killed(self.run_dir) or self._launched.script.poll() is not None
+            )
+            kind = GuestError if from_outside else GuestLost
             message = f"after a reboot {error.message}"
-            raise GuestLost(message, evidence=error.evidence, hint=error.hint) from None
+            raise kind(message, evidence=error.evidence, hint=error.hint) from None
 
     def power_off(self, patience: float) -> None:
         """See `OwnGuest.power_off`."""
-        argv = self._enter_argv(Command(argv=nspawn.POWER_OFF))
-        process.run(argv, ok=range(256), timeout=patience, env=nsenter.ENVIRONMENT)
+        self._order(nspawn.POWER_OFF, patience)
         if not self.has_ended(patience):
             log.info("guest '%s' did not shut down within %g s", self.name, patience)
             self.kill()
+
+    def _order(self, argv: Sequence[str], timeout: float) -> None:
+        """Run a command that may end with the guest before it gets an answer."""
+        self._perform(Command(argv=tuple(argv)), ok=range(256), timeout=timeout)
 
     def is_stopping(self) -> bool:
         """See `Guest.is_stopping`; always false without a manager."""

@@ -14,16 +14,15 @@ import signal
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING
 
 from postroj import process
 from postroj.errors import GuestError, ImageError, UsageError
-from postroj.streams import CHUNK, STDIN, STDOUT
+from postroj.streams import CHUNK, HEAD, STDIN, STDOUT, Feed, Tail, write_all
 from postroj.transfer.unpack import FOLDER, Into, unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from postroj.container.guest import Guest
 
@@ -90,15 +89,16 @@ def copy_out(guest: Guest, source: Place, target: str) -> None:
     above, name = posixpath.split(posixpath.normpath(source.path))
     what = [f"--directory={above}", "--", name or "."]
     if target == PIPE:
-        with _tar(guest, [*CREATE, "--file=-", *what], process.DEVNULL, STDOUT):
-            return
+        _relay(guest, [*CREATE, "--file=-", *what], Feed(), lambda chunk: write_all(STDOUT, chunk))
+        return
     if is_folder:
         what = [f"--directory={source.path}", "--", "."]
     with (
         _folder_for(source, target, is_folder=is_folder) as into,
-        _tar(guest, [*CREATE, "--file=-", *what], process.DEVNULL, process.PIPE) as child,
+        _tar(guest, [*CREATE, "--file=-", *what], process.PIPE) as child,
     ):
-        assert child.stdout
+        assert child.stdin and child.stdout
+        child.stdin.close()
         with child.stdout as pipe:
             try:
                 unpacked = unpack(pipe, into)
@@ -124,8 +124,9 @@ def copy_in(guest: Guest, source: str, target: Place) -> None:
     if source == PIPE:
         if "d" not in kinds:
             raise _no_such(str(target), folder=True)
-        with _tar(guest, [*EXTRACT, "--file=-", f"--directory={target.path}"], STDIN, STDOUT):
-            return
+        argv = [*EXTRACT, "--file=-", f"--directory={target.path}"]
+        _relay(guest, argv, Feed(descriptor=STDIN), lambda chunk: None)
+        return
     what = Place("", source)
     path = Path(source)
     is_folder = path.is_dir() and (not path.is_symlink() or what.is_folder)
@@ -160,43 +161,67 @@ def copy_in(guest: Guest, source: str, target: Place) -> None:
 
 def _send(guest: Guest, what: Sequence[str], extract: Sequence[str]) -> None:
     """Pipe a tar of host files into the guest's tar."""
-    with TemporaryFile() as complaints:
-        argv = [*CREATE, "--file=-", *what]
-        env = process.environment()
-        stdio = (process.DEVNULL, process.PIPE, complaints)
-        with process.spawn(argv, stdio=stdio, env=env) as child:
-            assert child.stdout
-            with child.stdout as pipe, _tar(guest, extract, pipe, process.DEVNULL):
-                pipe.close()  # only the guest's tar may hold it open
-            status = process.exit_status(child.wait())
-        if status not in (0, CHANGED):
-            complaints.seek(0)
-            output = process.last_lines(complaints.read().decode(errors="replace"))
-            message = "cannot read the files to copy"
-            raise UsageError(message, evidence=output)
+    argv, stdio = [*CREATE, "--file=-", *what], (process.DEVNULL, process.PIPE, process.PIPE)
+    with (
+        process.spawn(argv, stdio=stdio, env=process.environment()) as child,
+        process.collecting_stderr(child) as complaints,
+    ):
+        assert child.stdout
+        with child.stdout as pipe, _tar(guest, extract, pipe) as inner:
+            pipe.close()  # only the guest's tar may hold it open
+            assert inner.stdout
+            inner.stdout.close()
+        status = process.exit_status(child.wait())
+    if status not in (0, CHANGED):
+        message = "cannot read the files to copy"
+        raise UsageError(message, evidence=_last_lines(complaints))
 
 
 @contextmanager
-def _tar(
-    guest: Guest, argv: Sequence[str], stdin: int | IO[bytes], stdout: int
-) -> Iterator[process.Child]:
-    """Run tar in a guest, and check its exit status when the context ends.
+def _tar(guest: Guest, argv: Sequence[str], stdin: int | IO[bytes]) -> Iterator[process.Child]:
+    """Run tar in a guest with pipes, and check its exit status when the context ends.
+
+    Root in the guest could reopen a file of the host for writing, and open others of its file
+    system by handle, open_by_handle_at(2).
 
     :raises GuestError: if tar fails.
     """
-    with TemporaryFile() as complaints:
-        with guest.spawn(argv, (stdin, stdout, complaints)) as child:
-            yield child
-            status = process.exit_status(child.wait())
-        if status in (0, 128 + signal.SIGPIPE) or (status == CHANGED and "--create" in argv):
-            return
-        guest.require()
-        complaints.seek(0)
-        output = process.last_lines(complaints.read().decode(errors="replace"))
-        message = f"tar in the guest exited with status {status}"
-        if status in NOT_THERE:
-            message = "the guest has no tar, which `postroj cp` needs"
-        raise GuestError(message, evidence=output)
+    with (
+        guest.spawn(argv, (stdin, process.PIPE, process.PIPE)) as child,
+        process.collecting_stderr(child) as complaints,
+    ):
+        yield child
+        status = process.exit_status(child.wait())
+    _require_success(guest, argv, status, complaints)
+
+
+def _relay(guest: Guest, argv: Sequence[str], stdin: Feed, stdout: Callable[[bytes], None]) -> None:
+    """Run tar in a guest, with a feed and a sink of ours.
+
+    :raises GuestError: if tar fails.
+    """
+    complaints = Tail(first=HEAD)
+    with guest.spawn(argv, process.STDIO) as child:
+        status = process.relay(child, stdin=stdin, stdout=stdout, stderr=complaints)
+    _require_success(guest, argv, status, complaints)
+
+
+def _require_success(guest: Guest, argv: Sequence[str], status: int, complaints: Tail) -> None:
+    """Raise an error if a tar that ran in a guest has failed.
+
+    :raises GuestError: then.
+    """
+    if status in (0, 128 + signal.SIGPIPE) or (status == CHANGED and "--create" in argv):
+        return
+    guest.require()
+    message = f"tar in the guest exited with status {status}"
+    if status in NOT_THERE:
+        message = "the guest has no tar, which `postroj cp` needs"
+    raise GuestError(message, evidence=_last_lines(complaints))
+
+
+def _last_lines(complaints: Tail) -> str:
+    return process.last_lines(bytes(complaints).decode(errors="replace"))
 
 
 def _kinds(guest: Guest, path: str) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import logging
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -216,6 +219,46 @@ def test_signals_set_the_exit_status(number: signal.Signals) -> None:
     done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True)
     assert (done.returncode, done.stdout) == (128 + number, b"")
     assert b"Traceback" not in done.stderr
+
+
+def small_pipe() -> tuple[int, int]:
+    """Return the ends of a pipe that a report fills, as `small_socket` does."""
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    return reader, writer
+
+
+def small_socket() -> tuple[int, int]:
+    reader, writer = socket.socketpair()
+    writer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    return reader.detach(), writer.detach()
+
+
+@pytest.mark.parametrize("make", [small_pipe, small_socket])
+def test_stdout_that_does_not_block_gets_all_of_a_report(
+    make: Callable[[], tuple[int, int]],
+) -> None:
+    reader, writer = make()
+    os.set_blocking(writer, False)
+    argv = [*POSTROJ, "list-images", "--json"]
+    with (
+        os.fdopen(reader, "rb") as ours,
+        subprocess.Popen(argv, stdout=writer, stderr=subprocess.PIPE) as child,
+    ):
+        os.close(writer)
+        assert json.loads(ours.read())
+        assert child.communicate()[1] == b""
+    assert child.returncode == 0
+
+
+def test_stdout_that_does_not_block_is_left_so_for_the_others_that_share_it() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    subprocess.run([*POSTROJ, "--version"], stdout=writer, check=True)
+    assert not os.get_blocking(writer)
+    assert os.read(reader, 100).startswith(b"postroj ")
+    os.close(reader)
+    os.close(writer)
 
 
 @pytest.mark.parametrize("argv", [["list-images"], ["list-images", "--json"], ["--help"]])

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from postroj.container.boot import idmap
-from postroj.container.cgroup import group, hierarchies
+from postroj.container.cgroup import devices, group, hierarchies
 from postroj.container.limits import Asked
 from postroj.container.spec import Bind, GuestSpec
 from postroj.container.start import StartedGuest, start_guest
@@ -51,6 +51,10 @@ def test_memory_bounds_what_a_process_can_allocate(small: StartedGuest) -> None:
     assert int(fits.text) == 100 * MIB
     died = small.run([*eat[:2], eat[2].format(600)], ok=range(256))
     assert (died.status, died.output) == (128 + signal.SIGKILL, "")
+    swap = {"memory.swap.max": "0", "memory.memsw.limit_in_bytes": str(256 * MIB)}
+    files = [folder / name for folder in group.folders(small.name) for name in swap]
+    found = {file.name: file.read_text().strip() for file in files if file.exists()}
+    assert found and found.items() <= swap.items()
 
 
 def test_memory_lets_two_thirds_of_it_be_written_as_files(small: StartedGuest) -> None:
@@ -84,6 +88,29 @@ def test_cpus_is_refused_on_a_host_without_the_cpu_controller(
             start_guest(spec),
         ):
             pass
+
+
+def test_host_that_limits_no_memory_and_no_devices_is_warned_of_once(
+    image: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(group: int, allowed: object) -> None:
+        message = "no such programs"
+        raise OSError(message)
+
+    found = {kind: root for kind, root in hierarchies.mounted().items() if kind != "memory"}
+    monkeypatch.setattr(hierarchies, "mounted", lambda: found)
+    monkeypatch.setattr(hierarchies, "offered", lambda root: {"pids"})
+    monkeypatch.setattr(group, "has_swap", lambda: False)
+    monkeypatch.setattr(devices, "confine", refuse)
+    with obtain(image, boot=False) as stored:
+        spec = GuestSpec(layers=stored.layers, boot=False, network=NetworkMode.NONE)
+        for _ in range(2):
+            with start_guest(spec):
+                pass
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        "this host does not limit what a guest takes of: memory; `postroj doctor` shows more",
+        "root in a guest can open all devices of this host: no such programs",
+    ]
 
 
 @pytest.mark.parametrize("release", RELEASES)

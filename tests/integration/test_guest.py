@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import tarfile
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -110,14 +111,39 @@ def test_guest_of_a_file_that_is_not_a_squashfs_says_so(tmp_path: Path) -> None:
     assert caught.value.hint
 
 
-def test_guest_that_powers_off_ends_the_command_in_it(image: str) -> None:
-    script = "systemctl poweroff --force --force; sleep 60"
-    with (
-        obtain(image) as stored,
-        start_guest(GuestSpec(layers=stored.layers)) as guest,
-        pytest.raises(GuestLost, match="the guest shut down"),
-    ):
-        guest.run(["sh", "-c", script], timeout=50)
+def test_guest_that_powers_off_ends_the_command_in_it_whatever_its_console_says(image: str) -> None:
+    script = 'echo "$1" >/dev/console; systemctl poweroff --force --force; sleep 60'
+    with obtain(image) as stored, start_guest(GuestSpec(layers=stored.layers)) as guest:
+        claim = f"Container {guest.name} terminated by signal KILL."
+        with pytest.raises(GuestLost, match="the guest shut down") as caught:
+            guest.run(["sh", "-c", script, "sh", claim], timeout=50)
+    assert claim in caught.value.evidence
+
+
+def test_guest_is_to_blame_whatever_the_status_of_its_init(image: str) -> None:
+    with obtain(image) as stored, start_guest(GuestSpec(layers=stored.layers)) as guest:
+        guest.run(["systemctl", "exit", "137"], timeout=50)
+        assert guest.has_ended(50)
+        with pytest.raises(GuestLost, match="the guest shut down"):
+            guest.require()
+
+
+def test_guest_that_was_killed_while_it_rebooted_is_not_to_blame(image: str) -> None:
+    with obtain(image) as stored, start_guest(GuestSpec(layers=stored.layers)) as guest:
+        hang = "/run/systemd/system/hang.service"
+        unit = "[Service]\nExecStart=true\nRemainAfterExit=yes\nExecStop=/bin/sleep 60"
+        guest.run(["sh", "-c", f"printf '{unit}' >{hang}; systemctl start hang"], timeout=50)
+
+        def kill() -> None:
+            eventually(guest.is_stopping, 50)
+            guest.kill()
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        with pytest.raises(GuestError, match="after a reboot the guest ended") as caught:
+            guest.reboot()
+        killer.join()
+    assert type(caught.value) is GuestError
 
 
 def test_guest_command_is_killed_at_its_timeout(image: str) -> None:

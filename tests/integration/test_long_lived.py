@@ -349,6 +349,30 @@ def test_cp_from_a_hostile_guest_writes_nowhere_else(web: str, image: str, tmp_p
     done = postroj("cp", "evil:/srv/f", tmp_path / "file")
     assert done.returncode == 4
     assert "the guest sent nothing" in done.stderr
+    tool.write_text("#!/bin/sh\nreadlink /proc/self/fd/[012] >&2; exit 3\n")
+    subprocess.run(
+        [*POSTROJ, "exec", "evil", "sh", "-c", "cat >/usr/bin/tar"],
+        input=tool.read_bytes(),
+        check=True,
+    )
+    for argv in (
+        *(("evil:/srv/f", "-"), ("-", "evil:/srv")),
+        *(("evil:/srv/x", "x"), (tool, "evil:/srv")),
+    ):
+        with tool.open("rb") as stdin, (tmp_path / "out").open("wb") as stdout:
+            told = subprocess.run(
+                [*POSTROJ, "cp", *map(str, argv)],
+                stdin=stdin,
+                stdout=stdout,
+                stderr=subprocess.PIPE,
+                cwd=tmp_path,
+                check=False,
+                text=True,
+            )
+        assert told.returncode == 4
+        files = re.findall(r"(?m)^  \| (\S+)$", told.stderr)
+        assert len(files) == 3, told.stderr
+        assert all(name.startswith("pipe:") for name in files), files
     in_guest("evil", "rm /usr/bin/tar")
     done = postroj("cp", "evil:/srv/f", tmp_path / "file")
     assert done.returncode == 4

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -200,6 +201,13 @@ def test_run_on_a_terminal_gives_the_command_one_of_the_guest() -> None:
     screen, status = converse([*POSTROJ, "run", "--", "sh", "-c", script], [])
     assert re.search(rb"/dev/pts/\d+\r\n\d+ \d+\r\nto-stderr\r\n", screen)
     assert status == 5
+
+
+def test_run_in_a_pipe_gives_the_command_no_terminal_of_the_host() -> None:
+    script = "echo shown >/dev/tty; read -r typed </dev/tty; echo $?"
+    argv = [*POSTROJ, "run", "--no-boot", "--", "sh", "-c", script]
+    screen, status = converse(["sh", "-c", f"{shlex.join(argv)} 2>&1 | cat"], [])
+    assert (status, b"shown" in screen, b"/dev/tty: No such device" in screen) == (0, False, True)
 
 
 def test_run_hands_ctrl_c_on_a_terminal_to_the_command() -> None:

@@ -22,7 +22,7 @@ from postroj.errors import GuestError
 from postroj.model import NetworkMode
 from postroj.prepare import obtain
 from tests.support import tars
-from tests.support.cli import postroj
+from tests.support.cli import eventually, postroj
 
 if TYPE_CHECKING:
     from postroj.container.start import StartedGuest
@@ -235,6 +235,29 @@ CONNECT = {
 
 
 # images whose files lead out of them
+
+
+MOVES = """
+cd /sys/fs/cgroup/init.scope || cd /sys/fs/cgroup/*/init.scope || exit 1
+mkdir ../away
+until rmdir "$PWD"; do
+    while read -r pid; do echo "$pid" >../away/cgroup.procs; done <cgroup.procs
+    sleep 0.1
+done
+"""
+
+
+def test_command_that_cannot_join_the_group_of_the_guest_is_not_run(image: str) -> None:
+    """Outside of it the command would have no limits, and all devices of the host."""
+    with obtain(image) as stored, start_guest(GuestSpec(layers=stored.layers)) as guest:
+        guest.run(["systemd-run", "--quiet", "sh", "-c", MOVES], timeout=50)
+        assert eventually(lambda: not all(file.exists() for file in guest.leader.joins), 30)
+        with pytest.raises(GuestError, match="no command can join the control group"):
+            guest.run(["touch", "/root/was-run"])
+        with pytest.raises(GuestError, match="no command can join the control group"):
+            guest.reboot()
+        assert not guest.exists("/root/was-run")
+        assert not guest.has_ended()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ import pytest
 from postroj import process
 from postroj.errors import CommandError, CommandTimeout, HostError
 from postroj.process import Feed, Tail
+from postroj.streams import write_all
+from tests.support.terminal import converse
 
 PYTHON = sys.executable
 SIZE = 100_000_000
@@ -110,6 +113,13 @@ class TestRun:
     def test_environment_can_be_given_whole(self) -> None:
         assert process.run(["/usr/bin/env"], env={"ONLY": "this"}).text == "ONLY=this"
 
+    def test_child_cannot_open_the_terminal_of_its_caller(self) -> None:
+        probe = (
+            "from postroj import process; print(process.run(['sh', '-c', ': <>/dev/tty'], ok=[2]))"
+        )
+        screen, status = converse([PYTHON, "-c", probe], [])
+        assert (status, b"/dev/tty: No such device or address" in screen) == (0, True), screen
+
     def test_sigpipe_is_as_the_child_expects(self) -> None:
         assert process.run(sh("trap - PIPE; kill -PIPE $$"), ok=(141,)).status == 141
 
@@ -118,6 +128,32 @@ class TestRun:
         done = process.run([PYTHON, "-c", script], timeout=60)
         assert len(done.stdout) == process.LIMIT + process.HEAD + len("\n...\n")
         assert done.stdout.endswith(b"END")
+
+
+class TestStreamsThatDoNotBlock:
+    def test_write_all_waits_until_the_reader_has_room(self) -> None:
+        data = os.urandom(3_000_000)
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        argv = ["sh", "-c", "sleep 0.2; sha256sum"]
+        with subprocess.Popen(argv, stdin=reader, stdout=subprocess.PIPE, text=True) as child:
+            os.close(reader)
+            try:
+                write_all(writer, data)
+            finally:
+                os.close(writer)
+            assert child.communicate()[0].split()[0] == hashlib.sha256(data).hexdigest()
+
+    def test_feed_is_not_at_its_end_when_another_process_has_read_what_was_there(self) -> None:
+        reader, writer = os.pipe()
+        os.set_blocking(reader, False)
+        feed = Feed(descriptor=reader)
+        feed.refill()
+        os.write(writer, b"late")
+        feed.refill()
+        assert bytes(feed.pending) == b"late"
+        os.close(reader)
+        os.close(writer)
 
 
 class TestTimeout:
@@ -282,73 +318,6 @@ class TestTail:
         assert len(tail.data) == 3
 
 
-class TestPipeline:
-    def test_bytes_go_through_and_lines_are_reported(self, tmp_path: Path) -> None:
-        lines: list[str] = []
-        process.pipeline(
-            sh("echo one >&2; echo content; echo two >&2"),
-            sh('cat > "$1"', str(tmp_path / "target")),
-            on_line=lines.append,
-        )
-        assert (tmp_path / "target").read_text() == "content\n"
-        assert lines == ["one", "two"]
-
-    def test_environment_is_extended(self, tmp_path: Path) -> None:
-        target = str(tmp_path / "target")
-        process.pipeline(
-            sh('echo "$WORD"'), sh('cat > "$1"', target), on_line=print, env={"WORD": "hello"}
-        )
-        assert Path(target).read_text() == "hello\n"
-
-    def test_producer_fails(self) -> None:
-        with pytest.raises(CommandError) as caught:
-            process.pipeline(
-                sh("echo broken >&2; exit 3"), sh("cat >&2"), on_line=lambda line: None
-            )
-        assert caught.value.message == "'sh' ended with status 3"
-        assert "broken" in caught.value.evidence
-
-    def test_producer_that_takes_too_long_is_killed(self) -> None:
-        with pytest.raises(CommandTimeout) as caught:
-            process.pipeline(
-                sh("echo still there >&2; exec sleep 1000"), ["cat"], on_line=print, timeout=0.2
-            )
-        assert caught.value.message == "'sh' did not end within 0.2 s"
-        assert caught.value.output == "still there"
-
-    def test_consumer_fails_and_is_named(self) -> None:
-        with pytest.raises(CommandError) as caught:
-            process.pipeline(["yes"], ["head", "--no-such-option"], on_line=lambda line: None)
-        assert caught.value.argv[0] == "head"
-        assert caught.value.message == "'head' ended with status 1"
-        assert "no-such-option" in caught.value.evidence
-
-    def test_both_fail_and_both_are_named(self) -> None:
-        with pytest.raises(CommandError) as caught:
-            process.pipeline(sh("exit 3"), ["grep", "x"], on_line=lambda line: None)
-        assert caught.value.message == "'sh' ended with status 3 and 'grep' ended with status 1"
-        assert caught.value.status == 3
-
-    def test_consumer_that_is_missing_ends_the_producer(self, tmp_path: Path) -> None:
-        pid = tmp_path / "pid"
-        with pytest.raises(HostError, match="no-such-tool"):
-            process.pipeline(
-                sh('echo $$ > "$1"; exec sleep 1000', str(pid)), ["no-such-tool"], on_line=print
-            )
-        if pid.exists() and pid.read_text():
-            wait_until_dead(int(pid.read_text()))
-
-    def test_exception_of_on_line_ends_both(self, tmp_path: Path) -> None:
-        def interrupt(line: str) -> None:
-            raise KeyboardInterrupt
-
-        pids = tmp_path / "pids"
-        script = 'echo $$ >> "$1"; echo line >&2; exec sleep 1000'
-        with pytest.raises(KeyboardInterrupt):
-            process.pipeline(sh(script, str(pids)), ["sleep", "1000"], on_line=interrupt)
-        wait_until_dead(int(pids.read_text()))
-
-
 class TestTools:
     def test_found_beyond_path(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", "/nowhere")
@@ -379,14 +348,49 @@ class TestTools:
 
 
 class TestSpawn:
-    def test_own_group_in_our_session(self) -> None:
+    def test_own_session_and_group(self) -> None:
         null = subprocess.DEVNULL
         child = process.launch(["sleep", "1000"], stdio=(null, null, null), env={})
-        assert os.getpgid(child.pid) == child.pid
-        assert os.getsid(child.pid) == os.getsid(0)
+        assert os.getpgid(child.pid) == os.getsid(child.pid) == child.pid
         process.kill_group(child)
         assert child.returncode == -signal.SIGKILL
         process.kill_group(child)  # twice is harmless
+
+    def test_collecting_stderr_stores_both_ends_of_a_flood_beside_other_streams(self) -> None:
+        script = "echo first >&2; yes | head -c 9000000 >&2; echo last >&2; echo said; exit 3"
+        stdio = (process.DEVNULL, process.PIPE, process.PIPE)
+        with (
+            process.spawn(sh(script), stdio=stdio, env=process.environment()) as child,
+            process.collecting_stderr(child) as complaints,
+        ):
+            assert child.stdout
+            assert child.stdout.read() == b"said\n"
+            assert child.wait() == 3
+        assert bytes(complaints).startswith(b"first\ny\n")
+        assert bytes(complaints).endswith(b"y\nlast\n")
+        assert len(bytes(complaints)) <= process.LIMIT + process.HEAD + len("\n...\n")
+
+    def test_collecting_stderr_waits_for_no_daemon_and_kills_the_child_on_an_error(
+        self, tmp_path: Path
+    ) -> None:
+        script = 'setsid sleep 1000 & echo $! > "$1"; echo why >&2; [ "$2" ] || sleep 1000'
+        stdio = (process.DEVNULL, process.DEVNULL, process.PIPE)
+        for ends in ("by itself", ""):
+            file = tmp_path / f"pid {ends}"
+            argv = sh(script, str(file), ends)
+            with (
+                suppress(KeyboardInterrupt),
+                process.spawn(argv, stdio=stdio, env=process.environment()) as child,
+                process.collecting_stderr(child) as complaints,
+            ):
+                if not ends:
+                    while not complaints.data:
+                        time.sleep(0.01)
+                    raise KeyboardInterrupt
+                child.wait()
+            os.kill(int(file.read_text()), signal.SIGKILL)
+            assert child.returncode == (0 if ends else -signal.SIGKILL)
+            assert bytes(complaints) == b"why\n"
 
     def test_spawn_kills_the_child_and_closes_its_pipes_on_the_way_out(self) -> None:
         before = open_descriptors()

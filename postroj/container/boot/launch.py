@@ -23,6 +23,9 @@ SCRIPT = Path(__file__).with_name("launch.sh")
 STATUS = "status"
 """File of the run directory with the exit status of nspawn, which is that of the guest's init."""
 
+KILLED = "killed"
+"""File of the run directory that exists if nspawn itself said that SIGKILL ended its guest."""
+
 UNPACKED = "unpacked"
 """File of the run directory that exists if a layer was unpacked, since it could not be mounted."""
 

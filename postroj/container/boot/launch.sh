@@ -173,10 +173,10 @@ serve_network() {
 
 # boot NSPAWN...: run the guest to its end, with its console at descriptor 3
 boot() {
-    run_nspawn "$@" 2>&1 | log_console
+    run_nspawn "$@" | log_console
     read -r status <../status
-    # a signal has killed nspawn, and its guest lives on; 255 is an init that crashed, EXIT_EXCEPTION
-    if [ "$status" -gt 128 ] && [ "$status" -lt 193 ]; then
+    # the guest's init may end with any status, too; 255 is an init that crashed, EXIT_EXCEPTION
+    if [ "$status" -gt 128 ] && [ "$status" -lt 193 ] && orphaned; then
         kill -USR1 $$
     else
         echo ended
@@ -184,14 +184,36 @@ boot() {
 }
 
 # run_nspawn NSPAWN...: as often as the guest reboots, which ends nspawn with `--keep-unit`; the file
-# `status` has the last status
+# `status` has the last status. stdout is the console.
 run_nspawn() {
+    exec 4>&1
     while
-        status=0
-        "$@" </dev/null >&2 || status=$?
-        echo $status >../status
-        [ $status = $REBOOTED ]
+        {
+            status=0
+            "$@" </dev/null 2>&1 >&4 3>&- 4>&- || status=$?
+            echo $status >../status
+        } | heed_nspawn
+        read -r status <../status
+        [ "$status" = $REBOOTED ]
     do :; done
+}
+
+# heed_nspawn: pass on the words of nspawn itself, to which the guest's console cannot add; the file
+# `killed` says that a signal killed its init, which no process in a guest can do
+heed_nspawn() {
+    while IFS= read -r line; do
+        printf '%s\n' "$line"
+        if [ "$line" = "Container ${run_dir##*/} terminated by signal KILL." ]; then : >../killed; fi
+    done
+}
+
+# orphaned: whether a killed nspawn has left us its guest, whose init is PID 1 of another namespace
+orphaned() {
+    read -r children <"/proc/$$/task/$$/children"
+    for child in $children; do
+        ! grep -qs '^NSpid:.*[[:blank:]].*[[:blank:]]1$' "/proc/$child/status" || return 0
+    done
+    return 1
 }
 
 # log_console: write each piece of the console as it comes, up to a limit

@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 PATIENCE = 2.0
 """Seconds in which the kernel reaps the last processes of a killed guest."""
 
+SWAP = "swap"
+"""Limited by the controller `memory`, unless the kernel was told not to count it."""
+
 PERIOD = 100_000
 """Microseconds over which the kernel counts a guest's processor time, its own default."""
 
@@ -65,8 +68,8 @@ class Group:
         """The files into which a process writes "0" to join the groups."""
         self.stays = False
         """Whether `remove` leaves them to the processes that inherited the locks."""
-        self.limited: set[str] = set()
-        """The controllers whose limits are set."""
+        self.limited = set() if roots else systemd_controllers()
+        """The controllers whose limits are set or which systemd has for a scope, and `SWAP`."""
         self.open_devices = "no cgroup v2"
         """Why the guest can open any device; '' if it cannot."""
         for kind, root in roots.items():
@@ -86,10 +89,15 @@ class Group:
             self.limited |= _limit(root / name, limits)
             if kind == V2:
                 self.open_devices = _confine(self.descriptors[-1], (*devices.USUAL, *allowed))
-        limited = self.limited if roots else systemd_controllers()
-        if lacking := [name for name in limits.asked if name not in limited]:
+        if lacking := [name for name in limits.asked if name not in self.limited]:
             self.remove()
             raise _unlimited(lacking)
+
+    @property
+    def unlimited(self) -> list[str]:
+        """What of the host a guest can use up."""
+        wanted = ("memory", "pids", *([SWAP] if has_swap() else []))
+        return [name for name in wanted if name not in self.limited]
 
     def remove(self) -> None:
         """Remove the groups once their last processes are gone, unless they stay.
@@ -131,45 +139,58 @@ def _is_open(folder: Path, descriptor: int) -> bool:
 
 
 def _limit(folder: Path, limits: Limits) -> set[str]:
-    """Set the limits that a group's hierarchy has files for; return their controllers.
+    """Set the limits that a group's hierarchy has files for; return what they limit.
 
-    On cgroup v2 these are the controllers that the parent group hands down.
+    On cgroup v2 these are the files of controllers that the parent group hands down.
     """
-    settings: dict[str, object] = {
-        "memory.max": limits.memory,
-        "memory.limit_in_bytes": limits.memory,  # cgroup v1
-        "pids.max": limits.processes,
-    }
+    settings: list[tuple[str, str, object]] = [
+        ("memory", "memory.max", limits.memory),
+        (SWAP, "memory.swap.max", 0),
+        # cgroup v1; the second counts memory and swap, and may not be below the first
+        ("memory", "memory.limit_in_bytes", limits.memory),
+        (SWAP, "memory.memsw.limit_in_bytes", limits.memory),
+        ("pids", "pids.max", limits.processes),
+    ]
     if limits.cpus is not None:
         quota = round(limits.cpus * PERIOD)
-        settings |= {"cpu.max": f"{quota} {PERIOD}", "cpu.cfs_quota_us": quota}
+        settings += [("cpu", "cpu.max", f"{quota} {PERIOD}"), ("cpu", "cpu.cfs_quota_us", quota)]
     limited = set()
-    for name, value in settings.items():
+    for what, name, value in settings:
         try:
             with (folder / name).open("r+") as file:  # "r+" creates no file
                 file.write(str(value))
-            limited.add(name.partition(".")[0])
+            limited.add(what)
         except OSError as error:
             log.debug("no limit: %s", error)
     return limited
 
 
 def systemd_controllers() -> set[str]:
-    """Return the controllers with which systemd can limit a scope; it hands them down itself."""
+    """Return what systemd can limit for a scope; it hands the controllers down itself."""
     roots = hierarchies.mounted()
-    return {*roots, *(hierarchies.offered(roots[V2]) if V2 in roots else ())}
+    offered = hierarchies.offered(roots[V2]) if V2 in roots else set()
+    return {*roots, *offered, *([SWAP] if "memory" in offered else [])}
 
 
-def confine_scope(name: str, allowed: Iterable[Device]) -> None:
-    """Confine a guest in a scope of systemd to the devices `allowed` and the usual ones."""
+def has_swap() -> bool:
+    """Whether this host has swap space, proc_swaps(5)."""
+    return len(Path("/proc/swaps").read_text().splitlines()) > 1
+
+
+def confine_scope(name: str, allowed: Iterable[Device]) -> str:
+    """Confine a guest in a scope of systemd to the devices `allowed` and the usual ones.
+
+    Return why this host cannot, else ''.
+    """
     folder = hierarchies.mounted()[V2] / SLICE / f"{name}.scope"
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        log.debug("devices are not limited: %s", error)
-        return
-    _confine(descriptor, (*devices.USUAL, *allowed))
-    os.close(descriptor)
+        return str(error)
+    try:
+        return _confine(descriptor, (*devices.USUAL, *allowed))
+    finally:
+        os.close(descriptor)
 
 
 def _unlimited(lacking: list[str]) -> HostError:
@@ -188,7 +209,6 @@ def _confine(group: int, allowed: Iterable[Device]) -> str:
     try:
         devices.confine(group, allowed)
     except OSError as error:
-        log.debug("devices are not limited: %s", error)
         return str(error)
     return ""
 

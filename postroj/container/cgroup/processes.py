@@ -14,7 +14,7 @@ PAYLOAD = "/payload"
 
 
 def joins(cgroup: str, name: str) -> list[Path]:
-    """Return the files into which a process writes "0" to join the leader's groups.
+    """Return the files into which a PID is written to make a process join the leader's groups.
 
     `cgroup` is the text of `/proc/LEADER/cgroup`, `name` is the guest's. Hierarchies in which the
     guest has no group of its own are left out.

@@ -44,6 +44,7 @@ def argv(name: str, limits: Limits) -> list[str]:
         "Delegate": "yes",  # nspawn divides it, and so does the guest
         "KillSignal": "SIGKILL",  # PID 1 of a namespace ignores others; the rest ends with it
         "MemoryMax": limits.memory,
+        "MemorySwapMax": 0,
         "TasksMax": limits.processes,
     }
     if limits.cpus is not None:

@@ -1,12 +1,12 @@
 """Run commands in a guest through the leader's namespaces: exact status, separate pipes, no D-Bus.
 
-Wrappers around nsenter do what it does not: the command joins the guest's control group, cannot get
-a capability that the guest does not have, and inherits no environment variable of postroj.
+Wrappers around nsenter do what it does not: the command waits until it is in the guest's control
+group, cannot get a capability that the guest does not have, and inherits no environment variable of
+postroj.
 """
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,13 +35,19 @@ IN_SESSION = (
 LOGIN_SHELL = ("/bin/sh", "-c", "[ -x /bin/bash ] && exec /bin/bash -l; exec /bin/sh -l")
 
 
-def enter_argv(command: Command, leader: Leader, *, terminal: bool = False) -> list[str]:
-    """Return the command line on the host that runs a command in the guest of `leader`."""
-    joins = "".join(f"echo 0 > {shlex.quote(str(group))}\n" for group in leader.joins)
+# Waits for a line from the file in $1.
+THROUGH_GATE = ("sh", "-c", 'read -r _ <"$1" && shift && umask 022 && exec "$@"', "sh")
+
+
+def enter_argv(command: Command, leader: Leader, gate: str, *, terminal: bool = False) -> list[str]:
+    """Return the command line on the host that runs a command in the guest of `leader`.
+
+    `gate` is the path of a `Gate`.
+    """
     bounds = ",".join(["-all", *(f"+cap_{number}" for number in leader.bounding_set)])
     enter = ["nsenter", "--target", str(leader.pid)]
     return [
-        *("sh", "-c", f'umask 022\n{joins}exec "$@"', "sh"),
+        *(*THROUGH_GATE, gate),
         # entering a user namespace gives all capabilities there, so limit them afterwards
         *([*enter, "--user", "--"] if leader.has_own_users else []),
         *("setpriv", "--bounding-set", bounds, "--inh-caps", "-all"),

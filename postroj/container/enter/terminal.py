@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import select
 import signal
 import stat
 import termios
@@ -16,15 +15,17 @@ import tty
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from postroj.process import exit_status, kill_group, resume
-from postroj.streams import A_WHILE, CHUNK, STDIN, STDOUT, write_all
+from postroj.process import serve
+from postroj.streams import STDIN, STDOUT, Feed, write_all
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Iterator
     from types import FrameType
+    from typing import IO
 
     from postroj.container.leader import Leader
+    from postroj.process import Child
+    from postroj.streams import Sink
 
 TIOCSPTLCK = 0x40045431  # ioctl_tty(2)
 TIOCGPTPEER = 0x5441  # since Linux 4.13
@@ -61,43 +62,19 @@ def open_pty(leader: Leader) -> tuple[int, int]:
     return master, fcntl.ioctl(master, TIOCGPTPEER, flags)
 
 
-def converse(process: subprocess.Popen[bytes], master: int) -> int:
-    """Connect the terminals until the command ends; return its status."""
-    pidfd = os.pidfd_open(process.pid)
-    try:
-        with _raw(STDIN), _resizing(master):
-            sources = [master, STDIN, pidfd]
-            while sources[-1:] == [pidfd]:
-                sources = _carry(sources, master, pidfd)
-                resume(process)
-        return exit_status(process.wait())
-    except BaseException:
-        kill_group(process)
-        raise
-    finally:
-        os.close(pidfd)
+def converse(child: Child, master: int) -> int:
+    """Connect the terminals until the command ends; return its status.
 
-
-def _carry(sources: list[int], master: int, pidfd: int) -> list[int]:
-    """Serve one ready source; return those that remain, without `pidfd` at the command's end."""
-    ready, _, _ = select.select(sources, [], [], A_WHILE)
-    remaining = list(sources)
-    if master in ready:
-        screen = b""
-        with suppress(OSError):  # EIO: no process has the other end open
-            screen = os.read(master, CHUNK)
-        write_all(STDOUT, screen)
-        if not screen:
-            remaining.remove(master)
-    elif pidfd in ready:
-        remaining.remove(pidfd)
-    elif STDIN in ready:
-        keys = os.read(STDIN, CHUNK)
-        if keys:
-            write_all(master, keys)
-        else:
-            remaining.remove(STDIN)
-    return remaining
+    All that is ready is served in turn, so a flood of output holds up no key, and vice versa.
+    """
+    with (
+        _raw(STDIN),
+        _resizing(master),
+        os.fdopen(os.dup(master), "wb", buffering=0) as keyboard,
+        os.fdopen(os.dup(master), "rb", buffering=0) as screen,
+    ):
+        sinks: dict[IO[bytes], Sink] = {screen: lambda chunk: write_all(STDOUT, chunk)}
+        return serve(child, keyboard, sinks, Feed(descriptor=STDIN))
 
 
 @contextmanager

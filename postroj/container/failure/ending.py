@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 AFTERMATH = 2.0
 """Seconds for nspawn to end after its guest."""
-KILLED = "terminated by signal KILL"
-"""nspawn prints this when its guest was killed, which no process in the guest can do."""
 
 
 def explain(script: process.Child, spec: GuestSpec, run_dir: Path, output: str) -> GuestError:
@@ -30,7 +28,7 @@ def explain(script: process.Child, spec: GuestSpec, run_dir: Path, output: str) 
     reported = await_report(script, AFTERMATH if spec.boot else 0)
     console = process.file_tail(run_dir / "console")
     # a guest without init only waits, and never ends by itself
-    if spec.boot and reported and KILLED not in console:
+    if spec.boot and reported and not was_killed(run_dir):
         return GuestLost("the guest shut down", evidence=console, output=output)
     if spec.boot and reported is None and status(run_dir) == launch.REBOOTED:
         return GuestLost("the guest rebooted", evidence=console, output=output)
@@ -49,6 +47,11 @@ def await_report(script: process.Child, patience: float) -> bool | None:
     poll.register(script.stdout, select.POLLIN)
     events = [event for _, event in poll.poll(patience * 1000)]
     return any(event & select.POLLIN for event in events) if events else None
+
+
+def was_killed(run_dir: Path) -> bool:
+    """Whether the guest's init was killed, which no process in the guest can do."""
+    return (run_dir / launch.KILLED).exists()
 
 
 def status(run_dir: Path) -> int | None:

@@ -27,6 +27,7 @@ from postroj.errors import (
 from postroj.image import architectures, emulation
 from postroj.image.sources import Built, mirror
 from postroj.image.sources.mmdebstrap import AS_ROOT, LOGINS, WORK, BootstrapPlan, failure
+from postroj.image.sources.pipeline import pipeline
 from postroj.image.store.record import Provenance
 from postroj.image.trust.keyring import KEYS
 from postroj.image.unpack import pack
@@ -91,7 +92,7 @@ def build(source: Bootstrap, order: Order) -> Built:
             foreign = order.architecture != architectures.of_this_host()
             argv = plan.argv(tools, scratch, root=root, foreign=foreign)
             env = mirror.proxies() | {"TMPDIR": WORK, "SOURCE_DATE_EPOCH": str(epoch)}
-            process.pipeline(argv, packer, on_line=watch, timeout=LONGEST, env=env)
+            pipeline(argv, packer, on_line=watch, timeout=LONGEST, env=env)
     except CommandTimeout as error:
         message = f"the mirror for '{name}' is too slow"
         evidence = f"no image after {LONGEST / 3600:.0f} hours\n{last_lines(error.output)}"

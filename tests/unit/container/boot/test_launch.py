@@ -120,10 +120,10 @@ def test_constants_of_the_script_are_those_of_python() -> None:
 
 
 TOOLS = (
-    *("chown", "mkdir", "mount", "pasta", "python", "setpriv", "systemd-nspawn"),
+    *("chown", "grep", "mkdir", "mount", "pasta", "python", "setpriv", "systemd-nspawn"),
     *("tar", "timeout", "unshare"),
 )
-REAL = ("cat", "grep", "ls", "sh", "sleep")
+REAL = ("cat", "ls", "sh", "sleep")
 STAND_IN = r"""#!/bin/sh
 name=${0##*/}
 { printf '%s\n' "$name" "$@"; echo; } >"$LOG/$name.$$"
@@ -134,6 +134,7 @@ for failing in $FAILING; do
     fi
 done
 [ "$name" != pasta ] || exec sh -c "${PASTA:-exec sleep 60}"
+[ "$name" != grep ] || exec /bin/grep "$1" "$2" "$INIT"
 [ "$name" != systemd-nspawn ] || exec sh -c "${NSPAWN:-:}"
 """
 
@@ -179,9 +180,12 @@ class Run:
 
     def of(self, tool: str) -> list[list[str]]:
         """The arguments of each call of a tool, sorted."""
-        return sorted(call[1:] for call in self.calls if call[0] == tool)
+        return sorted(call[1:] for call in self.calls if call[:1] == [tool])
 
 
+ALONE = GuestSpec(layers=(IMAGE,), network=NetworkMode.NONE)
+GUEST = "Name:\tsystemd\nNSpid:\t17\t1\n"
+"""What /proc shows of a guest's init."""
 KEPT = {"said": f"{lifeline.KEEP}\n"}
 """Has the script wait for the end of nspawn."""
 
@@ -237,8 +241,8 @@ def test_script_of_a_read_only_guest_mounts_var_again(tmp_path: Path) -> None:
 
 
 def test_script_starts_nspawn_again_when_its_guest_reboots(tmp_path: Path) -> None:
-    again = f'n=$(ls "$LOG" | grep -c nspawn); echo "boot $n"; [ $n = 3 ] || exit {launch.REBOOTED}'
-    run = Run(tmp_path, GuestSpec(layers=(IMAGE,), network=NetworkMode.NONE), **KEPT, NSPAWN=again)
+    again = f'set -- "$LOG"/*nspawn*; echo "boot $#"; [ $# = 3 ] || exit {launch.REBOOTED}'
+    run = Run(tmp_path, ALONE, **KEPT, NSPAWN=again)
     assert (run.status, run.stdout, run.console) == (0, "ended\n", "boot 1\nboot 2\nboot 3\n")
 
 
@@ -287,15 +291,32 @@ def test_script_refuses_an_image_with_a_link_where_nspawn_mounts(name: str, tmp_
 
 
 @pytest.mark.parametrize(
-    ("status", "of_script", "said"), [(255, 0, "ended\n"), (1, 0, "ended\n"), (137, 67, "")]
+    ("status", "init"), [(255, ""), (1, ""), (137, ""), (137, "NSpid:\t9\t11\n"), (1, GUEST)]
 )
-def test_script_ends_the_guest_of_an_nspawn_that_was_killed(
-    status: int, of_script: int, said: str, tmp_path: Path
+def test_script_reports_the_end_of_a_guest_whatever_its_status(
+    status: int, init: str, tmp_path: Path
 ) -> None:
-    spec = GuestSpec(layers=(IMAGE,), network=NetworkMode.NONE)
-    run = Run(tmp_path, spec, **KEPT, NSPAWN=f"exit {status}")
-    assert (run.status, run.stdout) == (of_script, said)
+    (tmp_path / "init").write_text(init)
+    run = Run(tmp_path, ALONE, **KEPT, NSPAWN=f"exit {status}", INIT=str(tmp_path / "init"))
+    assert (run.status, run.stdout) == (0, "ended\n")
     assert (run.run_dir / launch.STATUS).read_text() == f"{status}\n"
+
+
+def test_script_ends_the_guest_of_an_nspawn_that_was_killed(tmp_path: Path) -> None:
+    (tmp_path / "init").write_text(GUEST)
+    run = Run(tmp_path, ALONE, **KEPT, NSPAWN="kill -KILL $$", INIT=str(tmp_path / "init"))
+    assert (run.status, run.stdout) == (67, "")
+    assert (run.run_dir / launch.STATUS).read_text() == "137\n"
+
+
+@pytest.mark.parametrize("stream", [1, 2])
+def test_script_believes_that_a_guest_was_killed_only_if_nspawn_says_so(
+    stream: int, tmp_path: Path
+) -> None:
+    said = "Container postroj-ab12 terminated by signal KILL."
+    run = Run(tmp_path, ALONE, **KEPT, NSPAWN=f"echo {said} >&{stream}; exit 1")
+    assert (run.stdout, run.console) == ("ended\n", f"{said}\n")
+    assert (run.run_dir / launch.KILLED).exists() is (stream == 2)
 
 
 def test_script_ends_with_its_network(tmp_path: Path) -> None:

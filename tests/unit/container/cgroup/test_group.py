@@ -105,24 +105,47 @@ def limited(folder: Path, *files: str) -> None:
 
 def test_limits_on_v2(roots: list[Path]) -> None:
     folder = roots[0] / DEAD
-    limited(folder, "memory.max", "cpu.max", "pids.max")
+    limited(folder, "memory.max", "memory.swap.max", "cpu.max", "pids.max")
     made = Group(DEAD, ASKED, hierarchies.mounted())
-    assert made.limited == {"memory", "cpu", "pids"}
+    assert made.limited == {"memory", "swap", "cpu", "pids"}
+    assert made.unlimited == []
     texts = {file.name: file.read_text() for file in folder.iterdir()}
-    assert texts == {"memory.max": f"{1 << 30}", "cpu.max": "150000 100000", "pids.max": "7"}
+    assert texts == {
+        "memory.max": f"{1 << 30}",
+        "memory.swap.max": "0",
+        "cpu.max": "150000 100000",
+        "pids.max": "7",
+    }
 
 
 def test_limits_on_v1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     roots = {name: tmp_path / name for name in ("memory", "pids", "cpu")}
     monkeypatch.setattr(hierarchies, "mounted", lambda: roots)
-    limited(roots["memory"] / DEAD, "memory.limit_in_bytes")
+    both = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")
+    limited(roots["memory"] / DEAD, *both)
     limited(roots["pids"] / DEAD, "pids.max")
     limited(roots["cpu"] / DEAD, "cpu.cfs_quota_us")
     made = Group(DEAD, ASKED, hierarchies.mounted())
     assert (roots["cpu"] / DEAD / "cpu.cfs_quota_us").read_text() == "150000"
-    assert (roots["memory"] / DEAD / "memory.limit_in_bytes").read_text() == f"{1 << 30}"
+    assert [(roots["memory"] / DEAD / name).read_text() for name in both] == [f"{1 << 30}"] * 2
     assert roots["cpu"] / DEAD / "cgroup.procs" in made.joins
     assert made.open_devices == "no cgroup v2"
+
+
+@pytest.mark.parametrize("swap", [True, False])
+def test_unlimited_names_what_no_hierarchy_limits(
+    roots: list[Path], monkeypatch: pytest.MonkeyPatch, swap: bool
+) -> None:
+    monkeypatch.setattr(group, "has_swap", lambda: swap)
+    limited(roots[0] / DEAD, "pids.max")
+    made = Group(DEAD, LIMITS, hierarchies.mounted())
+    assert made.unlimited == ["memory", *(["swap"] if swap else [])]
+    made.remove()
+    (roots[0] / "cgroup.controllers").write_text("cpu memory")
+    assert Group(DEAD, LIMITS, {}).unlimited == ["pids"]
+    (roots[0] / DEAD / "memory.max").touch()
+    made = Group(DEAD, LIMITS, hierarchies.mounted())
+    assert made.unlimited == (["swap"] if swap else [])
 
 
 def test_group_without_cpus_joins_no_cpu_hierarchy(

@@ -44,7 +44,8 @@ def test_argv_of_a_scope_has_the_limits_of_the_guest() -> None:
     assert argv[:2] == ["systemd-run", "--scope"]
     assert argv[-1] == "--"
     assert {"--slice=machine", f"--unit={NAME}", "--collect"} <= set(argv)
-    assert {f"--property=MemoryMax={1 << 30}", "--property=TasksMax=99"} <= set(argv)
+    assert {f"--property=MemoryMax={1 << 30}", "--property=MemorySwapMax=0"} <= set(argv)
+    assert "--property=TasksMax=99" in argv
     assert "CPUQuota" not in " ".join(argv)
     asked = Asked(cpus=1.5).instead_of(LIMITS)
     assert "--property=CPUQuota=150%" in scope.argv(NAME, asked)

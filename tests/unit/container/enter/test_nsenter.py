@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,10 +12,14 @@ from postroj.container.enter.nsenter import enter_argv
 from postroj.container.guest import Command
 from tests.support.here import leader
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 ENTER = [
     *("nsenter", "--target", "42"),
     *("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd", "--"),
 ]
+GATE = "/proc/9/fd/3"
 
 
 def test_unit_argv() -> None:
@@ -32,15 +36,9 @@ def test_unit_argv() -> None:
 
 
 def test_enter_argv() -> None:
-    groups = (Path("/sys/fs/cgroup/a b/cgroup.procs"), Path("/c/cgroup.procs"))
     command = Command(argv=("echo", "a b", "$c"))
-    assert enter_argv(command, leader(42, bounding_set=(0, 21), joins=groups)) == [
-        *("sh", "-c"),
-        "umask 022\n"
-        "echo 0 > '/sys/fs/cgroup/a b/cgroup.procs'\n"
-        "echo 0 > /c/cgroup.procs\n"
-        'exec "$@"',
-        "sh",
+    assert enter_argv(command, leader(42, bounding_set=(0, 21)), GATE) == [
+        *("sh", "-c", 'read -r _ <"$1" && shift && umask 022 && exec "$@"', "sh", GATE),
         *("setpriv", "--bounding-set", "-all,+cap_0,+cap_21", "--inh-caps", "-all"),
         *ENTER,
         *("echo", "a b", "$c"),
@@ -49,8 +47,10 @@ def test_enter_argv() -> None:
 
 def test_enter_argv_with_private_users() -> None:
     """Entering a user namespace gives all capabilities there, so they are limited afterwards."""
-    argv = enter_argv(Command(argv=("true",)), leader(42, bounding_set=(0,), has_own_users=True))
-    assert argv[4:] == [
+    argv = enter_argv(
+        Command(argv=("true",)), leader(42, bounding_set=(0,), has_own_users=True), GATE
+    )
+    assert argv[5:] == [
         *("nsenter", "--target", "42", "--user", "--"),
         *("setpriv", "--bounding-set", "-all,+cap_0", "--inh-caps", "-all"),
         *ENTER,
@@ -58,15 +58,14 @@ def test_enter_argv_with_private_users() -> None:
     ]
 
 
-def test_enter_argv_without_groups_and_capabilities() -> None:
-    argv = enter_argv(Command(argv=("true",)), leader(42))
-    assert argv[:3] == ["sh", "-c", 'umask 022\nexec "$@"']
-    assert argv[4:9] == ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all"]
+def test_enter_argv_without_capabilities() -> None:
+    argv = enter_argv(Command(argv=("true",)), leader(42), GATE)
+    assert argv[5:10] == ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all"]
 
 
 def test_enter_argv_hides_secrets() -> None:
     command = Command(argv=("true",), secrets={"http_proxy": "http://u:secret@proxy.example"})
-    argv = enter_argv(command, leader(42))
+    argv = enter_argv(command, leader(42), GATE)
     assert "secret" not in " ".join(argv)
     assert nsenter.environment(command) == {**nsenter.ENVIRONMENT, **command.secrets}
     assert nsenter.environment(command, "vt100")["TERM"] == "vt100"
@@ -74,14 +73,14 @@ def test_enter_argv_hides_secrets() -> None:
 
 def test_enter_argv_in_a_directory() -> None:
     command = Command(argv=("ls", "-l"), chdir="/a b")
-    argv = enter_argv(command, leader(42))
+    argv = enter_argv(command, leader(42), GATE)
     script = 'cd -- "$1" && shift && exec "$@"'
     assert argv[argv.index("--") + 1 :] == ["/bin/sh", "-c", script, "sh", "/a b", "ls", "-l"]
 
 
 def test_enter_argv_with_a_terminal() -> None:
     command = Command(argv=("ls",), chdir="/srv")
-    argv = enter_argv(command, leader(42), terminal=True)
+    argv = enter_argv(command, leader(42), GATE, terminal=True)
     tail = argv[argv.index("--") + 1 :]
     assert tail[:4] == list(nsenter.IN_SESSION)
     assert tail[4:6] == ["/bin/sh", "-c"]
@@ -94,16 +93,18 @@ def test_the_wrapping_shells_pass_arguments_unchanged(
 ) -> None:
     """Run on the host what nsenter would run in the guest."""
     command = Command(argv=("printf", "%s\n", *words), chdir=str(tmp_path))
-    argv = enter_argv(command, leader(42))
+    argv = enter_argv(command, leader(42), GATE)
     tail = argv[argv.index("--") + 1 :]
-    for inner in (tail, ["sh", "-c", argv[2], "sh", *tail]):
+    gate = tmp_path / "gate"
+    gate.write_text("\n")
+    for inner in (tail, [*argv[:4], str(gate), *tail]):
         done = subprocess.run(inner, check=True, capture_output=True, text=True)
         assert done.stdout.splitlines() == list(words)
 
 
 def test_enter_argv_in_a_missing_directory_fails(tmp_path: Path) -> None:
     command = Command(argv=("true",), chdir=str(tmp_path / "-none"))
-    argv = enter_argv(command, leader(42))
+    argv = enter_argv(command, leader(42), GATE)
     done = subprocess.run(argv[argv.index("--") + 1 :], check=False, capture_output=True)
     assert done.returncode not in (0, 125)
     assert b"-none" in done.stderr

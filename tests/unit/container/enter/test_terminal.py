@@ -1,8 +1,9 @@
-"""Terminals: whether postroj has one, and how it opens a pty in a guest that may be hostile."""
+"""Terminals: whether postroj has one, how it opens a guest's pty, and what it carries between."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import pytest
 
 from postroj.container.enter import terminal
 from tests.support import here
+from tests.support.terminal import converse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,3 +100,62 @@ def test_open_pty_of_an_ended_leader_fails() -> None:
         child.wait()
         with pytest.raises(OSError, match="/proc/"):
             terminal.open_pty(leader)
+
+
+CONNECT = """
+import os, sys
+from postroj import process
+from postroj.container.enter import terminal
+
+master, slave = os.openpty()
+argv = ["setsid", "--ctty", "--wait", "sh", "-c", sys.argv[1]]
+with process.spawn(argv, stdio=(slave, slave, slave), env=process.environment()) as child:
+    os.close(slave)
+    sys.exit(terminal.converse(child, master))
+"""
+
+
+ENDLESS = """
+import os, sys
+from contextlib import nullcontext
+from postroj import process
+from postroj.container.enter import terminal
+
+terminal._resizing = lambda master: nullcontext()
+with process.spawn(["sleep", "0.1"], stdio=process.STDIO, env=process.environment()) as child:
+    sys.exit(terminal.converse(child, os.open("/dev/zero", os.O_RDWR)))
+"""
+
+
+def on_a_pty(script: str, *keys: tuple[bytes, bytes]) -> tuple[bytes, int]:
+    """Run a script on a pty that is connected to a terminal on which `keys` are typed."""
+    return converse([sys.executable, "-c", CONNECT, script], keys)
+
+
+def test_converse_passes_ctrl_c_to_a_program_that_prints_without_end() -> None:
+    _, status = on_a_pty("trap 'exit 7' INT; yes", (b"y\r\n" * 20_000, b"\x03"))
+    assert status == 7
+
+
+def test_converse_notices_the_end_of_a_command_while_others_print_without_end() -> None:
+    _, status = converse([sys.executable, "-c", ENDLESS], [])
+    assert status == 0
+
+
+def test_converse_shows_the_output_of_a_program_that_reads_none_of_many_keys() -> None:
+    """In raw mode the kernel discards no keys, so that a pty is full with them."""
+    script = "stty raw -echo; printf ready; sleep 1; seq 20000; printf 'the end'; exit 5"
+    screen, status = on_a_pty(script, (b"ready", b"x" * 200_000))
+    assert (status, screen[-7:], screen.count(b"\n")) == (5, b"the end", 20000)
+
+
+def test_converse_shows_all_that_a_program_has_printed_before_its_end() -> None:
+    screen, status = on_a_pty("stty -opost; seq 3000; exit 6")
+    assert (status, screen.splitlines()[-1], screen.count(b"\n")) == (6, b"3000", 3000)
+
+
+def test_converse_goes_on_when_nothing_more_can_be_typed() -> None:
+    argv = [sys.executable, "-c", CONNECT, "sleep 0.2; echo done; exit 4"]
+    script = f"exec 3<&0; {shlex.join(argv)}"
+    screen, status = converse(["sh", "-c", script], [])
+    assert (status, b"done" in screen) == (4, True)

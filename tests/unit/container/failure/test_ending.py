@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SPEC = GuestSpec(layers=(Path("/image"),))
+FORGED = "Container postroj-ab12 terminated by signal KILL."
 PASTA = "the guest was ended, since pasta, its network, had ended"
 
 
@@ -34,28 +35,31 @@ def children(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[process.Child]]:
 
 
 @pytest.mark.parametrize(
-    ("script", "console", "status", "kind", "message"),
+    ("script", "killed", "status", "kind", "message"),
     [
-        ("echo ended; sleep 60", "", 0, GuestLost, "the guest shut down"),
-        ("echo ended; sleep 60", ending.KILLED, 1, GuestError, "the guest was ended"),
-        ("sleep 60", "", launch.REBOOTED, GuestLost, "the guest rebooted"),
-        ("sleep 60", "", None, GuestError, "the guest was ended"),
-        ("sleep 60", "", 0, GuestError, "the guest was ended"),
-        ("exit 65", "", 137, GuestError, "the guest was ended"),
-        ("exit 63", "", None, GuestError, PASTA),
-        ("kill -KILL $$", "", launch.REBOOTED, GuestError, "the guest was ended"),
+        ("echo ended; sleep 60", False, 0, GuestLost, "the guest shut down"),
+        ("echo ended; sleep 60", False, 137, GuestLost, "the guest shut down"),
+        ("echo ended; sleep 60", True, 1, GuestError, "the guest was ended"),
+        ("sleep 60", False, launch.REBOOTED, GuestLost, "the guest rebooted"),
+        ("sleep 60", False, None, GuestError, "the guest was ended"),
+        ("sleep 60", False, 0, GuestError, "the guest was ended"),
+        ("exit 65", False, 137, GuestError, "the guest was ended"),
+        ("exit 63", False, None, GuestError, PASTA),
+        ("kill -KILL $$", False, launch.REBOOTED, GuestError, "the guest was ended"),
     ],
 )
 def test_explain_blames_a_guest_only_for_a_reported_end(
     tmp_path: Path,
     children: list[process.Child],
     script: str,
-    console: str,
+    killed: bool,
     status: int | None,
     kind: type[GuestError],
     message: str,
 ) -> None:
-    (tmp_path / "console").write_text(console)
+    (tmp_path / "console").write_text(FORGED)
+    if killed:
+        (tmp_path / launch.KILLED).touch()
     if status is not None:
         (tmp_path / launch.STATUS).write_text(f"{status}\n")
     stdio = (process.DEVNULL, process.PIPE, process.DEVNULL)
@@ -67,4 +71,4 @@ def test_explain_blames_a_guest_only_for_a_reported_end(
         assert child.stdout
         assert select.select([child.stdout], [], [], 60)[0]
     error = ending.explain(child, SPEC, tmp_path, "its output")
-    assert (type(error), error.message, error.evidence) == (kind, message, console)
+    assert (type(error), error.message, error.evidence) == (kind, message, FORGED)
