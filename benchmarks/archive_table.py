@@ -20,6 +20,9 @@ GONE = ("remove", "purge")
 """After these steps a passing check says that a unit or a port is no longer there."""
 NOTHING_RAN = "nothing ran"
 """The subject of a package that passed though none of its own services is running."""
+NAMES = {"true": "true", "tolerated": "tolerated", "false": "false", "": "not judged"}
+SAID = {"true": "claimed more", "false": "said so", "": "not judged"}
+"""What a judgement means about the last line of a package of which nothing ran."""
 ITSELF = "the step itself"
 CHECK_KEYS = {"kind", "subject", "outcome", "reason", "seconds", "discovered"}
 JOURNAL = re.compile(r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d ")
@@ -233,7 +236,7 @@ def summary(
         ("verdicts", ", ".join(f"{n} {what}" for what, n in sorted(verdicts.items()))),
         ("failing checks", _classes(class_of(*one) for one in accusing)),
         ("packages with a false accusation", f"{len(false)}{share} {' '.join(false)}"),
-        ("passed though nothing ran", _classes(class_of(*one) for one in idle)),
+        ("passed though nothing ran", _classes((class_of(*one) for one in idle), SAID)),
         ("", " ".join(name for name, _ in idle)),
         ("judgements", f"{states['changed']} changed, {states['gone']} gone"),
         ("without a report", f"{len(missing)} {' '.join(missing)}"),
@@ -241,8 +244,7 @@ def summary(
     return "".join(f"{left:34}{right}".rstrip() + "\n" for left, right in lines if left or right)
 
 
-def _classes(classes: Iterable[str]) -> str:
+def _classes(classes: Iterable[str], names: Mapping[str, str] = NAMES) -> str:
     found = Counter(classes)
-    names = {"true": "true", "tolerated": "tolerated", "false": "false", "": "not judged"}
     parts = ", ".join(f"{found[key]} {name}" for key, name in names.items() if found[key])
     return f"{found.total()}: {parts}" if parts else "0"

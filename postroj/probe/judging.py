@@ -206,7 +206,8 @@ class Judge:
         if step in NEW_VERSION:
             self._recheck.begin_version()
         completed = self._with_losses(answers, before, compared, names)
-        for answer in self._recheck.follow(completed, others.owner):
+        knocked = partial(listening.units_at, asked, later)
+        for answer in self._recheck.follow(completed, others.owner, knocked):
             announce(answer)
         self._asked = (*asked, *later)
         if step in EXCHANGING:

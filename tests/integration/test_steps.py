@@ -15,6 +15,7 @@ from postroj.prepare import obtain
 from postroj.probe.ask import checks
 from postroj.probe.ask.checks import Manners
 from postroj.probe.ask.question import Question
+from postroj.probe.ask.recheck import ENDED_BY_US
 from postroj.probe.package.package_file import OLDER_DIR, recognise
 from postroj.probe.plan import Plan
 from postroj.probe.probe import probe
@@ -190,6 +191,28 @@ def live(
     result = probe(image, packages, plan, Nobody())
     assert not result.reason
     return Life(result)
+
+
+SHY = """#!/usr/bin/perl
+use Socket;
+socket(my $server, PF_UNIX, SOCK_STREAM, 0);
+unlink "/run/shy.sock";
+bind($server, sockaddr_un("/run/shy.sock")) or die;
+listen($server, 5);
+accept(my $client, $server);
+exit(0) unless sysread($client, my $word, 1);
+sleep;
+"""
+
+
+def test_a_service_that_ends_when_somebody_connects_in_vain_is_not_to_blame(
+    bare: Image, tmp_path: Path
+) -> None:
+    (step,) = live(bare, lifer(tmp_path, "1.0", server=SHY), INSTALL, quiet=True).result.steps
+    assert step.outcome is PASS
+    (told,) = (check for check in step.checks if check.subject == "units stay up")
+    assert "it has ended" in told.reason
+    assert told.reason.endswith(ENDED_BY_US)
 
 
 def test_steps_all_pass_for_a_good_package(bare: Image, tmp_path: Path) -> None:

@@ -9,14 +9,14 @@ import re
 from dataclasses import dataclass
 
 DEVICE = re.compile(
-    r"/dev/(?:(?:tty|tty(?:S|AMA|USB|ACM)|vcsa?|vcsu|zram|rtc|loop|md|dm-|sr|st|nst|sg|nbd|drbd|raw"
+    r"/dev/(?:(?:tty(?:S|AMA|USB|ACM)?|vcs[au]?|zram|rtc|loop|md|dm-|sr|st|nst|sg|nbd|drbd|raw"
     r"|ram|fb|video|media|radio|vbi|hidraw|i2c-|spidev|gpiochip|tpm|tpmrm|ipmi|pps|ptp|parport|lp"
     r"|watchdog|lirc|mei|iio:device|cec|cdc-wdm|ttyprintk|js|mouse|event|hpet|nvidia)\d*"
     r"|(?:sd|hd|vd|xvd)[a-z]+\d*|nvme\w*|mmcblk\w*|wwan\w+|vport\w+|kmsg|mem|kmem|port|nvram|hwrng"
     r"|cpu_dma_latency|mcelog|kvm|vhost-\w+|zram-control|loop-control|rfkill|uhid|uinput|psaux|fuse"
     r"|cuse|autofs|btrfs-control|ppp|vsock|vboxguest|vmci|kfd|userfaultfd|vhci|capi20|isdn\w*"
     r"|(?:bsg|bus|cpu|disk|dri|dvb|infiniband|input|ipmidev|mapper|md|misc|net|snd|usb|v4l|vfio"
-    r"|virtio-ports)/(?:[\w.:+/-]*\w)|input|snd|dri)"
+    r"|virtio-ports)/(?:[\w.:+/-]*\w)|input|snd|dri)(?![\w/])"
 )
 """Names that the kernel and udev give to devices, Linux, Documentation/admin-guide/devices.txt.
 
@@ -190,6 +190,13 @@ REQUESTS = (
         absent="/dev/snd",
         refusals=ABSENCES,
         libraries=("libasound.so.2", "libportaudio.so.2"),
+    ),
+    Request(
+        needs="a graphics card",
+        words=r"\bDRM\b|\bdrm\w*|\bKMS\b|\bGPU\b|\b[Gg]raphics (?:card|device)\b",
+        absent="/dev/dri",
+        refusals=ABSENCES,
+        libraries=("libdrm.so.2",),
     ),
     Request(
         needs="a watchdog",

@@ -28,7 +28,7 @@ from postroj.probe.ask.unitstate import UnitState, is_template, read_states, uni
 from postroj.verdict import CheckKind, CheckResult, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from postroj.container.guest import Guest
     from postroj.probe.ask.checks import Manners
@@ -41,6 +41,9 @@ TOLD = 1.5
 """Factor for the settle time of a silent service."""
 RESTARTED = 2
 """Factor for the settle time of a silent service that systemd restarts, and of one with errors."""
+ENDED_BY_US = "a check had connected to it and sent nothing; started again, it stays up"
+LIFE = 30.0
+"""Seconds from a check to the end of a service after which no connection explains the end."""
 FIRST_REPORT = 1.0
 """Seconds after its start within which a report to the watchdog shows nothing yet: the next one may
 be late."""
@@ -74,12 +77,15 @@ class Recheck:
         self.known.clear()
 
     def follow(
-        self, answers: Iterable[CheckResult], owner: Callable[[str], str] = no_owner
+        self,
+        answers: Iterable[CheckResult],
+        owner: Callable[[str], str] = no_owner,
+        knocked: Callable[[], Collection[str]] = tuple,
     ) -> Iterator[CheckResult]:
         """Yield the answers; then read the units that passed, and yield what has become of them.
 
         A unit that has ended gets a second, failing answer. `owner` returns the dependency that
-        alone is to blame for a unit, or ''.
+        alone is to blame for a unit, or ''; `knocked` names the units to which a check connected.
         """
         passed: dict[str, Passed] = {}
         has_errors = False
@@ -94,13 +100,19 @@ class Recheck:
                 has_errors = True
             yield answer
         ended: set[str] = set()
-        for answer in self._read_again(passed, owner, has_errors=has_errors) if passed else ():
+        again = self._read_again(passed, owner, knocked, has_errors=has_errors) if passed else ()
+        for answer in again:
             ended.add(unit_name(answer.subject))
             yield answer
         self.passed = frozenset(passed.keys() - ended)
 
     def _read_again(
-        self, passed: Mapping[str, Passed], owner: Callable[[str], str], *, has_errors: bool
+        self,
+        passed: Mapping[str, Passed],
+        owner: Callable[[str], str],
+        knocked: Callable[[], Collection[str]],
+        *,
+        has_errors: bool,
     ) -> Iterator[CheckResult]:
         began = time.monotonic()
         moments = {name: one.moment for name, one in passed.items()}
@@ -116,6 +128,9 @@ class Recheck:
             reason = f"passed its check, but {sentence}"
             if name := owner(state.name):
                 told.append(f"{state.name} {reason}; it belongs to '{name}', a dependency")
+                continue
+            if {*names_of(state)} & {*knocked()} and self._survives(state, moments):
+                told.append(f"{state.name} {reason}; {ENDED_BY_US}")
                 continue
             evidence = journal.last(self.guest, state.name)
             yield replace(
@@ -133,6 +148,19 @@ class Recheck:
                 seconds=time.monotonic() - began,
                 discovered=True,
             )
+
+    def _survives(self, state: UnitState, moments: Mapping[str, float]) -> bool:
+        """Start a service again; return whether it lives longer than before if nobody connects."""
+        since = min(moments[name] for name in names_of(state) if name in moments)
+        lived = time.monotonic() - since
+        if lived > LIFE or state.active == "active":
+            return False
+        for verb in ("reset-failed", "start"):
+            self.guest.run(["systemctl", verb, "--", state.name], ok=range(256), timeout=60)
+        settle = lived + self.manners.settle
+        deadline = Deadline(self.manners.timeout)
+        answer, _ = judge.watch(self.guest, state.name, settle=settle, deadline=deadline)
+        return answer.outcome is Outcome.PASS
 
     def _wait(
         self, moments: Mapping[str, float], *, has_errors: bool

@@ -10,7 +10,7 @@ from postroj.probe.ask.question import Question, holder
 from postroj.verdict import CheckKind
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from postroj.container.guest import Guest, Socket
     from postroj.probe.discover.discover import Brought
@@ -69,6 +69,12 @@ def socket_questions(
         *(network(url, found) for url, found in tcp.items() if url not in subjects),
         *(network(_unix_name(found), found) for found in unix.values()),
     ]
+
+
+def units_at(*questions: Iterable[Question]) -> set[str]:
+    """Return the units that listen at the addresses of questions."""
+    asked = (question for some in questions for question in some)
+    return {socket.unit for question in asked for socket in question.listeners}
 
 
 def _activated(brought: Brought) -> set[str]:

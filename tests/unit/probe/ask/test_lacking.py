@@ -132,6 +132,9 @@ ALSA = (
         ([FLAGS], {"present": ["/etc/resolv.conf"]}, "attributes of '/etc/resolv.conf'"),
         ([USB], {}, "'/sys/bus/usb/devices'"),
         ([MICE], {}, "the device '/dev/input/mice'"),
+        (["radioclkd: couldn't open device /dev/ttyS0"], {}, "the device '/dev/ttyS0'"),
+        (["cannot open /dev/vcsu1, /dev/md/home"], {}, "the device '/dev/vcsu1'"),
+        (["cannot open /dev/md/home"], {}, "the device '/dev/md/home'"),
         ([SYSCTL], {"present": ["/proc/sys/kernel/x"]}, "to write to '/proc/sys/kernel/x'"),
         (
             [WATCHES],

@@ -12,6 +12,7 @@ import pytest
 from postroj.probe.ask.checks import Manners
 from postroj.probe.ask.journal import Entry, Event, parse_event
 from postroj.probe.ask.recheck import (
+    ENDED_BY_US,
     SUBJECT,
     Recheck,
     describe_end,
@@ -213,3 +214,32 @@ def test_recheck_says_which_watchdog_it_has_not_waited_for() -> None:
     *_, told = recheck.follow([answer(CheckKind.UNIT, "a")])
     assert (told.subject, told.outcome) == (SUBJECT, Outcome.PASS)
     assert told.reason.startswith("a.service: its watchdog runs out after 180 s")
+
+
+@pytest.mark.parametrize(
+    ("knocked", "survives", "outcome"),
+    [(["a.service"], True, None), (["a.service"], False, Outcome.FAIL), ([], True, Outcome.FAIL)],
+)
+def test_a_unit_that_a_connection_has_ended_is_told_if_it_lives_longer_without(
+    knocked: list[str], outcome: Outcome | None, *, survives: bool
+) -> None:
+    shown = "Id=a.service\nNames=a.service\nLoadState=loaded\nType=forking\n"
+    down = f"{shown}ActiveState=inactive\nSubState=dead\nExecMainCode=1\nExecMainStatus=0\n"
+    up = f"{shown}ActiveState=active\nSubState=running\nMainPID=7\n"
+    started: list[float] = []
+
+    def said(argv: tuple[str, ...]) -> tuple[int, str]:
+        if argv[:2] == ("systemctl", "start"):
+            started.append(time.monotonic())
+        if argv[1] != "show" or not (started and survives):
+            return 0, down if argv[1] == "show" else ""
+        moment = int(started[0] * 1e6)
+        return 0, f"{up}ActiveEnterTimestampMonotonic={moment}\n"
+
+    recheck = Recheck(guest=FakeGuest(answer=said), manners=Manners(settle=0.2, timeout=1))
+    passed = [answer(CheckKind.UNIT, "a")]
+    _, found = recheck.follow(passed, knocked=lambda: knocked)
+    assert found.outcome is (outcome or Outcome.PASS)
+    assert found.subject == ("a" if outcome else SUBJECT)
+    assert found.reason.endswith(ENDED_BY_US) is (outcome is None)
+    assert bool(started) is bool(knocked)
