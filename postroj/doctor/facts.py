@@ -144,6 +144,21 @@ def pasta() -> Finding:
     return Finding(Status.WARNING, f"{found.found}, serves no network: {trial.found}{why}")
 
 
+def bwrap() -> Finding:
+    """Check that bwrap is installed, and may make namespaces."""
+    found = tool("bwrap")
+    if found.status is not Status.OK:
+        return found
+    kinds = ("--unshare-net", "--unshare-pid", "--unshare-ipc")
+    try:
+        view = ("--ro-bind", "/", "/", "--proc", "/proc")
+        process.run(["bwrap", *kinds, *view, "true"], timeout=TRIAL_TIMEOUT)
+    except CommandError as error:
+        why = process.last_lines(error.evidence, 1) or error.message
+        return Finding(Status.WARNING, f"{found.found}, makes no namespaces: {why}")
+    return found
+
+
 def overlay() -> Finding:
     """Check that an overlay can be mounted on a tmpfs."""
     with TemporaryDirectory(prefix="postroj-doctor-") as folder:

@@ -104,6 +104,13 @@ REQUIREMENTS = (
         only_for="making images",
         packages=UTIL_LINUX,
     ),
+    Requirement(
+        name="bwrap",
+        why="keeps tools that unpack archives from files and network",
+        examine=facts.bwrap,
+        only_for="safer images",
+        packages=_same("bubblewrap"),
+    ),
     Requirement(name="namespaces", why="separate a guest from the host", examine=facts.namespaces),
     Requirement(
         name="loop, squashfs",

@@ -43,6 +43,15 @@ with obtain(image) as stored:
 print(guest.name)
 """
 
+NEST = """
+for my $top (qw(/sys/fs/cgroup /sys/fs/cgroup/unified /sys/fs/cgroup/systemd)) {
+    chdir $top or next;
+    print scalar(grep { mkdir "nested" and chdir "nested" } 1..1500), "\\n";
+    open PROCS, ">", "cgroup.procs" and syswrite PROCS, 0;
+}
+close STDOUT, close STDERR, exec "sleep", 1000 unless fork;
+"""
+
 
 def keep(image: str) -> str:
     """Boot a guest and leave it, in a process that ends; its name."""
@@ -210,6 +219,17 @@ def test_kept_guest_leaves_nothing_when_a_part_of_it_is_killed(
     assert postroj("run", "--no-boot", "--", "true").returncode == 0
     assert not is_left(name, state_dir)
     assert name not in Path("/proc/self/mountinfo").read_text()
+
+
+def test_ps_stop_and_start_with_a_guest_that_nests_groups_deeper_than_paths_reach(
+    kept: str, image: str, state_dir: Path
+) -> None:
+    assert "1500" in postroj("exec", kept, "--", "perl", "-e", NEST).stdout.split()
+    assert any(place.count("/nested") == 1500 for place in processes.population(kept).values())
+    assert postroj("run", "--image", image, "--", "true").returncode == 0
+    assert kept in guests()
+    assert postroj("stop", kept).returncode == 0
+    assert not is_left(kept, state_dir)
 
 
 def test_kept_guest_that_powers_off_is_not_listed_by_ps(kept: str, state_dir: Path) -> None:

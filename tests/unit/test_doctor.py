@@ -86,6 +86,31 @@ class TestVersions:
     def test_tool_that_is_missing(self) -> None:
         assert facts.tool("no-such-tool") == Finding(Status.MISSING, "")
 
+    @pytest.mark.parametrize(
+        ("script", "status", "found"),
+        [
+            ("exit 0", Status.OK, "0.8.0"),
+            (
+                "echo 'bwrap: No permissions to create a new namespace' >&2; exit 1",
+                Status.WARNING,
+                "0.8.0, makes no namespaces: bwrap: No permissions to create a new namespace",
+            ),
+        ],
+    )
+    def test_bwrap_that_may_make_namespaces_or_not(
+        self,
+        script: str,
+        status: Status,
+        found: str,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        version = '[ "$1" = --version ] && echo "bubblewrap 0.8.0" && exit'
+        (tmp_path / "bwrap").write_text(f"#!/bin/sh\n{version}\n{script}\n")
+        (tmp_path / "bwrap").chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        assert facts.bwrap() == Finding(status, found)
+
     def test_python(self) -> None:
         assert facts.python().status is Status.OK
         assert facts.python(oldest=(4, 0)).status is Status.TOO_OLD

@@ -13,17 +13,17 @@ import logging
 import os
 import time
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postroj.container import naming
-from postroj.container.cgroup import devices, hierarchies
+from postroj.container.cgroup import devices, hierarchies, tree
 from postroj.container.cgroup.hierarchies import LIMITING, V2
 from postroj.errors import HostError
 from postroj.locking import try_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from postroj.container.cgroup.devices import Device
     from postroj.container.limits import Limits
@@ -252,15 +252,15 @@ def _is_leftover(folder: Path) -> Iterator[bool]:
 
 def _remove(top: Path, deadline: float) -> None:
     """Remove a group and the groups below it, waiting until `deadline` for their processes."""
-    for folder, _, _ in os.walk(top, topdown=False):
-        while not _try_remove(Path(folder)) and time.monotonic() < deadline:
+    for node in tree.walk(top):
+        while not _try_remove(node) and time.monotonic() < deadline:
             time.sleep(0.005)  # a zombie is in it; the kernel does not notify of its end
 
 
-def _try_remove(folder: Path) -> bool:
+def _try_remove(node: tree.Node) -> bool:
     """Remove one group; False if a process is still in it."""
     try:
-        folder.rmdir()
+        os.rmdir(node.name, dir_fd=node.above)
     except OSError as error:
         return error.errno != errno.EBUSY
     return True

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from postroj.container.cgroup import hierarchies
+from postroj.container.cgroup import hierarchies, tree
 from postroj.container.cgroup.group import folders
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PAYLOAD = "/payload"
 """The group that nspawn makes for the guest, beside `supervisor` for itself."""
@@ -59,16 +62,17 @@ def population(name: str) -> dict[int, str]:
 
 def _gather(top: Path, found: dict[int, str]) -> None:
     """Add the processes of a group and of the groups below it."""
-    for folder, _, _ in os.walk(top):
-        group = folder.removeprefix(str(top))
-        for pid in _pids(Path(folder) / "cgroup.procs"):
+    for node in tree.walk(top):
+        for pid in _pids(node):
             # a guest that uses cgroup v2 does not divide its groups of v1
-            found[pid] = max(group, found.get(pid, ""), key=len)
+            found[pid] = max(node.path, found.get(pid, ""), key=len)
 
 
-def _pids(procs: Path) -> list[int]:
+def _pids(node: tree.Node) -> list[int]:
     try:
-        return [int(line) for line in procs.read_text().split()]
+        procs = os.open(f"{node.name}/cgroup.procs", os.O_RDONLY | os.O_CLOEXEC, dir_fd=node.above)
+        with os.fdopen(procs) as lines:
+            return [int(line) for line in lines]
     except OSError:  # the group is gone, or is threaded: then its parent lists the processes
         return []
 

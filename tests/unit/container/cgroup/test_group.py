@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +16,7 @@ from postroj.errors import HostError
 from postroj.locking import try_lock
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 DEAD = "postroj-0000dead"
@@ -28,6 +32,22 @@ def roots(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path]:
     kinds = ("", "name=systemd")
     monkeypatch.setattr(hierarchies, "mounted", lambda: dict(zip(kinds, roots, strict=True)))
     return roots
+
+
+@contextmanager
+def nested(folder: Path, levels: int) -> Iterator[None]:
+    """Make folders in each other, as deep as no path of the kernel's reaches."""
+    here = os.open(folder, os.O_RDONLY)
+    for _ in range(levels):
+        os.mkdir("nested", dir_fd=here)
+        below = os.open("nested", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    try:
+        yield
+    finally:  # pytest could not remove what is left
+        subprocess.run(["rm", "-rf", folder], check=True)
 
 
 def names(roots: list[Path]) -> set[str]:
@@ -55,6 +75,15 @@ def test_sweep_removes_groups_that_are_not_locked(roots: list[Path]) -> None:
     assert names(roots) == {"postroj-other", "postroj-0a11fe00"}
     alive.remove()
     assert sweep() == set()
+
+
+def test_sweep_removes_groups_nested_deeper_than_python_recurses_and_paths_reach(
+    roots: list[Path],
+) -> None:
+    (roots[0] / DEAD).mkdir()
+    with nested(roots[0] / DEAD, 1500):
+        assert sweep() == {DEAD}
+        assert names(roots) == {"postroj-other"}
 
 
 def test_sweep_leaves_a_group_that_was_made_anew(

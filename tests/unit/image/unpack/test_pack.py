@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from postroj.errors import ImageError, Interrupted
-from postroj.image.unpack import confine, pack
+from postroj.image.unpack import pack
 from tests.support.tars import COMPRESSIONS, tar
 
 if TYPE_CHECKING:
@@ -147,16 +147,3 @@ def test_interrupted_squash_ends_its_tools(target: Path) -> None:
     with pytest.raises(Interrupted):
         squash_all(chunks(), target)
     assert Path(f"/proc/self/task/{os.getpid()}/children").read_text() == ""
-
-
-def test_confined_tools_have_no_rights() -> None:
-    script = "grep -E '^(Uid|NoNewPrivs|CapBnd|CapEff)' /proc/self/status"
-    done = subprocess.run(
-        confine.confined(["sh", "-c", script]), capture_output=True, text=True, check=True
-    )
-    said = dict(line.split(":\t") for line in done.stdout.splitlines())
-    assert said["NoNewPrivs"] == "1"
-    assert int(said["CapEff"], 16) == 0
-    if os.geteuid() == 0:
-        assert set(said["Uid"].split()) == {str(confine.NOBODY)}
-        assert int(said["CapBnd"], 16) == 0
