@@ -13,6 +13,7 @@ import logging
 import os
 import time
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postroj.container import naming
@@ -23,7 +24,6 @@ from postroj.locking import try_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
 
     from postroj.container.cgroup.devices import Device
     from postroj.container.limits import Limits
