@@ -35,6 +35,8 @@ AS_NOBODY = (
 LIMITS = ("prlimit", f"--data={MOST_MEMORY}", "--core=0", "--")
 
 FENCE = ("bwrap", "--die-with-parent", "--unshare-net", "--unshare-pid", "--unshare-ipc")
+WITHOUT_CAPABILITIES = ("setpriv", "--inh-caps=-all", "--ambient-caps=-all", "--")
+"""Prefix for users whom somebody has given capabilities: bwrap refuses those."""
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix", "/gnu")
 """Folders of programs and libraries, those of them that a host has."""
 SETTINGS = ("/etc/alternatives", "/etc/crypto-policies", "/etc/ld.so.cache")
@@ -71,7 +73,8 @@ def _fence(program: str) -> list[str]:
     shown = (*SYSTEM, *SETTINGS, *map(str, prefixes))
     view = [word for path in passed for word in ("--dir", path)]
     view += [word for path in shown for word in ("--ro-bind-try", path, path)]
-    return [*FENCE, "--proc", "/proc", *view, "--remount-ro", "/", "--"]
+    first = () if os.geteuid() == 0 else WITHOUT_CAPABILITIES
+    return [*first, *FENCE, "--proc", "/proc", *view, "--remount-ro", "/", "--"]
 
 
 def _prefixes(program: str) -> Iterator[Path]:

@@ -95,6 +95,7 @@ class Decompressor:
         self._stack = ExitStack()
         self._failures: list[BaseException] = []
         self._process: process.Child | None = None
+        self._thread: Thread | None = None
 
     def __enter__(self) -> Self:
         self._complaints = self._stack.enter_context(TemporaryFile())
@@ -156,15 +157,15 @@ class Decompressor:
         with self._stack:
             if kind is None and self._head is not None:
                 self._begin()
-            if self._head is None:
-                self._end(failed=kind is not None)
+            if self._thread:
+                self._end(self._thread, failed=kind is not None)
 
-    def _end(self, *, failed: bool) -> None:
+    def _end(self, thread: Thread, *, failed: bool) -> None:
         if failed and self._process:
             process.kill_group(self._process)
         with suppress(BrokenPipeError):
             self._inlet.close()
-        self._thread.join()
+        thread.join()
         if failed:
             return
         status = process.exit_status(self._process.wait()) if self._process else 0
