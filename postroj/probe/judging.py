@@ -158,9 +158,10 @@ class Judge:
         found: list[Brought] = []
 
         def ask() -> Answer:
-            after = compared.change.now.snapshot if compared else None
-            taken = self._snapshot
-            found.append(discover(self._guest, self._manager, names, taken, company, after))
+            change = compared.change if compared else None
+            since, after = (change.since, change.now.snapshot) if change else (0.0, None)
+            taken, manager = self._snapshot, self._manager
+            found.append(discover(self._guest, manager, names, taken, company, after, since=since))
             return Outcome.PASS, ""
 
         answer = checks.timed(DISCOVERY, ask)

@@ -51,6 +51,14 @@ class Change:
         before, now = self.before.listed, self.now.listed
         return frozenset(before.versions) - frozenset(now.versions) - before.names - now.names
 
+    @property
+    def since(self) -> float:
+        """The moment since which a start of a unit is that of the step.
+
+        A package that is installed again has a past, and systemd may remember it.
+        """
+        return self.before.moment if self.step is StepName.INSTALL_AGAIN else 0.0
+
     def keeps_work(self, unit: UnitState) -> bool:
         """Whether a unit's work is still done if the step has stopped it.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from postroj.container.guest import FileKind
-from postroj.probe.compare.residue import EXCUSED, UNIT_LINK, outermost
+from postroj.probe.compare.residue import EXCUSED, UNIT_LINK, is_of_user, outermost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -60,6 +60,7 @@ def disturbed(change: Change) -> Disturbed:
     }
     unowned |= (change.first.settings & before.settings) - now.settings
     unowned -= before.listed.paths | now.listed.paths
+    unowned = {path for path in unowned if not is_of_user(path, now.written)}
     excused = diverted | {p for p in (*gone, *unowned, *others & there) if is_excused(p)}
     return Disturbed(
         removed=frozenset(

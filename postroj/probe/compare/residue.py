@@ -95,6 +95,21 @@ def appeared(before: Mapping[str, Written], after: Mapping[str, Written]) -> set
     return {path for path, now in after.items() if now.kind is not FileKind.GONE and not had(now)}
 
 
+def is_of_user(path: str, written: Mapping[str, Written], new: Collection[str] = ()) -> bool:
+    """Whether a file below /var lies in a folder of a user other than root that is not `new`.
+
+    Programs of that user make and remove such files whenever they like, as a database does.
+    """
+    root = written["/var"].uid if "/var" in written else 0
+    folder = path.rpartition("/")[0]
+    while folder.startswith("/var/"):
+        found = written.get(folder)
+        if found and found.kind is FileKind.FOLDER and found.uid != root and folder not in new:
+            return True
+        folder = folder.rpartition("/")[0]
+    return False
+
+
 def is_private(path: str, written: Mapping[str, Written]) -> bool:
     """Whether a link leads to the data of a dynamic user, which systemd keeps, systemd.exec(5)."""
     folder, _, name = path.rpartition("/")
@@ -137,11 +152,13 @@ class Residue:
     def ask_files(self) -> Answer:
         """Name the files left behind, without the copies that the package manager makes."""
         written = self._guest.written()
+        new = appeared(self._before.written, written)
         found = {
             path
-            for path in appeared(self._before.written, written) - {*self._foreign}
+            for path in new - {*self._foreign}
             if not EXCUSED.fullmatch(path)
             and not is_private(path, written)
+            and not is_of_user(path, written, new)
             and not path.endswith(self._manager.saved)
         }
         left = {path for path in found if not is_covered(path, self._may_leave)}

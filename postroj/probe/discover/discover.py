@@ -123,11 +123,14 @@ def discover(
     before: Snapshot,
     company: Sequence[str] = (),
     after: Snapshot | None = None,
+    *,
+    since: float = 0.0,
 ) -> Brought:
     """Compare a guest with its state `before` these packages were installed.
 
     All units that are new are theirs, except those of packages in their `company`, which came in
-    the same transaction. `after` is its state now, if that is known.
+    the same transaction. `after` is its state now, if that is known. What units did before `since`
+    does not count.
     """
     brought = _payload(guest, manager, names)
     foreign = _payload(guest, manager, company).all_units
@@ -138,7 +141,7 @@ def discover(
     taken = dict(ownership.superseded(brought, states.values(), before, after, foreign))
     brought = replace(brought, superseded=frozenset(taken))
     others = {s.name for s in taken.values() if not {s.name, *s.names} & foreign}
-    states = {name: _with_starters(state, after) for name, state in states.items()}
+    states = {name: pruned(state, after, since) for name, state in states.items()}
     states = {
         name: state
         for name, state in states.items()
@@ -218,14 +221,15 @@ def woken(before: Snapshot, after: Snapshot, known: Collection[str]) -> list[str
     )
 
 
-def _with_starters(state: UnitState, after: Snapshot) -> UnitState:
-    """Drop from `wanted_by` the units that nothing starts."""
+def pruned(state: UnitState, after: Snapshot, since: float) -> UnitState:
+    """Drop from `wanted_by` the units that nothing starts, and a start before `since`."""
     starters = (
         name
         for name in state.wanted_by
         if name.endswith(".target") or name in after.up or after.unit_files.get(name) in ENABLED
     )
-    return replace(state, wanted_by=tuple(starters))
+    started = state.started if state.started > since else 0.0
+    return replace(state, wanted_by=tuple(starters), started=started)
 
 
 def _is_of_generator(state: UnitState, brought: Payload) -> bool:

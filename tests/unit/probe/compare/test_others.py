@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -67,6 +68,16 @@ def test_files_of_nobody_count_if_they_are_older_than_the_packages() -> None:
     )
     alone = state(written={"/opt/below": GONE})
     assert disturbed(change(before, alone, first)).unowned == ()
+
+
+def test_files_in_a_folder_of_another_user_come_and_go() -> None:
+    """A database removes files of its own; its whole folder is in one of root."""
+    data = replace(file(FOLDER), uid=107)
+    written = {"/var": file(FOLDER), "/var/lib/db": data, "/var/lib/db/base": data}
+    now = state(written=written | {"/var/lib/db/base/init": GONE, "/var/lib/other": GONE})
+    gone = {"/var/lib/db/base/init": file(), "/var/lib/other": file()}
+    found = disturbed(change(state(written=gone), now, state(written=gone)))
+    assert found.unowned == ("/var/lib/other",)
 
 
 def test_what_others_write_anew_or_divert_is_left_alone() -> None:

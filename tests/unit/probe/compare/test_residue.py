@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ from postroj.probe.compare.residue import (
     appeared,
     count,
     is_covered,
+    is_of_user,
     is_private,
     outermost,
 )
@@ -59,6 +61,15 @@ def test_paths_that_are_residue(path: str) -> None:
 )
 def test_paths_that_are_excused(path: str) -> None:
     assert EXCUSED.fullmatch(path)
+
+
+def test_is_of_user_in_a_folder_of_a_user_that_was_there_before() -> None:
+    folder = partial(Written, kind=FileKind.FOLDER, mode=0o755, gid=0, size=0)
+    owners = {"/var": 7, "/var/lib": 7, "/var/lib/db": 107, "/var/lib/mine": 108, "/srv/db": 107}
+    written = {path: folder(path=path, uid=uid) for path, uid in owners.items()}
+    paths = ["/var/lib/db/base/1/x", "/var/lib/mine/x", "/var/lib/x", "/srv/db/x"]
+    found = [path for path in paths if is_of_user(path, written, {"/var/lib/mine"})]
+    assert found == ["/var/lib/db/base/1/x"]
 
 
 def test_is_private_of_a_link_to_the_data_of_a_dynamic_user() -> None:

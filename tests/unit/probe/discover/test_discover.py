@@ -15,6 +15,7 @@ from postroj.probe.discover.discover import (
     Brought,
     _is_of_generator,
     candidates,
+    pruned,
     unasked_units,
     unit_questions,
     why_not,
@@ -95,6 +96,13 @@ def test_units_that_run_or_should_run_are_judged(unit: UnitState) -> None:
 )
 def test_other_units_are_skipped_with_a_reason(unit: UnitState, reason: str) -> None:
     assert why_not(unit) == reason
+
+
+def test_a_start_before_the_package_came_again_does_not_count() -> None:
+    had_run = state(file_state="enabled", started=7.0)
+    assert why_not(pruned(had_run, snap(), 6.0)) == ""
+    reason = "enabled, but not started by the installation"
+    assert why_not(pruned(had_run, snap(), 8.0)) == reason
 
 
 def test_a_sysv_script_without_a_unit_is_skipped() -> None:
