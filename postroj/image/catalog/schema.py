@@ -126,8 +126,14 @@ def _bootstrap(table: _Table) -> Bootstrap:
 
 
 def _archived_mirrors(table: _Table, source: Bootstrap) -> dict[str, str]:
-    """Return the URI of each archive of a release that has ended; empty if none is given."""
-    uris = _Table(table.origin, table.entry, table.maybe("archived", dict) or {}, table.path)
+    """Return the URI of each archive of a release that has ended; empty if none is given.
+
+    `{distribution}` stands for the name of the entry up to its release.
+    """
+    family = table.entry.partition("-")[0]
+    given = table.maybe("archived", dict) or {}
+    named = {key: str(uri).replace("{distribution}", family) for key, uri in given.items()}
+    uris = _Table(table.origin, table.entry, named, table.path)
     uris.path += "archived."
     mirrors = {archive: _url(uris, archive).rstrip("/") for archive in tuple(uris.left)}
     for suite in source.suites if mirrors else ():
