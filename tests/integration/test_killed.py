@@ -163,10 +163,15 @@ class Run:
         if not any(role == victims.POSTROJ for _, role, _ in self.hits):
             rest = [*victims.run_directories(state), *victims.groups(self.names)]
             self.trouble += [f"not removed: {what}" for what in rest]
-        locking.sweep(state)
-        group.sweep()
-        rest = [*victims.run_directories(state), *victims.groups(self.names)]
-        self.trouble += [f"not swept: {what}" for what in rest]
+
+        def swept() -> bool:
+            locking.sweep(state)
+            group.sweep()  # leaves a group alone that the sweep of another process has locked
+            return not [*victims.run_directories(state), *victims.groups(self.names)]
+
+        if not eventually(swept, GONE):
+            rest = [*victims.run_directories(state), *victims.groups(self.names)]
+            self.trouble += [f"not swept: {what}" for what in rest]
         self.out, self.err = (log.read_text(errors="replace") for log in self.said)
         # a Ctrl-C before our first line is Python's own
         if any(OURS in line and "__main__.py" not in line for line in self.err.splitlines()):
