@@ -217,14 +217,19 @@ def test_recheck_says_which_watchdog_it_has_not_waited_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("knocked", "survives", "outcome"),
-    [(["a.service"], True, None), (["a.service"], False, Outcome.FAIL), ([], True, Outcome.FAIL)],
+    ("knocked", "end", "survives", "outcome"),
+    [
+        (["a.service"], "inactive", True, None),
+        (["a.service"], "inactive", False, Outcome.FAIL),
+        ([], "inactive", True, Outcome.FAIL),
+        (["a.service"], "failed", True, Outcome.FAIL),
+    ],
 )
 def test_a_unit_that_a_connection_has_ended_is_told_if_it_lives_longer_without(
-    knocked: list[str], outcome: Outcome | None, *, survives: bool
+    knocked: list[str], end: str, outcome: Outcome | None, *, survives: bool
 ) -> None:
     shown = "Id=a.service\nNames=a.service\nLoadState=loaded\nType=forking\n"
-    down = f"{shown}ActiveState=inactive\nSubState=dead\nExecMainCode=1\nExecMainStatus=0\n"
+    down = f"{shown}ActiveState={end}\nSubState=dead\nExecMainCode=1\nExecMainStatus=0\n"
     up = f"{shown}ActiveState=active\nSubState=running\nMainPID=7\n"
     started: list[float] = []
 
@@ -242,4 +247,4 @@ def test_a_unit_that_a_connection_has_ended_is_told_if_it_lives_longer_without(
     assert found.outcome is (outcome or Outcome.PASS)
     assert found.subject == ("a" if outcome else SUBJECT)
     assert found.reason.endswith(ENDED_BY_US) is (outcome is None)
-    assert bool(started) is bool(knocked)
+    assert bool(started) is (bool(knocked) and end == "inactive")
