@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
+import socket
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.fence.sitecustomize import FENCE
 from tests.support.ids import pytest_make_parametrize_id as pytest_make_parametrize_id
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 TESTS = Path(__file__).parent
 FENCED_FOLDERS = ("unit", "cli")
-FENCED_PROGRAMS = ("systemd-nspawn", "mmdebstrap")
-LOOPBACK = ("127.", "::1", "localhost")
 LONGEST_FIRST = (
     "test_foreign.py",
     "test_hostile.py",
@@ -46,40 +45,6 @@ LONGEST_FIRST = (
 PASSED: list[str] = []
 """Integration tests that passed, of all workers."""
 
-
-class FencedError(AssertionError):
-    """A test without root and network reached for the world."""
-
-
-class Fence:
-    """An audit hook, which Python cannot take back, and whether it bites."""
-
-    up = False
-
-    def __call__(self, event: str, args: tuple[object, ...]) -> None:
-        if not self.up:
-            return
-        if event == "subprocess.Popen":
-            self.judge_program(args[1])
-        elif event in ("socket.connect", "socket.sendto"):
-            self.judge_address(args[1])
-
-    @staticmethod
-    def judge_program(argv: object) -> None:
-        words = [str(word) for word in argv] if isinstance(argv, (list, tuple)) else [str(argv)]
-        if Path(words[0]).name in FENCED_PROGRAMS and words[1:] != ["--version"]:
-            message = f"only tests in tests/integration may start '{words[0]}'"
-            raise FencedError(message)
-
-    @staticmethod
-    def judge_address(address: object) -> None:
-        if isinstance(address, tuple) and not str(address[0]).startswith(LOOPBACK):
-            message = f"only tests in tests/integration may talk to '{address[0]}'"
-            raise FencedError(message)
-
-
-FENCE = Fence()
-sys.addaudithook(FENCE)
 
 # A shell without job control has its background processes ignore it, and theirs, signal(7).
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -112,8 +77,20 @@ def isolated(
 
 @pytest.fixture(autouse=True)
 def fenced(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no unit test boot a guest, or leave the loopback interface."""
-    monkeypatch.setattr(FENCE, "up", folder_of(request.path) in FENCED_FOLDERS)
+    """Let no unit test boot a guest, or leave the loopback interface, nor what it starts."""
+    if folder_of(request.path) in FENCED_FOLDERS:
+        monkeypatch.setattr(FENCE, "up", True)
+        monkeypatch.setenv("PYTHONPATH", str(TESTS / "support/fence"), prepend=os.pathsep)
+
+
+@pytest.fixture
+def no_name_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answer for the name server, which the fence does not let be asked."""
+
+    def getaddrinfo(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
 
 
 def place_of(item: pytest.Item) -> int:

@@ -22,6 +22,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TESTS = Path(__file__).parents[1]
+UDP = "with socket.socket(type=socket.SOCK_DGRAM) as one: one."
+WAYS = {
+    "connect": "with socket.socket() as one: one.connect(('192.0.2.1', 80))",
+    "sendto": f"{UDP}sendto(b'', ('192.0.2.1', 80))",
+    "sendmsg": f"{UDP}sendmsg([b''], [], 0, ('192.0.2.1', 80))",
+    "getaddrinfo": "socket.getaddrinfo('x.example', 80)",
+    "gethostbyname": "socket.gethostbyname('x.example')",
+}
+"""Programs that reach for the world."""
 
 
 @pytest.fixture
@@ -86,9 +95,25 @@ class TestFence:
         with pytest.raises(AssertionError, match="only tests in tests/integration may start"):
             process.run(["systemd-nspawn", "--boot"])
 
-    def test_no_connection_leaves_the_host(self) -> None:
-        with socket.socket() as client, pytest.raises(AssertionError, match=r"talk to '192\.0\.2"):
-            client.connect(("192.0.2.1", 80))
+    def test_no_guest_is_booted_by_a_wrapper(self) -> None:
+        with pytest.raises(AssertionError, match="may start 'mmdebstrap'"):
+            process.run(["env", "/usr/bin/mmdebstrap", "stable"])
+
+    @pytest.mark.parametrize("way", WAYS)
+    def test_nothing_leaves_the_host(self, way: str) -> None:
+        with pytest.raises(AssertionError, match=r"may (talk to '192\.0\.2\.1'|look up 'x\.e)"):
+            exec(WAYS[way], {"socket": socket})
+
+    @pytest.mark.parametrize("way", WAYS)
+    def test_nothing_leaves_the_host_from_a_program_that_a_test_starts(self, way: str) -> None:
+        script = f"import socket\n{WAYS[way]}"
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+        assert b"FencedError: only tests in tests/integration may " in done.stderr
+
+    def test_a_program_that_a_test_starts_boots_no_guest(self) -> None:
+        script = "import subprocess; subprocess.run(['unshare', 'systemd-nspawn', '--boot'])"
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+        assert b"FencedError: only tests in tests/integration may start" in done.stderr
 
     def test_folders_are_our_own(
         self, tmp_path_factory: pytest.TempPathFactory, own_folders: Iterator[Path]

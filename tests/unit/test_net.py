@@ -612,6 +612,7 @@ class TestConnection:
         assert "Connection refused" in error.evidence
         assert "SECRET" not in error.reason
 
+    @pytest.mark.usefixtures("no_name_is_known")
     def test_error_of_an_unknown_host(self, tmp_path: Path) -> None:
         error = failure("http://user:SECRET@no-such-host.invalid/file", tmp_path)
         assert error.message == (

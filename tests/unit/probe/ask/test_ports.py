@@ -267,9 +267,11 @@ class TestCheck:
         assert outcome is Outcome.FAIL
         assert "no HTTP answer" in reason or "reset" in reason or "closed" in reason
 
+    @pytest.mark.usefixtures("no_name_is_known")
     def test_an_unknown_host_name_fails(self) -> None:
-        outcome, _ = self.check("tcp://surely-not-there.invalid:80", 0)
+        outcome, reason = self.check("tcp://surely-not-there.invalid:80", 0)
         assert outcome is Outcome.FAIL
+        assert reason.startswith("name or service not known for 0 s")
 
     def test_check_stops_once_it_is_cancelled(self) -> None:
         over = threading.Event()
