@@ -76,11 +76,11 @@ def test_help_of_every_command(command: str, option: str) -> None:
     assert "--help" in done.stdout
 
 
-def test_help_lists_every_command() -> None:
+def test_help_lists_every_command_with_its_line() -> None:
     done = postroj("--help")
     assert (done.returncode, done.stderr) == (0, "")
-    lines = [line.split("  ") for line in done.stdout.partition("Commands:\n")[2].splitlines()]
-    assert [line[1] for line in lines] == list(cli.COMMANDS)
+    rows = [line.split(maxsplit=1) for line in done.stdout.partition("Commands:\n")[2].splitlines()]
+    assert [tuple(row) for row in rows] == list(cli.COMMANDS.items())
 
 
 def test_every_command_can_be_imported_and_has_a_help_line() -> None:
@@ -155,6 +155,17 @@ def test_exit_status_of_every_error(
     failing: Callable[..., int], error: BaseException, status: int
 ) -> None:
     assert failing(error) == status
+
+
+@pytest.mark.parametrize("options", [(), ("--debug",)])
+def test_an_error_of_the_kernel_is_a_sentence(
+    failing: Callable[..., int], options: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert failing(PermissionError(13, "Permission denied", "/x"), *options) == ExitStatus.ERROR
+    said = capsys.readouterr().err
+    sentence = "error: cannot read or write a file: [Errno 13] Permission denied: '/x'\n"
+    assert said.endswith(sentence)
+    assert ("Traceback" in said) is bool(options)
 
 
 def test_debug_adds_a_traceback_and_keeps_the_status(
@@ -271,7 +282,7 @@ def test_closed_stdout_ends_with_sigpipe(argv: list[str]) -> None:
         )
     finally:
         os.close(write)
-    assert done.returncode != 0
+    assert done.returncode == 128 + signal.SIGPIPE
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
 

@@ -188,7 +188,7 @@ def test_defaults_of_the_plan(seen: Recorder) -> None:
 
 def test_error_leaves_no_report(seen: Recorder, tmp_path: Path) -> None:
     seen.error = DownloadError("404")
-    with pytest.raises(DownloadError):
+    with pytest.raises(DownloadError, match="404"):
         run("--json", "--report", f"json={tmp_path / 'r.json'}")
     assert not (tmp_path / "r.json").exists()
 

@@ -85,7 +85,7 @@ def test_github_report_has_annotations_and_summary(
 def test_github_commands_resume_after_an_error() -> None:
     stream = io.StringIO()
     error = UsageError("no")
-    with pytest.raises(UsageError), outlets(["github"], stream).guarded():
+    with pytest.raises(UsageError, match="no"), outlets(["github"], stream).guarded():
         raise error
     pause, resume = stream.getvalue().splitlines()
     assert resume == f"::{pause.removeprefix('::stop-commands::')}::"

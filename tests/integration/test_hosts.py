@@ -189,7 +189,7 @@ def test_cpus_is_refused_and_devices_are_confined_on_this_host(host: Host) -> No
 def test_machined_forgets_guests_whose_end_it_missed(host: Host) -> None:
     """Whatever its reason: here what it was told of is no guest, and lives on."""
     if not host.kind.registers:
-        return
+        pytest.skip("machined knows of no guest on this host")
     host.run("systemd-run", "--quiet", "--unit=stale", "sleep", "1000")
     try:
         leader = host.run("systemctl", "show", "--value", "--property=MainPID", "stale")

@@ -334,7 +334,7 @@ class TestTools:
             monkeypatch.delenv("PATH")
         else:
             monkeypatch.setenv("PATH", path)
-        with pytest.raises(HostError):
+        with pytest.raises(HostError, match="'trap' is not installed"):
             process.tool("trap")
 
     def test_search_path_keeps_order_and_has_no_doubles(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import subprocess
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -120,15 +121,15 @@ def test_a_pid_that_was_given_to_another_process_is_neither_entered_nor_killed(
 ) -> None:
     """It was the guest's when we looked, and is not when we have taken hold of it."""
     monkeypatch.setattr(roster, "STOP_TIMEOUT", 0.05)
-    with subprocess.Popen(["sleep", "1000"]) as stranger:
-        for use in (roster.enter, roster.stop):
+    with subprocess.Popen(["sleep", "1000"]) as stranger, ExitStack() as stack:
+        stack.callback(stranger.kill)
+        for use, refusal in ((roster.enter, "cannot be entered"), (roster.stop, "was not gone")):
             answers = iter([stranger.pid])
             monkeypatch.setattr(roster, "leader", lambda name, a=answers: next(a, 0))
             monkeypatch.setattr(roster, "script", lambda name, a=answers: next(a, 0))
-            with pytest.raises(GuestError):
+            with pytest.raises(GuestError, match=refusal):
                 use(NAME)
         assert stranger.poll() is None
-        stranger.kill()
 
 
 def test_stop_shows_what_is_left_of_the_guest(held: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,7 @@ def test_processor_that_runs_two_architectures_needs_no_emulation(
     machine = os.uname_result(("Linux", "host", "6.1", "#1", "x86_64"))
     monkeypatch.setattr(os, "uname", lambda: machine)
     emulation.require("i686")
-    with pytest.raises(HostError):
+    with pytest.raises(HostError, match=r"this host \(x86_64\) cannot run programs for armv7l"):
         emulation.require("armv7l")
 
 

@@ -137,23 +137,29 @@ def test_choose_reports_a_missing_platform() -> None:
 LAYER = {"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", **entry("")}
 
 
+def with_layer(**changes: Any) -> dict[str, Any]:
+    return {"config": entry(""), "layers": [{**LAYER, **changes}]}
+
+
+UNREADABLE = "the manifest of the image cannot be read"
+NO_SHA256 = "the image has a digest that is not a SHA-256"
+NO_FILES = "the image has layers that are not part of a file system"
+
+
 @pytest.mark.parametrize(
-    "document",
+    ("document", "message"),
     [
-        {},
-        {"layers": [LAYER]},
-        {"config": entry(""), "layers": {}},
-        {"config": entry(""), "layers": ["x"]},
-        {"config": entry(""), "layers": [{**LAYER, "size": -1}]},
-        {"config": entry(""), "layers": [{**LAYER, "size": "1"}]},
-        {"config": entry(""), "layers": [{**LAYER, "digest": "sha256:../../etc/passwd"}]},
-        {"config": entry(""), "layers": [{**LAYER, "digest": "sha512:" + "0" * 128}]},
-        {"config": entry(""), "layers": [{**LAYER, "mediaType": "application/vnd.helm.tar"}]},
-        {
-            "config": entry(""),
-            "layers": [{**LAYER, "mediaType": LAYER["mediaType"] + "+encrypted"}],
-        },
-        {"schemaVersion": 1, "fsLayers": []},
+        ({}, UNREADABLE),
+        ({"layers": [LAYER]}, UNREADABLE),
+        ({"config": entry(""), "layers": {}}, UNREADABLE),
+        ({"config": entry(""), "layers": ["x"]}, UNREADABLE),
+        (with_layer(size=-1), UNREADABLE),
+        (with_layer(size="1"), UNREADABLE),
+        (with_layer(digest="sha256:../../etc/passwd"), NO_SHA256),
+        (with_layer(digest="sha512:" + "0" * 128), NO_SHA256),
+        (with_layer(mediaType="application/vnd.helm.tar"), NO_FILES),
+        (with_layer(mediaType=LAYER["mediaType"] + "+encrypted"), NO_FILES),
+        ({"schemaVersion": 1, "fsLayers": []}, "has schema 1, which is obsolete"),
     ],
     ids=[
         "empty",
@@ -169,8 +175,8 @@ LAYER = {"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", **entry("")
         "schema 1",
     ],
 )
-def test_parse_manifest_refuses_what_cannot_boot(document: Any) -> None:
-    with pytest.raises(ImageError):
+def test_parse_manifest_refuses_what_cannot_boot(document: Any, message: str) -> None:
+    with pytest.raises(ImageError, match=message):
         manifest.parse_manifest(document)
 
 

@@ -354,6 +354,6 @@ def test_check_refuses_an_archive_that_was_replaced(here: Path, tmp_path: Path) 
         # a digest that was known before is more than what the server says
         assert again.verification is Verification.DIGEST
         archive.write_bytes(tar(("etc/new", {"data": b"new"})))
-        with pytest.raises(VerificationError):
+        with pytest.raises(VerificationError, match="does not have the expected digest"):
             pull.pull(tiny, Request(force=True))
         assert store.require("tiny", "x86_64") == again
