@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import socket
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from postroj.container.enter.nsenter import LOGIN_SHELL
 from postroj.container.guest import Command
 from postroj.container.limits import Asked
 from postroj.container.spec import GuestSpec
-from postroj.errors import ExitStatus, GuestError, HostError
+from postroj.errors import ExitStatus, GuestError, HostError, PostrojError
 from postroj.model import Image, Manager, NetworkMode
 from tests.support.cli import postroj
 
@@ -67,6 +68,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     recorder = Recorder()
     monkeypatch.setattr(prepare, "obtain", recorder.obtain)
     monkeypatch.setattr(start, "start_guest", recorder.boot)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
     return recorder
 
 
@@ -137,12 +139,12 @@ def test_run_with_every_option(
 
 
 def test_run_with_publish_and_proxy(seen: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HTTPS_PROXY", "http://u:secret@proxy.example:3128")
+    monkeypatch.setenv("HTTPS_PROXY", "http://u:secret@192.0.2.1:3128")
     for name in ("http_proxy", "HTTP_PROXY", "https_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("no_proxy", "lan.example")
     run("--publish", "127.0.0.9:28080:80", "-p", "28053:28053/udp", "--proxy", "host", "true")
-    ways = {"https_proxy": "http://u:secret@proxy.example:3128", "no_proxy": "lan.example"}
+    ways = {"https_proxy": "http://u:secret@192.0.2.1:3128", "no_proxy": "lan.example"}
     (spec,) = seen.specs
     assert [one.options for one in spec.published] == [
         ("--tcp-ports", "127.0.0.9/28080-28080:80-80"),
@@ -151,6 +153,27 @@ def test_run_with_publish_and_proxy(seen: Recorder, monkeypatch: pytest.MonkeyPa
     assert spec.proxies == ways
     (command,) = seen.commands
     assert (command.env, command.secrets) == ({}, ways)
+
+
+@pytest.mark.parametrize("command", [run_module.run, shell])
+def test_run_and_shell_refuse_a_user_before_a_pull(
+    seen: Recorder, command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(HostError, match="guests need root") as caught:
+        run(*(["true"] if command is run_module.run else []), command=command)
+    assert caught.value.exit_status == ExitStatus.RUN_FAILED
+    assert (seen.images, seen.specs) == ([], [])
+
+
+@pytest.mark.parametrize("command", [run_module.run, shell])
+def test_an_error_of_the_kernel_in_run_and_shell_has_status_125(
+    seen: Recorder, command: Any
+) -> None:
+    seen.result = OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(PostrojError, match="No space left on device") as caught:
+        run(*(["true"] if command is run_module.run else []), command=command)
+    assert caught.value.exit_status == ExitStatus.RUN_FAILED
 
 
 def test_publish_of_a_taken_port_fails_before_a_pull(seen: Recorder) -> None:

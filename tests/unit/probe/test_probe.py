@@ -21,7 +21,7 @@ from postroj.probe.managers.apt.apt import FILES, Apt
 from postroj.probe.package.formats import Format
 from postroj.probe.package.package_file import PackageFile
 from postroj.probe.plan import Plan
-from postroj.verdict import CheckKind, Outcome, ProbeResult, StepName, StepResult
+from postroj.verdict import CheckKind, EvidenceName, Outcome, ProbeResult, StepName, StepResult
 from tests.support.fake_guest import Answer, FakeGuest
 from tests.support.listener import Ear
 
@@ -38,6 +38,7 @@ IMAGE = Image(
     dependencies=(),
 )
 PACKAGE = PackageFile(path=Path("/home/a b/x_1.0_all.deb"), format=Format.DEB)
+OLDER = PackageFile(path=Path("/old/x_0.9_all.deb"), format=Format.DEB)
 SECOND = PackageFile(path=Path("/y_1.0_all.deb"), format=Format.DEB)
 PLAN = Plan(
     questions=(Question(kind=CheckKind.COMMAND, subject="true"),),
@@ -360,3 +361,75 @@ def test_what_dpkg_alone_cannot_do_is_left_to_apt(fails: bool) -> None:
     assert journey.take_again().outcome is Outcome.PASS
     tools = [words[0] for words in guest.ran if words[0] in ("apt-get", "dpkg")]
     assert tools == (["dpkg", "apt-get"] if fails else ["dpkg"])
+
+
+def test_no_step_is_taken_after_one_that_went_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    guest = FakeGuest(but("install", (100, "E: odd")))
+
+    @contextmanager
+    def boot(spec: GuestSpec) -> Iterator[Any]:
+        yield guest
+
+    monkeypatch.setattr(probe, "start_guest", boot)
+    plan = replace(PLAN, steps=(StepName.INSTALL, StepName.REINSTALL, StepName.REMOVE))
+    result = probe.probe(IMAGE, [PACKAGE], plan, Ear())
+    assert [step.done for step in result.steps] == [Outcome.ERROR, Outcome.SKIP, Outcome.SKIP]
+    reason = "the step 'install' before it did not succeed"
+    assert [step.reason for step in result.steps[1:]] == [reason, reason]
+    assert not [argv for argv in guest.ran if {"remove", "--reinstall"} & {*argv}]
+
+
+def test_the_evidence_of_a_step_that_went_wrong_is_in_its_result(
+    run: Callable[..., tuple[ProbeResult, Ear]],
+) -> None:
+    (step,) = run(but("install", (100, "E: odd")))[0].steps
+    assert "E: odd" in {one.name: one.text for one in step.evidence}[EvidenceName.OUTPUT]
+    assert run(fine)[0].steps[0].evidence == ()
+
+
+def test_the_evidence_of_an_error_that_ends_the_probe_is_in_its_result(
+    run: Callable[..., tuple[ProbeResult, Ear]],
+) -> None:
+    result, _ = run(but("install", GuestError("odd")))
+    assert EvidenceName.JOURNAL in {one.name for one in result.evidence}
+    assert run(fine)[0].evidence == ()
+
+
+def test_a_failed_check_of_the_older_version_is_not_held_against_the_package(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first step installs the older version, whose unit does not come up."""
+
+    def answer(argv: tuple[str, ...]) -> Answer:
+        if argv[0] == "dpkg-deb":
+            return 0, FIELDS.replace("1.0", "0.9") if OLDER.guest_path in argv else FIELDS
+        version = (
+            "1.0"
+            if any(
+                PACKAGE.guest_path in words
+                for words in guest.ran[::-1]
+                if words[0] == "apt-get" and "install" in words
+            )
+            else "0.9"
+        )
+        if argv[0] == "dpkg-query":
+            return 0, f"installed\tx\t{version}\tall"
+        return (1, "") if argv[-1] == "true" and argv[0] == "sh" else fine(argv)
+
+    guest = FakeGuest(answer)
+
+    @contextmanager
+    def boot(spec: GuestSpec) -> Iterator[Any]:
+        yield guest
+
+    monkeypatch.setattr(probe, "start_guest", boot)
+    asked = replace(PLAN.questions[0], since=StepName.INSTALL)
+    plan = replace(
+        PLAN, questions=(asked,), steps=(StepName.INSTALL, StepName.UPGRADE), older=(OLDER,)
+    )
+    install, upgrade = probe.probe(IMAGE, [PACKAGE], plan, Ear()).steps
+    told = {check.subject: check for check in install.checks}["true"]
+    assert told.outcome is Outcome.SKIP
+    assert told.reason.startswith("the older version, which is not under test: status 1")
+    judged = {check.subject: check for check in upgrade.checks}["true"]
+    assert judged.outcome is Outcome.FAIL

@@ -53,6 +53,8 @@ def state(name: str = "x.service", **fields: object) -> UnitState:
         ({}, True),
         ({"file_state": "enabled"}, True),
         ({"name": "x.timer"}, True),
+        ({"name": "x.socket"}, True),
+        ({"name": "x.path"}, True),
         ({"file_state": "static"}, False),
         ({"file_state": "generated"}, False),
         ({"load": "masked"}, False),

@@ -9,10 +9,11 @@ import pytest
 
 from postroj.errors import ImageError, VerificationError
 from postroj.image.trust import keyring, verify
+from postroj.image.trust.checksums import Checksum
 from tests.support.pgp import LONG_AGO, Gpg, gpg
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 TEXT = b'{"a": 1}\n- a line with a dash\n'
@@ -173,6 +174,62 @@ class TestRefused:
 
         with pytest.raises(KeyboardInterrupt):
             arrive()
+
+
+def test_check_digest_names_what_was_expected_and_received() -> None:
+    wanted = Checksum("x.tar", "sha256", "a" * 64)
+    verify.check_digest("'x.tar'", wanted, "a" * 64)
+    with pytest.raises(VerificationError, match=r"'x\.tar' does not have the expected") as caught:
+        verify.check_digest("'x.tar'", wanted, "b" * 64)
+    assert caught.value.evidence.splitlines() == [
+        f"expected SHA-256 {'a' * 64}",
+        f"received SHA-256 {'b' * 64}",
+    ]
+
+
+class TestStatus:
+    """The exit status of gpgv counts, whatever it has written."""
+
+    GOOD = "GOODSIG 1 x\\nVALIDSIG {} 0 0 0 4 0 1 10 00 {}\\n"
+
+    @pytest.fixture
+    def said(self, by: Signers, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, str], str]:
+        """Return a function that has a gpgv end with a status, and returns why it is refused."""
+
+        def check(status: int, more: str = "") -> str:
+            words = self.GOOD.format(by.good, by.good) + more
+            script = (
+                f'fd=${{1#--status-fd=}}; printf "{words}" >"/proc/self/fd/$fd"; cat >/dev/null; '
+            )
+
+            def confined(argv: list[str]) -> list[str]:
+                return ["sh", "-c", f"{script} exit {status}", *argv]
+
+            monkeypatch.setattr(verify, "confined", confined)
+            try:
+                verify.check_signature(TEXT, b"signature", str(by.file), name="'it'")
+            except VerificationError as error:
+                return error.message
+            return ""
+
+        return check
+
+    def test_good_signature_with_status_0_is_accepted(self, said: Callable[..., str]) -> None:
+        assert said(0) == ""
+
+    @pytest.mark.parametrize("status", [1, 2, 127, 137])
+    def test_good_signature_with_another_status_is_refused(
+        self, status: int, said: Callable[..., str]
+    ) -> None:
+        assert said(status) == "'it' has no signature that gpgv understands"
+
+    @pytest.mark.parametrize(("status", "ok"), [(1, True), (2, True), (127, False), (137, False)])
+    def test_another_signature_by_an_unknown_key_excuses_only_a_failed_gpgv(
+        self, status: int, ok: bool, said: Callable[..., str]
+    ) -> None:
+        assert said(status, "ERRSIG 2 1 10 00 0 9\\n") == (
+            "" if ok else "'it' is signed by an unknown key"
+        )
 
 
 class TestKeyFile:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from postroj.errors import CommandTimeout, GuestError
+from postroj.errors import CommandError, CommandTimeout, GuestError, GuestLost
 from postroj.probe.ask import checks, judge
 from postroj.probe.ask.checks import Manners, Question, ask_all, unasked
 from postroj.verdict import CheckKind, CheckResult, Outcome
@@ -94,6 +94,27 @@ def test_an_error_in_one_question_does_not_stop_the_others() -> None:
     assert found["/a"].outcome is Outcome.ERROR
     assert found["/a"].reason == "the guest ended meanwhile\nlast words"
     assert found["x"].outcome is found["true"].outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome", "reason"),
+    [
+        (CommandTimeout(["systemctl"], 30, "so far"), Outcome.ERROR, "'systemctl' did not end"),
+        (
+            CommandError(["systemctl"], 127, "no such"),
+            Outcome.FAIL,
+            f"{checks.BROKEN}: 'systemctl'",
+        ),
+        (GuestLost("it shut down"), Outcome.FAIL, f"{checks.BROKEN}: it shut down"),
+        (GuestError("it is odd"), Outcome.ERROR, "it is odd"),
+    ],
+)
+def test_only_a_guest_that_is_lost_or_broken_is_a_failure(
+    error: Exception, outcome: Outcome, reason: str
+) -> None:
+    found = ask(FakeGuest(lambda argv: error if argv[0] == "systemctl" else answer(argv)), UNIT)[0]
+    assert found.outcome is outcome
+    assert found.reason.startswith(reason)
 
 
 def test_an_error_while_listing_failed_units_is_an_answer() -> None:
@@ -222,3 +243,34 @@ def test_ask_failures_leaves_out_units_that_did_not_stop_in_time() -> None:
         Outcome.PASS,
         "none",
     )
+
+
+def conditional(argv: tuple[str, ...]) -> Answer:
+    """Answer about a unit that did not start because of a condition."""
+    inactive = UP.replace("=active", "=inactive").replace("running", "dead").replace("=7", "=0")
+    return 0, f"{inactive}\nConditionResult=no\nConditionTimestampMonotonic=7"
+
+
+def test_an_unmet_condition_fails_a_unit_that_the_user_asks_about_and_no_discovered_one() -> None:
+    asked = ask(FakeGuest(conditional), UNIT)[0]
+    found = ask(FakeGuest(conditional), replace(UNIT, is_found=True))[0]
+    assert (asked.outcome, found.outcome) == (Outcome.FAIL, Outcome.SKIP)
+    assert "a condition is not met" in asked.reason
+    assert "a condition is not met" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("owner", "outcome", "origin"),
+    [
+        ("", Outcome.FAIL, "; it came with a dependency"),
+        ("y", Outcome.SKIP, "; it belongs to 'y', a dependency, and is not held against the"),
+    ],
+)
+def test_a_failed_unit_that_only_a_dependency_owns_is_skipped(
+    owner: str, outcome: Outcome, origin: str
+) -> None:
+    guest = FakeGuest(lambda argv: (0, UP.replace("=active", "=failed")))
+    one = replace(UNIT, is_found=True, is_dependency=True)
+    found, *_ = ask_all(guest, [one], QUICK, [], owner=lambda name: owner)
+    assert found.outcome is outcome
+    assert origin in found.reason

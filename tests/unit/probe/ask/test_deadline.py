@@ -20,6 +20,15 @@ def test_wait_stops_at_the_deadline() -> None:
     assert not deadline.wait(10)
 
 
+def test_extend_moves_a_deadline_only_to_a_later_moment() -> None:
+    deadline = Deadline(60)
+    end = deadline.end
+    deadline.extend(1)
+    assert deadline.end == end
+    deadline.extend(120)
+    assert deadline.end > end + 30
+
+
 def test_a_deadline_of_zero_seconds() -> None:
     assert not Deadline(0).wait(1)
 

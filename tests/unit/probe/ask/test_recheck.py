@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from postroj.probe.ask.checks import Manners
-from postroj.probe.ask.journal import Entry, Event, parse_event
+from postroj.probe.ask.journal import ERRORS, Entry, Event, parse_event
 from postroj.probe.ask.recheck import (
     ENDED_BY_US,
     SUBJECT,
@@ -248,3 +248,28 @@ def test_a_unit_that_a_connection_has_ended_is_told_if_it_lives_longer_without(
     assert found.subject == ("a" if outcome else SUBJECT)
     assert found.reason.endswith(ENDED_BY_US) is (outcome is None)
     assert bool(started) is (bool(knocked) and end == "inactive")
+
+
+SHOWN = (
+    "Id=a.service\nNames=a.service\nLoadState=loaded\nActiveState={}\nSubState={}\n"
+    "Type=notify\nActiveEnterTimestampMonotonic={}\n"
+)
+
+
+def test_recheck_fails_a_unit_that_has_ended_since_it_passed() -> None:
+    shown = SHOWN.format("failed", "failed", 1)
+    recheck = Recheck(guest=FakeGuest(lambda argv: (0, shown)), manners=Manners(timeout=1))
+    *_, ended = recheck.follow([answer(CheckKind.UNIT, "a")])
+    assert (ended.subject, ended.outcome) == ("a", Outcome.FAIL)
+    assert ended.reason.startswith("passed its check, but then it was failed")
+    assert recheck.passed == frozenset()
+
+
+@pytest.mark.parametrize(("subject", "looks"), [(ERRORS, 2), ("units stay", 1)])
+def test_recheck_waits_for_services_only_if_errors_were_logged(subject: str, looks: int) -> None:
+    since = int((time.monotonic() - 0.2) * 1e6)
+    guest = FakeGuest(lambda argv: (0, SHOWN.format("active", "running", since)))
+    recheck = Recheck(guest=guest, manners=Manners(settle=0.2))
+    answers = [answer(CheckKind.UNIT, "a"), answer(CheckKind.SYSTEM, subject)]
+    assert list(recheck.follow(answers)) == answers
+    assert len(guest.ran) == looks

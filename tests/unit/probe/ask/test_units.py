@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from postroj.probe.ask.unitstate import (
     unit_name,
 )
 from postroj.verdict import Outcome
-from tests.support.fake_guest import FakeGuest
+from tests.support.fake_guest import Answer, FakeGuest
 
 RUNNING = """\
 ActiveEnterTimestampMonotonic=5000000
@@ -453,3 +454,59 @@ def test_check_skips_a_socket_where_its_service_listens_itself(
         assert answered == (Outcome.SKIP, f"{down}, as x.service listens there itself")
     else:
         assert answered == (Outcome.FAIL, down)
+
+
+class Restarting(FakeGuest):
+    """A guest with a unit that somebody starts anew before each look at it."""
+
+    def read(self, argv: tuple[str, ...]) -> Answer:
+        assert len(self.ran) < 50, "it is watched for ever"
+        started = round(time.monotonic() * 1e6)
+        return 0, RUNNING.replace("=5000000", f"={started}")
+
+
+@dataclasses.dataclass
+class Deadlines:
+    """Counts how often a deadline is moved."""
+
+    monkeypatch: pytest.MonkeyPatch
+    moved: int = 0
+
+    def make(self, seconds: float) -> Deadline:
+        deadline = Deadline(seconds)
+        extend = deadline.extend
+
+        def count(seconds: float) -> None:
+            self.moved += 1
+            extend(seconds)
+
+        self.monkeypatch.setattr(deadline, "extend", count)
+        return deadline
+
+
+def test_watch_of_a_unit_that_starts_anew_for_ever_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    guest = Restarting()
+    guest.answer = guest.read
+    deadlines = Deadlines(monkeypatch)
+    answer, _ = judging.watch(guest, "x", settle=0.05, deadline=deadlines.make(0.01))
+    assert answer.outcome is Outcome.FAIL
+    assert "has not stayed active for 0.05 s" in answer.sentence
+    assert deadlines.moved == judging.LOOP + 1
+
+
+def test_watch_gives_a_unit_that_came_up_in_time_its_time_to_settle_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started = round(time.monotonic() * 1e6)
+    guest = FakeGuest(lambda argv: (0, RUNNING.replace("=5000000", f"={started}")))
+    deadlines = Deadlines(monkeypatch)
+
+    def wait(self: Deadline, seconds: float) -> bool:
+        time.sleep(seconds / 3)
+        return True
+
+    monkeypatch.setattr(Deadline, "wait", wait)
+    answer, _ = judging.watch(guest, "x", settle=0.05, deadline=deadlines.make(0.01))
+    assert answer.outcome is Outcome.PASS
+    assert len(guest.ran) > 2
+    assert deadlines.moved == 1

@@ -120,13 +120,21 @@ def test_candidates_are_own_units_and_new_ones() -> None:
         old_service="enabled",
         gettyAT_service="x",
         new_service="enabled",
+        new_path="static",
         new_target="static",
         run_service="transient",
         ownAT_service="disabled",
     )
     brought = Payload(units=("own@.service", "own.target", "gone.service"), scripts=("old-style",))
     assert candidates(brought, before, after) == [
-        *("gone.service", "new.service", "old-style.service", "own.target", "own@1.service"),
+        *(
+            "gone.service",
+            "new.path",
+            "new.service",
+            "old-style.service",
+            "own.target",
+            "own@1.service",
+        ),
     ]
 
 

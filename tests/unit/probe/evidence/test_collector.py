@@ -93,6 +93,12 @@ def test_unavailable_evidence_has_a_reason() -> None:
     assert found["failed"] == "odd"
 
 
+def test_evidence_that_the_kernel_refuses_has_a_reason() -> None:
+    found = collect(FakeGuest(lambda argv: OSError(5, "Input/output error")))
+    assert found["journal"] == "not available: [Errno 5] Input/output error"
+    assert found["console"] == "what its console shows"
+
+
 def test_evidence_is_left_out_after_the_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     class Passed:
         left = 0.0
