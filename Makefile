@@ -15,7 +15,7 @@ SUDO := $(if $(filter-out 0,$(shell id -u)),sudo -E)
 AS_ROOT := $(if $(SUDO),$(SUDO) env PYTHONDONTWRITEBYTECODE=1)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
-PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
 
 .DEFAULT_GOAL := help
@@ -42,7 +42,7 @@ lint: $(VENV)/ready-for-tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	if command -v shellcheck >/dev/null; then shellcheck -x .ci/run .github/action/*.sh $$(find postroj -name "*.sh"); fi
+	if command -v shellcheck >/dev/null; then shellcheck -x .ci/run .github/*.sh .github/action/*.sh $$(find postroj -name "*.sh"); fi
 
 docs: $(VENV)/ready-for-tests
 	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build/html

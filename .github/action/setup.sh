@@ -12,7 +12,7 @@ install_postroj() {
 		return
 	fi
 	local name python='' enough='import sys, ensurepip; sys.exit(sys.version_info < (3, 11))'
-	for name in python3 python3.13 python3.12 python3.11; do
+	for name in python3 python3.14 python3.13 python3.12 python3.11; do
 		if "$name" -c "$enough" 2>/dev/null; then
 			python=$name
 			break

@@ -15,6 +15,7 @@ from postroj.cli.reports import outlets
 from postroj.errors import UsageError
 from postroj.verdict import Evidence, EvidenceName, Outcome, ProbeResult, Report
 from tests.support.cli import postroj
+from tests.support.root import needs_root
 from tests.unit.report.samples import ODD, SAMPLE, check, probe
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def test_unwritable_artifacts_do_not_prevent_other_reports(tmp_path: Path) -> No
     assert (tmp_path / "x").exists()
 
 
+@needs_root
 def test_unwritable_artifacts_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for name in ("file", "file/below"):

@@ -33,6 +33,7 @@ from postroj.verdict import (
 )
 from tests.support import debs
 from tests.support.cli import postroj
+from tests.support.root import needs_root
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -418,6 +419,7 @@ def test_refresh_and_offline_cannot_be_combined(seen: Recorder) -> None:
     assert not seen.calls
 
 
+@needs_root
 @pytest.mark.parametrize(
     "argv",
     [["-p", "http://mirror.example/x.deb"], ["-p", __file__, "--upgrade-from", "http://x/y.deb"]],
@@ -428,6 +430,7 @@ def test_offline_refuses_urls(argv: list[str]) -> None:
     assert "error: `--offline` downloads nothing, so 'http://" in done.stderr
 
 
+@needs_root
 def test_offline_does_not_pull() -> None:
     package = debs.build(paths.cache_dir().parent, "x")
     done = postroj("pkgprobe", "--image", "debian-trixie", "--offline", "-p", package)

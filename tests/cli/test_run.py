@@ -24,6 +24,7 @@ from postroj.container.spec import GuestSpec
 from postroj.errors import ExitStatus, GuestError, HostError, PostrojError
 from postroj.model import Image, Manager, NetworkMode
 from tests.support.cli import postroj
+from tests.support.root import needs_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -259,7 +260,10 @@ def test_name_option_keeps_no_guest(seen: Recorder) -> None:
             ["--private-users", "--network", "host", "true"],
             "`--private-users` does not work with `--network=host`",
         ),
-        (["--image", "debian-trixy", "true"], "there is no image 'debian-trixy'"),
+        pytest.param(
+            *(["--image", "debian-trixy", "true"], "there is no image 'debian-trixy'"),
+            marks=needs_root,
+        ),
     ],
 )
 def test_invalid_values_are_refused(argv: list[str], message: str) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
+import tomllib
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 EXAMPLES = ROOT / "docs/howto/examples"
-WORKFLOWS = sorted([*(ROOT / ".github/workflows").glob("*"), *EXAMPLES.glob("github-*")])
+OWN_WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*"))
+WORKFLOWS = sorted([*OWN_WORKFLOWS, *EXAMPLES.glob("github-*")])
 GITLAB = sorted(EXAMPLES.glob("gitlab-*"))
 SCRIPTS = sorted((ROOT / ".github/action").glob("*.sh"))
 ACTION = ROOT / "action.yml"
@@ -53,6 +57,32 @@ def scripts(found: Any) -> Iterator[str]:
 def test_action_and_workflows_match_the_schemas_of_github() -> None:
     check("github-actions", ACTION)
     check("github-workflows", *WORKFLOWS)
+
+
+@pytest.mark.parametrize("path", [ACTION, *OWN_WORKFLOWS], ids=lambda path: path.name)
+def test_actions_of_others_are_pinned_to_a_commit(path: Path) -> None:
+    """A tag may be moved to other code; the comment is for people, and for what updates it."""
+    used = re.findall(r"uses: (?!\./)(.*)", path.read_text("utf-8"))
+    assert used
+    pinned = re.compile(r"actions/[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
+    assert [words for words in used if not pinned.fullmatch(words)] == []
+
+
+def test_constraints_pin_every_package_that_tests_and_build_need() -> None:
+    lines = (ROOT / ".github/constraints.txt").read_text("utf-8").splitlines()
+    pins = [line.partition("==") for line in lines if not line.startswith("#")]
+    assert all(version for _, _, version in pins)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    extras = project["project"]["optional-dependencies"].values()
+    wanted = [*project["project"]["dependencies"], *project["build-system"]["requires"]]
+    names = {re.match(r"[\w.-]+", text)[0] for text in chain(wanted, *extras)}  # type: ignore[index]
+    assert {name.lower() for name in names} <= {name.lower() for name, _, _ in pins}
+
+
+def test_every_python_of_the_classifiers_is_tested() -> None:
+    text = (ROOT / "pyproject.toml").read_text("utf-8")
+    [job] = re.findall(r"version: (\[.*\])", (OWN_WORKFLOWS[0]).read_text("utf-8"))
+    assert json.loads(job) == re.findall(r"Python :: (3\.\d+)", text)
 
 
 def test_pipelines_match_the_schema_of_gitlab(tmp_path: Path) -> None:

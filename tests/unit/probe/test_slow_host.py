@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from postroj.errors import CommandTimeout
 from postroj.probe import probe
+from postroj.probe.compare import state
 from postroj.verdict import Outcome, ProbeResult, StepName
 from tests.support.fake_guest import Answer, FakeGuest
 from tests.support.listener import Ear
@@ -66,5 +67,7 @@ def test_no_command_of_a_probe_that_takes_too_long_is_a_failure(
     }
     assert len(found) > 30
     assert [place for place, result in found.items() if result.outcome is Outcome.FAIL] == []
+    compared = [result for (argv, _), result in found.items() if state.SCRIPT in argv]
+    assert {result.outcome for result in compared} == {Outcome.ERROR}
     errors = [result for result in found.values() if result.outcome is Outcome.ERROR]
     assert len(errors) > 20

@@ -103,6 +103,7 @@ def ask(url: str, expected: HttpCriteria, timeout: float = 5) -> str:
     return ports._ask_http(here.guest(), endpoint(url), expected, timeout)
 
 
+@as_root
 class TestHttp:
     @pytest.mark.parametrize(
         ("path", "expected", "answer"),
@@ -125,6 +126,7 @@ class TestHttp:
     @pytest.mark.parametrize(
         ("path", "expected", "problem"),
         [
+            ("/400", HttpCriteria(), "status 400 instead of one below 400"),
             ("/404", HttpCriteria(), "status 404 instead of one below 400"),
             ("/500", HttpCriteria(body="welcome"), "status 500 instead of one below 400"),
             ("/301", HttpCriteria(status=200), "status 301 instead of 200"),
@@ -162,6 +164,7 @@ def drip(listener: socket.socket, beginning: bytes, end: bytes) -> None:
         peer.sendall(end)
 
 
+@as_root
 class TestDrips:
     """A server that sends a byte at a time, each within the socket's timeout."""
 
