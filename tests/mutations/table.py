@@ -471,7 +471,7 @@ TRUST = (
         "postroj/image/pull.py",
         "except (HostError, DownloadError) as error:",
         "except (HostError, DownloadError, ImageError) as error:",
-        "tests/unit/image tests/cli/test_images.py",
+        f"{IMAGE}/test_pull.py",
     ),
     Mutation(
         "a lock file of another user is refused",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.errors import DownloadError, HostError, UsageError
+from postroj.errors import DownloadError, HostError, UsageError, VerificationError
 from postroj.image import architectures, pull
 from postroj.image.catalog.entry import Bootstrap, Oci, Suite, Tarball
 from postroj.image.pull import Request
@@ -118,3 +118,19 @@ def test_pull_reports_the_preferred_source_and_what_the_others_lacked(
     ]
     assert "--allow-expired" in caught.value.hint
     assert "old: trying source oci instead" in [line.message for line in caplog.records]
+
+
+def test_pull_tries_no_other_source_after_a_failed_verification(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried: list[Source] = []
+    forged = "the signature is forged"
+
+    def fail(source: Source, order: Order) -> Built:
+        tried.append(source)
+        raise VerificationError(forged)
+
+    monkeypatch.setattr(pull, "_build", fail)
+    with pytest.raises(VerificationError, match=forged):
+        pull.pull(entry("old", MIRROR, TARBALL, OCI))
+    assert tried == [MIRROR]
