@@ -91,6 +91,7 @@ def _prefixes(program: str) -> Iterator[Path]:
 def _can_fence() -> bool:
     """Try the namespaces; warn if this host has none for us."""
     try:
+        process.tool(FENCE[0])
         argv = [*_fence(process.tool("true")), *_unprivileged(["true"])]
         process.run(argv, timeout=TRIAL_TIMEOUT)
     except (CommandError, HostError) as error:
