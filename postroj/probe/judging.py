@@ -252,14 +252,15 @@ class Judge:
         announce: Announce,
     ) -> None:
         """Ask whether everything that was checked is gone, and what was left behind."""
-        known, failed = self._snapshot.unit_files, before.failed
-        if step is StepName.PURGE and compared:  # which removes dependencies
-            left = {*known} - compared.change.now.listed.units
-            failed += self._belongings.others(self._guest.failed_units(), left)
+        known = self._snapshot.unit_files
+        now = compared.change.now if compared and step is StepName.PURGE else None
+        left = {*known} - now.listed.units if now else set()
         owns = self._belongings.owns
         killed = partial(stops.failed_by_stop, self._guest, before.since, owns)
         answers = gone.ask_all(
-            self._guest, self._asked, self._belongings, failed, known, self._units, killed
+            *(self._guest, self._asked, self._belongings, before.failed, known, self._units),
+            killed=killed,
+            left=left,
         )
         for answer in self._with_losses(answers, before, compared, journey.names):
             announce(answer)

@@ -39,6 +39,8 @@ UNIT_TYPES = (
 )
 SCRIPT = re.compile(r".*, its SysV script has left no process")
 """How the reason of a passing check begins if nobody can tell whether a script did anything."""
+NO_WORK = re.compile(r"active \(exited\), its command does nothing")
+"""How the reason of a passing check begins if its service has no work to do."""
 ENDED = re.compile(r"active \(exited\)|.*, has done its work, ")
 """How the reason of a passing check begins if its service has done its work and ended."""
 VERBS = {CheckKind.FILE: "exists", CheckKind.COMMAND: "succeeds"}
@@ -116,7 +118,7 @@ def of(probe: ProbeResult) -> Summary:
 
 def _kind_of_pass(check: CheckResult) -> re.Pattern[str] | None:
     """Return what the reason of a passing check matches; None if its unit is up."""
-    return next((kind for kind in (SCRIPT, ENDED) if kind.match(check.reason)), None)
+    return next((kind for kind in (NO_WORK, SCRIPT, ENDED) if kind.match(check.reason)), None)
 
 
 def _subjects(checks: Iterable[CheckResult]) -> tuple[str, ...]:

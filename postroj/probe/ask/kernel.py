@@ -49,7 +49,7 @@ class Request:
     """Pattern of the errors with which the kernel refuses it, errno(3)."""
 
 
-NO_FAMILY = r"(?:Protocol|Address family) not supported"
+NO_FAMILY = r"(?:Protocol|Address family|Socket type) not supported"
 FAMILY = re.compile(
     r"\b(?:AF|PF|NETLINK)_\w+|(?i:\b[\w-]*netlink[\w-]*|\bbluetooth\b|\bsctp\b|\bdccp\b|\bipv6\b)"
 )

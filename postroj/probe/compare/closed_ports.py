@@ -32,7 +32,7 @@ def closed(change: Change, listening: Sequence[Socket]) -> list[Socket]:
             continue
         if (entry.protocol, entry.port) not in kept - is_open:
             continue
-        if unit is None or change.state_of(unit).active in DOWN:
+        if unit is None or change.is_left(unit) or change.state_of(unit).active in DOWN:
             continue
         if change.is_own(unit) if not change.leaves else not change.is_own(unit):
             found.append(socket)

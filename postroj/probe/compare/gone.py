@@ -79,12 +79,14 @@ def ask_all(
     known: Collection[str] = (),
     earlier: Mapping[str, UnitState] | None = None,
     killed: Callable[[], Collection[str]] = tuple,
+    left: Collection[str] = (),
 ) -> Iterator[CheckResult]:
     """Ask whether everything is gone.
 
     `failed` are the units that had failed before the removal, `known` those that the guest had
     before the installation, `earlier` the states of units while their files were there. `killed`
-    returns units that did not stop in time, which `stops.QUESTION` judges.
+    returns units that did not stop in time, which `stops.QUESTION` judges. `left` are units of
+    other packages that were removed as well.
     """
     units = survivors.loaded(guest)
     made = {
@@ -92,7 +94,10 @@ def ask_all(
         for name, unit in (earlier or {}).items()
         if unit.file_state == "generated" and not belongings.generates(unit)
     }
-    orphans = [n for n, unit in units.items() if unit.is_orphan and n not in {*known, *made}]
+    others = {*known, *made}
+    orphans = [
+        n for n, unit in units.items() if unit.is_orphan and not {n, template_of(n)} & others
+    ]
     belongings = replace(belongings, units=belongings.units.union(orphans))
     asked = [q for q in questions if not q.skip]
     named = {unit_name(q.subject) for q in asked if q.kind is CheckKind.UNIT}
@@ -106,7 +111,11 @@ def ask_all(
     yield from checks.side_by_side([*asked, *rest], partial(_ask, guest, belongings, earlier or {}))
     yield from _when_bad(PROCESSES, partial(_ask_processes, guest, belongings, known, units))
     question = Question(kind=CheckKind.SYSTEM, subject=checks.NEW_FAILURES)
-    ask = partial(checks.ask_failures, guest, failed, killed=killed, since=REMOVAL)
+
+    def ask() -> Answer:
+        known = (*failed, *belongings.others(guest.failed_units(), left))
+        return checks.ask_failures(guest, known, killed=killed, since=REMOVAL)
+
     yield checks.timed(question, ask)
 
 

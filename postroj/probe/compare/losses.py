@@ -88,6 +88,11 @@ class Change:
             return any(GENERATORS.fullmatch(path) for own in owners for path in own.paths)
         return True
 
+    def is_left(self, unit: UnitState) -> bool:
+        """Whether a unit belongs to a package that the step has removed, as an instance may."""
+        names = {unit.name, *unit.names, template_of(unit.name)}
+        return bool(names & self.before.listed.units) and not names & self.now.listed.units
+
     def state_of(self, unit: UnitState) -> UnitState:
         """Return the state of a unit now; the manager forgets a unit that nothing needs."""
         names = (unit.name, *unit.names)

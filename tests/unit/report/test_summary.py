@@ -80,6 +80,8 @@ TEMPLATE = check("web@.service", Outcome.SKIP)
         ((step(check("web.service", reason="active (running)")),
           step(check("web.service", reason="active (exited)"), name=StepName.REBOOT)),
          "1 service up"),
+        ((step(check("web.service", reason="active (exited), its command does nothing")), START),
+         "installation only: none of its 2 services was started"),
         ((step(check("web.service", reason=f"active (exited), {WITHOUT_PROCESS}")),),
          "1 SysV script ran and left no process"),
         ((step(TEMPLATE),),

@@ -158,6 +158,7 @@ ALSA = (
         ),
         (["socket(AF_BLUETOOTH): Address family not supported by protocol"], {}, "AF_BLUETOOTH"),
         (["could not open PF_KEY socket: Protocol not supported"], {}, "PF_KEY"),
+        (["no suitable SCTP/UDP socket pair: Socket type not supported"], {}, "SCTP"),
         (
             ["ksm.service: Main process exited, code=exited, status=1/FAILURE"],
             {

@@ -11,6 +11,7 @@ from postroj.verdict import StepName
 from tests.unit.probe.compare.states import UP, state
 
 DOWN = replace(UP, active="inactive", sub="dead", main_pid=0)
+TEMPLATE = "/usr/lib/systemd/system/x@.service"
 FILE = "/usr/lib/systemd/system/x.service"
 
 
@@ -38,3 +39,14 @@ def test_a_package_that_leaves_may_close_only_ports_of_others_that_it_has_opened
     first = state(UP, sockets=tuple(sockets[:1]))
     change = Change(step=StepName.REMOVE, before=both, now=state(UP), first=first)
     assert closed(change, []) == sockets[:1]
+
+
+def test_ports_of_a_package_that_the_step_has_removed_too_are_its_own_affair() -> None:
+    entry = Entry(protocol="tcp", address="::", port=25)
+    instance = replace(UP, name="x@-.service", names=("x@-.service",), file=TEMPLATE)
+    stopping = replace(instance, active="deactivating")
+    before = state(instance, sockets=(Socket(entry=entry, unit=instance.name),), owned=[TEMPLATE])
+    change = Change(step=StepName.PURGE, before=before, now=state(stopping), first=before)
+    assert closed(change, []) == []
+    stays = replace(change, now=state(stopping, owned=[TEMPLATE]))
+    assert len(closed(stays, [])) == 1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,6 +16,7 @@ from postroj.probe.compare.keepsakes import (
     LINE,
     LONGEST,
     NAME,
+    PLACE,
     SETTINGS,
     Edit,
     is_setting,
@@ -30,6 +33,9 @@ from postroj.probe.managers.base import Shipped
 from postroj.verdict import Outcome, StepName
 from tests.support.fake_guest import FakeGuest
 from tests.unit.probe.compare.states import file, state
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 APT = manager_of(Manager.APT)
 PATH = "/etc/x.conf"
@@ -145,3 +151,27 @@ def test_take_away_removes_folders_that_the_package_would_have_removed() -> None
     guest = FakeGuest()
     take_away(guest, [], frozenset({"/var/lib/x"}))
     assert guest.ran == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "is_left_alone"),
+    [
+        ("ConditionPathExistsGlob={}/*", True),
+        ("ConditionDirectoryNotEmpty={}", True),
+        ("DirectoryNotEmpty={}/", True),
+        ("PathExistsGlob={}/*.zone", True),
+        ("ConditionPathExists={}/x", False),
+        ("ConditionPathExistsGlob={}/below/*", False),
+        ("ConditionPathExistsGlob=/other/*", False),
+    ],
+)
+def test_a_folder_that_a_unit_watches_gets_no_file(
+    setting: str, tmp_path: Path, *, is_left_alone: bool
+) -> None:
+    folder, units = tmp_path / "data", tmp_path / "units"
+    folder.mkdir()
+    units.mkdir()
+    (units / "x.service").write_text(f"[Unit]\n{setting.format(folder)}\n")
+    script = PLACE.replace("/etc/systemd/system", str(units))
+    subprocess.run(["sh", "-c", script, "sh", NAME, str(folder)], check=True)
+    assert (folder / NAME).exists() is not is_left_alone
