@@ -86,8 +86,12 @@ class CommandError(PostrojError):
 class CommandTimeout(CommandError):
     """A tool exceeded its time limit and was killed."""
 
-    def __init__(self, argv: Sequence[str], seconds: float, output: str) -> None:
+    def __init__(
+        self, argv: Sequence[str], seconds: float, output: str, *, silence: float | None = None
+    ) -> None:
         self.seconds = seconds
+        self.silence = seconds if silence is None else silence
+        """Seconds since its last output."""
         message = f"'{argv[0]}' did not end within {seconds:g} s"
         super().__init__(argv, 128 + signal.SIGKILL, output, message=message)
 

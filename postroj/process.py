@@ -191,7 +191,9 @@ def run(
         with spawn(argv, stdio=STDIO, env=env, pass_fds=pass_fds, admit=admit) as child:
             status = relay(child, stdin=Feed(stdin), stdout=out, stderr=err, timeout=timeout)
     except TimeoutError:
-        raise CommandTimeout(argv, timeout or 0, both(bytes(out), bytes(err))) from None
+        silence = time.monotonic() - max(out.heard, err.heard)
+        output = both(bytes(out), bytes(err))
+        raise CommandTimeout(argv, timeout or 0, output, silence=silence) from None
     done = Completed(
         argv=tuple(argv),
         status=status,

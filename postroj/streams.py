@@ -43,9 +43,12 @@ class Tail:
     """The first bytes, once they are no longer in `data`."""
     given: int = 0
     """Bytes of input so far."""
+    heard: float = field(default_factory=time.monotonic)
+    """When the last input came, or else this was made; of the monotonic clock."""
 
     def __call__(self, chunk: bytes) -> None:
         """Add a chunk, and forget bytes beyond the limit."""
+        self.heard = time.monotonic()
         self.given += len(chunk)
         self.data += chunk
         if len(self.data) > 2 * self.limit:

@@ -30,6 +30,8 @@ ANSWERS = range(100)
 """Exit statuses of a working package manager: rpm counts the packages that are not installed."""
 PATIENCE = 30.0
 """Seconds for a question, which needs no network."""
+HANG = 0.5
+"""Share of its time in which a command that hangs has printed nothing."""
 
 BELOW = "`~` sorts below everything: 1.0~rc1 comes before 1.0"
 CONSOLE = 64 << 10
@@ -84,6 +86,8 @@ def perform(
         output = error.output
         hear(argv, f"{output}\n{error.message}")
         blame: Blame | None = manager.blame_timeout(output, names, timeout)
+        if blame and blame.outcome is Outcome.FAIL and error.silence < HANG * timeout:
+            blame = _at_work(blame, timeout, error.silence)
     except GuestLost as error:
         hear(argv, f"{error.output}\n{error.message}")
         moment = manager.blame_timeout(error.output, names, 0)
@@ -103,6 +107,15 @@ def perform(
         console = last_lines(guest.console(CONSOLE))
         return _broken_off(moment, how, link=f"{moment.tool} was ", console=console)
     return _settle(guest, manager, blame, names, note)
+
+
+def _at_work(moment: Blame, timeout: float, silence: float) -> Blame:
+    """Blame nobody for a command that was still at work when its time was over."""
+    sentence = (
+        f"{moment.tool} did not end within {timeout:g} s; its last output, while {moment.action},"
+        f" was {silence:.0f} s old"
+    )
+    return replace(moment, outcome=Outcome.ERROR, sentence=sentence)
 
 
 UNPROVED = "nothing shows that the package is to blame"

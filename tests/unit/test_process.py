@@ -443,3 +443,13 @@ def test_file_tail(tmp_path: Path) -> None:
     assert process.file_tail(log) == ""
     log.write_bytes(b"".join(b"line %d \xff\n" % number for number in range(200_000)))
     assert process.file_tail(log, 2) == "line 199998 \ufffd\nline 199999 \ufffd"
+
+
+def test_timeout_says_how_long_the_program_was_silent() -> None:
+    with pytest.raises(CommandTimeout) as caught:
+        process.run(["sh", "-c", "sleep 0.5; echo now; exec sleep 10"], timeout=1)
+    assert caught.value.output == "now"
+    assert 0 < caught.value.silence < 1
+    with pytest.raises(CommandTimeout) as caught:
+        process.run(["sleep", "10"], timeout=0.2)
+    assert caught.value.silence >= 0.2

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from postroj.errors import GuestLost
+from postroj.errors import CommandTimeout, GuestLost
 from postroj.probe import operations
 from postroj.probe.managers.apt.apt import Apt
 from postroj.verdict import Outcome
@@ -85,3 +85,15 @@ def test_a_guest_that_is_lost_is_blamed_on_what_happened_then(
     assert blame.outcome is outcome
     assert blame.sentence.startswith("the guest shut down")
     assert heard == [f"{output}\nthe guest shut down"]
+
+
+@pytest.mark.parametrize(("silence", "outcome"), [(59.0, Outcome.FAIL), (20.0, Outcome.ERROR)])
+def test_a_manager_that_ran_out_of_time_while_it_was_at_work_is_no_failure(
+    silence: float, outcome: Outcome
+) -> None:
+    blame, _ = perform(CommandTimeout(("apt-get",), 60, HALFWAY, silence=silence))
+    assert blame
+    assert blame.outcome is outcome
+    assert "apt-get" in blame.sentence
+    assert "setting up x" in blame.sentence
+    assert "--timeout" in blame.hint
