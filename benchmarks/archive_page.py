@@ -43,8 +43,8 @@ false
 ``benchmarks/archive.py`` draws and probes them; ``benchmarks/archive_page.py`` writes this page.
 :doc:`../explanation/benchmarks` explains both. postroj was mended while the packages of the seeds
 11 and 12 were judged, and most were not probed again, so some rows have the words of an older
-version. Those of the seed 13 were probed once, and their numbers are as they were; postroj was
-mended afterwards.
+version. Those of the seeds 13 and 15 were probed once, each by the postroj of its day, and their
+numbers are as they were; postroj was mended afterwards.
 """
 
 
