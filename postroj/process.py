@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import select
 import shlex
 import shutil
 import signal
@@ -25,7 +24,7 @@ from postroj.streams import CHUNK as CHUNK
 from postroj.streams import HEAD as HEAD
 from postroj.streams import LIMIT as LIMIT
 from postroj.streams import Feed as Feed
-from postroj.streams import Loop
+from postroj.streams import Loop, await_input
 from postroj.streams import Tail as Tail
 
 if TYPE_CHECKING:
@@ -116,16 +115,17 @@ def spawn(
     stdio: Stdio,
     env: Mapping[str, str],
     pass_fds: Collection[int] = (),
+    folder: int | None = None,
     admit: Callable[[int], None] | None = None,
 ) -> Iterator[Child]:
     """Run a program beside a `with` block; leaving the block ends it with its process group.
 
     What is left of a child that has ended by itself runs on. `admit` is called with the child's PID
-    before the block; if it raises an error, the child is killed.
+    before the block; if it raises an error, the child is killed. `folder` is that of `launch`.
 
     :raises HostError: if the program is not installed.
     """
-    child = launch(argv, stdio=stdio, env=env, pass_fds=pass_fds)
+    child = launch(argv, stdio=stdio, env=env, pass_fds=pass_fds, folder=folder)
     try:
         if admit:
             admit(child.pid)
@@ -144,10 +144,12 @@ def launch(
     stdio: Stdio,
     env: Mapping[str, str],
     pass_fds: Collection[int] = (),
+    folder: int | None = None,
 ) -> Child:
     """Start a program in a session and process group of its own; the caller ends and reaps it.
 
-    In our session it could read, write and type on the user's terminal as `/dev/tty`.
+    In our session it could read, write and type on the user's terminal as `/dev/tty`. `folder` is a
+    descriptor of its working directory, which it does not inherit; without one that is `/`.
 
     :raises HostError: if the program is not installed.
     """
@@ -160,7 +162,8 @@ def launch(
         stderr=stderr,
         env=dict(env),
         pass_fds=tuple(pass_fds),
-        cwd="/",  # the current folder may be deleted or unmounted
+        # the current folder may be deleted or unmounted
+        cwd="/" if folder is None else f"/proc/self/fd/{folder}",
         start_new_session=True,
     )
 
@@ -174,12 +177,13 @@ def run(
     env: Mapping[str, str] | None = None,
     pass_fds: Collection[int] = (),
     limit: int = LIMIT,
+    folder: int | None = None,
     admit: Callable[[int], None] | None = None,
 ) -> Completed:
     """Run a program to its end and return its status and the end of its output.
 
     `ok` are the statuses that are no error, `timeout` is in seconds, `limit` in bytes of stdout;
-    `admit` is that of `spawn`.
+    `folder` and `admit` are those of `spawn`.
 
     :raises CommandError: if the program ended with another status.
     :raises CommandTimeout: if it did not end in time; its process group was killed.
@@ -188,7 +192,9 @@ def run(
     env = environment() if env is None else env
     out, err = Tail(limit=limit, first=HEAD), Tail(first=HEAD)
     try:
-        with spawn(argv, stdio=STDIO, env=env, pass_fds=pass_fds, admit=admit) as child:
+        with spawn(
+            argv, stdio=STDIO, env=env, pass_fds=pass_fds, folder=folder, admit=admit
+        ) as child:
             status = relay(child, stdin=Feed(stdin), stdout=out, stderr=err, timeout=timeout)
     except TimeoutError:
         raise CommandTimeout(argv, timeout or 0, both(bytes(out), bytes(err))) from None
@@ -301,7 +307,7 @@ def wait(process: Child, timeout: float) -> int | None:
     if process.poll() is None:
         pidfd = os.pidfd_open(process.pid)
         try:
-            select.select([pidfd], [], [], timeout)
+            await_input([pidfd], timeout)
         finally:
             os.close(pidfd)
     returncode = process.poll()

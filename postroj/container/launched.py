@@ -11,7 +11,6 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postroj import process
@@ -22,6 +21,7 @@ from postroj.container.cgroup.group import Group, confine_scope
 from postroj.container.entered import EnteredGuest
 from postroj.container.failure import ending, unready
 from postroj.container.guest import STOP_TIMEOUT
+from postroj.container.held import Held
 from postroj.container.leader import Leader
 from postroj.container.lifeline import add, hand_over, let_go
 from postroj.container.network import pasta, resolvconf
@@ -32,6 +32,7 @@ from postroj.model import NetworkMode
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import ExitStack
+    from pathlib import Path
 
     from postroj.container.cgroup.devices import Device
     from postroj.container.spec import GuestSpec
@@ -65,6 +66,8 @@ class Launched:
     listener: readiness.Listener
     pasta: Sequence[str]
     script: process.Child
+    held: Held
+    """The same process, whose PID may be given away once it has ended."""
 
     @property
     def name(self) -> str:
@@ -79,7 +82,7 @@ class Launched:
     @property
     def written(self) -> Path:
         """Path of the guest's writable layer, inside the mount namespace of the launch script."""
-        return Path(f"/proc/{self.script.pid}/root{self.run_dir}/mnt/upper")
+        return self.held.path(self.run_dir / "mnt" / "upper")
 
     @property
     def lowers(self) -> list[Path]:
@@ -114,10 +117,10 @@ class Launched:
                         raise unready.rebooting(self.console())
                     with suppress(OSError):  # it has ended; the next notification reports that
                         pid = readiness.leader_of(notification.pid, int(inner_pid))
-                        leader = Leader.of(pid, self.name)
+                        leader = Leader(pid, self.name)
                         if before:
                             deadline = time.monotonic() + self.spec.boot_timeout
-                        self._confine(pid, again=bool(before) or boots > 1)
+                        self._confine(leader, again=bool(before) or boots > 1)
                         self._serve_network(int(inner_pid))
                     missing.add(READY)  # an earlier READY came from a reload, systemd >= 253
                 missing -= notification.fields.keys()
@@ -140,11 +143,11 @@ class Launched:
         """
         if leader is None:
             raise ProcessLookupError
-        again = Leader.of(leader.pid, self.name)
+        again = Leader(leader.pid, self.name)
         leader.require()  # so the PID was not reused
         return again
 
-    def _confine(self, leader: int, *, again: bool) -> None:
+    def _confine(self, leader: Leader, *, again: bool) -> None:
         """Confine the devices of a guest in a scope, and register the guest with machined."""
         if self.is_scope:
             # by now its layers are mounted
@@ -155,12 +158,11 @@ class Launched:
         """Set up the network of a guest with private users, which exists once its leader does."""
         if not self.spec.private_users or self.spec.network is not NetworkMode.PRIVATE:
             return
-        namespaces = f"/proc/{self.script.pid}/ns"
-        enter = ["nsenter", f"--mount={namespaces}/mnt", f"--pid={namespaces}/pid_for_children"]
+        enter = ["nsenter", "--mount=ns/mnt", "--pid=ns/pid_for_children"]
         netns = self.run_dir / "mnt" / "netns"
         argv = [*enter, "--", *pasta.own_network_argv(netns, inner_pid, self.pasta)]
         try:
-            process.run(argv, timeout=self.spec.boot_timeout)
+            process.run(argv, timeout=self.spec.boot_timeout, folder=self.held.folder)
         except CommandError as error:
             stage = launch.NETWORK
             raise GuestError(stage.failure, evidence=error.evidence, hint=stage.hint) from None
@@ -241,6 +243,7 @@ def launch_guest(spec: GuestSpec, stack: ExitStack) -> Launched:
         listener=listener,
         pasta=served,
         script=script,
+        held=Held(script.pid),
     )
     stack.callback(launched.stop)
     assert script.stdin

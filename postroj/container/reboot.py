@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -12,11 +11,14 @@ from postroj.container import roster
 from postroj.container.boot import nspawn, readiness
 from postroj.container.cgroup import scope
 from postroj.container.launched import LEADER, READY
+from postroj.container.leader import Leader
 from postroj.errors import GuestError, PostrojError
+from postroj.streams import await_input
 
 if TYPE_CHECKING:
     from postroj.container.boot.readiness import Listener, Notification
     from postroj.container.entered import EnteredGuest
+    from postroj.container.held import Held
 
 AT_ONCE = ("systemctl", "reboot", "--force", "--force")
 """Calls reboot(2) by itself and asks no other process, systemctl(1)."""
@@ -31,8 +33,8 @@ def reboot(name: str, patience: float, boot_timeout: float) -> None:
     :raises GuestError: if it is not ready within `boot_timeout` seconds.
     """
     guest = roster.enter(name)
+    script = roster.script(guest.name)
     with (
-        roster.opened(guest.name, roster.script) as (_, script),
         locking.exclusive(guest.run_dir / "restarting"),
         readiness.Listener(guest.run_dir / "notify") as listener,
     ):
@@ -46,7 +48,7 @@ def reboot(name: str, patience: float, boot_timeout: float) -> None:
                 began = _await(LEADER, listener, script, boot_timeout)
             if began and scope.is_usable():
                 leader = readiness.leader_of(began.pid, int(began.fields[LEADER]))
-                scope.register(guest.name, leader, again=True)
+                scope.register(guest.name, Leader(leader, guest.name), again=True)
             if began and READY not in began.fields:
                 began = _await(READY, listener, script, deadline - time.monotonic())
         except (EOFError, ProcessLookupError):
@@ -57,14 +59,14 @@ def reboot(name: str, patience: float, boot_timeout: float) -> None:
             raise GuestError(message, evidence=_console(guest), hint=hint)
 
 
-def _await(field: str, listener: Listener, script: int, seconds: float) -> Notification | None:
+def _await(field: str, listener: Listener, script: Held, seconds: float) -> Notification | None:
     """Wait for a notification that has a field; return None if none comes in time.
 
-    :raises EOFError: if the launch script ends, whose pidfd is `script`.
+    :raises EOFError: if the launch script ends.
     """
     deadline = time.monotonic() + seconds
-    sources = [listener.socket.fileno(), script]
-    while ready := select.select(sources, [], [], max(0, deadline - time.monotonic()))[0]:
+    sources = [listener.socket.fileno(), script.pidfd]
+    while ready := await_input(sources, deadline - time.monotonic()):
         if sources[0] not in ready:
             raise EOFError
         notification = listener.receive()

@@ -29,6 +29,8 @@ from tests.support.terminal import converse
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from postroj.container.held import Held
+
 KEEP = """
 import sys
 from postroj.container.start import start_guest
@@ -191,15 +193,30 @@ def test_stop_ends_one_of_two_kept_guests(image: str, state_dir: Path) -> None:
     assert [path.name for path in state_dir.iterdir()] == [".lock"]
 
 
+def script(name: str) -> int:
+    return required(roster.script(name)).pid
+
+
+def leader(name: str) -> int:
+    return required(roster.leader(name)).pid
+
+
 def around(name: str) -> int:
     """PID of `unshare`, which is the parent of the launch script."""
-    stat = Path(f"/proc/{roster.script(name)}/stat").read_text()
-    return int(stat.rpartition(")")[2].split()[1])
+    return parent(required(roster.script(name)))
 
 
 def nspawn(name: str) -> int:
-    stat = Path(f"/proc/{roster.leader(name)}/stat").read_text()
-    return int(stat.rpartition(")")[2].split()[1])
+    return parent(required(roster.leader(name)))
+
+
+def required(held: Held | None) -> Held:
+    assert held
+    return held
+
+
+def parent(held: Held) -> int:
+    return int(held.read("stat").rpartition(")")[2].split()[1])
 
 
 def pasta(name: str) -> int:
@@ -207,7 +224,7 @@ def pasta(name: str) -> int:
     return next(pid for pid, comm in names.items() if comm.startswith(("pasta", "passt")))
 
 
-@pytest.mark.parametrize("victim", [around, roster.script, nspawn, roster.leader, pasta])
+@pytest.mark.parametrize("victim", [around, script, nspawn, leader, pasta])
 def test_kept_guest_leaves_nothing_when_a_part_of_it_is_killed(
     image: str, state_dir: Path, victim: Callable[[str], int]
 ) -> None:

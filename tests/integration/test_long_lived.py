@@ -136,7 +136,9 @@ def test_stop_time_0_kills_at_once(brief: str, tmp_path: Path) -> None:
 
 
 def test_stop_kills_a_guest_that_does_not_shut_down_in_time(brief: str, tmp_path: Path) -> None:
-    os.kill(roster.leader(brief), signal.SIGSTOP)
+    leader = roster.leader(brief)
+    assert leader
+    leader.send(signal.SIGSTOP)
     ok("stop", "--time", "0.5", "brief")
     assert not (tmp_path / "ended").exists()
     assert not is_left(brief)

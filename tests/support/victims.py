@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postroj.container import naming
-from postroj.container.boot.readiness import namespace_pids
 from postroj.container.cgroup import group
+from postroj.container.held import Held
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -78,7 +78,7 @@ def victims(root: int) -> list[dict[str, Process]]:
 
 def _role(process: Process, parent: str) -> str:
     try:
-        numbers = namespace_pids(process.pid)
+        numbers = Held(process.pid).numbers
     except OSError:
         return ""
     match len(numbers), numbers[-1:], process.name:

@@ -54,7 +54,7 @@ FLOORS = {
         "pull importer export inspect obtain selection upkeep catalog_check",
     ),
     "container": (
-        "capabilities kernel naming lifeline layer limits",
+        "capabilities kernel naming lifeline layer limits held",
         "guest cgroup.hierarchies",
         "host",
         "cgroup network",

@@ -7,17 +7,18 @@ After that the guest's manager is asked once for its state.
 from __future__ import annotations
 
 import os
-import select
 import socket
 import struct
 import time
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from postroj.streams import CHUNK
+from postroj.container.held import Held
+from postroj.streams import CHUNK, await_input
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
     from typing import IO, Self
 
@@ -82,7 +83,7 @@ class Listener:
         """
         sources = [self.socket.fileno(), script.fileno()]
         while True:
-            ready, _, _ = select.select(sources, [], [], max(0, deadline - time.monotonic()))
+            ready = await_input(sources, deadline - time.monotonic())
             if sources[0] in ready:
                 if notification := self.receive():
                     return notification
@@ -106,23 +107,10 @@ class Listener:
 def leader_of(nspawn: int, inner_pid: int) -> int:
     """Return the leader's PID as seen from here; `inner_pid` is its PID in nspawn's namespace.
 
-    :raises ProcessLookupError: if the leader has already ended.
+    :raises OSError: if nspawn or the leader has already ended.
     """
-    for child in children(nspawn):
-        if inner_pid in namespace_pids(child):
-            return child
+    for child in Held(nspawn).children:
+        with suppress(OSError):  # one that has ended
+            if inner_pid in Held(child).numbers:
+                return child
     raise ProcessLookupError
-
-
-def children(pid: int) -> list[int]:
-    """Return the PIDs of the children of a process without threads, proc_tid_children(5)."""
-    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def namespace_pids(pid: int) -> list[int]:
-    """Return a process's PIDs, from this namespace inwards, proc_pid_status(5)."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        name, _, value = line.partition(":")
-        if name == "NSpid":
-            return [int(number) for number in value.split()]
-    return []

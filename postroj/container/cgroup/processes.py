@@ -8,12 +8,33 @@ from typing import TYPE_CHECKING
 
 from postroj.container.cgroup import hierarchies, tree
 from postroj.container.cgroup.group import folders
+from postroj.container.held import Held
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 PAYLOAD = "/payload"
 """The group that nspawn makes for the guest, beside `supervisor` for itself."""
+
+
+def is_of(cgroup: str, name: str) -> bool:
+    """Whether a process is in a group of the guest `name`, by its `/proc/PID/cgroup`."""
+    return any(_is_within(line.split(":", 2)[2], name) for line in cgroup.splitlines())
+
+
+def _is_within(path: str, name: str) -> bool:
+    return not {name, f"{name}.scope"}.isdisjoint(path.split("/"))
+
+
+def hold(pid: int, name: str) -> Held:
+    """Hold a process of the guest `name` by its PID on the host, as its groups list it.
+
+    :raises OSError: if it has ended, or its PID belongs to a process outside by now.
+    """
+    found = Held(pid)
+    if not is_of(found.read("cgroup"), name):
+        raise ProcessLookupError(pid)
+    return found
 
 
 def joins(cgroup: str, name: str) -> list[Path]:
@@ -27,7 +48,7 @@ def joins(cgroup: str, name: str) -> list[Path]:
     for line in cgroup.splitlines():
         _, controllers, path = line.split(":", 2)
         kind = next((one for one in controllers.split(",") if one in roots), None)
-        if kind is not None and not {name, f"{name}.scope"}.isdisjoint(path.split("/")):
+        if kind is not None and _is_within(path, name):
             found.append(roots[kind] / path.lstrip("/") / "cgroup.procs")
     return found
 

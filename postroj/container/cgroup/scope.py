@@ -17,6 +17,7 @@ from postroj.container.host import BUS
 from postroj.errors import CommandError
 
 if TYPE_CHECKING:
+    from postroj.container.held import Held
     from postroj.container.limits import Limits
 
 log = logging.getLogger(__name__)
@@ -75,7 +76,7 @@ def _call(method: str, *words: str) -> list[str]:
     return ["busctl", *options, "call", MACHINED, path, f"{MACHINED}.Manager", method, *words]
 
 
-def register(name: str, leader: int, *, again: bool = False) -> None:
+def register(name: str, leader: Held, *, again: bool = False) -> None:
     """Register a guest, or `again` its new leader, with machined if this host has one.
 
     A guest also runs without it, so a failure is only logged.
@@ -83,7 +84,9 @@ def register(name: str, leader: int, *, again: bool = False) -> None:
     if not BUS.exists():
         return
     forget = [unregister_argv(name)] if again else []
-    _run_all(name, *forget, register_argv(name, leader))
+    _run_all(name, *forget, register_argv(name, leader.pid))
+    if leader.has_ended():  # perhaps a stranger with its PID was registered
+        _run_all(name, unregister_argv(name))
 
 
 def forget(name: str) -> None:

@@ -178,5 +178,5 @@ class TestLeader:
                 parent.kill()
 
     def test_of_a_process_that_is_gone(self) -> None:
-        with pytest.raises(FileNotFoundError):
+        with pytest.raises(ProcessLookupError):
             readiness.leader_of(2**22 + 1, 1)

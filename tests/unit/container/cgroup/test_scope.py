@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from postroj import process
 from postroj.container.cgroup import group, hierarchies, processes, scope
+from postroj.container.held import Held
 from postroj.container.limits import Asked, Limits
 from postroj.errors import CommandError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 NAME = "postroj-01234567"
@@ -57,9 +60,17 @@ def test_register_and_unregister_argv() -> None:
     assert scope.unregister_argv(NAME)[-3:] == ["UnregisterMachine", "s", NAME]
 
 
+@pytest.fixture
+def leader() -> Iterator[Held]:
+    with subprocess.Popen(["sleep", "60"]) as child:
+        held = Held(child.pid)
+        yield held
+        held.kill()
+
+
 @pytest.mark.parametrize(("again", "calls"), [(False, 1), (True, 2)])
 def test_register_survives_the_refusal_of_machined(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: bool, calls: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leader: Held, again: bool, calls: int
 ) -> None:
     ran: list[list[str]] = []
 
@@ -69,11 +80,28 @@ def test_register_survives_the_refusal_of_machined(
 
     monkeypatch.setattr(process, "run", refuse)
     monkeypatch.setattr(scope, "BUS", tmp_path / "none")
-    scope.register(NAME, 4711, again=again)
+    scope.register(NAME, leader, again=again)
     assert not ran
     monkeypatch.setattr(scope, "BUS", tmp_path)
-    scope.register(NAME, 4711, again=again)
+    scope.register(NAME, leader, again=again)
     assert len(ran) == calls
+
+
+def test_register_takes_back_a_leader_that_has_ended_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leader: Held
+) -> None:
+    """Its PID may have been given to a service of the host, which machined would then end."""
+    ran: list[list[str]] = []
+
+    def run(argv: list[str], **_: float) -> None:
+        ran.append(argv)
+        leader.kill()
+        assert leader.has_ended(5)
+
+    monkeypatch.setattr(process, "run", run)
+    monkeypatch.setattr(scope, "BUS", tmp_path)
+    scope.register(NAME, leader)
+    assert ran == [scope.register_argv(NAME, leader.pid), scope.unregister_argv(NAME)]
 
 
 def test_group_of_a_scope_is_left_to_systemd(
