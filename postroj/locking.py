@@ -119,24 +119,32 @@ class Claim:
 
 
 def sweep(
-    parent: Path, before: Callable[[str], None] = lambda name: None, *, dry_run: bool = False
+    parent: Path,
+    before: Callable[[str], None] = lambda name: None,
+    *,
+    only: str = "",
+    dry_run: bool = False,
 ) -> list[str]:
     """Remove the directories below `parent` whose owners are dead, and return their names.
 
-    `before` is called with each name, to clean up what else the owner left. `dry_run` removes
-    nothing. Directories of other users are skipped.
+    `before` is called with each name, to clean up what else the owner left. With `only`, no other
+    directory is looked at. `dry_run` removes nothing. Directories of other users are skipped.
     """
-    if not parent.is_dir():
+    if not (parent / only).is_dir():
         return []
     removed = []
     with exclusive(parent / ".lock"):  # nobody is creating one meanwhile
-        for path in sorted(parent.iterdir()):
-            if CLAIM_NAME.fullmatch(path.name) and not path.is_symlink() and _is_dead(path):
+        for path in [parent / only] if only else sorted(parent.iterdir()):
+            if _is_claim(path) and _is_dead(path):
                 before(path.name)
                 if not dry_run:
                     _remove(path)
                 removed.append(path.name)
     return removed
+
+
+def _is_claim(path: Path) -> bool:
+    return bool(CLAIM_NAME.fullmatch(path.name)) and path.is_dir() and not path.is_symlink()
 
 
 def live_claims(parent: Path) -> list[str]:

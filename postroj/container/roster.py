@@ -163,7 +163,7 @@ def stop(name: str, patience: float = 0) -> None:
     deadline = time.monotonic() + STOP_TIMEOUT
     while True:
         _kill(name, deadline)
-        leftovers.sweep()
+        leftovers.sweep(only=name)
         if not _traces(name):
             return
         if time.monotonic() > deadline:

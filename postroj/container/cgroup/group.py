@@ -213,25 +213,28 @@ def _confine(group: int, allowed: Iterable[Device]) -> str:
     return ""
 
 
-def sweep(*, dry_run: bool = False) -> set[str]:
-    """Remove the groups of dead guests; return their names. With `dry_run` remove none.
+def sweep(*, only: str = "", patience: float = PATIENCE, dry_run: bool = False) -> set[str]:
+    """Remove the groups of dead guests, or of `only` one; return their names.
 
-    The kernel removes a group by rmdir(2) only when no process is in it, so a sweep cannot hurt a
-    living guest.
+    `patience` is in seconds, for processes that the kernel has not reaped yet. With `dry_run`
+    nothing is removed. The kernel removes a group by rmdir(2) only when no process is in it, so a
+    sweep cannot hurt a living guest.
     """
     found = set()
-    for folder in _all_groups():
+    for folder in _all_groups(only):
         with _is_leftover(folder) as is_leftover:
             if is_leftover:
                 found.add(folder.name)
                 if not dry_run:
-                    _remove(folder, time.monotonic() + PATIENCE)
+                    _remove(folder, time.monotonic() + patience)
     return found
 
 
-def _all_groups() -> list[Path]:
-    """Return the groups of all guests in the hierarchies that we may change."""
+def _all_groups(only: str) -> list[Path]:
+    """Return the groups of all guests, or of `only` one, in the hierarchies that we may change."""
     roots = [root for root in hierarchies.mounted().values() if os.access(root, os.W_OK)]
+    if only:
+        return [root / only for root in roots if (root / only).is_dir()]
     return [path for root in roots for path in root.iterdir() if naming.is_guest(path.name)]
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from postroj.container import roster
-from postroj.container.cgroup import processes
+from postroj.container.cgroup import hierarchies, processes
 from postroj.container.held import Held
 from postroj.container.rundir import Facts, write_facts
 from postroj.errors import GuestError, UsageError
@@ -152,6 +152,21 @@ def test_a_pid_that_was_given_to_another_process_is_neither_entered_nor_killed(
             assert stranger.poll() is None
         finally:
             os.killpg(stranger.pid, signal.SIGKILL)
+
+
+def test_stop_sweeps_what_is_left_of_its_guest_alone(
+    held: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(roster, "STOP_TIMEOUT", 0.05)
+    groups = held.parent / "groups"
+    monkeypatch.setattr(hierarchies, "mounted", lambda: {hierarchies.V2: groups})
+    mine, others = groups / NAME, [held.parent / "postroj-0000dead", groups / "postroj-0000dead"]
+    for folder in (mine, *others):
+        folder.mkdir(parents=True)
+    with pytest.raises(GuestError, match="was not gone"):
+        roster.stop(NAME)
+    assert not mine.exists()
+    assert all(folder.exists() for folder in others)
 
 
 def test_stop_shows_what_is_left_of_the_guest(held: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,14 +103,11 @@ def test_sweep_leaves_a_group_that_was_made_anew(
     assert folder.exists()
 
 
-def test_sweep_leaves_a_group_with_a_process(
-    roots: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(group, "PATIENCE", 0.05)
+def test_sweep_leaves_a_group_with_a_process(roots: list[Path]) -> None:
     alive = roots[0] / DEAD / "process"
     alive.parent.mkdir()
     alive.touch()
-    sweep()
+    sweep(patience=0)
     assert alive.exists()
 
 
