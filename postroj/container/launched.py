@@ -223,12 +223,12 @@ def launch_guest(spec: GuestSpec, stack: ExitStack) -> Launched:
     script_argv = launch.launch_argv(spec, claim.path, group.joins, served, here.os_release)
     for tool in ("nsenter", "setpriv", *(["pasta"] if spec.network is NetworkMode.PRIVATE else [])):
         process.tool(tool)
-    argv = [*(scope.argv(name, spec.limits) if is_scope else []), *script_argv]
+    prefix = scope.argv(name, spec.limits, here.nspawn[0]) if is_scope else []
     layers = [seed.lock_layer(stack, layer) for layer in spec.layers]
     variables = host.environment(here, spec.systemd, own_network=spec.owns_network)
     with (claim.path / "console").open("wb") as console:
         script = process.launch(
-            argv,
+            [*prefix, *script_argv],
             stdio=(process.PIPE, process.PIPE, console),
             env=process.environment(variables | {"NOTIFY_SOCKET": str(claim.path / "notify")}),
             pass_fds=[claim.descriptor, *group.descriptors, *layers, *spec.locks],

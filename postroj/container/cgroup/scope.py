@@ -27,6 +27,8 @@ BOOTED = Path("/run/systemd/system")
 MACHINED = "org.freedesktop.machine1"
 MACHINES = Path("/run/systemd/machines")
 """Folder with a file for each machine that machined knows."""
+SINCE_EXPANDING = 254
+"""The version that brought `--expand-environment=`, systemd-run(1)."""
 PATIENCE = 10.0
 """Seconds for machined, which may have to be started."""
 
@@ -39,8 +41,11 @@ def is_usable() -> bool:
     return BOOTED.is_dir() and hierarchies.V2 in hierarchies.mounted()
 
 
-def argv(name: str, limits: Limits) -> list[str]:
-    """Return the prefix that runs a command in a guest's scope, systemd-run(1) `--scope`."""
+def argv(name: str, limits: Limits, systemd: int) -> list[str]:
+    """Return the prefix that runs a command in a guest's scope, systemd-run(1) `--scope`.
+
+    `systemd` is the host's major version.
+    """
     properties: dict[str, object] = {
         "Delegate": "yes",  # nspawn divides it, and so does the guest
         "KillSignal": "SIGKILL",  # PID 1 of a namespace ignores others; the rest ends with it
@@ -49,9 +54,11 @@ def argv(name: str, limits: Limits) -> list[str]:
         "TasksMax": limits.processes,
     }
     if limits.cpus is not None:
-        properties["CPUQuota"] = f"{limits.cpus:.0%}"
+        properties["CPUQuota"] = f"{limits.cpus:.1%}"
     return [
         *("systemd-run", "--scope", "--quiet", "--collect", "--no-ask-password"),
+        # its manual page announces that `$` in arguments will be expanded
+        *(["--expand-environment=no"] if systemd >= SINCE_EXPANDING else []),
         *(f"--slice={group.SLICE.removesuffix('.slice')}", f"--unit={name}"),
         f"--description=guest of postroj {name}",
         *(f"--property={key}={value}" for key, value in properties.items()),

@@ -43,15 +43,20 @@ def test_is_usable_with_systemd_and_cgroup_v2(
 
 
 def test_argv_of_a_scope_has_the_limits_of_the_guest() -> None:
-    argv = scope.argv(NAME, LIMITS)
+    argv = scope.argv(NAME, LIMITS, 253)
     assert argv[:2] == ["systemd-run", "--scope"]
     assert argv[-1] == "--"
     assert {"--slice=machine", f"--unit={NAME}", "--collect"} <= set(argv)
     assert {f"--property=MemoryMax={1 << 30}", "--property=MemorySwapMax=0"} <= set(argv)
     assert "--property=TasksMax=99" in argv
     assert "CPUQuota" not in " ".join(argv)
-    asked = Asked(cpus=1.5).instead_of(LIMITS)
-    assert "--property=CPUQuota=150%" in scope.argv(NAME, asked)
+    asked = Asked(cpus=0.015).instead_of(LIMITS)
+    assert "--property=CPUQuota=1.5%" in scope.argv(NAME, asked, 253)
+
+
+def test_argv_of_a_scope_forbids_to_expand_variables_where_that_is_an_option() -> None:
+    assert "--expand-environment=no" in scope.argv(NAME, LIMITS, 254)
+    assert not [word for word in scope.argv(NAME, LIMITS, 253) if "expand" in word]
 
 
 def test_register_and_unregister_argv() -> None:
