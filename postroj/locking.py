@@ -91,14 +91,25 @@ class Claim:
         """Whether `release` leaves the directory to processes that inherited the lock."""
 
     @classmethod
-    def make(cls, parent: Path, prefix: str) -> Self:
-        """Create `PARENT/PREFIX-XXXXXXXX` (mode 0755) and lock it."""
+    def make(
+        cls, parent: Path, prefix: str, is_free: Callable[[str], bool] = lambda name: True
+    ) -> Self:
+        """Create `PARENT/PREFIX-XXXXXXXX` (mode 0755) and lock it.
+
+        `is_free` refuses names; no other claim is made there between its answer and this one.
+        """
         parent.mkdir(parents=True, exist_ok=True)
         with exclusive(parent / ".lock"):  # no sweep between mkdir and flock
-            path = parent / f"{prefix}-{random_digits()}"
+            while not is_free(name := f"{prefix}-{random_digits()}"):
+                pass
+            path = parent / name
             path.mkdir()
-            path.chmod(0o755)  # independent of the umask
-            descriptor = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                path.chmod(0o755)  # independent of the umask
+                descriptor = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except OSError:
+                path.rmdir()
+                raise
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         return cls(path, descriptor)
 
