@@ -239,26 +239,26 @@ def serve(
 
     :raises TimeoutError: if the child does not end within `timeout` seconds; it still runs then.
     """
-    _serve_until_end(child, target, sinks, feed, timeout)
+    with _pidfd(child) as pidfd:
+        _serve_until_end(child, Loop(target, sinks, feed, pidfd), timeout)
     return exit_status(child.wait())
 
 
-def _serve_until_end(
-    child: Child,
-    target: IO[bytes] | None,
-    sinks: Mapping[IO[bytes], Sink],
-    feed: Feed,
-    timeout: float | None = None,
-) -> None:
-    deadline = None if timeout is None else time.monotonic() + timeout
+@contextmanager
+def _pidfd(child: Child) -> Iterator[int]:
+    """Open a child that was not reaped, pidfd_open(2)."""
     pidfd = os.pidfd_open(child.pid)
     try:
-        loop = Loop(target, sinks, feed, pidfd)
-        while not loop.step(deadline):
-            resume(child)
-        loop.drain()
+        yield pidfd
     finally:
         os.close(pidfd)
+
+
+def _serve_until_end(child: Child, loop: Loop, timeout: float | None = None) -> None:
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while not loop.step(deadline):
+        resume(child)
+    loop.drain()
 
 
 @contextmanager
@@ -270,14 +270,15 @@ def collecting_stderr(child: Child) -> Iterator[Tail]:
     assert child.stderr
     complaints = Tail(first=HEAD)
     sinks: dict[IO[bytes], Sink] = {child.stderr: complaints}
-    # it must not reap the child, whose PID the block may use
-    thread = Thread(target=_serve_until_end, args=(child, None, sinks, Feed()))
-    thread.start()
-    try:
-        yield complaints
-    finally:
-        kill_group(child)
-        thread.join()
+    with _pidfd(child) as pidfd:  # here, since the block may reap the child before the thread runs
+        # which must not reap the child, whose PID the block may use
+        thread = Thread(target=_serve_until_end, args=(child, Loop(None, sinks, Feed(), pidfd)))
+        thread.start()
+        try:
+            yield complaints
+        finally:
+            kill_group(child)
+            thread.join()
 
 
 def resume(process: Child) -> None:
@@ -305,11 +306,8 @@ def wait(process: Child, timeout: float) -> int | None:
     `Popen.wait` with a timeout would poll, with sleeps of up to 50 ms.
     """
     if process.poll() is None:
-        pidfd = os.pidfd_open(process.pid)
-        try:
+        with _pidfd(process) as pidfd:
             await_input([pidfd], timeout)
-        finally:
-            os.close(pidfd)
     returncode = process.poll()
     return None if returncode is None else exit_status(returncode)
 
