@@ -26,8 +26,9 @@ read_only=  # not '' if nspawn makes the root file system read-only, after which
 MOUNT_IMAGE=61 MOUNT_OVERLAY=62 NETWORK=63 CGROUP=64 USERS=65 LINKS=66 MAIMED=67
 # nspawn ends so when its guest reboots; it is made for RestartForceExitStatus= of a service.
 REBOOTED=133
-# 512-byte blocks of the console log; a guest may print for ever.
-CONSOLE_BLOCKS=32768
+# 512-byte blocks of the console log, and bytes of its end; a guest may print for ever, and the log
+# lies in memory that all of this host needs, /run.
+CONSOLE_BLOCKS=2048 CONSOLE_END=65536
 
 main() {
     trap 'exit $MAIMED' USR1
@@ -216,14 +217,14 @@ orphaned() {
     return 1
 }
 
-# log_console: write each piece of the console as it comes, up to a limit
+# log_console: write each piece of the console as it comes, up to a limit, and its end when it ends
 log_console() {
     (
         trap '' XFSZ
         ulimit -f $CONSOLE_BLOCKS
         exec cat >&3 2>/dev/null
     ) || :
-    exec cat >/dev/null
+    exec tail -c $CONSOLE_END >&3
 }
 
 main "$@"

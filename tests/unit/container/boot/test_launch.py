@@ -123,7 +123,7 @@ TOOLS = (
     *("chown", "grep", "mkdir", "mount", "pasta", "python", "setpriv", "systemd-nspawn"),
     *("tar", "timeout", "unshare"),
 )
-REAL = ("cat", "ls", "sh", "sleep")
+REAL = ("cat", "head", "ls", "sh", "sleep", "tail", "yes")
 STAND_IN = r"""#!/bin/sh
 name=${0##*/}
 { printf '%s\n' "$name" "$@"; echo; } >"$LOG/$name.$$"
@@ -317,6 +317,15 @@ def test_script_believes_that_a_guest_was_killed_only_if_nspawn_says_so(
     run = Run(tmp_path, ALONE, **KEPT, NSPAWN=f"echo {said} >&{stream}; exit 1")
     assert (run.stdout, run.console) == ("ended\n", f"{said}\n")
     assert (run.run_dir / launch.KILLED).exists() is (stream == 2)
+
+
+def test_script_logs_the_beginning_and_the_end_of_a_flooded_console(tmp_path: Path) -> None:
+    flood = "echo the first; yes | head -c 3000000; echo the last"
+    run = Run(tmp_path, ALONE, **KEPT, NSPAWN=flood)
+    assert (run.status, run.stdout) == (0, "ended\n")
+    assert run.console.startswith("the first\ny\n")
+    assert run.console.endswith("\ny\nthe last\n")
+    assert len(run.console) == (1 << 20) + (1 << 16)
 
 
 def test_script_ends_with_its_network(tmp_path: Path) -> None:
