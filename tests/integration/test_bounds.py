@@ -25,7 +25,7 @@ from postroj.model import NetworkMode
 from postroj.prepare import obtain
 from tests.integration.test_kept import KEEP
 from tests.support import debs, tars
-from tests.support.cli import postroj
+from tests.support.cli import POSTROJ, postroj
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -111,6 +111,25 @@ def test_host_that_limits_no_memory_and_no_devices_is_warned_of_once(
         "this host does not limit what a guest takes of: memory; `postroj doctor` shows more",
         "root in a guest can open all devices of this host: no such programs",
     ]
+
+
+def test_run_on_a_host_that_has_bound_a_control_group_beside_the_hierarchies(image: str) -> None:
+    """As agents do that watch one group."""
+    part = hierarchies.mounted()[hierarchies.V2] / f"bound-{os.getpid()}"
+    place = hierarchies.TOP / f"place-{os.getpid()}"
+    bind = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
+    ran = ["run", "--image", image, "--no-boot", "--network", "none", "--", "echo", "ran"]
+    part.mkdir()
+    place.mkdir()
+    try:
+        argv = ["unshare", "--mount", "sh", "-c", bind, "sh", str(part), str(place)]
+        done = subprocess.run(
+            [*argv, *POSTROJ, *ran], capture_output=True, text=True, check=False, timeout=100
+        )
+    finally:
+        place.rmdir()
+        part.rmdir()
+    assert done.stdout == "ran\n", done.stderr
 
 
 @pytest.mark.parametrize("release", RELEASES)

@@ -43,13 +43,13 @@ def joins(cgroup: str, name: str) -> list[Path]:
     `cgroup` is the text of `/proc/LEADER/cgroup`, `name` is the guest's. Hierarchies in which the
     guest has no group of its own are left out.
     """
-    roots = hierarchies.mounted()
+    mounts = hierarchies.mounts()
     found = []
     for line in cgroup.splitlines():
         _, controllers, path = line.split(":", 2)
-        kind = next((one for one in controllers.split(",") if one in roots), None)
+        kind = next((one for one in controllers.split(",") if one in mounts), None)
         if kind is not None and _is_within(path, name):
-            found.append(roots[kind] / path.lstrip("/") / "cgroup.procs")
+            found.append(hierarchies.place(mounts[kind], path) / "cgroup.procs")
     return found
 
 
@@ -59,14 +59,13 @@ def beside(cgroup: str) -> dict[int, str]:
     `cgroup` is the text of `/proc/LEADER/cgroup`. A group is `/system.slice/redis.service`, for
     example: the path below `PAYLOAD`. A guest without nspawn has none.
     """
-    roots = hierarchies.mounted()
+    mounts = hierarchies.mounts()
     found: dict[int, str] = {}
     for line in cgroup.splitlines():
         _, controllers, path = line.split(":", 2)
         above, payload, _ = path.partition(PAYLOAD)
-        if controllers not in roots or not payload:
-            continue
-        _gather(roots[controllers] / f"{above}{payload}".lstrip("/"), found)
+        if controllers in mounts and payload:
+            _gather(hierarchies.place(mounts[controllers], f"{above}{payload}"), found)
     return found
 
 

@@ -41,7 +41,7 @@ from tests.unit.container.cgroup.test_hierarchies import (
 def test_joins(
     monkeypatch: pytest.MonkeyPatch, mounts: str, groups: str, joins: list[Path]
 ) -> None:
-    monkeypatch.setattr(hierarchies, "mounted", lambda: hierarchies.parse(mounts))
+    monkeypatch.setattr(hierarchies, "mounts", lambda: hierarchies.parse(mounts))
     assert processes.joins(groups, "postroj-1") == [join / "cgroup.procs" for join in joins]
 
 
@@ -61,7 +61,8 @@ def test_processes_beside_a_leader_with_their_groups(
     for folder, procs in groups.items():
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "cgroup.procs").write_text(procs)
-    monkeypatch.setattr(hierarchies, "mounted", lambda: {"": two, "name=systemd": one})
+    mounts = {"": hierarchies.Mount(two, "/"), "name=systemd": hierarchies.Mount(one, "/")}
+    monkeypatch.setattr(hierarchies, "mounts", lambda: mounts)
     text = (
         "9:name=systemd:/postroj-1/payload\n4:memory:/x/payload\n0::/postroj-1/payload/init.scope\n"
     )

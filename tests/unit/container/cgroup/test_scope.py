@@ -113,7 +113,8 @@ def test_group_of_a_scope_is_left_to_systemd(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who removes them keeps it from hearing that the scope is empty."""
-    monkeypatch.setattr(hierarchies, "mounted", lambda: {hierarchies.V2: tmp_path})
+    mounts = {hierarchies.V2: hierarchies.Mount(tmp_path, "/")}
+    monkeypatch.setattr(hierarchies, "mounts", lambda: mounts)
     made = group.Group(NAME, LIMITS, {})
     scoped = tmp_path / "machine.slice" / f"{NAME}.scope"
     scoped.mkdir(parents=True)
