@@ -598,9 +598,16 @@ HOST = (
     Mutation(
         "all guests of a host share its memory",
         "postroj/container/limits.py",
-        "memory=memory * 3 // 4 // guests",
-        "memory=memory * 3 // 4",
+        "memory=total * 3 // 4 // guests",
+        "memory=total * 3 // 4",
         f"{CONTAINER}/test_limits.py",
+    ),
+    Mutation(
+        "guests in a container share the memory of the container",
+        "postroj/container/cgroup/memory.py",
+        "min([pages, *_limits(",
+        "max([pages, *_limits(",
+        f"{CONTAINER}/cgroup/test_memory.py",
     ),
     Mutation(
         "only root's notifications count",

@@ -199,9 +199,20 @@ def _unlimited(lacking: list[str]) -> HostError:
     message = f"this host's control groups cannot limit what was asked for: no {', '.join(lacking)}"
     hint = "`sudo postroj doctor` shows which limits work on this host"
     if root and set(lacking) <= hierarchies.offered(root):
-        enable = " ".join(f"+{name}" for name in lacking)
-        hint = f"`echo {enable} | sudo tee {root}/cgroup.subtree_control` hands them to guests"
+        hint = f"as root, `{_hand_down(root, lacking)}` hands them to guests"
     return HostError(message, hint=hint)
+
+
+def _hand_down(root: Path, controllers: Iterable[str]) -> str:
+    """Return the command that hands controllers down from the top group of cgroup v2.
+
+    The host's can always; that of a container only once no process is in it.
+    """
+    steps = [f"echo {' '.join(f'+{name}' for name in controllers)} >{root}/cgroup.subtree_control"]
+    if (root / "cgroup.events").exists():  # the host's top group has none
+        move = f"xargs -rn1 <{root}/cgroup.procs >{root}/init/cgroup.procs"
+        steps = [f"mkdir -p {root}/init", move, *steps]
+    return "; ".join(steps)
 
 
 def _confine(group: int, allowed: Iterable[Device]) -> str:

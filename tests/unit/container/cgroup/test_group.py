@@ -187,15 +187,32 @@ def test_group_without_cpus_joins_no_cpu_hierarchy(
     made.remove()
 
 
-@pytest.mark.parametrize(
-    ("offered", "hint"),
-    [("cpu memory pids", "`echo +cpu | sudo tee"), ("memory pids", "`sudo postroj doctor`")],
-)
-def test_group_refuses_a_limit_that_the_host_cannot_enforce(
-    roots: list[Path], offered: str, hint: str
-) -> None:
-    (roots[0] / "cgroup.controllers").write_text(offered)
+def refused() -> str:
+    """The hint of the error when `--cpus` cannot be enforced."""
     with pytest.raises(HostError, match="cannot limit what was asked for: no cpu") as caught:
         Group(DEAD, Asked(cpus=1).instead_of(LIMITS), hierarchies.mounted())
-    assert caught.value.hint.startswith(hint)
+    return caught.value.hint
+
+
+def test_group_refuses_a_limit_that_the_host_cannot_enforce(roots: list[Path]) -> None:
+    assert refused().startswith("`sudo postroj doctor`")
     assert DEAD not in names(roots)
+
+
+@pytest.mark.parametrize("is_container", [False, True])
+def test_group_names_the_command_that_hands_a_controller_down(
+    roots: list[Path], is_container: bool
+) -> None:
+    """In a container the top group has processes, and has to be left first."""
+    top = roots[0]
+    (top / "cgroup.controllers").write_text("cpu memory pids")
+    (top / "cgroup.procs").write_text("1\n17\n")
+    if is_container:
+        (top / "cgroup.events").touch()
+    _, command, rest = refused().split("`")
+    assert rest == " hands them to guests"
+    subprocess.run(["sh", "-ec", command], check=True)
+    assert (top / "cgroup.subtree_control").read_text() == "+cpu\n"
+    moved = top / "init" / "cgroup.procs"
+    assert moved.exists() is is_container
+    assert not is_container or moved.read_text() == "1\n17\n"
