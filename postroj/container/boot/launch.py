@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from postroj.container.boot import idmap, nspawn, readahead
 from postroj.container.network.pasta import ATTENDED
+from postroj.model import NetworkMode
 from postroj.process import CONTAINED
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def launch_argv(
         "size": spec.limits.disk,
         "lowerdir": ":".join(["../seed", *reversed(lowers)]),
         "os_release": os_release,
-        "netns": netns if spec.network_first else "",
+        "network": _network(spec),
         "base": base if spec.private_users else "",
         "read_only": "yes" if spec.read_only else "",
     }
@@ -108,7 +109,7 @@ def launch_argv(
         readahead.argv(lowers) if spec.boot else (),
         map(str, groups),
         idmap.argv(base, lowers) if spec.private_users else (),
-        [*pasta, *ATTENDED, "--netns", str(netns)] if spec.network_first else (),
+        [*pasta, *ATTENDED, "--netns", str(netns)] if _network(spec) else (),
     )
     return [
         *(*CONTAINED, "sh", str(SCRIPT)),
@@ -116,3 +117,13 @@ def launch_argv(
         *(word for words in lists for word in ("--", *words)),
         *("--", *nspawn.nspawn_argv(spec, run_dir)),
     ]
+
+
+def _network(spec: GuestSpec) -> str:
+    """Return which namespace pasta serves; '' without pasta.
+
+    Ports below 1024 are closed if the namespace belongs to another user namespace than the guest.
+    """
+    if spec.network is not NetworkMode.PRIVATE:
+        return ""
+    return "own" if spec.private_users else "first"

@@ -15,6 +15,7 @@ import pytest
 
 from postroj.container import lifeline, limits
 from postroj.container.boot import idmap, launch, nspawn, readahead
+from postroj.container.boot.readiness import NETWORK_UP
 from postroj.container.network.pasta import ATTENDED
 from postroj.container.spec import Bind, GuestSpec
 from postroj.model import NetworkMode
@@ -30,7 +31,11 @@ GROUP = Path("/sys/fs/cgroup/postroj-ab12/cgroup.procs")
 ODD = ("with space", "quote'single", 'quote"double', "comma,colon:", "back\\slash", "$(touch x)`;&")
 
 
-def argv(spec: GuestSpec, run_dir: Path = RUN_DIR, groups: Sequence[Path] = (GROUP,)) -> list[str]:
+def argv(
+    spec: GuestSpec,
+    run_dir: Path = RUN_DIR,
+    groups: Sequence[Path] = (GROUP,),
+) -> list[str]:
     return launch.launch_argv(spec, run_dir, groups, PASTA, "ID=host\n")
 
 
@@ -59,7 +64,7 @@ def test_arguments_for_a_booted_guest_with_a_private_network() -> None:
         f"size={limits.of_host(1).disk}",
         "lowerdir=../seed:lower1:lower0",
         "os_release=ID=host\n",
-        f"netns={NETNS}",
+        "network=first",
         "base=",
         "read_only=",
     ]
@@ -76,16 +81,16 @@ def test_arguments_for_a_booted_guest_with_a_private_network() -> None:
 @pytest.mark.parametrize("mode", [NetworkMode.HOST, NetworkMode.NONE])
 def test_arguments_without_a_private_network_have_no_pasta(mode: NetworkMode) -> None:
     settings, *lists = parts(argv(GuestSpec(layers=(IMAGE,), network=mode)))
-    assert "netns=" in settings
+    assert "network=" in settings
     assert lists[4] == []
 
 
-@pytest.mark.parametrize("mode", [NetworkMode.PRIVATE, NetworkMode.NONE])
-def test_arguments_with_private_users_map_the_layers(mode: NetworkMode) -> None:
+@pytest.mark.parametrize(("mode", "which"), [(NetworkMode.PRIVATE, "own"), (NetworkMode.NONE, "")])
+def test_arguments_with_private_users_map_the_layers(mode: NetworkMode, which: str) -> None:
     settings, *lists = parts(argv(GuestSpec(layers=(IMAGE,), network=mode, private_users=True)))
     base = idmap.base(RUN_DIR.name)
-    assert {f"base={base}", "netns="} <= {*settings}  # the network begins with the guest's leader
-    assert (lists[3], lists[4]) == (idmap.argv(base, ["lower0"]), [])
+    assert {f"base={base}", f"network={which}"} <= {*settings}
+    assert (lists[3], bool(lists[4])) == (idmap.argv(base, ["lower0"]), bool(which))
 
 
 def test_arguments_without_init_read_nothing_ahead() -> None:
@@ -121,9 +126,9 @@ def test_constants_of_the_script_are_those_of_python() -> None:
 
 TOOLS = (
     *("chown", "grep", "mkdir", "mount", "pasta", "python", "setpriv", "systemd-nspawn"),
-    *("tar", "timeout", "unshare"),
+    *("systemd-notify", "tar", "timeout", "umount", "unshare"),
 )
-REAL = ("cat", "ls", "sh", "sleep")
+REAL = ("cat", "ls", "rm", "sh", "sleep")
 STAND_IN = r"""#!/bin/sh
 name=${0##*/}
 { printf '%s\n' "$name" "$@"; echo; } >"$LOG/$name.$$"
@@ -146,7 +151,13 @@ class Run:
     """
 
     def __init__(
-        self, folder: Path, spec: GuestSpec, said: str = "", *, within: str = ".", **env: str
+        self,
+        folder: Path,
+        spec: GuestSpec,
+        said: str = "",
+        *,
+        within: str = ".",
+        **env: str,
     ) -> None:
         run_dir = folder / within / "postroj-ab12"
         (run_dir / "mnt" / "root").mkdir(parents=True, exist_ok=True)
@@ -195,7 +206,8 @@ def test_script_mounts_serves_and_boots_whatever_paths_are_named(odd: str, tmp_p
     layers = (tmp_path / f"{odd}.squashfs", tmp_path / "second")
     bind = Bind(source=Path("/srv") / odd, target=f"/{odd}", read_only=True)
     spec = GuestSpec(layers=layers, binds=(bind,))
-    run = Run(tmp_path, spec, **KEPT, within=odd, NSPAWN="echo booted; sleep 0.5")
+    serve = "echo 17; exec sleep 60"
+    run = Run(tmp_path, spec, **KEPT, within=odd, NSPAWN="echo booted; sleep 0.5", PASTA=serve)
     mnt = run.run_dir / "mnt"
     size = f"size={spec.limits.disk}"
     overlay = (
@@ -214,8 +226,9 @@ def test_script_mounts_serves_and_boots_whatever_paths_are_named(odd: str, tmp_p
         ]
     )
     assert ["upper", "work", "root", "lower0", "lower1"] in run.of("mkdir")
-    assert run.of("unshare") == [[f"--net={mnt / 'netns'}", "true"]]
+    assert run.of("unshare") == [["--net=netns", "true"]]
     assert run.of("pasta") == [[*PASTA[1:], *ATTENDED, "--netns", str(mnt / "netns")]]
+    assert run.of("systemd-notify") == [["--no-block", f"{NETWORK_UP}=up"]]
     assert run.of("systemd-nspawn") == [nspawn.nspawn_argv(spec, run.run_dir)[1:]]
     assert run.of("timeout") == [readahead.argv(["lower0", "lower1"])[1:]]
     assert run.of("chown") == []
@@ -225,12 +238,37 @@ def test_script_mounts_serves_and_boots_whatever_paths_are_named(odd: str, tmp_p
     assert (run.status, run.stdout, run.console) == (0, "ended\n", "booted\n")
 
 
+OWN_USERS = GuestSpec(layers=(IMAGE,), private_users=True)
+
+
 def test_script_with_private_users_maps_owners_and_makes_no_network(tmp_path: Path) -> None:
-    run = Run(tmp_path, GuestSpec(layers=(IMAGE,), private_users=True), **KEPT)
+    run = Run(tmp_path, OWN_USERS, **KEPT)
     base = idmap.base("postroj-ab12")
     assert run.of("python") == [idmap.argv(base, ["lower0"])[1:]]
     assert run.of("chown") == [["-R", f"{base}:{base}", "upper", "work", "../seed"]]
     assert run.of("unshare") == run.of("pasta") == []
+
+
+def test_script_with_private_users_serves_the_network_of_each_boot(tmp_path: Path) -> None:
+    """The one before has ended by then, and with it what it has published on the host."""
+    (tmp_path / "init").write_text(GUEST)
+    boot = f'sleep 0.5 & wait; set -- "$LOG"/*nspawn*; [ $# = 2 ] || exit {launch.REBOOTED}'
+    serve = 'set -C; : >../port || exit; trap "rm ../port" TERM; echo 17; sleep 60 & wait'
+    run = Run(tmp_path, OWN_USERS, **KEPT, NSPAWN=boot, PASTA=serve, INIT=str(tmp_path / "init"))
+    assert (run.status, run.stdout) == (0, "ended\n")
+    netns = str(run.run_dir / "mnt/netns")
+    assert run.of("pasta") == [[*PASTA[1:], *ATTENDED, "--netns", netns]] * 2
+    assert len(run.of("systemd-notify")) == 2
+    binds = [call for call in run.of("mount") if call[-1] == "netns"]
+    assert len(binds) == 2 and all(re.fullmatch("/proc/[0-9]+/ns/net", one[1]) for one in binds)
+    assert not (run.run_dir / "port").exists()
+
+
+def test_script_with_private_users_ends_with_its_network(tmp_path: Path) -> None:
+    (tmp_path / "init").write_text(GUEST)
+    boot, init = "sleep 5 & wait", str(tmp_path / "init")
+    run = Run(tmp_path, OWN_USERS, **KEPT, NSPAWN=boot, PASTA=":", INIT=init)
+    assert run.status == launch.NETWORK.status
 
 
 def test_script_of_a_read_only_guest_mounts_var_again(tmp_path: Path) -> None:
