@@ -19,7 +19,7 @@ from postroj.container import host, rundir
 from postroj.container.boot import launch, readiness, seed
 from postroj.container.cgroup import devices, hierarchies, scope
 from postroj.container.cgroup.gate import move
-from postroj.container.cgroup.group import Group, confine_scope
+from postroj.container.cgroup.group import Group, confine_scope, scope_folder
 from postroj.container.entered import EnteredGuest
 from postroj.container.failure import ending, unready
 from postroj.container.guest import STOP_TIMEOUT
@@ -211,7 +211,10 @@ def launch_guest(spec: GuestSpec, stack: ExitStack) -> Launched:
     listener = stack.enter_context(readiness.Listener(claim.path / "notify"))
     served = pasta.pasta_argv(resolv_conf, spec.published, _shown(spec))
     (claim.path / "mnt").mkdir()
-    script_argv = launch.launch_argv(spec, claim.path, group.joins, served, here.os_release)
+    divided = scope_folder(name) if is_scope else group.divided
+    script_argv = launch.launch_argv(
+        spec, claim.path, group.joins, divided, served, here.os_release
+    )
     network_tools = ("pasta", "systemd-notify") if spec.network is NetworkMode.PRIVATE else ()
     for tool in ("nsenter", "setpriv", *network_tools):
         process.tool(tool)

@@ -107,7 +107,7 @@ def script(name: str) -> int:
 
 def _number_one(name: str, depth: int, *, in_payload: bool) -> int:
     for pid, place in processes.population(name).items():
-        if f"{place}/".startswith(f"{processes.PAYLOAD}/") is in_payload:
+        if processes.is_in_payload(place) is in_payload:
             with suppress(OSError):  # it has ended
                 numbers = readiness.namespace_pids(pid)
                 if len(numbers) == depth and numbers[-1] == 1:
@@ -193,7 +193,7 @@ def kill_commands(name: str) -> None:
     """
     for pid, place in processes.population(name).items():
         with suppress(OSError):  # it has ended
-            if place.startswith(processes.PAYLOAD) and len(readiness.namespace_pids(pid)) == 1:
+            if processes.is_in_payload(place) and len(readiness.namespace_pids(pid)) == 1:
                 for child in readiness.children(pid):
                     _kill_child(pid, child)
 

@@ -589,6 +589,20 @@ HOST = (
         f"{CONTAINER}/enter/test_nsenter.py",
     ),
     Mutation(
+        "units in a guest have the controllers of its control group",
+        "postroj/container/boot/launch.sh",
+        'then hand_down "$divided"; fi',
+        "then :; fi",
+        f"{CONTAINER}/boot/test_launch.py",
+    ),
+    Mutation(
+        "a guest that reboots gets a control group that nothing has divided",
+        "postroj/container/boot/launch.sh",
+        'become_nspawn "$number"',
+        "become_nspawn 1",
+        f"{CONTAINER}/boot/test_launch.py",
+    ),
+    Mutation(
         "a command in a guest joins its control groups",
         "postroj/container/cgroup/gate.py",
         'file.write(b"%d" % pid)',

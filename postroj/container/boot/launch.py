@@ -83,6 +83,7 @@ def launch_argv(
     spec: GuestSpec,
     run_dir: Path,
     groups: Sequence[Path],
+    divided: Path | None,
     pasta: Sequence[str],
     os_release: str,
 ) -> list[str]:
@@ -90,7 +91,8 @@ def launch_argv(
 
     The script is PID 1 of a PID namespace. The kernel ends everything in it with the script, also
     the guest's own PID 1, which survives a SIGKILL of nspawn; mounts and loop devices go with the
-    last process. `groups` are the files of control groups to join, `os_release` is the host's.
+    last process. `groups` are the files of control groups to join, `divided` is the guest's group
+    of cgroup v2, if it has one, `os_release` is the host's.
     """
     lowers = [f"lower{number}" for number in range(len(spec.layers))]
     netns = run_dir / "mnt" / "netns"
@@ -101,6 +103,7 @@ def launch_argv(
         "lowerdir": ":".join(["../seed", *reversed(lowers)]),
         "os_release": os_release,
         "network": _network(spec),
+        "divided": divided or "",
         "base": base if spec.private_users else "",
         "read_only": "yes" if spec.read_only else "",
     }

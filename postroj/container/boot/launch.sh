@@ -19,6 +19,7 @@ size=       # bytes of the tmpfs with all that the guest writes
 lowerdir=   # of the overlay, relative to the tmpfs: a colon or a comma in a path would need escapes
 os_release= # text that nspawn shows to the guest as the host's
 network=    # `first` if pasta's namespace is made before the guest, `own` if nspawn makes it; or ''
+divided=    # the guest's group of cgroup v2, whose processes are in groups below it; '' without one
 base=       # number of the guest's root on the host; '' if it is the host's root
 read_only=  # not '' if nspawn makes the root file system read-only, after which /var is mounted again
 
@@ -33,6 +34,7 @@ CONSOLE_BLOCKS=32768
 main() {
     trap 'exit $MAIMED' USR1
     trap 'exit $NETWORK' USR2
+    trap 'exit $CGROUP' ALRM
     while [ "$1" != -- ]; do
         case $1 in
             run_dir=*) run_dir=${1#*=} ;;
@@ -40,6 +42,7 @@ main() {
             lowerdir=*) lowerdir=${1#*=} ;;
             os_release=*) os_release=${1#*=} ;;
             network=*) network=${1#*=} ;;
+            divided=*) divided=${1#*=} ;;
             base=*) base=${1#*=} ;;
             read_only=*) read_only=${1#*=} ;;
             *) exit 2 ;;
@@ -60,6 +63,7 @@ main() {
         shift
     done
     shift
+    if [ "$divided" ]; then hand_down "$divided"; fi
     wait $below || exit $?
     cd "$run_dir/mnt"
 
@@ -163,6 +167,16 @@ map_owners() {
     chown -R "$base:$base" upper work ../seed || exit $USERS
 }
 
+# hand_down GROUP: let the groups below a group of cgroup v2 use all of its controllers. That takes a
+# group without processes of its own, cgroup-v2.rst. A kernel may refuse one, as `cpu` with realtime
+# processes.
+hand_down() {
+    read -r controllers <"$1/cgroup.controllers" || :
+    for controller in $controllers; do
+        echo "+$controller" >"$1/cgroup.subtree_control" || :
+    done 2>/dev/null
+}
+
 # serve_network PASTA...: serve the namespace `netns`. pasta prints its PID when the network is up. A
 # guest does not outlive its network, or failures for want of one would be held against a package.
 serve_network() {
@@ -232,10 +246,12 @@ boot() {
 # `--keep-unit`; the file `status` has the last status. stdout is the console.
 run_nspawn() {
     exec 4>&1
+    number=0
     while
+        number=$((number + 1))
         {
             status=0 server=
-            become_nspawn "$@" </dev/null 2>&1 >&4 3>&- 4>&- &
+            become_nspawn "$number" "$@" </dev/null 2>&1 >&4 3>&- 4>&- &
             nspawn=$!
             if [ "$network" = own ]; then serve_own_network "$@"; fi
             wait $nspawn || status=$?
@@ -247,8 +263,16 @@ run_nspawn() {
     do :; done
 }
 
-# become_nspawn PASTA... -- NSPAWN...
+# become_nspawn NUMBER PASTA... -- NSPAWN...: in a group for this boot. nspawn divides the group in
+# which it starts, after which no process can join that, nor the one that its guest has divided.
 become_nspawn() {
+    if [ "$divided" ]; then
+        { mkdir "$divided/$1" && echo 0 >"$divided/$1/cgroup.procs"; } || {
+            kill -ALRM $$
+            exec sleep 60 # ends with the script
+        }
+        [ "$1" = 1 ] || find "$divided/$(($1 - 1))" -depth -type d -delete 2>/dev/null || :
+    fi
     while [ "$1" != -- ]; do shift; done
     shift
     exec "$@"

@@ -35,8 +35,9 @@ def argv(
     spec: GuestSpec,
     run_dir: Path = RUN_DIR,
     groups: Sequence[Path] = (GROUP,),
+    divided: Path | None = None,
 ) -> list[str]:
-    return launch.launch_argv(spec, run_dir, groups, PASTA, "ID=host\n")
+    return launch.launch_argv(spec, run_dir, groups, divided, PASTA, "ID=host\n")
 
 
 def parts(words: Sequence[str]) -> list[list[str]]:
@@ -52,7 +53,7 @@ def parts(words: Sequence[str]) -> list[list[str]]:
 
 def test_arguments_for_a_booted_guest_with_a_private_network() -> None:
     spec = GuestSpec(layers=(IMAGE, Path("/cache/second.squashfs")))
-    words = argv(spec)
+    words = argv(spec, divided=GROUP.parent)
     assert words[:8] == [
         *("unshare", "--mount", "--propagation", "slave"),
         *("--pid", "--fork", "--kill-child", "--mount-proc"),
@@ -65,6 +66,7 @@ def test_arguments_for_a_booted_guest_with_a_private_network() -> None:
         "lowerdir=../seed:lower1:lower0",
         "os_release=ID=host\n",
         "network=first",
+        f"divided={GROUP.parent}",
         "base=",
         "read_only=",
     ]
@@ -81,7 +83,7 @@ def test_arguments_for_a_booted_guest_with_a_private_network() -> None:
 @pytest.mark.parametrize("mode", [NetworkMode.HOST, NetworkMode.NONE])
 def test_arguments_without_a_private_network_have_no_pasta(mode: NetworkMode) -> None:
     settings, *lists = parts(argv(GuestSpec(layers=(IMAGE,), network=mode)))
-    assert "network=" in settings
+    assert {"network=", "divided="} <= {*settings}
     assert lists[4] == []
 
 
@@ -125,7 +127,7 @@ def test_constants_of_the_script_are_those_of_python() -> None:
 
 
 TOOLS = (
-    *("chown", "grep", "mkdir", "mount", "pasta", "python", "setpriv", "systemd-nspawn"),
+    *("chown", "find", "grep", "mkdir", "mount", "pasta", "python", "setpriv", "systemd-nspawn"),
     *("systemd-notify", "tar", "timeout", "umount", "unshare"),
 )
 REAL = ("cat", "ls", "rm", "sh", "sleep")
@@ -157,6 +159,7 @@ class Run:
         said: str = "",
         *,
         within: str = ".",
+        divided: str = "",
         **env: str,
     ) -> None:
         run_dir = folder / within / "postroj-ab12"
@@ -169,7 +172,7 @@ class Run:
             (folder / "bin" / name).write_text(STAND_IN)
             (folder / "bin" / name).chmod(0o755)
         self.run_dir, self.group = run_dir, folder / "cgroup.procs"
-        words = argv(spec, run_dir, [self.group])
+        words = argv(spec, run_dir, [self.group], Path(divided) if divided else None)
         words = words[words.index("sh") :]
         interpreter = idmap.argv(0, [])[0]
         python = str(folder / "bin" / "python")
@@ -269,6 +272,30 @@ def test_script_with_private_users_ends_with_its_network(tmp_path: Path) -> None
     boot, init = "sleep 5 & wait", str(tmp_path / "init")
     run = Run(tmp_path, OWN_USERS, **KEPT, NSPAWN=boot, PASTA=":", INIT=init)
     assert run.status == launch.NETWORK.status
+
+
+def test_script_runs_nspawn_in_a_new_group_at_each_boot(tmp_path: Path) -> None:
+    """What a boot before has divided takes no process. Folders stand in for groups."""
+    for number in (1, 2):
+        (tmp_path / "group" / str(number)).mkdir(parents=True)
+    controllers = tmp_path / "group" / "cgroup.controllers"
+    controllers.write_text("cpu memory\n")
+    again = f'set -- "$LOG"/*nspawn*; [ $# = 2 ] || exit {launch.REBOOTED}'
+    run = Run(tmp_path, ALONE, **KEPT, NSPAWN=again, divided=str(controllers.parent))
+    assert (run.status, run.stdout) == (0, "ended\n")
+    assert (controllers.parent / "cgroup.subtree_control").read_text() == "+memory\n"  # the last
+    for number in (1, 2):
+        assert [str(controllers.parent / str(number))] in run.of("mkdir")
+        assert (controllers.parent / str(number) / "cgroup.procs").read_text() == "0\n"
+    assert run.of("find") == [[str(controllers.parent / "1"), "-depth", "-type", "d", "-delete"]]
+
+
+def test_script_ends_if_nspawn_cannot_join_its_group(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.controllers").touch()
+    run = Run(tmp_path, ALONE, **KEPT, divided=str(tmp_path))
+    assert (run.status, run.of("systemd-nspawn")) == (launch.CGROUP.status, [])
+    assert f"{tmp_path}/1/cgroup.procs" in run.console
+    assert not (run.run_dir / launch.STATUS).exists()
 
 
 def test_script_of_a_read_only_guest_mounts_var_again(tmp_path: Path) -> None:

@@ -56,7 +56,10 @@ def names(roots: list[Path]) -> set[str]:
 
 def test_group_is_made_and_removed(roots: list[Path]) -> None:
     made = Group(DEAD, LIMITS, hierarchies.mounted())
-    assert made.joins == [root / DEAD / "cgroup.procs" for root in roots]
+    groups = [roots[0] / DEAD / group.HELPERS, roots[1] / DEAD]
+    assert made.joins == [folder / "cgroup.procs" for folder in groups]
+    assert all(folder.is_dir() for folder in groups)
+    assert made.divided == roots[0] / DEAD
     assert len(made.descriptors) == len(roots)
     (roots[0] / DEAD / "payload/system.slice").mkdir(parents=True)
     made.remove()
@@ -138,7 +141,7 @@ def test_limits_on_v2(roots: list[Path]) -> None:
     made = Group(DEAD, ASKED, hierarchies.mounted())
     assert made.limited == {"memory", "swap", "cpu", "pids"}
     assert made.unlimited == []
-    texts = {file.name: file.read_text() for file in folder.iterdir()}
+    texts = {file.name: file.read_text() for file in folder.iterdir() if file.is_file()}
     assert texts == {
         "memory.max": f"{1 << 30}",
         "memory.swap.max": "0",
@@ -183,7 +186,7 @@ def test_group_without_cpus_joins_no_cpu_hierarchy(
     """There it would have to share what one process has otherwise."""
     monkeypatch.setattr(hierarchies, "mounted", lambda: {"": roots[0], "cpu": roots[1]})
     made = Group(DEAD, LIMITS, hierarchies.mounted())
-    assert made.joins == [roots[0] / DEAD / "cgroup.procs"]
+    assert made.joins == [roots[0] / DEAD / group.HELPERS / "cgroup.procs"]
     made.remove()
 
 
