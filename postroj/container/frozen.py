@@ -52,7 +52,7 @@ def frozen(guest: EnteredGuest) -> Iterator[FrozenFiles]:
         message = f"the files of the guest '{guest.name}' belong to {owners}"
         hint = "a guest without `--private-users` can become an image"
         raise UsageError(message, hint=hint)
-    freezer = processes.freezer(guest.name)
+    freezer = processes.freezer(guest.leader.read("cgroup"))
     prefix = ("sh", str(FREEZE), str(freezer)) if freezer else ()
     try:
         yield FrozenFiles(root=script.path(guest.run_dir / "mnt" / "root"), prefix=prefix)

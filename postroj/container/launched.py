@@ -17,7 +17,8 @@ from postroj import process
 from postroj.container import host, rundir
 from postroj.container.boot import launch, readiness, seed
 from postroj.container.cgroup import devices, hierarchies, scope
-from postroj.container.cgroup.group import Group, confine_scope
+from postroj.container.cgroup.gate import move
+from postroj.container.cgroup.group import Group, confine_scope, scope_folder
 from postroj.container.entered import EnteredGuest
 from postroj.container.failure import ending, unready
 from postroj.container.guest import STOP_TIMEOUT
@@ -26,7 +27,7 @@ from postroj.container.leader import Leader
 from postroj.container.lifeline import add, hand_over, let_go
 from postroj.container.network import pasta, resolvconf
 from postroj.container.rundir import Facts, write_facts
-from postroj.errors import CommandError, GuestError, HostError
+from postroj.errors import GuestError, HostError
 from postroj.model import NetworkMode
 
 if TYPE_CHECKING:
@@ -121,7 +122,6 @@ class Launched:
                         if before:
                             deadline = time.monotonic() + self.spec.boot_timeout
                         self._confine(leader, again=bool(before) or boots > 1)
-                        self._serve_network(int(inner_pid))
                     missing.add(READY)  # an earlier READY came from a reload, systemd >= 253
                 missing -= notification.fields.keys()
             self.listener.close()
@@ -154,19 +154,6 @@ class Launched:
             _warn_of_devices(confine_scope(self.name, self.bound))
             scope.register(self.name, leader, again=again)
 
-    def _serve_network(self, inner_pid: int) -> None:
-        """Set up the network of a guest with private users, which exists once its leader does."""
-        if not self.spec.private_users or self.spec.network is not NetworkMode.PRIVATE:
-            return
-        enter = ["nsenter", "--mount=ns/mnt", "--pid=ns/pid_for_children"]
-        netns = self.run_dir / "mnt" / "netns"
-        argv = [*enter, "--", *pasta.own_network_argv(netns, inner_pid, self.pasta)]
-        try:
-            process.run(argv, timeout=self.spec.boot_timeout, folder=self.held.folder)
-        except CommandError as error:
-            stage = launch.NETWORK
-            raise GuestError(stage.failure, evidence=error.evidence, hint=stage.hint) from None
-
     def _explain_end(self) -> GuestError:
         """Explain why the guest ended before it was ready."""
         stage, status = None, ending.status(self.run_dir)
@@ -176,8 +163,15 @@ class Launched:
         return unready.ended(stage, status, self.console())
 
     def keep(self) -> bool:
-        """Let the guest live on by itself, with its run directory and control groups."""
+        """Let the guest live on by itself, with its run directory and control groups.
+
+        `unshare` leaves our control groups, since the end of a session may kill them.
+        """
         assert self.script.stdin
+        try:
+            move(self.script.pid, self.group.joins)
+        except OSError as error:
+            log.warning("guest '%s' may end with this session: %s", self.name, error)
         write_facts(self.run_dir, replace(self.facts, kept=True))
         if hand_over(self.script.stdin):
             self.claim.stays = self.group.stays = True
@@ -220,8 +214,12 @@ def launch_guest(spec: GuestSpec, stack: ExitStack) -> Launched:
     listener = stack.enter_context(readiness.Listener(claim.path / "notify"))
     served = pasta.pasta_argv(resolv_conf, spec.published, _shown(spec))
     (claim.path / "mnt").mkdir()
-    script_argv = launch.launch_argv(spec, claim.path, group.joins, served, here.os_release)
-    for tool in ("nsenter", "setpriv", *(["pasta"] if spec.network is NetworkMode.PRIVATE else [])):
+    divided = scope_folder(name) if is_scope else group.divided
+    script_argv = launch.launch_argv(
+        spec, claim.path, group.joins, divided, served, here.os_release
+    )
+    network_tools = ("pasta", "systemd-notify") if spec.network is NetworkMode.PRIVATE else ()
+    for tool in ("nsenter", "setpriv", *network_tools):
         process.tool(tool)
     prefix = scope.argv(name, spec.limits, here.nspawn[0]) if is_scope else []
     layers = [seed.lock_layer(stack, layer) for layer in spec.layers]
@@ -264,7 +262,15 @@ def _warn(text: str, what: str) -> None:
 
 def ready_when(spec: GuestSpec) -> set[str]:
     """Return the notifications after which a new guest is ready."""
-    return {READY, *([readiness.NETWORK_UP] if spec.network_first else [])}
+    return {READY, *([readiness.NETWORK_UP] if spec.network is NetworkMode.PRIVATE else [])}
+
+
+def ready_again_when(spec: GuestSpec) -> set[str]:
+    """Return the notifications after which a guest is ready that reboots.
+
+    With users of its own it has a new network, too.
+    """
+    return {LEADER, *(ready_when(spec) if spec.private_users else [READY])}
 
 
 def _shown(spec: GuestSpec) -> tuple[int, ...]:

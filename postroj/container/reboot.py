@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from postroj import locking, process
 from postroj.container import roster
 from postroj.container.boot import nspawn, readiness
+from postroj.container.boot.readiness import NETWORK_UP
 from postroj.container.cgroup import scope
 from postroj.container.launched import LEADER, READY
 from postroj.container.leader import Leader
@@ -41,38 +42,54 @@ def reboot(name: str, patience: float, boot_timeout: float) -> None:
         if not script:
             raise _ended(guest)
         deadline = time.monotonic() + patience + boot_timeout
+        wanted = {READY, *([NETWORK_UP] if _has_own_network(guest, script) else [])}
+        heard: dict[str, Notification] = {}
         try:
-            began = _await(LEADER, listener, script, patience) if _ask(guest, patience) else None
-            if not began:
+            if not (_ask(guest, patience) and _hear({LEADER}, heard, listener, script, patience)):
                 _force(guest)
-                began = _await(LEADER, listener, script, boot_timeout)
-            if began and scope.is_usable():
+                _hear({LEADER}, heard, listener, script, boot_timeout)
+            if (began := heard.get(LEADER)) and scope.is_usable():
                 leader = readiness.leader_of(began.pid, int(began.fields[LEADER]))
                 scope.register(guest.name, Leader(leader, guest.name), again=True)
-            if began and READY not in began.fields:
-                began = _await(READY, listener, script, deadline - time.monotonic())
+            is_ready = began and _hear(wanted, heard, listener, script, deadline - time.monotonic())
         except (EOFError, ProcessLookupError):
             raise _ended(guest) from None
-        if not began:
+        if not is_ready:
             message = f"the guest '{name}' was not ready within {boot_timeout:g} s after a reboot"
             hint = f"`postroj logs --console {name}` shows what it printed"
             raise GuestError(message, evidence=_console(guest), hint=hint)
 
 
-def _await(field: str, listener: Listener, script: Held, seconds: float) -> Notification | None:
-    """Wait for a notification that has a field; return None if none comes in time.
+def _has_own_network(guest: EnteredGuest, script: Held) -> bool:
+    """Whether each boot of a guest has a new network namespace, which the launch script serves."""
+    netns = script.path(guest.run_dir / "mnt" / "netns")
+    return guest.leader.has_own_users and netns.exists()
+
+
+def _hear(
+    wanted: set[str],
+    heard: dict[str, Notification],
+    listener: Listener,
+    script: Held,
+    seconds: float,
+) -> bool:
+    """Add notifications to those `heard` until all `wanted` fields are; return whether they came.
 
     :raises EOFError: if the launch script ends.
     """
     deadline = time.monotonic() + seconds
     sources = [listener.socket.fileno(), script.pidfd]
-    while ready := await_input(sources, deadline - time.monotonic()):
+    while not wanted <= heard.keys():
+        ready = await_input(sources, deadline - time.monotonic())
+        if not ready:
+            return False
         if sources[0] not in ready:
             raise EOFError
-        notification = listener.receive()
-        if notification and field in notification.fields:
-            return notification
-    return None
+        if notification := listener.receive():
+            if LEADER in notification.fields:
+                heard.pop(READY, None)  # it came from a reload, systemd >= 253
+            heard |= dict.fromkeys(notification.fields, notification)
+    return True
 
 
 def _ask(guest: EnteredGuest, patience: float) -> bool:

@@ -105,7 +105,7 @@ def script(name: str) -> Held | None:
 
 def _number_one(name: str, depth: int, *, in_payload: bool) -> Held | None:
     for pid, place in processes.population(name).items():
-        if f"{place}/".startswith(f"{processes.PAYLOAD}/") is in_payload:
+        if processes.is_in_payload(place) is in_payload:
             with suppress(OSError):  # it has ended
                 found = processes.hold(pid, name)
                 numbers = found.numbers
@@ -190,7 +190,7 @@ def kill_commands(name: str) -> None:
     checks only every 10 s (systemd-shutdown(8)).
     """
     for pid, place in processes.population(name).items():
-        if place.startswith(processes.PAYLOAD):
+        if processes.is_in_payload(place):
             with suppress(OSError):  # it has ended
                 found = processes.hold(pid, name)
                 for child in found.children if len(found.numbers) == 1 else ():

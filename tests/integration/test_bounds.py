@@ -76,6 +76,28 @@ def test_cpus_makes_the_kernel_throttle_the_guest(small: StartedGuest) -> None:
     assert sum(int(line.split()[1]) for line in lines if line.startswith("nr_throttled ")) > 0
 
 
+def test_run_in_a_group_with_little_memory_divides_that(image: str) -> None:
+    """As in a container, or in a service: not what the host has."""
+    roots = hierarchies.mounted()
+    root, limit = roots.get("memory"), "memory.limit_in_bytes"
+    if root is None:
+        root, limit = roots[hierarchies.V2], "memory.max"
+    ours = root / f"job-{os.getpid()}"
+    ours.mkdir()
+    try:
+        if not (ours / limit).exists():
+            pytest.skip("this host's control groups do not limit memory")
+        (ours / limit).write_text(str(1024 * MIB))
+        size = ("stat", "--file-system", "--format=%b %S", "/")
+        argv = [*POSTROJ, "run", "--network=none", "-i", image, "--", *size]
+        inside = ["sh", "-c", f'echo 0 >{ours}/cgroup.procs && exec "$@"', "sh", *argv]
+        done = subprocess.run(inside, capture_output=True, text=True, check=True, timeout=60)
+    finally:
+        ours.rmdir()
+    blocks, block = done.stdout.split()
+    assert int(blocks) * int(block) == 512 * MIB
+
+
 def test_cpus_is_refused_on_a_host_without_the_cpu_controller(
     image: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

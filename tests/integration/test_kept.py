@@ -20,7 +20,8 @@ import pytest
 
 from postroj import paths
 from postroj.container import roster
-from postroj.container.cgroup import group, processes
+from postroj.container.cgroup import group, hierarchies, processes
+from postroj.container.cgroup.hierarchies import TRACKING, V2
 from postroj.probe.package.package_file import GUEST_DIR
 from tests.support import debs
 from tests.support.cli import POSTROJ, all_argv, eventually, postroj, start
@@ -236,6 +237,27 @@ def test_kept_guest_leaves_nothing_when_a_part_of_it_is_killed(
     assert postroj("run", "--no-boot", "--", "true").returncode == 0
     assert not is_left(name, state_dir)
     assert name not in Path("/proc/self/mountinfo").read_text()
+
+
+def test_kept_guest_outlives_the_control_groups_in_which_it_was_started(
+    image: str, state_dir: Path
+) -> None:
+    """A logind that ends a session kills them, and so does a service that is stopped."""
+    roots = hierarchies.mounted()
+    session = [roots[kind] / f"session-{os.getpid()}" for kind in (V2, TRACKING) if kind in roots]
+    join = "".join(f"echo 0 >{group}/cgroup.procs && " for group in session)
+    script = KEEP.replace("keep=True", "keep=True, private_users=True")
+    argv = ["sh", "-c", f'{join} exec "$@"', "sh", sys.executable, "-c", script, image]
+    for group_ in session:
+        group_.mkdir()
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=120)
+        assert [(group_ / "cgroup.procs").read_text() for group_ in session] == [""] * len(session)
+    finally:
+        for group_ in session:
+            group_.rmdir()
+    name = done.stdout.strip()
+    assert {around(name), pasta(name), nspawn(name)} <= processes.population(name).keys()
 
 
 def test_ps_stop_and_start_with_a_guest_that_nests_groups_deeper_than_paths_reach(

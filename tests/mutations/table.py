@@ -603,6 +603,20 @@ HOST = (
         f"{CONTAINER}/enter/test_nsenter.py",
     ),
     Mutation(
+        "units in a guest have the controllers of its control group",
+        "postroj/container/boot/launch.sh",
+        'then hand_down "$divided"; fi',
+        "then :; fi",
+        f"{CONTAINER}/boot/test_launch.py",
+    ),
+    Mutation(
+        "a guest that reboots gets a control group that nothing has divided",
+        "postroj/container/boot/launch.sh",
+        'become_nspawn "$number"',
+        "become_nspawn 1",
+        f"{CONTAINER}/boot/test_launch.py",
+    ),
+    Mutation(
         "a command in a guest joins its control groups",
         "postroj/container/cgroup/gate.py",
         'file.write(b"%d" % pid)',
@@ -612,9 +626,16 @@ HOST = (
     Mutation(
         "all guests of a host share its memory",
         "postroj/container/limits.py",
-        "memory=memory * 3 // 4 // guests",
-        "memory=memory * 3 // 4",
+        "memory=total * 3 // 4 // guests",
+        "memory=total * 3 // 4",
         f"{CONTAINER}/test_limits.py",
+    ),
+    Mutation(
+        "guests in a container share the memory of the container",
+        "postroj/container/cgroup/memory.py",
+        "min([pages, *_limits(",
+        "max([pages, *_limits(",
+        f"{CONTAINER}/cgroup/test_memory.py",
     ),
     Mutation(
         "only root's notifications count",

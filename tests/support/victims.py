@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postroj.container import naming
-from postroj.container.cgroup import group
+from postroj.container.cgroup import group, processes
 from postroj.container.held import Held
 
 if TYPE_CHECKING:
@@ -74,6 +74,16 @@ def victims(root: int) -> list[dict[str, Process]]:
         if role := _role(process, parents.get(process.parent, "")):
             guests.setdefault(owner[process.pid], {}).setdefault(role, process)
     return [guest for guest in guests.values() if UNSHARE in guest]
+
+
+def of_guest(name: str) -> dict[str, Process]:
+    """Return who plays which role in a guest that is kept: all of it is in its control groups."""
+    found: dict[str, Process] = {}
+    for process in filter(None, map(look, processes.population(name))):
+        parent = look(process.parent)
+        if role := _role(process, parent.name if parent else ""):
+            found.setdefault(role, process)
+    return found
 
 
 def _role(process: Process, parent: str) -> str:

@@ -6,7 +6,6 @@ After that the guest's manager is asked once for its state.
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
 import time
@@ -15,15 +14,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from postroj.container.held import Held
-from postroj.streams import CHUNK, await_input
+from postroj.streams import await_input
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
     from typing import IO, Self
 
-NETWORK_UP = "network"
-"""Field of the notification that stands for pasta's, when the private network is up."""
+NETWORK_UP = "X_POSTROJ_NETWORK"
+"""Field of the launch script's notification when the private network is up."""
 CREDENTIALS = struct.Struct("=iII")  # struct ucred, unix(7)
 
 
@@ -77,7 +76,7 @@ class Listener:
         self.close()
 
     def next(self, script: IO[bytes], deadline: float) -> Notification | None:
-        """Wait for the next notification of root, or of the launch script; None if that ends.
+        """Wait for the next notification of root; None if the launch script ends or reports an end.
 
         :raises TimeoutError: if `deadline` (of `time.monotonic`) passes.
         """
@@ -88,9 +87,7 @@ class Listener:
                 if notification := self.receive():
                     return notification
             elif ready:
-                line = os.read(sources[1], CHUNK).decode()
-                is_pid = line.removesuffix("\n").isdecimal()  # pasta's
-                return Notification(pid=0, uid=0, fields={NETWORK_UP: "1"}) if is_pid else None
+                return None
             else:
                 raise TimeoutError
 

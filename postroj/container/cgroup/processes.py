@@ -17,6 +17,11 @@ PAYLOAD = "/payload"
 """The group that nspawn makes for the guest, beside `supervisor` for itself."""
 
 
+def is_in_payload(place: str) -> bool:
+    """Whether a group below a guest's own is the guest's part, as `/1/payload/init.scope` is."""
+    return f"{PAYLOAD}/" in f"{place}/"
+
+
 def is_of(cgroup: str, name: str) -> bool:
     """Whether a process is in a group of the guest `name`, by its `/proc/PID/cgroup`."""
     return any(_is_within(line.split(":", 2)[2], name) for line in cgroup.splitlines())
@@ -59,13 +64,21 @@ def beside(cgroup: str) -> dict[int, str]:
     `cgroup` is the text of `/proc/LEADER/cgroup`. A group is `/system.slice/redis.service`, for
     example: the path below `PAYLOAD`. A guest without nspawn has none.
     """
-    mounts = hierarchies.mounts()
     found: dict[int, str] = {}
+    for payload in _payloads(cgroup):
+        _gather(payload, found)
+    return found
+
+
+def _payloads(cgroup: str) -> list[Path]:
+    """Return the groups that nspawn has made for a leader, whose `/proc/LEADER/cgroup` is given."""
+    mounts = hierarchies.mounts()
+    found = []
     for line in cgroup.splitlines():
         _, controllers, path = line.split(":", 2)
         above, payload, _ = path.partition(PAYLOAD)
         if controllers in mounts and payload:
-            _gather(hierarchies.place(mounts[controllers], f"{above}{payload}"), found)
+            found.append(hierarchies.place(mounts[controllers], f"{above}{payload}"))
     return found
 
 
@@ -97,10 +110,12 @@ def _pids(node: tree.Node) -> list[int]:
         return []
 
 
-def freezer(name: str) -> Path | None:
-    """Return the group that freezes all that runs in a guest; None without cgroup v2."""
-    groups = (folder / PAYLOAD.lstrip("/") for folder in folders(name))
-    return next((group for group in groups if (group / "cgroup.freeze").exists()), None)
+def freezer(cgroup: str) -> Path | None:
+    """Return the group that freezes all that runs in a guest; None without cgroup v2.
+
+    `cgroup` is the text of `/proc/LEADER/cgroup`.
+    """
+    return next((one for one in _payloads(cgroup) if (one / "cgroup.freeze").exists()), None)
 
 
 def thaw(group: Path) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+DIVIDE = Path(__file__).with_name("divide.sh")
 BOOTED = Path("/run/systemd/system")
 """Exists if systemd is PID 1, sd_booted(3)."""
 MACHINED = "org.freedesktop.machine1"
@@ -44,7 +45,7 @@ def is_usable() -> bool:
 def argv(name: str, limits: Limits, systemd: int) -> list[str]:
     """Return the prefix that runs a command in a guest's scope, systemd-run(1) `--scope`.
 
-    `systemd` is the host's major version.
+    The command runs in the group `HELPERS` of the scope; `systemd` is the host's major version.
     """
     properties: dict[str, object] = {
         "Delegate": "yes",  # nspawn divides it, and so does the guest
@@ -62,7 +63,7 @@ def argv(name: str, limits: Limits, systemd: int) -> list[str]:
         *(f"--slice={group.SLICE.removesuffix('.slice')}", f"--unit={name}"),
         f"--description=guest of postroj {name}",
         *(f"--property={key}={value}" for key, value in properties.items()),
-        "--",
+        *("--", "sh", str(DIVIDE), str(group.scope_folder(name))),
     ]
 
 

@@ -42,10 +42,25 @@ def test_is_usable_with_systemd_and_cgroup_v2(
     assert scope.is_usable() is usable
 
 
-def test_argv_of_a_scope_has_the_limits_of_the_guest() -> None:
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder stands in for the hierarchy."""
+    monkeypatch.setattr(hierarchies, "mounted", lambda: {hierarchies.V2: tmp_path})
+    return tmp_path
+
+
+def test_argv_of_a_scope_runs_a_command_in_a_group_below_it(root: Path) -> None:
+    argv = scope.argv(NAME, LIMITS, 253)
+    folder = root / "machine.slice" / f"{NAME}.scope"
+    (folder / "helpers").parent.mkdir(parents=True)
+    inside = argv[argv.index("--") + 1 :]
+    assert process.run([*inside, "echo", "$HOME"]).text == "$HOME"
+    assert (folder / group.HELPERS / "cgroup.procs").read_text() == "0\n"
+
+
+def test_argv_of_a_scope_has_the_limits_of_the_guest(root: Path) -> None:
     argv = scope.argv(NAME, LIMITS, 253)
     assert argv[:2] == ["systemd-run", "--scope"]
-    assert argv[-1] == "--"
     assert {"--slice=machine", f"--unit={NAME}", "--collect"} <= set(argv)
     assert {f"--property=MemoryMax={1 << 30}", "--property=MemorySwapMax=0"} <= set(argv)
     assert "--property=TasksMax=99" in argv
