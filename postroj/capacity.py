@@ -6,6 +6,8 @@ import os
 import re
 from pathlib import Path
 
+from postroj.container.cgroup import memory
+
 GUESTS_PER_CORE = 2
 """Guests per core; they mostly wait for the boot, the mirror or a unit to settle."""
 GUEST_MEMORY = 1 << 30
@@ -28,5 +30,5 @@ def jobs_for(cores: int, memory: int, instances: int) -> int:
 def jobs_here() -> int:
     """Return how many guests this host can run, by our cores, free memory and inotify limit."""
     free = re.search(r"MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text())
-    memory = int(free[1]) << 10 if free else 0
-    return jobs_for(len(os.sched_getaffinity(0)), memory, int(INOTIFY.read_text()))
+    bytes_free = min(int(free[1]) << 10 if free else 0, memory.available())
+    return jobs_for(len(os.sched_getaffinity(0)), bytes_free, int(INOTIFY.read_text()))

@@ -91,14 +91,25 @@ class Claim:
         """Whether `release` leaves the directory to processes that inherited the lock."""
 
     @classmethod
-    def make(cls, parent: Path, prefix: str) -> Self:
-        """Create `PARENT/PREFIX-XXXXXXXX` (mode 0755) and lock it."""
+    def make(
+        cls, parent: Path, prefix: str, is_free: Callable[[str], bool] = lambda name: True
+    ) -> Self:
+        """Create `PARENT/PREFIX-XXXXXXXX` (mode 0755) and lock it.
+
+        `is_free` refuses names; no other claim is made there between its answer and this one.
+        """
         parent.mkdir(parents=True, exist_ok=True)
         with exclusive(parent / ".lock"):  # no sweep between mkdir and flock
-            path = parent / f"{prefix}-{random_digits()}"
+            while not is_free(name := f"{prefix}-{random_digits()}"):
+                pass
+            path = parent / name
             path.mkdir()
-            path.chmod(0o755)  # independent of the umask
-            descriptor = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                path.chmod(0o755)  # independent of the umask
+                descriptor = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except OSError:
+                path.rmdir()
+                raise
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         return cls(path, descriptor)
 
@@ -119,24 +130,32 @@ class Claim:
 
 
 def sweep(
-    parent: Path, before: Callable[[str], None] = lambda name: None, *, dry_run: bool = False
+    parent: Path,
+    before: Callable[[str], None] = lambda name: None,
+    *,
+    only: str = "",
+    dry_run: bool = False,
 ) -> list[str]:
     """Remove the directories below `parent` whose owners are dead, and return their names.
 
-    `before` is called with each name, to clean up what else the owner left. `dry_run` removes
-    nothing. Directories of other users are skipped.
+    `before` is called with each name, to clean up what else the owner left. With `only`, no other
+    directory is looked at. `dry_run` removes nothing. Directories of other users are skipped.
     """
-    if not parent.is_dir():
+    if not (parent / only).is_dir():
         return []
     removed = []
     with exclusive(parent / ".lock"):  # nobody is creating one meanwhile
-        for path in sorted(parent.iterdir()):
-            if CLAIM_NAME.fullmatch(path.name) and not path.is_symlink() and _is_dead(path):
+        for path in [parent / only] if only else sorted(parent.iterdir()):
+            if _is_claim(path) and _is_dead(path):
                 before(path.name)
                 if not dry_run:
                     _remove(path)
                 removed.append(path.name)
     return removed
+
+
+def _is_claim(path: Path) -> bool:
+    return bool(CLAIM_NAME.fullmatch(path.name)) and path.is_dir() and not path.is_symlink()
 
 
 def live_claims(parent: Path) -> list[str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import select
 import shlex
 import shutil
 import signal
@@ -25,7 +24,7 @@ from postroj.streams import CHUNK as CHUNK
 from postroj.streams import HEAD as HEAD
 from postroj.streams import LIMIT as LIMIT
 from postroj.streams import Feed as Feed
-from postroj.streams import Loop
+from postroj.streams import Loop, await_input
 from postroj.streams import Tail as Tail
 
 if TYPE_CHECKING:
@@ -116,16 +115,17 @@ def spawn(
     stdio: Stdio,
     env: Mapping[str, str],
     pass_fds: Collection[int] = (),
+    folder: int | None = None,
     admit: Callable[[int], None] | None = None,
 ) -> Iterator[Child]:
     """Run a program beside a `with` block; leaving the block ends it with its process group.
 
     What is left of a child that has ended by itself runs on. `admit` is called with the child's PID
-    before the block; if it raises an error, the child is killed.
+    before the block; if it raises an error, the child is killed. `folder` is that of `launch`.
 
     :raises HostError: if the program is not installed.
     """
-    child = launch(argv, stdio=stdio, env=env, pass_fds=pass_fds)
+    child = launch(argv, stdio=stdio, env=env, pass_fds=pass_fds, folder=folder)
     try:
         if admit:
             admit(child.pid)
@@ -144,10 +144,12 @@ def launch(
     stdio: Stdio,
     env: Mapping[str, str],
     pass_fds: Collection[int] = (),
+    folder: int | None = None,
 ) -> Child:
     """Start a program in a session and process group of its own; the caller ends and reaps it.
 
-    In our session it could read, write and type on the user's terminal as `/dev/tty`.
+    In our session it could read, write and type on the user's terminal as `/dev/tty`. `folder` is a
+    descriptor of its working directory, which it does not inherit; without one that is `/`.
 
     :raises HostError: if the program is not installed.
     """
@@ -160,7 +162,8 @@ def launch(
         stderr=stderr,
         env=dict(env),
         pass_fds=tuple(pass_fds),
-        cwd="/",  # the current folder may be deleted or unmounted
+        # the current folder may be deleted or unmounted
+        cwd="/" if folder is None else f"/proc/self/fd/{folder}",
         start_new_session=True,
     )
 
@@ -174,12 +177,13 @@ def run(
     env: Mapping[str, str] | None = None,
     pass_fds: Collection[int] = (),
     limit: int = LIMIT,
+    folder: int | None = None,
     admit: Callable[[int], None] | None = None,
 ) -> Completed:
     """Run a program to its end and return its status and the end of its output.
 
     `ok` are the statuses that are no error, `timeout` is in seconds, `limit` in bytes of stdout;
-    `admit` is that of `spawn`.
+    `folder` and `admit` are those of `spawn`.
 
     :raises CommandError: if the program ended with another status.
     :raises CommandTimeout: if it did not end in time; its process group was killed.
@@ -188,7 +192,9 @@ def run(
     env = environment() if env is None else env
     out, err = Tail(limit=limit, first=HEAD), Tail(first=HEAD)
     try:
-        with spawn(argv, stdio=STDIO, env=env, pass_fds=pass_fds, admit=admit) as child:
+        with spawn(
+            argv, stdio=STDIO, env=env, pass_fds=pass_fds, folder=folder, admit=admit
+        ) as child:
             status = relay(child, stdin=Feed(stdin), stdout=out, stderr=err, timeout=timeout)
     except TimeoutError:
         silence = time.monotonic() - max(out.heard, err.heard)
@@ -235,26 +241,26 @@ def serve(
 
     :raises TimeoutError: if the child does not end within `timeout` seconds; it still runs then.
     """
-    _serve_until_end(child, target, sinks, feed, timeout)
+    with _pidfd(child) as pidfd:
+        _serve_until_end(child, Loop(target, sinks, feed, pidfd), timeout)
     return exit_status(child.wait())
 
 
-def _serve_until_end(
-    child: Child,
-    target: IO[bytes] | None,
-    sinks: Mapping[IO[bytes], Sink],
-    feed: Feed,
-    timeout: float | None = None,
-) -> None:
-    deadline = None if timeout is None else time.monotonic() + timeout
+@contextmanager
+def _pidfd(child: Child) -> Iterator[int]:
+    """Open a child that was not reaped, pidfd_open(2)."""
     pidfd = os.pidfd_open(child.pid)
     try:
-        loop = Loop(target, sinks, feed, pidfd)
-        while not loop.step(deadline):
-            resume(child)
-        loop.drain()
+        yield pidfd
     finally:
         os.close(pidfd)
+
+
+def _serve_until_end(child: Child, loop: Loop, timeout: float | None = None) -> None:
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while not loop.step(deadline):
+        resume(child)
+    loop.drain()
 
 
 @contextmanager
@@ -266,14 +272,15 @@ def collecting_stderr(child: Child) -> Iterator[Tail]:
     assert child.stderr
     complaints = Tail(first=HEAD)
     sinks: dict[IO[bytes], Sink] = {child.stderr: complaints}
-    # it must not reap the child, whose PID the block may use
-    thread = Thread(target=_serve_until_end, args=(child, None, sinks, Feed()))
-    thread.start()
-    try:
-        yield complaints
-    finally:
-        kill_group(child)
-        thread.join()
+    with _pidfd(child) as pidfd:  # here, since the block may reap the child before the thread runs
+        # which must not reap the child, whose PID the block may use
+        thread = Thread(target=_serve_until_end, args=(child, Loop(None, sinks, Feed(), pidfd)))
+        thread.start()
+        try:
+            yield complaints
+        finally:
+            kill_group(child)
+            thread.join()
 
 
 def resume(process: Child) -> None:
@@ -301,11 +308,8 @@ def wait(process: Child, timeout: float) -> int | None:
     `Popen.wait` with a timeout would poll, with sleeps of up to 50 ms.
     """
     if process.poll() is None:
-        pidfd = os.pidfd_open(process.pid)
-        try:
-            select.select([pidfd], [], [], timeout)
-        finally:
-            os.close(pidfd)
+        with _pidfd(process) as pidfd:
+            await_input([pidfd], timeout)
     returncode = process.poll()
     return None if returncode is None else exit_status(returncode)
 

@@ -17,13 +17,15 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     Sink = Callable[[bytes], None]
 
 CHUNK = 1 << 20
 A_WHILE = 0.5
 """Seconds after which the state of a silent child is checked."""
+LONGEST_POLL = 2**31 - 1
+"""Milliseconds that poll(2) can wait."""
 STDIN, STDOUT, STDERR = 0, 1, 2
 
 LIMIT = 1 << 20
@@ -189,6 +191,17 @@ class Loop:
             self.selector.register(wanted, selectors.EVENT_WRITE)
         else:
             self.selector.register(wanted, selectors.EVENT_READ)
+
+
+def await_input(descriptors: Iterable[int], seconds: float) -> set[int]:
+    """Wait up to `seconds` for input, or the end of a process or peer; return who has it.
+
+    Not by select(2), which refuses descriptors above 1023: a process with many guests has more.
+    """
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    return {descriptor for descriptor, _ in poll.poll(min(max(0, seconds) * 1000, LONGEST_POLL))}
 
 
 def write_all(descriptor: int, data: bytes) -> None:

@@ -69,7 +69,7 @@ def limits(function: F) -> F:
         ),
         click.option(
             "--cpus",
-            type=click.FloatRange(min=0, min_open=True),
+            type=click.FloatRange(min=0.01),  # a millisecond of each period, the kernel's least
             metavar="N",
             help="CPU limit of a guest, such as 1.5. [default: no limit]",
         ),

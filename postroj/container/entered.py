@@ -85,7 +85,14 @@ class EnteredGuest(Guest):
         with self._gate() as gate:
             argv = self._enter_argv(command, gate)
             return process.run(
-                argv, ok=ok, timeout=timeout, stdin=stdin, env=env, limit=limit, admit=gate.admit
+                argv,
+                ok=ok,
+                timeout=timeout,
+                stdin=stdin,
+                env=env,
+                limit=limit,
+                folder=self.leader.folder,
+                admit=gate.admit,
             )
 
     def spawn(
@@ -133,11 +140,14 @@ class EnteredGuest(Guest):
         env = nsenter.environment(command, terminal)
         with self._gate() as gate:
             argv = self._enter_argv(command, gate, terminal=terminal is not None)
-            with process.spawn(argv, stdio=stdio, env=env, admit=gate.admit) as child:
+            folder = self.leader.folder
+            with process.spawn(
+                argv, stdio=stdio, env=env, folder=folder, admit=gate.admit
+            ) as child:
                 yield child
 
     def _enter_argv(self, command: Command, gate: Gate, *, terminal: bool = False) -> list[str]:
-        self.require()  # after its end the PID may belong to another process
+        self.require()
         return nsenter.enter_argv(command, self.leader, gate.path, terminal=terminal)
 
     @contextmanager
@@ -150,6 +160,9 @@ class EnteredGuest(Guest):
         with Gate(self.leader.joins) as gate:
             try:
                 yield gate
+            except ProcessLookupError:  # its folder cannot be entered
+                self.require()
+                raise
             except UnjoinedError as error:
                 if self.has_ended(PATIENCE):
                     raise self._ended_error() from None

@@ -42,22 +42,20 @@ def frozen(guest: EnteredGuest) -> Iterator[FrozenFiles]:
     :raises UsageError: if the guest has private users.
     :raises GuestError: if the guest has ended or is ending.
     """
-    with roster.opened(guest.name, roster.script) as (script, _):
-        guest.require()
-        if not script:
-            message = f"the guest '{guest.name}' is ending"
-            raise GuestError(message)
-        if guest.leader.has_own_users:
-            owners = "its private users, which no other guest has"
-            message = f"the files of the guest '{guest.name}' belong to {owners}"
-            hint = "a guest without `--private-users` can become an image"
-            raise UsageError(message, hint=hint)
-        freezer = processes.freezer(guest.name)
-        prefix = ("sh", str(FREEZE), str(freezer)) if freezer else ()
-        try:
-            yield FrozenFiles(
-                root=Path(f"/proc/{script}/root{guest.run_dir}/mnt/root"), prefix=prefix
-            )
-        finally:
-            if freezer:
-                processes.thaw(freezer)  # the shell may have been killed
+    script = roster.script(guest.name)
+    guest.require()
+    if not script:
+        message = f"the guest '{guest.name}' is ending"
+        raise GuestError(message)
+    if guest.leader.has_own_users:
+        owners = "its private users, which no other guest has"
+        message = f"the files of the guest '{guest.name}' belong to {owners}"
+        hint = "a guest without `--private-users` can become an image"
+        raise UsageError(message, hint=hint)
+    freezer = processes.freezer(guest.leader.read("cgroup"))
+    prefix = ("sh", str(FREEZE), str(freezer)) if freezer else ()
+    try:
+        yield FrozenFiles(root=script.path(guest.run_dir / "mnt" / "root"), prefix=prefix)
+    finally:
+        if freezer:
+            processes.thaw(freezer)  # the shell may have been killed

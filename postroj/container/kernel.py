@@ -12,8 +12,17 @@ import struct
 import sys
 from pathlib import Path
 
-BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
-"""The number of bpf(2), by the machine as `uname -m` names it."""
+BPF = {
+    "x86_64": 321,
+    "aarch64": 280,
+    "riscv64": 280,
+    "loongarch64": 280,
+    "ppc64le": 361,
+    "ppc64": 361,
+    "s390x": 351,
+    "mips64": 5315,
+}
+"""The number of bpf(2) for 64-bit programs, by the machine as `uname -m` names it."""
 OPEN_TREE, MOVE_MOUNT, OPENAT2, MOUNT_SETATTR = 428, 429, 437, 442
 """The same on every architecture, as those of all system calls since Linux 5.1."""
 
@@ -27,6 +36,20 @@ BPF_ATTRIBUTES = 128
 """Bytes of `union bpf_attr` that are passed; those that a command does not use are 0."""
 
 libc = ctypes.CDLL(None, use_errno=True)
+
+
+def tiocgptpeer(machine: str) -> int:
+    """Return the number of ioctl(2) that opens the other end of a pty, since Linux 4.13.
+
+    `machine` is that of `uname -m`. `_IO('T', 0x41)` of Linux, uapi/asm/ioctl.h: the bits that say
+    "no argument" are not 0 everywhere.
+    """
+    return 0x5441 | (1 << 29 if machine.startswith(("ppc", "mips")) else 0)
+
+
+def unlock_pty(master: int) -> None:
+    """Allow that the other end of a pty is opened, unlockpt(3)."""
+    _checked(libc.unlockpt(master))
 
 
 def enter_network(descriptor: int) -> None:
@@ -53,7 +76,7 @@ def bpf(command: int, attributes: bytes) -> int:
     :raises OSError: if the kernel refuses, or this architecture's number is not known.
     """
     number = BPF.get(os.uname().machine)
-    if number is None:
+    if number is None or sys.maxsize < 1 << 32:  # a 32-bit program has other numbers
         message = "bpf(2) has no known number on this architecture"
         raise OSError(message)
     buffer = ctypes.create_string_buffer(attributes, BPF_ATTRIBUTES)

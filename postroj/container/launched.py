@@ -11,27 +11,29 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postroj import process
 from postroj.container import host, rundir
 from postroj.container.boot import launch, readiness, seed
 from postroj.container.cgroup import devices, hierarchies, scope
-from postroj.container.cgroup.group import Group, confine_scope
+from postroj.container.cgroup.gate import move
+from postroj.container.cgroup.group import Group, confine_scope, scope_folder
 from postroj.container.entered import EnteredGuest
 from postroj.container.failure import ending, unready
 from postroj.container.guest import STOP_TIMEOUT
+from postroj.container.held import Held
 from postroj.container.leader import Leader
 from postroj.container.lifeline import add, hand_over, let_go
 from postroj.container.network import pasta, resolvconf
 from postroj.container.rundir import Facts, write_facts
-from postroj.errors import CommandError, GuestError, HostError
+from postroj.errors import GuestError, HostError
 from postroj.model import NetworkMode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import ExitStack
+    from pathlib import Path
 
     from postroj.container.cgroup.devices import Device
     from postroj.container.spec import GuestSpec
@@ -65,6 +67,8 @@ class Launched:
     listener: readiness.Listener
     pasta: Sequence[str]
     script: process.Child
+    held: Held
+    """The same process, whose PID may be given away once it has ended."""
 
     @property
     def name(self) -> str:
@@ -79,7 +83,7 @@ class Launched:
     @property
     def written(self) -> Path:
         """Path of the guest's writable layer, inside the mount namespace of the launch script."""
-        return Path(f"/proc/{self.script.pid}/root{self.run_dir}/mnt/upper")
+        return self.held.path(self.run_dir / "mnt" / "upper")
 
     @property
     def lowers(self) -> list[Path]:
@@ -114,11 +118,10 @@ class Launched:
                         raise unready.rebooting(self.console())
                     with suppress(OSError):  # it has ended; the next notification reports that
                         pid = readiness.leader_of(notification.pid, int(inner_pid))
-                        leader = Leader.of(pid, self.name)
+                        leader = Leader(pid, self.name)
                         if before:
                             deadline = time.monotonic() + self.spec.boot_timeout
-                        self._confine(pid, again=bool(before) or boots > 1)
-                        self._serve_network(int(inner_pid))
+                        self._confine(leader, again=bool(before) or boots > 1)
                     missing.add(READY)  # an earlier READY came from a reload, systemd >= 253
                 missing -= notification.fields.keys()
             self.listener.close()
@@ -140,30 +143,16 @@ class Launched:
         """
         if leader is None:
             raise ProcessLookupError
-        again = Leader.of(leader.pid, self.name)
+        again = Leader(leader.pid, self.name)
         leader.require()  # so the PID was not reused
         return again
 
-    def _confine(self, leader: int, *, again: bool) -> None:
+    def _confine(self, leader: Leader, *, again: bool) -> None:
         """Confine the devices of a guest in a scope, and register the guest with machined."""
         if self.is_scope:
             # by now its layers are mounted
             _warn_of_devices(confine_scope(self.name, self.bound))
             scope.register(self.name, leader, again=again)
-
-    def _serve_network(self, inner_pid: int) -> None:
-        """Set up the network of a guest with private users, which exists once its leader does."""
-        if not self.spec.private_users or self.spec.network is not NetworkMode.PRIVATE:
-            return
-        namespaces = f"/proc/{self.script.pid}/ns"
-        enter = ["nsenter", f"--mount={namespaces}/mnt", f"--pid={namespaces}/pid_for_children"]
-        netns = self.run_dir / "mnt" / "netns"
-        argv = [*enter, "--", *pasta.own_network_argv(netns, inner_pid, self.pasta)]
-        try:
-            process.run(argv, timeout=self.spec.boot_timeout)
-        except CommandError as error:
-            stage = launch.NETWORK
-            raise GuestError(stage.failure, evidence=error.evidence, hint=stage.hint) from None
 
     def _explain_end(self) -> GuestError:
         """Explain why the guest ended before it was ready."""
@@ -174,8 +163,15 @@ class Launched:
         return unready.ended(stage, status, self.console())
 
     def keep(self) -> bool:
-        """Let the guest live on by itself, with its run directory and control groups."""
+        """Let the guest live on by itself, with its run directory and control groups.
+
+        `unshare` leaves our control groups, since the end of a session may kill them.
+        """
         assert self.script.stdin
+        try:
+            move(self.script.pid, self.group.joins)
+        except OSError as error:
+            log.warning("guest '%s' may end with this session: %s", self.name, error)
         write_facts(self.run_dir, replace(self.facts, kept=True))
         if hand_over(self.script.stdin):
             self.claim.stays = self.group.stays = True
@@ -218,15 +214,19 @@ def launch_guest(spec: GuestSpec, stack: ExitStack) -> Launched:
     listener = stack.enter_context(readiness.Listener(claim.path / "notify"))
     served = pasta.pasta_argv(resolv_conf, spec.published, _shown(spec))
     (claim.path / "mnt").mkdir()
-    script_argv = launch.launch_argv(spec, claim.path, group.joins, served, here.os_release)
-    for tool in ("nsenter", "setpriv", *(["pasta"] if spec.network is NetworkMode.PRIVATE else [])):
+    divided = scope_folder(name) if is_scope else group.divided
+    script_argv = launch.launch_argv(
+        spec, claim.path, group.joins, divided, served, here.os_release
+    )
+    network_tools = ("pasta", "systemd-notify") if spec.network is NetworkMode.PRIVATE else ()
+    for tool in ("nsenter", "setpriv", *network_tools):
         process.tool(tool)
-    argv = [*(scope.argv(name, spec.limits) if is_scope else []), *script_argv]
+    prefix = scope.argv(name, spec.limits, here.nspawn[0]) if is_scope else []
     layers = [seed.lock_layer(stack, layer) for layer in spec.layers]
     variables = host.environment(here, spec.systemd, own_network=spec.owns_network)
     with (claim.path / "console").open("wb") as console:
         script = process.launch(
-            argv,
+            [*prefix, *script_argv],
             stdio=(process.PIPE, process.PIPE, console),
             env=process.environment(variables | {"NOTIFY_SOCKET": str(claim.path / "notify")}),
             pass_fds=[claim.descriptor, *group.descriptors, *layers, *spec.locks],
@@ -241,6 +241,7 @@ def launch_guest(spec: GuestSpec, stack: ExitStack) -> Launched:
         listener=listener,
         pasta=served,
         script=script,
+        held=Held(script.pid),
     )
     stack.callback(launched.stop)
     assert script.stdin
@@ -261,7 +262,15 @@ def _warn(text: str, what: str) -> None:
 
 def ready_when(spec: GuestSpec) -> set[str]:
     """Return the notifications after which a new guest is ready."""
-    return {READY, *([readiness.NETWORK_UP] if spec.network_first else [])}
+    return {READY, *([readiness.NETWORK_UP] if spec.network is NetworkMode.PRIVATE else [])}
+
+
+def ready_again_when(spec: GuestSpec) -> set[str]:
+    """Return the notifications after which a guest is ready that reboots.
+
+    With users of its own it has a new network, too.
+    """
+    return {LEADER, *(ready_when(spec) if spec.private_users else [READY])}
 
 
 def _shown(spec: GuestSpec) -> tuple[int, ...]:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
-import weakref
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from postroj.container.cgroup.processes import joins
+from postroj.container.cgroup.processes import is_of, joins
+from postroj.container.held import Held
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,94 +18,26 @@ PF_EXITING = 0x4
 SIGKILL_PENDING = 1 << (signal.SIGKILL - 1)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Leader:
-    """A guest's PID 1, with everything that is needed to enter the guest.
+class Leader(Held):
+    """A guest's PID 1, with everything that is needed to enter the guest."""
 
-    Once it has ended, its PID may belong to another process. So everything that was read by PID is
-    valid only if `pidfd` shows afterwards that the leader still runs.
-    """
+    def __init__(self, pid: int, machine: str) -> None:
+        """Hold the leader of the guest named `machine`, and read the facts about it.
 
-    pid: int
-    pidfd: int
-    """Closed once this record is no longer referenced."""
-    bounding_set: tuple[int, ...]
-    """Numbers of the capabilities in its bounding set, capabilities(7)."""
-    joins: tuple[Path, ...]
-    """Files to which a PID is written to make a process join the control groups of the guest."""
-    has_own_users: bool
-    """Whether it has a user namespace of its own."""
-
-    @classmethod
-    def of(cls, pid: int, machine: str) -> Self:
-        """Read the facts about the leader of the guest named `machine`.
-
-        :raises OSError: if it has ended.
+        :raises OSError: if it has ended, or the process with this PID is not PID 1 of the guest.
         """
-        pidfd = os.pidfd_open(pid)
-        try:
-            users = (Path(f"/proc/{one}/ns/user").stat().st_ino for one in (pid, "self"))
-            leader = cls(
-                pid=pid,
-                pidfd=pidfd,
-                bounding_set=tuple(bounding_set(_read(pid, "status"))),
-                joins=tuple(joins(_read(pid, "cgroup"), machine)),
-                has_own_users=len({*users}) > 1,
-            )
-            leader.require()
-        except BaseException:
-            os.close(pidfd)
-            raise
-        weakref.finalize(leader, os.close, pidfd)
-        return leader
-
-    def require(self) -> None:
-        """Require that the leader runs.
-
-        :raises ProcessLookupError: if it has ended.
-        """
-        if self.has_ended():
-            raise ProcessLookupError(self.pid)
-
-    def has_ended(self, patience: float = 0) -> bool:
-        """Whether it has ended, or ends within `patience` seconds."""
-        return bool(select.select([self.pidfd], [], [], patience)[0])
-
-    def read(self, name: str) -> str:
-        """Return the text of a file in its directory of `/proc`.
-
-        :raises OSError: if it has ended.
-        """
-        return self.read_bytes(name).decode(errors="replace")
-
-    def read_bytes(self, name: str) -> bytes:
-        """Return the content of a file in its directory of `/proc`.
-
-        :raises OSError: if it has ended.
-        """
-        content = Path(f"/proc/{self.pid}/{name}").read_bytes()
-        self.require()
-        return content
-
-    def open(self, name: str, flags: int) -> int:
-        """Open a file in its directory of `/proc`; the caller closes the descriptor.
-
-        :raises OSError: if it has ended.
-        """
-        descriptor = os.open(f"/proc/{self.pid}/{name}", flags | os.O_CLOEXEC)
-        try:
-            self.require()
-        except ProcessLookupError:
-            os.close(descriptor)
-            raise
-        return descriptor
-
-    @property
-    def comm(self) -> str:
-        """Name of its program, comm(5); '' if it has ended."""
-        with suppress(OSError):
-            return self.read("comm").rstrip("\n")
-        return ""
+        super().__init__(pid)
+        cgroup = self.read("cgroup")
+        if not is_of(cgroup, machine) or self.numbers[1:][-1:] != [1]:
+            raise ProcessLookupError(pid)
+        self.machine = machine
+        self.bounding_set = tuple(bounding_set(self.read("status")))
+        """Numbers of the capabilities in its bounding set, capabilities(7)."""
+        self.joins = tuple(joins(cgroup, machine))
+        """Files to which a PID is written to make a process join the guest's control groups."""
+        users = os.stat("ns/user", dir_fd=self.folder)
+        self.has_own_users = users.st_ino != Path("/proc/self/ns/user").stat().st_ino
+        """Whether it has a user namespace of its own."""
 
     @property
     def is_doomed(self) -> bool:
@@ -123,11 +52,6 @@ class Leader:
             return True
         return bool(int(fields[6]) & PF_EXITING or int(fields[28]) & SIGKILL_PENDING)
 
-    def kill(self) -> None:
-        """Kill it, and with it all processes in its namespaces."""
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-
 
 def bounding_set(status: str) -> Sequence[int]:
     """Read `CapBnd` of a `/proc/PID/status`: numbers of capabilities, capabilities(7)."""
@@ -137,7 +61,3 @@ def bounding_set(status: str) -> Sequence[int]:
             mask = int(value, 16)
             return [number for number in range(mask.bit_length()) if mask >> number & 1]
     return []
-
-
-def _read(pid: int, name: str) -> str:
-    return Path(f"/proc/{pid}/{name}").read_text(errors="replace")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from postroj.container.cgroup import memory
 from postroj.errors import UsageError
 
 PROCESSES = 4096
@@ -66,13 +66,13 @@ def size(text: str) -> int:
     return number
 
 
-def share(memory: int, guests: int) -> Limits:
-    """Divide `memory` bytes of a host among guests that run at the same time.
+def share(total: int, guests: int) -> Limits:
+    """Divide `total` bytes of memory among guests that run at the same time.
 
     Guests get three quarters, of which two thirds can be written: half of the host's memory, as a
     tmpfs takes by default.
     """
-    return Limits(memory=memory * 3 // 4 // guests, disk=_whole(memory // 2 // guests))
+    return Limits(memory=total * 3 // 4 // guests, disk=_whole(total // 2 // guests))
 
 
 def _whole(size: int) -> int:
@@ -82,7 +82,7 @@ def _whole(size: int) -> int:
 
 def of_host(guests: int) -> Limits:
     """Return the limits of each of `guests` guests on this host."""
-    return share(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), guests)
+    return share(memory.available(), guests)
 
 
 def oom_kills() -> int:

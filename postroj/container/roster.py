@@ -7,26 +7,23 @@ kernel knows their numbers in each PID namespace.
 
 from __future__ import annotations
 
-import os
-import select
 import signal
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postroj import paths
 from postroj.container import leftovers, rundir
-from postroj.container.boot import readiness
 from postroj.container.cgroup import group, processes
 from postroj.container.entered import EnteredGuest
+from postroj.container.held import Held
 from postroj.container.leader import Leader
 from postroj.container.rundir import Facts, read_facts
 from postroj.errors import GuestError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
 STOP_TIMEOUT = 10.0
 """Seconds after which nothing of a stopped guest may be left."""
@@ -71,6 +68,7 @@ def listing() -> list[Listing]:
 
 def _describe(name: str) -> Listing:
     facts = read_facts(paths.guests_dir() / name) or Facts(began=0)
+    found = leader(name)
     return Listing(
         name=name,
         given=facts.given,
@@ -78,7 +76,7 @@ def _describe(name: str) -> Listing:
         purpose=facts.purpose,
         kept=facts.kept,
         began=facts.began,
-        leader=leader(name),
+        leader=found.pid if found else 0,
         memory=memory(name),
     )
 
@@ -95,24 +93,25 @@ def require(wanted: Sequence[str]) -> list[str]:
     return [known[name] for name in wanted]
 
 
-def leader(name: str) -> int:
-    """Return the PID of a guest's leader; 0 if it has none."""
+def leader(name: str) -> Held | None:
+    """Hold a guest's leader; return None if it has none."""
     return _number_one(name, LEADER_DEPTH, in_payload=True)
 
 
-def script(name: str) -> int:
-    """Return the PID of the launch script, with which all of a guest ends; 0 if there is none."""
+def script(name: str) -> Held | None:
+    """Hold the launch script, with which all of a guest ends; return None if there is none."""
     return _number_one(name, SCRIPT_DEPTH, in_payload=False)
 
 
-def _number_one(name: str, depth: int, *, in_payload: bool) -> int:
+def _number_one(name: str, depth: int, *, in_payload: bool) -> Held | None:
     for pid, place in processes.population(name).items():
-        if f"{place}/".startswith(f"{processes.PAYLOAD}/") is in_payload:
+        if processes.is_in_payload(place) is in_payload:
             with suppress(OSError):  # it has ended
-                numbers = readiness.namespace_pids(pid)
+                found = processes.hold(pid, name)
+                numbers = found.numbers
                 if len(numbers) == depth and numbers[-1] == 1:
-                    return pid
-    return 0
+                    return found
+    return None
 
 
 def memory(name: str) -> int:
@@ -124,13 +123,13 @@ def memory(name: str) -> int:
         for file in ("memory.current", "memory.usage_in_bytes"):  # cgroup v2, v1
             with suppress(OSError):
                 return int((folder / file).read_text())
-    return sum(map(_share, processes.population(name)))
+    return sum(_share(pid, name) for pid in processes.population(name))
 
 
-def _share(pid: int) -> int:
-    """Return the proportional set size of a process in bytes, proc_pid_smaps(5)."""
+def _share(pid: int, name: str) -> int:
+    """Return the proportional set size of a guest's process in bytes, proc_pid_smaps(5)."""
     with suppress(OSError):
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        for line in processes.hold(pid, name).read("smaps_rollup").splitlines():
             if line.startswith("Pss:"):
                 return int(line.split()[1]) << 10
     return 0
@@ -144,11 +143,10 @@ def enter(name: str) -> EnteredGuest:
     """
     (name,) = require([name])
     with suppress(OSError):  # it ended meanwhile
-        pid = leader(name)
-        found = Leader.of(pid, name)
-        # its PID may have been given to another process before the record was made
-        if pid and leader(name) == pid:
-            return EnteredGuest(paths.guests_dir() / name, found)
+        if found := leader(name):
+            entered = EnteredGuest(paths.guests_dir() / name, Leader(found.pid, name))
+            found.require()  # so both are the same process
+            return entered
     message = f"the guest '{name}' cannot be entered: it is not ready yet, or is ending"
     raise GuestError(message, hint="`postroj ps` shows the guests that run")
 
@@ -165,7 +163,7 @@ def stop(name: str, patience: float = 0) -> None:
     deadline = time.monotonic() + STOP_TIMEOUT
     while True:
         _kill(name, deadline)
-        leftovers.sweep()
+        leftovers.sweep(only=name)
         if not _traces(name):
             return
         if time.monotonic() > deadline:
@@ -179,10 +177,10 @@ def _halt(name: str, patience: float) -> None:
     """Shut a guest down, and wait for the end of its launch script."""
     deadline = time.monotonic() + patience
     kill_commands(name)
-    with opened(name, leader) as (_, leader_fd), opened(name, script) as (_, script_fd):
-        if leader_fd and script_fd:
-            signal.pidfd_send_signal(leader_fd, HALT)
-            select.select([script_fd], [], [], max(0, deadline - time.monotonic()))
+    init, outer = leader(name), script(name)
+    if init and outer:
+        init.send(HALT)
+        outer.has_ended(deadline - time.monotonic())
 
 
 def kill_commands(name: str) -> None:
@@ -192,63 +190,40 @@ def kill_commands(name: str) -> None:
     checks only every 10 s (systemd-shutdown(8)).
     """
     for pid, place in processes.population(name).items():
-        with suppress(OSError):  # it has ended
-            if place.startswith(processes.PAYLOAD) and len(readiness.namespace_pids(pid)) == 1:
-                for child in readiness.children(pid):
-                    _kill_child(pid, child)
+        if processes.is_in_payload(place):
+            with suppress(OSError):  # it has ended
+                found = processes.hold(pid, name)
+                for child in found.children if len(found.numbers) == 1 else ():
+                    _kill_child(found, child)
 
 
-def _kill_child(parent: int, child: int) -> None:
-    pidfd = os.pidfd_open(child)
-    try:
-        if child in readiness.children(parent):  # else the PID was given to another process
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-    finally:
-        os.close(pidfd)
+def _kill_child(parent: Held, pid: int) -> None:
+    child = Held(pid)
+    if pid in parent.children:  # else the PID was given to another process
+        child.kill()
 
 
 def _kill(name: str, deadline: float) -> None:
     """Kill the launch script, and wait for its end, before which the kernel ends its namespace."""
-    with opened(name, script) as (_, pidfd):
-        if pidfd:
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            if select.select([pidfd], [], [], SOON)[0]:
-                return
-        _kill_all(name)
-        if pidfd:
-            select.select([pidfd], [], [], max(0, deadline - time.monotonic()))
+    outer = script(name)
+    if outer:
+        outer.kill()
+        if outer.has_ended(SOON):
+            return
+    for pid in processes.population(name):
+        _kill_one(pid, name)
+    if outer:
+        outer.has_ended(deadline - time.monotonic())
 
 
-def _kill_all(name: str) -> None:
-    """Kill all processes in a guest's groups.
+def _kill_one(pid: int, name: str) -> None:
+    """Kill a process in a guest's groups.
 
     A PID namespace ends only when its processes are reaped. The parent of a command from outside is
     nsenter, which may be stopped.
     """
-    with ExitStack() as stack:
-        found = {}
-        for pid in processes.population(name):
-            with suppress(ProcessLookupError):
-                found[pid] = os.pidfd_open(pid)
-                stack.callback(os.close, found[pid])
-        for pid in found.keys() & processes.population(name).keys():
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(found[pid], signal.SIGKILL)
-
-
-@contextmanager
-def opened(name: str, which: Callable[[str], int]) -> Iterator[tuple[int, int]]:
-    """Open the `leader` or the `script` of a guest: its PID and pidfd, zeros if there is none."""
-    with ExitStack() as stack:
-        found = (0, 0)
-        with suppress(ProcessLookupError):  # it ended meanwhile
-            if pid := which(name):
-                pidfd = os.pidfd_open(pid)
-                stack.callback(os.close, pidfd)
-                if which(name) == pid:  # so the pidfd is that process's
-                    found = (pid, pidfd)
-        with suppress(ProcessLookupError):
-            yield found
+    with suppress(OSError):  # it has ended
+        processes.hold(pid, name).kill()
 
 
 def _traces(name: str) -> list[str]:

@@ -12,10 +12,12 @@ import re
 import time
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from postroj import locking, paths
 from postroj.container import leftovers, naming
+from postroj.container.boot import idmap
 from postroj.errors import HostError, UsageError
 from postroj.locking import Claim
 
@@ -97,11 +99,22 @@ def claim(facts: Facts) -> Claim:
         with lock:
             if facts.given:
                 _require_free(state_dir, facts.given)
-            claimed = Claim.make(state_dir, naming.PREFIX)
-            write_facts(claimed.path, facts)
+            claimed = Claim.make(state_dir, naming.PREFIX, partial(_has_free_users, state_dir))
+            try:
+                write_facts(claimed.path, facts)
+            except OSError:
+                claimed.release()
+                raise
             return claimed
     except OSError as error:
         raise HostError(message, evidence=str(error), hint=hint) from None
+
+
+def _has_free_users(state_dir: Path, name: str) -> bool:
+    """Whether no other guest has the users that this one gets if they are private."""
+    first = idmap.base(name)
+    others = (path.name for path in state_dir.iterdir() if naming.is_guest(path.name))
+    return first not in map(idmap.base, others) and not idmap.is_taken(first)
 
 
 def living(state_dir: Path) -> list[str]:

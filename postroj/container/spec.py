@@ -65,14 +65,6 @@ class GuestSpec:
     """Whether its root file system is mounted read-only."""
 
     @property
-    def network_first(self) -> bool:
-        """Whether the guest has a private network that is made before it.
-
-        With private users the network is made with the leader.
-        """
-        return self.network is NetworkMode.PRIVATE and not self.private_users
-
-    @property
     def owns_network(self) -> bool:
         """Whether its network is not the host's."""
         return self.network is not NetworkMode.HOST

@@ -14,7 +14,7 @@ from postroj.container.enter import nsenter
 from postroj.container.entered import EnteredGuest
 from postroj.container.failure import ending, unready
 from postroj.container.guest import STOP_TIMEOUT, Command, OwnGuest
-from postroj.container.launched import LEADER, READY, launch_guest, ready_when
+from postroj.container.launched import launch_guest, ready_again_when, ready_when
 from postroj.errors import CommandError, GuestError, GuestLost, HostError, PostrojError
 
 if TYPE_CHECKING:
@@ -116,7 +116,8 @@ class StartedGuest(EnteredGuest, OwnGuest):
         deadline = time.monotonic() + SHUTDOWN_TIMEOUT
         self._order(nspawn.REBOOT, self._launched.spec.boot_timeout)
         try:
-            self.leader = self._launched.await_ready({READY, LEADER}, deadline, self.leader)
+            missing = ready_again_when(self._launched.spec)
+            self.leader = self._launched.await_ready(missing, deadline, self.leader)
             self.read_state()
         except GuestError as error:
             from_outside = (

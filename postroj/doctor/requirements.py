@@ -91,6 +91,13 @@ REQUIREMENTS = (
         packages=UTIL_LINUX,
     ),
     Requirement(
+        name="tar",
+        why="packs files of guests and of this host",
+        examine=partial(facts.tool, "tar"),
+        only_for="cp, commit, cached layers",
+        packages=_same("tar"),
+    ),
+    Requirement(
         name="tar2sqfs",
         why="makes images of archives",
         examine=partial(facts.tool, "tar2sqfs"),
@@ -184,7 +191,12 @@ REQUIREMENTS = (
             only_for=ARCHIVES,
             packages=_same(tool) | packages,
         )
-        for tool, packages in {"xz": {"apt": "xz-utils"}, "zstd": {}, "bzip2": {}}.items()
+        for tool, packages in {
+            "gzip": {},
+            "xz": {"apt": "xz-utils"},
+            "zstd": {},
+            "bzip2": {},
+        }.items()
     ),
     Requirement(
         name="sfdisk",

@@ -35,7 +35,7 @@ class Key:
     needed: bool = False
     choices: tuple[str, ...] = ()
     """Allowed values; any value if empty."""
-    least: int | None = None
+    least: float | None = None
     """Minimum; seconds without one must be above 0."""
 
 
@@ -152,6 +152,7 @@ KEYS = (
     Key(
         name="cpus",
         form=Form.SECONDS,
+        least=0.01,
         text="CPU limit of a guest, such as 1.5.",
     ),
     Key(

@@ -280,7 +280,7 @@ def test_invalid_values_are_refused(argv: list[str], message: str) -> None:
         ["run", "--bogus", "true"],
         ["run", "--network", "bogus", "true"],
         ["run", "--boot-timeout", "soon", "true"],
-        ["run", "--cpus", "0", "true"],
+        ["run", "--cpus", "0.004", "true"],
         ["run", "--pids", "0", "true"],
         ["shell", "--bogus"],
         ["shell", "word"],

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
+from postroj.cli import cli
+from postroj.cli.commands import doctor
 from postroj.cli.commands.exec_ import exec_
 from postroj.cli.commands.ps import SHOWN, ps
 from postroj.cli.commands.stop import stop
 from postroj.cli.completion import complete_guest, complete_place
 from postroj.container import roster, rundir, start
+from postroj.container.cgroup import hierarchies
 from postroj.container.enter.nsenter import LOGIN_SHELL
 from postroj.container.guest import Command
 from postroj.container.roster import Listing
@@ -121,6 +124,28 @@ def test_ps_as_json(house: House) -> None:
         "age": 7200.0,
     }
     assert (two["began"], two["age"], two["leader"]) == (None, None, None)
+
+
+@pytest.mark.parametrize("command", ["ps", "list-images", "doctor"])
+def test_commands_that_start_no_guest_remove_what_a_killed_one_left(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setattr(hierarchies, "mounted", lambda: {hierarchies.V2: tmp_path / "groups"})
+    monkeypatch.setattr(doctor, "survey", tuple)
+    monkeypatch.setenv("POSTROJ_STATE_DIR", str(tmp_path / "state"))
+    left = [tmp_path / folder / "postroj-0000dead" for folder in ("state", "groups")]
+    for folder in left:
+        folder.mkdir(parents=True)
+    assert CliRunner().invoke(cli, [command]).exit_code == 0
+    assert not any(folder.exists() for folder in left)
+
+
+def test_ps_works_where_leftovers_cannot_be_removed(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "state" / ".lock").mkdir(parents=True)
+    monkeypatch.setenv("POSTROJ_STATE_DIR", str(tmp_path / "state"))
+    assert ONE.name in run(ps)[1]
 
 
 def test_ps_without_guests(house: House) -> None:

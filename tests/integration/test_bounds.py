@@ -25,7 +25,7 @@ from postroj.model import NetworkMode
 from postroj.prepare import obtain
 from tests.integration.test_kept import KEEP
 from tests.support import debs, tars
-from tests.support.cli import postroj
+from tests.support.cli import POSTROJ, postroj
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -76,6 +76,28 @@ def test_cpus_makes_the_kernel_throttle_the_guest(small: StartedGuest) -> None:
     assert sum(int(line.split()[1]) for line in lines if line.startswith("nr_throttled ")) > 0
 
 
+def test_run_in_a_group_with_little_memory_divides_that(image: str) -> None:
+    """As in a container, or in a service: not what the host has."""
+    roots = hierarchies.mounted()
+    root, limit = roots.get("memory"), "memory.limit_in_bytes"
+    if root is None:
+        root, limit = roots[hierarchies.V2], "memory.max"
+    ours = root / f"job-{os.getpid()}"
+    ours.mkdir()
+    try:
+        if not (ours / limit).exists():
+            pytest.skip("this host's control groups do not limit memory")
+        (ours / limit).write_text(str(1024 * MIB))
+        size = ("stat", "--file-system", "--format=%b %S", "/")
+        argv = [*POSTROJ, "run", "--network=none", "-i", image, "--", *size]
+        inside = ["sh", "-c", f'echo 0 >{ours}/cgroup.procs && exec "$@"', "sh", *argv]
+        done = subprocess.run(inside, capture_output=True, text=True, check=True, timeout=60)
+    finally:
+        ours.rmdir()
+    blocks, block = done.stdout.split()
+    assert int(blocks) * int(block) == 512 * MIB
+
+
 def test_cpus_is_refused_on_a_host_without_the_cpu_controller(
     image: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,6 +133,25 @@ def test_host_that_limits_no_memory_and_no_devices_is_warned_of_once(
         "this host does not limit what a guest takes of: memory; `postroj doctor` shows more",
         "root in a guest can open all devices of this host: no such programs",
     ]
+
+
+def test_run_on_a_host_that_has_bound_a_control_group_beside_the_hierarchies(image: str) -> None:
+    """As agents do that watch one group."""
+    part = hierarchies.mounted()[hierarchies.V2] / f"bound-{os.getpid()}"
+    place = hierarchies.TOP / f"place-{os.getpid()}"
+    bind = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
+    ran = ["run", "--image", image, "--no-boot", "--network", "none", "--", "echo", "ran"]
+    part.mkdir()
+    place.mkdir()
+    try:
+        argv = ["unshare", "--mount", "sh", "-c", bind, "sh", str(part), str(place)]
+        done = subprocess.run(
+            [*argv, *POSTROJ, *ran], capture_output=True, text=True, check=False, timeout=100
+        )
+    finally:
+        place.rmdir()
+        part.rmdir()
+    assert done.stdout == "ran\n", done.stderr
 
 
 @pytest.mark.parametrize("release", RELEASES)

@@ -20,7 +20,7 @@ from tests.support.cli import eventually
 if TYPE_CHECKING:
     from pathlib import Path
 
-CONSOLE_SIZE = 16 << 20
+CONSOLE_SIZE = 1 << 20
 INIT = "usr/lib/systemd/systemd"
 
 

@@ -162,8 +162,13 @@ def test_limits_apply_to_the_scope_of_the_guest(host: Host) -> None:
         assert set(shown.splitlines()) == {"TasksMax=4096", "Slice=machine.slice", "Delegate=yes"}
 
 
-def test_restart_and_stop_work_on_a_detached_guest(host: Host) -> None:
-    host.postroj("run", "--detach", "--name", "stays")
+def test_restart_and_stop_work_on_a_guest_that_a_service_has_detached(host: Host) -> None:
+    """systemd kills all that is left in the control group of a service when it ends."""
+    service = ["systemd-run", "--wait", "--quiet", "--pipe", "--collect"]
+    service += [f"--setenv={name}={value}" for name, value in outer.ENVIRONMENT.items()]
+    options = ("--image", DEFAULT_IMAGE, "--network", host.kind.network)
+    argv = ("python3", "-m", "postroj", "run", "--detach", "--name", "stays", *options)
+    host.run(*service, "--", *argv)
     try:
         (name,) = host.guests()
         host.outer.postroj("restart", "stays")

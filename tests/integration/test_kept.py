@@ -20,7 +20,8 @@ import pytest
 
 from postroj import paths
 from postroj.container import roster
-from postroj.container.cgroup import group, processes
+from postroj.container.cgroup import group, hierarchies, processes
+from postroj.container.cgroup.hierarchies import TRACKING, V2
 from postroj.probe.package.package_file import GUEST_DIR
 from tests.support import debs
 from tests.support.cli import POSTROJ, all_argv, eventually, postroj, start
@@ -28,6 +29,8 @@ from tests.support.terminal import converse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from postroj.container.held import Held
 
 KEEP = """
 import sys
@@ -191,15 +194,30 @@ def test_stop_ends_one_of_two_kept_guests(image: str, state_dir: Path) -> None:
     assert [path.name for path in state_dir.iterdir()] == [".lock"]
 
 
+def script(name: str) -> int:
+    return required(roster.script(name)).pid
+
+
+def leader(name: str) -> int:
+    return required(roster.leader(name)).pid
+
+
 def around(name: str) -> int:
     """PID of `unshare`, which is the parent of the launch script."""
-    stat = Path(f"/proc/{roster.script(name)}/stat").read_text()
-    return int(stat.rpartition(")")[2].split()[1])
+    return parent(required(roster.script(name)))
 
 
 def nspawn(name: str) -> int:
-    stat = Path(f"/proc/{roster.leader(name)}/stat").read_text()
-    return int(stat.rpartition(")")[2].split()[1])
+    return parent(required(roster.leader(name)))
+
+
+def required(held: Held | None) -> Held:
+    assert held
+    return held
+
+
+def parent(held: Held) -> int:
+    return int(held.read("stat").rpartition(")")[2].split()[1])
 
 
 def pasta(name: str) -> int:
@@ -207,7 +225,7 @@ def pasta(name: str) -> int:
     return next(pid for pid, comm in names.items() if comm.startswith(("pasta", "passt")))
 
 
-@pytest.mark.parametrize("victim", [around, roster.script, nspawn, roster.leader, pasta])
+@pytest.mark.parametrize("victim", [around, script, nspawn, leader, pasta])
 def test_kept_guest_leaves_nothing_when_a_part_of_it_is_killed(
     image: str, state_dir: Path, victim: Callable[[str], int]
 ) -> None:
@@ -219,6 +237,27 @@ def test_kept_guest_leaves_nothing_when_a_part_of_it_is_killed(
     assert postroj("run", "--no-boot", "--", "true").returncode == 0
     assert not is_left(name, state_dir)
     assert name not in Path("/proc/self/mountinfo").read_text()
+
+
+def test_kept_guest_outlives_the_control_groups_in_which_it_was_started(
+    image: str, state_dir: Path
+) -> None:
+    """A logind that ends a session kills them, and so does a service that is stopped."""
+    roots = hierarchies.mounted()
+    session = [roots[kind] / f"session-{os.getpid()}" for kind in (V2, TRACKING) if kind in roots]
+    join = "".join(f"echo 0 >{group}/cgroup.procs && " for group in session)
+    script = KEEP.replace("keep=True", "keep=True, private_users=True")
+    argv = ["sh", "-c", f'{join} exec "$@"', "sh", sys.executable, "-c", script, image]
+    for group_ in session:
+        group_.mkdir()
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=120)
+        assert [(group_ / "cgroup.procs").read_text() for group_ in session] == [""] * len(session)
+    finally:
+        for group_ in session:
+            group_.rmdir()
+    name = done.stdout.strip()
+    assert {around(name), pasta(name), nspawn(name)} <= processes.population(name).keys()
 
 
 def test_ps_stop_and_start_with_a_guest_that_nests_groups_deeper_than_paths_reach(

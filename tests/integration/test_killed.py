@@ -18,6 +18,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
@@ -115,15 +116,19 @@ class Run:
 
     def start(self) -> None:
         """Start it."""
-        env = os.environ | {
-            "POSTROJ_STATE_DIR": str(self.folder / "state"),
-            "POSTROJ_CACHE_DIR": str(self.folder / "cache"),
-        }
         self.said = [self.logs / f"{self.folder.name}.{end}" for end in ("out", "err")]
         with self.said[0].open("wb") as out, self.said[1].open("wb") as err:
             self.child = subprocess.Popen(
-                self.argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=env
+                self.argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=self.env
             )
+
+    @property
+    def env(self) -> dict[str, str]:
+        """Environment of what uses its cache and state."""
+        return os.environ | {
+            "POSTROJ_STATE_DIR": str(self.folder / "state"),
+            "POSTROJ_CACHE_DIR": str(self.folder / "cache"),
+        }
 
     def watch(self, seconds: float) -> bool:
         """Note which guests there are, until it ends or the time is up; whether it ended."""
@@ -150,8 +155,11 @@ class Run:
         if victims.send(process, number):
             self.hits.append((name, role, number))
 
-    def finish(self) -> None:
-        """Wait for its end, and see that nothing is left."""
+    def finish(self, *, removed: bool = True) -> None:
+        """Wait for its end, and see that nothing is left.
+
+        `removed` is whether an unharmed postroj has removed what its guest cannot remove itself.
+        """
         if not self.watch(DEADLINE):
             self.trouble.append(f"it hangs: {victims.descendants(self.child.pid)}")
             self.child.kill()
@@ -160,7 +168,7 @@ class Run:
         self.names |= victims.run_directories(state)
         if not eventually(lambda: not self.traces(), GONE):
             self.trouble += [f"left: {what}" for what in self.traces()]
-        if not any(role == victims.POSTROJ for _, role, _ in self.hits):
+        if removed and not self.by(victims.POSTROJ):
             rest = [*victims.run_directories(state), *victims.groups(self.names)]
             self.trouble += [f"not removed: {what}" for what in rest]
 
@@ -218,7 +226,11 @@ class Stage:
         """What is run, by name."""
         probe = ("pkgprobe", "-p", str(self.package), "-i", self.image, "--settle", "0", "--json")
         waits = ("run", "-i", self.image, "--", "sh", "-c", "sleep 0.7; echo end")
-        return {"probe": [*POSTROJ, *probe], "run": [*POSTROJ, *waits]}
+        return {
+            "probe": [*POSTROJ, *probe],
+            "run": [*POSTROJ, *waits],
+            "reboot": [*POSTROJ, *probe, "--steps=install,reboot"],
+        }
 
     @contextmanager
     def run(self, label: str, argv: Sequence[str]) -> Iterator[Run]:
@@ -271,11 +283,17 @@ def lengths(stage: Stage) -> dict[str, float]:
         return dict(zip(names, pool.map(length, names), strict=True))
 
 
-def harm(stage: Stage, number: int, seconds: dict[str, float]) -> Run:
+def harm(
+    stage: Stage,
+    number: int,
+    seconds: dict[str, float],
+    programs: Sequence[str] = ("probe", "run", "run"),
+) -> Run:
     """Run a program, and kill some of its processes at once at some moment."""
     dice = random.Random(f"{SEED}-{number}")
-    program = dice.choice(("probe", "run", "run"))
-    moment = dice.uniform(0, 1.1 * seconds[program])
+    program = dice.choice(programs)
+    begin = 0.5 if program == "reboot" else 0  # about when the package is installed
+    moment = dice.uniform(begin, 1.1) * seconds[program]
     label = f"{number} {program} after {moment:.3f} s"
     with stage.run(label, stage.programs[program]) as run:
         run.watch(moment)
@@ -358,6 +376,73 @@ def test_of_eight_guests_only_those_end_whose_parts_are_killed(stage: Stage) -> 
         if len(told) != 8:
             run.trouble.append(f"{len(told)} guests have told")
         assert not run.trouble, str(run)
+
+
+def kept(run: Run, image: str, *options: str) -> str:
+    """Start a guest that stays, with the cache and state of `run`; return its name."""
+    argv = [*POSTROJ, "run", "--detach", "-i", image, *options]
+    done = subprocess.run(argv, env=run.env, stdout=subprocess.PIPE, check=True, timeout=60)
+    return done.stdout.decode().strip()
+
+
+def restart(stage: Stage, number: int) -> Run:
+    """Restart a kept guest, and kill at some moment some of its processes, or the command."""
+    dice = random.Random(f"{SEED}-restart-{number}")
+    moment = dice.uniform(0, 1.5)
+    place = stage.places.get()
+    run = Run(f"{number} restart after {moment:.3f} s", [], place, stage.logs)
+    try:
+        name = kept(run, stage.image, *dice.choice(([], ["--private-users"])))
+        run.names.add(name)
+        run.argv = [*POSTROJ, "restart", name]
+        run.start()
+        run.watch(moment)
+        there = run.cast() + [(name, *who) for who in victims.of_guest(name).items()]
+        run.seen.update(process for _, _, process in there)
+        for _, role, process in dice.sample(there, min(len(there), dice.choice((1, 1, 2)))):
+            run.strike(name, role, process, dice.choice(SIGNALS))
+        run.watch(DEADLINE)
+        run.seen.update(victims.of_guest(name).values())
+        argv = [*POSTROJ, "exec", name, "true"]
+
+        def is_usable() -> bool:
+            return (
+                subprocess.run(argv, env=run.env, capture_output=True, check=False).returncode == 0
+            )
+
+        if not run.is_fatal() and not run.by(LEADER) and not eventually(is_usable, DEADLINE):
+            run.trouble.append("the guest is lost")
+        argv = [*POSTROJ, "stop", "--all", "--time=0"]
+        subprocess.run(argv, env=run.env, check=True)
+        run.finish(removed=False)  # no command waits for the end of a kept guest
+    finally:
+        stage.places.put(place)
+    if numbers := run.by(victims.POSTROJ):
+        run.expect(
+            status=[0, 4, *(told for one in numbers for told in (128 + one, -one))],
+            why="the command was killed",
+        )
+    else:
+        lost = [0, 2, 4] if run.is_fatal() or run.by(LEADER) else [0]  # 2: it was gone before
+        run.expect(status=lost, why="its guest was killed")
+        if run.status and run.err.count("error: ") != 1:
+            run.trouble.append("not one sentence")
+    return run
+
+
+def test_restart_and_reboot_leave_nothing_whoever_is_killed(stage: Stage) -> None:
+    print(f"POSTROJ_TEST_SEED={SEED}")
+    seconds = lengths(stage)
+    half = max(1, KILLS // 20)
+
+    def reboot(number: int) -> Run:
+        return harm(stage, 1000000 + number, seconds, ("reboot",))
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        runs = [*pool.map(reboot, range(half)), *pool.map(partial(restart, stage), range(half))]
+    print(sorted(Counter((role, one.name) for run in runs for _, role, one in run.hits).items()))
+    troubled = [run for run in runs if run.trouble]
+    assert not troubled, "\n\n".join(map(str, troubled))
 
 
 def waiting(stage: Stage, *options: str) -> list[str]:

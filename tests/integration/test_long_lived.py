@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import tarfile
 import tempfile
@@ -136,7 +137,9 @@ def test_stop_time_0_kills_at_once(brief: str, tmp_path: Path) -> None:
 
 
 def test_stop_kills_a_guest_that_does_not_shut_down_in_time(brief: str, tmp_path: Path) -> None:
-    os.kill(roster.leader(brief), signal.SIGSTOP)
+    leader = roster.leader(brief)
+    assert leader
+    leader.send(signal.SIGSTOP)
     ok("stop", "--time", "0.5", "brief")
     assert not (tmp_path / "ended").exists()
     assert not is_left(brief)
@@ -488,7 +491,9 @@ def test_commit_makes_an_image_of_a_guest(counting: str) -> None:
 
 def test_commit_that_is_killed_leaves_the_guest_running(counting: str) -> None:
     process = start("commit", counting, IMAGE, stderr=subprocess.DEVNULL)
-    frozen = processes.freezer(guests()["count"]["name"])
+    leader = roster.leader(guests()["count"]["name"])
+    assert leader
+    frozen = processes.freezer(leader.read("cgroup"))
     assert frozen
     events: Callable[[], str] = (frozen / "cgroup.events").read_text
     assert eventually(lambda: "frozen 1" in events() or process.poll() is not None)
@@ -499,12 +504,47 @@ def test_commit_that_is_killed_leaves_the_guest_running(counting: str) -> None:
     assert in_guest(counting, "echo lives") == "lives\n"
 
 
+ANSWERS = r"""[Service]
+ExecStart=/usr/bin/perl -MIO::Socket::INET -e \
+    'my $$s = IO::Socket::INET->new(LocalPort => 80, Listen => 9) or die; \
+    while (my $$c = $$s->accept) { print $$c "here\n" }'
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def has_network(name: str, port: int) -> bool:
+    """Whether a guest has a way out, and answers at a published port."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as peer:
+            answer = peer.makefile().read()
+    except OSError:
+        return False
+    return answer == "here\n" and "\t00000000\t" in in_guest(name, "cat /proc/net/route")
+
+
 def test_run_detached_with_private_users_is_entered_copied_and_restarted(
     image: str, tmp_path: Path
 ) -> None:
-    """Its files are copied with the owners that it sees, and make no image."""
-    assert ok("run", "-d", "--name", "own", "--private-users", "-i", image) == "own\n"
+    """Its files are copied with the owners that it sees, and make no image.
+
+    Each boot has another network, on which the same ports are published.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    options = ("--private-users", "--publish", f"{port}:80", "-i", image)
+    assert ok("run", "-d", "--name", "own", *options) == "own\n"
     try:
+        unit = "/etc/systemd/system/answers.service"
+        ok("exec", "own", "--", "tee", unit, input=ANSWERS, stdin=None)
+        in_guest("own", "systemctl enable --now answers")
+        assert eventually(lambda: has_network("own", port))
+        ok("restart", "own")
+        assert eventually(lambda: has_network("own", port))
+        before = guests()["own"]["leader"]
+        in_guest("own", "systemctl start --no-block reboot.target")
+        assert eventually(lambda: guests()["own"]["leader"] not in (None, before), 60)
+        assert eventually(lambda: has_network("own", port), 30)
         in_guest("own", "echo text > /srv/file; chown 1234:4321 /srv/file")
         ok("cp", "own:/srv/file", tmp_path / "file")
         status = (tmp_path / "file").stat()

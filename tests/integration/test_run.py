@@ -156,9 +156,9 @@ def test_sweep_removes_control_groups_without_a_run_directory(state_dir: Path) -
     assert eventually(partial(has_no_process, name))
     for path in state_dir.iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    assert is_left(name)
-    assert postroj("run", "--no-boot", "--", "true").returncode == 0
-    assert not is_left(name)
+    # a command of another test may be before this one
+    assert postroj("ps").returncode == 0
+    assert eventually(lambda: not is_left(name))
 
 
 def test_run_killed_while_it_boots_leaves_no_process(state_dir: Path) -> None:

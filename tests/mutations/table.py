@@ -577,9 +577,23 @@ HOST = (
     Mutation(
         "a guest cannot open other devices",
         "postroj/container/cgroup/devices.py",
-        "code += [(set_to, 0, 0, 0), (leave, 0, 0, 0)]",
-        "code += [(set_to, 0, 0, 1), (leave, 0, 0, 0)]",
+        "code += [(set_to, 0, 0, 0, 0), (leave, 0, 0, 0, 0)]",
+        "code += [(set_to, 0, 0, 0, 1), (leave, 0, 0, 0, 0)]",
         f"{CONTAINER}/cgroup/test_devices.py",
+    ),
+    Mutation(
+        "a PID that was given to a process of the host is not a guest's",
+        "postroj/container/cgroup/processes.py",
+        '    if not is_of(found.read("cgroup"), name):\n',
+        "    if False:\n",
+        f"{CONTAINER}/test_roster.py",
+    ),
+    Mutation(
+        "a command enters a guest by no PID",
+        "postroj/container/enter/nsenter.py",
+        '"--mount=ns/mnt"',
+        '"--target", str(leader.pid), "--mount"',
+        f"{CONTAINER}/enter/test_nsenter.py",
     ),
     Mutation(
         "a command in a guest gets no capability that the guest does not have",
@@ -587,6 +601,20 @@ HOST = (
         '        *("setpriv", "--bounding-set", bounds, "--inh-caps", "-all"),\n',
         "",
         f"{CONTAINER}/enter/test_nsenter.py",
+    ),
+    Mutation(
+        "units in a guest have the controllers of its control group",
+        "postroj/container/boot/launch.sh",
+        'then hand_down "$divided"; fi',
+        "then :; fi",
+        f"{CONTAINER}/boot/test_launch.py",
+    ),
+    Mutation(
+        "a guest that reboots gets a control group that nothing has divided",
+        "postroj/container/boot/launch.sh",
+        'become_nspawn "$number"',
+        "become_nspawn 1",
+        f"{CONTAINER}/boot/test_launch.py",
     ),
     Mutation(
         "a command in a guest joins its control groups",
@@ -598,9 +626,16 @@ HOST = (
     Mutation(
         "all guests of a host share its memory",
         "postroj/container/limits.py",
-        "memory=memory * 3 // 4 // guests",
-        "memory=memory * 3 // 4",
+        "memory=total * 3 // 4 // guests",
+        "memory=total * 3 // 4",
         f"{CONTAINER}/test_limits.py",
+    ),
+    Mutation(
+        "guests in a container share the memory of the container",
+        "postroj/container/cgroup/memory.py",
+        "min([pages, *_limits(",
+        "max([pages, *_limits(",
+        f"{CONTAINER}/cgroup/test_memory.py",
     ),
     Mutation(
         "only root's notifications count",
@@ -619,8 +654,8 @@ HOST = (
     Mutation(
         "a sweep follows no symlink",
         "postroj/locking.py",
-        "and not path.is_symlink() and _is_dead(path)",
-        "and _is_dead(path)",
+        " and not path.is_symlink()",
+        "",
         "tests/unit/test_locking.py",
     ),
     Mutation(

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postroj.container import naming
-from postroj.container.boot.readiness import namespace_pids
-from postroj.container.cgroup import group
+from postroj.container.cgroup import group, processes
+from postroj.container.held import Held
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -76,9 +76,19 @@ def victims(root: int) -> list[dict[str, Process]]:
     return [guest for guest in guests.values() if UNSHARE in guest]
 
 
+def of_guest(name: str) -> dict[str, Process]:
+    """Return who plays which role in a guest that is kept: all of it is in its control groups."""
+    found: dict[str, Process] = {}
+    for process in filter(None, map(look, processes.population(name))):
+        parent = look(process.parent)
+        if role := _role(process, parent.name if parent else ""):
+            found.setdefault(role, process)
+    return found
+
+
 def _role(process: Process, parent: str) -> str:
     try:
-        numbers = namespace_pids(process.pid)
+        numbers = Held(process.pid).numbers
     except OSError:
         return ""
     match len(numbers), numbers[-1:], process.name:

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from postroj import paths
+from postroj.container import layer
 from postroj.doctor import confinement, facts, packages, requirements
 from postroj.doctor.facts import Finding, Status
 from postroj.doctor.packages import INSTALLERS, choose, lists_are_stale, missing_packages
 from postroj.doctor.requirements import REQUIREMENTS, Requirement, Result
 from postroj.errors import CommandError, HostError
+from postroj.image.unpack.decompress import DECOMPRESSORS
+from postroj.transfer import copy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -173,6 +176,11 @@ class TestTable:
         for requirement in REQUIREMENTS:
             if isinstance(requirement.examine, partial):
                 assert "apt" in requirement.packages, requirement.name
+
+    def test_every_tool_for_archives_is_in_the_table(self) -> None:
+        commands = [*DECOMPRESSORS.values(), copy.CREATE, copy.EXTRACT, layer.tar_argv(Path("/"))]
+        names = {requirement.name for requirement in REQUIREMENTS}
+        assert {command[0] for command in commands} <= names
 
     def test_packages_name_known_managers(self) -> None:
         for requirement in REQUIREMENTS:

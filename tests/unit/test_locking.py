@@ -118,6 +118,15 @@ class TestClaim:
             raise KeyboardInterrupt
         assert not claim.path.exists()
 
+    def test_claim_that_cannot_be_locked_leaves_no_directory(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / ".lock").touch()
+        monkeypatch.setattr(locking, "LOCK_NAME", "x" * 300)
+        with pytest.raises(OSError, match="too long"):
+            locking.Claim.make(tmp_path, "guest")
+        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
     def test_claims_of_many_processes_at_once(self, tmp_path: Path) -> None:
         errors: list[BaseException] = []
 

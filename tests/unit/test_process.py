@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -18,9 +20,11 @@ import pytest
 from postroj import process
 from postroj.errors import CommandError, CommandTimeout, HostError
 from postroj.process import Feed, Tail
-from postroj.streams import write_all
+from postroj.streams import await_input, write_all
 from tests.support.terminal import converse
 
+MANY = 1500
+"""A descriptor beyond those that select(2) takes."""
 PYTHON = sys.executable
 SIZE = 100_000_000
 PRODUCE = f"import sys; [sys.stdout.buffer.write(b'x' * 1_000_000) for _ in range({SIZE} // 10**6)]"
@@ -392,6 +396,22 @@ class TestSpawn:
             assert child.returncode == (0 if ends else -signal.SIGKILL)
             assert bytes(complaints) == b"why\n"
 
+    def test_collecting_stderr_of_a_child_that_is_reaped_before_the_thread_runs(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Late(threading.Thread):
+            def start(self) -> None:
+                child.wait()
+                super().start()
+
+        monkeypatch.setattr(process, "Thread", Late)
+        stdio = (process.DEVNULL, process.DEVNULL, process.PIPE)
+        argv = sh("echo why >&2")
+        with process.spawn(argv, stdio=stdio, env=process.environment()) as child:
+            with process.collecting_stderr(child) as complaints:
+                pass
+            assert bytes(complaints) == b"why\n"
+
     def test_spawn_kills_the_child_and_closes_its_pipes_on_the_way_out(self) -> None:
         before = open_descriptors()
         with process.spawn(["cat"], stdio=process.STDIO, env=process.environment()) as child:
@@ -399,6 +419,33 @@ class TestSpawn:
             child.stdin.write(b"never flushed")
         assert child.returncode == -signal.SIGKILL
         assert open_descriptors() == before
+
+    def test_spawn_in_an_open_folder_which_the_child_does_not_inherit(self, tmp_path: Path) -> None:
+        folder = os.open(tmp_path, os.O_PATH | os.O_DIRECTORY)
+        listed = sh('exec readlink /proc/$$/fd/"$1"', str(folder))
+        try:
+            assert process.run(["pwd", "-P"], folder=folder).text == str(tmp_path)
+            assert process.run(listed, pass_fds=[folder]).text == str(tmp_path)
+            assert process.run(listed, folder=folder, ok=[1]).text == ""
+        finally:
+            os.close(folder)
+
+    @pytest.mark.skipif(
+        resource.getrlimit(resource.RLIMIT_NOFILE)[1] <= MANY, reason="too few descriptors"
+    )
+    def test_await_input_takes_descriptors_that_select_refuses(self) -> None:
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(before[0], MANY + 1), before[1]))
+        ends = os.pipe()
+        many = fcntl.fcntl(ends[0], fcntl.F_DUPFD_CLOEXEC, MANY)
+        try:
+            assert await_input([many], 0) == set()
+            os.write(ends[1], b"x")
+            assert await_input([many, ends[1]], float("inf")) == {many}
+        finally:
+            for descriptor in (many, *ends):
+                os.close(descriptor)
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
     def test_descriptors_are_passed_on_request(self) -> None:
         with tempfile.TemporaryFile() as stream:

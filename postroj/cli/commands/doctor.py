@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from postroj import console
+from postroj.container import leftovers
 from postroj.doctor import Result, Status, mend, remedy, survey
 from postroj.errors import HostError
 from postroj.report.table import table
@@ -31,9 +32,10 @@ COLOURS = {
 def doctor(fix: bool, as_json: bool) -> None:
     """Show what this host lacks to run guests, and why it matters.
 
-    Nothing on the host is changed without --fix, which installs missing packages with the host's
-    package manager.
+    Only --fix changes the host: it installs missing packages with the host's package manager.
+    Leftovers of killed commands are removed in any case.
     """
+    leftovers.sweep_in_passing()
     results = survey()
     if fix and mend(results):
         results = survey()

@@ -80,8 +80,10 @@ def list_images(
     as_json: bool,
 ) -> None:
     """List the images of the catalog, or those that match, such as 'debian-*' or trixie."""
+    from postroj.container import leftovers
     from postroj.image.architectures import of_this_host
 
+    leftovers.sweep_in_passing()
     architecture = architecture or of_this_host()
     found = [
         listed

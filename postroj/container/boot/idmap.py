@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postroj.container import kernel
@@ -15,11 +16,18 @@ IDS = 65536
 
 FIRST, LAST = 0x00080000, 0x6FFF0000
 """The range in which systemd has the users of containers begin. systemd, docs/UIDS-GIDS.md"""
+TAKEN = Path("/run/systemd/nspawn-uid")
+"""Folder with a lock file of nspawn for each range in use, named by its first number."""
 
 
 def base(name: str) -> int:
     """Return the number of the guest's root on the host, from the random digits of its name."""
     return FIRST + int(name.rpartition("-")[2], 16) % ((LAST - FIRST) // IDS) * IDS
+
+
+def is_taken(first: int) -> bool:
+    """Whether a container for which nspawn chose its users itself has those from `first` on."""
+    return (TAKEN / str(first)).exists()
 
 
 def argv(first: int, mounts: Sequence[str]) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from postroj.container.boot import idmap, nspawn, readahead
 from postroj.container.network.pasta import ATTENDED
+from postroj.model import NetworkMode
 from postroj.process import CONTAINED
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def launch_argv(
     spec: GuestSpec,
     run_dir: Path,
     groups: Sequence[Path],
+    divided: Path | None,
     pasta: Sequence[str],
     os_release: str,
 ) -> list[str]:
@@ -89,7 +91,8 @@ def launch_argv(
 
     The script is PID 1 of a PID namespace. The kernel ends everything in it with the script, also
     the guest's own PID 1, which survives a SIGKILL of nspawn; mounts and loop devices go with the
-    last process. `groups` are the files of control groups to join, `os_release` is the host's.
+    last process. `groups` are the files of control groups to join, `divided` is the guest's group
+    of cgroup v2, if it has one, `os_release` is the host's.
     """
     lowers = [f"lower{number}" for number in range(len(spec.layers))]
     netns = run_dir / "mnt" / "netns"
@@ -99,7 +102,8 @@ def launch_argv(
         "size": spec.limits.disk,
         "lowerdir": ":".join(["../seed", *reversed(lowers)]),
         "os_release": os_release,
-        "netns": netns if spec.network_first else "",
+        "network": _network(spec),
+        "divided": divided or "",
         "base": base if spec.private_users else "",
         "read_only": "yes" if spec.read_only else "",
     }
@@ -108,7 +112,7 @@ def launch_argv(
         readahead.argv(lowers) if spec.boot else (),
         map(str, groups),
         idmap.argv(base, lowers) if spec.private_users else (),
-        [*pasta, *ATTENDED, "--netns", str(netns)] if spec.network_first else (),
+        [*pasta, *ATTENDED, "--netns", str(netns)] if _network(spec) else (),
     )
     return [
         *(*CONTAINED, "sh", str(SCRIPT)),
@@ -116,3 +120,13 @@ def launch_argv(
         *(word for words in lists for word in ("--", *words)),
         *("--", *nspawn.nspawn_argv(spec, run_dir)),
     ]
+
+
+def _network(spec: GuestSpec) -> str:
+    """Return which namespace pasta serves; '' without pasta.
+
+    Ports below 1024 are closed if the namespace belongs to another user namespace than the guest.
+    """
+    if spec.network is not NetworkMode.PRIVATE:
+        return ""
+    return "own" if spec.private_users else "first"

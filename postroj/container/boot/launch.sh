@@ -7,8 +7,8 @@
 #
 # stdin is the lifeline: it ends when postroj lets go of it, however postroj ends. A guest that is
 # kept gets the word `keep` before that, and lives until nspawn or this script ends. stdout gets
-# pasta's PID when the network is up, and `ended` when nspawn ended with its guest. If a part of the
-# guest is killed, all of it ends and stdout gets nothing. stderr is the guest's console log.
+# `ended` when nspawn ended with its guest. If a part of the guest is killed, all of it ends and
+# stdout gets nothing. stderr is the guest's console log, $NOTIFY_SOCKET is told of the network.
 # shellcheck shell=sh
 
 set -eu
@@ -18,7 +18,8 @@ run_dir=    # of the guest
 size=       # bytes of the tmpfs with all that the guest writes
 lowerdir=   # of the overlay, relative to the tmpfs: a colon or a comma in a path would need escapes
 os_release= # text that nspawn shows to the guest as the host's
-netns=      # file for a network namespace that exists before the guest; '' without one
+network=    # `first` if pasta's namespace is made before the guest, `own` if nspawn makes it; or ''
+divided=    # the guest's group of cgroup v2, whose processes are in groups below it; '' without one
 base=       # number of the guest's root on the host; '' if it is the host's root
 read_only=  # not '' if nspawn makes the root file system read-only, after which /var is mounted again
 
@@ -26,19 +27,23 @@ read_only=  # not '' if nspawn makes the root file system read-only, after which
 MOUNT_IMAGE=61 MOUNT_OVERLAY=62 NETWORK=63 CGROUP=64 USERS=65 LINKS=66 MAIMED=67
 # nspawn ends so when its guest reboots; it is made for RestartForceExitStatus= of a service.
 REBOOTED=133
-# 512-byte blocks of the console log; a guest may print for ever.
-CONSOLE_BLOCKS=32768
+NETWORK_UP=X_POSTROJ_NETWORK=up
+# 512-byte blocks of the console log, and bytes of its end; a guest may print for ever, and the log
+# lies in memory that all of this host needs, /run.
+CONSOLE_BLOCKS=2048 CONSOLE_END=65536
 
 main() {
     trap 'exit $MAIMED' USR1
     trap 'exit $NETWORK' USR2
+    trap 'exit $CGROUP' ALRM
     while [ "$1" != -- ]; do
         case $1 in
             run_dir=*) run_dir=${1#*=} ;;
             size=*) size=${1#*=} ;;
             lowerdir=*) lowerdir=${1#*=} ;;
             os_release=*) os_release=${1#*=} ;;
-            netns=*) netns=${1#*=} ;;
+            network=*) network=${1#*=} ;;
+            divided=*) divided=${1#*=} ;;
             base=*) base=${1#*=} ;;
             read_only=*) read_only=${1#*=} ;;
             *) exit 2 ;;
@@ -59,15 +64,14 @@ main() {
         shift
     done
     shift
+    if [ "$divided" ]; then hand_down "$divided"; fi
     wait $below || exit $?
     cd "$run_dir/mnt"
 
     if [ "$1" != -- ]; then words map_owners "$@"; fi
     while [ "$1" != -- ]; do shift; done
     shift
-    if [ "$1" != -- ]; then words serve_network "$@" & fi
-    while [ "$1" != -- ]; do shift; done
-    shift
+    if [ "$network" = first ]; then words serve_network "$@" & fi
 
     mount -t overlay -o "lowerdir=$lowerdir,upperdir=upper,workdir=work,redirect_dir=on,metacopy=off" \
         overlay root || exit $MOUNT_OVERLAY
@@ -115,8 +119,8 @@ mount_below() {
     # nspawn would show the host's own file, and root in the guest could write to it
     printf %s "$os_release" >os-release || exit $MOUNT_OVERLAY
     [ ! -e /etc/os-release ] || mount --bind os-release /etc/os-release || exit $MOUNT_OVERLAY
-    if [ "$netns" ]; then
-        { : >"$netns" && unshare --net="$netns" true; } || exit $NETWORK
+    if [ "$network" = first ]; then
+        { : >netns && unshare --net=netns true; } || exit $NETWORK
     fi
     wait $layers || exit $?
 }
@@ -164,14 +168,70 @@ map_owners() {
     chown -R "$base:$base" upper work ../seed || exit $USERS
 }
 
-# serve_network PASTA...: a guest does not outlive its network, or failures for want of one would be
-# held against a package
-serve_network() {
-    "$@" || :
-    kill -USR2 $$
+# hand_down GROUP: let the groups below a group of cgroup v2 use all of its controllers. That takes a
+# group without processes of its own, cgroup-v2.rst. A kernel may refuse one, as `cpu` with realtime
+# processes.
+hand_down() {
+    read -r controllers <"$1/cgroup.controllers" || :
+    for controller in $controllers; do
+        echo "+$controller" >"$1/cgroup.subtree_control" || :
+    done 2>/dev/null
 }
 
-# boot NSPAWN...: run the guest to its end, with its console at descriptor 3
+# serve_network PASTA...: serve the namespace `netns`. pasta prints its PID when the network is up. A
+# guest does not outlive its network, or failures for want of one would be held against a package.
+serve_network() {
+    { exec "$@"; } | { read -r _ && systemd-notify --no-block "$NETWORK_UP" 2>/dev/null; } || :
+    if [ -e netns ]; then kill -USR2 $$; fi
+}
+
+# serve_own_network PASTA... -- ...: serve the namespace that nspawn makes with its guest's users.
+# Nothing tells when it is there.
+serve_own_network() {
+    await_leader || return 0
+    : >netns
+    if mount --bind "/proc/$leader/ns/net" netns; then
+        words serve_network "$@" >&4 3>&- 4>&- &
+        server=$!
+    elif lives "$nspawn"; then
+        kill -USR2 $$
+    fi
+}
+
+# end_own_network: the guest's next boot has another namespace, and the same ports of the host
+end_own_network() {
+    umount --lazy netns || :
+    rm -f netns
+    if [ "$server" ]; then
+        read -r children <"/proc/$server/task/$server/children" || :
+        for child in $children; do kill "$child" || :; done
+        wait "$server" || :
+    fi
+} 2>/dev/null
+
+# await_leader: set `leader` to the guest's init, and fail if nspawn ends without
+await_leader() {
+    while lives "$nspawn"; do
+        read -r children <"/proc/$nspawn/task/$nspawn/children" || :
+        for leader in $children; do
+            ! is_init "$leader" || return 0
+        done
+        sleep 0.01
+    done
+    return 1
+}
+
+# lives CHILD: whether a child of this shell has not ended
+lives() {
+    read -r _ _ state _ <"/proc/$1/stat" && [ "$state" != Z ]
+}
+
+# is_init PID: whether a process is PID 1 of another namespace
+is_init() {
+    grep -qs '^NSpid:.*[[:blank:]].*[[:blank:]]1$' "/proc/$1/status"
+}
+
+# boot PASTA... -- NSPAWN...: run the guest to its end, with its console at descriptor 3
 boot() {
     run_nspawn "$@" | log_console
     read -r status <../status
@@ -183,19 +243,40 @@ boot() {
     fi
 }
 
-# run_nspawn NSPAWN...: as often as the guest reboots, which ends nspawn with `--keep-unit`; the file
-# `status` has the last status. stdout is the console.
+# run_nspawn PASTA... -- NSPAWN...: as often as the guest reboots, which ends nspawn with
+# `--keep-unit`; the file `status` has the last status. stdout is the console.
 run_nspawn() {
     exec 4>&1
+    number=0
     while
+        number=$((number + 1))
         {
-            status=0
-            "$@" </dev/null 2>&1 >&4 3>&- 4>&- || status=$?
+            status=0 server=
+            become_nspawn "$number" "$@" </dev/null 2>&1 >&4 3>&- 4>&- &
+            nspawn=$!
+            if [ "$network" = own ]; then serve_own_network "$@"; fi
+            wait $nspawn || status=$?
+            if [ "$network" = own ]; then end_own_network; fi
             echo $status >../status
         } | heed_nspawn
         read -r status <../status
         [ "$status" = $REBOOTED ]
     do :; done
+}
+
+# become_nspawn NUMBER PASTA... -- NSPAWN...: in a group for this boot. nspawn divides the group in
+# which it starts, after which no process can join that, nor the one that its guest has divided.
+become_nspawn() {
+    if [ "$divided" ]; then
+        { mkdir "$divided/$1" && echo 0 >"$divided/$1/cgroup.procs"; } || {
+            kill -ALRM $$
+            exec sleep 60 # ends with the script
+        }
+        [ "$1" = 1 ] || find "$divided/$(($1 - 1))" -depth -type d -delete 2>/dev/null || :
+    fi
+    while [ "$1" != -- ]; do shift; done
+    shift
+    exec "$@"
 }
 
 # heed_nspawn: pass on the words of nspawn itself, to which the guest's console cannot add; the file
@@ -211,19 +292,19 @@ heed_nspawn() {
 orphaned() {
     read -r children <"/proc/$$/task/$$/children"
     for child in $children; do
-        ! grep -qs '^NSpid:.*[[:blank:]].*[[:blank:]]1$' "/proc/$child/status" || return 0
+        ! is_init "$child" || return 0
     done
     return 1
 }
 
-# log_console: write each piece of the console as it comes, up to a limit
+# log_console: write each piece of the console as it comes, up to a limit, and its end when it ends
 log_console() {
     (
         trap '' XFSZ
         ulimit -f $CONSOLE_BLOCKS
         exec cat >&3 2>/dev/null
     ) || :
-    exec cat >/dev/null
+    exec tail -c $CONSOLE_END >&3
 }
 
 main "$@"

@@ -44,7 +44,6 @@ def nspawn_argv(spec: GuestSpec, run_dir: Path) -> list[str]:
     }[spec.network]
     users: list[str] = []
     if spec.private_users:
-        # ports below 1024 are closed if the network namespace belongs to another user namespace
         network = ["--private-network", f"--drop-capability={OWN_NETWORK}"]
         base = idmap.base(run_dir.name)
         users = [f"--private-users={base}:{idmap.IDS}", "--private-users-ownership=off"]

@@ -6,23 +6,23 @@ After that the guest's manager is asked once for its state.
 
 from __future__ import annotations
 
-import os
-import select
 import socket
 import struct
 import time
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from postroj.streams import CHUNK
+from postroj.container.held import Held
+from postroj.streams import await_input
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
     from typing import IO, Self
 
-NETWORK_UP = "network"
-"""Field of the notification that stands for pasta's, when the private network is up."""
+NETWORK_UP = "X_POSTROJ_NETWORK"
+"""Field of the launch script's notification when the private network is up."""
 CREDENTIALS = struct.Struct("=iII")  # struct ucred, unix(7)
 
 
@@ -76,20 +76,18 @@ class Listener:
         self.close()
 
     def next(self, script: IO[bytes], deadline: float) -> Notification | None:
-        """Wait for the next notification of root, or of the launch script; None if that ends.
+        """Wait for the next notification of root; None if the launch script ends or reports an end.
 
         :raises TimeoutError: if `deadline` (of `time.monotonic`) passes.
         """
         sources = [self.socket.fileno(), script.fileno()]
         while True:
-            ready, _, _ = select.select(sources, [], [], max(0, deadline - time.monotonic()))
+            ready = await_input(sources, deadline - time.monotonic())
             if sources[0] in ready:
                 if notification := self.receive():
                     return notification
             elif ready:
-                line = os.read(sources[1], CHUNK).decode()
-                is_pid = line.removesuffix("\n").isdecimal()  # pasta's
-                return Notification(pid=0, uid=0, fields={NETWORK_UP: "1"}) if is_pid else None
+                return None
             else:
                 raise TimeoutError
 
@@ -106,23 +104,10 @@ class Listener:
 def leader_of(nspawn: int, inner_pid: int) -> int:
     """Return the leader's PID as seen from here; `inner_pid` is its PID in nspawn's namespace.
 
-    :raises ProcessLookupError: if the leader has already ended.
+    :raises OSError: if nspawn or the leader has already ended.
     """
-    for child in children(nspawn):
-        if inner_pid in namespace_pids(child):
-            return child
+    for child in Held(nspawn).children:
+        with suppress(OSError):  # one that has ended
+            if inner_pid in Held(child).numbers:
+                return child
     raise ProcessLookupError
-
-
-def children(pid: int) -> list[int]:
-    """Return the PIDs of the children of a process without threads, proc_tid_children(5)."""
-    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def namespace_pids(pid: int) -> list[int]:
-    """Return a process's PIDs, from this namespace inwards, proc_pid_status(5)."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        name, _, value = line.partition(":")
-        if name == "NSpid":
-            return [int(number) for number in value.split()]
-    return []

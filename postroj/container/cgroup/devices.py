@@ -9,6 +9,8 @@ import ctypes
 import os
 import stat
 import struct
+import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from postroj.container import kernel
@@ -23,6 +25,7 @@ ALLOW_MULTI = 2
 """Programs of the guest's systemd may forbid more devices, but allow no others."""
 
 BLOCK, CHARACTER = 1, 2
+KINDS = {stat.S_IFBLK: BLOCK, stat.S_IFCHR: CHARACTER}
 MKNOD = 1
 """Values in `struct bpf_cgroup_dev_ctx`: types of devices, and the access that makes a file."""
 
@@ -47,36 +50,47 @@ def devices_of(sources: Iterable[Path]) -> Iterator[Device]:
     for source in sources:
         inside = source.rglob("*") if source.is_relative_to("/dev") else ()
         for path in (source, *inside):
-            status = path.stat()
-            kind = {stat.S_IFBLK: BLOCK, stat.S_IFCHR: CHARACTER}.get(stat.S_IFMT(status.st_mode))
-            if kind:
-                yield kind, os.major(status.st_rdev), os.minor(status.st_rdev)
+            with suppress(OSError):  # a link that leads nowhere, or a device that was unplugged
+                status = path.stat()
+                kind = KINDS.get(stat.S_IFMT(status.st_mode))
+                if kind:
+                    yield kind, os.major(status.st_rdev), os.minor(status.st_rdev)
 
 
-def program(allowed: Iterable[Device]) -> bytes:
+def program(allowed: Iterable[Device], byteorder: str = sys.byteorder) -> bytes:
     """Return the BPF program that allows opening these devices, and making files for any device.
 
+    `byteorder` is that of the processor, as in `sys`.
     Linux, Documentation/bpf/standardization/instruction-set.rst
     """
     load, copy, shift, mask, set_to, unless, leave = 0x61, 0xBF, 0x77, 0x57, 0xB7, 0x55, 0x95
-    yes = [(set_to, 0, 0, 1), (leave, 0, 0, 0)]
-    code = [
-        (load, 0x12, 0, 0),  # r2: the access and, in its lower half, the type of the device
-        (load, 0x14, 4, 0),  # r4: major
-        (load, 0x15, 8, 0),  # r5: minor
-        (copy, 0x23, 0, 0),
-        (shift, 3, 0, 16),  # r3: access
-        (mask, 2, 0, 0xFFFF),  # r2: type
-        (unless, 3, len(yes), MKNOD),
+    yes = [(set_to, 0, 0, 0, 1), (leave, 0, 0, 0, 0)]
+    code = [  # operation, target and source registers, offset, value
+        (load, 2, 1, 0, 0),  # r2: the access and, in its lower half, the type of the device
+        (load, 4, 1, 4, 0),  # r4: major
+        (load, 5, 1, 8, 0),  # r5: minor
+        (copy, 3, 2, 0, 0),
+        (shift, 3, 0, 0, 16),  # r3: access
+        (mask, 2, 0, 0, 0xFFFF),  # r2: type
+        (unless, 3, 0, len(yes), MKNOD),
         *yes,
     ]
     for kind, major, minor in dict.fromkeys(allowed):
         wanted = [(2, kind), (4, major), *([(5, minor)] if minor is not None else [])]
         for number, (register, value) in enumerate(wanted, 1):
-            code.append((unless, register, len(wanted) - number + len(yes), value))
+            code.append((unless, register, 0, len(wanted) - number + len(yes), value))
         code += yes
-    code += [(set_to, 0, 0, 0), (leave, 0, 0, 0)]
-    return b"".join(struct.pack("=BBhi", *instruction) for instruction in code)
+    code += [(set_to, 0, 0, 0, 0), (leave, 0, 0, 0, 0)]
+    return b"".join(_packed(*instruction, byteorder) for instruction in code)
+
+
+def _packed(
+    operation: int, target: int, source: int, offset: int, value: int, byteorder: str
+) -> bytes:
+    """Pack an instruction; both registers share a byte, the first in it is the target's."""
+    if byteorder == "little":
+        return struct.pack("<BBhi", operation, source << 4 | target, offset, value)
+    return struct.pack(">BBhi", operation, target << 4 | source, offset, value)
 
 
 def confine(group: int, allowed: Iterable[Device]) -> None:

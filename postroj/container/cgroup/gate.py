@@ -14,6 +14,16 @@ class UnjoinedError(OSError):
     """A control group does not accept a command."""
 
 
+def move(pid: int, groups: Iterable[Path]) -> None:
+    """Move a process into groups; each is given by the file into which its PID is written.
+
+    :raises OSError: if a group does not accept it.
+    """
+    for group in groups:
+        with group.open("r+b", buffering=0) as file:  # "r+" creates no file
+            file.write(b"%d" % pid)
+
+
 class Gate:
     """A pipe at which the shell that becomes a command waits; it stays shut if postroj ends."""
 
@@ -33,9 +43,7 @@ class Gate:
         :raises UnjoinedError: if a group does not accept it; then the gate stays shut.
         """
         try:
-            for group in self._groups:
-                with group.open("r+b", buffering=0) as file:  # "r+" creates no file
-                    file.write(b"%d" % pid)
+            move(pid, self._groups)
         except OSError as error:
             raise UnjoinedError(str(error)) from None
         os.write(self._entry, b"\n")

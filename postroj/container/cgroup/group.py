@@ -1,8 +1,12 @@
 """A control group for each guest, on cgroup v2 and on the hybrid of v1 and v2.
 
 nspawn with `--keep-unit` makes `payload` and `supervisor` below the group in which it starts, so
-two guests started from one group would share them. As with run directories (`locking`), every
-process of a guest inherits the lock of its group's directory: an unlocked group is a leftover.
+two guests started from one group would share them. On cgroup v2 that group is a new one below the
+guest's for each boot, and all that is not nspawn's is in `HELPERS`, since a group with processes
+hands no controllers down (cgroup-v2.rst of the kernel): units in the guest would have no limits.
+
+As with run directories (`locking`), every process of a guest inherits the lock of its group's
+directory: an unlocked group is a leftover.
 """
 
 from __future__ import annotations
@@ -43,6 +47,10 @@ SLICE = "machine.slice"
 """Where systemd puts containers, each in a scope of its own, systemd.special(7)."""
 
 
+HELPERS = "helpers"
+"""The group below a guest's with the launch script, pasta, and what else runs for a guest."""
+
+
 class Group:
     """The control groups of one guest, one in each hierarchy; they exist once this is made."""
 
@@ -62,10 +70,13 @@ class Group:
         :raises HostError: if it cannot enforce a limit that the user asked for.
         """
         self.name = name
+        self._folders: list[Path] = []
         self.descriptors: list[int] = []
         """Of the locked directories; every process of the guest inherits them."""
         self.joins: list[Path] = []
-        """The files into which a process writes "0" to join the groups."""
+        """The files into which a process of ours writes "0" to join the groups."""
+        self.divided = roots[V2] / name if V2 in roots else None
+        """The group of cgroup v2, whose processes are in groups below it."""
         self.stays = False
         """Whether `remove` leaves them to the processes that inherited the locks."""
         self.limited = set() if roots else systemd_controllers()
@@ -77,16 +88,18 @@ class Group:
                 kind == "cpu" and limits.cpus is None
             ):  # the guest would get the share of one process
                 continue
+            folder = root / name
             try:
-                self.descriptors.append(_make(root / name))
+                self.descriptors.append(_make(folder))
+                self._folders.append(folder)
+                self.joins.append(_joined(folder, kind) / "cgroup.procs")
             except OSError as error:
                 if kind in LIMITING:
                     log.debug("no limit: %s", error)
                     continue
                 self.remove()
                 raise
-            self.joins.append(root / name / "cgroup.procs")
-            self.limited |= _limit(root / name, limits)
+            self.limited |= _limit(folder, limits)
             if kind == V2:
                 self.open_devices = _confine(self.descriptors[-1], (*devices.USUAL, *allowed))
         if lacking := [name for name in limits.asked if name not in self.limited]:
@@ -105,8 +118,8 @@ class Group:
         systemd removes a scope's group itself: it would wait for ever to hear that it is empty.
         """
         deadline = time.monotonic() + PATIENCE
-        for joined in () if self.stays else self.joins:
-            _remove(joined.parent, deadline)
+        for folder in () if self.stays else self._folders:
+            _remove(folder, deadline)
         while self.descriptors:
             os.close(self.descriptors.pop())
 
@@ -129,6 +142,14 @@ def _make(folder: Path) -> int:
         if _is_open(folder, descriptor):
             return descriptor
         os.close(descriptor)
+
+
+def _joined(folder: Path, kind: str) -> Path:
+    """Return the group that our processes join in a guest's group; make it if it is another."""
+    if kind != V2:
+        return folder
+    (folder / HELPERS).mkdir(exist_ok=True)
+    return folder / HELPERS
 
 
 def _is_open(folder: Path, descriptor: int) -> bool:
@@ -177,12 +198,17 @@ def has_swap() -> bool:
     return len(Path("/proc/swaps").read_text().splitlines()) > 1
 
 
+def scope_folder(name: str) -> Path:
+    """Return the group of a guest's scope, which systemd makes."""
+    return hierarchies.mounted()[V2] / SLICE / f"{name}.scope"
+
+
 def confine_scope(name: str, allowed: Iterable[Device]) -> str:
     """Confine a guest in a scope of systemd to the devices `allowed` and the usual ones.
 
     Return why this host cannot, else ''.
     """
-    folder = hierarchies.mounted()[V2] / SLICE / f"{name}.scope"
+    folder = scope_folder(name)
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
@@ -199,9 +225,20 @@ def _unlimited(lacking: list[str]) -> HostError:
     message = f"this host's control groups cannot limit what was asked for: no {', '.join(lacking)}"
     hint = "`sudo postroj doctor` shows which limits work on this host"
     if root and set(lacking) <= hierarchies.offered(root):
-        enable = " ".join(f"+{name}" for name in lacking)
-        hint = f"`echo {enable} | sudo tee {root}/cgroup.subtree_control` hands them to guests"
+        hint = f"as root, `{_hand_down(root, lacking)}` hands them to guests"
     return HostError(message, hint=hint)
+
+
+def _hand_down(root: Path, controllers: Iterable[str]) -> str:
+    """Return the command that hands controllers down from the top group of cgroup v2.
+
+    The host's can always; that of a container only once no process is in it.
+    """
+    steps = [f"echo {' '.join(f'+{name}' for name in controllers)} >{root}/cgroup.subtree_control"]
+    if (root / "cgroup.events").exists():  # the host's top group has none
+        move = f"xargs -rn1 <{root}/cgroup.procs >{root}/init/cgroup.procs"
+        steps = [f"mkdir -p {root}/init", move, *steps]
+    return "; ".join(steps)
 
 
 def _confine(group: int, allowed: Iterable[Device]) -> str:
@@ -213,25 +250,28 @@ def _confine(group: int, allowed: Iterable[Device]) -> str:
     return ""
 
 
-def sweep(*, dry_run: bool = False) -> set[str]:
-    """Remove the groups of dead guests; return their names. With `dry_run` remove none.
+def sweep(*, only: str = "", patience: float = PATIENCE, dry_run: bool = False) -> set[str]:
+    """Remove the groups of dead guests, or of `only` one; return their names.
 
-    The kernel removes a group by rmdir(2) only when no process is in it, so a sweep cannot hurt a
-    living guest.
+    `patience` is in seconds, for processes that the kernel has not reaped yet. With `dry_run`
+    nothing is removed. The kernel removes a group by rmdir(2) only when no process is in it, so a
+    sweep cannot hurt a living guest.
     """
     found = set()
-    for folder in _all_groups():
+    for folder in _all_groups(only):
         with _is_leftover(folder) as is_leftover:
             if is_leftover:
                 found.add(folder.name)
                 if not dry_run:
-                    _remove(folder, time.monotonic() + PATIENCE)
+                    _remove(folder, time.monotonic() + patience)
     return found
 
 
-def _all_groups() -> list[Path]:
-    """Return the groups of all guests in the hierarchies that we may change."""
+def _all_groups(only: str) -> list[Path]:
+    """Return the groups of all guests, or of `only` one, in the hierarchies that we may change."""
     roots = [root for root in hierarchies.mounted().values() if os.access(root, os.W_OK)]
+    if only:
+        return [root / only for root in roots if (root / only).is_dir()]
     return [path for root in roots for path in root.iterdir() if naming.is_guest(path.name)]
 
 

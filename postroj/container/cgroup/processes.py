@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from postroj.container.cgroup import hierarchies, tree
 from postroj.container.cgroup.group import folders
+from postroj.container.held import Held
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,19 +17,44 @@ PAYLOAD = "/payload"
 """The group that nspawn makes for the guest, beside `supervisor` for itself."""
 
 
+def is_in_payload(place: str) -> bool:
+    """Whether a group below a guest's own is the guest's part, as `/1/payload/init.scope` is."""
+    return f"{PAYLOAD}/" in f"{place}/"
+
+
+def is_of(cgroup: str, name: str) -> bool:
+    """Whether a process is in a group of the guest `name`, by its `/proc/PID/cgroup`."""
+    return any(_is_within(line.split(":", 2)[2], name) for line in cgroup.splitlines())
+
+
+def _is_within(path: str, name: str) -> bool:
+    return not {name, f"{name}.scope"}.isdisjoint(path.split("/"))
+
+
+def hold(pid: int, name: str) -> Held:
+    """Hold a process of the guest `name` by its PID on the host, as its groups list it.
+
+    :raises OSError: if it has ended, or its PID belongs to a process outside by now.
+    """
+    found = Held(pid)
+    if not is_of(found.read("cgroup"), name):
+        raise ProcessLookupError(pid)
+    return found
+
+
 def joins(cgroup: str, name: str) -> list[Path]:
     """Return the files into which a PID is written to make a process join the leader's groups.
 
     `cgroup` is the text of `/proc/LEADER/cgroup`, `name` is the guest's. Hierarchies in which the
     guest has no group of its own are left out.
     """
-    roots = hierarchies.mounted()
+    mounts = hierarchies.mounts()
     found = []
     for line in cgroup.splitlines():
         _, controllers, path = line.split(":", 2)
-        kind = next((one for one in controllers.split(",") if one in roots), None)
-        if kind is not None and not {name, f"{name}.scope"}.isdisjoint(path.split("/")):
-            found.append(roots[kind] / path.lstrip("/") / "cgroup.procs")
+        kind = next((one for one in controllers.split(",") if one in mounts), None)
+        if kind is not None and _is_within(path, name):
+            found.append(hierarchies.place(mounts[kind], path) / "cgroup.procs")
     return found
 
 
@@ -38,14 +64,21 @@ def beside(cgroup: str) -> dict[int, str]:
     `cgroup` is the text of `/proc/LEADER/cgroup`. A group is `/system.slice/redis.service`, for
     example: the path below `PAYLOAD`. A guest without nspawn has none.
     """
-    roots = hierarchies.mounted()
     found: dict[int, str] = {}
+    for payload in _payloads(cgroup):
+        _gather(payload, found)
+    return found
+
+
+def _payloads(cgroup: str) -> list[Path]:
+    """Return the groups that nspawn has made for a leader, whose `/proc/LEADER/cgroup` is given."""
+    mounts = hierarchies.mounts()
+    found = []
     for line in cgroup.splitlines():
         _, controllers, path = line.split(":", 2)
         above, payload, _ = path.partition(PAYLOAD)
-        if controllers not in roots or not payload:
-            continue
-        _gather(roots[controllers] / f"{above}{payload}".lstrip("/"), found)
+        if controllers in mounts and payload:
+            found.append(hierarchies.place(mounts[controllers], f"{above}{payload}"))
     return found
 
 
@@ -77,10 +110,12 @@ def _pids(node: tree.Node) -> list[int]:
         return []
 
 
-def freezer(name: str) -> Path | None:
-    """Return the group that freezes all that runs in a guest; None without cgroup v2."""
-    groups = (folder / PAYLOAD.lstrip("/") for folder in folders(name))
-    return next((group for group in groups if (group / "cgroup.freeze").exists()), None)
+def freezer(cgroup: str) -> Path | None:
+    """Return the group that freezes all that runs in a guest; None without cgroup v2.
+
+    `cgroup` is the text of `/proc/LEADER/cgroup`.
+    """
+    return next((one for one in _payloads(cgroup) if (one / "cgroup.freeze").exists()), None)
 
 
 def thaw(group: Path) -> None:

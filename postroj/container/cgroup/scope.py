@@ -17,15 +17,19 @@ from postroj.container.host import BUS
 from postroj.errors import CommandError
 
 if TYPE_CHECKING:
+    from postroj.container.held import Held
     from postroj.container.limits import Limits
 
 log = logging.getLogger(__name__)
 
+DIVIDE = Path(__file__).with_name("divide.sh")
 BOOTED = Path("/run/systemd/system")
 """Exists if systemd is PID 1, sd_booted(3)."""
 MACHINED = "org.freedesktop.machine1"
 MACHINES = Path("/run/systemd/machines")
 """Folder with a file for each machine that machined knows."""
+SINCE_EXPANDING = 254
+"""The version that brought `--expand-environment=`, systemd-run(1)."""
 PATIENCE = 10.0
 """Seconds for machined, which may have to be started."""
 
@@ -38,8 +42,11 @@ def is_usable() -> bool:
     return BOOTED.is_dir() and hierarchies.V2 in hierarchies.mounted()
 
 
-def argv(name: str, limits: Limits) -> list[str]:
-    """Return the prefix that runs a command in a guest's scope, systemd-run(1) `--scope`."""
+def argv(name: str, limits: Limits, systemd: int) -> list[str]:
+    """Return the prefix that runs a command in a guest's scope, systemd-run(1) `--scope`.
+
+    The command runs in the group `HELPERS` of the scope; `systemd` is the host's major version.
+    """
     properties: dict[str, object] = {
         "Delegate": "yes",  # nspawn divides it, and so does the guest
         "KillSignal": "SIGKILL",  # PID 1 of a namespace ignores others; the rest ends with it
@@ -48,13 +55,15 @@ def argv(name: str, limits: Limits) -> list[str]:
         "TasksMax": limits.processes,
     }
     if limits.cpus is not None:
-        properties["CPUQuota"] = f"{limits.cpus:.0%}"
+        properties["CPUQuota"] = f"{limits.cpus:.1%}"
     return [
         *("systemd-run", "--scope", "--quiet", "--collect", "--no-ask-password"),
+        # its manual page announces that `$` in arguments will be expanded
+        *(["--expand-environment=no"] if systemd >= SINCE_EXPANDING else []),
         *(f"--slice={group.SLICE.removesuffix('.slice')}", f"--unit={name}"),
         f"--description=guest of postroj {name}",
         *(f"--property={key}={value}" for key, value in properties.items()),
-        "--",
+        *("--", "sh", str(DIVIDE), str(group.scope_folder(name))),
     ]
 
 
@@ -75,7 +84,7 @@ def _call(method: str, *words: str) -> list[str]:
     return ["busctl", *options, "call", MACHINED, path, f"{MACHINED}.Manager", method, *words]
 
 
-def register(name: str, leader: int, *, again: bool = False) -> None:
+def register(name: str, leader: Held, *, again: bool = False) -> None:
     """Register a guest, or `again` its new leader, with machined if this host has one.
 
     A guest also runs without it, so a failure is only logged.
@@ -83,7 +92,9 @@ def register(name: str, leader: int, *, again: bool = False) -> None:
     if not BUS.exists():
         return
     forget = [unregister_argv(name)] if again else []
-    _run_all(name, *forget, register_argv(name, leader))
+    _run_all(name, *forget, register_argv(name, leader.pid))
+    if leader.has_ended():  # perhaps a stranger with its PID was registered
+        _run_all(name, unregister_argv(name))
 
 
 def forget(name: str) -> None:

@@ -1,5 +1,9 @@
 """Run commands in a guest through the leader's namespaces: exact status, separate pipes, no D-Bus.
 
+The namespaces are named relative to the leader's directory in `/proc`, which has to be the working
+directory. If the leader has ended, nothing is there. `--target PID` would enter the host once its
+PID belongs to a process of the host.
+
 Wrappers around nsenter do what it does not: the command waits until it is in the guest's control
 group, cannot get a capability that the guest does not have, and inherits no environment variable of
 postroj.
@@ -35,24 +39,25 @@ IN_SESSION = (
 LOGIN_SHELL = ("/bin/sh", "-c", "[ -x /bin/bash ] && exec /bin/bash -l; exec /bin/sh -l")
 
 
-# Waits for a line from the file in $1.
-THROUGH_GATE = ("sh", "-c", 'read -r _ <"$1" && shift && umask 022 && exec "$@"', "sh")
+# Waits for a line from the file in $1. bash exports the working directory.
+THROUGH_GATE = (
+    *("sh", "-c", 'read -r _ <"$1" && shift && umask 022 && unset PWD && exec "$@"', "sh"),
+)
 
 
 def enter_argv(command: Command, leader: Leader, gate: str, *, terminal: bool = False) -> list[str]:
-    """Return the command line on the host that runs a command in the guest of `leader`.
+    """Return the command line that runs a command in a guest, from `leader.folder` on the host.
 
     `gate` is the path of a `Gate`.
     """
     bounds = ",".join(["-all", *(f"+cap_{number}" for number in leader.bounding_set)])
-    enter = ["nsenter", "--target", str(leader.pid)]
     return [
         *(*THROUGH_GATE, gate),
         # entering a user namespace gives all capabilities there, so limit them afterwards
-        *([*enter, "--user", "--"] if leader.has_own_users else []),
+        *(["nsenter", "--user=ns/user", "--"] if leader.has_own_users else []),
         *("setpriv", "--bounding-set", bounds, "--inh-caps", "-all"),
-        *enter,
-        *("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd"),
+        *("nsenter", "--mount=ns/mnt", "--uts=ns/uts", "--ipc=ns/ipc", "--net=ns/net"),
+        *("--pid=ns/pid", "--cgroup=ns/cgroup", "--root=root", "--wd=root"),
         *("--", *_with_variables(command), *(IN_SESSION if terminal else ())),
         *_in_directory(command),
     ]

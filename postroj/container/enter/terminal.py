@@ -15,6 +15,7 @@ import tty
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from postroj.container import kernel
 from postroj.process import serve
 from postroj.streams import STDIN, STDOUT, Feed, write_all
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from postroj.process import Child
     from postroj.streams import Sink
 
-TIOCSPTLCK = 0x40045431  # ioctl_tty(2)
-TIOCGPTPEER = 0x5441  # since Linux 4.13
 PTMX = os.makedev(5, 2)
 
 
@@ -58,8 +57,8 @@ def open_pty(leader: Leader) -> tuple[int, int]:
         master = os.open(f"/proc/self/fd/{here}", flags)
     finally:
         os.close(here)
-    fcntl.ioctl(master, TIOCSPTLCK, b"\0\0\0\0")
-    return master, fcntl.ioctl(master, TIOCGPTPEER, flags)
+    kernel.unlock_pty(master)
+    return master, fcntl.ioctl(master, kernel.tiocgptpeer(os.uname().machine), flags)
 
 
 def converse(child: Child, master: int) -> int:

@@ -6,7 +6,6 @@ is out of reach, and ports of guests and host never collide.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postroj.container.network import resolvconf
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from postroj.container.network.publish import Published
-
-OWN_NETWORK = Path(__file__).with_name("own_network.sh")
 
 ATTENDED = ("--foreground", "--pid", "/proc/self/fd/1")
 """Keep pasta a child of the process that starts it, and print its PID when the network is up."""
@@ -43,11 +40,3 @@ def pasta_argv(
         *("--tcp-ns", ",".join(map(str, shown)) or "none", "--udp-ns", "none"),
         *(("--dns-forward", forwarder) if forwarder else ()),
     ]
-
-
-def own_network_argv(netns: Path, leader: int, pasta: Sequence[str]) -> list[str]:
-    """Return the command that names the leader's network namespace `netns` and serves it.
-
-    `leader` is the PID in the launch script's namespace, in which the command has to run.
-    """
-    return ["sh", str(OWN_NETWORK), str(netns), str(leader), *pasta, *ATTENDED]

@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+from postroj.container.cgroup import processes
 from postroj.container.network import netns
 from postroj.container.observe import resolve
 
@@ -57,8 +58,8 @@ def connect(
 def _open(leader: Leader, opener: int, path: str) -> int:
     if opener:
         with suppress(OSError):  # the process has ended or its files have changed
-            return resolve.open_path(opener, path)
-    return resolve.open_in_guest(leader, path)
+            return resolve.open_path(processes.hold(opener, leader.machine), path)
+    return resolve.open_path(leader, path)
 
 
 def _connect_inet(host: str, port: int, kind: int, timeout: float) -> socket.socket:

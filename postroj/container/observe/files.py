@@ -95,7 +95,7 @@ def read_file(leader: Leader, path: str, limit: int) -> bytes:
 
     :raises OSError: if it is not a regular file, does not exist, or the guest has ended.
     """
-    place = resolve.open_in_guest(leader, path)
+    place = resolve.open_path(leader, path)
     try:
         if not stat.S_ISREG(os.fstat(place).st_mode):
             message = f"'{path}' is not a regular file"
@@ -110,7 +110,7 @@ def read_file(leader: Leader, path: str, limit: int) -> bytes:
 def exists(leader: Leader, path: str) -> bool:
     """Whether a path exists, see `Guest.exists`."""
     try:
-        os.close(resolve.open_in_guest(leader, path))
+        os.close(resolve.open_path(leader, path))
     except FileNotFoundError:
         leader.require()
         return False

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from postroj.container.boot.readiness import namespace_pids
-from postroj.container.cgroup.processes import beside
+from postroj.container.cgroup.processes import beside, hold
 from postroj.container.guest import Process
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from postroj.container.held import Held
     from postroj.container.leader import Leader
 
 DELETED = " (deleted)"
@@ -20,51 +21,48 @@ UNIT = re.compile(r"_?(?P<name>[^/]+\.(?:service|socket|scope|mount|automount|sw
 """Name of a unit's control group; systemd puts `_` before a name that looks like a controller's."""
 
 
-def groups(leader: Leader) -> dict[int, str]:
-    """Return the control group in the guest of each process, by its PID on the host."""
-    try:
-        return beside(leader.read("cgroup"))
-    except OSError:  # it has ended
-        return {}
+def members(leader: Leader) -> Iterator[tuple[Held, str]]:
+    """Yield the processes of a guest that has not ended, each with its control group there."""
+    groups: dict[int, str] = {}
+    with suppress(OSError):  # the guest has ended
+        groups = beside(leader.read("cgroup"))
+    for pid, group in groups.items():
+        try:
+            held = hold(pid, leader.machine)
+        except OSError:  # it has ended
+            continue
+        yield held, group
 
 
 def processes(leader: Leader) -> list[Process]:
     """Return the processes of a guest, init first; those that end meanwhile are left out."""
     found = []
-    for pid, group in groups(leader).items():
+    for held, group in members(leader):
         with suppress(OSError, IndexError):
-            number = namespace_pids(pid)[-1]
-            executable, is_deleted = _executable(pid)
+            executable, is_deleted = _executable(held)
             found.append(
                 Process(
-                    pid=number,
-                    name=comm(pid),
+                    pid=held.numbers[-1],
+                    name=held.comm,
                     group=group,
                     unit=unit_of(group),
                     executable=executable,
                     is_deleted=is_deleted,
-                    arguments=parse_arguments(Path(f"/proc/{pid}/cmdline").read_bytes()),
-                    started=parse_started(Path(f"/proc/{pid}/stat").read_text(errors="replace")),
+                    arguments=parse_arguments(held.read_bytes("cmdline")),
+                    started=parse_started(held.read("stat")),
                 )
             )
     return sorted(found, key=lambda process: process.pid)
 
 
-def comm(pid: int) -> str:
-    """Return the name of a process by its PID on the host, comm(5); '' if it has ended."""
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/comm").read_bytes().decode(errors="replace").strip()
-    return ""
-
-
-def _executable(pid: int) -> tuple[str, bool]:
+def _executable(held: Held) -> tuple[str, bool]:
     """Return the path of a process's program in its guest, and whether the file is deleted.
 
     The path is that in the mount namespace of the process, as the kernel finds no way from there to
     the root directory of this process. proc_pid_exe(5)
     """
     with suppress(OSError):  # a thread of the kernel, or it has ended
-        path = str(Path(f"/proc/{pid}/exe").readlink())
+        path = os.readlink("exe", dir_fd=held.folder)
         return path.removesuffix(DELETED), path.endswith(DELETED)
     return "", False
 

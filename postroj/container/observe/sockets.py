@@ -8,18 +8,19 @@ its control group. proc_pid_net(5), unix(7), cgroups(7)
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 import sys
 from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from postroj.container.guest import UNIX_KINDS, Entry, Socket
 from postroj.container.observe import processes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator
 
+    from postroj.container.held import Held
     from postroj.container.leader import Leader
 
 LISTEN = "0A"
@@ -35,26 +36,37 @@ UNIX_LINE = re.compile(
 INODE = re.compile(r"socket:\[(\d+)\]")
 
 
+class Opener(NamedTuple):
+    """A process of a guest that has a socket open."""
+
+    pid: int
+    """On the host."""
+    name: str
+    unit: str
+
+
+NOBODY = Opener(0, "", "")
+
+
 def sockets(leader: Leader) -> list[Socket]:
     """Return the sockets of a guest's network that wait for peers, see `Guest.sockets`."""
-    groups = processes.groups(leader)
-    openers = _openers(groups)
+    openers = _openers(leader)
     interfaces = _interfaces(leader)
     found: dict[tuple[str, str, str, bool], Socket] = {}
     for entry in sorted(_tables(leader), key=lambda entry: (entry.is_unix, entry)):
-        pids = openers.get(entry.inode, [])
+        candidates = openers.get(entry.inode, [])
         # the manager also has each socket open that it has passed to a service
-        pid = next((pid for pid in pids if pid != leader.pid), pids[0] if pids else 0)
-        unit = processes.unit_of(groups[pid]) if pid else ""
+        services = [opener for opener in candidates if opener.pid != leader.pid]
+        opener = next(iter(services or candidates), NOBODY)
         found.setdefault(
-            (entry.protocol, entry.text, unit, bool(pid)),
+            (entry.protocol, entry.text, opener.unit, bool(opener.pid)),
             Socket(
                 entry=entry,
-                process=processes.comm(pid) if pid else "",
-                unit=unit,
-                is_of_init=pid == leader.pid,
+                process=opener.name,
+                unit=opener.unit,
+                is_of_init=opener.pid == leader.pid,
                 interface=interfaces.get(entry.address, ""),
-                opener=pid,
+                opener=opener.pid,
             ),
         )
     return list(found.values())
@@ -118,14 +130,27 @@ def _interfaces(leader: Leader) -> dict[str, str]:
     return {}
 
 
-def _openers(pids: Iterable[int]) -> dict[int, list[int]]:
-    """Map the inode of each open socket to the PIDs that have it open, in ascending order."""
-    found: dict[int, list[int]] = {}
-    for pid in sorted(pids):
-        with suppress(OSError):  # it has ended
-            for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+def _openers(leader: Leader) -> dict[int, list[Opener]]:
+    """Map the inode of each open socket to the processes that have it open, by ascending PID."""
+    found: dict[int, list[Opener]] = {}
+    for held, group in processes.members(leader):
+        opener = Opener(held.pid, held.comm, processes.unit_of(group))
+        for inode in _open_sockets(held):
+            found.setdefault(inode, []).append(opener)
+    return {inode: sorted(openers) for inode, openers in found.items()}
+
+
+def _open_sockets(held: Held) -> Iterator[int]:
+    """Yield the inodes of the sockets that a process has open."""
+    try:
+        folder = held.open("fd", os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:  # it has ended
+        return
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
                 with suppress(OSError):
-                    match = INODE.fullmatch(str(descriptor.readlink()))
-                    if match:
-                        found.setdefault(int(match[1]), []).append(pid)
-    return found
+                    if match := INODE.fullmatch(os.readlink(entry.name, dir_fd=folder)):
+                        yield int(match[1])
+    finally:
+        os.close(folder)

@@ -40,6 +40,21 @@ def test_open_in_root_follows_links_below_the_root(tmp_path: Path) -> None:
         os.close(root)
 
 
+@pytest.mark.parametrize(
+    ("machine", "number"),
+    [("x86_64", 0x5441), ("aarch64", 0x5441), ("s390x", 0x5441), ("ppc64le", 0x20005441)],
+)
+def test_tiocgptpeer_of_each_machine(machine: str, number: int) -> None:
+    assert kernel.tiocgptpeer(machine) == number
+
+
+def test_bpf_is_refused_to_a_program_of_32_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There another system call has the number."""
+    monkeypatch.setattr(sys, "maxsize", (1 << 31) - 1)
+    with pytest.raises(OSError, match="no known number"):
+        kernel.bpf(5, b"")
+
+
 def test_bpf_is_refused_where_its_number_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel, "BPF", {})
     with pytest.raises(OSError, match="no known number"):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from postroj.container.leader import bounding_set
+from postroj.container.leader import Leader, bounding_set
 from tests.support import here
 
 
@@ -53,9 +53,13 @@ def test_a_leader_that_has_ended_is_not_read() -> None:
         here.of(child.pid)
 
 
-def test_pidfd_is_closed_with_the_last_reference() -> None:
-    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
-    leader = here.of()
-    assert len(os.listdir("/proc/self/fd")) == before + 1  # noqa: PTH208
-    del leader
-    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+def test_a_process_that_is_not_pid_1_of_the_guest_is_no_leader(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither PID 1 of another container, nor a command in the guest's control group."""
+    monkeypatch.setattr(Leader, "numbers", [os.getpid(), 1])
+    with pytest.raises(ProcessLookupError):
+        Leader(os.getpid(), here.NAME)
+    monkeypatch.setattr(here.StandIn, "numbers", [os.getpid()])
+    with pytest.raises(ProcessLookupError):
+        here.of()

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import subprocess
-from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
 from postroj.container import roster
-from postroj.container.boot import readiness
-from postroj.container.cgroup import processes
+from postroj.container.cgroup import hierarchies, processes
+from postroj.container.held import Held
 from postroj.container.rundir import Facts, write_facts
 from postroj.errors import GuestError, UsageError
 
@@ -35,6 +36,17 @@ def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     os.close(descriptor)
 
 
+@dataclass
+class Known:
+    """A process with its numbers in each namespace."""
+
+    numbers: list[int]
+
+    @property
+    def pid(self) -> int:
+        return self.numbers[0]
+
+
 class Kernel:
     """Processes of the guest: their groups and their numbers in each namespace."""
 
@@ -44,10 +56,10 @@ class Kernel:
     def population(self, name: str) -> dict[int, str]:
         return {pid: group for pid, (group, _) in self.processes.items()}
 
-    def namespace_pids(self, pid: int) -> list[int]:
+    def hold(self, pid: int, name: str) -> Known:
         if pid not in self.processes:
             raise ProcessLookupError
-        return self.processes[pid][1]
+        return Known(self.processes[pid][1])
 
 
 BOOTED = {
@@ -66,23 +78,28 @@ BOOTED = {
 def kernel(monkeypatch: pytest.MonkeyPatch, there: dict[int, tuple[str, list[int]]]) -> None:
     said = Kernel(there)
     monkeypatch.setattr(processes, "population", said.population)
-    monkeypatch.setattr(readiness, "namespace_pids", said.namespace_pids)
+    monkeypatch.setattr(processes, "hold", said.hold)
+
+
+def leader_and_script() -> tuple[int, int]:
+    leader, script = roster.leader(NAME), roster.script(NAME)
+    return leader.pid if leader else 0, script.pid if script else 0
 
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_leader_and_script_of_a_booted_guest(monkeypatch: pytest.MonkeyPatch, order: int) -> None:
     kernel(monkeypatch, dict(sorted(BOOTED.items(), key=lambda item: order * item[0])))
-    assert (roster.leader(NAME), roster.script(NAME)) == (905, 901)
+    assert leader_and_script() == (905, 901)
 
 
 def test_leader_and_script_of_a_guest_that_boots(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel(monkeypatch, {pid: BOOTED[pid] for pid in (901, 902, 903, 904)})
-    assert (roster.leader(NAME), roster.script(NAME)) == (0, 901)
+    assert leader_and_script() == (0, 901)
 
 
 def test_leader_and_script_of_a_guest_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel(monkeypatch, {})
-    assert (roster.leader(NAME), roster.script(NAME)) == (0, 0)
+    assert leader_and_script() == (0, 0)
 
 
 def test_leader_beside_a_process_that_ends(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +107,7 @@ def test_leader_beside_a_process_that_ends(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(
         processes, "population", lambda name: {1 << 30: "/payload", 905: "/payload"}
     )
-    assert roster.leader(NAME) == 905
+    assert leader_and_script() == (905, 0)
 
 
 def test_names_are_those_of_locked_run_directories(held: Path) -> None:
@@ -119,17 +136,37 @@ def test_require_refuses_names_without_a_guest(held: Path) -> None:
 def test_a_pid_that_was_given_to_another_process_is_neither_entered_nor_killed(
     held: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was the guest's when we looked, and is not when we have taken hold of it."""
+    """The guest's groups list it, and it is another process when it is held."""
     monkeypatch.setattr(roster, "STOP_TIMEOUT", 0.05)
-    with subprocess.Popen(["sleep", "1000"]) as stranger, ExitStack() as stack:
-        stack.callback(stranger.kill)
-        for use, refusal in ((roster.enter, "cannot be entered"), (roster.stop, "was not gone")):
-            answers = iter([stranger.pid])
-            monkeypatch.setattr(roster, "leader", lambda name, a=answers: next(a, 0))
-            monkeypatch.setattr(roster, "script", lambda name, a=answers: next(a, 0))
-            with pytest.raises(GuestError, match=refusal):
-                use(NAME)
-        assert stranger.poll() is None
+    with subprocess.Popen(["sh", "-c", "sleep 1000 & wait"], process_group=0) as stranger:
+        try:
+            for group in ("", "/payload"):
+                monkeypatch.setattr(processes, "population", lambda _, g=group: {stranger.pid: g})
+                with pytest.raises(GuestError, match="cannot be entered"):
+                    roster.enter(NAME)
+                with pytest.raises(GuestError, match="was not gone"):
+                    roster.stop(NAME, 0.01)
+                assert roster.memory(NAME) == 0
+            (child,) = Held(stranger.pid).children
+            assert not Held(child).has_ended()
+            assert stranger.poll() is None
+        finally:
+            os.killpg(stranger.pid, signal.SIGKILL)
+
+
+def test_stop_sweeps_what_is_left_of_its_guest_alone(
+    held: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(roster, "STOP_TIMEOUT", 0.05)
+    groups = held.parent / "groups"
+    monkeypatch.setattr(hierarchies, "mounted", lambda: {hierarchies.V2: groups})
+    mine, others = groups / NAME, [held.parent / "postroj-0000dead", groups / "postroj-0000dead"]
+    for folder in (mine, *others):
+        folder.mkdir(parents=True)
+    with pytest.raises(GuestError, match="was not gone"):
+        roster.stop(NAME)
+    assert not mine.exists()
+    assert all(folder.exists() for folder in others)
 
 
 def test_stop_shows_what_is_left_of_the_guest(held: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.container import roster, rundir
+from postroj import locking
+from postroj.container import leftovers, roster, rundir
+from postroj.container.boot import idmap
 from postroj.container.cgroup import hierarchies
 from postroj.container.rundir import FILE, Facts, read_facts, write_facts
-from postroj.errors import UsageError
+from postroj.errors import HostError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,6 +44,39 @@ def test_claim_without_a_name_as_often_as_one_likes(tmp_path: Path) -> None:
     with rundir.claim(Facts()), rundir.claim(Facts()):
         assert rundir.by_given(tmp_path) == {}
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+def test_claim_on_a_full_file_system_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(run_dir: Path, facts: Facts) -> None:
+        (run_dir / ".guest.json").touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    descriptors = os.listdir("/proc/self/fd")  # noqa: PTH208
+    monkeypatch.setattr(rundir, "write_facts", fill)
+    with pytest.raises(HostError, match="cannot be used") as caught:
+        rundir.claim(Facts())
+    assert "No space left" in caught.value.evidence
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+    assert os.listdir("/proc/self/fd") == descriptors  # noqa: PTH208
+
+
+def test_claim_gives_no_two_guests_the_same_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There are fewer ranges of users than names."""
+    ranges = (idmap.LAST - idmap.FIRST) // idmap.IDS
+    twin, of_nspawn, other = f"{ranges:08x}", "00000007", "00000009"
+    (tmp_path / "postroj-00000000").mkdir()
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / str(idmap.base(f"postroj-{of_nspawn}"))).touch()
+    assert idmap.base(f"postroj-{twin}") == idmap.base("postroj-00000000")
+    monkeypatch.setattr(idmap, "TAKEN", tmp_path / "taken")
+    monkeypatch.setattr(leftovers, "sweep", list)
+    monkeypatch.setattr(locking, "random_digits", iter([twin, of_nspawn, other]).__next__)
+    with rundir.claim(Facts()) as claim:
+        assert claim.path.name == f"postroj-{other}"
 
 
 def test_claim_of_one_name_by_many_threads_succeeds_once() -> None:

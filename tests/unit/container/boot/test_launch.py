@@ -15,6 +15,7 @@ import pytest
 
 from postroj.container import lifeline, limits
 from postroj.container.boot import idmap, launch, nspawn, readahead
+from postroj.container.boot.readiness import NETWORK_UP
 from postroj.container.network.pasta import ATTENDED
 from postroj.container.spec import Bind, GuestSpec
 from postroj.model import NetworkMode
@@ -30,8 +31,13 @@ GROUP = Path("/sys/fs/cgroup/postroj-ab12/cgroup.procs")
 ODD = ("with space", "quote'single", 'quote"double', "comma,colon:", "back\\slash", "$(touch x)`;&")
 
 
-def argv(spec: GuestSpec, run_dir: Path = RUN_DIR, groups: Sequence[Path] = (GROUP,)) -> list[str]:
-    return launch.launch_argv(spec, run_dir, groups, PASTA, "ID=host\n")
+def argv(
+    spec: GuestSpec,
+    run_dir: Path = RUN_DIR,
+    groups: Sequence[Path] = (GROUP,),
+    divided: Path | None = None,
+) -> list[str]:
+    return launch.launch_argv(spec, run_dir, groups, divided, PASTA, "ID=host\n")
 
 
 def parts(words: Sequence[str]) -> list[list[str]]:
@@ -47,7 +53,7 @@ def parts(words: Sequence[str]) -> list[list[str]]:
 
 def test_arguments_for_a_booted_guest_with_a_private_network() -> None:
     spec = GuestSpec(layers=(IMAGE, Path("/cache/second.squashfs")))
-    words = argv(spec)
+    words = argv(spec, divided=GROUP.parent)
     assert words[:8] == [
         *("unshare", "--mount", "--propagation", "slave"),
         *("--pid", "--fork", "--kill-child", "--mount-proc"),
@@ -59,7 +65,8 @@ def test_arguments_for_a_booted_guest_with_a_private_network() -> None:
         f"size={limits.of_host(1).disk}",
         "lowerdir=../seed:lower1:lower0",
         "os_release=ID=host\n",
-        f"netns={NETNS}",
+        "network=first",
+        f"divided={GROUP.parent}",
         "base=",
         "read_only=",
     ]
@@ -76,16 +83,16 @@ def test_arguments_for_a_booted_guest_with_a_private_network() -> None:
 @pytest.mark.parametrize("mode", [NetworkMode.HOST, NetworkMode.NONE])
 def test_arguments_without_a_private_network_have_no_pasta(mode: NetworkMode) -> None:
     settings, *lists = parts(argv(GuestSpec(layers=(IMAGE,), network=mode)))
-    assert "netns=" in settings
+    assert {"network=", "divided="} <= {*settings}
     assert lists[4] == []
 
 
-@pytest.mark.parametrize("mode", [NetworkMode.PRIVATE, NetworkMode.NONE])
-def test_arguments_with_private_users_map_the_layers(mode: NetworkMode) -> None:
+@pytest.mark.parametrize(("mode", "which"), [(NetworkMode.PRIVATE, "own"), (NetworkMode.NONE, "")])
+def test_arguments_with_private_users_map_the_layers(mode: NetworkMode, which: str) -> None:
     settings, *lists = parts(argv(GuestSpec(layers=(IMAGE,), network=mode, private_users=True)))
     base = idmap.base(RUN_DIR.name)
-    assert {f"base={base}", "netns="} <= {*settings}  # the network begins with the guest's leader
-    assert (lists[3], lists[4]) == (idmap.argv(base, ["lower0"]), [])
+    assert {f"base={base}", f"network={which}"} <= {*settings}
+    assert (lists[3], bool(lists[4])) == (idmap.argv(base, ["lower0"]), bool(which))
 
 
 def test_arguments_without_init_read_nothing_ahead() -> None:
@@ -120,10 +127,10 @@ def test_constants_of_the_script_are_those_of_python() -> None:
 
 
 TOOLS = (
-    *("chown", "grep", "mkdir", "mount", "pasta", "python", "setpriv", "systemd-nspawn"),
-    *("tar", "timeout", "unshare"),
+    *("chown", "find", "grep", "mkdir", "mount", "pasta", "python", "setpriv", "systemd-nspawn"),
+    *("systemd-notify", "tar", "timeout", "umount", "unshare"),
 )
-REAL = ("cat", "ls", "sh", "sleep")
+REAL = ("cat", "head", "ls", "rm", "sh", "sleep", "tail", "yes")
 STAND_IN = r"""#!/bin/sh
 name=${0##*/}
 { printf '%s\n' "$name" "$@"; echo; } >"$LOG/$name.$$"
@@ -146,7 +153,14 @@ class Run:
     """
 
     def __init__(
-        self, folder: Path, spec: GuestSpec, said: str = "", *, within: str = ".", **env: str
+        self,
+        folder: Path,
+        spec: GuestSpec,
+        said: str = "",
+        *,
+        within: str = ".",
+        divided: str = "",
+        **env: str,
     ) -> None:
         run_dir = folder / within / "postroj-ab12"
         (run_dir / "mnt" / "root").mkdir(parents=True, exist_ok=True)
@@ -158,7 +172,7 @@ class Run:
             (folder / "bin" / name).write_text(STAND_IN)
             (folder / "bin" / name).chmod(0o755)
         self.run_dir, self.group = run_dir, folder / "cgroup.procs"
-        words = argv(spec, run_dir, [self.group])
+        words = argv(spec, run_dir, [self.group], Path(divided) if divided else None)
         words = words[words.index("sh") :]
         interpreter = idmap.argv(0, [])[0]
         python = str(folder / "bin" / "python")
@@ -195,7 +209,8 @@ def test_script_mounts_serves_and_boots_whatever_paths_are_named(odd: str, tmp_p
     layers = (tmp_path / f"{odd}.squashfs", tmp_path / "second")
     bind = Bind(source=Path("/srv") / odd, target=f"/{odd}", read_only=True)
     spec = GuestSpec(layers=layers, binds=(bind,))
-    run = Run(tmp_path, spec, **KEPT, within=odd, NSPAWN="echo booted; sleep 0.5")
+    serve = "echo 17; exec sleep 60"
+    run = Run(tmp_path, spec, **KEPT, within=odd, NSPAWN="echo booted; sleep 0.5", PASTA=serve)
     mnt = run.run_dir / "mnt"
     size = f"size={spec.limits.disk}"
     overlay = (
@@ -214,8 +229,9 @@ def test_script_mounts_serves_and_boots_whatever_paths_are_named(odd: str, tmp_p
         ]
     )
     assert ["upper", "work", "root", "lower0", "lower1"] in run.of("mkdir")
-    assert run.of("unshare") == [[f"--net={mnt / 'netns'}", "true"]]
+    assert run.of("unshare") == [["--net=netns", "true"]]
     assert run.of("pasta") == [[*PASTA[1:], *ATTENDED, "--netns", str(mnt / "netns")]]
+    assert run.of("systemd-notify") == [["--no-block", f"{NETWORK_UP}=up"]]
     assert run.of("systemd-nspawn") == [nspawn.nspawn_argv(spec, run.run_dir)[1:]]
     assert run.of("timeout") == [readahead.argv(["lower0", "lower1"])[1:]]
     assert run.of("chown") == []
@@ -225,12 +241,61 @@ def test_script_mounts_serves_and_boots_whatever_paths_are_named(odd: str, tmp_p
     assert (run.status, run.stdout, run.console) == (0, "ended\n", "booted\n")
 
 
+OWN_USERS = GuestSpec(layers=(IMAGE,), private_users=True)
+
+
 def test_script_with_private_users_maps_owners_and_makes_no_network(tmp_path: Path) -> None:
-    run = Run(tmp_path, GuestSpec(layers=(IMAGE,), private_users=True), **KEPT)
+    run = Run(tmp_path, OWN_USERS, **KEPT)
     base = idmap.base("postroj-ab12")
     assert run.of("python") == [idmap.argv(base, ["lower0"])[1:]]
     assert run.of("chown") == [["-R", f"{base}:{base}", "upper", "work", "../seed"]]
     assert run.of("unshare") == run.of("pasta") == []
+
+
+def test_script_with_private_users_serves_the_network_of_each_boot(tmp_path: Path) -> None:
+    """The one before has ended by then, and with it what it has published on the host."""
+    (tmp_path / "init").write_text(GUEST)
+    boot = f'sleep 0.5 & wait; set -- "$LOG"/*nspawn*; [ $# = 2 ] || exit {launch.REBOOTED}'
+    serve = 'set -C; : >../port || exit; trap "rm ../port" TERM; echo 17; sleep 60 & wait'
+    run = Run(tmp_path, OWN_USERS, **KEPT, NSPAWN=boot, PASTA=serve, INIT=str(tmp_path / "init"))
+    assert (run.status, run.stdout) == (0, "ended\n")
+    netns = str(run.run_dir / "mnt/netns")
+    assert run.of("pasta") == [[*PASTA[1:], *ATTENDED, "--netns", netns]] * 2
+    assert len(run.of("systemd-notify")) == 2
+    binds = [call for call in run.of("mount") if call[-1] == "netns"]
+    assert len(binds) == 2 and all(re.fullmatch("/proc/[0-9]+/ns/net", one[1]) for one in binds)
+    assert not (run.run_dir / "port").exists()
+
+
+def test_script_with_private_users_ends_with_its_network(tmp_path: Path) -> None:
+    (tmp_path / "init").write_text(GUEST)
+    boot, init = "sleep 5 & wait", str(tmp_path / "init")
+    run = Run(tmp_path, OWN_USERS, **KEPT, NSPAWN=boot, PASTA=":", INIT=init)
+    assert run.status == launch.NETWORK.status
+
+
+def test_script_runs_nspawn_in_a_new_group_at_each_boot(tmp_path: Path) -> None:
+    """What a boot before has divided takes no process. Folders stand in for groups."""
+    for number in (1, 2):
+        (tmp_path / "group" / str(number)).mkdir(parents=True)
+    controllers = tmp_path / "group" / "cgroup.controllers"
+    controllers.write_text("cpu memory\n")
+    again = f'set -- "$LOG"/*nspawn*; [ $# = 2 ] || exit {launch.REBOOTED}'
+    run = Run(tmp_path, ALONE, **KEPT, NSPAWN=again, divided=str(controllers.parent))
+    assert (run.status, run.stdout) == (0, "ended\n")
+    assert (controllers.parent / "cgroup.subtree_control").read_text() == "+memory\n"  # the last
+    for number in (1, 2):
+        assert [str(controllers.parent / str(number))] in run.of("mkdir")
+        assert (controllers.parent / str(number) / "cgroup.procs").read_text() == "0\n"
+    assert run.of("find") == [[str(controllers.parent / "1"), "-depth", "-type", "d", "-delete"]]
+
+
+def test_script_ends_if_nspawn_cannot_join_its_group(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.controllers").touch()
+    run = Run(tmp_path, ALONE, **KEPT, divided=str(tmp_path))
+    assert (run.status, run.of("systemd-nspawn")) == (launch.CGROUP.status, [])
+    assert f"{tmp_path}/1/cgroup.procs" in run.console
+    assert not (run.run_dir / launch.STATUS).exists()
 
 
 def test_script_of_a_read_only_guest_mounts_var_again(tmp_path: Path) -> None:
@@ -317,6 +382,15 @@ def test_script_believes_that_a_guest_was_killed_only_if_nspawn_says_so(
     run = Run(tmp_path, ALONE, **KEPT, NSPAWN=f"echo {said} >&{stream}; exit 1")
     assert (run.stdout, run.console) == ("ended\n", f"{said}\n")
     assert (run.run_dir / launch.KILLED).exists() is (stream == 2)
+
+
+def test_script_logs_the_beginning_and_the_end_of_a_flooded_console(tmp_path: Path) -> None:
+    flood = "echo the first; yes | head -c 3000000; echo the last"
+    run = Run(tmp_path, ALONE, **KEPT, NSPAWN=flood)
+    assert (run.status, run.stdout) == (0, "ended\n")
+    assert run.console.startswith("the first\ny\n")
+    assert run.console.endswith("\ny\nthe last\n")
+    assert len(run.console) == (1 << 20) + (1 << 16)
 
 
 def test_script_ends_with_its_network(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 import pytest
 
 from postroj.container.boot import readiness
-from postroj.container.boot.readiness import NETWORK_UP, Listener, parse
+from postroj.container.boot.readiness import Listener, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,16 +106,6 @@ def test_next_takes_a_word_of_the_script_for_its_end(
     assert listener.next(end[0], time.monotonic() + 10) is None
 
 
-@pytest.mark.parametrize(("said", "is_up"), [(b"17\n", True), (b"17\nended\n", False)])
-def test_next_takes_a_number_of_the_script_for_the_network(
-    listener: Listener, end: tuple[IO[bytes], IO[bytes]], said: bytes, is_up: bool
-) -> None:
-    end[1].write(said)
-    end[1].flush()
-    found = listener.next(end[0], time.monotonic() + 10)
-    assert (found is not None and NETWORK_UP in found.fields) is is_up
-
-
 @as_root
 def test_next_returns_a_notification_before_the_end(
     tmp_path: Path, listener: Listener, end: tuple[IO[bytes], IO[bytes]]
@@ -178,5 +168,5 @@ class TestLeader:
                 parent.kill()
 
     def test_of_a_process_that_is_gone(self) -> None:
-        with pytest.raises(FileNotFoundError):
+        with pytest.raises(ProcessLookupError):
             readiness.leader_of(2**22 + 1, 1)

@@ -56,7 +56,10 @@ def names(roots: list[Path]) -> set[str]:
 
 def test_group_is_made_and_removed(roots: list[Path]) -> None:
     made = Group(DEAD, LIMITS, hierarchies.mounted())
-    assert made.joins == [root / DEAD / "cgroup.procs" for root in roots]
+    groups = [roots[0] / DEAD / group.HELPERS, roots[1] / DEAD]
+    assert made.joins == [folder / "cgroup.procs" for folder in groups]
+    assert all(folder.is_dir() for folder in groups)
+    assert made.divided == roots[0] / DEAD
     assert len(made.descriptors) == len(roots)
     (roots[0] / DEAD / "payload/system.slice").mkdir(parents=True)
     made.remove()
@@ -103,14 +106,11 @@ def test_sweep_leaves_a_group_that_was_made_anew(
     assert folder.exists()
 
 
-def test_sweep_leaves_a_group_with_a_process(
-    roots: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(group, "PATIENCE", 0.05)
+def test_sweep_leaves_a_group_with_a_process(roots: list[Path]) -> None:
     alive = roots[0] / DEAD / "process"
     alive.parent.mkdir()
     alive.touch()
-    sweep()
+    sweep(patience=0)
     assert alive.exists()
 
 
@@ -138,7 +138,7 @@ def test_limits_on_v2(roots: list[Path]) -> None:
     made = Group(DEAD, ASKED, hierarchies.mounted())
     assert made.limited == {"memory", "swap", "cpu", "pids"}
     assert made.unlimited == []
-    texts = {file.name: file.read_text() for file in folder.iterdir()}
+    texts = {file.name: file.read_text() for file in folder.iterdir() if file.is_file()}
     assert texts == {
         "memory.max": f"{1 << 30}",
         "memory.swap.max": "0",
@@ -183,19 +183,36 @@ def test_group_without_cpus_joins_no_cpu_hierarchy(
     """There it would have to share what one process has otherwise."""
     monkeypatch.setattr(hierarchies, "mounted", lambda: {"": roots[0], "cpu": roots[1]})
     made = Group(DEAD, LIMITS, hierarchies.mounted())
-    assert made.joins == [roots[0] / DEAD / "cgroup.procs"]
+    assert made.joins == [roots[0] / DEAD / group.HELPERS / "cgroup.procs"]
     made.remove()
 
 
-@pytest.mark.parametrize(
-    ("offered", "hint"),
-    [("cpu memory pids", "`echo +cpu | sudo tee"), ("memory pids", "`sudo postroj doctor`")],
-)
-def test_group_refuses_a_limit_that_the_host_cannot_enforce(
-    roots: list[Path], offered: str, hint: str
-) -> None:
-    (roots[0] / "cgroup.controllers").write_text(offered)
+def refused() -> str:
+    """The hint of the error when `--cpus` cannot be enforced."""
     with pytest.raises(HostError, match="cannot limit what was asked for: no cpu") as caught:
         Group(DEAD, Asked(cpus=1).instead_of(LIMITS), hierarchies.mounted())
-    assert caught.value.hint.startswith(hint)
+    return caught.value.hint
+
+
+def test_group_refuses_a_limit_that_the_host_cannot_enforce(roots: list[Path]) -> None:
+    assert refused().startswith("`sudo postroj doctor`")
     assert DEAD not in names(roots)
+
+
+@pytest.mark.parametrize("is_container", [False, True])
+def test_group_names_the_command_that_hands_a_controller_down(
+    roots: list[Path], is_container: bool
+) -> None:
+    """In a container the top group has processes, and has to be left first."""
+    top = roots[0]
+    (top / "cgroup.controllers").write_text("cpu memory pids")
+    (top / "cgroup.procs").write_text("1\n17\n")
+    if is_container:
+        (top / "cgroup.events").touch()
+    _, command, rest = refused().split("`")
+    assert rest == " hands them to guests"
+    subprocess.run(["sh", "-ec", command], check=True)
+    assert (top / "cgroup.subtree_control").read_text() == "+cpu\n"
+    moved = top / "init" / "cgroup.procs"
+    assert moved.exists() is is_container
+    assert not is_container or moved.read_text() == "1\n17\n"

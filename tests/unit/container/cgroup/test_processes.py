@@ -41,7 +41,7 @@ from tests.unit.container.cgroup.test_hierarchies import (
 def test_joins(
     monkeypatch: pytest.MonkeyPatch, mounts: str, groups: str, joins: list[Path]
 ) -> None:
-    monkeypatch.setattr(hierarchies, "mounted", lambda: hierarchies.parse(mounts))
+    monkeypatch.setattr(hierarchies, "mounts", lambda: hierarchies.parse(mounts))
     assert processes.joins(groups, "postroj-1") == [join / "cgroup.procs" for join in joins]
 
 
@@ -61,7 +61,8 @@ def test_processes_beside_a_leader_with_their_groups(
     for folder, procs in groups.items():
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "cgroup.procs").write_text(procs)
-    monkeypatch.setattr(hierarchies, "mounted", lambda: {"": two, "name=systemd": one})
+    mounts = {"": hierarchies.Mount(two, "/"), "name=systemd": hierarchies.Mount(one, "/")}
+    monkeypatch.setattr(hierarchies, "mounts", lambda: mounts)
     text = (
         "9:name=systemd:/postroj-1/payload\n4:memory:/x/payload\n0::/postroj-1/payload/init.scope\n"
     )
@@ -73,3 +74,31 @@ def test_processes_beside_a_leader_with_their_groups(
     }
     assert processes.beside("0::/user.slice\n") == {}
     assert processes.beside("") == {}
+
+
+@pytest.mark.parametrize(
+    ("place", "is_inside"),
+    [
+        ("/1/payload", True),
+        ("/12/payload/system.slice/x.service", True),
+        ("/payload/init.scope", True),  # version 1
+        ("", False),
+        ("/helpers", False),
+        ("/1/supervisor", False),
+        ("/1/payloads", False),
+    ],
+)
+def test_groups_of_the_guest_are_told_from_those_beside_it(place: str, is_inside: bool) -> None:
+    assert processes.is_in_payload(place) is is_inside
+
+
+def test_freezer_is_the_payload_of_the_leaders_boot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hierarchies, "mounts", lambda: {"": hierarchies.Mount(tmp_path, "/")})
+    for boot in ("1", "2"):
+        (tmp_path / "postroj-1" / boot / "payload").mkdir(parents=True)
+        (tmp_path / "postroj-1" / boot / "payload" / "cgroup.freeze").touch()
+    found = processes.freezer("0::/postroj-1/2/payload/init.scope\n")
+    assert found == tmp_path / "postroj-1" / "2" / "payload"
+    assert processes.freezer("9:name=systemd:/postroj-1/payload\n") is None

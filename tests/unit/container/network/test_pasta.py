@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from postroj.container.network import pasta, publish, resolvconf
 from postroj.model import NetworkMode
 
@@ -27,9 +25,3 @@ def test_pasta_opens_published_and_shown_ports_and_no_others() -> None:
     assert pasta.pasta_argv(UPLINK, [one, two]) == argv
     shown = [*PASTA, *CLOSED, "--tcp-ns", "3128,8118", "--udp-ns", "none"]
     assert pasta.pasta_argv(UPLINK, shown=(3128, 8118)) == shown
-
-
-def test_own_network_runs_the_script_with_the_namespace_and_the_leader() -> None:
-    argv = pasta.own_network_argv(Path("/run/x/netns"), 7, ["pasta", "--quiet"])
-    assert argv[:4] == ["sh", str(pasta.OWN_NETWORK), "/run/x/netns", "7"]
-    assert argv[4:] == ["pasta", "--quiet", "--foreground", "--pid", "/proc/self/fd/1"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from postroj.container.cgroup import processes
 from postroj.container.observe.connect import connect
 from tests.support import here
 
@@ -53,6 +54,7 @@ def test_connect_to_a_relative_path_as_its_opener_sees_it(
 ) -> None:
     """As postfix has its sockets, which it opens from its queue directory."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(processes, "is_of", lambda cgroup, name: name == here.NAME)
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("one:x")
         server.listen()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from postroj.container.held import Held
 from postroj.container.observe import resolve
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def process(tmp_path: Path) -> Iterator[int]:
+def process(tmp_path: Path) -> Iterator[Held]:
     """Start a process with links in its working directory, which stands in for a root."""
     home = tmp_path / "home"
     (home / "etc").mkdir(parents=True)
@@ -32,14 +33,14 @@ def process(tmp_path: Path) -> Iterator[int]:
     }.items():
         (home / name).symlink_to(target)
     child = subprocess.Popen(["sleep", "60"], cwd=home)
-    yield child.pid
+    yield Held(child.pid)
     child.kill()
     child.wait()
 
 
 @contextmanager
-def opened(pid: int, path: str) -> Iterator[str]:
-    descriptor = resolve.open_path(pid, path)
+def opened(process: Held, path: str) -> Iterator[str]:
+    descriptor = resolve.open_path(process, path)
     try:
         yield str(Path(f"/proc/self/fd/{descriptor}").readlink())
     finally:
@@ -47,21 +48,23 @@ def opened(pid: int, path: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", ["absolute", "upward", "beside", "magic", "nowhere"])
-def test_links_do_not_lead_out_of_the_process(process: int, path: str) -> None:
+def test_links_do_not_lead_out_of_the_process(process: Held, path: str) -> None:
     with pytest.raises(OSError, match=path):
         resolve.open_path(process, path)
 
 
-def test_links_are_followed_within_the_process(process: int, tmp_path: Path) -> None:
+def test_links_are_followed_within_the_process(process: Held, tmp_path: Path) -> None:
     with opened(process, "within") as found:
         assert found == str(tmp_path / "home" / "etc" / "mine")
 
 
-def test_an_absolute_path_begins_at_the_root(process: int, tmp_path: Path) -> None:
+def test_an_absolute_path_begins_at_the_root(process: Held, tmp_path: Path) -> None:
     with opened(process, str(tmp_path / "secret")) as found:
         assert found == str(tmp_path / "secret")
 
 
-def test_open_path_of_an_ended_process_fails() -> None:
-    with pytest.raises(OSError, match="No such file"):
-        resolve.open_path(2**22 + 1, "/etc")
+def test_open_path_of_an_ended_process_fails(process: Held) -> None:
+    process.kill()
+    assert process.has_ended(5)
+    with pytest.raises(ProcessLookupError):
+        resolve.open_path(process, "/etc")

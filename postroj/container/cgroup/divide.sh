@@ -1,0 +1,10 @@
+# divide.sh GROUP COMMAND...: run COMMAND in the helpers' group below GROUP, which has been made for it.
+# A group of cgroup v2 that hands controllers down has no processes of its own.
+# shellcheck shell=sh
+
+set -eu
+
+mkdir "$1/helpers"
+echo 0 >"$1/helpers/cgroup.procs"
+shift
+exec "$@"
