@@ -603,9 +603,16 @@ HOST = (
         f"{CONTAINER}/enter/test_nsenter.py",
     ),
     Mutation(
+        "with private users pasta waits until the guest has left the host's network",
+        "postroj/container/boot/launch.sh",
+        ' && [ "$(network_of "$leader")" != "$(network_of $$)" ]',
+        "",
+        f"{CONTAINER}/boot/test_launch.py",
+    ),
+    Mutation(
         "units in a guest have the controllers of its control group",
         "postroj/container/boot/launch.sh",
-        'then hand_down "$divided"; fi',
+        "then hand_down; fi",
         "then :; fi",
         f"{CONTAINER}/boot/test_launch.py",
     ),

@@ -64,7 +64,7 @@ main() {
         shift
     done
     shift
-    if [ "$divided" ]; then hand_down "$divided"; fi
+    if [ "$divided" ]; then hand_down; fi
     wait $below || exit $?
     cd "$run_dir/mnt"
 
@@ -168,14 +168,16 @@ map_owners() {
     chown -R "$base:$base" upper work ../seed || exit $USERS
 }
 
-# hand_down GROUP: let the groups below a group of cgroup v2 use all of its controllers. That takes a
-# group without processes of its own, cgroup-v2.rst. A kernel may refuse one, as `cpu` with realtime
-# processes.
+# hand_down: let the groups below the guest's use all of its controllers. That takes a group without
+# processes of its own, cgroup-v2.rst. A kernel may refuse one, as `cpu` with realtime processes. If
+# there are none, nothing is divided: another group takes the kernel 5 to 20 ms again.
 hand_down() {
-    read -r controllers <"$1/cgroup.controllers" || :
+    controllers=
+    read -r controllers <"$divided/cgroup.controllers" || :
     for controller in $controllers; do
-        echo "+$controller" >"$1/cgroup.subtree_control" || :
+        echo "+$controller" >"$divided/cgroup.subtree_control" || :
     done 2>/dev/null
+    [ "$controllers" ] || divided=
 }
 
 # serve_network PASTA...: serve the namespace `netns`. pasta prints its PID when the network is up. A
@@ -209,12 +211,15 @@ end_own_network() {
     fi
 } 2>/dev/null
 
-# await_leader: set `leader` to the guest's init, and fail if nspawn ends without
+# await_leader: set `leader` to the guest's init once it has left the host's network, and fail if
+# nspawn ends before
 await_leader() {
     while lives "$nspawn"; do
         read -r children <"/proc/$nspawn/task/$nspawn/children" || :
         for leader in $children; do
-            ! is_init "$leader" || return 0
+            if is_init "$leader" && [ "$(network_of "$leader")" != "$(network_of $$)" ]; then
+                return 0
+            fi
         done
         sleep 0.01
     done
@@ -224,6 +229,11 @@ await_leader() {
 # lives CHILD: whether a child of this shell has not ended
 lives() {
     read -r _ _ state _ <"/proc/$1/stat" && [ "$state" != Z ]
+}
+
+# network_of PID: print the network namespace of a process
+network_of() {
+    readlink "/proc/$1/ns/net"
 }
 
 # is_init PID: whether a process is PID 1 of another namespace

@@ -1,9 +1,9 @@
 """A control group for each guest, on cgroup v2 and on the hybrid of v1 and v2.
 
 nspawn with `--keep-unit` makes `payload` and `supervisor` below the group in which it starts, so
-two guests started from one group would share them. On cgroup v2 that group is a new one below the
-guest's for each boot, and all that is not nspawn's is in `HELPERS`, since a group with processes
-hands no controllers down (cgroup-v2.rst of the kernel): units in the guest would have no limits.
+two guests started from one group would share them. Where cgroup v2 has controllers, that group is a
+new one below the guest's for each boot, and all that is not nspawn's is in `HELPERS`: a group with
+processes hands no controllers down (cgroup-v2.rst), and units in the guest would have no limits.
 
 As with run directories (`locking`), every process of a guest inherits the lock of its group's
 directory: an unlocked group is a leftover.
@@ -45,7 +45,6 @@ PERIOD = 100_000
 
 SLICE = "machine.slice"
 """Where systemd puts containers, each in a scope of its own, systemd.special(7)."""
-
 
 HELPERS = "helpers"
 """The group below a guest's with the launch script, pasta, and what else runs for a guest."""

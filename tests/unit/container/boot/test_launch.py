@@ -127,7 +127,18 @@ def test_constants_of_the_script_are_those_of_python() -> None:
 
 
 TOOLS = (
-    *("chown", "find", "grep", "mkdir", "mount", "pasta", "python", "setpriv", "systemd-nspawn"),
+    *(
+        "chown",
+        "find",
+        "grep",
+        "mkdir",
+        "mount",
+        "pasta",
+        "python",
+        "readlink",
+        "setpriv",
+        "systemd-nspawn",
+    ),
     *("systemd-notify", "tar", "timeout", "umount", "unshare"),
 )
 REAL = ("cat", "head", "ls", "rm", "sh", "sleep", "tail", "yes")
@@ -140,6 +151,7 @@ for failing in $FAILING; do
         exit 32
     fi
 done
+[ "$name" != readlink ] || { [ -e ../unshared ] && echo "$1"; exit; }
 [ "$name" != pasta ] || exec sh -c "${PASTA:-exec sleep 60}"
 [ "$name" != grep ] || exec /bin/grep "$1" "$2" "$INIT"
 [ "$name" != systemd-nspawn ] || exec sh -c "${NSPAWN:-:}"
@@ -255,8 +267,14 @@ def test_script_with_private_users_maps_owners_and_makes_no_network(tmp_path: Pa
 def test_script_with_private_users_serves_the_network_of_each_boot(tmp_path: Path) -> None:
     """The one before has ended by then, and with it what it has published on the host."""
     (tmp_path / "init").write_text(GUEST)
-    boot = f'sleep 0.5 & wait; set -- "$LOG"/*nspawn*; [ $# = 2 ] || exit {launch.REBOOTED}'
-    serve = 'set -C; : >../port || exit; trap "rm ../port" TERM; echo 17; sleep 60 & wait'
+    boot = (
+        "rm -f ../unshared; sleep 0.5 & sleep 0.1; : >../unshared; wait;"
+        f'set -- "$LOG"/*nspawn*; [ $# = 2 ] || exit {launch.REBOOTED}'
+    )
+    serve = (
+        "[ -e ../unshared ] || exit;"  # else it would serve the host's
+        'set -C; : >../port || exit; trap "rm ../port" TERM; echo 17; sleep 60 & wait'
+    )
     run = Run(tmp_path, OWN_USERS, **KEPT, NSPAWN=boot, PASTA=serve, INIT=str(tmp_path / "init"))
     assert (run.status, run.stdout) == (0, "ended\n")
     netns = str(run.run_dir / "mnt/netns")
@@ -269,7 +287,7 @@ def test_script_with_private_users_serves_the_network_of_each_boot(tmp_path: Pat
 
 def test_script_with_private_users_ends_with_its_network(tmp_path: Path) -> None:
     (tmp_path / "init").write_text(GUEST)
-    boot, init = "sleep 5 & wait", str(tmp_path / "init")
+    boot, init = ": >../unshared; sleep 5 & wait", str(tmp_path / "init")
     run = Run(tmp_path, OWN_USERS, **KEPT, NSPAWN=boot, PASTA=":", INIT=init)
     assert run.status == launch.NETWORK.status
 
@@ -290,8 +308,15 @@ def test_script_runs_nspawn_in_a_new_group_at_each_boot(tmp_path: Path) -> None:
     assert run.of("find") == [[str(controllers.parent / "1"), "-depth", "-type", "d", "-delete"]]
 
 
-def test_script_ends_if_nspawn_cannot_join_its_group(tmp_path: Path) -> None:
+def test_script_divides_no_group_without_controllers(tmp_path: Path) -> None:
     (tmp_path / "cgroup.controllers").touch()
+    run = Run(tmp_path, ALONE, **KEPT, divided=str(tmp_path))
+    assert (run.status, len(run.of("systemd-nspawn"))) == (0, 1)
+    assert [str(tmp_path / "1")] not in run.of("mkdir")
+
+
+def test_script_ends_if_nspawn_cannot_join_its_group(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.controllers").write_text("memory\n")
     run = Run(tmp_path, ALONE, **KEPT, divided=str(tmp_path))
     assert (run.status, run.of("systemd-nspawn")) == (launch.CGROUP.status, [])
     assert f"{tmp_path}/1/cgroup.procs" in run.console
