@@ -527,7 +527,7 @@ PACKAGES: dict[str, Made] = {
     "olddies": Made(
         files={"/etc/init.d/olddies": SYSV.format(name="olddies", seconds="0.7")},
         script=ENABLE.format(name="olddies"),
-        said={"olddies.service": (FAIL, "but its daemon has ended")},
+        said={"olddies.service": (FAIL, "its daemon has left /run/olddies.pid")},
     ),
     "barred": Made(
         units={
