@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-POSTROJ = str(Path(sys.executable).with_name("postroj"))
+POSTROJ = (sys.executable, "-m", "postroj")
 
 DAEMONS = (
     *("acpid", "apache2", "avahi-daemon", "beanstalkd", "bind9", "chrony", "cron", "cups-daemon"),
@@ -49,13 +49,13 @@ three guests at once on two cores. These did not pass:
 def download(image: str, names: list[str], folder: Path) -> None:
     """Download packages without their dependencies, in a guest."""
     script = f"apt-get --quiet update && cd /srv && apt-get --quiet download {' '.join(names)}"
-    argv = [POSTROJ, "--quiet", "run", "--image", image, "--bind", f"{folder}:/srv"]
+    argv = [*POSTROJ, "--quiet", "run", "--image", image, "--bind", f"{folder}:/srv"]
     subprocess.run([*argv, "--", "sh", "-ec", script], check=True, stdout=sys.stderr)
 
 
 def probe(image: str, deb: Path) -> dict[str, Any]:
     """Probe a package, and return its part of the JSON report."""
-    argv = [POSTROJ, "--quiet", "pkgprobe", "--image", image, "--package", str(deb), "--json"]
+    argv = [*POSTROJ, "--quiet", "pkgprobe", "--image", image, "--package", str(deb), "--json"]
     done = subprocess.run(argv, check=False, stdout=subprocess.PIPE)
     (only,) = json.loads(done.stdout)["probes"]
     assert isinstance(only, dict)

@@ -47,6 +47,7 @@ class _Bar:
     def __init__(self, title: str, unit: str) -> None:
         from tqdm import tqdm
 
+        tqdm.monitor_interval = 0  # a thread, and with threads no user namespace can be entered
         self.title = title
         scaled = unit == "B"
         self.bar = tqdm(

@@ -66,7 +66,7 @@ class HostError(PostrojError):
     """This host lacks something; the default hint is `postroj doctor`."""
 
     def __init__(self, message: str, *, evidence: str = "", hint: str = "") -> None:
-        hint = hint or "`sudo postroj doctor` shows what this host lacks, `--fix` installs it"
+        hint = hint or "`postroj doctor` shows what this host lacks, `--fix` installs it"
         super().__init__(message, evidence=evidence, hint=hint)
 
 

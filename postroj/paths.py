@@ -7,19 +7,31 @@ Root uses the system's folders, other users their own. `POSTROJ_CACHE_DIR`, `POS
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
+
+from postroj import user
 
 LOCK_NAME = "postroj.lock"
 SYSTEM_STATE = Path("/run/postroj")
+
+REMEMBERED: dict[Path, bool] = {}
+"""Whether files are ours, if that was found out before a user namespace hides it."""
 
 
 def cache_dir() -> Path:
     """Return the folder of images and downloads, safe to delete while no guest runs."""
     if override := os.environ.get("POSTROJ_CACHE_DIR"):
         return Path(override).absolute()
-    if os.geteuid() == 0:
+    if user.is_root():
         return Path("/var/cache/postroj")
+    return _users_cache()
+
+
+@cache
+def _users_cache() -> Path:
     from platformdirs import user_cache_path
 
     return user_cache_path("postroj")
@@ -29,21 +41,35 @@ def state_dir() -> Path:
     """Return the folder of run directories, one for each guest and removed with it."""
     if override := os.environ.get("POSTROJ_STATE_DIR"):
         return Path(override).absolute()
-    if os.geteuid() == 0:
+    if user.is_root():
         return SYSTEM_STATE
-    from platformdirs import user_runtime_path
-
-    return user_runtime_path("postroj")
+    return _users_state()
 
 
-def guests_dir() -> Path:
-    """Return the folder of the guests' run directories, which root owns, for any user."""
-    return state_dir() if os.environ.get("POSTROJ_STATE_DIR") else SYSTEM_STATE
+@cache
+def _users_state() -> Path:
+    """Return a user's state folder, if possible where it ends with the user's last session."""
+    folder = user.runtime_dir()
+    try:
+        status = folder.lstat()
+    except OSError:
+        return cache_dir() / "run"
+    is_private = stat.S_ISDIR(status.st_mode) and not status.st_mode & 0o022
+    return (folder if is_private and status.st_uid == user.UID else cache_dir()) / "postroj"
+
+
+def remember() -> None:
+    """Find out where our folders are and what is ours, which a user namespace hides."""
+    for folder in (state_dir, cache_dir, config_dir):
+        folder()
+    if lock := lock_file():
+        with suppress(OSError):
+            REMEMBERED[lock] = is_ours(lock)
 
 
 def config_dir() -> Path:
     """Return the folder of the user's own configuration."""
-    if os.geteuid() == 0:
+    if user.is_root():
         return Path("/etc/postroj")
     from platformdirs import user_config_path
 
@@ -70,9 +96,12 @@ def disk_usage(folder: Path) -> int:
 
 def is_ours(path: Path) -> bool:
     """Whether a file belongs to root, to us, or to the user who called sudo."""
+    if path in REMEMBERED:
+        return REMEMBERED[path]
     ours = {0, os.geteuid()}
-    with suppress(KeyError, ValueError):
-        ours.add(int(os.environ["SUDO_UID"]))
+    if user.is_root():
+        with suppress(KeyError, ValueError):
+            ours.add(int(os.environ["SUDO_UID"]))
     return path.lstat().st_uid in ours
 
 

@@ -7,10 +7,10 @@ contains what is specific to one release.
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,7 +106,7 @@ def obtain_cached(name: str, architecture: str = "") -> Iterator[Image]:
     :raises ImageError: if it is not cached or not prepared.
     """
     record = find_cached(name, architecture)
-    if record.prepared is None:
+    if not record.is_prepared:
         message = f"the image '{record.name}' is not prepared yet, and `--offline` prevents that"
         hint = f"`postroj run --image {record.name} -- true` prepares it"
         raise ImageError(message, hint=hint)
@@ -115,8 +115,14 @@ def obtain_cached(name: str, architecture: str = "") -> Iterator[Image]:
 
 
 def possible() -> bool:
-    """Whether we have the rights to run a guest."""
-    return os.geteuid() == 0
+    """Whether we may run guests, which makes a user root of what guests need."""
+    from postroj.container.start import become_root
+
+    try:
+        become_root()
+    except HostError:
+        return False
+    return True
 
 
 def prepared(record: Record) -> Record:
@@ -125,7 +131,7 @@ def prepared(record: Record) -> Record:
     :raises HostError: if this host lacks something, or the cache cannot be written.
     :raises ImageError: if the preparation fails.
     """
-    if record.prepared is not None:
+    if record.is_prepared:
         return record
     name, architecture = record.name, record.architecture
     try:
@@ -136,7 +142,8 @@ def prepared(record: Record) -> Record:
     with store.building(name, architecture) as directory:
         current = store.require(name, architecture)  # somebody may have, while we waited
         fitness.check(current)
-        if current.prepared is None:
+        if not current.is_prepared:
+            current = replace(current, layers=(), prepared=None)
             with console.progress(f"prepare {name}") as progress:
                 progress.describe("package manager")
                 current = _prepare(current, directory)

@@ -13,6 +13,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -210,6 +211,18 @@ def run(
     if status not in ok:
         raise CommandError(argv, status, done.output)
     return done
+
+
+def converse(argv: Sequence[str]) -> None:
+    """Run a tool of the host that may ask something on our terminal; its output goes to stderr.
+
+    :raises CommandError: if it fails.
+    :raises HostError: if it is not installed.
+    """
+    log.debug("+ %s", shlex.join(argv))
+    status = subprocess.call([tool(argv[0]), *argv[1:]], env=environment(), stdout=sys.stderr)
+    if status:
+        raise CommandError(argv, exit_status(status), "")
 
 
 def relay(

@@ -74,4 +74,4 @@ def _guests() -> list[str]:
     from postroj import paths
     from postroj.container import roster, rundir
 
-    return [*rundir.by_given(paths.guests_dir()), *roster.names()]
+    return [*rundir.by_given(paths.state_dir()), *roster.names()]

@@ -123,10 +123,16 @@ def guest_limits(
 ) -> Asked:
     """Return the limits for the values of `--memory`, `--cpus` and `--pids`.
 
-    :raises UsageError: if a size is invalid, or private users are combined with the host's network.
+    :raises UsageError: if a size is invalid, or if only root may have what is asked for, or nobody.
     """
+    from postroj import user
     from postroj.container.limits import Asked, size
 
+    if not user.is_root():
+        wanted = {"--private-users": private_users, "--network=host": network == NetworkMode.HOST}
+        for option in (option for option, is_wanted in wanted.items() if is_wanted):
+            message = f"`{option}` needs root: the guests of a user are in a user namespace"
+            raise UsageError(message, hint="run the same command with `sudo`, or omit it")
     if private_users and network == NetworkMode.HOST:
         message = "`--private-users` does not work with `--network=host`"
         raise UsageError(message)

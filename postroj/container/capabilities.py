@@ -33,10 +33,10 @@ EVERY_ID = 2**32 - 1
 def parse_lacking(words: Sequence[str]) -> frozenset[str]:
     """Parse `CapBnd: 00000000fcecffff 40 0 0 4294967295`; return nothing for other words.
 
-    The last three are a line of `/proc/PID/uid_map`.
+    The last three are a line of `/proc/PID/uid_map`, and more lines may follow.
     """
     try:
-        _, mask, last, _, _, ids = words
+        _, mask, last, _, _, ids, *_ = words
         bits, count, is_first = int(mask, 16), int(last) + 1, int(ids) == EVERY_ID
     except ValueError:
         return frozenset()

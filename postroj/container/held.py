@@ -118,8 +118,8 @@ class Held:
         return [int(word) for word in self.read(f"task/{self.pid}/children").split()]
 
     def send(self, number: signal.Signals | int) -> None:
-        """Send it a signal, unless it has ended."""
-        with suppress(ProcessLookupError):
+        """Send it a signal, unless it has ended, or belongs to another user of a guest."""
+        with suppress(ProcessLookupError, PermissionError):
             signal.pidfd_send_signal(self.pidfd, number)
 
     def kill(self) -> None:

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from postroj import process
+from postroj import process, user
 from postroj.container.cgroup import hierarchies
 from postroj.errors import HostError
 
@@ -42,9 +42,11 @@ class Host:
     nspawn: tuple[int, int]
     """Major and minor version of systemd-nspawn, as (258, 1)."""
     unified: bool
-    """Whether it has cgroup v2 alone."""
+    """Whether it has, or shows to guests, cgroup v2 alone."""
     bus: bool
     """Whether D-Bus runs."""
+    root: bool = True
+    """Whether root of the host runs guests; others do in a user namespace."""
     os_release: str = ""
     """The text of its os-release(5); '' if it has none."""
 
@@ -60,7 +62,9 @@ def read() -> Host:
     text = installed(LIBRARIES) or process.run(["systemd-nspawn", "--version"]).text
     return Host(
         nspawn=version(text),
-        unified=hierarchies.V2 in kinds and hierarchies.TRACKING not in kinds,
+        unified=hierarchies.V2 in kinds
+        and (hierarchies.TRACKING not in kinds or not user.is_root()),
+        root=user.is_root(),
         bus=BUS.exists(),
         os_release=_os_release(),
     )
@@ -116,13 +120,18 @@ def require(host: Host, systemd: int | None) -> None:
         message = f"systemd-nspawn {major} needs a host with version 2 of control groups alone"
         hint = "boot this host with `systemd.unified_cgroup_hierarchy=1` on its kernel command line"
         raise HostError(message, hint=hint)
-    if major >= WITHOUT_V1 and systemd is not None and systemd < WITH_V2:
-        message = (
-            f"systemd {systemd} of the image cannot boot here: it needs version 1 of control"
-            f" groups, which systemd-nspawn {major} does not support"
-        )
+    if systemd is None or systemd >= WITH_V2:
+        return
+    message = (
+        f"systemd {systemd} of the image cannot boot here: it needs version 1 of control groups"
+    )
+    if major >= WITHOUT_V1:
         hint = "a host with systemd-nspawn 257 or older boots it; `--no-boot` runs commands in it"
+        message = f"{message}, which systemd-nspawn {major} does not support"
         raise HostError(message, hint=hint)
+    if not host.root:
+        message = f"{message}, which only root has"
+        raise HostError(message, hint="run the same command with `sudo`")
 
 
 def environment(host: Host, systemd: int | None, *, own_network: bool) -> dict[str, str]:

@@ -57,6 +57,18 @@ def enter_network(descriptor: int) -> None:
     _checked(libc.setns(descriptor, CLONE_NEWNET))
 
 
+def own_users() -> None:
+    """Move this process, which must have one thread, into a new user namespace, unshare(2)."""
+    _checked(libc.unshare(CLONE_NEWUSER))
+
+
+def join_users(descriptor: int) -> None:
+    """Become root of a user namespace, setns(2); this process must have one thread."""
+    _checked(libc.setns(descriptor, CLONE_NEWUSER))
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+
+
 def open_in_root(root: int, path: str) -> int:
     """Open `path` as a place only (`O_PATH`), with the folder `root` as `/`, openat2(2).
 

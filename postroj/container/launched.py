@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from postroj import process
+from postroj import process, user
 from postroj.container import host, rundir
 from postroj.container.boot import launch, readiness, seed
 from postroj.container.cgroup import devices, hierarchies, scope
@@ -149,7 +149,7 @@ class Launched:
 
     def _confine(self, leader: Leader, *, again: bool) -> None:
         """Confine the devices of a guest in a scope, and register the guest with machined."""
-        if self.is_scope:
+        if self.is_scope and user.is_root():
             # by now its layers are mounted
             _warn_of_devices(confine_scope(self.name, self.bound))
             scope.register(self.name, leader, again=again)
@@ -203,21 +203,19 @@ def launch_guest(spec: GuestSpec, stack: ExitStack) -> Launched:
     is_scope = scope.is_usable()
     try:
         bound = tuple(devices.devices_of(bind.source for bind in spec.binds))
-        group = Group(name, spec.limits, {} if is_scope else hierarchies.mounted(), bound)
+        group = Group(name, spec.limits, {} if is_scope else hierarchies.homes(), bound)
     except OSError as error:
         raise HostError(launch.CGROUP.failure, evidence=str(error)) from None
     stack.callback(group.remove)
     if group.unlimited:
         _warn(UNLIMITED, ", ".join(group.unlimited))
-    if not is_scope:
+    if here.root and not is_scope:
         _warn_of_devices(group.open_devices)
     listener = stack.enter_context(readiness.Listener(claim.path / "notify"))
     served = pasta.pasta_argv(resolv_conf, spec.published, _shown(spec))
     (claim.path / "mnt").mkdir()
     divided = scope_folder(name) if is_scope else group.divided
-    script_argv = launch.launch_argv(
-        spec, claim.path, group.joins, divided, served, here.os_release
-    )
+    script_argv = launch.launch_argv(spec, claim.path, group.joins, divided, served, here)
     network_tools = ("pasta", "systemd-notify") if spec.network is NetworkMode.PRIVATE else ()
     for tool in ("nsenter", "setpriv", *network_tools):
         process.tool(tool)
@@ -228,7 +226,7 @@ def launch_guest(spec: GuestSpec, stack: ExitStack) -> Launched:
         script = process.launch(
             [*prefix, *script_argv],
             stdio=(process.PIPE, process.PIPE, console),
-            env=process.environment(variables | {"NOTIFY_SOCKET": str(claim.path / "notify")}),
+            env=scope.environment() | variables | {"NOTIFY_SOCKET": str(claim.path / "notify")},
             pass_fds=[claim.descriptor, *group.descriptors, *layers, *spec.locks],
         )
     launched = Launched(
@@ -268,9 +266,10 @@ def ready_when(spec: GuestSpec) -> set[str]:
 def ready_again_when(spec: GuestSpec) -> set[str]:
     """Return the notifications after which a guest is ready that reboots.
 
-    With users of its own it has a new network, too.
+    With users of its own, as always without root of the host, it has a new network, too.
     """
-    return {LEADER, *(ready_when(spec) if spec.private_users else [READY])}
+    has_own = spec.private_users or not user.is_root()
+    return {LEADER, *(ready_when(spec) if has_own else [READY])}
 
 
 def _shown(spec: GuestSpec) -> tuple[int, ...]:

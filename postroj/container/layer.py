@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 # Attributes that refer to the files of one mount only. Whiteouts, opaque folders and renamed files
 # work without them (overlayfs.rst of the kernel).
+PREFIXES = {True: "trusted.overlay.", False: "user.overlay."}
+"""Of the attributes of overlays, by whether root of the host mounts them, overlayfs.rst."""
 TRANSIENT = ("origin", "impure", "nlink", "uuid", "upper")
 
 SEEDED = ("hostname", "hosts", "machine-id", "resolv.conf")
@@ -26,7 +28,7 @@ def tar_argv(written: Path, only: Sequence[str] | None = None) -> list[str]:
     return [
         *("tar", "--create", f"--directory={written}", "--numeric-owner", "--sort=name"),
         *("--xattrs", "--xattrs-include=*"),
-        *(f"--xattrs-exclude=trusted.overlay.{name}" for name in TRANSIENT),
+        *(f"--xattrs-exclude={prefix}{name}" for prefix in PREFIXES.values() for name in TRANSIENT),
         *("--anchored", *(f"--exclude=./etc/{name}" for name in SEEDED)),
         "--warning=no-file-ignored",  # sockets
         *(["."] if only is None else _members(written, only)),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from postroj import paths
-from postroj.container import leftovers, rundir
+from postroj.container import leftovers, rundir, user_namespace
 from postroj.container.cgroup import group, processes
 from postroj.container.entered import EnteredGuest
 from postroj.container.held import Held
@@ -57,7 +57,7 @@ class Listing:
 
 def names() -> list[str]:
     """Return the names of all guests, also of those that boot or end."""
-    return rundir.living(paths.guests_dir())
+    return rundir.living(paths.state_dir())
 
 
 def listing() -> list[Listing]:
@@ -67,7 +67,7 @@ def listing() -> list[Listing]:
 
 
 def _describe(name: str) -> Listing:
-    facts = read_facts(paths.guests_dir() / name) or Facts(began=0)
+    facts = read_facts(paths.state_dir() / name) or Facts(began=0)
     found = leader(name)
     return Listing(
         name=name,
@@ -86,7 +86,7 @@ def require(wanted: Sequence[str]) -> list[str]:
 
     :raises UsageError: if there is no guest for some of them; the message has those.
     """
-    known = rundir.by_given(paths.guests_dir()) | {name: name for name in names()}
+    known = rundir.by_given(paths.state_dir()) | {name: name for name in names()}
     if lost := [name for name in wanted if name not in known]:
         message = f"no guest is named {', '.join(map(repr, lost))}"
         raise UsageError(message, hint="`postroj ps` shows the guests that run")
@@ -144,7 +144,8 @@ def enter(name: str) -> EnteredGuest:
     (name,) = require([name])
     with suppress(OSError):  # it ended meanwhile
         if found := leader(name):
-            entered = EnteredGuest(paths.guests_dir() / name, Leader(found.pid, name))
+            user_namespace.enter(beside=found)
+            entered = EnteredGuest(paths.state_dir() / name, Leader(found.pid, name))
             found.require()  # so both are the same process
             return entered
     message = f"the guest '{name}' cannot be entered: it is not ready yet, or is ending"
@@ -228,5 +229,5 @@ def _kill_one(pid: int, name: str) -> None:
 
 def _traces(name: str) -> list[str]:
     """Return the paths that are left of a guest."""
-    places = [paths.guests_dir() / name, *group.folders(name)]
+    places = [paths.state_dir() / name, *group.folders(name)]
     return [str(path) for path in places if path.exists()]

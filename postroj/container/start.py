@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from postroj.container import layer
+from postroj.container import layer, user_namespace
 from postroj.container.boot import launch, nspawn
 from postroj.container.enter import nsenter
 from postroj.container.entered import EnteredGuest
 from postroj.container.failure import ending, unready
 from postroj.container.guest import STOP_TIMEOUT, Command, OwnGuest
 from postroj.container.launched import launch_guest, ready_again_when, ready_when
-from postroj.errors import CommandError, GuestError, GuestLost, HostError, PostrojError
+from postroj.errors import CommandError, GuestError, GuestLost, PostrojError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,7 +41,6 @@ def start_guest(spec: GuestSpec) -> Iterator[StartedGuest]:
     :raises HostError: if this host cannot run guests.
     :raises GuestError: if the guest does not become ready.
     """
-    require_root()
     with ExitStack() as stack:
         deadline = time.monotonic() + spec.boot_timeout
         launched = launch_guest(spec, stack)
@@ -62,6 +60,16 @@ def start_guest(spec: GuestSpec) -> Iterator[StartedGuest]:
             guest.keep()
             raise
         guest.keep()
+
+
+def become_root() -> None:
+    """Become root of a user namespace, which guests need, unless root of the host runs postroj.
+
+    This process must not have more than one thread.
+
+    :raises HostError: if this host does not let this user.
+    """
+    user_namespace.enter()
 
 
 class StartedGuest(EnteredGuest, OwnGuest):
@@ -165,13 +173,3 @@ class StartedGuest(EnteredGuest, OwnGuest):
     def _ended_error(self, output: str = "") -> GuestError:
         launched = self._launched
         return ending.explain(launched.script, launched.spec, launched.run_dir, output)
-
-
-def require_root() -> None:
-    """Require root.
-
-    :raises HostError: if this process does not run as root.
-    """
-    if os.geteuid() != 0:
-        message = "guests need root"
-        raise HostError(message, hint="run the same command with `sudo`")

@@ -12,10 +12,9 @@ import signal
 import uuid
 from contextlib import ExitStack, contextmanager
 from enum import StrEnum
-from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING
 
-from postroj import locking, paths, process
+from postroj import locking, paths, process, user
 from postroj.errors import CommandError, HostError, ImageError, UsageError
 from postroj.image.outfile import atomic_file
 from postroj.image.store import os_errors, store
@@ -152,24 +151,28 @@ def _merged(layers: Sequence[Path]) -> Iterator[list[str]]:
         message = "this image has several layers; merging them needs root"
         raise HostError(message, hint="run the same command with `sudo`")
     with locking.Claim.make(paths.state_dir(), "export") as claim:
-        yield merge_argv(layers, claim.path)
+        yield merge_argv(layers, claim.path, root=user.is_root())
 
 
-def merge_argv(layers: Sequence[Path], folder: Path) -> list[str]:
+def merge_argv(layers: Sequence[Path], folder: Path, *, root: bool) -> list[str]:
     """Return the command line that mounts layers in a private namespace and writes their tar.
 
-    The mounts vanish with its process, which does not outlive ours.
+    The mounts vanish with its process, which does not outlive ours. `root` is whether that is root
+    of the host.
     """
     lowers = [f"lower{number}" for number in range(len(layers))]
-    overlay = f"ro,lowerdir={':'.join(reversed(lowers))},redirect_dir=on"
+    options = "redirect_dir=on" if root else "userxattr"
+    overlay = f"ro,lowerdir={':'.join(reversed(lowers))},{options}"
+    mount = (
+        ["mount", "-t", "squashfs", "-o", "loop,ro,nodev"]
+        if root
+        else ["squashfuse_ll", "-o", "ro,nodev,allow_other"]
+    )
     steps = [
         ["mount", "-t", "tmpfs", "-o", "mode=0700", "tmpfs", str(folder)],
         ["cd", str(folder)],
         ["mkdir", "root", *lowers],
-        *(
-            ["mount", "-t", "squashfs", "-o", "loop,ro,nodev", str(layer), lower]
-            for layer, lower in zip(layers, lowers, strict=True)
-        ),
+        *([*mount, str(layer), lower] for layer, lower in zip(layers, lowers, strict=True)),
         ["mount", "-t", "overlay", "-o", overlay, "overlay", "root"],
         ["exec", *pack.tar_argv("root")],
     ]
@@ -256,23 +259,24 @@ def _running_tool(
 
     :raises ImageError: if the tool failed.
     """
-    with TemporaryFile() as complaints:
-        env = process.environment()
-        stdio = (stdin, stdout, complaints)
-        with process.spawn(argv, stdio=stdio, env=env, pass_fds=pass_fds) as child:
-            failure: BrokenPipeError | None = None
-            try:
-                yield child
-            except BrokenPipeError as error:  # the tool has ended, and its status says why
-                if child.stdin is None:
-                    raise
-                failure = error
-            status = process.exit_status(child.wait())
-        if status and not (failure and status == 128 + signal.SIGPIPE):
-            complaints.seek(0)
-            output = complaints.read().decode(errors="replace")
-            failed = CommandError(argv, status, process.last_lines(output))
-            message = "the image could not be exported"
-            raise ImageError(message, evidence=failed.reason)
-        if failure:
-            raise failure
+    env = process.environment()
+    stdio = (stdin, stdout, process.PIPE)
+    with (
+        process.spawn(argv, stdio=stdio, env=env, pass_fds=pass_fds) as child,
+        process.collecting_stderr(child) as complaints,
+    ):
+        failure: BrokenPipeError | None = None
+        try:
+            yield child
+        except BrokenPipeError as error:  # the tool has ended, and its status says why
+            if child.stdin is None:
+                raise
+            failure = error
+        status = process.exit_status(child.wait())
+    if status and not (failure and status == 128 + signal.SIGPIPE):
+        output = bytes(complaints).decode(errors="replace")
+        failed = CommandError(argv, status, process.last_lines(output))
+        message = "the image could not be exported"
+        raise ImageError(message, evidence=failed.reason)
+    if failure:
+        raise failure

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Return the run directory of a guest without leader and console."""
-    monkeypatch.setattr(start, "require_root", lambda: None)
+    monkeypatch.setattr(start, "become_root", lambda: None)
     with locking.Claim.make(paths.state_dir(), naming.PREFIX) as claim:
         write_facts(claim.path, Facts(given="web"))
         yield claim.path

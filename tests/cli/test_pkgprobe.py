@@ -87,7 +87,7 @@ class Recorder:
 def seen(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     recorder = Recorder()
     monkeypatch.setattr(matrix, "probe_all", recorder)
-    monkeypatch.setattr(start, "require_root", lambda: None)
+    monkeypatch.setattr(start, "become_root", lambda: None)
     return recorder
 
 

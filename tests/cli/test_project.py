@@ -71,7 +71,7 @@ class Recorder:
 def seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Recorder:
     recorder = Recorder()
     monkeypatch.setattr(matrix, "probe_all", recorder)
-    monkeypatch.setattr(start, "require_root", lambda: None)
+    monkeypatch.setattr(start, "become_root", lambda: None)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "dist").mkdir()
     (tmp_path / "dist" / "x.deb").touch()

@@ -160,8 +160,13 @@ def test_run_with_publish_and_proxy(seen: Recorder, monkeypatch: pytest.MonkeyPa
 def test_run_and_shell_refuse_a_user_before_a_pull(
     seen: Recorder, command: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("os.geteuid", lambda: 1000)
-    with pytest.raises(HostError, match="guests need root") as caught:
+    refused = "this user gets no guests"
+
+    def refuse() -> None:
+        raise HostError(refused)
+
+    monkeypatch.setattr(start, "become_root", refuse)
+    with pytest.raises(HostError, match=refused) as caught:
         run(*(["true"] if command is run_module.run else []), command=command)
     assert caught.value.exit_status == ExitStatus.RUN_FAILED
     assert (seen.images, seen.specs) == ([], [])

@@ -84,7 +84,7 @@ class House:
 @pytest.fixture
 def house(monkeypatch: pytest.MonkeyPatch) -> House:
     house = House()
-    monkeypatch.setattr(start, "require_root", lambda: None)
+    monkeypatch.setattr(start, "become_root", lambda: None)
     monkeypatch.setattr(roster, "stop", house.stop)
     monkeypatch.setattr(rundir, "by_given", house.by_given)
     for name in ("listing", "names", "enter"):

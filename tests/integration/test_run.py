@@ -250,7 +250,7 @@ def test_run_without_nspawn_names_its_package() -> None:
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 125
     assert "error: 'systemd-nspawn' is not installed on this host" in done.stderr
-    assert "hint: `sudo postroj doctor`" in done.stderr
+    assert "hint: `postroj doctor`" in done.stderr
 
 
 def test_run_explains_that_the_host_is_offline() -> None:

@@ -512,9 +512,9 @@ TRUST = (
 
 HOST = (
     Mutation(
-        "run and shell require root before they fetch an image",
+        "run and shell become root before they fetch an image",
         "postroj/cli/commands/run.py",
-        "    require_root()\n",
+        "    become_root()\n",
         "",
         "tests/cli/test_run.py",
     ),
@@ -540,11 +540,11 @@ HOST = (
         "tests/cli/test_main.py",
     ),
     Mutation(
-        "require_root refuses a user",
-        "postroj/container/start.py",
-        "if os.geteuid() != 0:",
-        "if False:",
-        "tests/cli/test_run.py",
+        "a user with too few subordinate numbers is refused",
+        "postroj/container/user_namespace.py",
+        "    if inside <= IDS:\n",
+        "    if False:\n",
+        f"{CONTAINER}/test_user_namespace.py",
     ),
     Mutation(
         "a command that takes too long is killed with its group",

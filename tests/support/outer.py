@@ -10,7 +10,7 @@ import sysconfig
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from postroj import paths
@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     from postroj.process import Completed
 
 REPOSITORY = Path(__file__).parents[2]
-PACKAGES = "systemd-container dbus passt squashfs-tools python3-minimal python3 util-linux iproute2"
+PACKAGES = (
+    "systemd-container dbus passt squashfs-tools python3-minimal python3 util-linux iproute2 "
+    "uidmap squashfuse dbus-user-session libpam-systemd"
+)
 INSTALL = "apt-get install --yes --no-install-recommends"
 SETUP = f"apt-get update && {INSTALL} {PACKAGES}"
 
@@ -113,11 +116,11 @@ def booted(release: str, *, unified: bool = True) -> Iterator[Outer]:
         yield Outer(guest)
 
 
-def _beyond(argv: Callable[[GuestSpec, Path], list[str]]) -> Callable[[GuestSpec, Path], list[str]]:
+def _beyond(argv: Callable[..., list[str]]) -> Callable[..., list[str]]:
     """Have nspawn let its guest do what a host does."""
 
-    def more(spec: GuestSpec, run_dir: Path) -> list[str]:
-        tool, *words = argv(spec, run_dir)
-        return [tool, *BEYOND, *words]
+    def more(*words: Any, **settings: Any) -> list[str]:
+        tool, *rest = argv(*words, **settings)
+        return [tool, *BEYOND, *rest]
 
     return more

@@ -50,7 +50,7 @@ class TestErrors:
         assert (error.evidence, error.hint) == ("last words", "type this")
 
     def test_host_error_hints_at_doctor_by_default(self) -> None:
-        assert "sudo postroj doctor" in errors.HostError("x").hint
+        assert "`postroj doctor`" in errors.HostError("x").hint
         assert errors.HostError("x", hint="other").hint == "other"
 
     def test_command_error_has_argv_status_and_output(self) -> None:

@@ -16,7 +16,17 @@ ROOT = Path(__file__).parents[2]
 LONGEST = 350
 
 WORDS = {"causes", "errors", "model", "urls", "verdict"}
-DOORS = {"process", "streams", "net", "http_errors", "http_get", "paths", "locking", "console"}
+DOORS = {
+    "user",
+    "process",
+    "streams",
+    "net",
+    "http_errors",
+    "http_get",
+    "paths",
+    "locking",
+    "console",
+}
 GROUND = WORDS | DOORS
 PROBING = GROUND | {"image", "container", "probe"}
 MAY_IMPORT = {
@@ -58,7 +68,7 @@ FLOORS = {
         "guest cgroup.hierarchies cgroup.memory",
         "host limits",
         "cgroup network",
-        "spec",
+        "spec user_namespace",
         "boot",
         "failure leader",
         "enter observe",

@@ -43,6 +43,7 @@ def export(
     The extension of FILE selects the format: .tar, .tar.zst, .squashfs, .raw or .img. The file -
     is stdout, for tar formats only.
     """
+    from postroj.container.start import become_root
     from postroj.image import export
     from postroj.image.store import fitness, store
 
@@ -53,6 +54,8 @@ def export(
     record = store.require(name, architecture)
     fitness.check(record)
     image = record.as_image()
+    if len(image.layers) > 1:  # they are merged by mounts
+        become_root()
     with console.progress(f"export {name}", unit="B") as progress:
         if to_stdout:
             _export_to_stdout(image, format_, progress)

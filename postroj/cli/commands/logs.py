@@ -31,12 +31,10 @@ OVER = (0, *(128 + number for number in (signal.SIGPIPE, signal.SIGTERM, signal.
 def logs(name: str, console: bool, follow: bool, lines: int | None, units: tuple[str, ...]) -> None:
     """Show the journal of a guest, or its console."""
     from postroj.container import roster
-    from postroj.container.start import require_root
 
     if console and units:
         message = "`--unit` selects from the journal, not with `--console`"
         raise UsageError(message)
-    require_root()
     if console:
         (own,) = roster.require([name])
         _show_console(own, lines, follow=follow)
@@ -71,7 +69,7 @@ def _show_console(name: str, lines: int | None, *, follow: bool) -> None:
     from postroj.container import roster
     from postroj.report.visible import visible_lines
 
-    with (paths.guests_dir() / name / "console").open("rb") as stream:
+    with (paths.state_dir() / name / "console").open("rb") as stream:
         shown = stream.read().decode(errors="replace").splitlines()
         for line in shown[max(0, len(shown) - lines) if lines is not None else 0 :]:
             click.echo(visible_lines(line))

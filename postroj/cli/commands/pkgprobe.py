@@ -210,7 +210,7 @@ def _pkgprobe(
     **given: Any,
 ) -> int:
     from postroj import matrix
-    from postroj.container.start import require_root
+    from postroj.container.start import become_root
     from postroj.image import selection
     from postroj.report import json
 
@@ -225,7 +225,7 @@ def _pkgprobe(
         jobs = 1
     with origin.of("image"):
         selection.check(image_names, plan.architecture)
-    require_root()
+    become_root()
     places.prepare()
     screen = _screen(stream, plan)
     with places.guarded():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict
 
 import click
@@ -10,6 +11,7 @@ import click
 from postroj.cli import options
 from postroj.cli.stored_images import title
 from postroj.console import megabytes
+from postroj.errors import HostError
 
 
 @click.command()
@@ -21,8 +23,11 @@ from postroj.console import megabytes
 def prune(everything: bool, dry_run: bool, as_json: bool) -> None:
     """Delete unused files: those of no image, and leftovers of killed commands."""
     from postroj.container import leftovers
+    from postroj.container.start import become_root
     from postroj.image import upkeep
 
+    with suppress(HostError):  # guests of a user leave files of other numbers
+        become_root()
     guests = leftovers.sweep(dry_run=dry_run)
     done = upkeep.prune(everything=everything, dry_run=dry_run)
     if as_json:

@@ -28,10 +28,8 @@ UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 def ps(as_json: bool) -> None:
     """List the running guests: kept ones, and those of other commands."""
     from postroj.container import leftovers, roster
-    from postroj.container.start import require_root
     from postroj.report.table import table
 
-    require_root()
     leftovers.sweep_in_passing()
     guests = roster.listing()
     if as_json:

@@ -19,9 +19,7 @@ def restart(names: tuple[str, ...], time: float, boot_timeout: float) -> None:
     """Reboot kept guests with their files, and wait until they are ready."""
     from postroj.container import roster
     from postroj.container.reboot import reboot
-    from postroj.container.start import require_root
 
-    require_root()
     own = roster.require(names)
     kept = {guest.name for guest in roster.listing() if guest.kept}
     if others := [name for name, its in zip(names, own, strict=True) if its not in kept]:

@@ -73,7 +73,7 @@ def run_in_fresh_guest(
     from postroj.container.network import publish
     from postroj.container.rundir import require_valid
     from postroj.container.spec import GuestSpec
-    from postroj.container.start import require_root, start_guest
+    from postroj.container.start import become_root, start_guest
     from postroj.prepare import obtain
 
     if given:
@@ -87,7 +87,7 @@ def run_in_fresh_guest(
         *(bind(text, read_only=True) for text in read_only_binds),
     ]
     asked = guest_limits(network=network, private_users=private_users, **limits)
-    require_root()
+    become_root()
     publish.require_free(ports)
     with obtain(image_name, architecture or "", boot=boot) as image:
         spec = GuestSpec(

@@ -22,12 +22,10 @@ def stop(names: tuple[str, ...], everything: bool, time: float) -> None:
     A guest in use by another command, such as a probe, is killed at once, and that command fails.
     """
     from postroj.container import roster
-    from postroj.container.start import require_root
 
     if bool(names) is everything:
         message = "either names of guests or `--all` must be given"
         raise UsageError(message, hint="`postroj ps` lists the running guests")
-    require_root()
     named = roster.require(names)
     kept = [guest.name for guest in roster.listing() if guest.kept]
     failed: list[PostrojError] = []

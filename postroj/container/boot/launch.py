@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postroj.container.boot import idmap, nspawn, readahead
+from postroj.container.cgroup.scope import DIVIDE
 from postroj.container.network.pasta import ATTENDED
 from postroj.model import NetworkMode
 from postroj.process import CONTAINED
@@ -17,6 +18,7 @@ from postroj.process import CONTAINED
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from postroj.container.host import Host
     from postroj.container.spec import GuestSpec
 
 SCRIPT = Path(__file__).with_name("launch.sh")
@@ -29,6 +31,10 @@ KILLED = "killed"
 
 UNPACKED = "unpacked"
 """File of the run directory that exists if a layer was unpacked, since it could not be mounted."""
+
+# nspawn asks for the group of PID 1, so the namespace is made above that: in the guest's own group,
+# which must be empty again before its controllers are handed down.
+JOIN = 'echo 0 >"$1/cgroup.procs" || exit 64; exec unshare --cgroup sh "$0" "$@"'
 
 REBOOTED = 133
 """Status of nspawn when its guest reboots."""
@@ -46,12 +52,12 @@ class Stage:
 MOUNT_IMAGE = Stage(
     status=61,
     failure="the image could not be mounted",
-    hint="`sudo postroj doctor` tries squashfs and loop devices on this host",
+    hint="`postroj doctor` tries squashfs and loop devices on this host",
 )
 MOUNT_OVERLAY = Stage(
     status=62,
     failure="the guest's writable layer could not be mounted",
-    hint="`sudo postroj doctor` tries overlayfs on this host",
+    hint="`postroj doctor` tries overlayfs on this host",
 )
 NETWORK = Stage(
     status=63,
@@ -61,12 +67,12 @@ NETWORK = Stage(
 CGROUP = Stage(
     status=64,
     failure="the guest's control group could not be joined",
-    hint="`sudo postroj doctor` shows whether control groups are writable here",
+    hint="`postroj doctor` shows whether control groups are writable here",
 )
 USERS = Stage(
     status=65,
     failure="the files of the image could not be given to the guest's own users",
-    hint="`sudo postroj doctor` tries `--private-users` on this host; guests run without it, too",
+    hint="`postroj doctor` tries `--private-users` on this host; guests run without it, too",
 )
 LINKS = Stage(
     status=66,
@@ -79,30 +85,41 @@ STAGES = {
 }
 
 
+def overlay_options(*, root: bool) -> str:
+    """Return the options of an overlay that root of the host mounts, or others.
+
+    Only root may set the attributes `trusted.*`, overlayfs.rst of the kernel.
+    """
+    return "redirect_dir=on,metacopy=off" if root else "userxattr"
+
+
 def launch_argv(
     spec: GuestSpec,
     run_dir: Path,
     groups: Sequence[Path],
     divided: Path | None,
     pasta: Sequence[str],
-    os_release: str,
+    host: Host,
 ) -> list[str]:
     """Return the command that runs the guest of `spec` for as long as its stdin is open.
 
     The script is PID 1 of a PID namespace. The kernel ends everything in it with the script, also
     the guest's own PID 1, which survives a SIGKILL of nspawn; mounts and loop devices go with the
     last process. `groups` are the files of control groups to join, `divided` is the guest's group
-    of cgroup v2, if it has one, `os_release` is the host's.
+    of cgroup v2, if it has one.
     """
     lowers = [f"lower{number}" for number in range(len(spec.layers))]
     netns = run_dir / "mnt" / "netns"
     base = idmap.base(run_dir.name)
+    network = _network(spec, root=host.root)
     settings: dict[str, object] = {
         "run_dir": run_dir,
         "size": spec.limits.disk,
         "lowerdir": ":".join(["../seed", *reversed(lowers)]),
-        "os_release": os_release,
-        "network": _network(spec),
+        "overlay": overlay_options(root=host.root),
+        "fuse": "" if host.root else "yes",
+        "os_release": host.os_release,
+        "network": network,
         "divided": divided or "",
         "base": base if spec.private_users else "",
         "read_only": "yes" if spec.read_only else "",
@@ -110,23 +127,25 @@ def launch_argv(
     lists = (
         map(str, spec.layers),
         readahead.argv(lowers) if spec.boot else (),
-        map(str, groups),
+        map(str, groups) if host.root else (),
         idmap.argv(base, lowers) if spec.private_users else (),
-        [*pasta, *ATTENDED, "--netns", str(netns)] if _network(spec) else (),
+        [*pasta, *ATTENDED, "--netns", str(netns)] if network else (),
     )
     return [
+        *(("sh", "-c", JOIN, str(DIVIDE), str(divided)) if groups and not host.root else ()),
         *(*CONTAINED, "sh", str(SCRIPT)),
         *(f"{name}={value}" for name, value in settings.items()),
         *(word for words in lists for word in ("--", *words)),
-        *("--", *nspawn.nspawn_argv(spec, run_dir)),
+        *("--", *nspawn.nspawn_argv(spec, run_dir, root=host.root)),
     ]
 
 
-def _network(spec: GuestSpec) -> str:
+def _network(spec: GuestSpec, *, root: bool) -> str:
     """Return which namespace pasta serves; '' without pasta.
 
-    Ports below 1024 are closed if the namespace belongs to another user namespace than the guest.
+    Ports below 1024 are closed if the namespace belongs to another user namespace than the guest,
+    and who is not `root` of the host cannot mount `/sys` for one that was made before.
     """
     if spec.network is not NetworkMode.PRIVATE:
         return ""
-    return "own" if spec.private_users else "first"
+    return "first" if root and not spec.private_users else "own"

@@ -17,6 +17,8 @@ umask 022
 run_dir=    # of the guest
 size=       # bytes of the tmpfs with all that the guest writes
 lowerdir=   # of the overlay, relative to the tmpfs: a colon or a comma in a path would need escapes
+overlay=    # options of the overlay
+fuse=       # not '' if only FUSE mounts a layer, as without root of the host
 os_release= # text that nspawn shows to the guest as the host's
 network=    # `first` if pasta's namespace is made before the guest, `own` if nspawn makes it; or ''
 divided=    # the guest's group of cgroup v2, whose processes are in groups below it; '' without one
@@ -41,6 +43,8 @@ main() {
             run_dir=*) run_dir=${1#*=} ;;
             size=*) size=${1#*=} ;;
             lowerdir=*) lowerdir=${1#*=} ;;
+            overlay=*) overlay=${1#*=} ;;
+            fuse=*) fuse=${1#*=} ;;
             os_release=*) os_release=${1#*=} ;;
             network=*) network=${1#*=} ;;
             divided=*) divided=${1#*=} ;;
@@ -73,7 +77,7 @@ main() {
     shift
     if [ "$network" = first ]; then words serve_network "$@" & fi
 
-    mount -t overlay -o "lowerdir=$lowerdir,upperdir=upper,workdir=work,redirect_dir=on,metacopy=off" \
+    mount -t overlay -o "lowerdir=$lowerdir,upperdir=upper,workdir=work,$overlay" \
         overlay root || exit $MOUNT_OVERLAY
     # nspawn 252 writes files to /run, and follows a link there to the host
     for name in dev proc run sys; do
@@ -114,7 +118,7 @@ mount_below() {
     mount_layers "$@" &
     layers=$!
     # nspawn leaves empty folders here when it is killed
-    [ -d /run/systemd/nspawn ] || mkdir -p /run/systemd/nspawn
+    [ -d /run/systemd/nspawn ] || mkdir -p /run/systemd/nspawn 2>/dev/null || extend_run
     mount -t tmpfs -o mode=0755 tmpfs /run/systemd/nspawn || exit $MOUNT_OVERLAY
     # nspawn would show the host's own file, and root in the guest could write to it
     printf %s "$os_release" >os-release || exit $MOUNT_OVERLAY
@@ -123,6 +127,22 @@ mount_below() {
         { : >netns && unshare --net=netns true; } || exit $NETWORK
     fi
     wait $layers || exit $?
+}
+
+# extend_run: add the folder of nspawn to /run/systemd, as seen in here, where only root of the host may
+# make it; nspawn and pasta still find the rest
+extend_run() {
+    mkdir systemd systemd/nspawn
+    for path in /run/systemd/*; do
+        [ -e "$path" ] || continue
+        if [ -d "$path" ]; then
+            mkdir "systemd/${path##*/}"
+        else
+            : >"systemd/${path##*/}"
+        fi
+        mount --rbind "$path" "systemd/${path##*/}" || :
+    done
+    mount --rbind systemd /run/systemd || exit $MOUNT_OVERLAY
 }
 
 # make_folders LAYER...: of the overlay, and one for each layer
@@ -151,15 +171,25 @@ mount_layers() {
 # mount_layer FILE FOLDER: where a layer cannot be mounted, unpack it into the tmpfs, and say so by the
 # file `unpacked`. The program that reads the layer has no privileges.
 mount_layer() {
-    mount -t squashfs -o loop,ro,nodev "$1" "$2" 2>../mount || {
+    mount_squashfs "$1" "$2" 2>../mount || {
         setpriv --no-new-privs --reuid=65534 --regid=65534 --clear-groups --bounding-set=-all \
             --inh-caps=-all -- sqfs2tar /proc/self/fd/3 3<"$1" |
             tar --extract --numeric-owner --same-owner --same-permissions --xattrs \
-                '--xattrs-include=*' --directory "$2" && : >../unpacked
+                '--xattrs-include=*' ${fuse:+--anchored '--exclude=dev/*'} --directory "$2" &&
+            : >../unpacked
     } || {
         cat ../mount >&2
         exit $MOUNT_IMAGE
     }
+}
+
+# mount_squashfs FILE FOLDER
+mount_squashfs() {
+    if [ "$fuse" ]; then
+        squashfuse_ll -o ro,nodev,allow_other "$1" "$2"
+    else
+        mount -t squashfs -o loop,ro,nodev "$1" "$2"
+    fi
 }
 
 # map_owners MAP...: give all files that the guest begins with to its own root

@@ -35,21 +35,36 @@ Not where pasta serves the network: root could lead its packets to the host's lo
 """
 
 
-def nspawn_argv(spec: GuestSpec, run_dir: Path) -> list[str]:
-    """Return nspawn's command line, which uses no D-Bus, no registration and no settings files."""
+# nspawn looks for its group below the top of what is mounted there. The tmpfs is in between, as the
+# kernel mounts no file system over itself.
+MOUNT_GROUPS = """\
+mount -t tmpfs tmpfs /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec "$@\""""
+WITH_OWN_GROUPS = (
+    *("unshare", "--mount", "--propagation", "slave"),
+    *("sh", "-c", MOUNT_GROUPS, "sh"),
+)
+
+
+def nspawn_argv(spec: GuestSpec, run_dir: Path, *, root: bool = True) -> list[str]:
+    """Return nspawn's command line, which uses no D-Bus, no registration and no settings files.
+
+    `root` is whether root of the host runs it.
+    """
     network = {
         NetworkMode.PRIVATE: [f"--network-namespace-path={run_dir / 'mnt' / 'netns'}"],
         NetworkMode.NONE: ["--private-network"],
         NetworkMode.HOST: [],
     }[spec.network]
     users: list[str] = []
-    if spec.private_users:
+    if spec.private_users or (spec.network is NetworkMode.PRIVATE and not root):
         network = ["--private-network", f"--drop-capability={OWN_NETWORK}"]
+    if spec.private_users:
         base = idmap.base(run_dir.name)
         users = [f"--private-users={base}:{idmap.IDS}", "--private-users-ownership=off"]
     boot = ["--boot", "--notify-ready=yes"] if spec.boot else ["--as-pid2"]
     payload = KERNEL_COMMAND_LINE if spec.boot else ("--", *HOLDER)
     return [
+        *(() if root else WITH_OWN_GROUPS),
         *("systemd-nspawn", "--quiet", f"--machine={run_dir.name}"),
         f"--directory={run_dir / 'mnt' / 'root'}",
         # a guest that was ended from outside must not look like one that shut itself down

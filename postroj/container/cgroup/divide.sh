@@ -1,10 +1,10 @@
-# divide.sh GROUP COMMAND...: run COMMAND in the helpers' group below GROUP, which has been made for it.
+# divide.sh GROUP COMMAND...: run COMMAND in the helpers' group below GROUP.
 # A group of cgroup v2 that hands controllers down has no processes of its own.
 # shellcheck shell=sh
 
 set -eu
 
-mkdir "$1/helpers"
+[ -d "$1/helpers" ] || mkdir "$1/helpers"
 echo 0 >"$1/helpers/cgroup.procs"
 shift
 exec "$@"

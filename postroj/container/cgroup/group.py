@@ -126,7 +126,7 @@ class Group:
 def folders(name: str) -> list[Path]:
     """Return the places of a guest's groups, ours and the scope of systemd; some do not exist."""
     places = (name, f"{SLICE}/{name}.scope")
-    return [root / place for root in hierarchies.mounted().values() for place in places]
+    return [home / place for home in hierarchies.homes().values() for place in places]
 
 
 def _make(folder: Path) -> int:
@@ -187,7 +187,7 @@ def _limit(folder: Path, limits: Limits) -> set[str]:
 
 def systemd_controllers() -> set[str]:
     """Return what systemd can limit for a scope; it hands the controllers down itself."""
-    roots = hierarchies.mounted()
+    roots = hierarchies.homes()
     offered = hierarchies.offered(roots[V2]) if V2 in roots else set()
     return {*roots, *offered, *([SWAP] if "memory" in offered else [])}
 
@@ -199,7 +199,7 @@ def has_swap() -> bool:
 
 def scope_folder(name: str) -> Path:
     """Return the group of a guest's scope, which systemd makes."""
-    return hierarchies.mounted()[V2] / SLICE / f"{name}.scope"
+    return hierarchies.homes()[V2] / SLICE / f"{name}.scope"
 
 
 def confine_scope(name: str, allowed: Iterable[Device]) -> str:
@@ -220,9 +220,9 @@ def confine_scope(name: str, allowed: Iterable[Device]) -> str:
 
 def _unlimited(lacking: list[str]) -> HostError:
     """Return the error for limits that the user asked for and this host cannot enforce."""
-    root = hierarchies.mounted().get(V2)
+    root = hierarchies.homes().get(V2)
     message = f"this host's control groups cannot limit what was asked for: no {', '.join(lacking)}"
-    hint = "`sudo postroj doctor` shows which limits work on this host"
+    hint = "`postroj doctor` shows which limits work on this host"
     if root and set(lacking) <= hierarchies.offered(root):
         hint = f"as root, `{_hand_down(root, lacking)}` hands them to guests"
     return HostError(message, hint=hint)
@@ -268,10 +268,10 @@ def sweep(*, only: str = "", patience: float = PATIENCE, dry_run: bool = False) 
 
 def _all_groups(only: str) -> list[Path]:
     """Return the groups of all guests, or of `only` one, in the hierarchies that we may change."""
-    roots = [root for root in hierarchies.mounted().values() if os.access(root, os.W_OK)]
+    homes = [home for home in hierarchies.homes().values() if os.access(home, os.W_OK)]
     if only:
-        return [root / only for root in roots if (root / only).is_dir()]
-    return [path for root in roots for path in root.iterdir() if naming.is_guest(path.name)]
+        return [home / only for home in homes if (home / only).is_dir()]
+    return [path for home in homes for path in home.iterdir() if naming.is_guest(path.name)]
 
 
 @contextmanager
@@ -301,5 +301,5 @@ def _try_remove(node: tree.Node) -> bool:
     try:
         os.rmdir(node.name, dir_fd=node.above)
     except OSError as error:
-        return error.errno != errno.EBUSY
+        return error.errno not in (errno.EBUSY, errno.EACCES)
     return True

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import NamedTuple
+
+from postroj import user
 
 TOP = Path("/sys/fs/cgroup")
 """Where systemd, nspawn and postroj look for hierarchies; others mount more of them elsewhere."""
@@ -12,6 +15,8 @@ V2 = ""
 """The hierarchy that all controllers share, as `/proc/PID/cgroup` names it."""
 TRACKING = "name=systemd"
 """The hierarchy of cgroup v1 in which systemd tracks processes, the twin of `V2`."""
+MANAGED = "user.slice/user-{0}.slice/user@{0}.service"
+"""The group that systemd gives to the systemd of a user by number, user@.service(5)."""
 LIMITING = ("memory", "pids", "cpu")
 """The controllers that limit a guest; each may have a hierarchy of cgroup v1."""
 
@@ -63,6 +68,34 @@ def place(mount: Mount, path: str) -> Path:
     """Return the folder of a group, whose path is as in `/proc/PID/cgroup`."""
     inner = f"{path}/".removeprefix(f"{mount.top.rstrip('/')}/")
     return mount.point / inner.strip("/")
+
+
+def homes() -> dict[str, Path]:
+    """Return the groups in which those of guests are made, one in each hierarchy that has guests.
+
+    They are the top groups for root. Others have the group of their own systemd, else the highest
+    one above this process that belongs to them; none if this host has given them none.
+    """
+    roots = mounted()
+    if user.is_root() or V2 not in roots:
+        return roots if user.is_root() else {}
+    own = own_group()
+    above = [group for group in reversed(own.parents) if group.is_relative_to(roots[V2])]
+    candidates = (roots[V2] / MANAGED.format(user.UID), *above, own)
+    home = next(filter(_is_ours, candidates), None)
+    return {V2: home} if home else {}
+
+
+def own_group() -> Path:
+    """Return the group of cgroup v2 in which this process is."""
+    lines = Path("/proc/self/cgroup").read_text().splitlines()
+    path = next((line.removeprefix("0::") for line in lines if line.startswith("0::")), "/")
+    return place(mounts()[V2], path)
+
+
+def _is_ours(group: Path) -> bool:
+    """Whether we may make groups in a group, and move processes there."""
+    return all(os.access(path, os.W_OK) for path in (group, group / "cgroup.procs"))
 
 
 def offered(root: Path) -> set[str]:

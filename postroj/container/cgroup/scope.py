@@ -8,10 +8,11 @@ has a PID namespace of its own. The registration ends with the scope.
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from postroj import process
+from postroj import process, user
 from postroj.container.cgroup import group, hierarchies
 from postroj.container.host import BUS
 from postroj.errors import CommandError
@@ -39,7 +40,20 @@ def is_usable() -> bool:
 
     In a container with cgroup v1 alone it does not (systemd's cg_install_release_agent()).
     """
-    return BOOTED.is_dir() and hierarchies.V2 in hierarchies.mounted()
+    # `Path.exists` raises an error if the folder is closed to us
+    is_there = user.is_root() or os.path.exists(manager_socket())  # noqa: PTH110
+    return BOOTED.is_dir() and hierarchies.V2 in hierarchies.mounted() and is_there
+
+
+def manager_socket() -> Path:
+    """Return the path of the socket of our user's own manager, which may not exist."""
+    return user.runtime_dir() / "systemd/private"
+
+
+def environment() -> dict[str, str]:
+    """Return what a tool needs to find the systemd of our user, or that of the host for root."""
+    ours = {} if user.is_root() else {"XDG_RUNTIME_DIR": str(user.runtime_dir())}
+    return process.environment(ours)
 
 
 def argv(name: str, limits: Limits, systemd: int) -> list[str]:
@@ -57,13 +71,17 @@ def argv(name: str, limits: Limits, systemd: int) -> list[str]:
     if limits.cpus is not None:
         properties["CPUQuota"] = f"{limits.cpus:.1%}"
     return [
-        *("systemd-run", "--scope", "--quiet", "--collect", "--no-ask-password"),
+        *("systemd-run", *(() if user.is_root() else ("--user",)), "--scope", "--quiet"),
+        *("--collect", "--no-ask-password"),
         # its manual page announces that `$` in arguments will be expanded
         *(["--expand-environment=no"] if systemd >= SINCE_EXPANDING else []),
         *(f"--slice={group.SLICE.removesuffix('.slice')}", f"--unit={name}"),
         f"--description=guest of postroj {name}",
         *(f"--property={key}={value}" for key, value in properties.items()),
-        *("--", "sh", str(DIVIDE), str(group.scope_folder(name))),
+        "--",
+        # nspawn of a user asks for the group of PID 1 in a namespace whose top is that of the guest
+        *(() if user.is_root() else ("unshare", "--cgroup")),
+        *("sh", str(DIVIDE), str(group.scope_folder(name))),
     ]
 
 
@@ -89,7 +107,7 @@ def register(name: str, leader: Held, *, again: bool = False) -> None:
 
     A guest also runs without it, so a failure is only logged.
     """
-    if not BUS.exists():
+    if not BUS.exists() or not user.is_root():
         return
     forget = [unregister_argv(name)] if again else []
     _run_all(name, *forget, register_argv(name, leader.pid))

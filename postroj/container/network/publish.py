@@ -132,6 +132,11 @@ def _taken(one: Published, port: int, error: OSError) -> HostError:
         case errno.EADDRINUSE:
             hint = f"`ss -lnp 'sport = :{port}'` shows its process; or choose another port"
             return HostError(f"{what}: it is in use on this host", hint=hint)
+        case errno.EACCES:
+            hint = (
+                f"`sudo sysctl net.ipv4.ip_unprivileged_port_start={port}` lets users without root"
+            )
+            return HostError(what, evidence=str(error.strerror), hint=hint)
         case errno.EADDRNOTAVAIL | errno.EAFNOSUPPORT:
             hint = "`ip address` shows the addresses of this host"
             return HostError(f"{what}: this host has no such address", hint=hint)

@@ -16,14 +16,16 @@ import stat
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
+from postroj import user
 from postroj.container.guest import VOLATILE, FileKind, Written
+from postroj.container.layer import PREFIXES
 from postroj.container.observe.files import FOLDER_FLAGS, KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-OPAQUE = "trusted.overlay.opaque"
+OPAQUE = f"{PREFIXES[user.is_root()]}opaque"
 DEEPEST = 64
 """Depth at which the search stops: a package may create endlessly nested folders."""
 

@@ -12,7 +12,7 @@ import stat
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from postroj import paths
+from postroj import paths, user
 from postroj.image import emulation
 from postroj.image.store import os_errors
 from postroj.model import SHA256, Image, Manager, SourceKind, Verification
@@ -93,12 +93,21 @@ class Record(Provenance):
     systemd: int | None = None
     """Major version of its systemd according to the catalog, since reading it in each guest takes
     too long; None if the catalog does not say."""
+    by_user: bool = False
+    """Whether its layers were made without root of the host: an overlay of root's does not read
+    what they remove, nor the other way round."""
     locked: bool = False
     """Whether it was pulled for a lock file; then it is used only where a lock file lists it."""
     created: str
     """UTC, ISO 8601."""
     postroj: str
     """Version of postroj that built it."""
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether it was made bootable, by layers that overlays of this user read."""
+        fits = not self.layers or self.by_user is not user.is_root()
+        return self.prepared is not None and fits
 
     @property
     def files(self) -> list[Layer]:

@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
-from postroj import __version__, locking, paths
+from postroj import __version__, locking, paths, user
 from postroj.errors import ImageError, UsageError
 from postroj.image.store import fitness, os_errors
 from postroj.image.store.record import (
@@ -197,8 +197,13 @@ def add(
 def extend(record: Record, file: Path | None, prepared: tuple[str, ...], directory: Path) -> Record:
     """Stack a layer from `building` on an image; without a file, only note the preparation."""
     added = {seal(file): file} if file else {}
-    layers = (*record.layers, *added)
-    record = replace(record, layers=layers, prepared=prepared, created=_now())
+    record = replace(
+        record,
+        layers=(*record.layers, *added),
+        prepared=prepared,
+        by_user=not user.is_root(),
+        created=_now(),
+    )
     _put_in_place(record, added, directory)
     return record
 

@@ -20,7 +20,7 @@ from enum import StrEnum
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from postroj import __version__, locking, paths
+from postroj import __version__, locking, paths, user
 from postroj.image.store import os_errors, store
 from postroj.image.store.record import DIGITS, checked_digest, is_file, open_file
 
@@ -105,7 +105,9 @@ def layers_dir() -> Path:
 
 def recipe(kind: Kind, image: Image, *asked: str) -> Recipe:
     """Return the recipe of a layer on top of an image."""
-    return Recipe(kind=kind, below=tuple(path.name for path in image.layers), asked=asked)
+    whose = () if user.is_root() else ("user",)  # see `Record.by_user`
+    below = tuple(path.name for path in image.layers)
+    return Recipe(kind=kind, below=below, asked=(*asked, *whose))
 
 
 def find(recipe: Recipe) -> WarmLayer | None:

@@ -16,6 +16,7 @@ from postroj.container.capabilities import CAPABILITIES, parse_lacking
         ),
         ("CapBnd: 000001ffffffffff 40 0 0 4294967295", set()),
         ("CapBnd: 000001ffffffffff 40 0 524288 65536", {"MKNOD", "SYS_RESOURCE", "SYS_TIME"}),
+        ("CapBnd: 000001ffffffffff 40 0 1000 1 1 100000 65535", {"MKNOD", "SYS_TIME"}),
         ("grep: cannot open", set()),
         ("", set()),
     ],

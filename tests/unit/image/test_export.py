@@ -55,7 +55,7 @@ def test_partition_table_for_an_architecture_without_a_type() -> None:
 
 def test_merge_argv_mounts_layers_in_a_private_namespace() -> None:
     layers = [Path("/a b/base.squashfs"), Path("/top.squashfs")]
-    *namespace, script = export.merge_argv(layers, Path("/run/x"))
+    *namespace, script = export.merge_argv(layers, Path("/run/x"), root=True)
     assert namespace == [
         *("setpriv", "--pdeathsig", "KILL", "--"),
         *("unshare", "--mount", "--propagation", "slave"),

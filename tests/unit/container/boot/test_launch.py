@@ -16,6 +16,7 @@ import pytest
 from postroj.container import lifeline, limits
 from postroj.container.boot import idmap, launch, nspawn, readahead
 from postroj.container.boot.readiness import NETWORK_UP
+from postroj.container.host import Host
 from postroj.container.network.pasta import ATTENDED
 from postroj.container.spec import Bind, GuestSpec
 from postroj.model import NetworkMode
@@ -28,6 +29,7 @@ NETNS = str(RUN_DIR / "mnt/netns")
 IMAGE = Path("/cache/debian.squashfs")
 PASTA = ["pasta", "--quiet"]
 GROUP = Path("/sys/fs/cgroup/postroj-ab12/cgroup.procs")
+HOST = Host(nspawn=(252, 0), unified=True, bus=False, os_release="ID=host\n")
 ODD = ("with space", "quote'single", 'quote"double', "comma,colon:", "back\\slash", "$(touch x)`;&")
 
 
@@ -37,7 +39,7 @@ def argv(
     groups: Sequence[Path] = (GROUP,),
     divided: Path | None = None,
 ) -> list[str]:
-    return launch.launch_argv(spec, run_dir, groups, divided, PASTA, "ID=host\n")
+    return launch.launch_argv(spec, run_dir, groups, divided, PASTA, HOST)
 
 
 def parts(words: Sequence[str]) -> list[list[str]]:
@@ -64,6 +66,8 @@ def test_arguments_for_a_booted_guest_with_a_private_network() -> None:
         f"run_dir={RUN_DIR}",
         f"size={limits.of_host(1).disk}",
         "lowerdir=../seed:lower1:lower0",
+        "overlay=redirect_dir=on,metacopy=off",
+        "fuse=",
         "os_release=ID=host\n",
         "network=first",
         f"divided={GROUP.parent}",

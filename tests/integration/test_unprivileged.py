@@ -1,0 +1,255 @@
+"""Guests of a user without root: what works, and what is kept apart."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import subprocess
+import tarfile
+import time
+from signal import SIGHUP, SIGINT, SIGKILL, SIGTERM
+from subprocess import DEVNULL
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support import debs, outer, unprivileged, victims
+from tests.support.cli import DEFAULT_IMAGE, eventually, postroj
+from tests.support.unprivileged import PYTHON, User
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+SEED = os.environ.get("POSTROJ_TEST_SEED") or str(random.randrange(1 << 32))
+KILLS = int(os.environ.get("POSTROJ_TEST_KILLS", "100"))
+SIGNALS = (SIGINT, SIGTERM, SIGHUP, SIGKILL)
+DEADLINE = 60
+KEPT = "their-guest"
+IMAGE = ("--image", DEFAULT_IMAGE)
+
+
+@pytest.fixture(scope="module")
+def user(pulled: Callable[[str], str]) -> Iterator[User]:
+    name = pulled(DEFAULT_IMAGE)
+    assert postroj("run", "--no-boot", *IMAGE, "--", "true").returncode == 0
+    with unprivileged.user() as made:
+        made.take(name)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def kept(user: User) -> Iterator[str]:
+    """A guest of this user that the tests share."""
+    done = user.postroj("run", "--detach", "--name", KEPT, *IMAGE)
+    assert done.returncode == 0, done.stderr
+    yield KEPT
+    user.postroj("stop", KEPT)
+
+
+def test_run_passes_the_status_on_and_leaves_nothing(user: User) -> None:
+    script = "id -u; systemctl is-system-running; exit 7"
+    done = user.postroj("run", *IMAGE, "--", "sh", "-c", script)
+    assert (done.returncode, done.stdout) == (7, "0\nrunning\n"), done.stderr
+
+
+def test_package_gets_the_verdicts_that_root_gives(user: User, tmp_path: Path) -> None:
+    deb = debs.service(tmp_path, "lonely", "/bin/sleep 1000")
+    file = user.home / deb.name
+    file.write_bytes(deb.read_bytes())
+    options = ("--no-project", "--steps=install,reboot,purge", "--settle=0")
+    found = []
+    for command in (user.postroj, postroj):
+        done = command("pkgprobe", *IMAGE, f"--package={file}", *options, "--json")
+        assert done.stdout, done.stderr
+        (probe,) = json.loads(done.stdout)["probes"]
+        found.append([(step["name"], step["outcome"], outcomes(step)) for step in probe["steps"]])
+    assert found[0] == found[1]
+    assert [name for name, *_ in found[0]] == ["install", "reboot", "purge"]
+
+
+def outcomes(step: dict[str, Any]) -> set[tuple[str, str]]:
+    """Return the checks of a step, and what came of each."""
+    return {(check["subject"], check["outcome"]) for check in step["checks"]}
+
+
+def test_files_go_in_and_out_of_a_kept_guest_and_belong_to_the_user(user: User, kept: str) -> None:
+    there, back = user.home / "there", user.home / "back"
+    there.write_text("hello")
+    unprivileged.own(there, user.name)
+    assert user.postroj("cp", there, f"{kept}:/root/it").returncode == 0
+    done = user.postroj("exec", kept, "--", "stat", "--format=%u:%g", "/root/it")
+    assert done.stdout == "0:0\n", done.stderr
+    assert user.postroj("cp", f"{kept}:/root/it", back).returncode == 0
+    assert back.read_text() == "hello"
+    assert back.stat().st_uid == there.stat().st_uid != 0
+
+
+def test_kept_guest_is_listed_restarted_and_has_its_network_again(user: User, kept: str) -> None:
+    (listed,) = json.loads(user.postroj("ps", "--json").stdout)
+    assert (listed["given"], listed["kept"]) == (kept, True)
+    assert user.postroj("restart", kept).returncode == 0
+    script = "apt-get update -qq -o APT::Update::Error-Mode=any && systemctl is-system-running"
+    done = user.postroj("exec", kept, "--", "sh", "-c", script)
+    assert (done.returncode, done.stdout) == (0, "running\n"), done.stderr
+    logs = user.postroj("logs", "--lines=1", kept)
+    assert logs.returncode == 0 and logs.stdout, logs.stderr
+
+
+def test_guest_becomes_an_image_that_boots(user: User, kept: str) -> None:
+    assert user.postroj("exec", kept, "--", "touch", "/root/mine").returncode == 0
+    done = user.postroj("commit", kept, "their-image")
+    assert done.returncode == 0, done.stderr
+    done = user.postroj("run", "--image=their-image", "--", "ls", "/root/mine")
+    assert (done.returncode, done.stdout) == (0, "/root/mine\n"), done.stderr
+
+
+ESCAPES = {
+    "device": ("mknod /it b 8 0", "not permitted"),
+    "disk": (
+        "mount -t ext4 /dev/sda /mnt",
+        "denied|superuser|exist",
+    ),
+    "sysctl": ("echo x > /proc/sys/kernel/core_pattern", "[Rr]ead-only|[Pp]ermission denied"),
+    "hierarchy": ("mount -t cgroup -o memory none /mnt && mkdir /mnt/x", "[Pp]ermission denied"),
+    "clock": ("date -s @0", "not permitted"),
+}
+
+
+@pytest.mark.parametrize("what", ESCAPES)
+def test_root_in_a_guest_cannot(what: str, user: User, kept: str) -> None:
+    script, reason = ESCAPES[what]
+    done = user.postroj("exec", kept, "--", "sh", "-c", script)
+    assert done.returncode != 0
+    assert re.search(reason, done.stderr), done.stderr
+
+
+def test_root_in_a_guest_is_the_user_without_groups_and_sees_none_of_its_files(
+    user: User, kept: str
+) -> None:
+    done = user.postroj("exec", kept, "--", "sh", "-c", "cat /proc/self/uid_map; id -G")
+    first, *_, groups = done.stdout.splitlines()
+    assert int(first.split()[1]) == user.home.stat().st_uid
+    assert groups == "0"
+    (user.home / "secret").write_text("x")
+    done = user.postroj("exec", kept, "--", "ls", user.home)
+    assert "No such file" in done.stderr
+
+
+def test_folder_that_is_made_anew_hides_what_the_image_has_in_it(user: User) -> None:
+    """What an overlay of root notes in an attribute that no user may set."""
+    script = "rm -r /usr/share/doc && mkdir /usr/share/doc && ls /usr/share/doc | wc -l"
+    done = user.postroj("run", *IMAGE, "--", "sh", "-c", script)
+    assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
+
+
+def test_image_is_unpacked_where_there_is_no_squashfuse(user: User) -> None:
+    done = user.postroj("run", *IMAGE, "--", "true", hide="/usr/bin/squashfuse_ll")
+    assert done.returncode == 0, done.stderr
+    assert "has its image in memory" in done.stderr
+
+
+def test_guests_of_root_and_of_the_user_do_not_see_or_sweep_each_other(
+    user: User, kept: str
+) -> None:
+    names = [guest["name"] for guest in json.loads(postroj("ps", "--json").stdout)]
+    (theirs,) = json.loads(user.postroj("ps", "--json").stdout)
+    assert theirs["name"] not in names
+    for command in (postroj, user.postroj):
+        assert command("prune").returncode == 0
+    assert user.postroj("exec", kept, "--", "true").returncode == 0
+    assert postroj("stop", kept).returncode == 2
+
+
+def test_nothing_is_left_whoever_is_killed(user: User) -> None:
+    print(f"POSTROJ_TEST_SEED={SEED}")
+    dice = random.Random(f"{SEED}-user")
+    before, there = user.leftovers(), user.names()
+    script = "sleep 0.7; echo end"
+    argv = user.argv(PYTHON, "-m", "postroj", "run", *IMAGE, "--", "sh", "-c", script)
+    for _ in range(KILLS // 10):
+        moment = dice.uniform(0, 1.5)
+        with subprocess.Popen(argv, stdout=DEVNULL, stderr=DEVNULL) as child:
+            time.sleep(moment)
+            found = [*filter(None, [victims.look(child.pid)]), *victims.descendants(child.pid)]
+            process, number = dice.choice(found or [None]), dice.choice(SIGNALS)
+            if process:
+                victims.send(process, number)
+            child.wait(DEADLINE)
+        assert user.postroj("ps").returncode == 0
+        assert eventually(lambda: user.leftovers() == before), (
+            f"{number.name} to {process} after {moment:.3f} s left {user.leftovers()}"
+        )
+    assert user.names() == there
+
+
+LOG_IN = """
+useradd --create-home alice
+loginctl enable-linger alice
+mknod -m 666 /dev/fuse c 10 229
+chmod 666 /dev/net/tun
+mkdir -p /home/alice/.cache/postroj
+cp -r /var/cache/postroj/images /home/alice/.cache/postroj
+chown -R alice: /home/alice/.cache
+until [ -S /run/user/$(id -u alice)/bus ]; do sleep 0.1; done
+"""
+AS_ALICE = """
+cd /
+runtime=/run/user/$(id -u alice)
+exec setpriv --reuid=alice --regid=alice --init-groups --reset-env env XDG_RUNTIME_DIR=$runtime \
+    PYTHONPATH=$PYTHONPATH PYTHONDONTWRITEBYTECODE=1 python3 -m postroj "$@"
+"""
+
+
+def test_guest_on_a_host_with_systemd_is_in_a_scope_of_the_users_own(
+    pulled: Callable[[str], str],
+) -> None:
+    """The command comes from a session of the host, and moves to the user's groups itself."""
+    image = pulled(DEFAULT_IMAGE)
+    with outer.booted(pulled("debian-bookworm")) as host:
+        host.run("sh", "-ec", LOG_IN)
+        script = (
+            "systemctl is-system-running; apt-get update -qq && tail -n 1 /proc/1/cgroup; exit 5"
+        )
+        words = ("run", "--image", image, "--", "sh", "-c", script)
+        done = host.run("sh", "-ec", AS_ALICE, "sh", *words, ok=range(256), timeout=120)
+        assert (done.status, done.text) == (5, "running\n0::/init.scope"), done.output
+        left = host.run("find", "/sys/fs/cgroup", "-name", "postroj-????????*").text
+        assert left == ""
+
+
+def test_refusals_name_what_is_missing(user: User) -> None:
+    done = user.postroj("run", *IMAGE, "--network=host", "--", "true")
+    assert (done.returncode, "needs root" in done.stderr) == (125, True)
+    done = user.postroj("run", *IMAGE, "--", "true", own_group=False)
+    assert done.returncode == 125
+    assert "no control groups of version 2" in done.stderr
+    with unprivileged.user(ranges=False) as poor:
+        done = poor.postroj("run", *IMAGE, "--", "true")
+    assert done.returncode == 125
+    assert "gives the user" in done.stderr
+    assert "usermod --add-subuids=" in done.stderr
+
+
+def test_doctor_lacks_nothing_here(user: User) -> None:
+    done = user.postroj("doctor", "--json")
+    found = json.loads(done.stdout)
+    lacking = [one for one in found["requirements"] if one["status"] not in ("ok", "warning")]
+    assert (done.returncode, found["ok"], lacking) == (0, True, [])
+    (root,) = (one for one in found["requirements"] if one["name"] == "root")
+    assert root["found"].endswith("root of a user namespace")
+
+
+def test_image_of_several_layers_is_exported(user: User, kept: str) -> None:
+    """That of a guest is one layer; a prepared tar is two."""
+    tar, merged = user.home / "image.tar", user.home / "merged.tar"
+    assert user.postroj("export", DEFAULT_IMAGE, tar).returncode == 0
+    done = user.postroj("import", "--allow-unverified", "two-layers", tar)
+    assert done.returncode == 0, done.stderr
+    done = user.postroj("export", "two-layers", merged)
+    assert done.returncode == 0, done.stderr
+    assert merged.stat().st_uid == user.home.stat().st_uid
+    with tarfile.open(merged) as members:
+        assert "./etc/os-release" in members.getnames() or "etc/os-release" in members.getnames()
