@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import re
 import time
-from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
-from postroj import paths, process
+from postroj import paths, process, user
 from postroj.errors import (
     CommandError,
     CommandTimeout,
@@ -103,12 +102,13 @@ def copy(reference: Reference, directory: Path, size: int, on_bytes: Callable[[i
     :raises HostError: if skopeo is not installed.
     """
     argv = copy_argv(process.tool("skopeo"), reference, directory)
-    with TemporaryFile() as complaints:
-        stdio = (process.DEVNULL, process.DEVNULL, complaints)
-        with process.spawn(argv, stdio=stdio, env=environment(directory.parent)) as child:
-            status = _watch(child, directory, size, on_bytes)
-        complaints.seek(0)
-        output = complaints.read().decode(errors="replace")
+    stdio = (process.DEVNULL, process.DEVNULL, process.PIPE)
+    with (
+        process.spawn(argv, stdio=stdio, env=environment(directory.parent)) as child,
+        process.collecting_stderr(child) as complaints,
+    ):
+        status = _watch(child, directory, size, on_bytes)
+    output = bytes(complaints).decode(errors="replace")
     if paths.disk_usage(directory) > size + BESIDE:
         message = f"the registry '{reference.registry}' sends more than '{reference}' has"
         raise VerificationError(message, evidence=f"expected {size} bytes")
@@ -201,7 +201,7 @@ def failure(reference: Reference, output: str) -> PostrojError:
         "reference": reference,
         "registry": reference.registry,
         "repository": f"{reference.registry}/{reference.path}",
-        "login": f"{'sudo ' if os.geteuid() == 0 else ''}skopeo login {reference.registry}",
+        "login": f"{'sudo ' if user.is_root() else ''}skopeo login {reference.registry}",
     }
     evidence = readable(output)
     known = causes.failure(CAUSES, output, names, lambda cause: evidence)

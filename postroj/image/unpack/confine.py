@@ -32,7 +32,9 @@ AS_NOBODY = (
     *(f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
     *("--bounding-set=-all", "--inh-caps=-all"),
 )
-LIMITS = ("prlimit", f"--data={MOST_MEMORY}", "--core=0", "--")
+LARGEST_FILE = 64 << 20
+"""Bytes of a file that a tool may write which reads and writes pipes: what it complains of."""
+LIMITS = ("prlimit", f"--data={MOST_MEMORY}", "--core=0")
 
 FENCE = ("bwrap", "--die-with-parent", "--unshare-net", "--unshare-pid", "--unshare-ipc")
 WITHOUT_CAPABILITIES = ("setpriv", "--inh-caps=-all", "--ambient-caps=-all", "--")
@@ -46,23 +48,24 @@ TRIAL_TIMEOUT = 30.0
 _ONCE = Lock()
 
 
-def confined(argv: Sequence[str]) -> list[str]:
+def confined(argv: Sequence[str], *, writes: bool = False) -> list[str]:
     """Return the command line that runs a tool without privileges.
 
     Paths in it must lead through `/proc/self/fd`. It ends with the tool's status, and with the
-    thread that started it.
+    thread that started it. `writes` is whether its result is a file.
 
     :raises HostError: if the tool is not installed.
     """
     program = process.tool(argv[0])
     with _ONCE:
         fence = _fence(program) if _can_fence() else []
-    return [*fence, *_unprivileged(argv)]
+    return [*fence, *_unprivileged(argv, writes=writes)]
 
 
-def _unprivileged(argv: Sequence[str]) -> list[str]:
+def _unprivileged(argv: Sequence[str], *, writes: bool = False) -> list[str]:
     nobody = AS_NOBODY if os.geteuid() == 0 else ()
-    return [*TIED[:-1], "--no-new-privs", *nobody, "--", *LIMITS, *argv]
+    size = () if writes else (f"--fsize={LARGEST_FILE}",)
+    return [*TIED[:-1], "--no-new-privs", *nobody, "--", *LIMITS, *size, "--", *argv]
 
 
 def _fence(program: str) -> list[str]:

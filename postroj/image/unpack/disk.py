@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
-from postroj import process
+from postroj import process, user
 from postroj.errors import CommandError, HostError, ImageError
 from postroj.image.unpack import pack
 
@@ -65,7 +64,7 @@ def squash(raw: Path, target: Path) -> None:
     :raises HostError: if we are not root.
     :raises ImageError: if there is no root partition, or it cannot be read.
     """
-    if os.geteuid() != 0:
+    if not user.is_root():
         message = "reading a disk means to mount it, which needs root"
         raise HostError(message, hint="run the same command with `sudo`")
     try:

@@ -6,7 +6,6 @@ import os
 import re
 from collections import deque
 from contextlib import ExitStack, suppress
-from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING
 
 from postroj import process
@@ -103,7 +102,6 @@ def squash(source: Readable, target: Path, subtree: str = "") -> None:
     :raises ImageError: if it is not a tar, or contains what an image cannot.
     """
     with ExitStack() as stack:
-        complaints = stack.enter_context(TemporaryFile())
         # The tool owns the file while it writes, because our folders may be closed to it.
         descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         stack.callback(os.close, descriptor)
@@ -114,8 +112,8 @@ def squash(source: Readable, target: Path, subtree: str = "") -> None:
         argv.append(f"/proc/self/fd/{descriptor}")
         packer = stack.enter_context(
             process.spawn(
-                confined(argv),
-                stdio=(process.PIPE, process.DEVNULL, complaints),
+                confined(argv, writes=True),
+                stdio=(process.PIPE, process.DEVNULL, process.PIPE),
                 env=process.environment(),
                 pass_fds=[descriptor],
             )
@@ -123,11 +121,11 @@ def squash(source: Readable, target: Path, subtree: str = "") -> None:
         assert packer.stdin
         widen(packer.stdin)
         watch = TarWatch()
-        with suppress(BrokenPipeError), packer.stdin:
-            watch.feed(source, packer.stdin)
-        status = process.exit_status(packer.wait())
-        complaints.seek(0)
-        output = complaints.read().decode(errors="replace")
+        with process.collecting_stderr(packer) as complaints:
+            with suppress(BrokenPipeError), packer.stdin:
+                watch.feed(source, packer.stdin)
+            status = process.exit_status(packer.wait())
+        output = bytes(complaints).decode(errors="replace")
         if status:
             raise _explain(CommandError(argv, status, process.last_lines(output)))
         watch.close()
@@ -141,18 +139,19 @@ def squash_output(argv: Sequence[str], target: Path) -> None:
 
     :raises ImageError: if the command fails, or its tar cannot be packed.
     """
-    with TemporaryFile() as complaints:
-        stdio = (process.DEVNULL, process.PIPE, complaints)
-        with process.spawn(argv, stdio=stdio, env=process.environment()) as child:
-            assert child.stdout
-            with child.stdout:
-                squash(child.stdout, target)
-            status = process.exit_status(child.wait())
-        if status:
-            complaints.seek(0)
-            output = process.last_lines(complaints.read().decode(errors="replace"))
-            message = "the files of the image could not be read"
-            raise ImageError(message, evidence=f"'{argv[0]}' ended with status {status}\n{output}")
+    stdio = (process.DEVNULL, process.PIPE, process.PIPE)
+    with (
+        process.spawn(argv, stdio=stdio, env=process.environment()) as child,
+        process.collecting_stderr(child) as complaints,
+    ):
+        assert child.stdout
+        with child.stdout:
+            squash(child.stdout, target)
+        status = process.exit_status(child.wait())
+    if status:
+        output = process.last_lines(bytes(complaints).decode(errors="replace"))
+        message = "the files of the image could not be read"
+        raise ImageError(message, evidence=f"'{argv[0]}' ended with status {status}\n{output}")
 
 
 def _check_skipped(output: str) -> None:
