@@ -8,7 +8,7 @@ workers ?= $(shell expr 2 '*' $$(nproc))
 
 # What only tests need; of these, what is missing is installed where there is apt.
 TEST_PACKAGES := apt-utils bzip2 createrepo-c docker-registry dpkg-dev e2fsprogs gnupg iproute2 nginx-light openssl perl \
-	python3-venv qemu-user-static rpm shellcheck skopeo squashfs-tools sudo zstd
+	python3-venv qemu-user-static rpm shellcheck skopeo squashfs-tools squashfuse sudo uidmap zstd
 
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo -E)
 # Files of root in somebody's checkout would be in the way.
@@ -30,8 +30,9 @@ help:
 	@echo 'make docs      build the documentation into docs/_build/html'
 	@echo 'make clean     remove what these have made in this folder'
 
-selftest: $(VENV)/ready host
-	$(AS_ROOT) $(BIN)/postroj selftest
+selftest: $(VENV)/ready
+	$(BIN)/postroj doctor --fix
+	$(BIN)/postroj selftest
 
 test: test-packages lint docs host
 	$(AS_ROOT) $(BIN)/pytest -p no:cacheprovider -n $(workers) --dist loadfile --no-loadscope-reorder \

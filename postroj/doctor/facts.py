@@ -16,9 +16,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from postroj import paths, process
+from postroj import paths, process, user
+from postroj.container import user_namespace
+from postroj.container.boot import launch
 from postroj.container.cgroup import hierarchies
 from postroj.container.cgroup.hierarchies import TRACKING, V2
+from postroj.container.user_namespace import NotAllowedError
 from postroj.errors import CommandError, HostError
 
 if TYPE_CHECKING:
@@ -49,6 +52,8 @@ class Finding:
 
     status: Status
     found: str
+    fix: tuple[str, ...] = ()
+    """The command with which root gives what is missing, if it is not in a package."""
 
 
 def _not_tried(why: str) -> Finding:
@@ -56,9 +61,17 @@ def _not_tried(why: str) -> Finding:
 
 
 def root() -> Finding:
-    """Check that this process is root."""
-    uid = os.geteuid()
-    return Finding(Status.MISSING if uid else Status.OK, f"uid {uid}")
+    """Check that this process is root of this host, or becomes root of a user namespace."""
+    if user.is_root():
+        return Finding(Status.OK, "uid 0")
+    try:
+        user_namespace.enter()
+    except NotAllowedError as error:
+        return Finding(Status.MISSING, error.reason.replace("\n", ": "), error.fix)
+    except HostError as error:
+        found = f"{error.reason}; {error.hint}".replace("\n", ": ")
+        return Finding(Status.MISSING, found)
+    return Finding(Status.OK, f"uid {user.UID}, root of a user namespace")
 
 
 def python(oldest: tuple[int, int] = (3, 11)) -> Finding:
@@ -98,7 +111,7 @@ def keyring() -> Finding:
 
 def newuidmap() -> Finding:
     """Check that users without root can map subordinate ids; newuidmap has no `--version`."""
-    if os.geteuid() == 0:
+    if user.is_root():
         return Finding(Status.OK, "root needs none")
     try:
         return Finding(Status.OK, process.tool("newuidmap"))
@@ -112,9 +125,19 @@ def namespaces() -> Finding:
     return _trial(["unshare", *kinds, "--fork", "true"], "all kinds were made")
 
 
+def squashfuse() -> Finding:
+    """Check that users without root can mount a squashfs; squashfuse has no `--version`."""
+    if user.is_root():
+        return Finding(Status.OK, "root needs none")
+    try:
+        return Finding(Status.OK, process.tool("squashfuse_ll"))
+    except HostError:
+        return Finding(Status.MISSING, "")
+
+
 def squashfs() -> Finding:
     """Check that a squashfs with lz4 can be mounted from a file."""
-    return image_trial("squashfs")
+    return image_trial("squashfs" if user.is_root() else "squashfuse")
 
 
 def image_trial(trial: str, *words: str) -> Finding:
@@ -162,7 +185,7 @@ def bwrap() -> Finding:
 def overlay() -> Finding:
     """Check that an overlay can be mounted on a tmpfs."""
     with TemporaryDirectory(prefix="postroj-doctor-") as folder:
-        return _trial_in(Path(folder), "overlay")
+        return _trial_in(Path(folder), "overlay", launch.overlay_options(root=user.is_root()))
 
 
 def _trial_in(folder: Path, trial: str, *words: str) -> Finding:
@@ -201,6 +224,8 @@ def cgroups() -> Finding:
         return Finding(Status.MISSING, f"nothing is mounted at '{hierarchies.TOP}'")
     if os.geteuid() != 0:
         return _not_tried("only root may")
+    if not user.is_root():
+        kind, parts = "v2", [*hierarchies.homes().values()]
     for part in parts:
         group = part / f"postroj-doctor-{os.getpid()}"
         try:

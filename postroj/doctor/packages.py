@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import logging
-import os
 import shlex
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from postroj import process
+from postroj import process, user
 from postroj.errors import CommandError, HostError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from postroj.doctor.requirements import Result
 
@@ -22,6 +21,7 @@ log = logging.getLogger(__name__)
 
 APT_LISTS = Path("/var/lib/apt/lists")
 DAY = 86_400.0
+NO_VARIABLES: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +34,6 @@ class Installer:
     install: tuple[str, ...]
     refresh: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
-
-    def show(self, command: Iterable[str]) -> str:
-        """Return a command as a user types it."""
-        return shlex.join([*(f"{name}={value}" for name, value in self.env.items()), *command])
 
 
 INSTALLERS = (
@@ -83,29 +79,36 @@ def missing_packages(results: Iterable[Result], manager: str) -> list[str]:
     return sorted(set(packages))
 
 
-def remedy(results: Iterable[Result]) -> str:
-    """Return the command that installs what is lacking, as a user types it; '' if there is none."""
+def remedy(results: Collection[Result]) -> str:
+    """Return the commands that give what is lacking, as root types them; '' if there are none."""
     installer = _installer()
     packages = missing_packages(results, installer.name) if installer else []
-    if not installer or not packages:
-        return ""
-    return installer.show([*installer.install, *packages])
+    commands = [shlex.join(result.fix) for result in results if result.fix]
+    if installer and packages:
+        commands.insert(0, shown([*installer.install, *packages], installer.env))
+    return "; ".join(commands)
 
 
 def mend(results: Collection[Result]) -> bool:
-    """Install what is lacking; return whether there was something to install.
+    """Install or allow what is lacking; return whether there was something to do.
 
-    :raises HostError: if this process is not root, or no package manager of this host is known.
-    :raises CommandError: if the package manager failed.
+    Without root each command runs through sudo, which may ask for a password.
+
+    :raises HostError: if no package manager of this host is known.
+    :raises CommandError: if a command failed.
     """
     installable = [result for result in results if result.lacking and result.requirement.packages]
-    if not installable:
-        return False
-    if os.geteuid() != 0:
-        message = "only root can install packages"
-        raise HostError(message, hint="`sudo postroj doctor --fix`")
+    fixes = [result.fix for result in results if result.fix]
+    for fix in fixes:
+        _as_root(fix)
+    if installable:
+        _install(installable)
+    return bool(installable or fixes)
+
+
+def _install(installable: Collection[Result]) -> None:
     installer = _installer()
-    packages = missing_packages(results, installer.name) if installer else []
+    packages = missing_packages(installable, installer.name) if installer else []
     if not installer or not packages:
         names = ", ".join(f"'{result.requirement.name}'" for result in installable)
         message = f"no known package of this host contains {names}"
@@ -117,7 +120,6 @@ def mend(results: Collection[Result]) -> bool:
             # often only a third party's repository is out of reach
             log.warning("%s; continuing with the old package lists", error.message)
     _run(installer, [*installer.install, *packages])
-    return True
 
 
 def lists_are_stale(folder: Path, now: float) -> bool:
@@ -146,7 +148,19 @@ def _is_there(program: str) -> bool:
     return True
 
 
+def shown(command: Iterable[str], env: Mapping[str, str]) -> str:
+    """Return a command with variables as a user types it."""
+    return shlex.join([*(f"{name}={value}" for name, value in env.items()), *command])
+
+
 def _run(installer: Installer, command: Iterable[str]) -> None:
-    log.info("%s", installer.show(command))
-    done = process.run(list(command), env=process.environment(installer.env))
-    log.debug("%s", done.output)
+    _as_root([*command], installer.env)
+
+
+def _as_root(command: Sequence[str], env: Mapping[str, str] = NO_VARIABLES) -> None:
+    log.info("%s", shown(command, env))
+    if user.is_root():
+        log.debug("%s", process.run(command, env=process.environment(env)).output)
+    else:
+        variables = (f"{name}={value}" for name, value in process.environment(env).items())
+        process.converse(["sudo", "env", *variables, *command])

@@ -39,6 +39,8 @@ class Result:
     requirement: Requirement
     status: Status
     found: str
+    fix: tuple[str, ...] = ()
+    """The command with which root gives what is missing, if it is not in a package."""
 
     @property
     def lacking(self) -> bool:
@@ -59,6 +61,20 @@ UTIL_LINUX = _same("util-linux")
 
 REQUIREMENTS = (
     Requirement(name="root", why="makes namespaces, mounts and cgroups", examine=facts.root),
+    Requirement(
+        name="newuidmap",
+        why="stands in for root where there is none",
+        examine=facts.newuidmap,
+        only_for="users without root",
+        packages={"apt": "uidmap", "dnf": "shadow-utils", "zypper": "shadow", "pacman": "shadow"},
+    ),
+    Requirement(
+        name="squashfuse",
+        why="shows images to users without root",
+        examine=facts.squashfuse,
+        only_for="images that take no memory",
+        packages=_same("squashfuse"),
+    ),
     Requirement(name="Python", why="runs postroj", examine=facts.python),
     Requirement(
         name="systemd-nspawn",
@@ -213,13 +229,6 @@ REQUIREMENTS = (
         packages=_same("skopeo"),
     ),
     Requirement(
-        name="newuidmap",
-        why="stands in for root where an image is made without",
-        examine=facts.newuidmap,
-        only_for="pulling without root",
-        packages={"apt": "uidmap", "dnf": "shadow-utils", "zypper": "shadow", "pacman": "shadow"},
-    ),
-    Requirement(
         name="disk", why="an image takes 0.1 GB, and 0.5 GB while it is made", examine=facts.disk
     ),
     Requirement(name="memory", why="a guest takes about 0.1 GB", examine=facts.memory),
@@ -231,5 +240,9 @@ def survey(requirements: Iterable[Requirement] = REQUIREMENTS) -> tuple[Result, 
     results = []
     for requirement in requirements:
         finding = requirement.examine()
-        results.append(Result(requirement=requirement, status=finding.status, found=finding.found))
+        results.append(
+            Result(
+                requirement=requirement, status=finding.status, found=finding.found, fix=finding.fix
+            )
+        )
     return tuple(results)

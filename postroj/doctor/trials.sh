@@ -14,17 +14,20 @@ case $trial in
     squashfs) # FOLDER has a squashfs `image`
         mount -t squashfs -o loop,ro image mounted
         ;;
+    squashfuse)
+        squashfuse_ll -o ro,allow_other image mounted
+        ;;
     map-owners) # WORD... is the command that maps the owners of `mounted`
         mount -t squashfs -o loop,ro image mounted
         "$@"
         mkdir other
         mount -t overlay -o lowerdir=mounted:other overlay mounted
         ;;
-    overlay)
+    overlay) # WORD is its options
         mount -t tmpfs tmpfs mounted
         cd mounted
         mkdir lower upper work merged
-        mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay merged
+        mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work,"$1" overlay merged
         ;;
     pasta) # which serves until the namespaces end
         mount -t tmpfs tmpfs mounted

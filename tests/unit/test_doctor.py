@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj import paths
+from postroj import paths, process, user
 from postroj.container import layer
 from postroj.doctor import confinement, facts, packages, requirements
 from postroj.doctor.facts import Finding, Status
@@ -347,10 +348,26 @@ class TestMend:
         assert not apt.exists()
 
     def test_not_root(self, apt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(os, "geteuid", lambda: 1000)
-        with pytest.raises(HostError, match="only root can") as caught:
-            packages.mend(self.MISSING)
-        assert caught.value.hint == "`sudo postroj doctor --fix`"
+        ran: list[list[str]] = []
+        monkeypatch.setattr(user, "UID", 1000)
+        monkeypatch.setattr(process, "converse", ran.append)
+        assert packages.mend(self.MISSING)
+        assert ran
+        assert {words[0] for words in ran} == {"sudo"}
+        assert "DEBIAN_FRONTEND=noninteractive" in ran[-1]
+        assert not apt.exists()
+
+    def test_commands_that_are_in_no_package_run_as_root(
+        self, apt: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ran: list[list[str]] = []
+        monkeypatch.setattr(user, "UID", 1000)
+        monkeypatch.setattr(process, "converse", ran.append)
+        lacking = replace(result(Status.MISSING), fix=("sysctl", "x=1"))
+        assert packages.remedy([lacking]) == "sysctl x=1"
+        assert packages.mend([lacking])
+        (words,) = ran
+        assert (words[:2], words[-2:]) == (["sudo", "env"], ["sysctl", "x=1"])
         assert not apt.exists()
 
     @pytest.mark.parametrize("manager", ["pacman", None])

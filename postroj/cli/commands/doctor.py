@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from postroj import console
+from postroj import console, user
 from postroj.container import leftovers
 from postroj.doctor import Result, Status, mend, remedy, survey
 from postroj.errors import HostError
@@ -33,14 +35,23 @@ def doctor(fix: bool, as_json: bool) -> None:
     """Show what this host lacks to run guests, and why it matters.
 
     Only --fix changes the host: it installs missing packages with the host's package manager.
-    Leftovers of killed commands are removed in any case.
+    Without root it uses sudo, and also allows this user what guests need. Leftovers of killed
+    commands are removed in any case.
     """
     leftovers.sweep_in_passing()
-    results = survey()
+    results = _survey()
     if fix and mend(results):
-        results = survey()
+        results = _survey()
     click.echo(json.dumps(as_dict(results), indent=2) if as_json else as_table(results))
     judge(results)
+
+
+def _survey() -> tuple[Result, ...]:
+    """Examine this host; in another process if that becomes root, as it cannot use sudo then."""
+    if user.is_root():
+        return survey()
+    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
+        return pool.submit(survey).result()
 
 
 def as_table(results: Sequence[Result]) -> str:
@@ -85,10 +96,9 @@ def judge(results: Sequence[Result]) -> None:
     :raises HostError: if this host cannot run guests.
     """
     command = remedy(results)
-    hint = f"`sudo postroj doctor --fix` runs `{command}`" if command else ""
+    sudo = "sudo " if user.is_root() else ""
+    hint = f"`{sudo}postroj doctor --fix` runs `{command}`" if command else ""
     if fatal := [result.requirement.name for result in results if result.fatal]:
-        if "root" in fatal:
-            hint = hint or "`sudo postroj doctor` checks as root"
         names = ", ".join(f"'{name}'" for name in fatal)
         message = f"this host cannot run guests, it lacks {names}"
         raise HostError(message, hint=hint or "see the column FOUND of the table")
