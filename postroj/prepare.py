@@ -143,7 +143,8 @@ def prepared(record: Record) -> Record:
         current = store.require(name, architecture)  # somebody may have, while we waited
         fitness.check(current)
         if not current.is_prepared:
-            current = replace(current, layers=(), prepared=None)
+            if current.prepared is not None:  # by layers of others
+                current = replace(current, layers=(), prepared=None)
             with console.progress(f"prepare {name}") as progress:
                 progress.describe("package manager")
                 current = _prepare(current, directory)

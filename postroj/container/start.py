@@ -7,6 +7,7 @@ import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from postroj import process
 from postroj.container import layer, user_namespace
 from postroj.container.boot import launch, nspawn
 from postroj.container.enter import nsenter
@@ -128,9 +129,9 @@ class StartedGuest(EnteredGuest, OwnGuest):
             self.leader = self._launched.await_ready(missing, deadline, self.leader)
             self.read_state()
         except GuestError as error:
-            from_outside = (
-                ending.was_killed(self.run_dir) or self._launched.script.poll() is not None
-            )
+            # the script outlives a guest that ends by itself
+            script_ended = process.wait(self._launched.script, ending.AFTERMATH) is not None
+            from_outside = ending.was_killed(self.run_dir) or script_ended
             kind = GuestError if from_outside else GuestLost
             message = f"after a reboot {error.message}"
             raise kind(message, evidence=error.evidence, hint=error.hint) from None

@@ -10,7 +10,7 @@ import subprocess
 import tarfile
 import time
 from signal import SIGHUP, SIGINT, SIGKILL, SIGTERM
-from subprocess import DEVNULL
+from subprocess import DEVNULL, PIPE
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -183,6 +183,19 @@ def test_nothing_is_left_whoever_is_killed(user: User) -> None:
             f"{number.name} to {process} after {moment:.3f} s left {user.leftovers()}"
         )
     assert user.names() == there
+
+
+def test_guest_ends_with_what_serves_its_files(user: User) -> None:
+    """Else its package would be blamed for files that cannot be read."""
+    argv = user.argv(PYTHON, "-m", "postroj", "run", *IMAGE, "--", "sh", "-c", "echo up; sleep 60")
+    with subprocess.Popen(argv, stdout=PIPE, stderr=PIPE, text=True) as child:
+        assert child.stdout and child.stderr
+        assert child.stdout.readline() == "up\n"
+        found = victims.descendants(child.pid)
+        (server,) = (process for process in found if process.name == "squashfuse_ll")
+        victims.send(server, SIGKILL)
+        assert child.wait(DEADLINE) == 125
+        assert "error: the guest was ended" in child.stderr.read()
 
 
 LOG_IN = """

@@ -186,10 +186,23 @@ mount_layer() {
 # mount_squashfs FILE FOLDER
 mount_squashfs() {
     if [ "$fuse" ]; then
-        squashfuse_ll -o ro,nodev,allow_other "$1" "$2"
+        serve_layer "$1" "$2" >/dev/null &
+        server=$!
+        until mountpoint -q "$2"; do
+            lives $server || return 1
+            sleep 0.005
+        done
+        : >"../serving-$2"
     else
         mount -t squashfs -o loop,ro,nodev "$1" "$2"
     fi
+}
+
+# serve_layer FILE FOLDER: a guest does not outlive what serves its files, or the failures would be held
+# against a package
+serve_layer() {
+    squashfuse_ll -f -o ro,nodev,allow_other "$1" "$2" || :
+    [ ! -e "../serving-$2" ] || kill -USR1 $$
 }
 
 # map_owners MAP...: give all files that the guest begins with to its own root
