@@ -169,7 +169,12 @@ class StartedGuest(EnteredGuest, OwnGuest):
         from postroj.container.observe import written
 
         self.require()
-        return written.written(self.upper, self._launched.lowers)
+        try:
+            return written.written(self.upper, self._launched.lowers)
+        except OSError:
+            if self.has_ended(ending.AFTERMATH):  # and its files with it
+                raise self._ended_error() from None
+            raise
 
     def _ended_error(self, output: str = "") -> GuestError:
         launched = self._launched
