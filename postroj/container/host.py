@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postroj import process, user
+from postroj.container import disk
 from postroj.container.cgroup import hierarchies
 from postroj.errors import HostError
 
@@ -47,6 +48,8 @@ class Host:
     """Whether D-Bus runs."""
     root: bool = True
     """Whether root of the host runs guests; others do in a user namespace."""
+    on_disk: bool = False
+    """Whether guests write to a folder on disk, since a tmpfs does not do."""
     os_release: str = ""
     """The text of its os-release(5); '' if it has none."""
 
@@ -65,6 +68,7 @@ def read() -> Host:
         unified=hierarchies.V2 in kinds
         and (hierarchies.TRACKING not in kinds or not user.is_root()),
         root=user.is_root(),
+        on_disk=not user.is_root() and disk.is_needed(),
         bus=BUS.exists(),
         os_release=_os_release(),
     )

@@ -14,7 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from postroj import process, user
-from postroj.container import host, rundir
+from postroj.container import disk, host, rundir
 from postroj.container.boot import launch, readiness, seed
 from postroj.container.cgroup import devices, hierarchies, scope
 from postroj.container.cgroup.gate import move
@@ -59,6 +59,8 @@ class Launched:
     facts: Facts
     claim: Claim
     """The run directory and its lock."""
+    disk: Claim | None
+    """What takes the place of the tmpfs that the guest writes to."""
     group: Group
     is_scope: bool
     """Whether the host's systemd creates the control group."""
@@ -175,6 +177,8 @@ class Launched:
         write_facts(self.run_dir, replace(self.facts, kept=True))
         if hand_over(self.script.stdin):
             self.claim.stays = self.group.stays = True
+            if self.disk:
+                self.disk.stays = True
         return self.claim.stays
 
     def stop(self) -> None:
@@ -207,32 +211,36 @@ def launch_guest(spec: GuestSpec, stack: ExitStack) -> Launched:
     except OSError as error:
         raise HostError(launch.CGROUP.failure, evidence=str(error)) from None
     stack.callback(group.remove)
-    if group.unlimited:
-        _warn(UNLIMITED, ", ".join(group.unlimited))
+    if unlimited := [*group.unlimited, *(["disk"] if here.on_disk else [])]:
+        _warn(UNLIMITED, ", ".join(unlimited))
     if here.root and not is_scope:
         _warn_of_devices(group.open_devices)
     listener = stack.enter_context(readiness.Listener(claim.path / "notify"))
     served = pasta.pasta_argv(resolv_conf, spec.published, _shown(spec))
     (claim.path / "mnt").mkdir()
+    written = stack.enter_context(disk.claim()) if here.on_disk else None
     divided = scope_folder(name) if is_scope else group.divided
-    script_argv = launch.launch_argv(spec, claim.path, group.joins, divided, served, here)
+    folder = written.path / disk.FILES if written else None
+    script_argv = launch.launch_argv(spec, claim.path, group.joins, divided, served, here, folder)
     network_tools = ("pasta", "systemd-notify") if spec.network is NetworkMode.PRIVATE else ()
     for tool in ("nsenter", "setpriv", *network_tools):
         process.tool(tool)
     prefix = scope.argv(name, spec.limits, here.nspawn[0]) if is_scope else []
     layers = [seed.lock_layer(stack, layer) for layer in spec.layers]
     variables = host.environment(here, spec.systemd, own_network=spec.owns_network)
+    locks = [one.descriptor for one in (claim, written) if one]
     with (claim.path / "console").open("wb") as console:
         script = process.launch(
             [*prefix, *script_argv],
             stdio=(process.PIPE, process.PIPE, console),
             env=scope.environment() | variables | {"NOTIFY_SOCKET": str(claim.path / "notify")},
-            pass_fds=[claim.descriptor, *group.descriptors, *layers, *spec.locks],
+            pass_fds=[*locks, *group.descriptors, *layers, *spec.locks],
         )
     launched = Launched(
         spec=spec,
         facts=facts,
         claim=claim,
+        disk=written,
         group=group,
         is_scope=is_scope,
         bound=bound,

@@ -11,6 +11,7 @@ import logging
 from contextlib import suppress
 
 from postroj import locking, paths
+from postroj.container import disk, user_namespace
 from postroj.container.cgroup import group, scope
 
 log = logging.getLogger(__name__)
@@ -20,6 +21,16 @@ def sweep_in_passing() -> None:
     """Remove the leftovers of dead guests without waiting, as far as that is possible."""
     with suppress(OSError):
         sweep(patience=0)
+
+
+def sweep_disk() -> None:
+    """Remove what dead guests have left on disk, for which this process enters a user namespace.
+
+    :raises HostError: if this host does not let this user.
+    """
+    if disk.leftovers():
+        user_namespace.enter()
+        disk.sweep()
 
 
 def sweep(*, only: str = "", patience: float = group.PATIENCE, dry_run: bool = False) -> list[str]:
@@ -32,6 +43,7 @@ def sweep(*, only: str = "", patience: float = group.PATIENCE, dry_run: bool = F
     groups = group.sweep(only=only, patience=patience, dry_run=dry_run)
     names = sorted(groups.union(directories))
     if not dry_run:
+        disk.sweep()
         for name in names:
             scope.forget(name)
             log.debug("removed the leftovers of guest '%s'", name)

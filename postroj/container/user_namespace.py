@@ -128,9 +128,6 @@ def _enter(beside: Held | None) -> None:
 
 
 def _make() -> None:
-    if not _keeps_attributes():
-        message = "this kernel keeps no attributes of users on a tmpfs, which their guests need"
-        raise NotAllowedError(message, evidence="Linux 6.6 or newer does")
     if APPARMOR.exists() and APPARMOR.read_text().strip() == "1" and _is_unconfined():
         message = "AppArmor of this host gives users no rights in namespaces of their own"
         raise HostError(message, hint=APPARMOR_HINT)
@@ -153,18 +150,6 @@ def _make() -> None:
     if status:
         message = "the users of a guest cannot be mapped to numbers of this host"
         raise HostError(message, evidence=bytes(said).decode(errors="replace").strip())
-
-
-def _keeps_attributes() -> bool:
-    """Whether a tmpfs keeps attributes `user.*`, tmpfs.rst of the kernel; a memfd lies on one."""
-    descriptor = os.memfd_create("postroj")
-    try:
-        os.setxattr(descriptor, "user.postroj", b"")
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
-    return True
 
 
 def mapping(kind: str) -> list[int]:

@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from postroj import paths, process, user
+from postroj.container import disk as on_disk
 from postroj.container import user_namespace
 from postroj.container.boot import launch
 from postroj.container.cgroup import hierarchies
@@ -183,15 +184,23 @@ def bwrap() -> Finding:
 
 
 def overlay() -> Finding:
-    """Check that an overlay can be mounted on a tmpfs."""
+    """Check that an overlay can be mounted on what guests write to."""
+    options = launch.overlay_options(root=user.is_root())
+    if not user.is_root() and os.geteuid() == 0 and on_disk.is_needed():
+        try:
+            with on_disk.claim() as claimed:
+                success = "was mounted, on disk: a tmpfs keeps no attributes of users here"
+                return _trial_in(claimed.path, "overlay-on-disk", options, success=success)
+        except HostError as error:
+            return Finding(Status.MISSING, error.reason.replace("\n", ": "))
     with TemporaryDirectory(prefix="postroj-doctor-") as folder:
-        return _trial_in(Path(folder), "overlay", launch.overlay_options(root=user.is_root()))
+        return _trial_in(Path(folder), "overlay", options)
 
 
-def _trial_in(folder: Path, trial: str, *words: str) -> Finding:
+def _trial_in(folder: Path, trial: str, *words: str, success: str = "was mounted") -> Finding:
     (folder / "mounted").mkdir()
     argv = [*process.CONTAINED, "sh", str(TRIALS), trial, str(folder), *words]
-    return _trial(argv, "was mounted")
+    return _trial(argv, success)
 
 
 def _trial(argv: list[str], success: str) -> Finding:

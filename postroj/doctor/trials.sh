@@ -23,8 +23,8 @@ case $trial in
         mkdir other
         mount -t overlay -o lowerdir=mounted:other overlay mounted
         ;;
-    overlay) # WORD is its options
-        mount -t tmpfs tmpfs mounted
+    overlay | overlay-on-disk) # WORD is its options
+        [ "$trial" = overlay-on-disk ] || mount -t tmpfs tmpfs mounted
         cd mounted
         mkdir lower upper work merged
         mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work,"$1" overlay merged

@@ -152,6 +152,52 @@ def test_image_is_unpacked_where_there_is_no_squashfuse(user: User) -> None:
     assert "has its image in memory" in done.stderr
 
 
+OLD_KERNEL = """
+import sys
+from postroj.container import disk
+from postroj.__main__ import main
+disk.is_needed = lambda: True
+sys.argv[0] = "postroj"
+sys.exit(main())
+"""
+
+
+def test_guest_writes_to_a_disk_where_a_tmpfs_keeps_no_attributes(user: User) -> None:
+    """As before Linux 6.6: packages replace files of the image, and folders are made anew."""
+    old, there = (PYTHON, "-c", OLD_KERNEL), user.cache / "guests"
+    script = """
+        apt-get update -qq && apt-get install -qq --reinstall tzdata >/dev/null
+        rm -r /usr/share/doc && mkdir -p /usr/share/doc/$(printf 'x%.0s/' $(seq 1 1200))
+        ls -A /usr/share/doc
+    """
+    done = user.run(*old, "run", *IMAGE, "--", "sh", "-ec", script)
+    assert (done.returncode, done.stdout) == (0, "x\n"), done.stderr
+    assert "does not limit what a guest takes of: " in done.stderr
+    assert left_on_disk(there) == []
+    assert there.stat().st_mode & 0o777 == 0o700
+    done = user.run(*old, "run", "--detach", "--name=on-disk", *IMAGE)
+    assert done.returncode == 0, done.stderr
+    (one,) = left_on_disk(there)
+    assert user.postroj("prune").returncode == 0
+    assert left_on_disk(there) == [one]
+    done = user.postroj("exec", "on-disk", "--", "findmnt", "-no", "OPTIONS", "/")
+    assert "upperdir=upper" in done.stdout, done.stderr
+    assert user.postroj("stop", "on-disk").returncode == 0
+    assert left_on_disk(there) == []
+    argv = user.argv(*old, "run", *IMAGE, "--", "sh", "-c", "echo up; sleep 60")
+    with subprocess.Popen(argv, stdout=PIPE, text=True) as child:
+        assert child.stdout
+        assert child.stdout.readline() == "up\n"
+        child.kill()
+    assert left_on_disk(there)
+    assert user.postroj("prune").returncode == 0
+    assert left_on_disk(there) == []
+
+
+def left_on_disk(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if path.is_dir()]
+
+
 def test_guests_of_root_and_of_the_user_do_not_see_or_sweep_each_other(
     user: User, kept: str
 ) -> None:

@@ -9,7 +9,7 @@ import click
 from postroj import locking, paths
 from postroj.cli import options
 from postroj.cli.completion import complete_guest
-from postroj.errors import PostrojError, UsageError
+from postroj.errors import HostError, PostrojError, UsageError
 
 
 @click.command()
@@ -21,7 +21,7 @@ def stop(names: tuple[str, ...], everything: bool, time: float) -> None:
 
     A guest in use by another command, such as a probe, is killed at once, and that command fails.
     """
-    from postroj.container import roster
+    from postroj.container import leftovers, roster
 
     if bool(names) is everything:
         message = "either names of guests or `--all` must be given"
@@ -37,5 +37,7 @@ def stop(names: tuple[str, ...], everything: bool, time: float) -> None:
             failed.append(error)
     with suppress(OSError):  # a read-only cache has no downloads
         locking.sweep(paths.cache_dir() / "downloads")  # packages mounted in the guests
+    with suppress(OSError, HostError):
+        leftovers.sweep_disk()
     if failed:
         raise failed[0]

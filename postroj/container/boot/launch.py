@@ -100,13 +100,14 @@ def launch_argv(
     divided: Path | None,
     pasta: Sequence[str],
     host: Host,
+    disk: Path | None = None,
 ) -> list[str]:
     """Return the command that runs the guest of `spec` for as long as its stdin is open.
 
     The script is PID 1 of a PID namespace. The kernel ends everything in it with the script, also
     the guest's own PID 1, which survives a SIGKILL of nspawn; mounts and loop devices go with the
     last process. `groups` are the files of control groups to join, `divided` is the guest's group
-    of cgroup v2, if it has one.
+    of cgroup v2, if it has one; `disk` the folder that takes the place of its tmpfs, if any.
     """
     lowers = [f"lower{number}" for number in range(len(spec.layers))]
     netns = run_dir / "mnt" / "netns"
@@ -115,6 +116,7 @@ def launch_argv(
     settings: dict[str, object] = {
         "run_dir": run_dir,
         "size": spec.limits.disk,
+        "disk": disk or "",
         "lowerdir": ":".join(["../seed", *reversed(lowers)]),
         "overlay": overlay_options(root=host.root),
         "fuse": "" if host.root else "yes",

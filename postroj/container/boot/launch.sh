@@ -16,6 +16,7 @@ umask 022
 
 run_dir=    # of the guest
 size=       # bytes of the tmpfs with all that the guest writes
+disk=       # folder on disk that takes its place; or ''
 lowerdir=   # of the overlay, relative to the tmpfs: a colon or a comma in a path would need escapes
 overlay=    # options of the overlay
 fuse=       # not '' if only FUSE mounts a layer, as without root of the host
@@ -41,6 +42,7 @@ main() {
     while [ "$1" != -- ]; do
         case $1 in
             run_dir=*) run_dir=${1#*=} ;;
+            disk=*) disk=${1#*=} ;;
             size=*) size=${1#*=} ;;
             lowerdir=*) lowerdir=${1#*=} ;;
             overlay=*) overlay=${1#*=} ;;
@@ -112,7 +114,11 @@ words() {
 # belongs to the host and nspawn would use. The guest's files lie in memory, with as many inodes as
 # they need, as on a disk.
 mount_below() {
-    mount -t tmpfs -o "size=$size,mode=0755,nr_inodes=0" tmpfs "$run_dir/mnt" || exit $MOUNT_OVERLAY
+    if [ "$disk" ]; then
+        mount --bind "$disk" "$run_dir/mnt" || exit $MOUNT_OVERLAY
+    else
+        mount -t tmpfs -o "size=$size,mode=0755,nr_inodes=0" tmpfs "$run_dir/mnt" || exit $MOUNT_OVERLAY
+    fi
     cd "$run_dir/mnt"
     words make_folders "$@"
     mount_layers "$@" &

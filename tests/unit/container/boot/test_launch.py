@@ -65,6 +65,7 @@ def test_arguments_for_a_booted_guest_with_a_private_network() -> None:
     assert settings == [
         f"run_dir={RUN_DIR}",
         f"size={limits.of_host(1).disk}",
+        "disk=",
         "lowerdir=../seed:lower1:lower0",
         "overlay=redirect_dir=on,metacopy=off",
         "fuse=",
