@@ -10,6 +10,7 @@ import re
 import subprocess
 import tarfile
 import time
+from itertools import cycle, islice
 from signal import SIGHUP, SIGINT, SIGKILL, SIGTERM
 from subprocess import DEVNULL, PIPE
 from typing import TYPE_CHECKING, Any
@@ -210,14 +211,21 @@ def test_guests_of_root_and_of_the_user_do_not_see_or_sweep_each_other(
     assert postroj("stop", kept).returncode == 2
 
 
-def test_nothing_is_left_whoever_is_killed(user: User) -> None:
+def test_nothing_is_left_whoever_is_killed(user: User, tmp_path: Path) -> None:
     print(f"POSTROJ_TEST_SEED={SEED}")
     dice = random.Random(f"{SEED}-user")
     before, there = user.leftovers(), user.names()
     script = "sleep 0.7; echo end"
-    argv = user.argv(PYTHON, "-m", "postroj", "run", *IMAGE, "--", "sh", "-c", script)
-    for _ in range(KILLS // 10):
-        moment = dice.uniform(0, 1.5)
+    file = user.home / debs.service(tmp_path, "doomed", "/bin/sleep 1000").name
+    file.write_bytes((tmp_path / file.name).read_bytes())
+    probe = ("--no-project", "--steps=install,reboot,purge", "--settle=0", f"--package={file}")
+    commands = {
+        ("run", *IMAGE, "--", "sh", "-c", script): 1.5,
+        ("pkgprobe", *IMAGE, *probe): 4.0,
+    }
+    for words, longest in islice(cycle(commands.items()), KILLS // 10):
+        moment = dice.uniform(0, longest)
+        argv = user.argv(PYTHON, "-m", "postroj", *words)
         with subprocess.Popen(argv, stdout=DEVNULL, stderr=DEVNULL) as child:
             time.sleep(moment)
             found = [*filter(None, [victims.look(child.pid)]), *victims.descendants(child.pid)]
@@ -227,7 +235,7 @@ def test_nothing_is_left_whoever_is_killed(user: User) -> None:
             child.wait(DEADLINE)
         assert user.postroj("ps").returncode == 0
         assert eventually(lambda: user.leftovers() == before), (
-            f"{number.name} to {process} after {moment:.3f} s left {user.leftovers()}"
+            f"{words[0]}: {number.name} to {process} after {moment:.3f} s left {user.leftovers()}"
         )
     assert user.names() == there
 

@@ -41,6 +41,21 @@ def test_a_package_that_leaves_may_close_only_ports_of_others_that_it_has_opened
     assert closed(change, []) == sockets[:1]
 
 
+def test_a_port_that_a_service_chooses_at_each_start_may_be_another() -> None:
+    def listens(port: int, protocol: str = "udp") -> Socket:
+        return Socket(entry=Entry(protocol=protocol, address="::1", port=port), unit="x.service")
+
+    before = state(UP, sockets=(listens(80), listens(738), listens(81)), own=[FILE])
+    now = state(replace(UP, main_pid=9), own=[FILE])
+    change = Change(step=StepName.REINSTALL, before=before, now=now, first=state())
+    assert closed(change, [listens(80), listens(81), listens(898)]) == []
+    assert closed(change, [listens(80), listens(81), listens(898, "tcp")]) == [listens(738)]
+    assert closed(change, [listens(80), listens(898)]) == [listens(81)]
+    upgrade = replace(change, step=StepName.UPGRADE)
+    assert closed(upgrade, [listens(80), listens(81), listens(898)]) == []
+    assert closed(upgrade, [listens(738), listens(81), listens(8080)]) == [listens(80)]
+
+
 def test_ports_of_a_package_that_the_step_has_removed_too_are_its_own_affair() -> None:
     entry = Entry(protocol="tcp", address="::", port=25)
     instance = replace(UP, name="x@-.service", names=("x@-.service",), file=TEMPLATE)
