@@ -16,6 +16,8 @@ from postroj import user
 
 LOCK_NAME = "postroj.lock"
 SYSTEM_STATE = Path("/run/postroj")
+SQUASHFUSE = Path(__file__).with_name("squashfuse.sh")
+"""Script that mounts a squashfs in a user namespace."""
 
 REMEMBERED: dict[Path, bool] = {}
 """Whether files are ours, if that was found out before a user namespace hides it."""

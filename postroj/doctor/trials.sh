@@ -14,8 +14,8 @@ case $trial in
     squashfs) # FOLDER has a squashfs `image`
         mount -t squashfs -o loop,ro image mounted
         ;;
-    squashfuse)
-        squashfuse_ll -o ro,allow_other image mounted
+    squashfuse) # WORD is the script that mounts it
+        sh "$1" image mounted
         ;;
     map-owners) # WORD... is the command that maps the owners of `mounted`
         mount -t squashfs -o loop,ro image mounted

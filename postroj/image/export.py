@@ -166,7 +166,7 @@ def merge_argv(layers: Sequence[Path], folder: Path, *, root: bool) -> list[str]
     mount = (
         ["mount", "-t", "squashfs", "-o", "loop,ro,nodev"]
         if root
-        else ["squashfuse_ll", "-o", "ro,nodev,allow_other"]
+        else ["sh", str(paths.SQUASHFUSE)]
     )
     steps = [
         ["mount", "-t", "tmpfs", "-o", "mode=0700", "tmpfs", str(folder)],

@@ -11,6 +11,7 @@ import subprocess
 import tarfile
 import time
 from itertools import cycle, islice
+from pathlib import Path
 from signal import SIGHUP, SIGINT, SIGKILL, SIGTERM
 from subprocess import DEVNULL, PIPE
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,6 @@ from tests.support.unprivileged import PYTHON, User
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 SEED = os.environ.get("POSTROJ_TEST_SEED") or str(random.randrange(1 << 32))
 KILLS = int(os.environ.get("POSTROJ_TEST_KILLS", "100"))
@@ -240,7 +240,7 @@ def test_nothing_is_left_whoever_is_killed(user: User, tmp_path: Path) -> None:
     assert user.names() == there
 
 
-def test_guest_ends_with_what_serves_its_files(user: User) -> None:
+def test_guest_ends_with_what_serves_its_files_which_has_no_rights(user: User) -> None:
     """Else its package would be blamed for files that cannot be read."""
     argv = user.argv(PYTHON, "-m", "postroj", "run", *IMAGE, "--", "sh", "-c", "echo up; sleep 60")
     with subprocess.Popen(argv, stdout=PIPE, stderr=PIPE, text=True) as child:
@@ -248,6 +248,12 @@ def test_guest_ends_with_what_serves_its_files(user: User) -> None:
         assert child.stdout.readline() == "up\n"
         found = victims.descendants(child.pid)
         (server,) = (process for process in found if process.name == "squashfuse_ll")
+        status = dict(
+            line.split(":\t")
+            for line in Path(f"/proc/{server.pid}/status").read_text().splitlines()
+        )
+        assert {int(uid) for uid in status["Uid"].split()}.isdisjoint({0, user.home.stat().st_uid})
+        assert {int(status[f"Cap{kind}"], 16) for kind in ("Prm", "Bnd", "Inh")} == {0}
         victims.send(server, SIGKILL)
         assert child.wait(DEADLINE) == 125
         assert "error: the guest was ended" in child.stderr.read()

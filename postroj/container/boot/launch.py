@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from postroj import paths
 from postroj.container.boot import idmap, nspawn, readahead
 from postroj.container.cgroup.scope import DIVIDE
 from postroj.container.network.pasta import ATTENDED
@@ -119,7 +120,7 @@ def launch_argv(
         "disk": disk or "",
         "lowerdir": ":".join(["../seed", *reversed(lowers)]),
         "overlay": overlay_options(root=host.root),
-        "fuse": "" if host.root else "yes",
+        "fuse": "" if host.root else paths.SQUASHFUSE,
         "os_release": host.os_release,
         "network": network,
         "divided": divided or "",

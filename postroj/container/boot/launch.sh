@@ -19,7 +19,7 @@ size=       # bytes of the tmpfs with all that the guest writes
 disk=       # folder on disk that takes its place; or ''
 lowerdir=   # of the overlay, relative to the tmpfs: a colon or a comma in a path would need escapes
 overlay=    # options of the overlay
-fuse=       # not '' if only FUSE mounts a layer, as without root of the host
+fuse=       # script that mounts a layer where only FUSE can, as without root of the host; or ''
 os_release= # text that nspawn shows to the guest as the host's
 network=    # `first` if pasta's namespace is made before the guest, `own` if nspawn makes it; or ''
 divided=    # the guest's group of cgroup v2, whose processes are in groups below it; '' without one
@@ -192,13 +192,12 @@ mount_layer() {
 # mount_squashfs FILE FOLDER
 mount_squashfs() {
     if [ "$fuse" ]; then
-        serve_layer "$1" "$2" >/dev/null &
+        serve_layer "$1" "$2" &
         server=$!
-        until mountpoint -q "$2"; do
+        until [ -e "../serving-$2" ]; do
             lives $server || return 1
             sleep 0.005
         done
-        : >"../serving-$2"
     else
         mount -t squashfs -o loop,ro,nodev "$1" "$2"
     fi
@@ -207,7 +206,7 @@ mount_squashfs() {
 # serve_layer FILE FOLDER: a guest does not outlive what serves its files, or the failures would be held
 # against a package
 serve_layer() {
-    squashfuse_ll -f -o ro,nodev,allow_other "$1" "$2" || :
+    sh "$fuse" "$1" "$2" "../serving-$2" || :
     [ ! -e "../serving-$2" ] || kill -USR1 $$
 }
 
