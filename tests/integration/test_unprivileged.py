@@ -278,7 +278,7 @@ exec setpriv --reuid=alice --regid=alice --init-groups --reset-env env XDG_RUNTI
 
 
 def test_guest_on_a_host_with_systemd_is_in_a_scope_of_the_users_own(
-    pulled: Callable[[str], str],
+    pulled: Callable[[str], str], tmp_path: Path
 ) -> None:
     """The command comes from a session of the host, and moves to the user's groups itself."""
     image = pulled(DEFAULT_IMAGE)
@@ -290,6 +290,13 @@ def test_guest_on_a_host_with_systemd_is_in_a_scope_of_the_users_own(
         words = ("run", "--image", image, "--", "sh", "-c", script)
         done = host.run("sh", "-ec", AS_ALICE, "sh", *words, ok=range(256), timeout=120)
         assert (done.status, done.text) == (5, "running\n0::/init.scope"), done.output
+        deb = debs.service(tmp_path, "lonely", "/bin/sleep 1000").read_bytes()
+        host.guest.run(["sh", "-c", "cat > /srv/lonely.deb"], stdin=deb)
+        options = ("--no-project", "--steps=install,reboot", "--settle=0")
+        words = ("pkgprobe", "--image", image, *options, "--package=/srv/lonely.deb")
+        done = host.run("sh", "-ec", AS_ALICE, "sh", *words, ok=range(256), timeout=240)
+        assert done.status == 0, done.output
+        assert "PASS  1 service up" in done.text
         left = host.run("find", "/sys/fs/cgroup", "-name", "postroj-????????*").text
         assert left == ""
 
