@@ -50,6 +50,8 @@ MAY_IMPORT = {
     | {"prepare", "matrix", "selftest", "doctor", "ci_matrix", "project", "report"}
     | {"transfer"},
     "__main__": {"cli"},
+    "api": {"locking"},
+    "testing": {"api", "errors", "verdict", "project"},
 }
 """Which rooms of the house a room may import, beside itself and the version in `postroj`."""
 
@@ -100,7 +102,7 @@ EXCEPTIONS = {
 """Imports that these tables forbid, and why they are there."""
 
 DOOR_OF = {
-    "subprocess": {"process"},
+    "subprocess": {"process", "api", "testing"},
     "requests": {"net", "http_errors", "http_get"},
     "urllib3": {"net", "http_errors"},
     "tqdm": {"console"},

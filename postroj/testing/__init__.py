@@ -1,0 +1,1 @@
+"""What pytest finds of postroj: fixtures for guests and probes, and testinfra on a guest."""
