@@ -11,11 +11,12 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from postroj.container.guest import FileKind
 from postroj.probe.ask.unitstate import ENABLED, is_template, template_of
 from postroj.verdict import CheckKind, CheckResult, Outcome, StepName
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Iterator
 
     from postroj.probe.ask.unitstate import UnitState
     from postroj.probe.compare.state import GuestState
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 NOT_ENABLED = ("disabled", "masked", "masked-runtime", "bad")
 DOWN = ("inactive", "failed")
 GENERATORS = re.compile(r"/(usr/lib|etc|usr/local/lib)/systemd/system-generators/.+")
+WANTED = re.compile(
+    r"/(?:etc|usr/lib|lib)/systemd/system/(?P<starter>[^/]+)\.(?:wants|requires)/(?P<unit>[^/]+)"
+)
+"""A link by which one unit starts another, systemd.unit(5)."""
 STAYS_DONE = "what it has done stays done"
 
 
@@ -82,7 +87,7 @@ class Change:
         file = unit.source if unit.file_state == "generated" and unit.source else unit.file
         if unit.name in self.first.units or unit.name in self.first.snapshot.unit_files:
             return False
-        if file in self.before.listed.paths | self.now.listed.paths:
+        if {file, f"/usr{file}"} & (self.before.listed.paths | self.now.listed.paths):
             return False
         if file.startswith("/run/systemd/generator"):
             return any(GENERATORS.fullmatch(path) for own in owners for path in own.paths)
@@ -202,7 +207,7 @@ def lost_states(change: Change, owner: Callable[[UnitState], str]) -> Iterator[C
         is_done = change.keeps_work(unit)
         moment = change.before.moment
         reason = describe_loss(unit, now, change.step, since=moment, is_done=is_done)
-        if change.step is StepName.REBOOT and _is_unreached(now, change.now.snapshot.units):
+        if change.step is StepName.REBOOT and _is_unreached(now, change.now):
             continue
         if is_own and is_done and not reason:
             if stop := describe_loss(unit, now, change.step, since=moment):
@@ -222,9 +227,18 @@ def lost_states(change: Change, owner: Callable[[UnitState], str]) -> Iterator[C
             yield _loss_of_others(change, unit, reason, owner(unit))
 
 
-def _is_unreached(unit: UnitState, active: Collection[str]) -> bool:
-    """Whether only units that a boot has not reached would start a unit."""
-    return unit.active == "inactive" and bool(unit.wanted_by) and not {*unit.wanted_by} & {*active}
+def _is_unreached(unit: UnitState, now: GuestState) -> bool:
+    """Whether only units that a boot has not reached would start a unit.
+
+    systemd forgets who wants a unit while it has no use for them, so links are looked at as well.
+    """
+    if unit.active != "inactive":
+        return False
+    names = {unit.name, *unit.names}
+    paths = (path for path, file in now.written.items() if file.kind is FileKind.LINK)
+    links = filter(None, map(WANTED.fullmatch, paths))
+    starters = {*unit.wanted_by, *(link["starter"] for link in links if link["unit"] in names)}
+    return bool(starters) and not starters & now.snapshot.units
 
 
 def _was_up(state: GuestState, unit: UnitState) -> bool:

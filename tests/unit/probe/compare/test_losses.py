@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from postroj.container.guest import FileKind
 from postroj.probe.compare.losses import (
     STAYS_DONE,
     Change,
@@ -15,7 +16,7 @@ from postroj.probe.compare.losses import (
     with_units_of,
 )
 from postroj.verdict import CheckKind, Outcome, StepName
-from tests.unit.probe.compare.states import UP, state
+from tests.unit.probe.compare.states import UP, file, state
 
 if TYPE_CHECKING:
     from postroj.probe.ask.unitstate import UnitState
@@ -220,6 +221,17 @@ def test_a_unit_of_a_target_that_the_boot_has_not_reached_is_not_lost() -> None:
     assert lost(before, state(down, own=[FILE]), step=step) == []
     reached = state(down, own=[FILE], active=["bluetooth.target"])
     assert len(lost(before, reached, step=step)) == 1
+    link = {"/etc/systemd/system/bluetooth.target.wants/x.service": file(FileKind.LINK)}
+    assert lost(before, state(DOWN, own=[FILE], written=link), step=step) == []
+    reached = state(DOWN, own=[FILE], written=link, active=["bluetooth.target"])
+    assert len(lost(before, reached, step=step)) == 1
+
+
+def test_a_unit_of_others_is_no_own_one_wherever_systemd_has_found_its_file() -> None:
+    """It reads /lib where that is a link to /usr/lib, where packages list their files."""
+    unit = replace(UP, file="/lib/systemd/system/x.service", file_state="disabled")
+    down = replace(unit, active="inactive", sub="dead")
+    assert lost(state(unit, owned=[FILE]), state(down, owned=[FILE]), step=StepName.REBOOT) == []
 
 
 def test_a_unit_belongs_to_those_who_ship_its_program() -> None:
