@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from postroj import console
-from postroj.cli import check_options, options, project
-from postroj.cli.completion import complete_image
-from postroj.cli.reports import METAVAR, outlets
+from postroj.cli import check_options, probe_options, project
+from postroj.cli.reports import outlets
 from postroj.errors import ExitStatus, UsageError
 from postroj.model import NetworkMode
-from postroj.verdict import Outcome, StepName
+from postroj.verdict import Outcome
 
 if TYPE_CHECKING:
     from postroj.cli.project import Origin
@@ -29,8 +28,17 @@ STATUS = {
     Outcome.ERROR: ExitStatus.ERROR,
 }
 
+EXAMPLES = (
+    ("pkgprobe -p new.deb", "find services, check them"),
+    ("pkgprobe -p new.deb -i 'debian-*'", "on every supported Debian"),
+    ("pkgprobe -p new.deb --steps all", "its whole life"),
+    ("pkgprobe -p new.deb --upgrade-from old.deb", "an upgrade"),
+    ("pkgprobe -p new.deb --report junit=new.xml", "a report for CI"),
+    ("pkgprobe -p new.deb --shell-on-failure", "a look at what failed"),
+)
 
-@click.command(cls=check_options.Ordered)
+
+@click.command(cls=check_options.Ordered, sections=probe_options.SECTIONS, examples=EXAMPLES)
 @click.option(
     "-p",
     "--package",
@@ -47,136 +55,7 @@ STATUS = {
     metavar="HEX",
     help="Expected SHA-256 of a package; one for each --package, in the same order.",
 )
-@click.option(
-    "-i",
-    "--image",
-    "image_names",
-    multiple=True,
-    metavar="NAME",
-    shell_complete=complete_image,
-    help="Image name or pattern, such as 'debian-*'. Repeatable. "
-    "[default: all cached and supported ones, else debian-stable]",
-)
-@options.architecture
-@click.option(
-    "-j",
-    "--jobs",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Number of guests at the same time. [default: by cores and memory]",
-)
-@click.option(
-    "--fail-fast/--keep-going",
-    help="Stop at the first image that does not pass, or try them all. [default: --keep-going]",
-)
-@check_options.checks
-@click.option(
-    "--discover/--no-discover",
-    default=True,
-    show_default=True,
-    help="Discover the units and sockets of the package, and check them, too.",
-)
-@click.option(
-    "--steps",
-    default="",
-    metavar="STEP,…",
-    help=f"Steps to run, in this order: {', '.join(StepName)}; or all (without downgrade). "
-    "[default: install,start; with --upgrade-from also upgrade]",
-)
-@click.option(
-    "--start/--no-start",
-    default=None,
-    help="Start what the installation has not started, and require it to come up; or leave it "
-    "alone. [default: require it where the distribution starts nothing, else try]",
-)
-@click.option(
-    "--start-unit",
-    "start_units",
-    multiple=True,
-    metavar="UNIT",
-    help="Unit to start after the installation, instead of those that postroj finds. Repeatable.",
-)
-@click.option(
-    "--upgrade-from",
-    multiple=True,
-    metavar="FILE_OR_URL|repo",
-    help="Older package to install before the upgrade, as a file, URL or `repo` for the one in the "
-    "repositories. Without it, postroj builds a newer version of a .deb or pacman package.",
-)
-@click.option(
-    "--put",
-    "puts",
-    multiple=True,
-    metavar="FILE:PATH",
-    help="Put a file into the guest before the installation; `@start:FILE:PATH` before `start`. "
-    "Repeatable.",
-)
-@click.option(
-    "--env",
-    "variables",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="Environment variable for the package manager and all services. Repeatable.",
-)
-@click.option(
-    "--may-leave",
-    multiple=True,
-    metavar="PATTERN",
-    help="File or folder that the package may leave behind after a purge. Repeatable.",
-)
-@click.option(
-    "--setup",
-    multiple=True,
-    metavar="COMMAND",
-    help="Shell command that changes the image before the probe; the result is cached. Repeatable.",
-)
-@click.option(
-    "--recommends/--no-recommends",
-    default=True,
-    show_default=True,
-    help="Install recommended packages, too; without them, missing dependencies show.",
-)
-@click.option(
-    "--refresh",
-    is_flag=True,
-    help="Renew cached data: set-up, package lists, dependencies.",
-)
-@click.option("--offline", is_flag=True, help="Use only cached data; download nothing.")
-@click.option(
-    "--expect-status",
-    type=int,
-    metavar="STATUS",
-    help="Required status of http(s) answers. [default: below 400]",
-)
-@click.option("--expect-body", metavar="TEXT", help="Required text in the body of http(s) answers.")
-@options.seconds("--settle", 3, "Time that a unit must stay up.", zero=True)
-@options.seconds("--check-timeout", 30, "Time limit for a check to pass.", zero=True)
-@options.seconds("--timeout", 600, "Time limit for each command of the package manager.")
-@options.boot_timeout
-@options.network
-@options.proxy
-@options.limits
-@options.private_users
-@click.option(
-    "--report",
-    "reports",
-    multiple=True,
-    metavar=METAVAR,
-    help="Write a report file (json, junit, tap or html), or annotations for GitHub. Repeatable.",
-)
-@click.option("--keep", is_flag=True, help="Keep the guest of each image running after the probe.")
-@click.option(
-    "--artifacts",
-    metavar="DIR",
-    help="Write evidence of failures to files: journals, logs, sockets, core dumps.",
-)
-@click.option(
-    "--shell-on-failure",
-    is_flag=True,
-    help="Open a shell in the guest after a failed step; probes one image at a time.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the JSON report on stdout.")
-@project.options
+@probe_options.options
 @click.pass_context
 def pkgprobe(
     ctx: click.Context, /, *, project_file: str | None, no_project: bool, **given: Any
