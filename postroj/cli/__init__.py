@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 SECTIONS = {
     "Packages": {
-        "pkgprobe": "Probe packages in fresh guests.",
+        "test": "Probe what a build has left, where it fits.",
+        "pkgprobe": "Probe packages together in fresh guests.",
         "matrix": "Print CI jobs that probe on many images.",
     },
     "Guests": {
@@ -66,10 +67,10 @@ COMMANDS = {name: line for section in SECTIONS.values() for name, line in sectio
 
 EXAMPLES = (
     ("doctor --fix", "install what this host lacks"),
-    ("pkgprobe -p hello.deb", "does it install and keep running?"),
-    ("pkgprobe -p hello.deb -i 'debian-*'", "on every supported Debian?"),
+    ("test dist/*", "do they install and keep running?"),
+    ("test hello.deb -i 'debian-*'", "on every supported Debian?"),
     ("shell -i debian-trixie", "look around in a fresh guest"),
-    ("pkgprobe --help", "all options of a command"),
+    ("test --help", "all options of a command"),
 )
 
 PYTHONS = ("exec", "import")

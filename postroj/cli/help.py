@@ -23,7 +23,7 @@ SYNONYMS = {
     "rmi": ("remove",),
     **dict.fromkeys(("kill", "halt", "poweroff", "shutdown", "terminate"), ("stop",)),
     **dict.fromkeys(("containers", "guests", "machines", "status", "top"), ("ps",)),
-    **dict.fromkeys(("probe", "pkgtest", "install", "test", "try"), ("pkgprobe",)),
+    **dict.fromkeys(("probe", "pkgtest", "install", "try"), ("test", "pkgprobe")),
     **dict.fromkeys(("start", "boot", "create", "up", "launch"), ("run", "shell")),
     **dict.fromkeys(("attach", "enter", "login", "ssh"), ("exec", "shell")),
     **dict.fromkeys(("bash", "sh", "console"), ("shell",)),

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 OWN = ("packages", "digests", "image_names")
 """Parameters that `Reproduction` has fields for."""
-OF_A_RUN = ("jobs", "fail_fast", "reports", "as_json", "artifacts", "shell_on_failure", "keep")
+OF_A_RUN = (
+    *("jobs", "fail_fast", "reports", "as_json", "artifacts", "shell_on_failure", "keep"),
+    "together",
+)
 """Parameters that do not change a probe."""
 FILES = ("upgrade_from", "project_file")
 """Parameters that are paths or URLs."""
@@ -32,11 +35,14 @@ URLS = ("proxy", "upgrade_from")
 
 
 def reproduction(ctx: click.Context, given: Mapping[str, Any]) -> Reproduction:
-    """Return the reproduction of the command line that `ctx` parsed into `given`."""
+    """Return the reproduction of the command line that `ctx` parsed into `given`.
+
+    It has the packages of `pkgprobe`; `test` finds out later which they are.
+    """
     return Reproduction(
-        program=("postroj", *_of_group(), str(ctx.info_name)),
+        program=("postroj", *_of_group(), "pkgprobe"),
         packages=tuple(_absolute(text) for text in given["packages"]),
-        digests=tuple(given["digests"]),
+        digests=tuple(given.get("digests", ())),
         options=tuple(_options(ctx, given)),
     )
 

@@ -19,6 +19,22 @@ OCI = DEBIAN | {"armv7l": "arm", "i686": "386", "ppc64le": "ppc64le"}
 """Go's name (GOARCH) of each, which registries use."""
 
 
+MACHINES = {
+    **{debian: machine for machine, debian in DEBIAN.items()},
+    **{go: machine for machine, go in OCI.items()},
+    **dict.fromkeys(("armv7", "armv7h", "armv7hl", "arm"), "armv7l"),
+    **dict.fromkeys(("i486", "i586", "x86"), "i686"),
+    **dict.fromkeys(("x64", "x86-64", "x86_64_v2", "x86_64_v3", "x86_64_v4"), "x86_64"),
+    **dict.fromkeys(("all", "any", "noarch"), ""),
+}
+"""Architecture of each other name: those of Debian, Go, rpm and pacman; '' for every machine."""
+
+
+def machine(name: str) -> str:
+    """Return an architecture as `uname -m` has it; '' for packages that fit every machine."""
+    return MACHINES.get(name, name)
+
+
 def of_this_host() -> str:
     """Return the architecture of this host, as `uname -m` has it."""
     return os.uname().machine

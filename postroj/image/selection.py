@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from itertools import chain
@@ -54,6 +55,29 @@ def choose(wanted: Sequence[str], managers: Collection[Manager], machine: str = 
     if not wanted:
         return _cached(managers, machine)
     return _each_once(wanted, managers, machine, _imported(machine))
+
+
+def choose_fitting(
+    wanted: Sequence[str], managers: Collection[Manager], machine: str = ""
+) -> list[str]:
+    """Select images as `choose` does, but only those with one of the package managers.
+
+    Thus a name or pattern may match nothing.
+    """
+    if not wanted:
+        return choose((), managers, machine)
+    machine = machine or of_this_host()
+    imported = _imported(machine)
+    own = {record.name: record.manager for record in imported}
+    found: list[str] = []
+    for text in wanted:
+        with suppress(UsageError):
+            found += _names(text, managers, machine, imported)
+    return [
+        name
+        for name in dict.fromkeys(found)
+        if (own[name] if name in own else catalog.find(name).manager) in managers
+    ]
 
 
 def choose_from_catalog(

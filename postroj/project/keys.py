@@ -182,6 +182,18 @@ KEYS = (
 LATE = "@start:"
 """Prefix of a file that is put into the guest before the step `start`."""
 
+PACKAGE = "package"
+"""Name of the key with the packages, and of the list of tables that have `PACKAGE_KEYS`."""
+PACKAGE_KEYS = (
+    Key(
+        name="file",
+        form=Form.TEXTS,
+        needed=True,
+        text="Package files that `postroj test` installs in one transaction, as paths, patterns or "
+        "URLs.",
+    ),
+)
+
 CHECK = "check"
 """Name of the list of tables that have `CHECK_KEYS`."""
 CHECK_KEYS = (

@@ -17,9 +17,7 @@ import click
 import pytest
 
 from postroj import DOCUMENTATION, __version__, cli
-from postroj.cli import probe_options
-from postroj.cli.commands.pkgprobe import pkgprobe
-from postroj.cli.help import SYNONYMS
+from postroj.cli.help import SYNONYMS, Sectioned
 from postroj.errors import (
     CommandError,
     DownloadError,
@@ -154,9 +152,13 @@ def test_options_without_a_command_are_a_usage_error() -> None:
     assert done.stderr == "error: missing command\n\nhint: see `postroj --help`\n"
 
 
-def test_sections_of_pkgprobe_name_each_option_once() -> None:
-    names = [name for names in probe_options.SECTIONS.values() for name in names]
-    assert sorted(names) == sorted(str(param.name) for param in pkgprobe.params)
+@pytest.mark.parametrize("command", ["pkgprobe", "test"])
+def test_sections_of_a_help_text_name_each_option_once(command: str) -> None:
+    found = cli.cli.get_command(click.Context(cli.cli), command)
+    assert isinstance(found, Sectioned)
+    names = [name for names in found.sections.values() for name in names]
+    options = [param for param in found.params if isinstance(param, click.Option)]
+    assert sorted(names) == sorted(str(option.name) for option in options)
 
 
 def test_an_error_is_a_sentence_its_evidence_and_a_hint(

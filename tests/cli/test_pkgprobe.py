@@ -16,12 +16,12 @@ from postroj.container import start
 from postroj.container.enter import terminal
 from postroj.container.limits import Asked
 from postroj.errors import DownloadError, Interrupted, UsageError
-from postroj.matrix import Findings
 from postroj.model import NetworkMode
 from postroj.probe.ask.checks import Question
 from postroj.probe.ask.ports import HttpCriteria
 from postroj.probe.ask.question import Demand
 from postroj.probe.configuration import Put
+from postroj.tasks import Findings
 from postroj.verdict import (
     CheckKind,
     CheckResult,

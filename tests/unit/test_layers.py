@@ -40,15 +40,16 @@ MAY_IMPORT = {
     "transfer": GROUND - {"verdict"} | {"image", "container"},
     "warm": PROBING,
     "handover": set(),
-    "matrix": PROBING | {"prepare", "capacity", "handover", "warm"},
-    "selftest": PROBING | {"prepare", "matrix"},
+    "tasks": PROBING | {"prepare", "capacity", "handover", "warm"},
+    "matrix": PROBING | {"tasks"},
+    "selftest": PROBING | {"prepare"},
     "doctor": GROUND | {"container"},
     "ci_matrix": WORDS,
     "project": PROBING,
     "report": WORDS,
     "cli": PROBING
     | {"prepare", "matrix", "selftest", "doctor", "ci_matrix", "project", "report"}
-    | {"transfer"},
+    | {"transfer", "tasks"},
     "__main__": {"cli"},
 }
 """Which rooms of the house a room may import, beside itself and the version in `postroj`."""

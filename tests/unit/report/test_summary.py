@@ -143,6 +143,18 @@ def test_describe_names_images_of_which_nothing_ran() -> None:
     )
 
 
+def test_describe_names_packages_where_an_image_has_several() -> None:
+    nothing = step(units=None, done=Outcome.SKIP)
+    steps = {"a.deb": step(check("web.service")), "b.deb": step(), "c.deb": nothing}
+    probes = [
+        ProbeResult(image="i", package=package, steps=(found,)) for package, found in steps.items()
+    ]
+    assert summary.describe(Report(probes=tuple(probes))) == (
+        "1 service up in 2 probes; b.deb on i: installation only: none of its 2 services was"
+        " started (--start); c.deb was not tested on i"
+    )
+
+
 def test_describe_counts_checks_of_a_failing_probe() -> None:
     bad = step(check("web.service", Outcome.FAIL), PORT, TEMPLATE)
     assert described(bad) == "the package is to blame; 1 check failed, 1 passed, 1 skipped"
