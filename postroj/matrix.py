@@ -57,12 +57,19 @@ def probe_all(
             files = [package_file.recognise(path) for path in found]
         except PackageError as error:
             refusal = error
-        names = selection.choose(images, managers(files), plan.architecture)
+        wanted = images or ((selection.DEFAULT,) if refusal else ())
+        names = selection.choose(wanted, managers(files), plan.architecture, homes(files))
         label = " ".join(path.name for path in found)
         tasks = [Task(image=name, files=files, label=label, plan=plan) for name in names]
         findings = carry_out(tasks, stage, jobs=jobs, fail_fast=fail_fast, refusal=refusal)
         claim.stays = any(probe.guest for probe in findings.report.probes)
     return findings
+
+
+def homes(files: Sequence[PackageFile]) -> frozenset[str]:
+    """Return the images for which all of the packages were built, as far as they say so."""
+    each = [frozenset(file.metadata.homes) for file in files]
+    return frozenset.intersection(*each) if each else frozenset()
 
 
 @contextmanager
@@ -138,17 +145,19 @@ def _tasks(
     left_out: LeftOut,
 ) -> Iterator[Task]:
     """Yield a task for each group of packages on each image that can install it."""
-    fitting: dict[Format, list[str]] = {}
+    fitting: dict[tuple[Format, Collection[str]], list[str]] = {}
     for files in groups:
         form = files[0].format
-        if form not in fitting:
-            able = installers(form)
-            fitting[form] = selection.choose_fitting(images, able, plan.architecture)
+        kind = form, homes(files)
+        if kind not in fitting:
+            fitting[kind] = selection.choose_fitting(
+                images, installers(form), plan.architecture, homes(files)
+            )
         label = _label(files)
         own = _plan_of(files, plan, urls, several=len(groups) > 1)
-        for name in fitting[form]:
+        for name in fitting[kind]:
             yield Task(image=name, files=files, label=label, plan=own)
-        if not fitting[form]:
+        if not fitting[kind]:
             left_out[f"no image given installs {SUFFIX[form]}"] += [file.name for file in files]
 
 

@@ -44,7 +44,7 @@ def options(function: F) -> F:
             metavar="NAME",
             shell_complete=complete_image,
             help="Image name or pattern, such as 'debian-*'. Repeatable. "
-            "[default: all cached and supported ones, else debian-stable]",
+            "[default: the cached ones that fit, else one for the format]",
         ),
         common.architecture,
         click.option(

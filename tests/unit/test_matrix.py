@@ -25,6 +25,7 @@ from postroj.errors import (
     PackageError,
     UsageError,
 )
+from postroj.image.catalog import catalog
 from postroj.model import Image, Manager, NetworkMode
 from postroj.probe.ask.checks import Manners, Question
 from postroj.probe.excuse.expectations import Expectation
@@ -608,3 +609,12 @@ def test_packages_of_one_name_cannot_be_probed_together(
     assert pairs(run_each([A], [deb, other])) == [(deb.name, A)] * 2
     with pytest.raises(UsageError, match="two packages have the file name"):
         run_each([A], [deb, other], apart=False)
+
+
+def test_an_rpm_without_an_image_is_probed_where_it_was_built_for(lab: Lab, tmp_path: Path) -> None:
+    plain, el9 = rpms.build(tmp_path, "plain"), rpms.build(tmp_path, "el", release="1.el9")
+    assert pairs(run_each((), [plain, el9], plan=X86)) == [
+        (plain.name, catalog.find("fedora").name),
+        (el9.name, "centos-stream-9"),
+    ]
+    assert [probe.image for probe in run((), el9, plan=X86).report.probes] == ["centos-stream-9"]

@@ -47,6 +47,16 @@ SENSE, EQUAL = 0xE, 0x8
 RELATION = re.compile(r"([^\s:(<>=]+)(?::\w+)?\s*(?:\(?\s*([<>=]+)\s*([^\s)]+)\s*\)?)?")
 """A name, perhaps with a version, as in deb-control(5) and PKGBUILD(5)."""
 
+DIST_TAG = re.compile(r"\.(fc|el|amzn|mga)(\d+)")
+"""The part of an rpm's release that says for which distribution it was built."""
+DISTRIBUTIONS = {
+    "fc": ("fedora",),
+    "el": ("almalinux", "rockylinux", "centos-stream", "oraclelinux", "rhel"),
+    "amzn": ("amazonlinux",),
+    "mga": ("mageia",),
+}
+"""What an image's name begins with, for each tag."""
+
 DEBUG = ("-dbgsym", "-debuginfo", "-debugsource", "-debug")
 """Ends of the names of packages that have only what debuggers read."""
 
@@ -77,6 +87,14 @@ class Metadata:
     """What has to be installed with it: of each group of alternatives one."""
     provides: frozenset[str] = frozenset()
     """Names under which other packages can need it; its own is one."""
+
+    @property
+    def homes(self) -> tuple[str, ...]:
+        """Names of the images for which an rpm was built; empty if it does not say so."""
+        if not (found := DIST_TAG.search(self.version)):
+            return ()
+        tag, number = found.groups()
+        return tuple(f"{distribution}-{number}" for distribution in DISTRIBUTIONS[tag])
 
     @property
     def is_debug(self) -> bool:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
+from postroj.image.catalog import catalog
 from postroj.probe.package import metadata
 from postroj.probe.package.formats import Format, Recognised
-from postroj.probe.package.metadata import Metadata, Need
+from postroj.probe.package.metadata import DISTRIBUTIONS, Metadata, Need
 from postroj.probe.package.package_file import recognise
 from tests.support import debs, pacman, rpms
 
@@ -71,3 +73,22 @@ def test_metadata_that_cannot_be_read_is_unknown(kind: Format) -> None:
 def test_debug_packages_are_told_by_their_names(name: str) -> None:
     assert Metadata(name=name).is_debug
     assert not Metadata(name=f"{name}-tools").is_debug
+
+
+@pytest.mark.parametrize(
+    ("version", "homes"),
+    [
+        ("1.0-1.fc44", ("fedora-44",)),
+        ("1.0-3.el9_4.1", tuple(f"{name}-9" for name in DISTRIBUTIONS["el"])),
+        ("1.0-1.amzn2023", ("amazonlinux-2023",)),
+        ("1.0-1", ()),
+        ("1.0-1~deb12u1", ()),
+    ],
+)
+def test_homes_of_an_rpm_are_in_its_release(version: str, homes: tuple[str, ...]) -> None:
+    assert Metadata(name="x", version=version).homes == homes
+
+
+def test_distributions_of_homes_are_in_the_catalog() -> None:
+    names = {re.sub(r"-[0-9]+$", "", entry.name) for entry in catalog.entries()}
+    assert {name for names in DISTRIBUTIONS.values() for name in names} <= names
