@@ -8,7 +8,6 @@ import click
 
 from postroj.cli import check_options, project
 from postroj.cli import options as common
-from postroj.cli.completion import complete_image
 from postroj.cli.reports import METAVAR
 from postroj.verdict import StepName
 
@@ -36,16 +35,7 @@ SECTIONS = {
 def options(function: F) -> F:
     """Add all options that describe how packages are probed."""
     decorators = [
-        click.option(
-            "-i",
-            "--image",
-            "image_names",
-            multiple=True,
-            metavar="NAME",
-            shell_complete=complete_image,
-            help="Image name or pattern, such as 'debian-*'. Repeatable. "
-            "[default: the cached ones that fit, else one for the format]",
-        ),
+        common.images("[default: the cached ones that fit, else one for the format]"),
         common.architecture,
         click.option(
             "-j",

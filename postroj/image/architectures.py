@@ -22,17 +22,22 @@ OCI = DEBIAN | {"armv7l": "arm", "i686": "386", "ppc64le": "ppc64le"}
 MACHINES = {
     **{debian: machine for machine, debian in DEBIAN.items()},
     **{go: machine for machine, go in OCI.items()},
-    **dict.fromkeys(("armv7", "armv7h", "armv7hl", "arm"), "armv7l"),
+    **dict.fromkeys(("armv7", "armv7h", "armv7hl", "arm/v7"), "armv7l"),
     **dict.fromkeys(("i486", "i586", "x86"), "i686"),
+    **dict.fromkeys(("arm64/v8", "arm64v8"), "aarch64"),
     **dict.fromkeys(("x64", "x86-64", "x86_64_v2", "x86_64_v3", "x86_64_v4"), "x86_64"),
     **dict.fromkeys(("all", "any", "noarch"), ""),
 }
-"""Architecture of each other name: those of Debian, Go, rpm and pacman; '' for every machine."""
+"""Architecture of each other name: those of Debian, Go, docker, rpm and pacman; '' for all."""
 
 
 def machine(name: str) -> str:
-    """Return an architecture as `uname -m` has it; '' for packages that fit every machine."""
-    return MACHINES.get(name, name)
+    """Return an architecture as `uname -m` has it; '' for packages that fit every machine.
+
+    Names that are not known stay as they are.
+    """
+    bare = name.lower().removeprefix("linux/")
+    return MACHINES.get(bare, bare)
 
 
 def of_this_host() -> str:

@@ -38,6 +38,11 @@ def is_pattern(text: str) -> bool:
     return bool(set(text) & set("*?["))
 
 
+def is_image(name: str) -> bool:
+    """Whether a name or alias is in the catalog, or that of a stored image."""
+    return name in catalog.names() or any(record.name == name for record in store.records())
+
+
 def check(wanted: Iterable[str], machine: str = "") -> None:
     """Check that every name and pattern matches an image.
 
@@ -93,6 +98,28 @@ def choose_fitting(
         for name in dict.fromkeys(found)
         if (own[name] if name in own else catalog.find(name).manager) in managers
     ]
+
+
+def to_pull(wanted: Sequence[str], architecture: str) -> list[Entry]:
+    """Return the images of the catalog that names and patterns select for a pull.
+
+    A pattern selects the supported images for the architecture, whatever their package manager.
+
+    :raises UsageError: if a name or pattern matches nothing.
+    """
+    today = datetime.now(UTC).date()
+    found: list[Entry] = []
+    for text in wanted:
+        if is_pattern(text):
+            matches = catalog.matching([text])
+            entries = [entry for entry in matches if entry.is_supported(architecture, today)]
+        else:
+            entries = [catalog.find(text)]
+        if not entries:
+            message = f"'{text}' matches no supported image"
+            raise UsageError(message, hint="a full name selects any image")
+        found += entries
+    return list(dict.fromkeys(found))
 
 
 def choose_from_catalog(

@@ -53,7 +53,8 @@ KEYS = (
     Key(
         name="arch",
         form=Form.TEXT,
-        text="Architecture of the images as in `uname -m`, instead of the host's.",
+        text="Architecture of the images, such as x86_64, amd64 or linux/arm64, instead of the "
+        "host's.",
     ),
     Key(
         name="setup", form=Form.TEXTS, text="Shell commands that change the image before the probe."

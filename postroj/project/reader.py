@@ -10,7 +10,7 @@ from glob import glob
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from postroj.errors import UsageError
-from postroj.image import selection
+from postroj.image import architectures, selection
 from postroj.probe.course import REPOSITORY
 from postroj.probe.excuse.expectations import Expectation
 from postroj.project.keys import (
@@ -103,6 +103,8 @@ class Project:
                 return tuple(map(self._report, value))
             case "steps":
                 return ",".join(value)
+            case "arch":
+                return architectures.machine(value)
             case "put":
                 return tuple(map(self._put, value))
             case _:

@@ -35,7 +35,12 @@ def catalog() -> None:
 @catalog.command()
 @click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_image)
 @click.option(
-    "--arch", "architecture", metavar="ARCH", default="", help="Check only this architecture."
+    "--arch",
+    "architecture",
+    metavar="ARCH",
+    callback=options.as_machine,
+    default="",
+    help="Check only this architecture.",
 )
 @options.as_json
 def check(names: tuple[str, ...], architecture: str, as_json: bool) -> None:

@@ -157,6 +157,21 @@ def test_check_refuses_names_without_an_image(wanted: str, words: str) -> None:
     assert caught.value.hint
 
 
+def test_to_pull_takes_supported_images_by_pattern_and_any_by_name() -> None:
+    def names(*wanted: str) -> list[str]:
+        return [entry.name for entry in selection.to_pull(wanted, "x86_64")]
+
+    found = names("debian-*", "debian-13")
+    assert {"debian-trixie", "debian-sid"} <= set(found)
+    assert not {"debian-stretch", "ubuntu-noble"} & set(found)
+    assert len(found) == len(set(found))
+    assert names("debian-stretch", "nixos-unstab*") == ["debian-stretch", "nixos-unstable"]
+    with pytest.raises(UsageError, match="matches no supported image"):
+        names("debian-stret*")
+    with pytest.raises(UsageError, match="there is no image 'debian-trixy'"):
+        names("debian-trixy")
+
+
 def elsewhere(*wanted: str, managers: Sequence[Manager] = APT, on: str = "x86_64") -> list[str]:
     return selection.choose_from_catalog(wanted, managers, on)
 
