@@ -74,7 +74,7 @@ def progress(title: str, unit: str = "%") -> Iterator[Progress]:
 
     `unit` is "B" for bytes or "%" for a bare percentage.
     """
-    if sys.stderr.isatty() and log.isEnabledFor(logging.INFO):
+    if is_live(sys.stderr) and not is_quiet():
         bar = _Bar(title, unit)
         try:
             yield bar
@@ -143,13 +143,25 @@ class _Handler(logging.StreamHandler["TextIO"]):
 
 def busy(*lines: str) -> None:
     """Show what is going on, on a terminal only; the next call replaces it."""
-    if sys.stderr.isatty() and log.isEnabledFor(logging.INFO):
+    if is_live(sys.stderr) and not is_quiet():
         _BOARD.show(tuple(filter(None, lines)))
 
 
+def is_live(stream: TextIO) -> bool:
+    """Whether `stream` is a terminal on which lines can be replaced."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def is_quiet() -> bool:
+    """Whether only problems are to be shown."""
+    return logging.getLogger("postroj").level > logging.INFO
+
+
 def colour_wanted(stream: TextIO) -> bool:
-    """Whether `stream` gets colour: if it is a terminal and `NO_COLOR` is not set."""
-    return stream.isatty() and not os.environ.get("NO_COLOR")
+    """Whether `stream` gets colour: `NO_COLOR`, `FORCE_COLOR` or the terminal decides."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    return os.environ.get("FORCE_COLOR", "0") not in ("", "0") or is_live(stream)
 
 
 def megabytes(count: int) -> str:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from postroj import console
 from postroj.cli.completion import complete_image
 from postroj.image.architectures import machine
 from postroj.model import REQUIRABLE, REQUIRE, NetworkMode
@@ -145,3 +146,26 @@ def images(text: str) -> Callable[[F], F]:
 def as_json(function: F) -> F:
     """Add `--json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+
+
+def verbosity(function: F) -> F:
+    """Add `--quiet` and `--verbose`, as they stand before the name of the command."""
+
+    def set_verbosity(ctx: click.Context, param: click.Parameter, value: int | None) -> None:
+        if value is not None:
+            console.set_up_logging(value)
+
+    for name, value, text in (
+        ("--verbose", 1, "Show every command that is run."),
+        ("--quiet", -1, "Show only what did not pass."),
+    ):
+        function = click.option(
+            name[1:3],
+            name,
+            flag_value=value,
+            type=int,
+            expose_value=False,
+            callback=set_verbosity,
+            help=text,
+        )(function)
+    return function

@@ -26,7 +26,7 @@ SECTIONS = {
         *("jobs", "fail_fast", "network", "proxy", "memory", "cpus", "pids", "private_users"),
         *("timeout", "boot_timeout"),
     ),
-    "Results": ("reports", "as_json", "artifacts", "keep", "shell_on_failure"),
+    "Results": ("reports", "as_json", "artifacts", "keep", "shell_on_failure", "quiet", "verbose"),
     "Project file": ("project_file", "no_project", "project_schema"),
 }
 """Parameters by section of the help text."""
@@ -147,8 +147,8 @@ def options(function: F) -> F:
             "reports",
             multiple=True,
             metavar=METAVAR,
-            help="Write a report file (json, junit, tap or html), or annotations for GitHub. "
-            "Repeatable.",
+            help="Write a report (json, junit, tap or html; the suffix tells) to a file, to stdout "
+            "with KIND=-, or as annotations for GitHub. Repeatable.",
         ),
         click.option(
             "--keep", is_flag=True, help="Keep the guest of each image running after the probe."
@@ -164,6 +164,7 @@ def options(function: F) -> F:
             help="Open a shell in the guest after a failed step; probes one image at a time.",
         ),
         click.option("--json", "as_json", is_flag=True, help="Print the JSON report on stdout."),
+        common.verbosity,
         project.options,
     ]
     for decorate in reversed(decorators):

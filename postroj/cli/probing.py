@@ -10,7 +10,7 @@ import click
 
 from postroj import console
 from postroj.cli import check_options, project
-from postroj.cli.reports import outlets
+from postroj.cli.reports import go_to_stdout, outlets
 from postroj.errors import ExitStatus, UsageError
 from postroj.model import NetworkMode
 from postroj.verdict import Outcome
@@ -54,11 +54,11 @@ def probe(ctx: click.Context, given: dict[str, Any], origin: Origin, prober: Pro
     from postroj.cli.reproduce import reproduction
     from postroj.container.start import become_root
     from postroj.image import selection
-    from postroj.report import json
 
-    stream = sys.stderr if given["as_json"] else sys.stdout
+    asked = list(dict.fromkeys([*given["reports"], *["json=-"] * given["as_json"]]))
+    stream = sys.stderr if go_to_stdout(asked) else sys.stdout
     with origin.of("report"):
-        places = outlets(given["reports"], stream, given["artifacts"])
+        places = outlets(asked, stream, given["artifacts"])
     all_given = given | {"project_file": origin.file, "no_project": ctx.params["no_project"]}
     plan = replace(_plan(given, origin), reproduction=reproduction(ctx, all_given))
     jobs = given["jobs"]
@@ -77,8 +77,6 @@ def probe(ctx: click.Context, given: dict[str, Any], origin: Origin, prober: Pro
         findings = prober(images, plan, screen, jobs=jobs, fail_fast=given["fail_fast"])
         report = findings.report
         screen.end_report(report, findings.seconds)
-    if given["as_json"]:
-        click.echo(json.render(report))
     places.write(report)
     if findings.interruption:
         raise findings.interruption
@@ -164,6 +162,7 @@ def _screen(stream: Any, plan: Plan) -> Screen:
         lambda line: click.echo(line, file=stream, color=True),
         colour=console.colour_wanted(stream),
         busy=console.busy,
-        live=stream.isatty(),
+        live=console.is_live(stream),
+        quiet=console.is_quiet(),
         width=max(len(text) for text in (NEW_FAILURES, *(q.subject for q in plan.questions))),
     )

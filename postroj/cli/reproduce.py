@@ -23,7 +23,7 @@ OWN = ("packages", "digests", "image_names")
 """Parameters that `Reproduction` has fields for."""
 OF_A_RUN = (
     *("jobs", "fail_fast", "reports", "as_json", "artifacts", "shell_on_failure", "keep"),
-    "together",
+    *("together", "quiet", "verbose"),
 )
 """Parameters that do not change a probe."""
 FILES = ("upgrade_from", "project_file")

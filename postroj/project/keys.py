@@ -176,7 +176,8 @@ KEYS = (
     Key(
         name="report",
         form=Form.TEXTS,
-        text="Reports to write: json=FILE, junit=FILE, tap=FILE, html=FILE or github.",
+        text="Reports to write: json=FILE, junit=FILE, tap=FILE or html=FILE, a FILE whose suffix "
+        "says its kind, or github.",
     ),
 )
 

@@ -139,7 +139,9 @@ class Project:
 
     def _report(self, text: str) -> str:
         kind, equals, name = text.partition("=")
-        return f"{kind}={self.file.path.parent / name}" if equals and name else text
+        if not equals:  # a file whose suffix says its kind
+            return text if "." not in text else str(self.file.path.parent / text)
+        return text if name in ("", "-") else f"{kind}={self.file.path.parent / name}"
 
     def _put(self, text: str) -> str:
         late = LATE if text.startswith(LATE) else ""

@@ -136,7 +136,8 @@ class Screen(Terminal):
 
     Lines appear in the order of the images: those of the first running probe at once, those of
     later ones in their turn. On a `live` terminal with concurrent probes, the lines of a probe
-    appear when it ends, and `busy` shows a progress line for each running probe.
+    appear when it ends, and `busy` shows a progress line for each running probe. A `quiet` screen
+    shows only probes that did not pass, and kept guests.
     """
 
     def __init__(
@@ -147,8 +148,10 @@ class Screen(Terminal):
         width: int,
         busy: Callable[..., None] = lambda *lines: None,
         live: bool = False,
+        quiet: bool = False,
     ) -> None:
         super().__init__(write, colour=colour, width=width, busy=busy)
+        self.quiet = quiet
         self._show = busy
         self._live = live
         self._lock = RLock()
@@ -170,7 +173,13 @@ class Screen(Terminal):
             first = self._turn
             while self._turn < len(self._seats) and self._seats[self._turn].ended:
                 self._turn += 1
-            self._write_lines(self._seats[first : self._turn + 1])
+            # lines of a running probe may turn out to be those of one that passes
+            self._write_lines(self._seats[first : self._turn + (not self.quiet)])
+
+    def end_report(self, report: Report, seconds: float | None = None) -> None:
+        """Print the verdict, unless it is good and nobody wants to see it."""
+        if not self.quiet or report.outcome is not Outcome.PASS:
+            super().end_report(report, seconds)
 
     def _write_lines(self, seats: Sequence[_Seat]) -> None:
         doing = [seat.doing for seat in self._seats if seat.doing]
@@ -205,6 +214,8 @@ class _Seat(Terminal):
     def end_probe(self, probe: ProbeResult) -> None:
         """Print the end of the probe, and let the next one print."""
         super().end_probe(probe)
+        if self._screen.quiet and probe.outcome is Outcome.PASS and not probe.guest:
+            self.lines.clear()
         self.ended = True
         self._do("")
 

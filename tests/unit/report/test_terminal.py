@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -174,10 +175,14 @@ def test_escape_sequences_of_a_package_are_removed() -> None:
 class Paper:
     """Collect the lines of a screen, and its current progress lines."""
 
-    def __init__(self, images: list[str], jobs: int, *, live: bool = False) -> None:
+    def __init__(
+        self, images: list[str], jobs: int, *, live: bool = False, quiet: bool = False
+    ) -> None:
         self.lines: list[str] = []
         self.below: tuple[str, ...] = ()
-        self.screen = Screen(self.write, colour=False, width=9, busy=self.show, live=live)
+        self.screen = Screen(
+            self.write, colour=False, width=9, busy=self.show, live=live, quiet=quiet
+        )
         self.seats = self.screen.open(images, jobs)
 
     def write(self, line: str) -> None:
@@ -238,6 +243,26 @@ def test_live_screen_shows_a_probe_when_it_ends() -> None:
     assert paper.words == ["i1", "b"]
     paper.end(0)
     assert paper.words == ["i1", "b", "i0", "a"]
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_quiet_screen_shows_only_probes_that_did_not_pass(live: bool) -> None:
+    paper = Paper(["i0", "i1", "i2"], 2, live=live, quiet=True)
+    for place in range(3):
+        paper.begin(place)
+        paper.answer(place, "abc"[place])
+    assert paper.words == []
+    passed = ProbeResult(image="i0", package="p", steps=probe().steps)
+    paper.seats[0].end_probe(passed)
+    paper.end(1, reason="gone")
+    assert paper.words == ["i1", "b", "gone"]
+    paper.seats[2].end_probe(replace(passed, image="i2", guest="web"))
+    assert paper.lines[-1].endswith("postroj stop web")
+    assert "i2" in paper.words
+    paper.screen.end_report(Report(probes=(passed,)))
+    assert "PASS" not in paper.lines[-1]
+    paper.screen.end_report(Report(probes=(ProbeResult(image="i", package="p", reason="x"),)))
+    assert paper.lines[-1].startswith("ERROR")
 
 
 def test_live_screen_has_a_progress_line_per_running_probe() -> None:
