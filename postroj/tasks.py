@@ -48,8 +48,11 @@ INTERRUPTED = "interrupted"
 class Stage(Protocol):
     """Provides an audience for each of several probes, which may run at once."""
 
-    def open(self, titles: Sequence[str], jobs: int) -> Sequence[Audience]:
-        """Return an audience for each probe; `jobs` of them run at once."""
+    def open(self, titles: Sequence[str], jobs: int, *, brief: bool) -> Sequence[Audience]:
+        """Return an audience for each probe; `jobs` of them run at once.
+
+        `brief` says that an image has several of them.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +93,8 @@ def carry_out(
     tasks = [replace(task, plan=replace(task.plan, guests=jobs)) for task in tasks]
     several = len({task.label for task in tasks}) > 1
     titles = [f"{task.label} on {task.image}" if several else task.image for task in tasks]
-    run = _Run(tasks, stage.open(titles, jobs), fail_fast=fail_fast)
+    brief = len({task.image for task in tasks}) < len(tasks)
+    run = _Run(tasks, stage.open(titles, jobs, brief=brief), fail_fast=fail_fast)
     interruption = run.judge(jobs, refusal)
     return Findings(
         report=Report(probes=tuple(run.results)),
@@ -163,9 +167,10 @@ class _Run:
                 self._announce(place, self._without_guest(place, Outcome.SKIP, why))
 
     def _refuse(self, error: PackageError) -> None:
+        reason, hint = error.reason, error.hint
         for place in sorted(self.open):
-            result = self._without_guest(place, Outcome.FAIL, error.reason, error.hint)
-            self._announce(place, result)
+            self._announce(place, self._without_guest(place, Outcome.FAIL, reason, hint))
+            reason, hint = error.message, ""  # the evidence is shown once
 
     def _obtain_each(self, stack: ExitStack) -> list[tuple[int, Image]]:
         """Obtain the image of each task until the stack unwinds.

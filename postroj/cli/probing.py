@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from postroj.cli.project import Origin
     from postroj.probe.plan import Plan
-    from postroj.report.terminal import Screen
+    from postroj.report.screen import Screen
     from postroj.tasks import Findings
 
 STATUS = {
@@ -156,7 +156,7 @@ def _plan(given: dict[str, Any], origin: Origin) -> Plan:
 
 def _screen(stream: Any, plan: Plan) -> Screen:
     from postroj.probe.ask.checks import NEW_FAILURES
-    from postroj.report.terminal import Screen
+    from postroj.report.screen import Screen
 
     return Screen(
         lambda line: click.echo(line, file=stream, color=True),

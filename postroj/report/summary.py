@@ -149,7 +149,7 @@ def describe(report: Report) -> str:
     """Describe a verdict: what was seen if it is good, else how many checks went wrong."""
     untested = [probe for probe in report.probes if _is_untested(probe)]
     if report.outcome.is_bad or len(untested) == len(report.probes):
-        return "; ".join(filter(None, (VERDICTS[report.outcome], _counts(report))))
+        return mixed(report) or "; ".join(filter(None, (VERDICTS[report.outcome], _counts(report))))
     several = len({probe.image for probe in report.probes}) < len(report.probes)
     found = [of(probe, _title(probe, several)) for probe in report.probes if probe not in untested]
     where = f"in {len(found)} probes" if several else f"on {len(found)} images"
@@ -160,6 +160,14 @@ def describe(report: Report) -> str:
     if report.outcome is Outcome.SKIP:
         parts = ["a step that was asked for was not taken", *parts]
     return "; ".join(parts)
+
+
+def mixed(report: Report) -> str:
+    """Count probes by outcome, as `1 failed, 2 passed`; '' if all have the same outcome."""
+    counts = Counter(probe.outcome for probe in report.probes)
+    order = (Outcome.FAIL, Outcome.ERROR, Outcome.SKIP, Outcome.PASS)
+    words = [f"{counts[outcome]} {DONE[outcome]}" for outcome in order if counts[outcome]]
+    return ", ".join(words) if len(words) > 1 else ""
 
 
 def _title(probe: ProbeResult, several: bool) -> str:

@@ -9,6 +9,7 @@ import pty
 import select
 import sys
 import termios
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -121,6 +122,35 @@ class TestBusy:
         console.busy("one")
         console.busy()
         assert capsys.readouterr().err == ""
+
+    def test_busy_lines_that_stay_tell_their_age(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        now = [0.0]
+        waiting, tick = threading.Event(), threading.Event()
+
+        def sleep(seconds: float) -> None:
+            waiting.set()
+            tick.wait(10)
+            tick.clear()
+
+        def work() -> None:
+            console.set_up_logging(0)
+            console.busy("one")
+            now[0] = 12.5
+            console.busy("one", "two")
+            waiting.wait(10)
+            waiting.clear()
+            now[0] = 14
+            tick.set()
+            waiting.wait(10)
+            console.busy()
+            tick.set()
+
+        monkeypatch.setattr(console, "_BOARD", console._Board())
+        monkeypatch.setattr("time.monotonic", lambda: now[0])
+        monkeypatch.setattr("time.sleep", sleep)
+        said = on_a_terminal(work, monkeypatch)
+        away = "\x1b[1A\r\x1b[J"
+        assert said == (f"one\r\x1b[Jone … 12 s\r\ntwo{away}one … 14 s\r\ntwo … 1 s{away}")
 
     def test_busy_shows_nothing_on_a_dumb_terminal(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def work() -> None:

@@ -57,9 +57,10 @@ class Stage(Ear):
     jobs = 0
 
     titles: Sequence[str] = ()
+    brief = False
 
-    def open(self, titles: Sequence[str], jobs: int) -> list[Ear]:
-        self.titles, self.jobs = titles, jobs
+    def open(self, titles: Sequence[str], jobs: int, *, brief: bool) -> list[Ear]:
+        self.titles, self.jobs, self.brief = titles, jobs, brief
         return [self for _ in titles]
 
 
@@ -496,6 +497,20 @@ def test_images_of_the_architecture_that_was_asked_for(lab: Lab, deb: Path) -> N
     assert lab.architectures == {"riscv64"}
 
 
+def test_evidence_about_a_file_that_is_not_a_package_is_shown_once(
+    lab: Lab, tmp_path: Path
+) -> None:
+    text = tmp_path / "text.deb"
+    text.write_text("no")
+    first, second = run([A, B], text).report.probes
+    assert "2 bytes" in first.steps[0].reason
+    assert first.steps[0].hint
+    assert (second.steps[0].reason, second.steps[0].hint) == ("'text.deb' is not a package", "")
+    (alone,) = run((), text).report.probes
+    assert alone.image == catalog.find("debian-stable").name
+    assert not lab.obtained
+
+
 def test_each_package_is_probed_for_itself_on_the_images_that_fit(
     lab: Lab, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -537,8 +552,9 @@ def test_titles_name_the_package_if_there_are_several(lab: Lab, tmp_path: Path) 
     stage = Stage()
     run_each([A], [one, two], stage=stage)
     assert stage.titles == [f"{one.name} on {A}", f"{two.name} on {A}"]
+    assert stage.brief
     run_each([A, B], [one], stage=stage)
-    assert stage.titles == [A, B]
+    assert (stage.titles, stage.brief) == ([A, B], False)
 
 
 def test_an_image_is_obtained_once_for_all_packages(lab: Lab, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from postroj.probe.plan import Plan
-    from postroj.report.terminal import Screen
+    from postroj.report.screen import Screen
     from postroj.tasks import Findings
 
 EXAMPLES = (

@@ -202,6 +202,14 @@ def test_paths_are_relative_to_the_file(folder: Path, monkeypatch: pytest.Monkey
     assert project.option("steps") == "all"
 
 
+def test_reports_are_relative_to_the_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = written("report = ['a.html', 'out/b.xml', 'tap=c', 'json=-', 'github']")
+    monkeypatch.chdir("/")
+    assert project.option("report") == (
+        *(f"{folder}/a.html", f"{folder}/out/b.xml", f"tap={folder}/c", "json=-", "github"),
+    )
+
+
 def test_tables_of_packages_are_sets_of_files(folder: Path) -> None:
     project = written(PACKAGES)
     assert "package" not in project.values

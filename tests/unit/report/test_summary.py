@@ -143,6 +143,19 @@ def test_describe_names_images_of_which_nothing_ran() -> None:
     )
 
 
+def test_describe_counts_probes_that_differ() -> None:
+    done = [Outcome.PASS, Outcome.FAIL, Outcome.FAIL, Outcome.SKIP]
+    probes = [
+        ProbeResult(image=str(place), package="p", steps=(step(units=None, done=outcome),))
+        for place, outcome in enumerate(done)
+    ]
+    assert summary.describe(Report(probes=tuple(probes))) == "2 failed, 1 skipped, 1 passed"
+    probes.append(ProbeResult(image="x", package="p", reason="gone"))
+    assert summary.describe(Report(probes=tuple(probes))) == (
+        "2 failed, 1 not judged, 1 skipped, 1 passed"
+    )
+
+
 def test_describe_names_packages_where_an_image_has_several() -> None:
     nothing = step(units=None, done=Outcome.SKIP)
     steps = {"a.deb": step(check("web.service")), "b.deb": step(), "c.deb": nothing}
