@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from postroj import __version__, console
+from postroj.cli import elsewhere
 from postroj.cli.help import Group, write_examples
 from postroj.errors import Interrupted, PostrojError, UsageError
 from postroj.report.visible import visible
@@ -91,7 +92,7 @@ class LazyGroup(Group):
         name = cmd_name.replace("-", "_") + "_" * (cmd_name in PYTHONS)
         command = getattr(import_module(f"postroj.cli.commands.{name}"), name)
         assert isinstance(command, click.Command)
-        return command
+        return elsewhere.guarded(cmd_name, command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the sections of commands, importing none of them."""
@@ -144,9 +145,10 @@ def main() -> NoReturn:
     # the next file opened would take the number of a closed standard stream
     while os.open(os.devnull, os.O_RDWR) <= STDERR:
         pass
-    make_standard_streams_block()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+    if elsewhere.is_linux():
+        make_standard_streams_block()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _interrupt)
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 open until exit

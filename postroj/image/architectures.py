@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 
 DEBIAN = {
     "x86_64": "amd64",
@@ -41,5 +42,5 @@ def machine(name: str) -> str:
 
 
 def of_this_host() -> str:
-    """Return the architecture of this host, as `uname -m` has it."""
-    return os.uname().machine
+    """Return the architecture of this host, as `uname -m` of Linux has it."""
+    return machine(os.uname().machine if hasattr(os, "uname") else platform.machine())

@@ -50,7 +50,8 @@ MAY_IMPORT = {
     "cli": PROBING
     | {"prepare", "matrix", "selftest", "doctor", "ci_matrix", "project", "report"}
     | {"transfer", "tasks"},
-    "__main__": {"cli"},
+    "windows": set(),
+    "__main__": {"cli", "windows"},
 }
 """Which rooms of the house a room may import, beside itself and the version in `postroj`."""
 
