@@ -191,15 +191,26 @@ def _plan_of(
     group: Sequence[PackageFile], plan: Plan, urls: Mapping[Path, str], *, several: bool
 ) -> Plan:
     """Return the plan for a group: with its own command line, and its own older packages."""
-    if plan.reproduction:
+    again = plan.reproduction
+    if again:
         texts = tuple(urls.get(file.path, str(file.path)) for file in group)
-        plan = replace(plan, reproduction=replace(plan.reproduction, packages=texts))
+        plan = replace(plan, reproduction=replace(again, packages=texts))
         plan = plan.pinned([file.path for file in group])
+        again = plan.reproduction
     if not several or not plan.older:
         return plan
     names = {file.metadata.name for file in group}
-    older = tuple(file for file in plan.older if file.metadata.name in names)
-    return replace(plan, older=older, upgrade_from=plan.upgrade_from if older else ())
+    own = [place for place, file in enumerate(plan.older) if file.metadata.name in names]
+    if again:
+        upgrade_from = tuple(again.upgrade_from[place] for place in own)
+        steps = () if own or "--steps" in again.options else ("--steps", ",".join(plan.steps))
+        again = replace(again, upgrade_from=upgrade_from, options=(*again.options, *steps))
+    return replace(
+        plan,
+        older=tuple(plan.older[place] for place in own),
+        upgrade_from=tuple(plan.upgrade_from[place] for place in own),
+        reproduction=again,
+    )
 
 
 def _hint(left_out: Mapping[str, Sequence[str]]) -> str:

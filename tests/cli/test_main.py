@@ -342,6 +342,8 @@ def test_closed_stdout_ends_with_sigpipe(argv: list[str]) -> None:
         (["postroj", "run", "--network", ""], {"private", "host", "none"}),
         (["postroj", "run", "--boot-"], {"--boot-timeout"}),
         (["postroj", "nothing-like-it"], set()),
+        (["postroj", "test", "dist/x"], {"dist/x"}),
+        (["postroj", "shell", "debian-bul"], {"debian-bullseye"}),
     ],
 )
 def test_completion_of_commands_and_options(words: list[str], found: set[str]) -> None:

@@ -47,6 +47,7 @@ PLAN = Plan(
     timeout=60,
     boot_timeout=30,
 )
+UPGRADE = (StepName.INSTALL, StepName.UPGRADE)
 X86 = replace(PLAN, architecture="x86_64")
 STEP = StepResult(name=StepName.INSTALL, done=Outcome.PASS, reason="x 1.0 (all)", seconds=1)
 
@@ -580,7 +581,9 @@ def test_a_package_is_upgraded_from_its_own_older_version(lab: Lab, tmp_path: Pa
     old = [debs.build(tmp_path / "old", name, version="0.9") for name in ("one", "two")]
     for name in ("one", "two", "three"):
         debs.build(tmp_path / "new", name)
-    plan = replace(PLAN, upgrade_from=tuple(map(str, old)))
+    texts = tuple(map(str, old))
+    again = Reproduction(program=("p",), packages=(), options=("-x",), upgrade_from=texts)
+    plan = replace(PLAN, upgrade_from=texts, reproduction=again, steps=UPGRADE)
     run_each([A], [tmp_path / "new"], plan=plan)
     assert [[file.name for file in plan.older] for plan in lab.plans] == [
         ["one_0.9_all.deb"],
@@ -588,6 +591,12 @@ def test_a_package_is_upgraded_from_its_own_older_version(lab: Lab, tmp_path: Pa
         ["two_0.9_all.deb"],
     ]
     assert [bool(plan.upgrade_from) for plan in lab.plans] == [True, False, True]
+    new = tmp_path / "new"
+    assert [plan.command(A) for plan in lab.plans] == [
+        f"p --package {new}/one_1.0_all.deb --image {A} --upgrade-from {old[0]} -x",
+        f"p --package {new}/three_1.0_all.deb --image {A} -x --steps install,upgrade",
+        f"p --package {new}/two_1.0_all.deb --image {A} --upgrade-from {old[1]} -x",
+    ]
 
 
 def test_nothing_to_test_names_what_is_left_out_before_any_image(lab: Lab, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from postroj.cli import check_options, probe_options
+from postroj.cli.completion import complete_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +35,7 @@ SECTIONS = {
 
 
 @click.command(cls=check_options.Ordered, sections=SECTIONS, examples=EXAMPLES)
-@click.argument("packages", metavar="[FILE]...", nargs=-1)
+@click.argument("packages", metavar="[FILE]...", nargs=-1, shell_complete=complete_file)
 @click.option(
     "--together",
     is_flag=True,
