@@ -80,7 +80,7 @@ class Screen(Terminal):
             return
         seat.whole = whole if probe.outcome.is_bad else []
         seat.write_line(probe)
-        seat.write_guest(probe)
+        seat.write_remarks(probe)
 
     def end_report(self, report: Report, seconds: float | None = None) -> None:
         """Print what went wrong if that is due, and the verdict."""

@@ -103,14 +103,14 @@ class Terminal:
             # a word with line breaks keeps them, as readers copy the command line
             lines = map(visible, probe.reproduce.split("\n"))
             self.write("\n".join([REPRODUCE + next(lines), *lines]))
-        self.write_guest(probe)
-        for note in probe.notes:
-            self.write(f"{INDENT}note: {visible(note)}")
+        self.write_remarks(probe)
 
-    def write_guest(self, probe: ProbeResult) -> None:
-        """Print how to use a kept guest."""
+    def write_remarks(self, probe: ProbeResult) -> None:
+        """Print how to use a kept guest, and the notes about a probe."""
         if probe.guest:
             self.write(f"  kept: postroj exec {probe.guest} · postroj stop {probe.guest}")
+        for note in probe.notes:
+            self.write(f"{INDENT}note: {visible(note)}")
 
     def end_report(self, report: Report, seconds: float | None = None) -> None:
         """Print the verdict; `seconds` is the total time if probes ran concurrently."""

@@ -327,14 +327,15 @@ def test_brief_screen_on_one_image_has_no_table() -> None:
     assert [line.split()[0] for line in lines] == ["pass", "pass", "PASS"]
 
 
-def test_brief_screen_shows_kept_guests_and_reasons_of_skips() -> None:
+def test_brief_screen_shows_kept_guests_notes_and_reasons_of_skips() -> None:
     skipped = StepResult(name=StepName.INSTALL, done=Outcome.SKIP, reason="not now", seconds=0)
     lines = brief(
-        probe(check(), image="sid", package="a", guest="postroj-1"),
+        probe(check(), image="sid", package="a", guest="postroj-1", notes=("remove it",)),
         replace(probe(image="sid", package="b"), steps=(skipped,)),
     )
     assert lines[1] == "  kept: postroj exec postroj-1 · postroj stop postroj-1"
-    assert lines[2].endswith("b on sid  install: not now")
+    assert lines[2] == "          note: remove it"
+    assert lines[3].endswith("b on sid  install: not now")
 
 
 def test_live_screen_has_a_progress_line_per_running_probe() -> None:
