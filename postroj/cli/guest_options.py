@@ -68,8 +68,10 @@ def image_and_command(image: str | None, argv: tuple[str, ...]) -> tuple[str, tu
     """Return the image and the command, where the image may stand before the command."""
     from postroj.image import selection
 
-    if image is None and argv and argv[0] not in COMMANDS and selection.is_image(argv[0]):
-        return argv[0], argv[1:]
+    if image is None and argv and argv[0] not in COMMANDS:
+        name = argv[0].replace(":", "-")  # as registries have it
+        if selection.is_image(name):
+            return name, argv[1:]
     return image or selection.DEFAULT, argv
 
 

@@ -94,6 +94,7 @@ def test_run_with_defaults(seen: Recorder) -> None:
     [
         (["debian-sid", "ls", "-i", "x"], "debian-sid", ("ls", "-i", "x")),
         (["debian", "ls"], "debian", ("ls",)),
+        (["debian:13", "ls"], "debian-13", ("ls",)),
         (["-it", "--rm", "debian-sid", "ls"], "debian-sid", ("ls",)),
         (["-ti", "debian-sid", "ls"], "debian-sid", ("ls",)),
         (["-i", "-t", "debian-sid", "ls"], "debian-sid", ("ls",)),
