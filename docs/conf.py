@@ -23,7 +23,7 @@ from postroj.container.boot.masks import MASKED
 from postroj.doctor.requirements import REQUIREMENTS
 from postroj.image.catalog import catalog
 from postroj.image.trust.keyring import KEYS
-from postroj.project.keys import CHECK, CHECK_KEYS, EXPECT, EXPECT_KEYS
+from postroj.project.keys import CHECK, CHECK_KEYS, EXPECT, EXPECT_KEYS, PACKAGE, PACKAGE_KEYS
 from postroj.project.keys import KEYS as KEYS_OF_PROJECT
 from postroj.report import github, junit, tap
 from postroj.verdict import (
@@ -157,16 +157,20 @@ class Keys(Table):
 
 
 class KeysOfProject(Table):
-    """``.. postroj-keys-of-project:: project|check|expect``: the keys of a project file."""
+    """``.. postroj-keys-of-project:: project|package|check|expect``: keys of a project file."""
 
     required_arguments = 1
     headings = ("Key", "Takes", "Meaning")
 
     def rows(self) -> Iterable[Sequence[str]]:
         """Read the keys from the reader of the file."""
-        for key in {"project": KEYS_OF_PROJECT, CHECK: CHECK_KEYS, EXPECT: EXPECT_KEYS}[
-            self.arguments[0]
-        ]:
+        tables = {
+            "project": KEYS_OF_PROJECT,
+            PACKAGE: PACKAGE_KEYS,
+            CHECK: CHECK_KEYS,
+            EXPECT: EXPECT_KEYS,
+        }
+        for key in tables[self.arguments[0]]:
             form = f"{key.form}: {_literals(key.choices)}" if key.choices else key.form
             yield f"``{key.name}``", form, key.text.replace("`", "``")
 

@@ -9,7 +9,8 @@ import logging
 import os
 import sys
 import threading
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 
 from postroj.urls import redacted_text
@@ -74,7 +75,7 @@ def progress(title: str, unit: str = "%") -> Iterator[Progress]:
 
     `unit` is "B" for bytes or "%" for a bare percentage.
     """
-    if sys.stderr.isatty() and log.isEnabledFor(logging.INFO):
+    if is_live(sys.stderr) and not is_quiet():
         bar = _Bar(title, unit)
         try:
             yield bar
@@ -86,11 +87,19 @@ def progress(title: str, unit: str = "%") -> Iterator[Progress]:
 
 
 class _Board:
-    """Temporary lines at the bottom of a terminal, written by any thread."""
+    """Temporary lines at the bottom of a terminal, written by any thread.
+
+    A line that stays is followed by its age in seconds.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._lines: tuple[str, ...] = ()
+        self._began: dict[str, float] = {}
+        """When each line was shown first, by `time.monotonic`."""
+        self._drawn = 0
+        """Number of lines that are on the terminal."""
+        self._clock: threading.Thread | None = None
 
     def show(self, lines: tuple[str, ...]) -> None:
         """Replace the current lines by these."""
@@ -98,8 +107,24 @@ class _Board:
             if lines == self._lines:
                 return
             self._erase()
+            now = time.monotonic()
+            self._began = {line: self._began.get(line, now) for line in lines}
             self._lines = lines
             self._draw()
+            if lines and self._clock is None:
+                self._clock = threading.Thread(target=self._tick, name="clock", daemon=True)
+                self._clock.start()
+
+    def _tick(self) -> None:
+        """Draw the lines every second, until there are none."""
+        while True:
+            time.sleep(1)
+            with self._lock, suppress(OSError):  # the terminal may have gone
+                if not self._lines or not threading.main_thread().is_alive():
+                    self._clock = None
+                    return
+                self._erase()
+                self._draw()
 
     @contextmanager
     def erased(self) -> Iterator[None]:
@@ -110,17 +135,24 @@ class _Board:
             self._draw()
 
     def _erase(self) -> None:
-        if self._lines:
-            up = f"\x1b[{len(self._lines) - 1}A" if len(self._lines) > 1 else ""
+        if self._drawn:
+            up = f"\x1b[{self._drawn - 1}A" if self._drawn > 1 else ""
             sys.stderr.write(f"{up}\r\x1b[J")
             sys.stderr.flush()
+            self._drawn = 0
 
     def _draw(self) -> None:
         if self._lines:
             # A wrapped line would count as two when it is erased.
             columns = (os.get_terminal_size(sys.stderr.fileno()).columns or 80) - 1
-            sys.stderr.write("\n".join(line[:columns] for line in self._lines))
+            lines = map(self._aged, self._lines)
+            sys.stderr.write("\n".join(line[:columns] for line in lines))
             sys.stderr.flush()
+            self._drawn = len(self._lines)
+
+    def _aged(self, line: str) -> str:
+        age = int(time.monotonic() - self._began[line])
+        return f"{line} … {age} s" if age else line
 
 
 _BOARD = _Board()
@@ -143,13 +175,25 @@ class _Handler(logging.StreamHandler["TextIO"]):
 
 def busy(*lines: str) -> None:
     """Show what is going on, on a terminal only; the next call replaces it."""
-    if sys.stderr.isatty() and log.isEnabledFor(logging.INFO):
+    if is_live(sys.stderr) and not is_quiet():
         _BOARD.show(tuple(filter(None, lines)))
 
 
+def is_live(stream: TextIO) -> bool:
+    """Whether `stream` is a terminal on which lines can be replaced."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def is_quiet() -> bool:
+    """Whether only problems are to be shown."""
+    return logging.getLogger("postroj").level > logging.INFO
+
+
 def colour_wanted(stream: TextIO) -> bool:
-    """Whether `stream` gets colour: if it is a terminal and `NO_COLOR` is not set."""
-    return stream.isatty() and not os.environ.get("NO_COLOR")
+    """Whether `stream` gets colour: `NO_COLOR`, `FORCE_COLOR` or the terminal decides."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    return os.environ.get("FORCE_COLOR", "0") not in ("", "0") or is_live(stream)
 
 
 def megabytes(count: int) -> str:

@@ -5,6 +5,7 @@ Nothing here prints or exits; only `postroj.cli` does.
 
     PostrojError            4  host, image or guest failed: the package was not judged
     ├── UsageError          2  wrong usage
+    ├── NothingToTest       3  nothing that was given can be tested
     ├── HostError           4  this host lacks something, see `postroj doctor`
     ├── CommandError        4  a tool of the host failed
     │   └── CommandTimeout  4
@@ -60,6 +61,12 @@ class UsageError(PostrojError):
     """The command line cannot be carried out; nothing was started."""
 
     exit_status = ExitStatus.USAGE
+
+
+class NothingToTest(PostrojError):
+    """None of the files that were given can be tested on one of the images."""
+
+    exit_status = ExitStatus.NOTHING_TESTED
 
 
 class HostError(PostrojError):

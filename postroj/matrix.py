@@ -1,67 +1,33 @@
-"""Run probes on several images at once, and collect the verdicts in one report.
-
-The main thread pulls and prepares one image after the other: tools that must not outlive postroj
-are tied to the thread that starts them (PR_SET_PDEATHSIG, prctl(2)). Then a thread for each guest
-warms an image and probes on it. The report has the order of the images.
-"""
+"""Probe packages on several images: all of them together, or each of what a build has left."""
 
 from __future__ import annotations
 
-import time
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
-from functools import partial
-from queue import Empty, SimpleQueue
-from threading import Event, Lock, Thread
-from typing import TYPE_CHECKING, Protocol
+import logging
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from postroj.capacity import jobs_here
-from postroj.container import lifeline, roster
-from postroj.errors import PackageError, PostrojError
-from postroj.handover import Handover
-from postroj.image import selection
+from postroj.errors import NothingToTest, PackageError, UsageError
+from postroj.image import architectures, selection
 from postroj.model import Manager
-from postroj.prepare import obtain, obtain_cached
-from postroj.probe.ask.checks import unasked
-from postroj.probe.audience import UntilOver
-from postroj.probe.excuse import expectations
 from postroj.probe.managers import installers
 from postroj.probe.package import package_file
-from postroj.probe.probe import NOT_INSTALLED, probe
-from postroj.verdict import Outcome, ProbeResult, Report, StepName, StepResult
-from postroj.warm import warmed
+from postroj.probe.package.collect import LeftOut, collect, expand
+from postroj.probe.package.formats import SUFFIX, Format
+from postroj.probe.package.together import divide
+from postroj.tasks import Task, carry_out
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from pathlib import Path
 
-    from postroj.container.guest import Guest
-    from postroj.model import Image
-    from postroj.probe.audience import Audience
+    from postroj.locking import Claim
     from postroj.probe.package.package_file import PackageFile
     from postroj.probe.plan import Plan
+    from postroj.tasks import Findings, Stage
 
-POLL = 0.02
-"""Seconds between two checks whether all guests have ended."""
-
-INTERRUPTED = "interrupted"
-
-
-class Stage(Protocol):
-    """Provides an audience for each of several probes, which may run at once."""
-
-    def open(self, images: Sequence[str], jobs: int) -> Sequence[Audience]:
-        """Return an audience for the probe on each image; `jobs` of them run at once."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Findings:
-    """The outcome of a run."""
-
-    report: Report
-    seconds: float
-    """From the first pull to the last verdict."""
-    interruption: KeyboardInterrupt | None = None
-    """What ended the run early; the caller raises it once the report is written."""
+log = logging.getLogger(__name__)
 
 
 def probe_all(
@@ -74,7 +40,7 @@ def probe_all(
     jobs: int | None = None,
     fail_fast: bool = False,
 ) -> Findings:
-    """Probe packages (paths or URLs, each pinned if there are `digests`) on each image.
+    """Probe packages (paths or URLs, each pinned if there are `digests`) together on each image.
 
     `images` are names and patterns, see `postroj.image.selection`. `jobs` guests run at once; None
     is as many as this host can bear. With `fail_fast` the first bad verdict ends the run.
@@ -82,239 +48,179 @@ def probe_all(
     :raises UsageError: if a package file or an image does not exist.
     :raises DownloadError: if a package is not available, or differs from its pin.
     """
-    if plan.offline:
-        package_file.refuse_urls([*packages, *plan.upgrade_from])
-    with package_file.downloads("download") as claim:
+    with downloads(plan, packages) as (claim, plan):
         found = package_file.fetch(packages, digests, claim.path)
-        if plan.upgrade_from:
-            plan = replace(plan, older=package_file.fetch_older(plan.upgrade_from, claim.path))
-        if plan.keep:  # the packages are deleted after the run, but not under a guest
-            plan = replace(plan, locks=(claim.descriptor,))
         plan = plan.pinned(found)
-        began = time.monotonic()
         files: list[PackageFile] = []
         refusal: PackageError | None = None
         try:
             files = [package_file.recognise(path) for path in found]
         except PackageError as error:
             refusal = error
-        names = selection.choose(images, managers(files), plan.architecture)
-        jobs = min(len(names), jobs or jobs_here())
+        wanted = images or ((selection.DEFAULT,) if refusal else ())
+        names = selection.choose(wanted, managers(files), plan.architecture, homes(files))
         label = " ".join(path.name for path in found)
-        empty = [
-            ProbeResult(image=name, package=label, reproduce=plan.command(name)) for name in names
-        ]
-        plan = replace(plan, guests=jobs)
-        run = _Run(empty, plan, stage.open(names, jobs), fail_fast=fail_fast)
-        interruption = run.judge(refusal or files, jobs)
-        report = Report(probes=tuple(run.results))
-        claim.stays = any(result.guest for result in run.results)
-    seconds = time.monotonic() - began
-    return Findings(report=report, seconds=seconds, interruption=interruption)
+        tasks = [Task(image=name, files=files, label=label, plan=plan) for name in names]
+        findings = carry_out(tasks, stage, jobs=jobs, fail_fast=fail_fast, refusal=refusal)
+        claim.stays = any(probe.guest for probe in findings.report.probes)
+    return findings
+
+
+def homes(files: Sequence[PackageFile]) -> frozenset[str]:
+    """Return the images for which all of the packages were built, as far as they say so."""
+    each = [frozenset(file.metadata.homes) for file in files]
+    return frozenset.intersection(*each) if each else frozenset()
+
+
+@contextmanager
+def downloads(plan: Plan, packages: Sequence[str]) -> Iterator[tuple[Claim, Plan]]:
+    """Make a folder for downloads, and yield it with the plan that has the older packages.
+
+    :raises UsageError: if a file does not exist, or `--offline` forbids a download.
+    :raises DownloadError: if a package is not available.
+    """
+    if plan.offline:
+        package_file.refuse_urls([*packages, *plan.upgrade_from])
+    with package_file.downloads("download") as claim:
+        if plan.upgrade_from:
+            plan = replace(plan, older=package_file.fetch_older(plan.upgrade_from, claim.path))
+        if plan.keep:  # the packages are deleted after the run, but not under a guest
+            plan = replace(plan, locks=(claim.descriptor,))
+        yield claim, plan
+
+
+def probe_each(
+    images: Sequence[str],
+    sets: Sequence[Sequence[str]],
+    plan: Plan,
+    stage: Stage,
+    *,
+    apart: bool,
+    jobs: int | None = None,
+    fail_fast: bool = False,
+) -> Findings:
+    """Probe packages on the images that can install them.
+
+    Each of `sets` has paths, patterns and URLs of packages, of folders with packages, and of
+    .changes files. With `apart`, each package of a set is probed for itself, together only with
+    those that it needs; without, all of a set that have one format are probed together. What fits
+    no image, or is no package to be probed, is logged.
+
+    :raises UsageError: if a file or an image does not exist.
+    :raises DownloadError: if a package is not available.
+    :raises PackageError: if a package is damaged.
+    :raises NothingToTest: if nothing is left.
+    """
+    left_out = LeftOut(list)
+    with downloads(plan, [text for texts in sets for text in texts]) as (claim, plan):
+        urls: dict[Path, str] = {}
+        groups = []
+        for number, texts in enumerate(sets):
+            remote = [text for text in texts if "://" in text]
+            folder = claim.path / f"set-{number}"
+            folder.mkdir()
+            fetched = package_file.fetch(remote, (), folder)
+            urls |= zip(fetched, remote, strict=True)
+            local = expand(text for text in texts if "://" not in text)
+            machine = plan.architecture or architectures.of_this_host()
+            files = collect(local, fetched, machine, left_out)
+            groups += divide(files) if apart else _by_format(files)
+        tasks = list(_tasks(groups, images, plan, urls, left_out))
+        lines = [f"left out, {why}: {', '.join(names)}" for why, names in left_out.items()]
+        if not tasks:
+            message = "nothing that was given can be tested"
+            raise NothingToTest(message, evidence="\n".join(lines), hint=_hint(left_out))
+        for line in (*lines, *_unused(images, tasks, plan.architecture)):
+            log.info("%s", line)
+        findings = carry_out(tasks, stage, jobs=jobs, fail_fast=fail_fast)
+        claim.stays = any(probe.guest for probe in findings.report.probes)
+    return findings
+
+
+def _tasks(
+    groups: Sequence[Sequence[PackageFile]],
+    images: Sequence[str],
+    plan: Plan,
+    urls: Mapping[Path, str],
+    left_out: LeftOut,
+) -> Iterator[Task]:
+    """Yield a task for each group of packages on each image that can install it."""
+    fitting: dict[tuple[Format, Collection[str]], list[str]] = {}
+    for files in groups:
+        form = files[0].format
+        kind = form, homes(files)
+        if kind not in fitting:
+            fitting[kind] = selection.choose_fitting(
+                images, installers(form), plan.architecture, homes(files)
+            )
+        label = _label(files)
+        own = _plan_of(files, plan, urls, several=len(groups) > 1)
+        for name in fitting[kind]:
+            yield Task(image=name, files=files, label=label, plan=own)
+        if not fitting[kind]:
+            left_out[f"no image given installs {SUFFIX[form]}"] += [file.name for file in files]
+
+
+def _unused(images: Sequence[str], tasks: Sequence[Task], machine: str) -> Iterator[str]:
+    """Yield a line for the images that were given in vain."""
+    given = selection.choose_fitting(images, set(Manager), machine) if images else []
+    used = {task.image for task in tasks}
+    if unused := [name for name in given if name not in used]:
+        yield f"no package fits {', '.join(unused)}"
+
+
+def _by_format(files: Sequence[PackageFile]) -> list[tuple[PackageFile, ...]]:
+    """Return the files of each format."""
+    found = (tuple(file for file in files if file.format is form) for form in Format)
+    return list(filter(None, found))
+
+
+def _label(group: Sequence[PackageFile]) -> str:
+    """Return the names of the files.
+
+    :raises UsageError: if two of them have the same name.
+    """
+    names = [file.name for file in group]
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        message = f"two packages have the file name '{twice[0]}'"
+        raise UsageError(message)
+    return " ".join(names)
+
+
+def _plan_of(
+    group: Sequence[PackageFile], plan: Plan, urls: Mapping[Path, str], *, several: bool
+) -> Plan:
+    """Return the plan for a group: with its own command line, and its own older packages."""
+    again = plan.reproduction
+    if again:
+        texts = tuple(urls.get(file.path, str(file.path)) for file in group)
+        plan = replace(plan, reproduction=replace(again, packages=texts))
+        plan = plan.pinned([file.path for file in group])
+        again = plan.reproduction
+    if not several or not plan.older:
+        return plan
+    names = {file.metadata.name for file in group}
+    own = [place for place, file in enumerate(plan.older) if file.metadata.name in names]
+    if again:
+        upgrade_from = tuple(again.upgrade_from[place] for place in own)
+        steps = () if own or "--steps" in again.options else ("--steps", ",".join(plan.steps))
+        again = replace(again, upgrade_from=upgrade_from, options=(*again.options, *steps))
+    return replace(
+        plan,
+        older=tuple(plan.older[place] for place in own),
+        upgrade_from=tuple(plan.upgrade_from[place] for place in own),
+        reproduction=again,
+    )
+
+
+def _hint(left_out: Mapping[str, Sequence[str]]) -> str:
+    """Return the option that has packages for another architecture tested; '' if there are none."""
+    for machine in architectures.DEBIAN:
+        if f"for {machine}" in left_out:
+            return f"`--arch {machine}` probes on images of that architecture"
+    return ""
 
 
 def managers(files: Sequence[PackageFile]) -> Collection[Manager]:
     """Return the package managers that install one of the packages; all, without packages."""
     return {manager for file in files for manager in installers(file.format)} or set(Manager)
-
-
-class _Enough(Exception):
-    """Raised to give up the open probes; its text is their reason."""
-
-
-class _Run:
-    """The probes of a run, their results and their audiences."""
-
-    def __init__(
-        self,
-        results: Sequence[ProbeResult],
-        plan: Plan,
-        audiences: Sequence[Audience],
-        *,
-        fail_fast: bool,
-    ) -> None:
-        self.results = list(results)
-        """One for each image, without steps until the probe has ended."""
-        self.plan = replace(plan, visit=self._visit) if plan.visit else plan
-        self.visit = plan.visit
-        self.audiences = audiences
-        self.fail_fast = fail_fast
-        self.open = set(range(len(results)))
-        """Indices of the probes that have no verdict yet."""
-        self.lock = Lock()
-        self.over = Event()
-        """Set once the probes that still run are given up."""
-        self.enough = ""
-        """Why they are given up, if a verdict is the reason."""
-        self.forwarders = [UntilOver(audience, self.over) for audience in audiences]
-        self.handover = Handover(self.over)
-        """How threads report to the main thread, and ask it to act for them."""
-
-    def judge(
-        self, files: Sequence[PackageFile] | PackageError, jobs: int
-    ) -> KeyboardInterrupt | None:
-        """Obtain the images and probe on them; return what interrupted that, or None.
-
-        A file that is not a package fails on every image without a guest.
-        """
-        try:
-            self._skip_expected()
-            if isinstance(files, PackageError):
-                self._refuse(files)
-                return None
-            with ExitStack() as stack:
-                self._probe_each(self._obtain_each(stack), files, jobs)
-        except _Enough as reason:
-            for place in sorted(self.open):
-                self._announce(place, self._without_guest(place, Outcome.SKIP, str(reason)))
-        except KeyboardInterrupt as interruption:
-            for place in sorted(self.open):
-                self._announce(place, replace(self.results[place], reason=INTERRUPTED))
-            return interruption
-        return None
-
-    def _skip_expected(self) -> None:
-        """Skip the images on which the user expects nothing, without pulling or booting them."""
-        for place, result in enumerate(self.results):
-            if why := expectations.skip(self.plan.expected, result.image):
-                self._announce(place, self._without_guest(place, Outcome.SKIP, why))
-
-    def _refuse(self, error: PackageError) -> None:
-        for place in sorted(self.open):
-            result = self._without_guest(place, Outcome.FAIL, error.reason, error.hint)
-            self._announce(place, result)
-
-    def _obtain_each(self, stack: ExitStack) -> list[tuple[int, Image]]:
-        """Obtain each image until the stack unwinds; an image that is not available is an error."""
-        images = []
-        get = obtain_cached if self.plan.offline else obtain
-        for place, result in enumerate(self.results):
-            if place not in self.open:
-                continue
-            try:
-                image = stack.enter_context(get(result.image, self.plan.architecture))
-                images.append((place, image))
-            except PostrojError as error:
-                result = replace(result, reason=error.reason, hint=error.hint)
-                self._announce(place, result)
-                if why := self._enough(result):
-                    raise _Enough(why) from None
-        return images
-
-    def _probe_each(
-        self, images: Sequence[tuple[int, Image]], files: Sequence[PackageFile], jobs: int
-    ) -> None:
-        waiting: SimpleQueue[tuple[int, Image]] = SimpleQueue()
-        for one in images:
-            waiting.put(one)
-        # A second interruption does not wait for them: the kernel ends their guests with postroj.
-        threads = [
-            Thread(target=self._work, args=(waiting, files), name=f"probe-{number}", daemon=True)
-            for number in range(min(jobs, len(images)))
-        ]
-        try:
-            for thread in threads:
-                thread.start()
-            for _ in images:
-                if mistake := self.handover.next_end():
-                    raise mistake
-                if self.enough:
-                    raise _Enough(self.enough)
-        finally:
-            self.over.set()
-            while any(thread.is_alive() for thread in threads):
-                lifeline.let_go_of_all()  # again and again, as one may just have begun
-                time.sleep(POLL)
-
-    def _work(self, waiting: SimpleQueue[tuple[int, Image]], files: Sequence[PackageFile]) -> None:
-        """Probe on one image after the other; runs in a thread of its own."""
-        while not self.over.is_set():
-            try:
-                place, image = waiting.get_nowait()
-            except Empty:
-                return
-            try:
-                self._record(place, self._probe(place, image, files))
-            except BaseException as error:  # it is raised again, in the main thread
-                self.handover.end(error)
-                return
-            self.handover.end()
-
-    def _probe(self, place: int, image: Image, files: Sequence[PackageFile]) -> ProbeResult:
-        audience = self.forwarders[place]
-        chosen = package_file.fitting(files, self.plan.older, image.manager)
-        plan = replace(self.plan, older=chosen.older)
-        try:
-            with ExitStack() as stack:
-                if not chosen.unfit:
-                    image = warmed(image, chosen.packages, plan, stack)
-                return probe(image, chosen.packages, plan, audience, unfit=chosen.unfit)
-        except PostrojError as error:
-            result = replace(self.results[place], reason=error.reason, hint=error.hint)
-            self._announce_end(place, audience, result)
-            return result
-
-    def _visit(self, guest: Guest, sentence: str) -> None:
-        """Let the main thread, which has the terminal, open a shell in a guest."""
-        assert self.visit
-        self.handover.ask(partial(self.visit, guest, sentence))
-
-    def _record(self, place: int, result: ProbeResult) -> None:
-        """Record the result of a probe; if that was given up, only the steps that passed."""
-        with self.lock:
-            if self.forwarders[place].has_ended:
-                self._close(place, result)
-                if why := self._enough(result):
-                    self.enough = why
-                    self.over.set()
-            else:  # later failures come from ending the guest
-                if result.guest:  # no report names it
-                    with suppress(PostrojError):
-                        roster.stop(result.guest)
-                passed = tuple(step for step in result.steps if step.outcome is Outcome.PASS)
-                kept = replace(self.results[place], steps=passed, timings=result.timings)
-                self.results[place] = kept
-
-    def _enough(self, result: ProbeResult) -> str:
-        """Say why the other probes are given up after this verdict; '' if they are not."""
-        if self.fail_fast and result.outcome.is_bad:
-            return f"given up, as '{result.image}' did not pass and `--fail-fast` was given"
-        return ""
-
-    def _close(self, place: int, result: ProbeResult) -> None:
-        self.results[place] = result
-        self.open.discard(place)
-
-    def _announce(self, place: int, result: ProbeResult) -> None:
-        """Announce and record a verdict that needed no probe."""
-        audience = self.audiences[place]
-        self._begin(place, audience)
-        if not result.reason:
-            for step in result.steps:
-                audience.end_step(step)
-                for answer in step.checks:
-                    audience.end_check(answer)
-        audience.end_probe(result)
-        self._close(place, result)
-
-    def _announce_end(self, place: int, audience: Audience, result: ProbeResult) -> None:
-        self._begin(place, audience)
-        audience.end_probe(result)
-
-    def _begin(self, place: int, audience: Audience) -> None:
-        if not self.forwarders[place].has_begun:
-            audience.begin_probe(self.results[place].image, self.results[place].package)
-
-    def _without_guest(
-        self, place: int, outcome: Outcome, reason: str, hint: str = ""
-    ) -> ProbeResult:
-        """Return a result that needs no guest."""
-        step = StepResult(
-            name=StepName.INSTALL,
-            done=outcome,
-            reason=reason,
-            hint=hint,
-            seconds=0,
-            checks=unasked(self.plan.questions, NOT_INSTALLED),
-        )
-        return replace(self.results[place], steps=(step,))

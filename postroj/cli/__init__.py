@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from postroj import __version__, console
-from postroj.errors import ExitStatus, Interrupted, PostrojError, UsageError
+from postroj.cli import elsewhere
+from postroj.cli.help import Group, write_examples
+from postroj.errors import Interrupted, PostrojError, UsageError
 from postroj.report.visible import visible
 from postroj.streams import STDERR, make_standard_streams_block
 from postroj.urls import redacted_text
@@ -26,41 +28,61 @@ from postroj.urls import redacted_text
 if TYPE_CHECKING:
     from types import FrameType
 
-COMMANDS = {
-    "list-images": "List the images of the catalog.",
-    "pull": "Download, verify and store images.",
-    "import": "Import an image from a file, folder, URL or registry.",
-    "verify": "Check stored images against their digests.",
-    "remove": "Delete stored images.",
-    "prune": "Delete files that nothing uses.",
-    "export": "Write a stored image to a file.",
-    "catalog": "Check the catalog of images against its publishers.",
-    "lock": "Record the exact stored images in a lock file.",
-    "run": "Run a command in a fresh guest.",
-    "shell": "Open a shell in a fresh guest.",
-    "ps": "List running guests.",
-    "exec": "Run a command in a running guest.",
-    "cp": "Copy files between a running guest and the host.",
-    "logs": "Show the journal or the console of a guest.",
-    "stop": "Stop guests.",
-    "restart": "Reboot kept guests.",
-    "commit": "Make an image of a running guest.",
-    "pkgprobe": "Probe packages in fresh guests.",
-    "matrix": "Print CI jobs that probe on many images.",
-    "selftest": "Check that postroj works on this host.",
-    "doctor": "Show what this host lacks, and install it.",
+SECTIONS = {
+    "Packages": {
+        "test": "Probe what a build has left, where it fits.",
+        "pkgprobe": "Probe packages together in fresh guests.",
+        "matrix": "Print CI jobs that probe on many images.",
+    },
+    "Guests": {
+        "run": "Run a command in a fresh guest.",
+        "shell": "Open a shell in a fresh guest.",
+        "ps": "List running guests.",
+        "exec": "Run a command in a running guest.",
+        "cp": "Copy files between a running guest and the host.",
+        "logs": "Show the journal or the console of a guest.",
+        "stop": "Stop guests.",
+        "restart": "Reboot kept guests.",
+        "commit": "Make an image of a running guest.",
+    },
+    "Images": {
+        "list-images": "List the images of the catalog.",
+        "pull": "Download, verify and store images.",
+        "import": "Import an image from a file, folder, URL or registry.",
+        "verify": "Check stored images against their digests.",
+        "remove": "Delete stored images.",
+        "prune": "Delete files that nothing uses.",
+        "export": "Write a stored image to a file.",
+        "lock": "Record the exact stored images in a lock file.",
+        "catalog": "Check the catalog of images against its publishers.",
+    },
+    "This host": {
+        "selftest": "Check that postroj works on this host.",
+        "doctor": "Show what this host lacks, and install it.",
+    },
 }
-"""Name of a command, and its line in `postroj --help`."""
+"""Names of commands by section, each with its line in `postroj --help`."""
+
+COMMANDS = {name: line for section in SECTIONS.values() for name, line in section.items()}
+"""All of them."""
+
+EXAMPLES = (
+    ("doctor --fix", "install what this host lacks"),
+    ("test dist/*", "do they install and keep running?"),
+    ("test hello.deb -i 'debian-*'", "on every supported Debian?"),
+    ("shell -i debian-trixie", "look around in a fresh guest"),
+    ("test --help", "all options of a command"),
+)
 
 PYTHONS = ("exec", "import")
 """Commands whose names mean something to Python: their modules and functions end in `_`."""
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """A group that imports a command only when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in the order in which a new user needs them."""
+        """Return the names in the order of the help text."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -70,19 +92,21 @@ class LazyGroup(click.Group):
         name = cmd_name.replace("-", "_") + "_" * (cmd_name in PYTHONS)
         command = getattr(import_module(f"postroj.cli.commands.{name}"), name)
         assert isinstance(command, click.Command)
-        return command
+        return elsewhere.guarded(cmd_name, command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands, importing none of them."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        """Write the sections of commands, importing none of them."""
+        width = max(map(len, COMMANDS))
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(f"{name:<{width}}", line) for name, line in commands.items()])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples, and where the documentation is."""
+        write_examples(EXAMPLES, formatter)
 
 
-@click.group(
-    cls=LazyGroup,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    invoke_without_command=True,
-)
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="postroj %(version)s")
 @click.option(
     "-v", "--verbose", "verbosity", flag_value=1, type=int, help="Show every command that is run."
@@ -108,9 +132,6 @@ def cli(
         os.environ["POSTROJ_LOCK"] = "" if ignore_lock else lock or ""
     ctx.ensure_object(Boundary).debug = debug
     console.set_up_logging(1 if debug else verbosity or 0)
-    if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help(), err=True)
-        ctx.exit(ExitStatus.USAGE)
 
 
 class Boundary:
@@ -124,9 +145,10 @@ def main() -> NoReturn:
     # the next file opened would take the number of a closed standard stream
     while os.open(os.devnull, os.O_RDWR) <= STDERR:
         pass
-    make_standard_streams_block()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+    if elsewhere.is_linux():
+        make_standard_streams_block()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _interrupt)
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 open until exit

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from postroj.cli.completion import complete_step
+from postroj.cli.help import Sectioned
 from postroj.errors import UsageError
 from postroj.probe.course import LEAVING
 from postroj.verdict import CheckKind, StepName
@@ -45,7 +46,7 @@ AFTER = click.option(
 )
 
 
-class Ordered(click.Command):
+class Ordered(Sectioned):
     """A command that records which `--after` each `--check-…` follows."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

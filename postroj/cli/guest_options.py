@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from postroj.container.spec import Bind
 
 
+COMMANDS = ("arch", "guix")
+"""Names of images that are commands, too."""
+
+
 class PassingThrough(click.Command):
     """A command that exits with the status of the guest's command, or 125 if postroj failed."""
 
@@ -48,6 +52,29 @@ class PassingThrough(click.Command):
             raise failed from error
 
 
+def _image(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Return the image, or None for `-it` and `-i -t`, which users of docker type."""
+    return None if value in ("t", "-t") else value
+
+
+def docker_options(function: F) -> F:
+    """Add the options by which docker asks for a terminal and removal; they change nothing."""
+    for names in (("-t", "--tty"), ("--interactive",), ("--rm",)):
+        function = click.option(*names, is_flag=True, hidden=True, expose_value=False)(function)
+    return function
+
+
+def image_and_command(image: str | None, argv: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """Return the image and the command, where the image may stand before the command."""
+    from postroj.image import selection
+
+    if image is None and argv and argv[0] not in COMMANDS:
+        name = argv[0].replace(":", "-")  # as registries have it
+        if selection.is_image(name):
+            return name, argv[1:]
+    return image or selection.DEFAULT, argv
+
+
 def guest_options(function: F) -> F:
     """Add the options of `run` and `shell` that describe the guest."""
     decorators = [
@@ -56,11 +83,11 @@ def guest_options(function: F) -> F:
             "--image",
             "image_name",
             metavar="NAME",
-            default="debian-stable",
-            show_default=True,
+            callback=_image,
             shell_complete=complete_image,
-            help="Image of the guest; pulled if it is not stored.",
+            help="Image of the guest; pulled if it is not stored. [default: debian-stable]",
         ),
+        docker_options,
         options.architecture,
         options.network,
         click.option(

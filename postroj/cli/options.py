@@ -8,6 +8,9 @@ from typing import Any, TypeVar
 
 import click
 
+from postroj import console
+from postroj.cli.completion import complete_image
+from postroj.image.architectures import machine
 from postroj.model import REQUIRABLE, REQUIRE, NetworkMode
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -107,12 +110,62 @@ def require(function: F) -> F:
     )(function)
 
 
+def as_machine(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Return an architecture, given under any of its names, as `uname -m` has it."""
+    return machine(value) if value else value
+
+
 def architecture(function: F) -> F:
     """Add `--arch`."""
-    text = "Architecture as in `uname -m`. [default: this host's]"
-    return click.option("--arch", "architecture", metavar="ARCH", help=text)(function)
+    text = "Architecture, such as x86_64, amd64 or linux/arm64. [default: this host's]"
+    return click.option("--arch", "architecture", metavar="ARCH", callback=as_machine, help=text)(
+        function
+    )
+
+
+def images(text: str) -> Callable[[F], F]:
+    """Add `--image`, which takes several names, also with commas between them."""
+
+    def split(
+        ctx: click.Context, param: click.Parameter, value: tuple[str, ...]
+    ) -> tuple[str, ...]:
+        return tuple(name for text in value for name in text.split(",") if name)
+
+    return click.option(
+        "-i",
+        "--image",
+        "image_names",
+        multiple=True,
+        metavar="NAME",
+        callback=split,
+        shell_complete=complete_image,
+        help=f"Image name or pattern, such as 'debian-*'; several with commas. Repeatable. {text}",
+    )
 
 
 def as_json(function: F) -> F:
     """Add `--json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+
+
+def verbosity(function: F) -> F:
+    """Add `--quiet` and `--verbose`, as they stand before the name of the command."""
+
+    def set_verbosity(ctx: click.Context, param: click.Parameter, value: int | None) -> None:
+        if value is not None:
+            console.set_up_logging(value)
+
+    for name, value, text in (
+        ("--verbose", 1, "Show every command that is run."),
+        ("--quiet", -1, "Show only what did not pass."),
+    ):
+        function = click.option(
+            name[1:3],
+            name,
+            flag_value=value,
+            type=int,
+            expose_value=False,
+            callback=set_verbosity,
+            help=text,
+        )(function)
+    return function

@@ -41,6 +41,13 @@ class Origin:
         """Checks with steps and images."""
         return self.project.checks if self.project else ()
 
+    def package_sets(self) -> tuple[tuple[str, ...], ...]:
+        """Return the files of each table `package`.
+
+        :raises UsageError: if a pattern matches nothing.
+        """
+        return self.project.package_sets() if self.project else ()
+
     @contextmanager
     def of_check(self, table: CheckTable) -> Iterator[None]:
         """Add file and line to a usage error about a table `check`."""
@@ -95,11 +102,18 @@ def options(function: F) -> F:
 
 
 def settled(
-    ctx: click.Context, given: dict[str, Any], *, project_file: str | None, no_project: bool
+    ctx: click.Context,
+    given: dict[str, Any],
+    *,
+    project_file: str | None,
+    no_project: bool,
+    tables: bool,
 ) -> Origin:
     """Fill `given` with values of the project file, for options not on the command line.
 
-    :raises UsageError: if the file, or a value that is used, is invalid.
+    `tables` says whether tables `package` of the file may name the packages.
+
+    :raises UsageError: if the file, or a value that is used, is invalid, or no package is given.
     """
     if no_project and project_file is not None:
         message = "`--project` and `--no-project` cannot be combined"
@@ -109,7 +123,7 @@ def settled(
     for key in project.values if project else ():
         assert project
         option = project.option_of(key)
-        name = next((one.name for one in ctx.command.params if option in one.opts), None)
+        name = next((one.name for one in ctx.command.params if _sets(one, option)), None)
         if name is None:
             project.refuse(key, "not supported by this version of postroj")
         elif not _is_typed(ctx, ("start", "start_units") if key == "start" else (name,)):
@@ -117,9 +131,17 @@ def settled(
             taken.append(key)
     if project and taken:
         log.info("from '%s': %s", project.file.title, ", ".join(taken))
-    if not given["packages"]:
-        raise _no_package(project)
+    if not given["packages"] and project and project.package_tables and not tables:
+        why = "its tables are probed each for itself"
+        project.refuse("package", why, "`postroj test` does that")
+    if not given["packages"] and not (project and project.package_tables):
+        raise _no_package(project, "FILE" if tables else "`--package FILE_OR_URL`")
     return Origin(project=project, taken=tuple(taken))
+
+
+def _sets(param: click.Parameter, option: str) -> bool:
+    """Whether a parameter is set by an option, as packages are that `test` takes as arguments."""
+    return option in param.opts or (option == "--package" and param.name == "packages")
 
 
 def _is_typed(ctx: click.Context, names: Sequence[str]) -> bool:
@@ -140,10 +162,10 @@ def _project(file: str | None) -> Project | None:
     return reader.read(found, datetime.now(UTC).date())
 
 
-def _no_package(project: Project | None) -> UsageError:
+def _no_package(project: Project | None, how: str) -> UsageError:
     message = f"'{project.file.title}' has no `package`" if project else "no package is given"
     where = f"'{project.file.title}'" if project else "a file postroj.toml"
-    hint = f'use `--package FILE_OR_URL`, or write `package = "dist/*.deb"` in {where}'
+    hint = f'use {how}, or write `package = "dist/*.deb"` in {where}'
     return UsageError(message, hint=hint)
 
 

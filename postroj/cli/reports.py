@@ -25,16 +25,19 @@ log = logging.getLogger(__name__)
 
 FILES = ("json", "junit", "tap", "html")
 GITHUB = "github"
-METAVAR = "KIND=FILE|github"
+KINDS = {".json": "json", ".xml": "junit", ".tap": "tap", ".html": "html", ".htm": "html"}
+"""Kinds by the suffix of a file."""
+METAVAR = "[KIND=]FILE|github"
 HINT = f"use `--report KIND=FILE` with {', '.join(FILES)}, or `--report {GITHUB}`"
+STDOUT = "-"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outlets:
     """Destinations of reports."""
 
-    files: tuple[tuple[str, Path], ...]
-    """Kinds and paths."""
+    files: tuple[tuple[str, Path | None], ...]
+    """Kinds and paths; None is stdout."""
     github: bool
     artifacts: Path | None
     """A folder."""
@@ -76,7 +79,10 @@ class Outlets:
         errors = []
         for kind, path in self.files:
             try:
-                write_file(path, _render(kind, report) + "\n")
+                if path is None:
+                    click.echo(_render(kind, report))
+                else:
+                    write_file(path, _render(kind, report) + "\n")
             except PostrojError as error:
                 errors.append(error)
         if self.artifacts:
@@ -107,25 +113,34 @@ class Outlets:
 
 
 def outlets(asked: Sequence[str], stream: TextIO, artifacts: str | None = None) -> Outlets:
-    """Parse the values of `--report` and `--artifacts`.
+    """Parse the values of `--report` and `--artifacts`; `stream` must not be stdout if one is.
 
     :raises UsageError: if a kind is unknown, a folder is missing, or two reports share a file.
     """
     files = [_file(text) for text in asked if text != GITHUB]
-    places = [path.absolute() for _, path in files]
+    places = [path.absolute() if path else None for _, path in files]
     for path in places:
-        if places.count(path) > 1 and not is_special(path):
-            message = f"two reports would be written to '{path}'"
+        if places.count(path) > 1 and not (path and is_special(path)):
+            message = f"two reports would be written to '{path or 'stdout'}'"
             raise UsageError(message)
     folder = Path(artifacts) if artifacts is not None else None
     return Outlets(files=tuple(files), github=GITHUB in asked, artifacts=folder, stream=stream)
 
 
-def _file(text: str) -> tuple[str, Path]:
-    kind, _, name = text.partition("=")
+def go_to_stdout(asked: Sequence[str]) -> bool:
+    """Whether one of the values of `--report` names stdout."""
+    return any(text.endswith(f"={STDOUT}") for text in asked)
+
+
+def _file(text: str) -> tuple[str, Path | None]:
+    kind, equals, name = text.partition("=")
+    if not equals and (found := KINDS.get(Path(text).suffix)):
+        kind, name = found, text
     if kind not in FILES or not name:
         message = f"'{text}' is not a report"
         raise UsageError(message, hint=HINT)
+    if name == STDOUT:
+        return kind, None
     path = Path(name)
     if not path.parent.is_dir() or path.is_dir():
         message = f"'{path}' is a folder, or its folder does not exist"

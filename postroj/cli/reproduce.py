@@ -19,24 +19,29 @@ from postroj.urls import redacted
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-OWN = ("packages", "digests", "image_names")
+OWN = ("packages", "digests", "image_names", "upgrade_from")
 """Parameters that `Reproduction` has fields for."""
-OF_A_RUN = ("jobs", "fail_fast", "reports", "as_json", "artifacts", "shell_on_failure", "keep")
+OF_A_RUN = (
+    *("jobs", "fail_fast", "reports", "as_json", "artifacts", "shell_on_failure", "keep"),
+    *("together", "quiet", "verbose"),
+)
 """Parameters that do not change a probe."""
-FILES = ("upgrade_from", "project_file")
+FILES = ("project_file",)
 """Parameters that are paths or URLs."""
 CHECKS = ("after", *(f"{kind}s" for kind in check_options.KINDS))
 """Parameters whose order matters."""
-URLS = ("proxy", "upgrade_from")
-"""Parameters whose secrets are left out if they are URLs."""
 
 
 def reproduction(ctx: click.Context, given: Mapping[str, Any]) -> Reproduction:
-    """Return the reproduction of the command line that `ctx` parsed into `given`."""
+    """Return the reproduction of the command line that `ctx` parsed into `given`.
+
+    It has the packages of `pkgprobe`; `test` finds out later which they are.
+    """
     return Reproduction(
-        program=("postroj", *_of_group(), str(ctx.info_name)),
+        program=("postroj", *_of_group(), "pkgprobe"),
         packages=tuple(_absolute(text) for text in given["packages"]),
-        digests=tuple(given["digests"]),
+        digests=tuple(given.get("digests", ())),
+        upgrade_from=tuple(_absolute(text) for text in given["upgrade_from"]),
         options=tuple(_options(ctx, given)),
     )
 
@@ -77,7 +82,7 @@ def _words(param: click.Option, value: Any) -> Iterator[str]:
         is_path = isinstance(param.type, click.Path) or param.name in FILES
         text = _absolute(text) if is_path else text
         text = absolute_put(text) if param.name == "puts" else text
-        is_secret = param.name in URLS and "://" in text
+        is_secret = param.name == "proxy" and "://" in text  # leave out the password
         yield from option(_longest(param.opts), redacted(text) if is_secret else text)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from itertools import chain
@@ -23,12 +24,23 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DEFAULT = "debian-stable"
-"""The image if none is given and none is cached."""
+"""The image if none is given, and nothing says which would fit."""
+DEFAULTS = {
+    DEFAULT: {Manager.APT},
+    "fedora": {Manager.DNF, Manager.ZYPPER},
+    "archlinux": {Manager.PACMAN},
+}
+"""Images for packages of some package managers, if none is given and none that fits is cached."""
 
 
 def is_pattern(text: str) -> bool:
     """Whether the text is a pattern, not the name of one image."""
     return bool(set(text) & set("*?["))
+
+
+def is_image(name: str) -> bool:
+    """Whether a name or alias is in the catalog, or that of a stored image."""
+    return name in catalog.names() or any(record.name == name for record in store.records())
 
 
 def check(wanted: Iterable[str], machine: str = "") -> None:
@@ -41,19 +53,73 @@ def check(wanted: Iterable[str], machine: str = "") -> None:
         _names(text, tuple(Manager), machine, _imported(machine))
 
 
-def choose(wanted: Sequence[str], managers: Collection[Manager], machine: str = "") -> list[str]:
+def choose(
+    wanted: Sequence[str],
+    managers: Collection[Manager],
+    machine: str = "",
+    homes: Collection[str] = (),
+) -> list[str]:
     """Return the names of the selected images, each once, in the order of `wanted`.
 
     A pattern selects the supported images for the architecture `machine` (by default this host's)
-    with one of the package managers. An empty `wanted` selects those of them that are cached, or
-    else the default image.
+    with one of the package managers. An empty `wanted` selects those of them that are cached, and
+    where none of a kind is, one of `DEFAULTS`; if some of `homes` (images for which the packages
+    were built) are in the catalog, only them.
 
-    :raises UsageError: if a name or pattern matches nothing.
+    :raises UsageError: if a name or pattern matches nothing, or no image fits.
     """
     machine = machine or of_this_host()
     if not wanted:
-        return _cached(managers, machine)
+        return _defaults(managers, machine, homes)
     return _each_once(wanted, managers, machine, _imported(machine))
+
+
+def choose_fitting(
+    wanted: Sequence[str],
+    managers: Collection[Manager],
+    machine: str = "",
+    homes: Collection[str] = (),
+) -> list[str]:
+    """Select images as `choose` does, but only those with one of the package managers.
+
+    Thus a name or pattern may match nothing.
+    """
+    if not wanted:
+        return choose((), managers, machine, homes)
+    machine = machine or of_this_host()
+    imported = _imported(machine)
+    own = {record.name: record.manager for record in imported}
+    found: list[str] = []
+    for text in wanted:
+        with suppress(UsageError):
+            found += _names(text, managers, machine, imported)
+    return [
+        name
+        for name in dict.fromkeys(found)
+        if (own[name] if name in own else catalog.find(name).manager) in managers
+    ]
+
+
+def to_pull(wanted: Sequence[str], architecture: str) -> list[Entry]:
+    """Return the images of the catalog that names and patterns select for a pull.
+
+    A pattern selects the supported images for the architecture, whatever their package manager.
+
+    :raises UsageError: if a name or pattern matches nothing.
+    """
+    today = datetime.now(UTC).date()
+    found: list[Entry] = []
+    for text in wanted:
+        if is_pattern(text):
+            matches = catalog.matching([text])
+            entries = [entry for entry in matches if entry.is_supported(architecture, today)]
+        else:
+            entries = [catalog.find(text)]
+        if not entries:
+            message = f"'{text}' matches no supported image"
+            raise UsageError(message, hint="a full name selects any image")
+        found += entries
+    return list(dict.fromkeys(found))
 
 
 def choose_from_catalog(
@@ -95,14 +161,31 @@ def names_matching(text: str) -> list[str]:
     return [*own, *(entry.name for entry in entries)]
 
 
-def _cached(managers: Collection[Manager], machine: str) -> list[str]:
-    cached = {record.name for record in _records(machine)}
+def _defaults(managers: Collection[Manager], machine: str, homes: Collection[str]) -> list[str]:
+    """Return the cached images that fit, and a default where none of a kind is cached.
+
+    :raises UsageError: if there is none.
+    """
+    records = {record.name for record in _records(machine)}
     fit = _fit(catalog.entries(), managers, machine)
-    names = [entry.name for entry in fit if entry.name in cached]
-    if not names:
-        return [catalog.find(DEFAULT).name]
-    log.info("no `--image` given, using the cached images that fit: %s", ", ".join(names))
-    return names
+    fit = [entry for entry in fit if entry.name in homes] or fit
+    names: list[str] = []
+    fresh: list[str] = []
+    for default, able in DEFAULTS.items():
+        mine = [entry.name for entry in fit if entry.manager in able]
+        cached = [name for name in mine if name in records]
+        usual = catalog.find(default).name
+        names += cached
+        if mine and not cached:
+            fresh.append(usual if usual in mine else mine[0])
+    if names:
+        log.info("no `--image` given, using the cached images that fit: %s", ", ".join(names))
+    if fresh:
+        log.info("no `--image` given, using %s as none that fits is cached", ", ".join(fresh))
+    if names or fresh:
+        return names + fresh
+    message = f"no `--image` given, and no image of the catalog fits these packages on {machine}"
+    raise UsageError(message, hint="`postroj list-images` shows what `--image` can name")
 
 
 def _names(

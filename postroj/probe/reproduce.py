@@ -20,6 +20,8 @@ class Reproduction:
     """All other options that change a probe."""
     digests: tuple[str, ...] = ()
     """One for each package, or none."""
+    upgrade_from: tuple[str, ...] = ()
+    """Absolute paths or URLs of older packages, or `repo`."""
 
     @property
     def fetches(self) -> bool:
@@ -28,11 +30,21 @@ class Reproduction:
 
     def command(self, image: str) -> str:
         """Return the command line for an image, quoted for a shell, without the secrets of URLs."""
-        shown = [redacted(one) if "://" in one else one for one in self.packages]
-        packages = [word for package in shown for word in option("--package", package)]
-        digests = [word for digest in self.digests for word in option("--sha256", digest)]
-        words = [*self.program, *packages, *digests, *option("--image", image), *self.options]
+        given = {
+            "--package": map(_shown, self.packages),
+            "--sha256": self.digests,
+            "--image": (image,),
+            "--upgrade-from": map(_shown, self.upgrade_from),
+        }
+        words = [
+            word for name, values in given.items() for one in values for word in option(name, one)
+        ]
+        words = [*self.program, *words, *self.options]
         return shlex.join(words)
+
+
+def _shown(package: str) -> str:
+    return redacted(package) if "://" in package else package
 
 
 def option(name: str, value: str) -> tuple[str, ...]:

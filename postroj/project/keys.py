@@ -53,7 +53,8 @@ KEYS = (
     Key(
         name="arch",
         form=Form.TEXT,
-        text="Architecture of the images as in `uname -m`, instead of the host's.",
+        text="Architecture of the images, such as x86_64, amd64 or linux/arm64, instead of the "
+        "host's.",
     ),
     Key(
         name="setup", form=Form.TEXTS, text="Shell commands that change the image before the probe."
@@ -175,12 +176,25 @@ KEYS = (
     Key(
         name="report",
         form=Form.TEXTS,
-        text="Reports to write: json=FILE, junit=FILE, tap=FILE, html=FILE or github.",
+        text="Reports to write: json=FILE, junit=FILE, tap=FILE or html=FILE, a FILE whose suffix "
+        "says its kind, or github.",
     ),
 )
 
 LATE = "@start:"
 """Prefix of a file that is put into the guest before the step `start`."""
+
+PACKAGE = "package"
+"""Name of the key with the packages, and of the list of tables that have `PACKAGE_KEYS`."""
+PACKAGE_KEYS = (
+    Key(
+        name="file",
+        form=Form.TEXTS,
+        needed=True,
+        text="Package files that `postroj test` installs in one transaction, as paths, patterns or "
+        "URLs.",
+    ),
+)
 
 CHECK = "check"
 """Name of the list of tables that have `CHECK_KEYS`."""

@@ -10,10 +10,20 @@ from glob import glob
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from postroj.errors import UsageError
-from postroj.image import selection
+from postroj.image import architectures, selection
 from postroj.probe.course import REPOSITORY
 from postroj.probe.excuse.expectations import Expectation
-from postroj.project.keys import CHECK, CHECK_KEYS, EXPECT, EXPECT_KEYS, KEYS, LATE, Form
+from postroj.project.keys import (
+    CHECK,
+    CHECK_KEYS,
+    EXPECT,
+    EXPECT_KEYS,
+    KEYS,
+    LATE,
+    PACKAGE,
+    PACKAGE_KEYS,
+    Form,
+)
 from postroj.verdict import CheckKind, Outcome, StepName
 
 if TYPE_CHECKING:
@@ -68,6 +78,8 @@ class Project:
     """Values by key: str, tuple[str, ...], int, float or bool; only keys in the file."""
     expectations: Expectations
     checks: tuple[CheckTable, ...] = ()
+    package_tables: tuple[tuple[str, ...], ...] = ()
+    """The key `file` of each table `package`."""
 
     def option_of(self, key: str) -> str:
         """Return the option that a key sets: `start` has one for a flag and one for names."""
@@ -86,20 +98,32 @@ class Project:
         value = self.values[key]
         match key:
             case "package" | "upgrade-from":
-                return tuple(dict.fromkeys(self._files(key)))
+                return tuple(dict.fromkeys(self._files((key,), key, value)))
             case "report":
                 return tuple(map(self._report, value))
             case "steps":
                 return ",".join(value)
+            case "arch":
+                return architectures.machine(value)
             case "put":
                 return tuple(map(self._put, value))
             case _:
                 return value
 
-    def _files(self, key: str) -> Iterator[str]:
-        """Yield the files that a key selects, and URLs unchanged."""
+    def package_sets(self) -> tuple[tuple[str, ...], ...]:
+        """Return the files of each table `package`: expanded paths, and URLs.
+
+        :raises UsageError: if a pattern matches nothing.
+        """
+        return tuple(
+            tuple(dict.fromkeys(self._files((PACKAGE, number, "file"), f"{PACKAGE}.file", texts)))
+            for number, texts in enumerate(self.package_tables)
+        )
+
+    def _files(self, path: KeyPath, key: str, texts: Sequence[str]) -> Iterator[str]:
+        """Yield the files that the values of a key select, and URLs unchanged."""
         folder = self.file.path.parent
-        for text in self.values[key]:
+        for text in texts:
             if "://" in text or (key == "upgrade-from" and text == REPOSITORY):
                 yield text
                 continue
@@ -110,12 +134,14 @@ class Project:
             found = [folder / name for name in names if (folder / name).is_file()]
             if not found:
                 hint = f"build the package first; paths are relative to '{folder}'"
-                self.refuse(key, f"no file matches '{text}'", hint)
+                self.file.refuse(path, key, f"no file matches '{text}'", hint)
             yield from map(str, found)
 
     def _report(self, text: str) -> str:
         kind, equals, name = text.partition("=")
-        return f"{kind}={self.file.path.parent / name}" if equals and name else text
+        if not equals:  # a file whose suffix says its kind
+            return text if "." not in text else str(self.file.path.parent / text)
+        return text if name in ("", "-") else f"{kind}={self.file.path.parent / name}"
 
     def _put(self, text: str) -> str:
         late = LATE if text.startswith(LATE) else ""
@@ -129,6 +155,8 @@ def read(file: ProjectFile, today: date) -> Project:
     """
     table = dict(file.table)
     expected, checks = (_tables(file, table, name) for name in (EXPECT, CHECK))
+    has_tables = isinstance(table.get(PACKAGE), list) and dict in map(type, table[PACKAGE])
+    packages = _tables(file, table, PACKAGE) if has_tables else []
     return Project(
         file=file,
         values=_values(file, table, KEYS, (), (EXPECT, CHECK)),
@@ -136,6 +164,10 @@ def read(file: ProjectFile, today: date) -> Project:
             _expectation(file, number, one, today) for number, one in enumerate(expected)
         ),
         checks=tuple(_check(file, number, one) for number, one in enumerate(checks)),
+        package_tables=tuple(
+            _values(file, one, PACKAGE_KEYS, (PACKAGE, number))["file"]
+            for number, one in enumerate(packages)
+        ),
     )
 
 

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from postroj.project.keys import CHECK, CHECK_KEYS, EXPECT, EXPECT_KEYS, KEYS, Form
+from postroj.project.keys import (
+    CHECK,
+    CHECK_KEYS,
+    EXPECT,
+    EXPECT_KEYS,
+    KEYS,
+    PACKAGE,
+    PACKAGE_KEYS,
+    Form,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +37,8 @@ def document() -> dict[str, Any]:
         "type": "array",
         "items": _table(CHECK_KEYS),
     }
+    tables = {"type": "array", "items": _table(PACKAGE_KEYS), "minItems": 1}
+    schema["properties"][PACKAGE]["anyOf"].append(tables)
     return {"$schema": DIALECT, "title": "postroj.toml", **schema}
 
 

@@ -65,10 +65,11 @@ def _add_verdict(body: Element, report: Report, found: Sequence[Suite]) -> None:
     header = add(body, "header")
     title = add(header, "h1")
     add(title, "span", report.outcome, class_=f"badge {report.outcome}").tail = _packages(found)
-    images = _counted(suite.outcome for suite in found)
+    probes = _counted(suite.outcome for suite in found)
+    noun = "probes" if len({probe.image for probe in report.probes}) < len(found) else "images"
     answers = _counted(case.outcome for suite in found for case in suite.cases)
     if found:
-        add(header, "p", f"images: {images}; steps and checks: {answers}")
+        add(header, "p", f"{noun}: {probes}; steps and checks: {answers}")
     for suite in found:
         for note in suite.notes:
             add(header, "p", f"{suite.name}: {note}", class_="note")

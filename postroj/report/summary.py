@@ -50,7 +50,8 @@ VERBS = {CheckKind.FILE: "exists", CheckKind.COMMAND: "succeeds"}
 class Summary:
     """What one probe has shown; each thing counts once, whatever number of steps has shown it."""
 
-    image: str
+    title: str
+    """The image, with the package if several were probed on an image."""
     up: tuple[str, ...]
     """The units that were up."""
     ended: tuple[str, ...]
@@ -79,8 +80,8 @@ class Summary:
     """Whether the step `start` was taken."""
 
 
-def of(probe: ProbeResult) -> Summary:
-    """Summarise a probe."""
+def of(probe: ProbeResult, title: str = "") -> Summary:
+    """Summarise a probe, under a title that tells it from the others of a report."""
     staying = [step for step in probe.steps if step.name not in LEAVING]
     checks = [check for step in staying for check in step.checks]
     passed = [
@@ -97,7 +98,7 @@ def of(probe: ProbeResult) -> Summary:
     own = {name for one in found for name in {*one.units} - {*one.dependencies}}
     services = set(filter(_is_service, own))
     return Summary(
-        image=probe.image,
+        title=title or probe.image,
         up=up,
         ended=ended,
         scripts=scripts,
@@ -144,21 +145,33 @@ def _skipped(checks: Iterable[CheckResult]) -> int:
     return sum(met == {Outcome.SKIP} for met in outcomes.values())
 
 
-def text(found: Sequence[Summary]) -> str:
-    """Say what was seen, in one line without a verdict."""
-    return "; ".join(filter(None, _parts(found)))
-
-
 def describe(report: Report) -> str:
     """Describe a verdict: what was seen if it is good, else how many checks went wrong."""
     untested = [probe for probe in report.probes if _is_untested(probe)]
     if report.outcome.is_bad or len(untested) == len(report.probes):
-        return "; ".join(filter(None, (VERDICTS[report.outcome], _counts(report))))
-    found = [of(probe) for probe in report.probes if probe not in untested]
-    parts = [text(found), *(f"nothing was tested on {visible(one.image)}" for one in untested)]
+        return mixed(report) or "; ".join(filter(None, (VERDICTS[report.outcome], _counts(report))))
+    several = len({probe.image for probe in report.probes}) < len(report.probes)
+    found = [of(probe, _title(probe, several)) for probe in report.probes if probe not in untested]
+    where = f"in {len(found)} probes" if several else f"on {len(found)} images"
+    parts = list(filter(None, _parts(found, f" {where}" if len(found) > 1 else "")))
+    for probe in untested:
+        what = f"{probe.package} was not" if several else "nothing was"
+        parts.append(visible(f"{what} tested on {probe.image}"))
     if report.outcome is Outcome.SKIP:
         parts = ["a step that was asked for was not taken", *parts]
     return "; ".join(parts)
+
+
+def mixed(report: Report) -> str:
+    """Count probes by outcome, as `1 failed, 2 passed`; '' if all have the same outcome."""
+    counts = Counter(probe.outcome for probe in report.probes)
+    order = (Outcome.FAIL, Outcome.ERROR, Outcome.SKIP, Outcome.PASS)
+    words = [f"{counts[outcome]} {DONE[outcome]}" for outcome in order if counts[outcome]]
+    return ", ".join(words) if len(words) > 1 else ""
+
+
+def _title(probe: ProbeResult, several: bool) -> str:
+    return f"{probe.package} on {probe.image}" if several else probe.image
 
 
 def _is_untested(probe: ProbeResult) -> bool:
@@ -194,12 +207,12 @@ def _count(count: int, noun: str) -> str:
     return _number(count, noun) if noun else str(count)
 
 
-def _parts(found: Sequence[Summary]) -> Iterator[str]:
+def _parts(found: Sequence[Summary], where: str) -> Iterator[str]:
     for one in found:
         for step, reason in one.omitted:
             yield f"{_on(one, found)}no {step}: {visible(reason.partition(chr(10))[0])}"
     seen = ", ".join(_seen(found))
-    yield f"{seen} on {len(found)} images" if seen and len(found) > 1 else seen
+    yield f"{seen}{where}" if seen else ""
     for one in found:
         if unused := _unused(one):
             yield f"{_on(one, found)}{unused}"
@@ -215,7 +228,7 @@ def _parts(found: Sequence[Summary]) -> Iterator[str]:
 
 
 def _on(one: Summary, found: Sequence[Summary]) -> str:
-    return f"{visible(one.image)}: " if len(found) > 1 else ""
+    return f"{visible(one.title)}: " if len(found) > 1 else ""
 
 
 def _seen(found: Sequence[Summary]) -> Iterator[str]:

@@ -1,11 +1,10 @@
 """The report on a terminal: a line for each check as it ends, and the verdict in the last line.
 
-`Screen` keeps the lines of concurrent probes apart.
+`postroj.report.screen` keeps the lines of concurrent probes apart.
 """
 
 from __future__ import annotations
 
-from threading import RLock
 from typing import TYPE_CHECKING
 
 from postroj.report import summary
@@ -14,7 +13,7 @@ from postroj.report.visible import visible
 from postroj.verdict import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from postroj.report.repeats import Fault
     from postroj.verdict import CheckResult, ProbeResult, Report, StepResult
@@ -42,6 +41,7 @@ PARTS = {
 }
 INDENT = " " * 10
 """Indentation of evidence and hints, below the column of step and kind."""
+REPRODUCE = "  reproduce: "
 
 
 class Terminal:
@@ -83,7 +83,7 @@ class Terminal:
     def end_step(self, step: StepResult) -> None:
         """Print the result of a step; its checks follow."""
         self._step = step.name
-        self._line(step.done, step.name, "", step.seconds, step.reason)
+        self.line(step.done, step.name, "", step.seconds, step.reason)
         self._hint(step.hint)
 
     def end_check(self, check: CheckResult) -> None:
@@ -92,17 +92,21 @@ class Terminal:
         if check.outcome.is_bad:
             first = self._met.setdefault(fault_of(check), self._step)
             reason = reason if first == self._step else f"as after `{first}`"
-        self._line(check.outcome, check.kind, check.subject, check.seconds, reason)
+        self.line(check.outcome, check.kind, check.subject, check.seconds, reason)
 
     def end_probe(self, probe: ProbeResult) -> None:
         """Print why the probe ended before its steps, how to repeat it, and its kept guest."""
         if probe.reason:
-            self._line(Outcome.ERROR, "probe", "", probe.timings.get("total", 0), probe.reason)
+            self.line(Outcome.ERROR, "probe", "", probe.timings.get("total", 0), probe.reason)
             self._hint(probe.hint)
         if probe.outcome.is_bad and probe.reproduce:
             # a word with line breaks keeps them, as readers copy the command line
             lines = map(visible, probe.reproduce.split("\n"))
-            self.write("\n".join(["  reproduce: " + next(lines), *lines]))
+            self.write("\n".join([REPRODUCE + next(lines), *lines]))
+        self.write_remarks(probe)
+
+    def write_remarks(self, probe: ProbeResult) -> None:
+        """Print how to use a kept guest, and the notes about a probe."""
         if probe.guest:
             self.write(f"  kept: postroj exec {probe.guest} · postroj stop {probe.guest}")
         for note in probe.notes:
@@ -112,12 +116,13 @@ class Terminal:
         """Print the verdict; `seconds` is the total time if probes ran concurrently."""
         if seconds is None:
             seconds = sum(probe.timings.get("total", 0) for probe in report.probes)
-        word = self._paint(report.outcome, report.outcome.upper())
+        word = self.paint(report.outcome, report.outcome.upper())
         self.write(f"{word}  {summary.describe(report)}; {seconds:.1f} s")
 
-    def _line(self, outcome: Outcome, kind: str, subject: str, seconds: float, reason: str) -> None:
+    def line(self, outcome: Outcome, kind: str, subject: str, seconds: float, reason: str) -> None:
+        """Print a result with its evidence."""
         sentence, *evidence = reason.splitlines() or [""]
-        word = self._paint(outcome, f"{outcome:<5}")
+        word = self.paint(outcome, f"{outcome:<5}")
         what = f"{visible(subject):<{self.width}}  {sentence}" if subject else sentence
         self.write(f"  {word} {seconds:6.1f} s  {kind:<7}  {visible(what)}".rstrip())
         for line in evidence:
@@ -127,91 +132,6 @@ class Terminal:
         if hint:
             self.write(f"{INDENT}hint: {visible(hint)}")
 
-    def _paint(self, outcome: Outcome, text: str) -> str:
+    def paint(self, outcome: Outcome, text: str) -> str:
+        """Return a text in the colour of an outcome."""
         return f"\x1b[{COLOURS[outcome]}m{text}\x1b[0m" if self.colour else text
-
-
-class Screen(Terminal):
-    """Print several probes, which may run in threads.
-
-    Lines appear in the order of the images: those of the first running probe at once, those of
-    later ones in their turn. On a `live` terminal with concurrent probes, the lines of a probe
-    appear when it ends, and `busy` shows a progress line for each running probe.
-    """
-
-    def __init__(
-        self,
-        write: Callable[[str], None],
-        *,
-        colour: bool,
-        width: int,
-        busy: Callable[..., None] = lambda *lines: None,
-        live: bool = False,
-    ) -> None:
-        super().__init__(write, colour=colour, width=width, busy=busy)
-        self._show = busy
-        self._live = live
-        self._lock = RLock()
-        self._turn = 0
-        self._seats: list[_Seat] = []
-
-    def open(self, images: Sequence[str], jobs: int) -> Sequence[Terminal]:
-        """Return a terminal for each image; `jobs` is the number of concurrent probes."""
-        self._live = self._live and jobs > 1
-        self._seats = [_Seat(self, image if len(images) > 1 else "") for image in images]
-        return self._seats
-
-    def update(self, seat: _Seat) -> None:
-        """Print lines that are due after a change of a probe, and those that waited for its end."""
-        with self._lock:
-            if self._live:
-                self._write_lines([seat] if seat.ended else [])
-                return
-            first = self._turn
-            while self._turn < len(self._seats) and self._seats[self._turn].ended:
-                self._turn += 1
-            self._write_lines(self._seats[first : self._turn + 1])
-
-    def _write_lines(self, seats: Sequence[_Seat]) -> None:
-        doing = [seat.doing for seat in self._seats if seat.doing]
-        if any(seat.lines for seat in seats):
-            self._show()
-        for seat in seats:
-            while seat.lines:
-                self._write(seat.lines.pop(0))
-        self._show(*doing)
-
-
-class _Seat(Terminal):
-    """Print one of several probes."""
-
-    def __init__(self, screen: Screen, title: str) -> None:
-        super().__init__(self._take, colour=screen.colour, width=screen.width, busy=self._do)
-        self._screen = screen
-        self._title = f"{visible(title)}: " if title else ""
-        self.lines: list[str] = []
-        """Lines not printed yet."""
-        self.doing = ""
-        self.ended = False
-
-    def begin_part(self, part: str) -> None:
-        """Show a part of a probe while it runs."""
-        self._do(f"  ...    {self._title}{PARTS.get(part, part)}")
-
-    def write(self, line: str) -> None:
-        """Print a line in its turn."""
-        self._take(line)
-
-    def end_probe(self, probe: ProbeResult) -> None:
-        """Print the end of the probe, and let the next one print."""
-        super().end_probe(probe)
-        self.ended = True
-        self._do("")
-
-    def _take(self, line: str) -> None:
-        self.lines.append(line)
-        self._screen.update(self)
-
-    def _do(self, text: str) -> None:
-        self.doing = text
-        self._screen.update(self)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
-from postroj import __version__, cli
+from postroj import DOCUMENTATION, __version__, cli
+from postroj.cli.help import SYNONYMS, Sectioned
 from postroj.errors import (
     CommandError,
     DownloadError,
@@ -76,11 +77,14 @@ def test_help_of_every_command(command: str, option: str) -> None:
     assert "--help" in done.stdout
 
 
-def test_help_lists_every_command_with_its_line() -> None:
+def test_help_lists_every_command_with_its_line_below_its_section() -> None:
     done = postroj("--help")
     assert (done.returncode, done.stderr) == (0, "")
-    rows = [line.split(maxsplit=1) for line in done.stdout.partition("Commands:\n")[2].splitlines()]
-    assert [tuple(row) for row in rows] == list(cli.COMMANDS.items())
+    sections = dict(re.findall(r"^(.+):\n((?:  .+\n)+)", done.stdout, re.MULTILINE))
+    for title, commands in cli.SECTIONS.items():
+        rows = [line.split(maxsplit=1) for line in sections[title].splitlines()]
+        assert [tuple(row) for row in rows] == list(commands.items())
+    assert done.stdout.endswith(f"\nDocumentation: {DOCUMENTATION}\n")
 
 
 def test_every_command_can_be_imported_and_has_a_help_line() -> None:
@@ -105,17 +109,56 @@ def test_unknown_option_is_a_usage_error(command: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_unknown_command_is_a_usage_error() -> None:
-    done = postroj("bogus")
-    assert done.returncode == 2
-    assert "no such command 'bogus'" in done.stderr
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["bogus"], "see `postroj --help`"),
+        (["pkgprob"], "did you mean `postroj pkgprobe`?"),
+        (["list_image"], "did you mean `postroj list-images`?"),
+        (["doc"], "did you mean `postroj doctor`?"),
+        (["images"], "did you mean `postroj list-images`?"),
+        (["list"], "did you mean `postroj list-images` or `postroj ps`?"),
+        (["rm", "debian-trixie"], "did you mean `postroj remove` or `postroj stop`?"),
+        (["help", "run"], "did you mean `postroj --help`?"),
+        (["version"], "did you mean `postroj --version`?"),
+        (["catalog", "chek"], "did you mean `postroj catalog check`?"),
+        (["catalog", "rm"], "see `postroj catalog --help`"),
+    ],
+)
+def test_unknown_command_is_a_usage_error_that_suggests_one(words: list[str], hint: str) -> None:
+    done = postroj(*words)
+    name = words[words[0] == "catalog"]
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: no such command '{name}'\n\nhint: {hint}\n"
 
 
-def test_without_a_command_help_goes_to_stderr() -> None:
-    done = postroj()
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr == postroj("--help").stdout
+def test_synonyms_lead_to_commands_and_are_none() -> None:
+    targets = {words.split()[0] for meant in SYNONYMS.values() for words in meant}
+    assert targets <= {*cli.COMMANDS, "--help", "--version"}
+    assert not set(SYNONYMS) & set(cli.COMMANDS)
+
+
+@pytest.mark.parametrize("group", [[], ["catalog"]])
+def test_a_group_without_a_command_prints_its_help_on_stderr(group: list[str]) -> None:
+    done = postroj(*group)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == postroj(*group, "--help").stdout
+    assert "\\n" not in done.stderr
+
+
+def test_options_without_a_command_are_a_usage_error() -> None:
+    done = postroj("--quiet")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: missing command\n\nhint: see `postroj --help`\n"
+
+
+@pytest.mark.parametrize("command", ["pkgprobe", "test"])
+def test_sections_of_a_help_text_name_each_option_once(command: str) -> None:
+    found = cli.cli.get_command(click.Context(cli.cli), command)
+    assert isinstance(found, Sectioned)
+    names = [name for names in found.sections.values() for name in names]
+    options = [param for param in found.params if isinstance(param, click.Option)]
+    assert sorted(names) == sorted(str(option.name) for option in options)
 
 
 def test_an_error_is_a_sentence_its_evidence_and_a_hint(
@@ -299,6 +342,8 @@ def test_closed_stdout_ends_with_sigpipe(argv: list[str]) -> None:
         (["postroj", "run", "--network", ""], {"private", "host", "none"}),
         (["postroj", "run", "--boot-"], {"--boot-timeout"}),
         (["postroj", "nothing-like-it"], set()),
+        (["postroj", "test", "dist/x"], {"dist/x"}),
+        (["postroj", "shell", "debian-bul"], {"debian-bullseye"}),
     ],
 )
 def test_completion_of_commands_and_options(words: list[str], found: set[str]) -> None:

@@ -22,6 +22,15 @@ def test_matrix_has_one_job_for_each_image_of_the_catalog() -> None:
     assert all(job["images"].startswith("debian-") for job in jobs)
 
 
+def test_matrix_takes_images_with_commas_and_any_name_of_an_architecture() -> None:
+    done = postroj("matrix", "-i", "debian-sid,arch*", "-i", "debian-trixie", "--arch", "amd64")
+    assert done.returncode == 0, done.stderr
+    found = [job["name"] for job in json.loads(done.stdout)]
+    assert found == ["debian-sid", "archlinux", "debian-trixie"]
+    done = postroj("matrix", "-i", "arch*", "--arch", "linux/s390x")
+    assert "'arch*' matches no supported image" in done.stderr
+
+
 def test_matrix_has_only_images_that_can_install_the_package(tmp_path: Path) -> None:
     deb = debs.build(tmp_path, "fleeting")
     done = postroj("matrix", "--package", deb, "--shards", 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +17,12 @@ from postroj.container import start
 from postroj.container.enter import terminal
 from postroj.container.limits import Asked
 from postroj.errors import DownloadError, Interrupted, UsageError
-from postroj.matrix import Findings
 from postroj.model import NetworkMode
 from postroj.probe.ask.checks import Question
 from postroj.probe.ask.ports import HttpCriteria
 from postroj.probe.ask.question import Demand
 from postroj.probe.configuration import Put
+from postroj.tasks import Findings
 from postroj.verdict import (
     CheckKind,
     CheckResult,
@@ -123,6 +124,31 @@ def test_json_goes_to_stdout_alone(seen: Recorder) -> None:
     _, done = run("--json")
     assert json.loads(done.stdout)["outcome"] == "pass"
     assert done.stderr.splitlines()[-1].startswith("PASS  ")
+
+
+def test_report_on_stdout_is_json_alone(seen: Recorder) -> None:
+    for options in (["--report", "json=-"], ["--report", "json=-", "--json"]):
+        _, done = run(*options)
+        assert json.loads(done.stdout)["outcome"] == "pass"
+        assert done.stderr.splitlines()[-1].startswith("PASS  ")
+
+
+@pytest.mark.parametrize("option", ["-q", "--quiet"])
+def test_quiet_shows_only_what_did_not_pass(
+    seen: Recorder, option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logger = logging.getLogger("postroj")
+    for name in ("handlers", "propagate", "level"):  # to be restored
+        monkeypatch.setattr(logger, name, getattr(logger, name))
+    _, done = run(option)
+    assert done.output == ""
+    seen.outcome = Outcome.FAIL
+    _, done = run(option)
+    head, *_, last = done.stdout.splitlines()
+    assert head == "x.deb on debian-trixie"
+    assert last.startswith("FAIL  ")
+    _, done = run("-v")
+    assert done.stdout
 
 
 def test_report_option_writes_files(seen: Recorder, tmp_path: Path) -> None:

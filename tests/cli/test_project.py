@@ -13,8 +13,8 @@ from postroj import matrix
 from postroj.cli.commands.pkgprobe import pkgprobe
 from postroj.container import start
 from postroj.errors import UsageError
-from postroj.matrix import Findings
 from postroj.model import NetworkMode
+from postroj.tasks import Findings
 from postroj.verdict import CheckKind, Outcome, ProbeResult, Report, StepName
 from tests.support.cli import postroj
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.cli.reports import outlets
+from postroj.cli.reports import go_to_stdout, outlets
 from postroj.errors import PostrojError, UsageError
 from tests.unit.report.samples import NOTHING, ODD, SAMPLE
 
@@ -31,6 +31,26 @@ def test_report_of_every_kind(tmp_path: Path, report: object) -> None:
         assert text.endswith("\n")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(BEGIN)
     assert stream.getvalue() == ""
+
+
+def test_suffix_of_a_report_says_its_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = {"a.json": "json", "a.xml": "junit", "a.tap": "tap", "a.html": "html"}
+    outlets(list(names), io.StringIO()).write(SAMPLE)
+    for name, kind in names.items():
+        assert (tmp_path / name).read_text("utf-8").startswith(BEGIN[kind])
+    for text in ("a.txt", "a", "b=a.html", "html="):
+        with pytest.raises(UsageError, match="is not a report"):
+            outlets([text], io.StringIO())
+
+
+def test_report_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    outlets(["tap=-"], io.StringIO()).write(SAMPLE)
+    assert capsys.readouterr().out.startswith(BEGIN["tap"])
+    assert go_to_stdout(["json=x", "tap=-"])
+    assert not go_to_stdout(["json=x", "github"])
+    with pytest.raises(UsageError, match="two reports would be written to 'stdout'"):
+        outlets(["tap=-", "json=-"], io.StringIO())
 
 
 def test_report_replaces_the_target_of_a_link(tmp_path: Path) -> None:

@@ -21,9 +21,10 @@ from postroj.container.enter.nsenter import LOGIN_SHELL
 from postroj.container.guest import Command
 from postroj.container.limits import Asked
 from postroj.container.spec import GuestSpec
-from postroj.errors import ExitStatus, GuestError, HostError, PostrojError
+from postroj.errors import ExitStatus, GuestError, HostError, PostrojError, UsageError
 from postroj.model import Image, Manager, NetworkMode
 from tests.support.cli import postroj
+from tests.support.images import put
 from tests.support.root import needs_root
 
 if TYPE_CHECKING:
@@ -88,10 +89,61 @@ def test_run_with_defaults(seen: Recorder) -> None:
     assert seen.commands == [Command(argv=("true",))]
 
 
+@pytest.mark.parametrize(
+    ("argv", "image", "command"),
+    [
+        (["debian-sid", "ls", "-i", "x"], "debian-sid", ("ls", "-i", "x")),
+        (["debian", "ls"], "debian", ("ls",)),
+        (["debian:13", "ls"], "debian-13", ("ls",)),
+        (["-it", "--rm", "debian-sid", "ls"], "debian-sid", ("ls",)),
+        (["-ti", "debian-sid", "ls"], "debian-sid", ("ls",)),
+        (["-i", "-t", "debian-sid", "ls"], "debian-sid", ("ls",)),
+        (["--interactive", "--tty", "debian-sid", "ls"], "debian-sid", ("ls",)),
+        (["-it", "ls"], "debian-stable", ("ls",)),
+        (["-i", "debian-sid", "debian-trixie", "ls"], "debian-sid", ("debian-trixie", "ls")),
+        (["arch", "--help"], "debian-stable", ("arch", "--help")),
+        (["own", "ls"], "own", ("ls",)),
+    ],
+)
+def test_run_takes_an_image_before_the_command(
+    seen: Recorder,
+    argv: list[str],
+    image: str,
+    command: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("POSTROJ_CACHE_DIR", str(tmp_path / "cache"))
+    put("own", b"x")
+    assert run(*argv) == 0
+    assert seen.images == [image]
+    assert seen.commands == [Command(argv=command)]
+
+
+def test_run_with_an_image_alone() -> None:
+    with pytest.raises(UsageError, match="missing argument") as caught:
+        run("debian-sid")
+    assert caught.value.hint == "`postroj shell debian-sid` opens a shell"
+
+
+def test_detach_with_an_image_alone(seen: Recorder) -> None:
+    assert run("-d", "debian-sid") == 0
+    assert (seen.images, seen.begun) == (["debian-sid"], [])
+
+
+def test_shell_takes_an_image_as_argument(seen: Recorder) -> None:
+    for argv in ([], ["debian-sid"], ["-it", "debian-sid"], ["-i", "debian-sid"]):
+        run(*argv, command=shell)
+    assert seen.images == ["debian-stable", *["debian-sid"] * 3]
+    with pytest.raises(UsageError, match="two images are given"):
+        run("-i", "debian-sid", "debian-trixie", command=shell)
+
+
 def test_run_on_another_architecture(seen: Recorder) -> None:
     assert run("true") == 0
-    assert run("--arch", "riscv64", "true") == 0
-    assert seen.architectures == ["", "riscv64"]
+    for name in ("riscv64", "amd64", "linux/arm64", "arm/v7"):
+        assert run("--arch", name, "true") == 0
+    assert seen.architectures == ["", "riscv64", "x86_64", "aarch64", "armv7l"]
 
 
 @pytest.mark.parametrize("status", [0, 1, 2, 124, 137, 255])
@@ -288,7 +340,7 @@ def test_invalid_values_are_refused(argv: list[str], message: str) -> None:
         ["run", "--cpus", "0.004", "true"],
         ["run", "--pids", "0", "true"],
         ["shell", "--bogus"],
-        ["shell", "word"],
+        ["shell", "two", "words"],
         ["shell", "--no-boot"],
     ],
 )

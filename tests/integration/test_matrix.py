@@ -138,6 +138,34 @@ def test_jobs_print_the_lines_of_a_probe_together(four: list[str], tmp_path: Pat
     ]
 
 
+def test_test_probes_each_package_of_a_build_with_those_that_it_needs(
+    image: str, tmp_path: Path
+) -> None:
+    """Alone, `app` cannot be installed, as no repository has its library."""
+    debs.build(tmp_path, "postroj-lib", files={"/usr/share/postroj-lib": "1"})
+    needs = 'test "$(cat /usr/share/postroj-lib)" = 1; ! test -e /usr/share/postroj-other'
+    scripts = {"postinst": f"#!/bin/sh\nset -e\n{needs}\n"}
+    debs.build(tmp_path, "app", depends="postroj-lib (= 1.0)", scripts=scripts)
+    other = {"postinst": "#!/bin/sh\necho no luck; exit 1\n"}
+    debs.build(tmp_path, "other", files={"/usr/share/postroj-other": ""}, scripts=other)
+    debs.build(tmp_path, "far", architecture="s390x")
+    done = postroj("test", tmp_path, "--image", image, "--report", "json=-", *QUICK)
+    assert done.returncode == 1, done.stderr
+    report = json.loads(done.stdout)
+    found = {probe["package"]: probe for probe in report["probes"]}
+    assert {package: probe["outcome"] for package, probe in found.items()} == {
+        "app_1.0_all.deb postroj-lib_1.0_all.deb": "pass",
+        "other_1.0_all.deb": "fail",
+    }
+    path = tmp_path / "other_1.0_all.deb"
+    assert f" --package {path} --image " in found["other_1.0_all.deb"]["reproduce"]
+    assert report["summary"] == "1 failed, 1 passed"
+    lines = done.stderr.splitlines()
+    assert "left out, for s390x: far_1.0_s390x.deb" in lines
+    assert "          | no luck" in lines
+    assert lines[-1].startswith("FAIL  1 failed, 1 passed; ")
+
+
 def test_fail_fast_ends_the_guests_that_run(
     four: list[str], tmp_path: Path, begin: Callable[..., Any]
 ) -> None:

@@ -9,6 +9,7 @@ import pty
 import select
 import sys
 import termios
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -122,6 +123,45 @@ class TestBusy:
         console.busy()
         assert capsys.readouterr().err == ""
 
+    def test_busy_lines_that_stay_tell_their_age(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        now = [0.0]
+        waiting, tick = threading.Event(), threading.Event()
+
+        def sleep(seconds: float) -> None:
+            waiting.set()
+            tick.wait(10)
+            tick.clear()
+
+        def work() -> None:
+            console.set_up_logging(0)
+            console.busy("one")
+            now[0] = 12.5
+            console.busy("one", "two")
+            waiting.wait(10)
+            waiting.clear()
+            now[0] = 14
+            tick.set()
+            waiting.wait(10)
+            console.busy()
+            tick.set()
+
+        monkeypatch.setattr(console, "_BOARD", console._Board())
+        monkeypatch.setattr("time.monotonic", lambda: now[0])
+        monkeypatch.setattr("time.sleep", sleep)
+        said = on_a_terminal(work, monkeypatch)
+        away = "\x1b[1A\r\x1b[J"
+        assert said == (f"one\r\x1b[Jone … 12 s\r\ntwo{away}one … 14 s\r\ntwo … 1 s{away}")
+
+    def test_busy_shows_nothing_on_a_dumb_terminal(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def work() -> None:
+            console.set_up_logging(0)
+            console.busy("one")
+            with console.progress("fetching"):
+                pass
+
+        monkeypatch.setenv("TERM", "dumb")
+        assert on_a_terminal(work, monkeypatch) == "fetching ...\r\n"
+
 
 class TestLogging:
     @pytest.mark.parametrize(
@@ -146,6 +186,35 @@ class TestLogging:
 
 
 class TestColour:
+    @pytest.mark.parametrize(
+        ("terminal", "variables", "wanted"),
+        [
+            (True, {}, True),
+            (False, {}, False),
+            (True, {"TERM": "dumb"}, False),
+            (True, {"NO_COLOR": "1"}, False),
+            (False, {"FORCE_COLOR": "1"}, True),
+            (False, {"FORCE_COLOR": "0"}, False),
+            (False, {"FORCE_COLOR": ""}, False),
+            (True, {"FORCE_COLOR": "1", "TERM": "dumb"}, True),
+            (True, {"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+        ],
+    )
+    def test_colour_by_environment(
+        self,
+        terminal: bool,
+        variables: dict[str, str],
+        wanted: bool,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        for name in ("TERM", "NO_COLOR", "FORCE_COLOR"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        stream = io.StringIO()
+        monkeypatch.setattr(stream, "isatty", lambda: terminal)
+        assert console.colour_wanted(stream) is wanted
+
     def test_colour_is_not_wanted_in_a_file(self) -> None:
         assert not console.colour_wanted(io.StringIO())
 

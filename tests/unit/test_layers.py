@@ -40,16 +40,18 @@ MAY_IMPORT = {
     "transfer": GROUND - {"verdict"} | {"image", "container"},
     "warm": PROBING,
     "handover": set(),
-    "matrix": PROBING | {"prepare", "capacity", "handover", "warm"},
-    "selftest": PROBING | {"prepare", "matrix"},
+    "tasks": PROBING | {"prepare", "capacity", "handover", "warm"},
+    "matrix": PROBING | {"tasks"},
+    "selftest": PROBING | {"prepare"},
     "doctor": GROUND | {"container"},
     "ci_matrix": WORDS,
     "project": PROBING,
     "report": WORDS,
     "cli": PROBING
     | {"prepare", "matrix", "selftest", "doctor", "ci_matrix", "project", "report"}
-    | {"transfer"},
-    "__main__": {"cli"},
+    | {"transfer", "tasks"},
+    "windows": set(),
+    "__main__": {"cli", "windows"},
     "api": {"locking"},
     "testing": {"api", "errors", "verdict", "project"},
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -13,14 +14,23 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from postroj import matrix, paths
+from postroj import matrix, paths, tasks
 from postroj.capacity import jobs_for
 from postroj.container import lifeline, roster
-from postroj.errors import GuestError, ImageError, Interrupted, UsageError
+from postroj.errors import (
+    GuestError,
+    ImageError,
+    Interrupted,
+    NothingToTest,
+    PackageError,
+    UsageError,
+)
+from postroj.image.catalog import catalog
 from postroj.model import Image, Manager, NetworkMode
 from postroj.probe.ask.checks import Manners, Question
 from postroj.probe.excuse.expectations import Expectation
 from postroj.probe.plan import Plan
+from postroj.probe.reproduce import Reproduction
 from postroj.verdict import CheckKind, Outcome, ProbeResult, StepName, StepResult
 from tests.support import debs, rpms
 from tests.support.listener import Ear
@@ -28,7 +38,7 @@ from tests.support.listener import Ear
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from postroj.matrix import Findings
+    from postroj.tasks import Findings
 
 PLAN = Plan(
     questions=(Question(kind=CheckKind.UNIT, subject="x"),),
@@ -37,6 +47,8 @@ PLAN = Plan(
     timeout=60,
     boot_timeout=30,
 )
+UPGRADE = (StepName.INSTALL, StepName.UPGRADE)
+X86 = replace(PLAN, architecture="x86_64")
 STEP = StepResult(name=StepName.INSTALL, done=Outcome.PASS, reason="x 1.0 (all)", seconds=1)
 
 
@@ -45,9 +57,12 @@ class Stage(Ear):
 
     jobs = 0
 
-    def open(self, images: Sequence[str], jobs: int) -> list[Ear]:
-        self.jobs = jobs
-        return [self for _ in images]
+    titles: Sequence[str] = ()
+    brief = False
+
+    def open(self, titles: Sequence[str], jobs: int, *, brief: bool) -> list[Ear]:
+        self.titles, self.jobs, self.brief = titles, jobs, brief
+        return [self for _ in titles]
 
 
 def run(
@@ -76,9 +91,13 @@ class Lab:
         self.doing: dict[str, Callable[[], object]] = {}
         self.outcomes: dict[str, Outcome] = {}
         self.architectures: set[str] = set()
+        self.obtained: list[str] = []
+        self.plans: list[Plan] = []
+        """Of the probes."""
 
     @contextmanager
     def obtain(self, name: str, architecture: str) -> Iterator[Image]:
+        self.obtained.append(name)
         if name == "ubuntu-noble":
             message = "there is no such image"
             raise ImageError(message, evidence="404", hint="pull it")
@@ -89,12 +108,13 @@ class Lab:
         self, image: Image, files: Any, plan: Plan, audience: Ear, *, unfit: str = ""
     ) -> ProbeResult:
         self.probed.append(image.name)
+        self.plans.append(plan)
         audience.begin_probe(image.name, files[0].name)
         self.doing.get(image.name, lambda: None)()
         step = replace(STEP, done=self.outcomes.get(image.name, Outcome.PASS))
         result = ProbeResult(
             image=image.name,
-            package=files[0].name,
+            package=" ".join(file.name for file in files),
             steps=(step,),
             guest=f"postroj-{image.name}" if plan.keep else "",
         )
@@ -109,10 +129,23 @@ A, B, C = "debian-trixie", "debian-bookworm", "debian-sid"
 @pytest.fixture
 def lab(monkeypatch: pytest.MonkeyPatch) -> Lab:
     lab = Lab()
-    monkeypatch.setattr(matrix, "obtain", lab.obtain)
-    monkeypatch.setattr(matrix, "warmed", lambda image, *_: image)
-    monkeypatch.setattr(matrix, "probe", lab.probe)
+    monkeypatch.setattr(tasks, "obtain", lab.obtain)
+    monkeypatch.setattr(tasks, "warmed", lambda image, *_: image)
+    monkeypatch.setattr(tasks, "probe", lab.probe)
     return lab
+
+
+def run_each(
+    names: Sequence[str], *sets: Sequence[object], apart: bool = True, plan: Plan = PLAN, **how: Any
+) -> Findings:
+    """Probe as `postroj test` does, on one image at a time unless told otherwise."""
+    texts = [[str(text) for text in one] for one in sets]
+    stage = how.pop("stage", None) or Stage()
+    return matrix.probe_each(names, texts, plan, stage, apart=apart, **{"jobs": 1} | how)
+
+
+def pairs(findings: Findings) -> list[tuple[str, str]]:
+    return [(probe.package, probe.image) for probe in findings.report.probes]
 
 
 def downloads() -> list[Path]:
@@ -140,8 +173,8 @@ def test_an_image_gets_the_packages_that_its_manager_installs(
         return image
 
     warm: list[list[str]] = []
-    monkeypatch.setattr(matrix, "probe", probe)
-    monkeypatch.setattr(matrix, "warmed", warmed)
+    monkeypatch.setattr(tasks, "probe", probe)
+    monkeypatch.setattr(tasks, "warmed", warmed)
     rpm = rpms.build(tmp_path, "y", files={"/usr/share/y": "y"})
     older = replace(PLAN, upgrade_from=(str(rpm), str(deb)))
     run([A], deb, rpm, plan=older)
@@ -195,7 +228,7 @@ def test_an_older_package_may_have_the_name_of_the_tested_one(
         assert older.guest_path != files[0].guest_path
         return lab.probe(image, files, plan, audience)
 
-    monkeypatch.setattr(matrix, "probe", probe)
+    monkeypatch.setattr(tasks, "probe", probe)
     (tmp_path / "old").mkdir()
     older = debs.build(tmp_path / "old", "x")
     findings = run([A], deb, plan=replace(PLAN, upgrade_from=(str(older),)))
@@ -304,7 +337,7 @@ def test_pulls_and_preparations_are_done_in_the_main_thread(
         with lab.obtain(name, architecture) as image:
             yield image
 
-    monkeypatch.setattr(matrix, "obtain", obtain)
+    monkeypatch.setattr(tasks, "obtain", obtain)
     run([A, B, C], deb, jobs=2)
     assert threads == [threading.main_thread()] * 3
 
@@ -420,7 +453,7 @@ def test_an_interruption_while_an_image_is_made(
     def obtain(name: str, architecture: str) -> NoReturn:
         raise Interrupted(signal.SIGTERM)
 
-    monkeypatch.setattr(matrix, "obtain", obtain)
+    monkeypatch.setattr(tasks, "obtain", obtain)
     findings = run([A, B], deb)
     assert isinstance(findings.interruption, Interrupted)
     assert findings.interruption.exit_status == 143
@@ -463,3 +496,150 @@ def test_images_of_the_architecture_that_was_asked_for(lab: Lab, deb: Path) -> N
     lab.architectures.clear()
     run([A, B], deb, plan=replace(PLAN, architecture="riscv64"))
     assert lab.architectures == {"riscv64"}
+
+
+def test_evidence_about_a_file_that_is_not_a_package_is_shown_once(
+    lab: Lab, tmp_path: Path
+) -> None:
+    text = tmp_path / "text.deb"
+    text.write_text("no")
+    first, second = run([A, B], text).report.probes
+    assert "2 bytes" in first.steps[0].reason
+    assert first.steps[0].hint
+    assert (second.steps[0].reason, second.steps[0].hint) == ("'text.deb' is not a package", "")
+    (alone,) = run((), text).report.probes
+    assert alone.image == catalog.find("debian-stable").name
+    assert not lab.obtained
+
+
+def test_each_package_is_probed_for_itself_on_the_images_that_fit(
+    lab: Lab, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = debs.build(tmp_path, "one")
+    two = debs.build(tmp_path, "two", architecture="amd64")
+    far = debs.build(tmp_path, "far", architecture="arm64")
+    rpm = rpms.build(tmp_path, "three")
+    files = (tmp_path, tmp_path / "*.deb")
+    with caplog.at_level(logging.INFO, logger="postroj"):
+        found = run_each([A, B, "fedora-43", "archlinux"], files, plan=X86)
+    assert pairs(found) == [
+        *((one.name, A), (one.name, B)),
+        (rpm.name, "fedora-43"),
+        *((two.name, A), (two.name, B)),
+    ]
+    assert f"left out, for aarch64: {far.name}" in caplog.messages
+    assert "no package fits archlinux" in caplog.messages
+    found = run_each([A], files, plan=replace(X86, architecture="aarch64"))
+    assert pairs(found) == [(far.name, A), (one.name, A)]
+
+
+def test_a_package_is_probed_with_those_that_it_needs(lab: Lab, tmp_path: Path) -> None:
+    lib, data = debs.build(tmp_path, "lib"), debs.build(tmp_path, "data", depends="lib (= 1.0)")
+    app = debs.build(tmp_path, "app", depends="data (>= 1), libc6")
+    assert pairs(run_each([A], [lib, data, app])) == [(f"{app.name} {data.name} {lib.name}", A)]
+
+
+def test_a_set_that_is_not_taken_apart_is_probed_together(lab: Lab, tmp_path: Path) -> None:
+    one, two = debs.build(tmp_path, "one"), debs.build(tmp_path, "two")
+    three, rpm = debs.build(tmp_path, "three"), rpms.build(tmp_path, "red")
+    found = run_each([A, "fedora-43"], [two, rpm, one], [three], apart=False)
+    assert pairs(found) == [
+        *((f"{two.name} {one.name}", A), (rpm.name, "fedora-43"), (three.name, A)),
+    ]
+
+
+def test_titles_name_the_package_if_there_are_several(lab: Lab, tmp_path: Path) -> None:
+    one, two = debs.build(tmp_path, "one"), debs.build(tmp_path, "two")
+    stage = Stage()
+    run_each([A], [one, two], stage=stage)
+    assert stage.titles == [f"{one.name} on {A}", f"{two.name} on {A}"]
+    assert stage.brief
+    run_each([A, B], [one], stage=stage)
+    assert (stage.titles, stage.brief) == ([A, B], False)
+
+
+def test_an_image_is_obtained_once_for_all_packages(lab: Lab, tmp_path: Path) -> None:
+    one, two = debs.build(tmp_path, "one"), debs.build(tmp_path, "two")
+    found = run_each(["ubuntu-noble", A], [one, two])
+    assert [probe.outcome for probe in found.report.probes] == ["error", "pass", "error", "pass"]
+    assert lab.obtained == ["ubuntu-noble", A]
+
+
+def test_a_command_line_repeats_the_probe_of_one_package(lab: Lab, tmp_path: Path) -> None:
+    lab.outcomes[A] = Outcome.FAIL
+    one, two = debs.build(tmp_path, "one"), debs.build(tmp_path, "two")
+    again = Reproduction(program=("postroj", "pkgprobe"), packages=(), options=("--settle", "1"))
+    run_each([A], [tmp_path], plan=replace(PLAN, reproduction=again))
+    assert [plan.command(A) for plan in lab.plans] == [
+        f"postroj pkgprobe --package {path} --image {A} --settle 1" for path in (one, two)
+    ]
+
+
+def test_a_package_is_upgraded_from_its_own_older_version(lab: Lab, tmp_path: Path) -> None:
+    for folder in ("old", "new"):
+        (tmp_path / folder).mkdir()
+    old = [debs.build(tmp_path / "old", name, version="0.9") for name in ("one", "two")]
+    for name in ("one", "two", "three"):
+        debs.build(tmp_path / "new", name)
+    texts = tuple(map(str, old))
+    again = Reproduction(program=("p",), packages=(), options=("-x",), upgrade_from=texts)
+    plan = replace(PLAN, upgrade_from=texts, reproduction=again, steps=UPGRADE)
+    run_each([A], [tmp_path / "new"], plan=plan)
+    assert [[file.name for file in plan.older] for plan in lab.plans] == [
+        ["one_0.9_all.deb"],
+        [],
+        ["two_0.9_all.deb"],
+    ]
+    assert [bool(plan.upgrade_from) for plan in lab.plans] == [True, False, True]
+    new = tmp_path / "new"
+    assert [plan.command(A) for plan in lab.plans] == [
+        f"p --package {new}/one_1.0_all.deb --image {A} --upgrade-from {old[0]} -x",
+        f"p --package {new}/three_1.0_all.deb --image {A} -x --steps install,upgrade",
+        f"p --package {new}/two_1.0_all.deb --image {A} --upgrade-from {old[1]} -x",
+    ]
+
+
+def test_nothing_to_test_names_what_is_left_out_before_any_image(lab: Lab, tmp_path: Path) -> None:
+    far = debs.build(tmp_path, "far", architecture="arm64")
+    text = tmp_path / "README"
+    text.touch()
+    with pytest.raises(NothingToTest, match="nothing that was given can be tested") as caught:
+        run_each([A], [far, text], plan=X86)
+    assert caught.value.evidence.splitlines() == [
+        "left out, not a package: README",
+        f"left out, for aarch64: {far.name}",
+    ]
+    assert "--arch aarch64" in caught.value.hint
+    with pytest.raises(NothingToTest) as caught:
+        run_each(["fedora-43"], [debs.build(tmp_path, "near")], plan=X86)
+    assert "no image given installs .deb: near_1.0_all.deb" in caught.value.evidence
+    assert not lab.obtained
+
+
+def test_a_damaged_package_ends_the_run_before_any_image(
+    lab: Lab, deb: Path, tmp_path: Path
+) -> None:
+    damaged = debs.build(tmp_path, "damaged")
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    with pytest.raises(PackageError, match=r"damaged_.* is not a complete package"):
+        run_each([A], [deb, damaged])
+    assert not lab.obtained
+
+
+def test_packages_of_one_name_cannot_be_probed_together(
+    lab: Lab, deb: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    other = debs.build(tmp_path / "other", "x", files={"/other": ""})
+    assert pairs(run_each([A], [deb, other])) == [(deb.name, A)] * 2
+    with pytest.raises(UsageError, match="two packages have the file name"):
+        run_each([A], [deb, other], apart=False)
+
+
+def test_an_rpm_without_an_image_is_probed_where_it_was_built_for(lab: Lab, tmp_path: Path) -> None:
+    plain, el9 = rpms.build(tmp_path, "plain"), rpms.build(tmp_path, "el", release="1.el9")
+    assert pairs(run_each((), [plain, el9], plan=X86)) == [
+        (plain.name, catalog.find("fedora").name),
+        (el9.name, "centos-stream-9"),
+    ]
+    assert [probe.image for probe in run((), el9, plan=X86).report.probes] == ["centos-stream-9"]

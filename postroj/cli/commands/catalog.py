@@ -13,6 +13,7 @@ from postroj import console
 from postroj.cli import options
 from postroj.cli.amounts import count
 from postroj.cli.completion import complete_image
+from postroj.cli.help import Group
 from postroj.errors import ImageError, UsageError
 from postroj.report.table import table
 
@@ -26,7 +27,7 @@ HEADINGS = ("IMAGE", "SOURCE", "VERIFICATION", "ARCHITECTURES", "STATE", "REASON
 COLOURS = {"holds": "green", "broken": "red", "unknown": "yellow"}
 
 
-@click.group()
+@click.group(cls=Group)
 def catalog() -> None:
     """Check the catalog of images against its publishers."""
 
@@ -34,7 +35,12 @@ def catalog() -> None:
 @catalog.command()
 @click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_image)
 @click.option(
-    "--arch", "architecture", metavar="ARCH", default="", help="Check only this architecture."
+    "--arch",
+    "architecture",
+    metavar="ARCH",
+    callback=options.as_machine,
+    default="",
+    help="Check only this architecture.",
 )
 @options.as_json
 def check(names: tuple[str, ...], architecture: str, as_json: bool) -> None:

@@ -6,10 +6,12 @@ import click
 
 from postroj.cli import options
 from postroj.cli.completion import complete_guest
-from postroj.cli.guest_options import PassingThrough, in_guest
+from postroj.cli.guest_options import PassingThrough, docker_options, in_guest
 
 
 @click.command("exec", cls=PassingThrough, context_settings={"allow_interspersed_args": False})
+@click.option("-i", "interactive", is_flag=True, hidden=True, expose_value=False)
+@docker_options
 @options.variables
 @options.directory
 @click.argument("name", shell_complete=complete_guest)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from postroj import console
-from postroj.cli import options
+from postroj.cli import elsewhere, options
 from postroj.cli.completion import complete_image
 from postroj.errors import HostError
 from postroj.model import Manager
@@ -83,7 +83,8 @@ def list_images(
     from postroj.container import leftovers
     from postroj.image.architectures import of_this_host
 
-    leftovers.sweep_in_passing()
+    if elsewhere.is_linux():
+        leftovers.sweep_in_passing()
     architecture = architecture or of_this_host()
     found = [
         listed
@@ -102,11 +103,12 @@ def _listed(patterns: Sequence[str], architecture: str) -> list[Listed]:
     from postroj.image.catalog import catalog
     from postroj.image.store import os_errors, store
 
-    records: dict[str, Record] = {}
+    found: Sequence[Record] = ()
     with suppress(HostError), os_errors.explained():  # a listing works without the right to write
-        store.sweep()
-        found = store.records()
-        records = {record.name: record for record in found if record.architecture == architecture}
+        if elsewhere.is_linux():
+            store.sweep()
+            found = store.records()
+    records = {record.name: record for record in found if record.architecture == architecture}
     known = {entry.name for entry in catalog.entries()}
     imported = [_as_entry(record) for record in records.values() if record.name not in known]
     return [

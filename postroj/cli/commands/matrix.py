@@ -10,7 +10,6 @@ import click
 
 from postroj.ci_matrix import Language
 from postroj.cli import options
-from postroj.cli.completion import complete_image
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -27,15 +26,7 @@ if TYPE_CHECKING:
     metavar="FILE_OR_URL",
     help="Use only images that can install this package. Repeatable.",
 )
-@click.option(
-    "-i",
-    "--image",
-    "image_names",
-    multiple=True,
-    metavar="NAME",
-    shell_complete=complete_image,
-    help="Image name or pattern, such as 'debian-*'. Repeatable. [default: all supported]",
-)
+@options.images("[default: all supported]")
 @options.architecture
 @click.option(
     "--shards",

@@ -49,7 +49,11 @@ def pull(
     allow_expired_keys: bool,
     architecture: str | None,
 ) -> None:
-    """Download, verify and store images."""
+    """Download, verify and store images.
+
+    NAME can be a pattern such as 'debian-*', which selects images that still get updates.
+    """
+    from postroj.image import selection
     from postroj.image.architectures import of_this_host
     from postroj.image.catalog import catalog
     from postroj.image.pull import Request
@@ -62,7 +66,7 @@ def pull(
     if everything:
         entries = [entry for entry in catalog.entries() if entry.sources_for(architecture)]
     else:
-        entries = list(dict.fromkeys(map(catalog.find, names)))
+        entries = selection.to_pull(names, architecture)
     request = Request(
         force=force,
         kind=SourceKind(kind) if kind else None,

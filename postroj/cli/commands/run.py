@@ -14,6 +14,7 @@ from postroj.cli.guest_options import (
     guest_limits,
     guest_options,
     guest_proxies,
+    image_and_command,
     in_guest,
 )
 from postroj.errors import GuestError, UsageError
@@ -29,9 +30,13 @@ if TYPE_CHECKING:
     "--boot/--no-boot", default=True, help="Boot the guest, or run COMMAND without its init."
 )
 @click.option("-d", "--detach", is_flag=True, help="Keep the guest running and print its name.")
-@click.argument("argv", metavar="COMMAND...", nargs=-1, type=click.UNPROCESSED)
-def run(argv: tuple[str, ...], boot: bool, detach: bool, **guest: Any) -> int:
+@click.argument("argv", metavar="[IMAGE] COMMAND...", nargs=-1, type=click.UNPROCESSED)
+def run(
+    argv: tuple[str, ...], boot: bool, detach: bool, image_name: str | None, **guest: Any
+) -> int:
     """Run a command in a fresh guest, and delete the guest afterwards.
+
+    The first word is the image if it is the name of one, and --image is not given.
 
     The command uses the stdin, stdout and stderr of postroj, with a terminal if both stdin and
     stdout are one. postroj exits with the status of the command, with 128 + N if signal N killed
@@ -40,13 +45,16 @@ def run(argv: tuple[str, ...], boot: bool, detach: bool, **guest: Any) -> int:
     With --detach the guest runs until `postroj stop`, and COMMAND is optional: it runs as the unit
     command.service, and `postroj logs` shows its output.
     """
+    words = argv
+    image, argv = image_and_command(image_name, words)
     if not argv and not detach:
         message = "missing argument 'COMMAND...'"
-        raise UsageError(message, hint="see `postroj run --help`")
+        shell = f"`postroj shell {image}` opens a shell"
+        raise UsageError(message, hint=shell if words else "see `postroj run --help`")
     if argv and detach and not boot:
         message = "`--no-boot --detach` takes no command: no systemd would run it"
         raise UsageError(message, hint="`postroj exec` runs a command in the kept guest")
-    return run_in_fresh_guest(argv, boot=boot, detach=detach, **guest)
+    return run_in_fresh_guest(argv, boot=boot, detach=detach, image_name=image, **guest)
 
 
 def run_in_fresh_guest(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from contextlib import ExitStack, suppress
 from fcntl import F_SETPIPE_SZ, fcntl
 from io import FileIO
@@ -12,7 +13,7 @@ from threading import Thread
 from typing import IO, TYPE_CHECKING, Protocol
 
 from postroj import process
-from postroj.errors import ImageError
+from postroj.errors import HostError, ImageError
 from postroj.image.unpack.confine import confined
 
 if TYPE_CHECKING:
@@ -115,6 +116,9 @@ class Decompressor:
         return len(chunk)
 
     def _begin(self) -> None:
+        if sys.platform != "linux":
+            message = "compressed files are read on Linux only, where the tools are confined"
+            raise HostError(message, hint="run the command on a machine with Linux")
         head, self._head = self._head or b"", None
         if argv := decompress_argv(head):
             stdio = (process.PIPE, process.PIPE, self._complaints)

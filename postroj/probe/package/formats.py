@@ -71,6 +71,10 @@ MOST_UNPACKED = 16 << 30
 """Bytes that a package may unpack to; a decompression bomb has more."""
 
 
+class NotProbed(PackageError):
+    """A whole package, but of a kind that postroj does not probe."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recognised:
     """What the bytes of a package show."""
@@ -120,7 +124,7 @@ def _no_package(path: Path, evidence: str) -> PackageError:
 
 def _alpine(path: Path) -> PackageError:
     message = f"'{path.name}' is an Alpine package, which postroj does not probe"
-    return PackageError(message, hint=SUPPORTED)
+    return NotProbed(message, hint=SUPPORTED)
 
 
 def _cut_off(path: Path, evidence: str) -> PackageError:
@@ -179,7 +183,7 @@ def _read_rpm(path: Path, stream: BinaryIO) -> bytes:
         raise _cut_off(path, f"{size} bytes, without a whole header")
     if int.from_bytes(lead[6:8]) == RPM_SOURCE:
         message = f"'{path.name}' is a source package"
-        raise PackageError(message, hint="build it, and probe the packages that result")
+        raise NotProbed(message, hint="build it, and probe the packages that result")
     behind = _size(stream, signature, SIGNATURE_SIZES)
     end = begin + behind if behind else header.end + _size(stream, header, PAYLOAD_SIZES)
     if size < end or size <= header.end:

@@ -16,7 +16,9 @@ from postroj.errors import DownloadError, PackageError, UsageError
 from postroj.locking import Claim, sweep
 from postroj.model import SHA256
 from postroj.probe.managers import installers
+from postroj.probe.package import metadata
 from postroj.probe.package.formats import SUFFIX, Format, read
+from postroj.probe.package.metadata import UNKNOWN, Metadata
 from postroj.probe.package.relations import key
 from postroj.urls import redacted
 
@@ -41,6 +43,7 @@ class PackageFile:
     """Its folder in the guest."""
     relations: str = ""
     """The same for packages that name the same other packages; '' if that is not known."""
+    metadata: Metadata = UNKNOWN
 
     @property
     def name(self) -> str:
@@ -155,7 +158,13 @@ def recognise(path: Path, folder: str = GUEST_DIR) -> PackageFile:
     :raises HostError: if this host lacks the tool that unpacks it.
     """
     found = read(path)
-    return PackageFile(path=path, format=found.format, folder=folder, relations=key(found))
+    return PackageFile(
+        path=path,
+        format=found.format,
+        folder=folder,
+        relations=key(found),
+        metadata=metadata.read(found),
+    )
 
 
 def binds(packages: Sequence[PackageFile]) -> tuple[Bind, ...]:

@@ -80,10 +80,57 @@ def test_choose_for_another_architecture() -> None:
         choose("own-far")
 
 
-def test_choose_without_names_or_cached_images_takes_the_default() -> None:
-    assert choose() == ["debian-trixie"]
-    put("debian-bookworm", b"x", of_this_host())
-    assert choose(managers=[Manager.DNF]) == ["debian-trixie"]
+RPM = (Manager.DNF, Manager.ZYPPER)
+
+
+@pytest.mark.parametrize(
+    ("managers", "default"),
+    [(APT, "debian-stable"), (RPM, "fedora"), ([Manager.PACMAN], "archlinux")],
+)
+def test_choose_without_names_or_cached_images_takes_the_default_of_the_format(
+    managers: Sequence[Manager], default: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="postroj"):
+        found = selection.choose((), managers, "x86_64")
+    assert found == [catalog.find(default).name]
+    assert caplog.messages == [f"no `--image` given, using {found[0]} as none that fits is cached"]
+
+
+def test_choose_without_names_takes_the_default_of_a_format_of_which_none_is_cached() -> None:
+    put("debian-bookworm", b"x", "x86_64")
+    assert selection.choose((), [*APT, *RPM], "x86_64") == [
+        "debian-bookworm",
+        catalog.find("fedora").name,
+    ]
+
+
+def test_choose_without_names_takes_the_images_for_which_packages_were_built() -> None:
+    homes = ("almalinux-9", "rockylinux-9", "centos-stream-9")
+    put("fedora-44", b"x", "x86_64")
+    assert selection.choose((), RPM, "x86_64") == ["fedora-44"]
+    assert selection.choose((), RPM, "x86_64", homes) == ["centos-stream-9"]
+    put("rockylinux-9", b"y", "x86_64")
+    assert selection.choose((), RPM, "x86_64", homes) == ["rockylinux-9"]
+    assert selection.choose((), RPM, "x86_64", ["fedora-9"]) == ["fedora-44", "rockylinux-9"]
+
+
+def test_choose_without_names_refuses_an_architecture_without_images() -> None:
+    with pytest.raises(UsageError, match="no image of the catalog fits") as caught:
+        selection.choose((), [Manager.PACMAN], "s390x")
+    assert "--image" in caught.value.hint
+
+
+def test_choose_fitting_leaves_out_what_does_not_fit() -> None:
+    put("own", b"x", "x86_64")
+    wanted = ("debian-buster", "fedora-*", "own", "debian-13", "debian-trixie")
+    assert selection.choose_fitting(wanted, APT, "x86_64") == [
+        "debian-buster",
+        "own",
+        "debian-trixie",
+    ]
+    assert set(selection.choose_fitting(wanted, RPM, "x86_64")) >= {"fedora-44"}
+    assert selection.choose_fitting(wanted, [Manager.PACMAN], "x86_64") == []
+    assert selection.choose_fitting((), [Manager.PACMAN], "x86_64") == ["archlinux"]
 
 
 def test_choose_takes_imported_images() -> None:
@@ -108,6 +155,21 @@ def test_check_refuses_names_without_an_image(wanted: str, words: str) -> None:
         selection.check([wanted])
     assert caught.value.message.startswith(words)
     assert caught.value.hint
+
+
+def test_to_pull_takes_supported_images_by_pattern_and_any_by_name() -> None:
+    def names(*wanted: str) -> list[str]:
+        return [entry.name for entry in selection.to_pull(wanted, "x86_64")]
+
+    found = names("debian-*", "debian-13")
+    assert {"debian-trixie", "debian-sid"} <= set(found)
+    assert not {"debian-stretch", "ubuntu-noble"} & set(found)
+    assert len(found) == len(set(found))
+    assert names("debian-stretch", "nixos-unstab*") == ["debian-stretch", "nixos-unstable"]
+    with pytest.raises(UsageError, match="matches no supported image"):
+        names("debian-stret*")
+    with pytest.raises(UsageError, match="there is no image 'debian-trixy'"):
+        names("debian-trixy")
 
 
 def elsewhere(*wanted: str, managers: Sequence[Manager] = APT, on: str = "x86_64") -> list[str]:

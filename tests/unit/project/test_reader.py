@@ -44,6 +44,12 @@ reason = '''too
 new'''
 until = 2026-11-20
 """
+PACKAGES = """\
+[[package]]
+file = "a.deb"
+[[package]]
+file = ["b*.deb", "https://mirror.example/c.deb"]
+"""
 
 
 @pytest.fixture
@@ -129,6 +135,9 @@ EXPECT = '[[expect]]\nimage = "debian-sid"\noutcome = "fail"\nreason = "x"\nunti
         ("jobs = 1\nsteps = ['install',\n'x']", 2, "`steps`: takes 'all' or 'install' or"),
         ("jobs = 1\n[expect]\n", 2, "`expect`: must be a list of tables"),
         ("expect = [1]", 1, "`expect`: must be a list of tables"),
+        ("package = [{file = 'a'}, 'b']", 1, "`package`: must be a list of tables"),
+        (PACKAGES + "[[package]]\n", 5, "`package.file`: is missing"),
+        (PACKAGES + "fil = 1", 5, "`package.fil`: unknown key"),
         (EXPECT + "[[expect]]\n", 6, "`expect.image`: is missing"),
         (EXPECT + "\n" + EXPECT.replace('reason = "x"', ""), 7, "`expect.reason`: is missing"),
         (EXPECT.replace("2027-01-01", "'x'"), 5, "`expect.until`: takes a date without quotes"),
@@ -191,6 +200,29 @@ def test_paths_are_relative_to_the_file(folder: Path, monkeypatch: pytest.Monkey
     assert project.option("package") == (*files, "https://x.example/y*")
     assert project.option("report") == (f"tap={folder}/out.tap",)
     assert project.option("steps") == "all"
+
+
+def test_reports_are_relative_to_the_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = written("report = ['a.html', 'out/b.xml', 'tap=c', 'json=-', 'github']")
+    monkeypatch.chdir("/")
+    assert project.option("report") == (
+        *(f"{folder}/a.html", f"{folder}/out/b.xml", f"tap={folder}/c", "json=-", "github"),
+    )
+
+
+def test_tables_of_packages_are_sets_of_files(folder: Path) -> None:
+    project = written(PACKAGES)
+    assert "package" not in project.values
+    with pytest.raises(
+        UsageError, match=r"postroj.toml:2: `package.file`: no file matches 'a.deb'"
+    ):
+        project.package_sets()
+    for name in ("a.deb", "b1.deb", "b2.deb"):
+        Path(name).touch()
+    assert project.package_sets() == (
+        (f"{folder}/a.deb",),
+        (f"{folder}/b1.deb", f"{folder}/b2.deb", "https://mirror.example/c.deb"),
+    )
 
 
 def test_pattern_without_matches_is_refused(folder: Path) -> None:

@@ -16,7 +16,7 @@ from postroj.project import project_file
 from postroj.project.keys import KEYS, Form, Key
 from postroj.project.reader import read
 from postroj.project.schema import document
-from tests.unit.project.test_reader import EXPECT, WHOLE
+from tests.unit.project.test_reader import EXPECT, PACKAGES, WHOLE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,6 +78,10 @@ def test_reader_and_schema_agree(key: Key, value: Any, tmp_path: Path) -> None:
         (EXPECT.replace('reason = "x"', ""), False),
         (EXPECT.replace("until = 2027-01-01", ""), False),
         ("images = 'x'", False),
+        (PACKAGES, True),
+        (PACKAGES + "x = 1", False),
+        (PACKAGES.replace("file", "image"), False),
+        ("package = [{file = 'a'}, 'b']", False),
     ],
 )
 def test_reader_and_schema_agree_on_whole_files(text: str, valid: bool) -> None:

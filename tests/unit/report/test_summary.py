@@ -143,6 +143,31 @@ def test_describe_names_images_of_which_nothing_ran() -> None:
     )
 
 
+def test_describe_counts_probes_that_differ() -> None:
+    done = [Outcome.PASS, Outcome.FAIL, Outcome.FAIL, Outcome.SKIP]
+    probes = [
+        ProbeResult(image=str(place), package="p", steps=(step(units=None, done=outcome),))
+        for place, outcome in enumerate(done)
+    ]
+    assert summary.describe(Report(probes=tuple(probes))) == "2 failed, 1 skipped, 1 passed"
+    probes.append(ProbeResult(image="x", package="p", reason="gone"))
+    assert summary.describe(Report(probes=tuple(probes))) == (
+        "2 failed, 1 not judged, 1 skipped, 1 passed"
+    )
+
+
+def test_describe_names_packages_where_an_image_has_several() -> None:
+    nothing = step(units=None, done=Outcome.SKIP)
+    steps = {"a.deb": step(check("web.service")), "b.deb": step(), "c.deb": nothing}
+    probes = [
+        ProbeResult(image="i", package=package, steps=(found,)) for package, found in steps.items()
+    ]
+    assert summary.describe(Report(probes=tuple(probes))) == (
+        "1 service up in 2 probes; b.deb on i: installation only: none of its 2 services was"
+        " started (--start); c.deb was not tested on i"
+    )
+
+
 def test_describe_counts_checks_of_a_failing_probe() -> None:
     bad = step(check("web.service", Outcome.FAIL), PORT, TEMPLATE)
     assert described(bad) == "the package is to blame; 1 check failed, 1 passed, 1 skipped"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 
-from postroj.report.terminal import Screen, Terminal
+from postroj.report.screen import Screen
+from postroj.report.terminal import Terminal
 from postroj.report.visible import visible
 from postroj.verdict import (
     CheckKind,
@@ -39,8 +41,13 @@ def probe(*checks: CheckResult, **changes: object) -> ProbeResult:
         seconds=12.34,
         checks=checks,
     )
-    options = {"steps": (step,), "timings": {"total": 20.0}} | changes
-    return ProbeResult(image="debian-trixie", package="redis_7.0_amd64.deb", **options)  # type: ignore[arg-type]
+    options = {
+        "image": "debian-trixie",
+        "package": "redis_7.0_amd64.deb",
+        "steps": (step,),
+        "timings": {"total": 20.0},
+    }
+    return ProbeResult(**(options | changes))  # type: ignore[arg-type]
 
 
 def lines_of(result: ProbeResult, *, colour: bool = False, width: int = 20) -> list[str]:
@@ -174,10 +181,14 @@ def test_escape_sequences_of_a_package_are_removed() -> None:
 class Paper:
     """Collect the lines of a screen, and its current progress lines."""
 
-    def __init__(self, images: list[str], jobs: int, *, live: bool = False) -> None:
+    def __init__(
+        self, images: list[str], jobs: int, *, live: bool = False, quiet: bool = False
+    ) -> None:
         self.lines: list[str] = []
         self.below: tuple[str, ...] = ()
-        self.screen = Screen(self.write, colour=False, width=9, busy=self.show, live=live)
+        self.screen = Screen(
+            self.write, colour=False, width=9, busy=self.show, live=live, quiet=quiet
+        )
         self.seats = self.screen.open(images, jobs)
 
     def write(self, line: str) -> None:
@@ -240,6 +251,93 @@ def test_live_screen_shows_a_probe_when_it_ends() -> None:
     assert paper.words == ["i1", "b", "i0", "a"]
 
 
+@pytest.mark.parametrize("live", [False, True])
+def test_quiet_screen_shows_only_probes_that_did_not_pass(live: bool) -> None:
+    paper = Paper(["i0", "i1", "i2"], 2, live=live, quiet=True)
+    for place in range(3):
+        paper.begin(place)
+        paper.answer(place, "abc"[place])
+    assert paper.words == []
+    passed = ProbeResult(image="i0", package="p", steps=probe().steps)
+    paper.seats[0].end_probe(passed)
+    paper.end(1, reason="gone")
+    assert paper.words == ["i1", "b", "gone"]
+    paper.seats[2].end_probe(replace(passed, image="i2", guest="web"))
+    assert paper.lines[-1].endswith("postroj stop web")
+    assert "i2" in paper.words
+    paper.screen.end_report(Report(probes=(passed,)))
+    assert "PASS" not in paper.lines[-1]
+    paper.screen.end_report(Report(probes=(ProbeResult(image="i", package="p", reason="x"),)))
+    assert paper.lines[-1].startswith("ERROR")
+
+
+def brief(*results: ProbeResult) -> list[str]:
+    """Return what a screen says about probes of several packages."""
+    lines: list[str] = []
+    screen = Screen(lines.append, colour=False, width=9)
+    titles = [f"{one.package} on {one.image}" for one in results]
+    for seat, one in zip(screen.open(titles, 1, brief=True), results, strict=True):
+        seat.begin_probe(one.image, one.package)
+        for step in one.steps:
+            seat.end_step(step)
+            for answer in step.checks:
+                seat.end_check(answer)
+        seat.end_probe(one)
+    screen.end_report(Report(probes=results), 20)
+    return "\n".join(lines).splitlines()
+
+
+def test_brief_screen_has_a_table_and_shows_the_same_failure_once() -> None:
+    bad = check(Outcome.FAIL, reason="failed, main PID 12\nboom")
+    same = check(Outcome.FAIL, reason="failed, main PID 34\nboom")
+    results = [
+        probe(check(), image="sid", package="a"),
+        probe(bad, image="sid", package="b", reproduce="postroj b sid"),
+        probe(image="trixie", package="a", reason="no such image\n404"),
+        probe(same, image="trixie", package="b", reproduce="postroj b trixie"),
+    ]
+    assert brief(*results) == [
+        "  pass    20.0 s  a on sid     1 service up",
+        "  fail    20.0 s  b on sid     install: unit redis.service: failed, main PID 12",
+        "  error   20.0 s  a on trixie  no such image",
+        "  fail    20.0 s  b on trixie  install: unit redis.service: failed, main PID 34",
+        "",
+        "   sid   trixie",
+        "a  pass  error",
+        "b  fail  fail",
+        "",
+        "b on sid",
+        "  pass    12.3 s  install  redis 7.0 (amd64)",
+        "  fail     3.2 s  unit     redis.service  failed, main PID 12",
+        "          | boom",
+        "  reproduce: postroj b sid",
+        "a on trixie",
+        "  pass    12.3 s  install  redis 7.0 (amd64)",
+        "  error   20.0 s  probe    no such image",
+        "          | 404",
+        "b on trixie",
+        "          as on sid",
+        "  reproduce: postroj b trixie",
+        "ERROR  2 failed, 1 not judged, 1 passed; 20.0 s",
+    ]
+
+
+def test_brief_screen_on_one_image_has_no_table() -> None:
+    lines = brief(probe(check(), image="sid", package="a"), probe(image="sid", package="b"))
+    assert [line.split()[0] for line in lines] == ["pass", "pass", "PASS"]
+
+
+def test_brief_screen_shows_kept_guests_notes_and_reasons_of_skips() -> None:
+    skipped = StepResult(name=StepName.INSTALL, done=Outcome.SKIP, reason="not now", seconds=0)
+    lines = brief(
+        probe(check(), image="sid", package="a", guest="postroj-1", notes=("remove it",)),
+        replace(probe(image="sid", package="b"), steps=(skipped,)),
+    )
+    assert lines[1] == "  kept: postroj exec postroj-1 · postroj stop postroj-1"
+    assert lines[2] == "          note: remove it"
+    assert lines[3].endswith("b on sid  install: not now")
+
+
 def test_live_screen_has_a_progress_line_per_running_probe() -> None:
     paper = Paper(["i0", "i1"], 2, live=True)
     paper.begin(0)
@@ -250,11 +348,11 @@ def test_live_screen_has_a_progress_line_per_running_probe() -> None:
         "  ...    i0: booting the guest",
         "  ...    i1: fetching package lists",
     )
-    assert paper.below == both
+    assert paper.below == (*both, "  0/2 done")
     paper.answer(0, "a")
-    assert paper.below == both
+    assert paper.below == (*both, "  0/2 done")
     paper.end(0)
-    assert paper.below == both[1:]
+    assert paper.below == (*both[1:], "  1/2 done")
     paper.end(1)
     assert not any(paper.below)
     paper.screen.end_report(Report(probes=()), 3)

@@ -1,0 +1,39 @@
+"""Where there is no Linux: one sentence, and the way to a machine that has it."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from postroj.errors import HostError
+
+if TYPE_CHECKING:
+    import click
+
+PORTABLE = ("list-images", "matrix")
+"""Commands that need no Linux; help texts and the schema of the project file need none either."""
+
+NAMES = {"darwin": "macOS", "win32": "Windows", "cygwin": "Cygwin"}
+HINTS = {
+    "darwin": "run it in Lima: `limactl start template://debian`, `limactl shell debian`",
+    "win32": "run it in WSL2: `wsl --install Debian`, `wsl --distribution Debian`",
+}
+
+
+def is_linux() -> bool:
+    """Whether this host runs Linux."""
+    return sys.platform == "linux"
+
+
+def guarded(name: str, command: click.Command) -> click.Command:
+    """Have a command refuse to run where there is no Linux, but not its help text."""
+    if not is_linux() and name not in PORTABLE:
+        command.callback = _refuse
+    return command
+
+
+def _refuse(*_: Any, **__: Any) -> NoReturn:
+    system = NAMES.get(sys.platform, sys.platform)
+    message = f"guests are containers of Linux, and this is {system}"
+    hint = HINTS.get(sys.platform, "run it on a machine with Linux")
+    raise HostError(message, hint=f"{hint}; there, install postroj again")

@@ -1,0 +1,1 @@
+"""The folder of a `sitecustomize`, which Python programs import when they start (PYTHONPATH)."""
