@@ -64,7 +64,7 @@ FLOORS = {
         "pull importer export inspect obtain selection upkeep catalog_check",
     ),
     "container": (
-        "capabilities kernel naming lifeline layer held",
+        "apart capabilities kernel naming lifeline layer held",
         "guest cgroup.hierarchies cgroup.memory",
         "host limits",
         "cgroup network",
