@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +76,7 @@ def as_dict(results: Sequence[Result]) -> dict[str, Any]:
                 "why": result.requirement.why,
                 "needed_for": result.requirement.only_for,
                 "packages": dict(result.requirement.packages),
+                "fix": shlex.join(result.fix),
             }
             for result in results
         ],
