@@ -22,7 +22,7 @@ from rich.text import Text
 PACKAGE = "redis-server"
 IMAGE = "debian-bookworm"
 PICTURE = Path(__file__).parent / "pictures" / "probe.svg"
-SHOWN = f"$ sudo postroj pkgprobe --package {PACKAGE}.deb --image {IMAGE}"
+SHOWN = f"$ postroj pkgprobe --package {PACKAGE}.deb --image {IMAGE}"
 WIDTH = 128
 
 

@@ -20,6 +20,7 @@ Nothing here prints or exits; only `postroj.cli` does.
 
 from __future__ import annotations
 
+import copyreg
 import signal
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -50,6 +51,10 @@ class PostrojError(Exception):
         self.message = message
         self.evidence = evidence
         self.hint = hint
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Make a copy in another process without the arguments of a subclass, which differ."""
+        return copyreg.__newobj__, (type(self), self.message), self.__dict__  # type: ignore[attr-defined]
 
     @property
     def reason(self) -> str:

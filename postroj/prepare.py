@@ -126,7 +126,7 @@ def possible() -> bool:
 
 
 def prepared(record: Record) -> Record:
-    """Return the record of a prepared image; prepare it, which needs root, if nobody has yet.
+    """Return the record of a prepared image; prepare it in a guest if nobody has yet.
 
     :raises HostError: if this host lacks something, or the cache cannot be written.
     :raises ImageError: if the preparation fails.

@@ -13,7 +13,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -118,15 +117,19 @@ def spawn(
     pass_fds: Collection[int] = (),
     folder: int | None = None,
     admit: Callable[[int], None] | None = None,
+    with_terminal: bool = False,
 ) -> Iterator[Child]:
     """Run a program beside a `with` block; leaving the block ends it with its process group.
 
     What is left of a child that has ended by itself runs on. `admit` is called with the child's PID
-    before the block; if it raises an error, the child is killed. `folder` is that of `launch`.
+    before the block; if it raises an error, the child is killed. `folder` and `with_terminal` are
+    those of `launch`; what shares our terminal is not killed, but waited for.
 
     :raises HostError: if the program is not installed.
     """
-    child = launch(argv, stdio=stdio, env=env, pass_fds=pass_fds, folder=folder)
+    child = launch(
+        argv, stdio=stdio, env=env, pass_fds=pass_fds, folder=folder, with_terminal=with_terminal
+    )
     try:
         if admit:
             admit(child.pid)
@@ -146,11 +149,13 @@ def launch(
     env: Mapping[str, str],
     pass_fds: Collection[int] = (),
     folder: int | None = None,
+    with_terminal: bool = False,
 ) -> Child:
     """Start a program in a session and process group of its own; the caller ends and reaps it.
 
-    In our session it could read, write and type on the user's terminal as `/dev/tty`. `folder` is a
-    descriptor of its working directory, which it does not inherit; without one that is `/`.
+    In our session, as `with_terminal`, it can read, write and type on the user's terminal as
+    `/dev/tty`. `folder` is a descriptor of its working directory, which it does not inherit;
+    without one that is `/`.
 
     :raises HostError: if the program is not installed.
     """
@@ -165,7 +170,7 @@ def launch(
         pass_fds=tuple(pass_fds),
         # the current folder may be deleted or unmounted
         cwd="/" if folder is None else f"/proc/self/fd/{folder}",
-        start_new_session=True,
+        start_new_session=not with_terminal,
     )
 
 
@@ -180,11 +185,12 @@ def run(
     limit: int = LIMIT,
     folder: int | None = None,
     admit: Callable[[int], None] | None = None,
+    with_terminal: bool = False,
 ) -> Completed:
     """Run a program to its end and return its status and the end of its output.
 
     `ok` are the statuses that are no error, `timeout` is in seconds, `limit` in bytes of stdout;
-    `folder` and `admit` are those of `spawn`.
+    `folder`, `admit` and `with_terminal` are those of `spawn`.
 
     :raises CommandError: if the program ended with another status.
     :raises CommandTimeout: if it did not end in time; its process group was killed.
@@ -194,7 +200,13 @@ def run(
     out, err = Tail(limit=limit, first=HEAD), Tail(first=HEAD)
     try:
         with spawn(
-            argv, stdio=STDIO, env=env, pass_fds=pass_fds, folder=folder, admit=admit
+            argv,
+            stdio=STDIO,
+            env=env,
+            pass_fds=pass_fds,
+            folder=folder,
+            admit=admit,
+            with_terminal=with_terminal,
         ) as child:
             status = relay(child, stdin=Feed(stdin), stdout=out, stderr=err, timeout=timeout)
     except TimeoutError:
@@ -211,18 +223,6 @@ def run(
     if status not in ok:
         raise CommandError(argv, status, done.output)
     return done
-
-
-def converse(argv: Sequence[str]) -> None:
-    """Run a tool of the host that may ask something on our terminal; its output goes to stderr.
-
-    :raises CommandError: if it fails.
-    :raises HostError: if it is not installed.
-    """
-    log.debug("+ %s", shlex.join(argv))
-    status = subprocess.call([tool(argv[0]), *argv[1:]], env=environment(), stdout=sys.stderr)
-    if status:
-        raise CommandError(argv, exit_status(status), "")
 
 
 def relay(

@@ -64,7 +64,7 @@ class NotAllowedError(HostError):
         self.fix = fix
         """The command with which root allows it; empty if none is known."""
         words = shlex.join(fix)
-        hint = f"`sudo {words}` allows it; `postroj doctor --fix` runs that" if words else ""
+        hint = f"`sudo {words}` allows it, `postroj doctor --fix` for good" if words else ""
         super().__init__(message, evidence=evidence, hint=hint)
 
 
@@ -128,9 +128,7 @@ def _enter(beside: Held | None) -> None:
 
 
 def _make() -> None:
-    if APPARMOR.exists() and APPARMOR.read_text().strip() == "1" and _is_unconfined():
-        message = "AppArmor of this host gives users no rights in namespaces of their own"
-        raise HostError(message, hint=APPARMOR_HINT)
+    require_kernel()
     lines = [
         " ".join(map(str, (os.getpid(), 0, own, 1, *mapping(kind))))
         for kind, own in zip(RANGES, (user.UID, user.GID), strict=True)
@@ -150,6 +148,16 @@ def _make() -> None:
     if status:
         message = "the users of a guest cannot be mapped to numbers of this host"
         raise HostError(message, evidence=bytes(said).decode(errors="replace").strip())
+
+
+def require_kernel() -> None:
+    """Refuse a kernel that may not give us rights in a user namespace.
+
+    :raises HostError: if it is one.
+    """
+    if APPARMOR.exists() and APPARMOR.read_text().strip() == "1" and _is_unconfined():
+        message = "AppArmor of this host gives users no rights in namespaces of their own"
+        raise HostError(message, hint=APPARMOR_HINT)
 
 
 def mapping(kind: str) -> list[int]:
@@ -221,11 +229,19 @@ def _is_unconfined() -> bool:
     return False
 
 
-def _forbidden(error: OSError) -> HostError:
-    """Explain why the kernel made no user namespace."""
-    message = "this host lets users without root make no namespaces"
+def lacking_settings() -> tuple[str, ...]:
+    """Return the settings of the kernel, as sysctl(8) takes them, that allow user namespaces."""
+    found = []
     for path, setting in SWITCHES.items():
         with suppress(OSError):
             if path.read_text().strip() == "0":
-                return NotAllowedError(message, fix=("sysctl", setting))
+                found.append(setting)
+    return tuple(found)
+
+
+def _forbidden(error: OSError) -> HostError:
+    """Explain why the kernel made no user namespace."""
+    message = "this host lets users without root make no namespaces"
+    if settings := lacking_settings():
+        return NotAllowedError(message, fix=("sysctl", *settings))
     return NotAllowedError(message, evidence=str(error.strerror))

@@ -18,15 +18,13 @@ from typing import TYPE_CHECKING
 
 from postroj import paths, process, user
 from postroj.container import disk as on_disk
-from postroj.container import user_namespace
 from postroj.container.boot import launch
 from postroj.container.cgroup import hierarchies
 from postroj.container.cgroup.hierarchies import TRACKING, V2
-from postroj.container.user_namespace import NotAllowedError
 from postroj.errors import CommandError, HostError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 TRIAL_TIMEOUT = 30.0
 EMPTY_TAR = bytes(10240)
@@ -59,20 +57,6 @@ class Finding:
 
 def _not_tried(why: str) -> Finding:
     return Finding(Status.WARNING, f"not tried: {why}")
-
-
-def root() -> Finding:
-    """Check that this process is root of this host, or becomes root of a user namespace."""
-    if user.is_root():
-        return Finding(Status.OK, "uid 0")
-    try:
-        user_namespace.enter()
-    except NotAllowedError as error:
-        return Finding(Status.MISSING, error.reason.replace("\n", ": "), error.fix)
-    except HostError as error:
-        found = f"{error.reason}; {error.hint}".replace("\n", ": ")
-        return Finding(Status.MISSING, found)
-    return Finding(Status.OK, f"uid {user.UID}, root of a user namespace")
 
 
 def python(oldest: tuple[int, int] = (3, 11)) -> Finding:
@@ -110,30 +94,10 @@ def keyring() -> Finding:
     return Finding(Status.MISSING, "")
 
 
-def newuidmap() -> Finding:
-    """Check that users without root can map subordinate ids; newuidmap has no `--version`."""
-    if user.is_root():
-        return Finding(Status.OK, "root needs none")
-    try:
-        return Finding(Status.OK, process.tool("newuidmap"))
-    except HostError:
-        return Finding(Status.MISSING, "")
-
-
 def namespaces() -> Finding:
     """Check that all kinds of namespaces that a guest has can be made."""
     kinds = ("--mount", "--pid", "--net", "--uts", "--ipc", "--cgroup")
     return _trial(["unshare", *kinds, "--fork", "true"], "all kinds were made")
-
-
-def squashfuse() -> Finding:
-    """Check that users without root can mount a squashfs; squashfuse has no `--version`."""
-    if user.is_root():
-        return Finding(Status.OK, "root needs none")
-    try:
-        return Finding(Status.OK, process.tool("squashfuse_ll"))
-    except HostError:
-        return Finding(Status.MISSING, "")
 
 
 def squashfs() -> Finding:
@@ -209,6 +173,11 @@ def _trial(argv: list[str], success: str) -> Finding:
     """Run a command that needs root; `success` is the finding if it works."""
     if os.geteuid() != 0:
         return _not_tried("only root may")
+    return attempt(argv, success)
+
+
+def attempt(argv: Sequence[str], success: str) -> Finding:
+    """Run a command; `success` is the finding if it works."""
     try:
         process.run(argv, timeout=TRIAL_TIMEOUT)
     except HostError:
@@ -233,8 +202,6 @@ def cgroups() -> Finding:
     kind, parts = layout(hierarchies.mounted())
     if not parts:
         return Finding(Status.MISSING, f"nothing is mounted at '{hierarchies.TOP}'")
-    if os.geteuid() != 0:
-        return _not_tried("only root may")
     if not user.is_root():
         kind, parts = "v2", [*hierarchies.homes().values()]
     for part in parts:

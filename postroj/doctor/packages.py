@@ -92,17 +92,19 @@ def remedy(results: Collection[Result]) -> str:
 def mend(results: Collection[Result]) -> bool:
     """Install or allow what is lacking; return whether there was something to do.
 
-    Without root each command runs through sudo, which may ask for a password.
+    Without root each command runs through sudo, which may ask for a password on our terminal.
 
     :raises HostError: if no package manager of this host is known.
     :raises CommandError: if a command failed.
     """
     installable = [result for result in results if result.lacking and result.requirement.packages]
     fixes = [result.fix for result in results if result.fix]
-    for fix in fixes:
-        _as_root(fix)
-    if installable:
-        _install(installable)
+    try:
+        if installable:
+            _install(installable)
+    finally:  # a package that is out of reach keeps nobody from the rest
+        for fix in fixes:
+            _as_root(fix)
     return bool(installable or fixes)
 
 
@@ -158,9 +160,11 @@ def _run(installer: Installer, command: Iterable[str]) -> None:
 
 
 def _as_root(command: Sequence[str], env: Mapping[str, str] = NO_VARIABLES) -> None:
+    """Show a command and run it; its output is shown only if it fails, or with `--verbose`."""
     log.info("%s", shown(command, env))
-    if user.is_root():
-        log.debug("%s", process.run(command, env=process.environment(env)).output)
-    else:
-        variables = (f"{name}={value}" for name, value in process.environment(env).items())
-        process.converse(["sudo", "env", *variables, *command])
+    variables = process.environment(env)
+    is_root = user.is_root()
+    # sudo removes variables
+    prefix = [] if is_root else ["sudo", "env", *map("=".join, variables.items())]
+    done = process.run([*prefix, *command], env=variables, with_terminal=not is_root)
+    log.debug("%s", done.output)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from postroj.doctor import confinement, facts
+from postroj.doctor import confinement, facts, users
 from postroj.doctor.facts import Status
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 BOOTSTRAP = "building Debian images"
 ARCHIVES = "images from archives"
 PRIVATE = "--network=private"
+WITHOUT_ROOT = "users without root"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,10 @@ class Requirement:
     why: str
     examine: Callable[[], Finding]
     only_for: str = ""
-    """What does not work without it; '' if no guest can run."""
+    """What does not work without it, or who can run no guest; '' if nobody can.
+
+    Nothing that root can do without is lacking for root.
+    """
     packages: Mapping[str, str] = field(default_factory=dict)
     """The package that contains it, by the host's package manager."""
 
@@ -49,8 +53,8 @@ class Result:
 
     @property
     def fatal(self) -> bool:
-        """Whether no guest can run on this host."""
-        return self.lacking and not self.requirement.only_for
+        """Whether we can run no guest on this host."""
+        return self.lacking and self.requirement.only_for in ("", WITHOUT_ROOT)
 
 
 def _same(package: str, *managers: str) -> dict[str, str]:
@@ -60,18 +64,37 @@ def _same(package: str, *managers: str) -> dict[str, str]:
 UTIL_LINUX = _same("util-linux")
 
 REQUIREMENTS = (
-    Requirement(name="root", why="makes namespaces, mounts and cgroups", examine=facts.root),
+    Requirement(name="root", why="makes namespaces, mounts and cgroups", examine=users.root),
+    Requirement(
+        name="subordinate ids",
+        why="number the other users in a guest",
+        examine=users.subordinate_ids,
+        only_for=WITHOUT_ROOT,
+    ),
     Requirement(
         name="newuidmap",
-        why="stands in for root where there is none",
-        examine=facts.newuidmap,
-        only_for="users without root",
+        why="maps subordinate ids",
+        examine=users.newuidmap,
+        only_for=WITHOUT_ROOT,
         packages={"apt": "uidmap", "dnf": "shadow-utils", "zypper": "shadow", "pacman": "shadow"},
+    ),
+    Requirement(
+        name="user's D-Bus",
+        why="asks the user's systemd for cgroups",
+        examine=users.session_bus,
+        only_for=WITHOUT_ROOT,
+        packages={"apt": "dbus-user-session"},
+    ),
+    Requirement(
+        name="user namespaces",
+        why="stand in for root",
+        examine=users.user_namespaces,
+        only_for=WITHOUT_ROOT,
     ),
     Requirement(
         name="squashfuse",
         why="shows images to users without root",
-        examine=facts.squashfuse,
+        examine=users.squashfuse,
         only_for="images that take no memory",
         packages=_same("squashfuse"),
     ),
@@ -142,7 +165,9 @@ REQUIREMENTS = (
         only_for="images that take no memory",
     ),
     Requirement(name="overlay", why="changes of a guest are thrown away", examine=facts.overlay),
-    Requirement(name="cgroups", why="systemd in a guest needs its own", examine=facts.cgroups),
+    Requirement(
+        name="cgroups", why="systemd in a guest needs its own", examine=users.control_groups
+    ),
     Requirement(
         name="limits",
         why="limit what a guest takes",

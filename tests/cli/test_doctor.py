@@ -84,6 +84,7 @@ def test_doctor_as_json(survey: list[tuple[Result, ...]]) -> None:
         "why": "because",
         "needed_for": "--network=private",
         "packages": {"apt": "the-package", "dnf": "the-package"},
+        "fix": "",
     }
 
 
@@ -120,8 +121,11 @@ def test_doctor_without_root() -> None:
     command = [*user, sys.executable, "-m", "postroj", "doctor"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 4
-    assert "missing  root" in done.stdout
+    assert "ok       root" in done.stdout
     assert "no control groups of version 2" in done.stdout
     assert "not tried: only root may" in done.stdout
-    assert "error: this host cannot run guests, it lacks 'root'" in done.stderr
+    assert (
+        "error: this host cannot run guests, it lacks 'subordinate ids', 'cgroups'" in done.stderr
+    )
+    assert "usermod --add-subuids=" in done.stderr
     assert "Traceback" not in done.stderr

@@ -18,12 +18,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from postroj.image.architectures import of_this_host
 from tests.support import debs, outer, unprivileged, victims
 from tests.support.cli import DEFAULT_IMAGE, eventually, postroj
+from tests.support.terminal import converse
 from tests.support.unprivileged import PYTHON, User
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from postroj.process import Completed
+    from tests.support.outer import Outer
 
 SEED = os.environ.get("POSTROJ_TEST_SEED") or str(random.randrange(1 << 32))
 KILLS = int(os.environ.get("POSTROJ_TEST_KILLS", "100"))
@@ -31,6 +36,7 @@ SIGNALS = (SIGINT, SIGTERM, SIGHUP, SIGKILL)
 DEADLINE = 60
 KEPT = "their-guest"
 IMAGE = ("--image", DEFAULT_IMAGE)
+OTHER_IMAGE = "debian-bookworm"
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +44,7 @@ def user(pulled: Callable[[str], str]) -> Iterator[User]:
     name = pulled(DEFAULT_IMAGE)
     assert postroj("run", "--no-boot", *IMAGE, "--", "true").returncode == 0
     with unprivileged.user() as made:
-        made.take(name)
+        made.take(name, pulled(OTHER_IMAGE))
         yield made
 
 
@@ -98,6 +104,78 @@ def test_kept_guest_is_listed_restarted_and_has_its_network_again(user: User, ke
     assert (done.returncode, done.stdout) == (0, "running\n"), done.stderr
     logs = user.postroj("logs", "--lines=1", kept)
     assert logs.returncode == 0 and logs.stdout, logs.stderr
+
+
+def test_restart_of_several_guests_reboots_each(user: User, kept: str) -> None:
+    """Each of them has a user namespace of its own."""
+    assert user.postroj("run", "--detach", "--name=second", *IMAGE).returncode == 0
+    before = leaders(user)
+    done = user.postroj("restart", kept, "second")
+    assert done.returncode == 0, done.stderr
+    after = leaders(user)
+    assert before.keys() == after.keys() == {kept, "second"}
+    assert not before.items() & after.items()
+    assert user.postroj("stop", "second").returncode == 0
+
+
+def leaders(user: User) -> dict[str, int]:
+    """Return the PIDs of the inits of this user's guests."""
+    guests = json.loads(user.postroj("ps", "--json").stdout)
+    return {guest["given"]: guest["leader"] for guest in guests}
+
+
+def test_logs_shows_the_journal_of_a_unit_and_the_console(user: User, kept: str) -> None:
+    done = user.postroj("logs", "--unit=systemd-journald.service", kept)
+    assert "systemd-journald" in done.stdout, done.stderr
+    done = user.postroj("logs", "--console", kept)
+    assert "Welcome to" in done.stdout, done.stderr
+
+
+def test_shell_is_on_a_terminal(user: User) -> None:
+    argv = user.argv(PYTHON, "-m", "postroj", "shell", *IMAGE)
+    keys = [(b"# ", b"tty; echo $((6*7)); exit 3\n")]
+    screen, status = converse(argv, keys)
+    assert (status, b"/dev/pts/" in screen, b"42" in screen) == (3, True, True), screen
+
+
+def test_packages_are_probed_on_images_side_by_side(user: User, tmp_path: Path) -> None:
+    names = ("one", "other")
+    for name in names:
+        deb = debs.service(tmp_path, name, "/bin/sleep 1000")
+        (user.home / f"{name}.deb").write_bytes(deb.read_bytes())
+    options = ("--no-project", "--jobs=2", "--settle=0", "--json")
+    packages = [f"--package={user.home}/{name}.deb" for name in names]
+    done = user.postroj("pkgprobe", *IMAGE, f"--image={OTHER_IMAGE}", *packages, *options)
+    probes = json.loads(done.stdout)["probes"]
+    assert (done.returncode, [probe["outcome"] for probe in probes]) == (0, ["pass"] * 2)
+
+
+NEEDS = {
+    "real-time-unit": ("/bin/sleep 1000", "CPUSchedulingPolicy=fifo", "real-time scheduling"),
+    "real-time-disk": ("/bin/sleep 1000", "IOSchedulingClass=realtime", "CAP_SYS_NICE"),
+    "real-time-program": ("/usr/bin/chrt -f 5 sleep 1000", "", "CAP_SYS_NICE"),
+    "node": ("/usr/bin/mknod /var/lib/node b 8 0", "", "CAP_MKNOD"),
+}
+"""Of packages with a service each: its command, a setting, and what only root of the host has."""
+
+
+def test_package_is_not_blamed_for_what_the_kernel_refuses_a_user(
+    user: User, tmp_path: Path
+) -> None:
+    packages = []
+    for name, (command, setting, _) in NEEDS.items():
+        deb = debs.service(tmp_path, name, command, more=setting)
+        (user.home / deb.name).write_bytes(deb.read_bytes())
+        packages.append(f"--package={user.home / deb.name}")
+    options = ("--no-project", "--steps=install", "--settle=0", "--json")
+    done = user.postroj("pkgprobe", *IMAGE, *packages, *options)
+    (probe,) = json.loads(done.stdout)["probes"]
+    (step,) = probe["steps"]
+    found = {check["subject"]: check for check in step["checks"] if check["kind"] == "unit"}
+    for name, (*_, need) in NEEDS.items():
+        check = found[f"{name}.service"]
+        assert (check["outcome"], check["why"]) == ("skip", "container"), check
+        assert need in check["needs"]
 
 
 def test_guest_becomes_an_image_that_boots(user: User, kept: str) -> None:
@@ -211,6 +289,26 @@ def test_guests_of_root_and_of_the_user_do_not_see_or_sweep_each_other(
     assert postroj("stop", kept).returncode == 2
 
 
+def test_prune_deletes_what_a_dead_guest_has_left_of_other_users(user: User) -> None:
+    left = user.state / "postroj-0badcafe"
+    left.mkdir(mode=0o700)
+    unprivileged.own(left, user.name)
+    (left / "theirs").mkdir(mode=0o700)
+    (left / "theirs/file").touch()
+    lines = Path("/etc/subuid").read_text().splitlines()
+    (first,) = (int(line.split(":")[1]) for line in lines if line.startswith(f"{user.name}:"))
+    for path in (left / "theirs", left / "theirs/file"):
+        os.chown(path, first + 7, first + 7)
+    unused = user.cache / f"images/{DEFAULT_IMAGE}-{of_this_host()}.0000000000000000.squashfs"
+    unused.write_bytes(b"hsqs")
+    unprivileged.own(unused, user.name)
+    done = user.postroj("prune", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["guests"], unused.name in found["files"]) == ([left.name], True)
+    assert not left.exists() and not unused.exists()
+
+
 def test_nothing_is_left_whoever_is_killed(user: User, tmp_path: Path) -> None:
     print(f"POSTROJ_TEST_SEED={SEED}")
     dice = random.Random(f"{SEED}-user")
@@ -262,6 +360,8 @@ def test_guest_ends_with_what_serves_its_files_which_has_no_rights(user: User) -
 LOG_IN = """
 useradd --create-home alice
 loginctl enable-linger alice
+useradd bob
+sed -i /^bob:/d /etc/subuid /etc/subgid
 mknod -m 666 /dev/fuse c 10 229
 chmod 666 /dev/net/tun
 mkdir -p /home/alice/.cache/postroj
@@ -269,36 +369,66 @@ cp -r /var/cache/postroj/images /home/alice/.cache/postroj
 chown -R alice: /home/alice/.cache
 until [ -S /run/user/$(id -u alice)/bus ]; do sleep 0.1; done
 """
-AS_ALICE = """
+# as.sh NAME POSTROJ_WORD...
+AS_NAMED = """
 cd /
-runtime=/run/user/$(id -u alice)
-exec setpriv --reuid=alice --regid=alice --init-groups --reset-env env XDG_RUNTIME_DIR=$runtime \
-    PYTHONPATH=$PYTHONPATH PYTHONDONTWRITEBYTECODE=1 python3 -m postroj "$@"
+name=$1
+shift
+runtime=/run/user/$(id -u "$name")
+exec setpriv --reuid="$name" --regid="$name" --init-groups --reset-env \
+    env XDG_RUNTIME_DIR=$runtime PYTHONPATH=$PYTHONPATH PYTHONDONTWRITEBYTECODE=1 \
+    python3 -m postroj "$@"
 """
 
 
-def test_guest_on_a_host_with_systemd_is_in_a_scope_of_the_users_own(
-    pulled: Callable[[str], str], tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def host(pulled: Callable[[str], str]) -> Iterator[Outer]:
+    """A host with systemd, on which alice is logged in, and bob has nothing."""
+    pulled(DEFAULT_IMAGE)
+    with outer.booted(pulled(OTHER_IMAGE)) as booted:
+        booted.run("sh", "-ec", LOG_IN)
+        yield booted
+
+
+def on(host: Outer, name: str, *words: object) -> Completed:
+    """Run postroj as a user of a host with systemd."""
+    return host.run("sh", "-ec", AS_NAMED, "sh", name, *words, ok=range(256), timeout=120)
+
+
+def test_guest_on_a_host_with_systemd_is_in_a_scope_of_the_users_own(host: Outer) -> None:
     """The command comes from a session of the host, and moves to the user's groups itself."""
-    image = pulled(DEFAULT_IMAGE)
-    with outer.booted(pulled("debian-bookworm")) as host:
-        host.run("sh", "-ec", LOG_IN)
-        script = (
-            "systemctl is-system-running; apt-get update -qq && tail -n 1 /proc/1/cgroup; exit 5"
-        )
-        words = ("run", "--image", image, "--", "sh", "-c", script)
-        done = host.run("sh", "-ec", AS_ALICE, "sh", *words, ok=range(256), timeout=120)
-        assert (done.status, done.text) == (5, "running\n0::/init.scope"), done.output
-        deb = debs.service(tmp_path, "lonely", "/bin/sleep 1000").read_bytes()
-        host.guest.run(["sh", "-c", "cat > /srv/lonely.deb"], stdin=deb)
-        options = ("--no-project", "--steps=install,reboot", "--settle=0")
-        words = ("pkgprobe", "--image", image, *options, "--package=/srv/lonely.deb")
-        done = host.run("sh", "-ec", AS_ALICE, "sh", *words, ok=range(256), timeout=240)
-        assert done.status == 0, done.output
-        assert "PASS  1 service up" in done.text
-        left = host.run("find", "/sys/fs/cgroup", "-name", "postroj-????????*").text
-        assert left == ""
+    script = "systemctl is-system-running; apt-get update -qq && tail -n 1 /proc/1/cgroup; exit 5"
+    done = on(host, "alice", "run", *IMAGE, "--", "sh", "-c", script)
+    assert (done.status, done.text) == (5, "running\n0::/init.scope"), done.output
+    left = host.run("find", "/sys/fs/cgroup", "-name", "postroj-????????*").text
+    assert left == ""
+
+
+def test_package_is_probed_on_a_host_with_systemd(host: Outer, tmp_path: Path) -> None:
+    deb = debs.service(tmp_path, "lonely", "/bin/sleep 1000").read_bytes()
+    host.guest.run(["sh", "-c", "cat > /srv/lonely.deb"], stdin=deb)
+    options = ("--no-project", "--steps=install,reboot", "--settle=0")
+    done = on(host, "alice", "pkgprobe", *IMAGE, *options, "--package=/srv/lonely.deb")
+    assert done.status == 0, done.output
+    assert "PASS  1 service up" in done.text
+
+
+def test_doctor_names_all_that_a_user_lacks_and_its_fixes_give_that(host: Outer) -> None:
+    before = found_by_doctor(host)
+    names = ["subordinate ids", "cgroups"]
+    assert [name for name, row in before.items() if row["fix"]] == names
+    assert [before[name]["status"] for name in names] == ["missing"] * 2
+    for name in names:
+        host.run("sh", "-ec", before[name]["fix"])
+    after = found_by_doctor(host)
+    for name in (*names, "user namespaces", "overlay"):
+        assert after[name]["status"] == "ok", after[name]
+
+
+def found_by_doctor(host: Outer) -> dict[str, dict[str, str]]:
+    """Return the rows of doctor as bob."""
+    done = on(host, "bob", "doctor", "--json")
+    return {row["name"]: row for row in json.loads(done.stdout)["requirements"]}
 
 
 def test_refusals_name_what_is_missing(user: User) -> None:
@@ -314,13 +444,29 @@ def test_refusals_name_what_is_missing(user: User) -> None:
     assert "usermod --add-subuids=" in done.stderr
 
 
+def test_doctor_names_numbers_kernel_and_groups_at_once(tmp_path: Path) -> None:
+    setting = "/proc/sys/user/max_user_namespaces"
+    (tmp_path / "zero").write_text("0\n")
+    instead = f'mount --bind {tmp_path}/zero {setting} && exec "$@"'
+    with unprivileged.user(ranges=False) as poor:
+        doctor = poor.argv(PYTHON, "-m", "postroj", "doctor", own_group=False)
+        argv = ["unshare", "--mount", "--propagation=private", "sh", "-c", instead, "sh", *doctor]
+        done = subprocess.run(argv, check=False, capture_output=True, text=True)
+    assert done.returncode == 4
+    lacking = "'subordinate ids', 'user namespaces', 'cgroups'"
+    error = f"error: this host cannot run guests, it lacks {lacking}"
+    assert done.stderr.splitlines()[0] == error
+    assert "usermod --add-subuids=" in done.stderr
+    assert "user.max_user_namespaces=65536" in done.stderr
+
+
 def test_doctor_lacks_nothing_here(user: User) -> None:
     done = user.postroj("doctor", "--json")
     found = json.loads(done.stdout)
     lacking = [one for one in found["requirements"] if one["status"] not in ("ok", "warning")]
     assert (done.returncode, found["ok"], lacking) == (0, True, [])
-    (root,) = (one for one in found["requirements"] if one["name"] == "root")
-    assert root["found"].endswith("root of a user namespace")
+    (entered,) = (one for one in found["requirements"] if one["name"] == "user namespaces")
+    assert entered["found"].endswith("is root of one")
 
 
 def test_image_of_several_layers_is_exported(user: User) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj import paths, process, user
+from postroj import paths, user
 from postroj.container import layer
 from postroj.doctor import confinement, facts, packages, requirements
 from postroj.doctor.facts import Finding, Status
@@ -199,6 +199,7 @@ class TestTable:
             (Status.MISSING, "", True, True),
             (Status.TOO_OLD, "", True, True),
             (Status.MISSING, "building images", True, False),
+            (Status.MISSING, requirements.WITHOUT_ROOT, True, True),
         ],
     )
     def test_what_is_fatal(self, status: Status, only_for: str, lacking: bool, fatal: bool) -> None:
@@ -305,6 +306,16 @@ def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "log"
 
 
+@pytest.fixture
+def sudo(apt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the log of a stand-in for sudo, of a user without root."""
+    program = apt.with_name("bin") / "sudo"
+    program.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/sudo.log\nexec "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(user, "UID", 1000)
+    return tmp_path / "sudo.log"
+
+
 @pytest.mark.usefixtures("as_root")
 class TestMend:
     MISSING: Sequence[Result] = (result(Status.MISSING, apt="passt"),)
@@ -347,28 +358,34 @@ class TestMend:
         assert not packages.mend([result(Status.OK, apt="passt"), result(Status.MISSING)])
         assert not apt.exists()
 
-    def test_not_root(self, apt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        ran: list[list[str]] = []
-        monkeypatch.setattr(user, "UID", 1000)
-        monkeypatch.setattr(process, "converse", ran.append)
-        assert packages.mend(self.MISSING)
-        assert ran
-        assert {words[0] for words in ran} == {"sudo"}
-        assert "DEBIAN_FRONTEND=noninteractive" in ran[-1]
-        assert not apt.exists()
-
-    def test_commands_that_are_in_no_package_run_as_root(
-        self, apt: Path, monkeypatch: pytest.MonkeyPatch
+    def test_commands_of_users_run_through_sudo(
+        self, apt: Path, sudo: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        ran: list[list[str]] = []
-        monkeypatch.setattr(user, "UID", 1000)
-        monkeypatch.setattr(process, "converse", ran.append)
-        lacking = replace(result(Status.MISSING), fix=("sysctl", "x=1"))
-        assert packages.remedy([lacking]) == "sysctl x=1"
-        assert packages.mend([lacking])
-        (words,) = ran
-        assert (words[:2], words[-2:]) == (["sudo", "env"], ["sysctl", "x=1"])
-        assert not apt.exists()
+        with caplog.at_level(logging.INFO, "postroj"):
+            assert packages.mend(self.MISSING)
+        assert apt.read_text().splitlines() == ["noninteractive update", INSTALL]
+        assert len(sudo.read_text().splitlines()) == 2
+        assert not [text for text in caplog.messages if "sudo" in text or "chatter" in text]
+
+    def test_command_that_fails_through_sudo_has_evidence(
+        self, apt: Path, sudo: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "failing").write_text("install\n")
+        with pytest.raises(CommandError) as caught:
+            packages.mend(self.MISSING)
+        assert caught.value.evidence == "chatter\nE: broken"
+        assert sudo.exists()
+
+    def test_commands_that_are_in_no_package_run_even_if_packages_are_out_of_reach(
+        self, apt: Path, sudo: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "failing").write_text("install\n")
+        lacking = replace(result(Status.MISSING), fix=("touch", str(tmp_path / "allowed")))
+        assert packages.remedy([lacking]) == f"touch {tmp_path}/allowed"
+        with pytest.raises(CommandError):
+            packages.mend([lacking, *self.MISSING])
+        assert sudo.read_text().splitlines()[-1].endswith(f" touch {tmp_path}/allowed")
+        assert (tmp_path / "allowed").exists()
 
     @pytest.mark.parametrize("manager", ["pacman", None])
     def test_no_package_known(

@@ -68,7 +68,7 @@ FLOORS = {
         "pull importer export inspect obtain selection upkeep catalog_check",
     ),
     "container": (
-        "capabilities disk kernel naming lifeline layer held",
+        "apart capabilities disk kernel naming lifeline layer held",
         "guest cgroup.hierarchies cgroup.memory",
         "host limits",
         "cgroup network",

@@ -124,6 +124,16 @@ class TestRun:
         screen, status = converse([PYTHON, "-c", probe], [])
         assert (status, b"/dev/tty: No such device or address" in screen) == (0, True), screen
 
+    def test_child_with_terminal_asks_there_and_its_output_is_not_shown(self) -> None:
+        script = "printf 'Password: ' >/dev/tty; read -r answer </dev/tty; echo got $answer"
+        probe = (
+            "from postroj import process\n"
+            f"done = process.run(['sh', '-c', {script!r}], with_terminal=True)\n"
+            "assert done.text == 'got secret'\n"
+        )
+        screen, status = converse([PYTHON, "-c", probe], [(b"Password: ", b"secret\n")])
+        assert (status, b"got" in screen) == (0, False), screen
+
     def test_sigpipe_is_as_the_child_expects(self) -> None:
         assert process.run(sh("trap - PIPE; kill -PIPE $$"), ok=(141,)).status == 141
 

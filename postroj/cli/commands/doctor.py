@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from postroj import console, user
 from postroj.container import leftovers
+from postroj.container.apart import apart
 from postroj.doctor import Result, Status, mend, remedy, survey
 from postroj.errors import HostError
 from postroj.report.table import table
@@ -39,19 +39,11 @@ def doctor(fix: bool, as_json: bool) -> None:
     commands are removed in any case.
     """
     leftovers.sweep_in_passing()
-    results = _survey()
+    results = apart(survey)  # who has entered a user namespace cannot use sudo
     if fix and mend(results):
-        results = _survey()
+        results = apart(survey)
     click.echo(json.dumps(as_dict(results), indent=2) if as_json else as_table(results))
     judge(results)
-
-
-def _survey() -> tuple[Result, ...]:
-    """Examine this host; in another process if that becomes root, as it cannot use sudo then."""
-    if user.is_root():
-        return survey()
-    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
-        return pool.submit(survey).result()
 
 
 def as_table(results: Sequence[Result]) -> str:
@@ -84,6 +76,7 @@ def as_dict(results: Sequence[Result]) -> dict[str, Any]:
                 "why": result.requirement.why,
                 "needed_for": result.requirement.only_for,
                 "packages": dict(result.requirement.packages),
+                "fix": shlex.join(result.fix),
             }
             for result in results
         ],

@@ -99,7 +99,7 @@ def _pull_each(entries: Sequence[Entry], request: Request) -> None:
 
 
 def make_bootable(record: Record) -> None:
-    """Prepare an image now rather than at its first use, if we are root, and print the changes."""
+    """Prepare an image now rather than at its first use, if we can, and print the changes."""
     from postroj import prepare
     from postroj.image.architectures import of_this_host
 

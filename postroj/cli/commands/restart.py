@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import click
 
 from postroj.cli import options
@@ -18,6 +20,7 @@ from postroj.errors import UsageError
 def restart(names: tuple[str, ...], time: float, boot_timeout: float) -> None:
     """Reboot kept guests with their files, and wait until they are ready."""
     from postroj.container import roster
+    from postroj.container.apart import apart
     from postroj.container.reboot import reboot
 
     own = roster.require(names)
@@ -26,4 +29,5 @@ def restart(names: tuple[str, ...], time: float, boot_timeout: float) -> None:
         message = f"'{others[0]}' is in use by another command, which would fail"
         raise UsageError(message, hint="`postroj ps` shows which guests are kept")
     for name in own:
-        reboot(name, time, boot_timeout)
+        # each guest of a user has a user namespace of its own
+        apart(partial(reboot, name, time, boot_timeout))

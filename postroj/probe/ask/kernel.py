@@ -105,6 +105,12 @@ REQUESTS = (
         words=r"rlimit|RLIMIT_|ulimit|resource limit|oom_score|out of memory score",
         capability="SYS_RESOURCE",
     ),
+    Request(needs="to make device files", words=r"\bmknod\b", capability="MKNOD"),
+    Request(
+        needs="real-time scheduling",
+        words=r"sched_set\w+|SCHED_(?:FIFO|RR)|[Rr]eal-?time|set pid \d+'s policy",
+        capability="SYS_NICE",
+    ),
     Request(
         needs="to lock memory",
         words=r"\bm(?:un)?lock(?:all|2)?\b|[Ll]ock(?:ed|ing)? (?:of )?memory|memory.lock",

@@ -26,8 +26,11 @@ ABSENT = re.compile(
 REFUSED = re.compile(
     r"read-only file system|permission denied|operation not permitted", re.IGNORECASE
 )
-IGNORED = re.compile(r"^\S+: Executable \S+ missing, skipping: ")
-"""What the manager says of a missing program whose failure the unit ignores, systemd.service(5)."""
+IGNORED = re.compile(
+    r"^\S+: (?:Executable \S+ missing, skipping: |Failed at step (?!EXEC )\S+ spawning )"
+)
+"""What the manager says of a program that is missing and whose failure the unit ignores, or that it
+could not come to start, systemd.service(5)."""
 MODULE = (
     re.compile(r"Module (?P<module>[\w-]+) not found in directory"),
     re.compile(r"could not insert (?:module )?'(?P<module>[\w-]+)'"),
@@ -53,6 +56,8 @@ SWAP = re.compile(r"swapon: .+: swapon failed: (?:Invalid argument|Operation not
 """The kernel cannot swap to files of an overlay, and swap would be the whole host's anyway."""
 SYSCTL = re.compile(r"sysctl: (?:permission denied on|setting) key [\"'](?P<key>[\w./-]+)[\"']")
 """How sysctl(8) names a parameter that it could not set."""
+NODE = re.compile(r"\bmknod\b.*: Operation not permitted$")
+"""Who may not write to a folder is told "Permission denied" instead, mknod(2)."""
 CAPSET = re.compile(r"\b(?:capset|cap_set_\w+)\b.*Operation not permitted")
 """How programs complain that they may not keep capabilities, capset(2)."""
 NEAR = 20
@@ -76,7 +81,11 @@ NO_PROGRAM = ("127", "203")
 """Those of them for a missing program, which may be the loader of kernel modules."""
 TERMINAL, AMBIENT, SCHEDULER, APPARMOR = ("208", "209", "222"), "218", "214", "231"
 NAMESPACES = ("225", "226")
-LIMITS = {"205": "to raise limits", "206": "to be spared when memory runs out"}
+PRIVILEGES = {
+    "205": ("to raise limits", "SYS_RESOURCE"),
+    "206": ("to be spared when memory runs out", "SYS_RESOURCE"),
+    "211": ("real-time access to disks", "SYS_NICE"),
+}
 KERNELS = ("/dev/", "/proc/", "/sys/")
 
 
@@ -110,7 +119,7 @@ def _after_other_faults(log: tuple[str, ...]) -> tuple[str, ...]:
     first = 0
     for number, line in enumerate(log, 1):
         is_about_file = _names_own_file(line) and (ABSENT.search(line) or REFUSED.search(line))
-        is_excused = LOADER.search(line) or SWAP.search(line)
+        is_excused = any(one.search(line) for one in (LOADER, SWAP, NODE))
         if (OTHER_FAULT.search(line) or is_about_file) and not is_excused:
             first = number
     return log[first:]
@@ -139,9 +148,9 @@ def _before_start(facts: Facts) -> str:
     if any(REFUSED.search(line) for line in facts.log):
         if SCHEDULER in statuses:
             return "real-time scheduling"
-        found = [need for status, need in LIMITS.items() if status in statuses]
-        if found and "SYS_RESOURCE" in facts.lacking:
-            return f"{found[0]} (CAP_SYS_RESOURCE)"
+        for status, (need, capability) in PRIVILEGES.items():
+            if status in statuses and capability in facts.lacking:
+                return f"{need} (CAP_{capability})"
     return ""
 
 
@@ -258,7 +267,7 @@ def _asked(facts: Facts, request: Request) -> str:
     if request.absent and facts.has(request.absent):
         return ""
     refused = [line for line in facts.log if re.search(request.refusals, line, re.IGNORECASE)]
-    refused = [line for line in refused if not _names_own_file(line)]
+    refused = [line for line in refused if NODE.search(line) or not _names_own_file(line)]
     if not refused:
         return ""
     is_named = any(re.search(request.words, line) for line in refused)

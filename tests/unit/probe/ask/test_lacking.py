@@ -24,7 +24,12 @@ NSPAWN = frozenset(
         "NET_ADMIN",
     }
 )
-EVERY = "cap_sys_time cap_sys_pacct cap_sys_module cap_bpf cap_sys_rawio cap_syslog cap_net_admin"
+OF_USER = NSPAWN | {"MKNOD", "SYS_NICE"}
+"""What a guest of a user without root lacks."""
+EVERY = (
+    "cap_sys_time cap_sys_pacct cap_sys_module cap_bpf cap_sys_rawio cap_syslog cap_net_admin"
+    " cap_mknod cap_sys_nice"
+)
 
 
 def need(
@@ -35,12 +40,13 @@ def need(
     writable: Collection[str] = (),
     is_silent: bool = False,
     daemon: bytes = b"",
+    lacking: frozenset[str] = NSPAWN,
 ) -> str:
     facts = Facts(
         unit={"ExecMainStatus": "1", "CapabilityBoundingSet": EVERY} | (unit or {}),
         log=log,
         is_silent=is_silent,
-        lacking=NSPAWN,
+        lacking=lacking,
         has=lambda path: path in present,
         writes=lambda path: path in writable,
         program=lambda: program,
@@ -179,6 +185,54 @@ def test_lacking_names_what_a_real_package_missed(
     log: Collection[str], more: dict[str, object], said: str
 ) -> None:
     assert said in need(*log, **more)  # type: ignore[arg-type]
+
+
+def failed_to(step: str, what: str, status: int) -> tuple[tuple[str, ...], dict[str, str]]:
+    """What the manager says of a process that it did not come to start, and the unit's status."""
+    log = (
+        f"x.service: Failed to set up {what}: Operation not permitted",
+        f"x.service: Failed at step {step} spawning /usr/bin/x: Operation not permitted",
+        f"x.service: Main process exited, code=exited, status={status}/{step}",
+    )
+    return log, {"ExecMainStatus": str(status)}
+
+
+FIFO = failed_to("SETSCHEDULER", "CPU scheduling", 214)
+DISKS = failed_to("IOPRIO", "IO scheduling priority", 211)
+NODE = ["mknod: /var/lib/x/dev/null: Operation not permitted"]
+CHRT = ["chrt: failed to set pid 0's policy: Operation not permitted"]
+
+
+@pytest.mark.parametrize(
+    ("log", "unit", "said"),
+    [
+        (*FIFO, "real-time scheduling"),
+        (*DISKS, "real-time access to disks (CAP_SYS_NICE)"),
+        (CHRT, {}, "real-time scheduling (CAP_SYS_NICE)"),
+        (NODE, {}, "to make device files (CAP_MKNOD)"),
+    ],
+)
+def test_lacking_in_a_guest_of_a_user(
+    log: Collection[str], unit: dict[str, str], said: str
+) -> None:
+    assert need(*log, unit=unit, lacking=OF_USER) == said
+
+
+@pytest.mark.parametrize(
+    ("log", "unit", "lacking"),
+    [
+        (*DISKS, NSPAWN),
+        (CHRT, {}, NSPAWN),
+        (NODE, {}, NSPAWN),
+        (NODE, {"CapabilityBoundingSet": "cap_chown"}, OF_USER),
+        (["mknod: /var/lib/x/null: Permission denied"], {}, OF_USER),
+        ([*NODE, "x: /etc/x.conf: No such file or directory"], {}, OF_USER),
+    ],
+)
+def test_lacking_excuses_no_request_that_the_guest_or_the_unit_itself_denies(
+    log: Collection[str], unit: dict[str, str], lacking: frozenset[str]
+) -> None:
+    assert need(*log, unit=unit, lacking=lacking) == ""
 
 
 @pytest.mark.parametrize(
