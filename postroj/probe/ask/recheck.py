@@ -6,7 +6,7 @@ the step ends. That costs one `systemctl show`; only what gives a reason is wait
 
 - a service that systemd calls active as soon as it is forked (`Type=simple`): it must be up for
   longer than one that tells when it is ready, and still longer if systemd would restart it, since a
-  restarted service looks like one that has never crashed;
+  restarted service looks like one that has never crashed, or while it is busy with its start;
 - a service whose units have logged errors;
 - a service with a watchdog, until it has reported to it;
 - a service that has been restarted meanwhile.
@@ -20,7 +20,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from postroj.probe.ask import exited, journal, judge
+from postroj.probe.ask import busy, exited, journal, judge
 from postroj.probe.ask.checks import no_owner
 from postroj.probe.ask.deadline import Deadline
 from postroj.probe.ask.journal import Event
@@ -48,7 +48,8 @@ FIRST_REPORT = 1.0
 """Seconds after its start within which a report to the watchdog shows nothing yet: the next one may
 be late."""
 POLL = 0.5
-"""Seconds between two readings of a service that may report to its watchdog at any moment."""
+"""Seconds between two readings of a service that may report to its watchdog at any moment, or that
+is busy."""
 MARGIN = 1.0
 """Seconds that the manager may take to act upon a watchdog that has run out."""
 
@@ -177,6 +178,9 @@ class Recheck:
             soon = [state for state in hungry if runs_out(state) <= deadline.end]
             until = [self._until(state, has_errors=has_errors) for state in new]
             late = max([*until, *map(runs_out, soon)], default=0.0) - time.monotonic()
+            watched = [state for state, end in zip(new, until, strict=True) if end]
+            if late <= 0 and busy.is_any_busy(self.guest, watched):
+                late = POLL
             if late <= 0 or not deadline.left:
                 break
             deadline.wait(min(late, POLL) if soon else late)

@@ -195,6 +195,26 @@ def test_recheck_waits_for_services_that_do_not_tell_when_they_are_ready(
     assert len(guest.ran) == (3 if seconds else 2)
 
 
+@pytest.mark.parametrize(("busy", "looks"), [(True, 2), (False, 1)])
+def test_recheck_waits_while_a_service_is_busy_with_its_start(looks: int, *, busy: bool) -> None:
+    """It has run and waited for a processor all the time, and ends when it has found no work."""
+    since = time.monotonic() - 0.8
+    states: list[str] = []
+
+    def said(argv: tuple[str, ...]) -> tuple[int, str]:
+        if argv[0] == "sh":
+            return 0, f"{300_000_000 if busy else 9} {200_000_000 if busy else 9} 3\n"
+        states.append("active" if len(states) == 0 else "failed")
+        return 0, (
+            f"Id=a.service\nNames=a.service\nLoadState=loaded\nActiveState={states[-1]}\nMainPID=9\n"
+            f"Type=simple\nRestart=no\nActiveEnterTimestampMonotonic={int(since * 1e6)}\n"
+        )
+
+    recheck = Recheck(guest=FakeGuest(answer=said), manners=Manners(settle=0.4, timeout=1))
+    found = [one.outcome for one in recheck.follow([answer(CheckKind.UNIT, "a")])]
+    assert found == [Outcome.PASS, Outcome.FAIL][:looks]
+
+
 def test_recheck_says_which_watchdog_it_has_not_waited_for() -> None:
     shown = (
         "Id=a.service\nNames=a.service\nLoadState=loaded\nActiveState=active\nSubState=running\n"
