@@ -43,10 +43,10 @@ false
 ``benchmarks/archive.py`` draws and probes them; ``benchmarks/archive_page.py`` writes this page.
 :doc:`../explanation/benchmarks` explains both. postroj was mended while the packages of the seeds
 11 and 12 were judged, and most were not probed again, so some rows have the words of an older
-version. Those of the seeds 13, 15 and 16 were probed once, each by the postroj of its day, and their
+version. Those of seeds 13, 15 and 16 were probed once, each by the postroj of its day, and their
 numbers are as they were; postroj was mended afterwards. While the packages of seed 16 were probed,
-the tests of postroj ran on the same machine for ten minutes. What it missed is not counted: of
-octavia-api, which passed, a person saw that it is restarted every 7 s, and postroj sees it now.
+the tests of postroj ran on the same machine for ten minutes. What was missed is not counted: a
+person saw that octavia-api, which passed, is restarted every 7 s. postroj sees it now.
 
 False accusations have become fewer, 10 %, 10 % and 7 % of the packages of a seed, and 1 % was the
 aim. Each seed shows kinds that the seeds before did not, as a service that wants a display, or one

@@ -43,6 +43,9 @@ NO_WORK = re.compile(r"active \(exited\), its command does nothing")
 """How the reason of a passing check begins if its service has no work to do."""
 ENDED = re.compile(r"active \(exited\)|.*, has done its work, ")
 """How the reason of a passing check begins if its service has done its work and ended."""
+PORT = re.compile(r"^(?:tcp|udp)://.*:(\d+)$")
+EPHEMERAL = 32768
+"""The first of the ports that the kernel chooses by itself, ip_local_port_range in ip(7)."""
 VERBS = {CheckKind.FILE: "exists", CheckKind.COMMAND: "succeeds"}
 
 
@@ -106,7 +109,7 @@ def of(probe: ProbeResult, title: str = "") -> Summary:
         needing=_units(check for check in checks if check.needs),
         gave_up=_units(check for check in checks if check.why is Why.CONFIGURATION),
         idle=tuple(sorted(services - {*up, *ended, *scripts})) if found else None,
-        answers=_subjects(check for check in passed if check.kind is CheckKind.NETWORK),
+        answers=_answers(passed, [step.checks for step in staying]),
         files=len(_subjects(check for check in passed if check.kind is CheckKind.FILE)),
         commands=len(_subjects(check for check in passed if check.kind is CheckKind.COMMAND)),
         skipped=_skipped(check for step in probe.steps for check in step.checks),
@@ -124,6 +127,25 @@ def _kind_of_pass(check: CheckResult) -> re.Pattern[str] | None:
 
 def _subjects(checks: Iterable[CheckResult]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(check.subject for check in checks))
+
+
+def _answers(
+    passed: Sequence[CheckResult], steps: Iterable[Sequence[CheckResult]]
+) -> tuple[str, ...]:
+    """Return the addresses that answered; of ports that the kernel chooses, those of one step.
+
+    A service has others after each start.
+    """
+    every = _subjects(check for check in passed if check.kind is CheckKind.NETWORK)
+    fixed = [name for name in every if not _is_chosen(name)]
+    chosen = set(every) - {*fixed}
+    by_step = [chosen & {check.subject for check in checks} for checks in steps]
+    return (*fixed, *sorted(max(by_step, key=len, default=())))
+
+
+def _is_chosen(address: str) -> bool:
+    found = PORT.search(address)
+    return found is not None and int(found[1]) >= EPHEMERAL
 
 
 def _units(checks: Iterable[CheckResult]) -> tuple[str, ...]:

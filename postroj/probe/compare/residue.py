@@ -169,7 +169,7 @@ class Residue:
             return Outcome.PASS, may
         faults = [path for path in tops if not self._may_stay(path, left)]
         tops = faults or tops
-        lines = [*(self._describe(path, left) for path in tops[:SHOWN]), *more(tops)]
+        lines = [*(self._describe(path, left, written) for path in tops[:SHOWN]), *more(tops)]
         if not faults:
             sentence = f"{count(len(tops))} left behind, as the distributions of this manager want"
             return Outcome.PASS, "\n".join([sentence, *lines])
@@ -245,10 +245,13 @@ class Residue:
         inner = [path for path in left if f"{path}/".startswith(f"{top}/")]
         return all(self._guest.exists(path) for path in inner)
 
-    def _describe(self, path: str, left: Collection[str]) -> str:
-        inner = sum(other.startswith(f"{path}/") for other in left)
-        if inner:
-            return f"{path}/ with {count(inner)}"
+    def _describe(self, path: str, left: Collection[str], written: Mapping[str, Written]) -> str:
+        inner = [written[other].kind for other in left if other.startswith(f"{path}/")]
+        folders = inner.count(FileKind.FOLDER)
+        if files := len(inner) - folders:
+            return f"{path}/ with {count(files)}"
+        if folders:
+            return f"{path}/ with {folders} empty folder{'s'[: folders != 1]}"
         return path if self._guest.exists(path) else f"{path} (a link that leads nowhere)"
 
 
