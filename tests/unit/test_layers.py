@@ -42,13 +42,14 @@ MAY_IMPORT = {
     "handover": set(),
     "matrix": PROBING | {"prepare", "capacity", "handover", "warm"},
     "selftest": PROBING | {"prepare", "matrix"},
+    "autopkgtest": PROBING | {"prepare", "warm", "transfer"},
     "doctor": GROUND | {"container"},
     "ci_matrix": WORDS,
     "project": PROBING,
     "report": WORDS,
     "cli": PROBING
     | {"prepare", "matrix", "selftest", "doctor", "ci_matrix", "project", "report"}
-    | {"transfer"},
+    | {"transfer", "autopkgtest"},
     "__main__": {"cli"},
 }
 """Which rooms of the house a room may import, beside itself and the version in `postroj`."""

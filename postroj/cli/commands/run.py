@@ -10,11 +10,11 @@ import click
 
 from postroj.cli.guest_options import (
     PassingThrough,
-    bind,
     guest_limits,
     guest_options,
     guest_proxies,
     in_guest,
+    read_binds,
 )
 from postroj.errors import GuestError, UsageError
 from postroj.model import NetworkMode
@@ -82,10 +82,7 @@ def run_in_fresh_guest(
     ports = publish.read(published, mode)
     ways = guest_proxies(proxy, mode)
     command = replace(in_guest(argv, variables, chdir), secrets=ways)
-    shown = [
-        *(bind(text, read_only=False) for text in binds),
-        *(bind(text, read_only=True) for text in read_only_binds),
-    ]
+    shown = read_binds(binds, read_only_binds)
     asked = guest_limits(network=network, private_users=private_users, **limits)
     become_root()
     publish.require_free(ports)
@@ -96,7 +93,7 @@ def run_in_fresh_guest(
             published=ports,
             proxies=ways,
             boot=boot,
-            binds=tuple(shown),
+            binds=shown,
             boot_timeout=boot_timeout,
             image=image.name,
             systemd=image.systemd,
