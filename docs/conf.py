@@ -18,7 +18,7 @@ from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
 from postroj import __version__
-from postroj.cli import cli
+from postroj.cli import autopkgtest, cli
 from postroj.container.boot.masks import MASKED
 from postroj.doctor.requirements import REQUIREMENTS
 from postroj.image.catalog import catalog
@@ -60,20 +60,28 @@ html_show_sphinx = False
 
 COLUMNS = 78
 """The width of click's output on a terminal of 80 columns."""
+PROGRAMS: dict[str, click.Command] = {"postroj": cli, autopkgtest.PROGRAM: autopkgtest.serve}
+"""What postroj installs."""
 FAMILIES = ("apt", "dnf", "zypper", "pacman")
 
 
 class Help(SphinxDirective):
-    """``.. postroj-help:: [COMMAND]...``: the output of ``postroj COMMAND --help``."""
+    """``.. postroj-help:: [COMMAND]...``: the output of ``postroj COMMAND --help``.
+
+    Or that of another program, by its name.
+    """
 
     optional_arguments = 2
 
     def run(self) -> list[nodes.Node]:
         """Render the help text with click."""
-        settings = cli.context_settings
-        context = click.Context(cli, info_name="postroj", terminal_width=COLUMNS, **settings)
-        command: click.Command = cli
-        for name in self.arguments:
+        program, *names = self.arguments or ["postroj"]
+        command = PROGRAMS.get(program, cli)
+        if program not in PROGRAMS:
+            program, names = "postroj", self.arguments
+        settings = command.context_settings
+        context = click.Context(command, info_name=program, terminal_width=COLUMNS, **settings)
+        for name in names:
             found = command.get_command(context, name) if isinstance(command, click.Group) else None
             if found is None:
                 message = f"there is no command '{name}'"

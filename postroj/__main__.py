@@ -1,8 +1,9 @@
-"""Entry point of ``python -m postroj`` and the program ``postroj``."""
+"""Entry points of ``python -m postroj`` and the programs of postroj."""
 
 import gc
 import signal
 import sys
+from typing import NoReturn
 
 # garbage collections during imports cost a tenth of the time until a guest starts
 gc.set_threshold(50_000)
@@ -17,6 +18,14 @@ if sys.platform != "linux":
     windows.fill_in()
 
 from postroj.cli import main  # noqa: E402 needs the lines above
+
+
+def serve_autopkgtest() -> NoReturn:
+    """Run the program ``autopkgtest-virt-postroj``."""
+    from postroj.cli import autopkgtest
+
+    main(autopkgtest.serve, autopkgtest.PROGRAM)
+
 
 if __name__ == "__main__":
     main()

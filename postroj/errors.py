@@ -39,6 +39,8 @@ class ExitStatus(IntEnum):
     ERROR = 4
     RUN_FAILED = 125
     """`postroj run`, `shell` and `exec`: postroj failed, not the command, as in docker."""
+    TESTBED_FAILED = 254
+    """A command of autopkgtest in its testbed: postroj failed, as autopkgtest has it."""
 
 
 class PostrojError(Exception):

@@ -70,7 +70,7 @@ log = logging.getLogger(__name__)
 def warmed(image: Image, packages: Sequence[PackageFile], plan: Plan, stack: ExitStack) -> Image:
     """Return an image with all layers for a probe, in use until the stack unwinds.
 
-    Thread-safe.
+    Without packages these are set-up and package lists. Thread-safe.
 
     :raises ImageError: if a command of the set-up fails, or with `offline` if something is missing.
     :raises HostError: if the set-up needs something that this host lacks.
@@ -82,7 +82,7 @@ def warmed(image: Image, packages: Sequence[PackageFile], plan: Plan, stack: Exi
         return image
     try:
         image = layers.with_lists(image)
-        return layers.with_dependencies(image)
+        return layers.with_dependencies(image) if packages else image
     except _LeftToProbe as failure:
         log.debug("%s: left to the probe: %s", image.name, failure)
     except PostrojError as error:
@@ -283,7 +283,9 @@ def _run(guest: OwnGuest, image: Image, command: str, timeout: float) -> None:
     except CommandError as error:
         late = isinstance(error, CommandTimeout)
         how = f"did not end within {timeout:g} s" if late else f"ended with status {error.status}"
-        message = f"`--setup` failed on the image '{image.name}': '{command}' {how}"
+        first, newline, _ = command.partition("\n")
+        shown = f"{first} ..." if newline else first
+        message = f"`--setup` failed on the image '{image.name}': '{shown}' {how}"
         hint = f"try the command in `postroj shell --no-boot --image {image.name}`"
         raise ImageError(message, evidence=process.last_lines(error.output), hint=hint) from None
 

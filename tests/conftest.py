@@ -38,6 +38,7 @@ LONGEST_FIRST = (
     "test_long_lived.py",
     "test_store.py",
     "test_kept.py",
+    "test_autopkgtest.py",
     "test_import.py",
     "test_prepare.py",
 )

@@ -140,8 +140,8 @@ class Boundary:
     debug = False
 
 
-def main() -> NoReturn:
-    """Run the command line and exit with its documented status."""
+def main(command: click.Command = cli, name: str = "postroj") -> NoReturn:
+    """Run a command line and exit with its documented status."""
     # the next file opened would take the number of a closed standard stream
     while os.open(os.devnull, os.O_RDWR) <= STDERR:
         pass
@@ -155,7 +155,7 @@ def main() -> NoReturn:
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
     boundary = Boundary()
     try:
-        status = cli.main(prog_name="postroj", standalone_mode=False, obj=boundary)
+        status = command.main(prog_name=name, standalone_mode=False, obj=boundary)
     except click.exceptions.Abort as abort:  # how click wraps every KeyboardInterrupt
         cause = abort.__cause__ if isinstance(abort.__cause__, Interrupted) else Interrupted()
         status = cause.exit_status

@@ -30,26 +30,28 @@ COMMANDS = ("arch", "guix")
 class PassingThrough(click.Command):
     """A command that exits with the status of the guest's command, or 125 if postroj failed."""
 
+    failed = ExitStatus.RUN_FAILED
+
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        """Parse the command line; a usage error has the status 125, too."""
+        """Parse the command line; a usage error has the status of a failure, too."""
         try:
             return super().make_context(*args, **kwargs)
         except click.ClickException as error:
             refused = usage_error(error)
-            refused.exit_status = ExitStatus.RUN_FAILED
+            refused.exit_status = self.failed
             raise refused from error
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; every error of postroj gets the status 125."""
+        """Run the command; every error of postroj gets the status of a failure."""
         try:
             return super().invoke(ctx)
         except PostrojError as error:
-            error.exit_status = ExitStatus.RUN_FAILED
+            error.exit_status = self.failed
             raise
         except OSError as error:
-            failed = file_error(error)
-            failed.exit_status = ExitStatus.RUN_FAILED
-            raise failed from error
+            failure = file_error(error)
+            failure.exit_status = self.failed
+            raise failure from error
 
 
 def _image(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -100,20 +102,7 @@ def guest_options(function: F) -> F:
             "by default. Repeatable.",
         ),
         options.proxy,
-        click.option(
-            "--bind",
-            "binds",
-            multiple=True,
-            metavar="SOURCE[:TARGET]",
-            help="Mount a file or directory of the host in the guest. Repeatable.",
-        ),
-        click.option(
-            "--bind-ro",
-            "read_only_binds",
-            multiple=True,
-            metavar="SOURCE[:TARGET]",
-            help="Like --bind, but read-only.",
-        ),
+        bind_options,
         options.limits,
         options.private_users,
         click.option(
@@ -129,6 +118,40 @@ def guest_options(function: F) -> F:
     for decorate in reversed(decorators):
         function = decorate(function)
     return function
+
+
+def bind_options(function: F) -> F:
+    """Add `--bind` and `--bind-ro`."""
+    decorators = [
+        click.option(
+            "--bind",
+            "binds",
+            multiple=True,
+            metavar="SOURCE[:TARGET]",
+            help="Mount a file or directory of the host in the guest. Repeatable.",
+        ),
+        click.option(
+            "--bind-ro",
+            "read_only_binds",
+            multiple=True,
+            metavar="SOURCE[:TARGET]",
+            help="Like --bind, but read-only.",
+        ),
+    ]
+    for decorate in reversed(decorators):
+        function = decorate(function)
+    return function
+
+
+def read_binds(binds: Sequence[str], read_only: Sequence[str]) -> tuple[Bind, ...]:
+    """Return the values of `--bind` and `--bind-ro`.
+
+    :raises UsageError: as `bind` does.
+    """
+    return (
+        *(bind(text, read_only=False) for text in binds),
+        *(bind(text, read_only=True) for text in read_only),
+    )
 
 
 def guest_proxies(text: str | None, mode: NetworkMode) -> dict[str, str]:

@@ -18,7 +18,7 @@ from postroj.process import LIMIT
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from postroj.process import Child, Completed, Stdio
@@ -26,10 +26,8 @@ if TYPE_CHECKING:
 UNIX_KINDS = {"0001": "stream", "0005": "seqpacket"}
 """Types of unix sockets that accept connections, as `/proc/PID/net/unix` numbers them."""
 SHUTDOWN = "systemd-shutdow"
-"""systemd-shutdown(8), which replaces the manager; the kernel keeps 15 bytes of a name.
-
-It waits 90 s for processes that ignore SIGTERM, as apt-get sometimes does.
-"""
+"""systemd-shutdown(8), which replaces the manager; the kernel keeps 15 bytes of a name. It waits
+90 s for processes that ignore SIGTERM, as apt-get sometimes does."""
 VOLATILE = frozenset({"/proc", "/sys", "/dev", "/run", "/tmp"})  # noqa: S108
 """Folders whose content does not outlive the guest."""
 STOP_TIMEOUT = 10.0
@@ -322,8 +320,10 @@ class OwnGuest(Guest):
     """Proxy variables for commands that download something in the guest."""
 
     @abstractmethod
-    def reboot(self) -> None:
+    def reboot(self, begin: Callable[[], object] | None = None) -> None:
         """Boot the guest again with its files, and wait until it is ready.
+
+        `begin` makes the guest reboot, at once or later; the default is an order to its manager.
 
         :raises GuestLost: if it does not become ready again.
         """

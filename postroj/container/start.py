@@ -18,7 +18,7 @@ from postroj.container.launched import launch_guest, ready_again_when, ready_whe
 from postroj.errors import CommandError, GuestError, GuestLost, PostrojError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from postroj.container.guest import Written
@@ -119,11 +119,14 @@ class StartedGuest(EnteredGuest, OwnGuest):
         if self._launched.spec.keep and not self.has_ended():
             self.kept = self._launched.keep()
 
-    def reboot(self) -> None:
+    def reboot(self, begin: Callable[[], object] | None = None) -> None:
         """See `OwnGuest.reboot`."""
         self._launched.listener.open()
         deadline = time.monotonic() + SHUTDOWN_TIMEOUT
-        self._order(nspawn.REBOOT, self._launched.spec.boot_timeout)
+        if begin:
+            begin()
+        else:
+            self._order(nspawn.REBOOT, self._launched.spec.boot_timeout)
         try:
             missing = ready_again_when(self._launched.spec)
             self.leader = self._launched.await_ready(missing, deadline, self.leader)

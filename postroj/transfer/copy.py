@@ -12,7 +12,7 @@ import posixpath
 import re
 import signal
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -34,6 +34,7 @@ PIPE = "-"
 KINDS = 'for kind in L d e; do [ ! -$kind "$1" ] || printf $kind; done'
 """Prints letters of test(1) that hold for a path: link, directory, existing."""
 CREATE = ("tar", "--create", "--format=posix", "--numeric-owner", "--no-unquote")
+AS_ROOT = ("--owner=0", "--group=0")
 EXTRACT = ("tar", "--extract", "--numeric-owner", "--preserve-permissions")
 CHANGED = 1
 """Status of a tar that read a file during a write; the archive is complete."""
@@ -76,8 +77,10 @@ def place(text: str) -> Place:
     return Place(found[1], f"/{found[2].lstrip('/')}")
 
 
-def copy_out(guest: Guest, source: Place, target: str) -> None:
+def copy_out(guest: Guest, source: Place, target: str, *, owners: bool = True) -> None:
     """Copy a file or folder of a guest to the host, or write a tar of it to stdout.
+
+    Without `owners` all that is written on the host belongs to us.
 
     :raises UsageError: if the source or the target folder does not exist.
     :raises GuestError: if tar fails, the guest ends meanwhile, or sends something else.
@@ -101,7 +104,7 @@ def copy_out(guest: Guest, source: Place, target: str) -> None:
         child.stdin.close()
         with child.stdout as pipe:
             try:
-                unpacked = unpack(pipe, into)
+                unpacked = unpack(pipe, replace(into, keeps_owners=owners))
             except ImageError:  # the tar is truncated, perhaps because the guest ended
                 guest.require()
                 raise
@@ -114,8 +117,10 @@ def copy_out(guest: Guest, source: Place, target: str) -> None:
         log.warning("skipped %s, which is a device or a pipe", name)
 
 
-def copy_in(guest: Guest, source: str, target: Place) -> None:
+def copy_in(guest: Guest, source: str, target: Place, *, owners: bool = True) -> None:
     """Copy a file or folder of the host into a guest, or unpack a tar from stdin there.
+
+    Without `owners` a file or folder belongs to the guest's root.
 
     :raises UsageError: if the source or the target folder does not exist.
     :raises GuestError: if tar fails, or the guest ends meanwhile.
@@ -149,19 +154,21 @@ def copy_in(guest: Guest, source: str, target: Place) -> None:
             argv.append("--no-overwrite-dir")  # keeps owner and mode of the folder
         else:
             guest.run(["mkdir", "--", end])
-        _send(guest, [f"--directory={path.absolute()}", "--", "."], argv)
+        _send(guest, [f"--directory={path.absolute()}", "--", "."], argv, owners=owners)
     else:
         # `r` renames regular members only, not the targets of links
         escaped = re.sub(r"([\\&|])", r"\\\1", name)
         renamed = f"--transform=flags=r;s|^.*$|{escaped}|"
         whole = Path(os.path.abspath(source))  # noqa: PTH100 removes `..` without following links
         argv = [*EXTRACT, "--file=-", f"--directory={above}"]
-        _send(guest, [renamed, f"--directory={whole.parent}", "--", f"./{whole.name}"], argv)
+        chosen = [renamed, f"--directory={whole.parent}", "--", f"./{whole.name}"]
+        _send(guest, chosen, argv, owners=owners)
 
 
-def _send(guest: Guest, what: Sequence[str], extract: Sequence[str]) -> None:
+def _send(guest: Guest, what: Sequence[str], extract: Sequence[str], *, owners: bool) -> None:
     """Pipe a tar of host files into the guest's tar."""
-    argv, stdio = [*CREATE, "--file=-", *what], (process.DEVNULL, process.PIPE, process.PIPE)
+    argv = [*CREATE, *(() if owners else AS_ROOT), "--file=-", *what]
+    stdio = (process.DEVNULL, process.PIPE, process.PIPE)
     with (
         process.spawn(argv, stdio=stdio, env=process.environment()) as child,
         process.collecting_stderr(child) as complaints,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from postroj.errors import GuestError
@@ -41,6 +41,8 @@ MAX_SKIPPED = 20
 """Maximum number of skipped names to report."""
 NOBODYS = 2**32 - 1
 """The ID that means no change to chown(2)."""
+UNCHANGED = -1
+"""The same ID, as Python takes it."""
 LATEST = 2**33
 """Maximum distance from the epoch that file systems can store, in seconds."""
 
@@ -55,6 +57,8 @@ class Into:
     """If set, the archive must be one file, which gets this name."""
     is_fresh: bool = False
     """Whether the folder is new, and gets mode, owner and time from the archive."""
+    keeps_owners: bool = True
+    """Whether files get their owners from the archive; otherwise all are ours."""
 
 
 @dataclass(frozen=True)
@@ -125,14 +129,21 @@ def unpack(source: Readable, into: Into) -> Unpacked:
                 skipped.append(printable(member.name))
         elif member.kind == DIRECTORY:
             if _make(folder, parts) if parts else into.is_fresh:
-                made.append((parts, about(member)))
+                made.append((parts, _wanted(member, into)))
         else:
             with _parent(folder, parts[:-1]) as parent:
-                _put(reader, member, folder, parent, parts[-1] if parts else b".")
+                of, name = _wanted(member, into), parts[-1] if parts else b"."
+                _put(reader, member, of, folder, parent, name)
     for parts, of in reversed(made):  # last, as new files change the time of a folder
         with _parent(folder, parts) as descriptor:
             _settle(descriptor, of, of.mode & (PERMISSIONS | STICKY))
     return Unpacked(count, tuple(skipped))
+
+
+def _wanted(member: Member, into: Into) -> About:
+    """Return what a file on the host gets from a member."""
+    of = about(member)
+    return of if into.keeps_owners else replace(of, uid=UNCHANGED, gid=UNCHANGED)
 
 
 def _parts(name: bytes) -> list[bytes]:
@@ -171,9 +182,8 @@ def _make(folder: int, parts: Sequence[bytes]) -> bool:
     return True
 
 
-def _put(reader: Reader, member: Member, folder: int, parent: int, name: bytes) -> None:
+def _put(reader: Reader, member: Member, of: About, folder: int, parent: int, name: bytes) -> None:
     """Write a file or link, replacing an existing one."""
-    of = about(member)
     if member.holes or any(key.startswith(b"GNU.sparse") for key, _ in member.records):
         message = "the guest sent a sparse file, which tar was not asked for"
         raise GuestError(message, evidence=printable(member.name))

@@ -122,7 +122,9 @@ class FakeGuest(OwnGuest):
     def console(self, limit: int) -> str:
         return "what its console shows"
 
-    def reboot(self) -> None: ...
+    def reboot(self, begin: Callable[[], object] | None = None) -> None:
+        if begin:
+            begin()
 
     def written(self) -> dict[str, Written]:
         return {}

@@ -83,6 +83,7 @@ class TestErrors:
             "NOTHING_TESTED": 3,
             "ERROR": 4,
             "RUN_FAILED": 125,
+            "TESTBED_FAILED": 254,
         }
 
 

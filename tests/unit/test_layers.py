@@ -43,13 +43,14 @@ MAY_IMPORT = {
     "tasks": PROBING | {"prepare", "capacity", "handover", "warm"},
     "matrix": PROBING | {"tasks"},
     "selftest": PROBING | {"prepare"},
+    "autopkgtest": PROBING | {"prepare", "warm", "transfer"},
     "doctor": GROUND | {"container"},
     "ci_matrix": WORDS,
     "project": PROBING,
     "report": WORDS,
     "cli": PROBING
     | {"prepare", "matrix", "selftest", "doctor", "ci_matrix", "project", "report"}
-    | {"transfer", "tasks"},
+    | {"transfer", "tasks", "autopkgtest"},
     "windows": set(),
     "__main__": {"cli", "windows"},
     "api": {"locking"},

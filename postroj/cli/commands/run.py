@@ -10,12 +10,12 @@ import click
 
 from postroj.cli.guest_options import (
     PassingThrough,
-    bind,
     guest_limits,
     guest_options,
     guest_proxies,
     image_and_command,
     in_guest,
+    read_binds,
 )
 from postroj.errors import GuestError, UsageError
 from postroj.model import NetworkMode
@@ -90,10 +90,7 @@ def run_in_fresh_guest(
     ports = publish.read(published, mode)
     ways = guest_proxies(proxy, mode)
     command = replace(in_guest(argv, variables, chdir), secrets=ways)
-    shown = [
-        *(bind(text, read_only=False) for text in binds),
-        *(bind(text, read_only=True) for text in read_only_binds),
-    ]
+    shown = read_binds(binds, read_only_binds)
     asked = guest_limits(network=network, private_users=private_users, **limits)
     become_root()
     publish.require_free(ports)
@@ -104,7 +101,7 @@ def run_in_fresh_guest(
             published=ports,
             proxies=ways,
             boot=boot,
-            binds=tuple(shown),
+            binds=shown,
             boot_timeout=boot_timeout,
             image=image.name,
             systemd=image.systemd,

@@ -76,6 +76,13 @@ def test_set_user_id_is_dropped(top: Path, into: int) -> None:
     assert (top / "p").stat().st_mode & 0o7777 == 0o755
 
 
+def test_without_owners_all_is_ours(top: Path, into: int) -> None:
+    members = (("d", b"5", ""), ("d/f", b"0", ""), ("l", b"2", "f"))
+    unpack(tar(*members, uid=4321, gid=4321), Into(into, keeps_owners=False))
+    found = [(top / name).lstat() for name in ("d", "d/f", "l")]
+    assert {(one.st_uid, one.st_gid) for one in found} == {(os.geteuid(), os.getegid())}
+
+
 @pytest.mark.parametrize(
     "members",
     [

@@ -1,0 +1,1 @@
+"""Serve guests to Debian's autopkgtest, as one of its virtualisation servers."""
