@@ -7,6 +7,7 @@ Until then it looks like one that is up.
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,8 +20,7 @@ LONGEST = 20.0
 """Seconds since its start after which a service that is busy has work to do."""
 SHARE = 0.5
 """Share of that time for which its main thread has run or has waited for a processor."""
-# /proc/PID/schedstat has both in nanoseconds, sched-stats.rst of the kernel
-SCRIPT = 'for pid; do cat "/proc/$pid/schedstat" || echo 0 0; done 2>/dev/null'
+SCRIPT = Path(__file__).with_name("busy.sh").read_text(encoding="utf-8")
 
 
 def is_any_busy(guest: Guest, states: Sequence[UnitState]) -> bool:
