@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import sysconfig
@@ -24,7 +25,7 @@ from postroj.container.cgroup import hierarchies
 from tests.support.cli import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 REPOSITORY = Path(__file__).parents[2]
 PYTHON = "/usr/bin/python3"
@@ -127,11 +128,14 @@ class User:
                 shutil.copy(file, theirs)
         own(self.home, self.name)
 
-    def leftovers(self) -> list[str]:
-        """What of this user's guests is left."""
+    def leftovers(self, beside: Collection[str] = ()) -> list[str]:
+        """What of this user's guests is left, beside some that live."""
         groups = [path for path in self.group.iterdir() if path.is_dir() and path.name != "own"]
-        found = (*self.state.glob("postroj-*"), *groups, *self.processes())
-        return sorted(map(str, found))
+        found = [
+            path for path in (*self.state.glob("postroj-*"), *groups) if path.name not in beside
+        ]
+        processes = [path for path in self.processes() if not _is_of(path, beside)]
+        return sorted(map(str, (*found, *processes)))
 
     def names(self) -> list[str]:
         """Names of this user's guests."""
@@ -141,6 +145,15 @@ class User:
         """The processes that are this user's, as folders of `/proc`."""
         uid = pwd.getpwnam(self.name).pw_uid
         return [path for path in Path("/proc").glob("[0-9]*") if _owner(path) == uid]
+
+
+def _is_of(process: Path, guests: Collection[str]) -> bool:
+    """Whether a process is in a control group of one of these guests."""
+    try:
+        words = re.split(r"[/\n]", (process / "cgroup").read_text())
+    except OSError:
+        return False
+    return not set(words).isdisjoint(guests)
 
 
 def _owner(path: Path) -> int | None:
