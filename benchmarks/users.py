@@ -11,6 +11,7 @@ import os
 import subprocess
 import sysconfig
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,10 +56,11 @@ def as_root(*words: str) -> list[str]:
 
 @contextmanager
 def both() -> Iterator[tuple[Callable[..., list[str]], Callable[..., list[str]]]]:
-    """Yield how to run Python as a user and as root."""
+    """Yield how to run Python as a user and as root, both with what the tests put before it."""
     with unprivileged.user() as user:
         user.take(IMAGE)
-        yield (lambda *words: user.argv(PYTHON, *words)), as_root
+        root = replace(user, name="root")
+        yield partial(user.argv, PYTHON), partial(root.argv, PYTHON)
 
 
 class Server:

@@ -73,6 +73,7 @@ main() {
     if [ "$divided" ]; then hand_down; fi
     wait $below || exit $?
     cd "$run_dir/mnt"
+    if [ "$fuse" ]; then keep_links; fi
 
     if [ "$1" != -- ]; then words map_owners "$@"; fi
     while [ "$1" != -- ]; do shift; done
@@ -201,6 +202,14 @@ mount_squashfs() {
     else
         mount -t squashfs -o loop,ro,nodev "$1" "$2"
     fi
+}
+
+# keep_links: copy the links to folders of /usr, which each start of a program follows many times, to
+# where the kernel reads them: it does not keep those of FUSE
+keep_links() {
+    for path in lower0/*; do
+        [ ! -L "$path" ] || cp -P "$path" ../seed
+    done
 }
 
 # serve_layer FILE FOLDER: a guest does not outlive what serves its files, or the failures would be held
