@@ -58,6 +58,10 @@ SYSCTL = re.compile(r"sysctl: (?:permission denied on|setting) key [\"'](?P<key>
 """How sysctl(8) names a parameter that it could not set."""
 NODE = re.compile(r"\bmknod\b.*: Operation not permitted$")
 """Who may not write to a folder is told "Permission denied" instead, mknod(2)."""
+MOUNT = re.compile(
+    r"\bmount(?:ing|ed)?\b.*(?:forbidden|permission denied|not permitted|superuser)", re.IGNORECASE
+)
+"""How programs say that they may not mount something."""
 CAPSET = re.compile(r"\b(?:capset|cap_set_\w+)\b.*Operation not permitted")
 """How programs complain that they may not keep capabilities, capset(2)."""
 NEAR = 20
@@ -103,6 +107,7 @@ def of_facts(facts: Facts) -> str:
         _file_system,
         _swap,
         _attributes,
+        _mount,
         _device,
         _kernel_file,
         _request,
@@ -193,6 +198,13 @@ def _file_system(facts: Facts) -> str:
 def _swap(facts: Facts) -> str:
     """Rule: the kernel swaps to no file of a guest."""
     return "swap" if any(map(SWAP.search, facts.log)) else ""
+
+
+def _mount(facts: Facts) -> str:
+    """Rule: root of a user namespace, who makes no device files, mounts few file systems."""
+    is_refused = "MKNOD" in facts.lacking and facts.would_have("SYS_ADMIN")
+    refused = is_refused and any(map(MOUNT.search, facts.log))
+    return "to mount what only root of the host may" if refused else ""
 
 
 def _attributes(facts: Facts) -> str:

@@ -28,7 +28,7 @@ OF_USER = NSPAWN | {"MKNOD", "SYS_NICE"}
 """What a guest of a user without root lacks."""
 EVERY = (
     "cap_sys_time cap_sys_pacct cap_sys_module cap_bpf cap_sys_rawio cap_syslog cap_net_admin"
-    " cap_mknod cap_sys_nice"
+    " cap_mknod cap_sys_nice cap_sys_admin"
 )
 
 
@@ -200,6 +200,10 @@ def failed_to(step: str, what: str, status: int) -> tuple[tuple[str, ...], dict[
 FIFO = failed_to("SETSCHEDULER", "CPU scheduling", 214)
 DISKS = failed_to("IOPRIO", "IO scheduling priority", 211)
 NODE = ["mknod: /var/lib/x/dev/null: Operation not permitted"]
+AUTOFS = [
+    "/usr/sbin/automount: test mount forbidden or incorrect kernel protocol version, kernel"
+    " protocol version 5.00 or above required."
+]
 CHRT = ["chrt: failed to set pid 0's policy: Operation not permitted"]
 
 
@@ -210,6 +214,7 @@ CHRT = ["chrt: failed to set pid 0's policy: Operation not permitted"]
         (*DISKS, "real-time access to disks (CAP_SYS_NICE)"),
         (CHRT, {}, "real-time scheduling (CAP_SYS_NICE)"),
         (NODE, {}, "to make device files (CAP_MKNOD)"),
+        (AUTOFS, {}, "to mount what only root of the host may"),
     ],
 )
 def test_lacking_in_a_guest_of_a_user(
@@ -224,6 +229,8 @@ def test_lacking_in_a_guest_of_a_user(
         (*DISKS, NSPAWN),
         (CHRT, {}, NSPAWN),
         (NODE, {}, NSPAWN),
+        (AUTOFS, {}, NSPAWN),
+        (AUTOFS, {"CapabilityBoundingSet": "cap_chown"}, OF_USER),
         (NODE, {"CapabilityBoundingSet": "cap_chown"}, OF_USER),
         (["mknod: /var/lib/x/null: Permission denied"], {}, OF_USER),
         ([*NODE, "x: /etc/x.conf: No such file or directory"], {}, OF_USER),
