@@ -157,7 +157,17 @@ def watch(
     state = read_state(guest, name)
     first = first or state
     settling: set[float] = set()
-    while isinstance(answer := judge(state, first, now=time.monotonic(), settle=settle), Undecided):
+    was_idle = False
+    while True:
+        answer = judge(state, first, now=time.monotonic(), settle=settle)
+        if _was_not_started(state, answer) and not was_idle:
+            # another unit may be about to start it, or to fail and take it along
+            was_idle = True
+            if deadline.wait(settle):
+                state = read_state(guest, name)
+                continue
+        if isinstance(answer, Decided):
+            return answer, state
         if answer.settling and state.since not in settling and len(settling) <= LOOP:
             # it came up in time, so it gets the time to settle
             deadline.extend(answer.seconds + INTERVAL)
@@ -165,4 +175,9 @@ def watch(
         if not deadline.wait(answer.seconds):
             return failed(f"{answer.sentence} after {deadline.seconds:g} s"), state
         state = read_state(guest, name)
-    return answer, state
+
+
+def _was_not_started(state: UnitState, answer: Decided | Undecided) -> bool:
+    is_idle = state.load == "loaded" and state.active == "inactive" and not state.exit
+    is_service = state.name.endswith(".service")
+    return is_idle and is_service and isinstance(answer, Decided) and answer.outcome is Outcome.FAIL

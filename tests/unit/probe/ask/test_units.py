@@ -420,6 +420,23 @@ def test_check_of_a_unit_that_has_ended_by_the_journal_of_this_boot(
     assert (outcome, said) == answer
 
 
+def test_check_reads_a_service_again_that_nobody_has_started_yet() -> None:
+    """A unit that it requires may be about to fail, and be the reason."""
+    seen = []
+
+    def answers(argv: tuple[str, ...]) -> tuple[int, str]:
+        if argv[1] == "show":
+            seen.append(argv)
+        state = "inactive" if len(seen) < 2 else "failed"
+        shown = SHOWN.format(name="x.service", more="Type=simple\n")
+        return 0, shown.replace("ActiveState=inactive", f"ActiveState={state}")
+
+    guest = FakeGuest(answer=answers)
+    outcome, reason = units.check(guest, "x.service", settle=0.1, deadline=Deadline(1))
+    assert outcome is Outcome.FAIL
+    assert reason.startswith("failed")
+
+
 LISTENS = "Triggers=x.service\nListen={} (Stream)\n"
 OWN = Socket(entry=Entry(protocol="stream", address="/var/run/x"), process="x", unit="x.service")
 
