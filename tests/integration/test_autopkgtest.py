@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 CHOSEN = (
     "test_breaks_testbed",
     "test_copy_timeout",
-    "test_exit_255",
-    "test_isolation",
     "test_logind",
     "test_reboot_prepare",
 )

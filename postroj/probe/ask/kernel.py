@@ -26,6 +26,27 @@ A package makes none of them, so one that is missing is not a file that the pack
 KERNEL_FILE = re.compile(r"/(?:proc/(?!self\b|thread-self\b|\d)|sys/)[\w.:@+/-]*[\w@+-]")
 """Files that the kernel makes, except those about processes."""
 
+ATTRIBUTES = (
+    (re.compile(r"setfacl: (?P<path>/.+): Operation not supported$"), "access control lists"),
+    (
+        re.compile(r"chattr: Operation not supported while reading flags on (?P<path>/.+)"),
+        "attributes",
+    ),
+)
+"""What a file of an image cannot have, because squashfs stores neither."""
+MODULE = (
+    re.compile(r"Module (?P<module>[\w-]+) not found in directory"),
+    re.compile(r"could not insert (?:module )?'(?P<module>[\w-]+)'"),
+    re.compile(r"(?i)\b(?P<module>[\w-]+) kernel module"),
+    re.compile(r"(?i)kernel module ['\"`]?(?P<module>[\w-]+)"),
+    re.compile(r"load (?:the )?(?P<module>[\w-]+) module"),
+)
+"""How modprobe(8) and other programs name a module that could not be loaded."""
+NO_NAMES = ("a", "an", "any", "is", "no", "not", "required", "the", "this")
+"""Words beside "kernel module" that are not its name."""
+LOADER = re.compile(r"\b(?:insmod|modprobe)\b.*(?:not found|No such file)")
+"""A guest has no loader, as that comes with the kernel's package."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:

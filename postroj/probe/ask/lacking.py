@@ -11,7 +11,17 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from postroj.probe.ask.kernel import DEVICE, FAMILY, KERNEL_FILE, NO_FAMILY, REQUESTS
+from postroj.probe.ask.kernel import (
+    ATTRIBUTES,
+    DEVICE,
+    FAMILY,
+    KERNEL_FILE,
+    LOADER,
+    MODULE,
+    NO_FAMILY,
+    NO_NAMES,
+    REQUESTS,
+)
 from postroj.probe.ask.unitstate import KILLED
 
 if TYPE_CHECKING:
@@ -31,27 +41,7 @@ IGNORED = re.compile(
 )
 """What the manager says of a program that is missing and whose failure the unit ignores, or that it
 could not come to start, systemd.service(5)."""
-MODULE = (
-    re.compile(r"Module (?P<module>[\w-]+) not found in directory"),
-    re.compile(r"could not insert (?:module )?'(?P<module>[\w-]+)'"),
-    re.compile(r"(?i)\b(?P<module>[\w-]+) kernel module"),
-    re.compile(r"(?i)kernel module ['\"`]?(?P<module>[\w-]+)"),
-    re.compile(r"load (?:the )?(?P<module>[\w-]+) module"),
-)
-"""How modprobe(8) and other programs name a module that could not be loaded."""
-NO_NAMES = ("a", "an", "any", "is", "no", "not", "required", "the", "this")
-"""Words beside "kernel module" that are not its name."""
-LOADER = re.compile(r"\b(?:insmod|modprobe)\b.*(?:not found|No such file)")
-"""A guest has no loader, as that comes with the kernel's package."""
 FILE_SYSTEM = re.compile(r"unknown filesystem type '(?P<type>[\w.-]+)'")
-ATTRIBUTES = (
-    (re.compile(r"setfacl: (?P<path>/.+): Operation not supported$"), "access control lists"),
-    (
-        re.compile(r"chattr: Operation not supported while reading flags on (?P<path>/.+)"),
-        "attributes",
-    ),
-)
-"""What a file of an image cannot have, because squashfs stores neither."""
 SWAP = re.compile(r"swapon: .+: swapon failed: (?:Invalid argument|Operation not permitted)")
 """The kernel cannot swap to files of an overlay, and swap would be the whole host's anyway."""
 SYSCTL = re.compile(r"sysctl: (?:permission denied on|setting) key [\"'](?P<key>[\w./-]+)[\"']")
