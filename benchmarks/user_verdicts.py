@@ -13,11 +13,12 @@ import os
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from users import IMAGE, as_root
+from users import IMAGE
 
 from tests.support import unprivileged
 from tests.support.unprivileged import PYTHON
@@ -56,9 +57,8 @@ def compare(user: User, file: Path) -> bool:
     theirs = user.home / file.name
     shutil.copyfile(file, theirs)
     unprivileged.own(theirs, user.name)
-    options = ("--json", "--package")
-    root = probed(as_root(*WORDS, *options, str(file)))
-    other = probed(user.argv(PYTHON, *WORDS, *options, theirs))
+    words = (PYTHON, *WORDS, "--json", "--package", theirs)
+    root, other = probed(replace(user, name="root").argv(*words)), probed(user.argv(*words))
     lines = [f"{file.name}: {root[0]} as root, {other[0]} as a user"]
     for key in root[1] | other[1]:
         pair = [found.get(key, "not asked") for _, found in (root, other)]

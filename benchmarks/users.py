@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sysconfig
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pairs import Pair, main, measure
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
     from pairs import Measured
 
 IMAGE = "debian-bookworm"
-REPOSITORY = Path(__file__).parents[1]
 CYCLE = ("-m", "postroj", "--quiet", "run", "--image", IMAGE, "--", "true")
 
 SERVE = """
@@ -46,12 +43,6 @@ with obtain(sys.argv[1]) as image:
         print("gone", flush=True)
 """
 """Boots a guest for each line that it reads, and ends it at the next."""
-
-
-def as_root(*words: str) -> list[str]:
-    """Return the command that runs Python as root."""
-    path = f"{REPOSITORY}:{sysconfig.get_path('purelib')}"
-    return ["env", f"PYTHONPATH={path}", "PYTHONDONTWRITEBYTECODE=1", PYTHON, *words]
 
 
 @contextmanager

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 """A SHA-256 in lower-case hex; input of users is lower-cased before it is matched."""
+EPHEMERAL = 32768
+"""The first of the ports that the kernel chooses by itself, ip_local_port_range in ip(7)."""
 
 
 class SourceKind(StrEnum):

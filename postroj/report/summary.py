@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from postroj.model import EPHEMERAL
 from postroj.report.repeats import fault_of
 from postroj.report.visible import visible
 from postroj.verdict import WORST_FIRST, CheckKind, Outcome, StepName, Why
@@ -44,8 +45,6 @@ NO_WORK = re.compile(r"active \(exited\), its command does nothing")
 ENDED = re.compile(r"active \(exited\)|.*, has done its work, ")
 """How the reason of a passing check begins if its service has done its work and ended."""
 PORT = re.compile(r"^(?:tcp|udp)://.*:(\d+)$")
-EPHEMERAL = 32768
-"""The first of the ports that the kernel chooses by itself, ip_local_port_range in ip(7)."""
 VERBS = {CheckKind.FILE: "exists", CheckKind.COMMAND: "succeeds"}
 
 

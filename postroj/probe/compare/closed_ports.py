@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from postroj.model import EPHEMERAL
 from postroj.probe.compare.losses import DOWN
 from postroj.verdict import StepName
 
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from postroj.container.guest import Socket
     from postroj.probe.compare.losses import Change
 
-EPHEMERAL = 32768
-"""The first of the ports that the kernel chooses by itself, ip_local_port_range in ip(7)."""
 RESERVED = range(600, 1024)
 """The ports that bindresvport(3) chooses from, as for services of ONC RPC."""
 
