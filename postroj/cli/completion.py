@@ -1,4 +1,4 @@
-"""Shell completion of image and guest names; imports nothing until the shell asks."""
+"""Shell completion of names and files; imports nothing until the shell asks."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ def complete_image(
 
     from postroj.image.catalog import catalog
 
+    before, last = _last_of_list(incomplete)
     return [
-        CompletionItem(name, help=entry.title)
+        CompletionItem(before + name, help=entry.title)
         for entry in catalog.entries()
         for name in (entry.name, *entry.aliases)
-        if name.startswith(incomplete)
+        if name.startswith(last)
     ]
 
 
@@ -45,6 +46,31 @@ def complete_step(
 
     names = [name for name in StepName if name not in LEAVING]
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def complete_steps(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Complete the last name of a list of steps."""
+    from click.shell_completion import CompletionItem
+
+    from postroj.verdict import StepName
+
+    before, last = _last_of_list(incomplete)
+    names = [name for name in (*StepName, "all") if name not in before.split(",")]
+    return [CompletionItem(before + name) for name in names if name.startswith(last)]
+
+
+def complete_architecture(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Complete an architecture of the catalog."""
+    from click.shell_completion import CompletionItem
+
+    from postroj.image.catalog import catalog
+
+    names = {name for entry in catalog.entries() for name in entry.architectures}
+    return [CompletionItem(name) for name in sorted(names) if name.startswith(incomplete)]
 
 
 def complete_cached(
@@ -76,6 +102,12 @@ def complete_place(
 
     found = [CompletionItem(f"{name}:") for name in _guests() if name.startswith(incomplete)]
     return found or [CompletionItem(incomplete, type="file")]
+
+
+def _last_of_list(incomplete: str) -> tuple[str, str]:
+    """Return what stands up to the last comma, and what follows."""
+    before, comma, last = incomplete.rpartition(",")
+    return before + comma, last
 
 
 def _guests() -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from postroj import console
-from postroj.cli.completion import complete_image
+from postroj.cli.completion import complete_architecture, complete_image
 from postroj.image.architectures import machine
 from postroj.model import REQUIRABLE, REQUIRE, NetworkMode
 
@@ -118,9 +118,14 @@ def as_machine(ctx: click.Context, param: click.Parameter, value: str | None) ->
 def architecture(function: F) -> F:
     """Add `--arch`."""
     text = "Architecture, such as x86_64, amd64 or linux/arm64. [default: this host's]"
-    return click.option("--arch", "architecture", metavar="ARCH", callback=as_machine, help=text)(
-        function
-    )
+    return click.option(
+        "--arch",
+        "architecture",
+        metavar="ARCH",
+        callback=as_machine,
+        shell_complete=complete_architecture,
+        help=text,
+    )(function)
 
 
 def images(text: str) -> Callable[[F], F]:

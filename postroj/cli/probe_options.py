@@ -8,6 +8,7 @@ import click
 
 from postroj.cli import check_options, project
 from postroj.cli import options as common
+from postroj.cli.completion import complete_steps
 from postroj.cli.reports import METAVAR
 from postroj.verdict import StepName
 
@@ -60,6 +61,7 @@ def options(function: F) -> F:
             "--steps",
             default="",
             metavar="STEP,…",
+            shell_complete=complete_steps,
             help=f"Steps to run, in this order: {', '.join(StepName)}; or all (without downgrade). "
             "[default: install,start; with --upgrade-from also upgrade]",
         ),

@@ -344,6 +344,9 @@ def test_closed_stdout_ends_with_sigpipe(argv: list[str]) -> None:
         (["postroj", "nothing-like-it"], set()),
         (["postroj", "test", "dist/x"], {"dist/x"}),
         (["postroj", "shell", "debian-bul"], {"debian-bullseye"}),
+        (["postroj", "test", "--steps", "install,re"], {"reinstall", "reboot", "remove"}),
+        (["postroj", "test", "-i", "debian-13,debian-bul"], {"debian-bullseye"}),
+        (["postroj", "run", "--arch", "aar"], {"aarch64"}),
     ],
 )
 def test_completion_of_commands_and_options(words: list[str], found: set[str]) -> None:
@@ -358,4 +361,6 @@ def test_completion_of_commands_and_options(words: list[str], found: set[str]) -
         [sys.executable, "-c", script], check=False, capture_output=True, text=True, env=env
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert {line.partition(",")[2] for line in done.stdout.split()} == found
+    values = [line.partition(",")[2] for line in done.stdout.split()]
+    before = words[-1].rpartition(",")[0]
+    assert {value.removeprefix(f"{before},") for value in values} == found
