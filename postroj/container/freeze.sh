@@ -1,4 +1,4 @@
-#!/bin/sh
+# shellcheck shell=sh
 # Freezes a control group while a command runs: freeze.sh GROUP COMMAND...
 # cgroup-v2.rst of the kernel. This shell outlives us, and tar ends when nobody reads on.
 set -u

@@ -1,4 +1,4 @@
-#!/bin/sh
+# shellcheck shell=sh
 # Writes a file as the owner of a folder would: place.sh NAME FOLDER...
 # A folder that a unit watches is left alone, as the file would start or stop that unit.
 name=$1; shift

@@ -1,4 +1,4 @@
-#!/bin/sh
+# shellcheck shell=sh
 # Prints what a step must not take away and what `snapshot.sh` does not print, with NUL between the
 # answers.
 #     state.sh PROPERTIES RULES LISTS

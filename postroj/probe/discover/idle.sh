@@ -1,4 +1,4 @@
-#!/bin/sh
+# shellcheck shell=sh
 # Prints what the dynamic loaders of programs find, without running the programs: NUL after each answer.
 # Arguments: pairs of a loader and a program.
 export LC_ALL=C

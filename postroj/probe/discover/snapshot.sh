@@ -1,4 +1,4 @@
-#!/bin/sh
+# shellcheck shell=sh
 # Prints the places of units, the units and the accounts of a guest, with NUL between the answers.
 # One command for all, since each costs the same however little it asks. Without /proc not much works
 # in a guest, and without a shell not even this.

@@ -1,4 +1,4 @@
-#!/bin/sh
+# shellcheck shell=sh
 # Lists the core dumps in a guest: cores.sh UNIT...
 # A core dump is named after a pattern; it lies where the process was, if that names no folder.
 read -r pattern </proc/sys/kernel/core_pattern

@@ -1,4 +1,4 @@
-#!/bin/sh
+# shellcheck shell=sh
 # Runs the hooks of apt in configuration files, and prints those that fail as `FILE: HOOK: COMMAND`.
 # Only apt's run decides about most of them, but nothing is installed or removed here.
 #     hooks.sh FILE...

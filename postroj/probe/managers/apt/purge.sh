@@ -1,4 +1,4 @@
-#!/bin/sh
+# shellcheck shell=sh
 # Purges packages: purge.sh APT_GET NAME...
 # Calls dpkg, because apt would first read all package lists. dpkg ends with status 2 if it cannot
 # work at all: if it is locked, for example. apt waits for the lock.

@@ -1,4 +1,4 @@
-#!/bin/sh
+# shellcheck shell=sh
 # Prints what a package file ships, in three parts: its files, the digests of those below /etc, and
 # its conffiles.
 #     shipped.sh PACKAGE
