@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 workers ?= $(shell expr 2 '*' $$(nproc))
 
 # What only tests need; of these, what is missing is installed where there is apt.
-TEST_PACKAGES := apt-utils autopkgtest bzip2 createrepo-c docker-registry dpkg-dev e2fsprogs gnupg iproute2 nginx-light openssl perl \
+TEST_PACKAGES := apt-utils autopkgtest bzip2 createrepo-c docker-registry dpkg-dev e2fsprogs gnupg iproute2 mandoc nginx-light openssl perl \
 	python3-venv qemu-user-static rpm shellcheck skopeo squashfs-tools squashfuse sudo uidmap zstd
 
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo -E)
@@ -43,7 +43,7 @@ lint: $(VENV)/ready-for-tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	if command -v shellcheck >/dev/null; then shellcheck -x .ci/run .github/*.sh .github/action/*.sh $$(find postroj -name "*.sh"); fi
+	if command -v shellcheck >/dev/null; then shellcheck -x .ci/run .github/*.sh .github/action/*.sh tests/support/*.sh debian/*.postrm $$(find postroj -name "*.sh"); fi
 
 docs: $(VENV)/ready-for-tests
 	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build/html

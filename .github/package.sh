@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# Build the wheel and the source distribution, check and install both, and lint the latter.
+# package.sh [FOLDER]: build the wheel and the source distribution, check and install both, and lint
+# the latter; put them into FOLDER.
 set -euo pipefail
+target=${1:+$(realpath --canonicalize-missing "$1")}
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=${PYTHON:-python3}
 work=$(mktemp --directory)
@@ -21,3 +23,4 @@ mkdir "$work/source"
 tar --extract --strip-components=1 --directory="$work/source" --file="$(echo "$work"/dist/*.tar.gz)"
 make --directory="$work/source" PYTHON="$python" lint docs
 (cd "$work/source" && .venv/bin/pytest -q -p no:cacheprovider tests/unit/test_*.py)
+[ -z "$target" ] || install -D --mode=644 --target-directory="$target" "$work"/dist/*

@@ -64,7 +64,7 @@ def test_actions_of_others_are_pinned_to_a_commit(path: Path) -> None:
     """A tag may be moved to other code; the comment is for people, and for what updates it."""
     used = re.findall(r"uses: (?!\./)(.*)", path.read_text("utf-8"))
     assert used
-    pinned = re.compile(r"actions/[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
+    pinned = re.compile(r"(?:actions|pypa)/[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
     assert [words for words in used if not pinned.fullmatch(words)] == []
 
 
@@ -74,7 +74,9 @@ def test_constraints_pin_every_package_that_tests_and_build_need() -> None:
     assert all(version for _, _, version in pins)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     extras = project["project"]["optional-dependencies"].values()
+    hook = project["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["custom"]
     wanted = [*project["project"]["dependencies"], *project["build-system"]["requires"]]
+    wanted += hook["dependencies"]
     names = {re.match(r"[\w.-]+", text)[0] for text in chain(wanted, *extras)}  # type: ignore[index]
     assert {name.lower() for name in names} <= {name.lower() for name, _, _ in pins}
 
