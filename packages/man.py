@@ -16,6 +16,7 @@ from docutils.writers import manpage
 from postroj import DOCUMENTATION, __version__
 from postroj.cli import EXAMPLES as FIRST_EXAMPLES
 from postroj.cli import SECTIONS
+from postroj.cli.help import Sectioned, option_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -66,7 +67,7 @@ def _page(context: click.Context, date: str, others: Iterable[str]) -> str:
     if isinstance(command, click.Group):
         for title, rows in _commands(command, context).items():
             document += _section(title, [_definitions(rows)])
-    for title, rows in _options(command, context).items():
+    for title, rows in option_rows(command, context).items():
         document += _section(title, [_definitions(rows)])
     if examples := _examples(command, context):
         rows = [(f"{context.find_root().info_name} {line}", text) for line, text in examples]
@@ -127,25 +128,10 @@ def _commands(group: click.Group, context: click.Context) -> Mapping[str, Rows]:
     return {"Commands": found}
 
 
-def _options(command: click.Command, context: click.Context) -> dict[str, Rows]:
-    """Return the options by the headings of `--help`."""
-    records = {
-        str(param.name): record
-        for param in command.get_params(context)
-        if isinstance(param, click.Option) and (record := param.get_help_record(context))
-    }
-    headings: dict[str, Rows] = {
-        title: [records.pop(name) for name in names if name in records]
-        for title, names in getattr(command, "sections", {}).items()
-    }
-    headings["Other options" if headings else "Options"] = [*records.values()]
-    return {title: rows for title, rows in headings.items() if rows}
-
-
 def _examples(command: click.Command, context: click.Context) -> Iterable[tuple[str, str]]:
     if context.parent is None and isinstance(command, click.Group):
         return FIRST_EXAMPLES
-    return getattr(command, "examples", ())
+    return command.examples if isinstance(command, Sectioned) else ()
 
 
 def _near(context: click.Context, others: Iterable[str]) -> list[str]:

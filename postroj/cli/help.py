@@ -98,22 +98,29 @@ class Sectioned(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, one section after the other."""
-        rows = {
-            str(param.name): row
-            for param in self.get_params(ctx)
-            if isinstance(param, click.Option) and (row := param.get_help_record(ctx))
-        }
-        named = {name for names in self.sections.values() for name in names}
-        others = [name for name in rows if name not in named]
-        title = "Other options" if self.sections else "Options"
-        for heading, names in (*self.sections.items(), (title, others)):
-            if known := [rows[name] for name in names if name in rows]:
-                with formatter.section(heading):
-                    formatter.write_dl(known)
+        for heading, rows in option_rows(self, ctx).items():
+            with formatter.section(heading):
+                formatter.write_dl(rows)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples, and where the documentation is."""
         write_examples(self.examples, formatter)
+
+
+def option_rows(command: click.Command, ctx: click.Context) -> dict[str, list[tuple[str, str]]]:
+    """Return the options of a command by the headings of their sections, each with its text."""
+    rows = {
+        str(param.name): row
+        for param in command.get_params(ctx)
+        if isinstance(param, click.Option) and (row := param.get_help_record(ctx))
+    }
+    sections = command.sections if isinstance(command, Sectioned) else {}
+    found = {
+        heading: [rows.pop(name) for name in names if name in rows]
+        for heading, names in sections.items()
+    }
+    found["Other options" if sections else "Options"] = [*rows.values()]
+    return {heading: known for heading, known in found.items() if known}
 
 
 def write_examples(examples: Examples, formatter: click.HelpFormatter) -> None:
