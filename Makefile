@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 workers ?= $(shell expr 2 '*' $$(nproc))
 
 # What only tests need; of these, what is missing is installed where there is apt.
-TEST_PACKAGES := apt-utils autopkgtest bzip2 createrepo-c docker-registry dpkg-dev e2fsprogs gnupg iproute2 mandoc nginx-light openssl perl \
+TEST_PACKAGES := apt-utils autopkgtest bzip2 createrepo-c docker-registry dpkg-dev e2fsprogs gnupg iproute2 mandoc nginx-light openssh-server openssl perl \
 	python3-venv qemu-user-static rpm shellcheck skopeo squashfs-tools squashfuse sudo uidmap zstd
 
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo -E)

@@ -17,14 +17,24 @@ if sys.platform != "linux":
 
     windows.fill_in()
 
-from postroj.cli import main  # noqa: E402 needs the lines above
+from postroj import cli  # noqa: E402 needs the lines above
+from postroj.remote.destination import END  # noqa: E402
+
+
+def main() -> NoReturn:
+    """Run the program ``postroj``, perhaps as the other end of another one."""
+    if sys.argv[1:2] == [END]:
+        from postroj.remote import far
+
+        far.main(sys.argv[2:], cli.main)
+    cli.main()
 
 
 def serve_autopkgtest() -> NoReturn:
     """Run the program ``autopkgtest-virt-postroj``."""
     from postroj.cli import autopkgtest
 
-    main(autopkgtest.serve, autopkgtest.PROGRAM)
+    cli.main(autopkgtest.serve, autopkgtest.PROGRAM)
 
 
 if __name__ == "__main__":

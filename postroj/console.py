@@ -13,6 +13,7 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 
+from postroj import away
 from postroj.urls import redacted_text
 
 if TYPE_CHECKING:
@@ -159,10 +160,10 @@ _BOARD = _Board()
 
 
 class _Formatter(logging.Formatter):
-    """Format log records without the secrets of URLs."""
+    """Format log records with the user's paths, without the secrets of URLs."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return redacted_text(super().format(record))
+        return redacted_text(away.as_seen(super().format(record)))
 
 
 class _Handler(logging.StreamHandler["TextIO"]):

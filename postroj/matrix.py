@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from postroj import away
 from postroj.errors import NothingToTest, PackageError, UsageError
 from postroj.image import architectures, selection
 from postroj.model import Manager
@@ -193,7 +194,7 @@ def _plan_of(
     """Return the plan for a group: with its own command line, and its own older packages."""
     again = plan.reproduction
     if again:
-        texts = tuple(urls.get(file.path, str(file.path)) for file in group)
+        texts = tuple(urls.get(file.path, away.there(file.path)) for file in group)
         plan = replace(plan, reproduction=replace(again, packages=texts))
         plan = plan.pinned([file.path for file in group])
         again = plan.reproduction

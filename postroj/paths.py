@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from postroj import user
+from postroj import away, user
 
 LOCK_NAME = "postroj.lock"
 SYSTEM_STATE = Path("/run/postroj")
@@ -81,7 +81,7 @@ def config_dir() -> Path:
 def catalog_file() -> Path | None:
     """Return the user's catalog: `POSTROJ_CATALOG`, else `catalog.toml` if it exists."""
     if named := os.environ.get("POSTROJ_CATALOG"):
-        return Path(named).absolute()
+        return Path(away.here(named)).absolute()
     usual = config_dir() / "catalog.toml"
     return usual if usual.exists() else None
 
@@ -113,6 +113,6 @@ def lock_file() -> Path | None:
     An empty `POSTROJ_LOCK` disables lock files.
     """
     if (chosen := os.environ.get("POSTROJ_LOCK")) is not None:
-        return Path(chosen).absolute() if chosen else None
+        return Path(away.here(chosen)).absolute() if chosen else None
     here = Path(LOCK_NAME)
     return here.absolute() if here.exists() else None

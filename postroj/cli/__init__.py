@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from postroj import __version__, console
-from postroj.cli import elsewhere
+from postroj import __version__, away, console
+from postroj.cli import elsewhere, host_paths
 from postroj.cli.help import Group, write_examples
 from postroj.errors import Interrupted, PostrojError, UsageError
 from postroj.report.visible import visible
@@ -94,6 +94,15 @@ class LazyGroup(Group):
         assert isinstance(command, click.Command)
         return elsewhere.guarded(cmd_name, command)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the first word names, perhaps to carry it out elsewhere."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if command and (host := ctx.params.get("host")) and not ctx.resilient_parsing:
+            command = import_module("postroj.cli.sending").Sent(command, host)
+        return name, command, rest
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the sections of commands, importing none of them."""
         width = max(map(len, COMMANDS))
@@ -113,9 +122,25 @@ class LazyGroup(Group):
 )
 @click.option("-q", "--quiet", "verbosity", flag_value=-1, type=int, help="Show only problems.")
 @click.option("--debug", is_flag=True, help="Like --verbose, with tracebacks.")
-@click.option("--catalog", metavar="FILE", help="Add the images of this catalog.")
-@click.option("--lock", metavar="FILE", help="Use this lock file, not ./postroj.lock.")
+@click.option(
+    "--catalog",
+    type=host_paths.CATALOG,
+    metavar="FILE",
+    help="Add the images of this catalog.",
+)
+@click.option(
+    "--lock",
+    type=host_paths.LOCK,
+    metavar="FILE",
+    help="Use this lock file, not ./postroj.lock.",
+)
 @click.option("--ignore-lock", is_flag=True, help="Use current images despite a lock file.")
+@click.option(
+    "--host",
+    envvar="POSTROJ_HOST",
+    metavar="ssh://[USER@]HOST[:PORT]",
+    help="Run the command on another machine. [default: POSTROJ_HOST]",
+)
 @click.pass_context
 def cli(
     ctx: click.Context,
@@ -124,6 +149,7 @@ def cli(
     catalog: str | None,
     lock: str | None,
     ignore_lock: bool,
+    host: str | None,
 ) -> None:
     """Test whether a package installs, starts and keeps running under a real systemd."""
     if catalog is not None:
@@ -200,12 +226,19 @@ def file_error(error: OSError) -> PostrojError:
 
 
 def show(error: PostrojError) -> None:
-    """Print an error on stderr: sentence, evidence, hint, without the secrets of URLs."""
+    """Print an error on stderr: sentence, evidence, hint.
+
+    Paths are the user's, and URLs have no secrets.
+    """
     colour = console.colour_wanted(sys.stderr)
     head = click.style("error:", fg="red", bold=True) if colour else "error:"
-    click.echo(f"{head} {visible(redacted_text(error.message))}", err=True)
-    for line in redacted_text(error.evidence).splitlines():
-        click.echo(f"  | {visible(line)}", err=True)
+    click.echo(f"{head} {_shown(error.message)}", err=True)
+    for line in error.evidence.splitlines():
+        click.echo(f"  | {_shown(line)}", err=True)
     if error.hint:
         head = click.style("hint:", fg="cyan", bold=True) if colour else "hint:"
-        click.echo(f"\n{head} {visible(redacted_text(error.hint))}", err=True)
+        click.echo(f"\n{head} {_shown(error.hint)}", err=True)
+
+
+def _shown(text: str) -> str:
+    return visible(redacted_text(away.as_seen(text)))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from postroj.cli import host_paths
 from postroj.cli.completion import complete_step
 from postroj.cli.help import Sectioned
 from postroj.errors import UsageError
@@ -72,7 +73,12 @@ def checks(function: F) -> F:
     """Add the `--check-…` options and `--after`."""
     for kind, (metavar, text) in reversed(KINDS.items()):
         function = click.option(
-            f"--check-{kind}", f"{kind}s", multiple=True, metavar=metavar, help=text
+            f"--check-{kind}",
+            f"{kind}s",
+            multiple=True,
+            type=host_paths.IN_GUEST if kind is CheckKind.FILE else None,
+            metavar=metavar,
+            help=text,
         )(function)
     return AFTER(function)
 

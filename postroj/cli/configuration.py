@@ -46,13 +46,6 @@ def _put(text: str) -> Put:
     return Put(source=source, path=f"/{path}", is_late=is_late)
 
 
-def absolute_put(text: str) -> str:
-    """Return a value of `--put` with an absolute path of the host."""
-    late = LATE if text.startswith(LATE) else ""
-    name, colon, path = text.removeprefix(LATE).rpartition(":/")
-    return f"{late}{Path(name).absolute()}{colon}{path}" if name else text
-
-
 def environment_of(texts: Sequence[str]) -> dict[str, str]:
     """Parse the values of `--env`.
 

@@ -15,8 +15,8 @@ PORTABLE = ("list-images", "matrix")
 
 NAMES = {"darwin": "macOS", "win32": "Windows", "cygwin": "Cygwin"}
 HINTS = {
-    "darwin": "run it in Lima: `limactl start template://debian`, `limactl shell debian`",
-    "win32": "run it in WSL2: `wsl --install Debian`, `wsl --distribution Debian`",
+    "darwin": "`limactl start template://debian` makes one",
+    "win32": "`wsl --install Debian` makes one",
 }
 
 
@@ -35,5 +35,6 @@ def guarded(name: str, command: click.Command) -> click.Command:
 def _refuse(*_: Any, **__: Any) -> NoReturn:
     system = NAMES.get(sys.platform, sys.platform)
     message = f"guests are containers of Linux, and this is {system}"
-    hint = HINTS.get(sys.platform, "run it on a machine with Linux")
-    raise HostError(message, hint=f"{hint}; there, install postroj again")
+    way = "run it on a machine with Linux by ssh, `postroj --host [USER@]HOST …`"
+    hint = "; ".join(filter(None, (way, HINTS.get(sys.platform, ""))))
+    raise HostError(message, hint=hint)

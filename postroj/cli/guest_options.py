@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from postroj.cli import file_error, options, usage_error
+from postroj import away
+from postroj.cli import file_error, host_paths, options, usage_error
 from postroj.cli.completion import complete_image
 from postroj.errors import ExitStatus, PostrojError, UsageError
 from postroj.model import NetworkMode
@@ -127,6 +128,7 @@ def bind_options(function: F) -> F:
             "--bind",
             "binds",
             multiple=True,
+            type=host_paths.SHARED,
             metavar="SOURCE[:TARGET]",
             help="Mount a file or directory of the host in the guest. Repeatable.",
         ),
@@ -134,6 +136,7 @@ def bind_options(function: F) -> F:
             "--bind-ro",
             "read_only_binds",
             multiple=True,
+            type=host_paths.SHARED,
             metavar="SOURCE[:TARGET]",
             help="Like --bind, but read-only.",
         ),
@@ -211,8 +214,8 @@ def _variables(texts: Sequence[str]) -> Iterator[tuple[str, str]]:
             raise UsageError(message)
         if separator:
             yield name, value
-        elif name in os.environ:
-            yield name, os.environ[name]
+        elif (copied := away.variable(name)) is not None:
+            yield name, copied
 
 
 def bind(text: str, *, read_only: bool) -> Bind:

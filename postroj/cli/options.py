@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from postroj import console
+from postroj.cli import host_paths
 from postroj.cli.completion import complete_architecture, complete_image
 from postroj.image.architectures import machine
 from postroj.model import REQUIRABLE, REQUIRE, NetworkMode
@@ -37,14 +38,22 @@ def variables(function: F) -> F:
     """Add `--setenv`."""
     text = "Set an environment variable; without a value, copy it from this shell. Repeatable."
     return click.option(
-        "-e", "--setenv", "variables", multiple=True, metavar="NAME[=VALUE]", help=text
+        "-e",
+        "--setenv",
+        "variables",
+        multiple=True,
+        type=host_paths.VARIABLE,
+        metavar="NAME[=VALUE]",
+        help=text,
     )(function)
 
 
 def directory(function: F) -> F:
     """Add `--chdir`."""
     text = "Working directory in the guest; an absolute path."
-    return click.option("-w", "--chdir", metavar="DIR", help=text)(function)
+    return click.option("-w", "--chdir", type=host_paths.IN_GUEST, metavar="DIR", help=text)(
+        function
+    )
 
 
 def seconds(name: str, default: float, text: str, *, zero: bool = False) -> Callable[[F], F]:

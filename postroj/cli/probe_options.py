@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from postroj.cli import check_options, project
+from postroj.cli import check_options, host_paths, project
 from postroj.cli import options as common
 from postroj.cli.completion import complete_steps
 from postroj.cli.reports import METAVAR
@@ -82,6 +82,7 @@ def options(function: F) -> F:
         click.option(
             "--upgrade-from",
             multiple=True,
+            type=host_paths.OLDER,
             metavar="FILE_OR_URL|repo",
             help="Older package to install before the upgrade, as a file, URL or `repo` for the "
             "one in the repositories. Without it, postroj builds a newer version of a .deb or "
@@ -91,6 +92,7 @@ def options(function: F) -> F:
             "--put",
             "puts",
             multiple=True,
+            type=host_paths.PUT,
             metavar="FILE:PATH",
             help="Put a file into the guest before the installation; `@start:FILE:PATH` before "
             "`start`. Repeatable.",
@@ -105,6 +107,7 @@ def options(function: F) -> F:
         click.option(
             "--may-leave",
             multiple=True,
+            type=host_paths.IN_GUEST,
             metavar="PATTERN",
             help="File or folder that the package may leave behind after a purge. Repeatable.",
         ),
@@ -148,6 +151,7 @@ def options(function: F) -> F:
             "--report",
             "reports",
             multiple=True,
+            type=host_paths.REPORT,
             metavar=METAVAR,
             help="Write a report (json, junit, tap or html; the suffix tells) to a file, to stdout "
             "with KIND=-, or as annotations for GitHub. Repeatable.",
@@ -157,6 +161,7 @@ def options(function: F) -> F:
         ),
         click.option(
             "--artifacts",
+            type=host_paths.ARTIFACTS,
             metavar="DIR",
             help="Write evidence of failures to files: journals, logs, sockets, core dumps.",
         ),

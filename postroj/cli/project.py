@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from postroj.cli import host_paths
 from postroj.errors import UsageError
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def options(function: F) -> F:
         click.option(
             "--project",
             "project_file",
+            type=host_paths.PROJECT,
             metavar="FILE",
             help="Project file with defaults for these options. [default: the nearest postroj.toml "
             "or pyproject.toml with a table tool.postroj, up to the root of the git checkout]",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from postroj import away
 from postroj.cli.files import is_special, writable, write_file
 from postroj.errors import PostrojError, UsageError
 
@@ -107,7 +108,7 @@ class Outlets:
         if lines := github.commands(report):
             click.echo(lines, file=self.stream)
         if name := os.environ.get("GITHUB_STEP_SUMMARY"):
-            _append_summary(Path(name), report)
+            _append_summary(Path(away.here(name)), report)
         else:
             log.info("no job summary: 'GITHUB_STEP_SUMMARY' is not set")
 

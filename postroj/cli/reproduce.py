@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from postroj import paths
+from postroj import away, paths
 from postroj.cli import check_options
-from postroj.cli.configuration import absolute_put
+from postroj.cli.host_paths import HostPath
 from postroj.probe.course import REPOSITORY
 from postroj.probe.reproduce import Reproduction, option
 from postroj.urls import redacted
@@ -26,8 +26,6 @@ OF_A_RUN = (
     *("together", "quiet", "verbose"),
 )
 """Parameters that do not change a probe."""
-FILES = ("project_file",)
-"""Parameters that are paths or URLs."""
 CHECKS = ("after", *(f"{kind}s" for kind in check_options.KINDS))
 """Parameters whose order matters."""
 
@@ -79,9 +77,9 @@ def _words(param: click.Option, value: Any) -> Iterator[str]:
         return
     for one in value if param.multiple else (value,):
         text = str(one).removesuffix(".0") if isinstance(one, float) else str(one)
-        is_path = isinstance(param.type, click.Path) or param.name in FILES
-        text = _absolute(text) if is_path else text
-        text = absolute_put(text) if param.name == "puts" else text
+        if isinstance(param.type, HostPath):
+            before, path, behind = param.type.split(text)
+            text = before + (path and _absolute(path)) + behind
         is_secret = param.name == "proxy" and "://" in text  # leave out the password
         yield from option(_longest(param.opts), redacted(text) if is_secret else text)
 
@@ -91,15 +89,17 @@ def _longest(names: list[str]) -> str:
 
 
 def _absolute(text: str) -> str:
-    """Return a path as absolute; leave URLs and `repo` unchanged."""
-    return text if "://" in text or text == REPOSITORY else str(Path(text).absolute())
+    """Return a path as absolute, where the user is; leave URLs and `repo` unchanged."""
+    return text if "://" in text or text == REPOSITORY else away.there(Path(text).absolute())
 
 
 def _of_group() -> Iterator[str]:
-    """Yield the options that select catalog and lock file, also if the environment set them."""
+    """Yield the options for host, catalog and lock file, also if the environment set them."""
+    if home := away.home():
+        yield from option("--host", home.host)
     if catalog := os.environ.get("POSTROJ_CATALOG"):
         yield from option("--catalog", _absolute(catalog))
     if lock := paths.lock_file():
-        yield from option("--lock", str(lock))
+        yield from option("--lock", away.there(lock))
     elif "POSTROJ_LOCK" in os.environ:
         yield "--ignore-lock"

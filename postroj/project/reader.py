@@ -9,6 +9,7 @@ from datetime import date
 from glob import glob
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from postroj import away
 from postroj.errors import UsageError
 from postroj.image import architectures, selection
 from postroj.probe.course import REPOSITORY
@@ -127,10 +128,11 @@ class Project:
             if "://" in text or (key == "upgrade-from" and text == REPOSITORY):
                 yield text
                 continue
-            if (folder / text).is_file():
-                yield str(folder / text)
+            file = folder / away.here(text)
+            if file.is_file():
+                yield str(file)
                 continue
-            names = sorted(glob(text, root_dir=folder, recursive=True))  # noqa: PTH207 absolute too
+            names = sorted(glob(away.here(text), root_dir=folder, recursive=True))  # noqa: PTH207 absolute too
             found = [folder / name for name in names if (folder / name).is_file()]
             if not found:
                 hint = f"build the package first; paths are relative to '{folder}'"
@@ -140,12 +142,12 @@ class Project:
     def _report(self, text: str) -> str:
         kind, equals, name = text.partition("=")
         if not equals:  # a file whose suffix says its kind
-            return text if "." not in text else str(self.file.path.parent / text)
-        return text if name in ("", "-") else f"{kind}={self.file.path.parent / name}"
+            return text if "." not in text else str(self.file.path.parent / away.here(text))
+        return text if name in ("", "-") else f"{kind}={self.file.path.parent / away.here(name)}"
 
     def _put(self, text: str) -> str:
         late = LATE if text.startswith(LATE) else ""
-        return f"{late}{self.file.path.parent / text.removeprefix(LATE)}"
+        return f"{late}{self.file.path.parent / away.here(text.removeprefix(LATE))}"
 
 
 def read(file: ProjectFile, today: date) -> Project:

@@ -21,6 +21,7 @@ import pytest
 from postroj.image.architectures import of_this_host
 from tests.support import debs, outer, unprivileged, victims
 from tests.support.cli import DEFAULT_IMAGE, eventually, postroj
+from tests.support.sshd import stand_in
 from tests.support.terminal import converse
 from tests.support.unprivileged import PYTHON, User
 
@@ -129,6 +130,37 @@ def test_logs_shows_the_journal_of_a_unit_and_the_console(user: User, kept: str)
     assert "systemd-journald" in done.stdout, done.stderr
     done = user.postroj("logs", "--console", kept)
     assert "Welcome to" in done.stdout, done.stderr
+
+
+def test_host_gives_this_user_guests_of_its_own_and_leaves_nothing(
+    user: User, kept: str, tmp_path: Path
+) -> None:
+    local = user.home / ".local/bin"
+    local.mkdir(parents=True, exist_ok=True)
+    program = local / "postroj"
+    program.write_text(f'#!/bin/sh\nexec {PYTHON} -m postroj "$@"\n')
+    program.chmod(0o755)
+    folders = user.home / "t"
+    folders.mkdir()
+    unprivileged.own(folders, user.name)
+    env = stand_in(tmp_path, *user.argv("env", f"TMPDIR={folders}"))
+    script = "id -u; cat; exit 7"
+    done = postroj(
+        *("--host", "box", "run", "--no-boot", *IMAGE, "--", "sh", "-c", script),
+        env=env,
+        stdin=None,
+        input="in\n",
+    )
+    assert (done.returncode, done.stdout) == (7, "0\nin\n"), done.stderr
+    tree = tmp_path / "tree"
+    (tree / "fixed").mkdir(parents=True)
+    (tree / "fixed/file").write_text("hello")
+    (tree / "fixed").chmod(0o555)
+    for source, target in (("tree", f"{kept}:/root/far"), (f"{kept}:/root/far", "found")):
+        done = postroj("--host", "box", "cp", source, target, env=env, cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "found/fixed/file").read_text() == "hello"
+    assert list(folders.iterdir()) == []
 
 
 def test_shell_is_on_a_terminal(user: User) -> None:

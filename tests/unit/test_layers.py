@@ -17,6 +17,7 @@ LONGEST = 350
 
 WORDS = {"causes", "errors", "model", "urls", "verdict"}
 DOORS = {
+    "away",
     "user",
     "process",
     "streams",
@@ -44,15 +45,16 @@ MAY_IMPORT = {
     "matrix": PROBING | {"tasks"},
     "selftest": PROBING | {"prepare"},
     "autopkgtest": PROBING | {"prepare", "warm", "transfer"},
+    "remote": GROUND - {"verdict"} | {"transfer"},
     "doctor": GROUND | {"container"},
     "ci_matrix": WORDS,
     "project": PROBING,
     "report": WORDS,
     "cli": PROBING
     | {"prepare", "matrix", "selftest", "doctor", "ci_matrix", "project", "report"}
-    | {"transfer", "tasks", "autopkgtest"},
+    | {"transfer", "tasks", "autopkgtest", "remote"},
     "windows": set(),
-    "__main__": {"cli", "windows"},
+    "__main__": {"cli", "windows", "remote"},
     "api": {"locking"},
     "testing": {"api", "errors", "verdict", "project"},
 }

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import click
 
+from postroj import away, user
+from postroj.cli import host_paths
 from postroj.cli.completion import complete_place
 from postroj.errors import UsageError
 
 
 @click.command()
-@click.argument("source", shell_complete=complete_place)
-@click.argument("target", shell_complete=complete_place)
+@click.argument("source", type=host_paths.COPIED, shell_complete=complete_place)
+@click.argument("target", type=host_paths.COPY, shell_complete=complete_place)
 def cp(source: str, target: str) -> None:
     """Copy a file or folder from SOURCE to TARGET, one of which is GUEST:PATH.
 
@@ -29,6 +31,7 @@ def cp(source: str, target: str) -> None:
         )
     guest = roster.enter(here.guest or there.guest)
     if here.guest:
-        copy.copy_out(guest, here, target)
+        # what belongs to users of a namespace, `--host` could not carry on from outside of it
+        copy.copy_out(guest, here, target, owners=user.is_root() or away.home() is None)
     else:
         copy.copy_in(guest, source, there)

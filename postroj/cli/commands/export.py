@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from postroj import console
-from postroj.cli import options
+from postroj import away, console
+from postroj.cli import host_paths, options
 from postroj.cli.completion import complete_cached
 from postroj.cli.stored_images import resolve, title
 from postroj.console import megabytes
@@ -17,6 +16,8 @@ from postroj.errors import UsageError
 from postroj.streams import STDOUT
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from postroj.console import Progress
     from postroj.image.export import Format
     from postroj.model import Image
@@ -26,7 +27,7 @@ FORMATS = ("tar", "tar.zst", "squashfs", "disk")
 
 @click.command()
 @click.argument("name", metavar="NAME", shell_complete=complete_cached)
-@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument("file", metavar="FILE", type=host_paths.EXPORTED)
 @click.option(
     "--format",
     "format_name",
@@ -61,7 +62,7 @@ def export(
             _export_to_stdout(image, format_, progress)
             return
         size = export.export(image, file, format_, progress, replace=force)
-    click.echo(f"{title(name, architecture)}: {format_} in '{file}', {megabytes(size)}")
+    click.echo(f"{title(name, architecture)}: {format_} in '{away.there(file)}', {megabytes(size)}")
 
 
 def _export_to_stdout(image: Image, format_: Format, progress: Progress) -> None:

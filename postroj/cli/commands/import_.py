@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from postroj.cli import options
+from postroj.cli import host_paths, options
 from postroj.console import megabytes
 from postroj.errors import UsageError
 from postroj.model import SHA256
@@ -12,10 +12,14 @@ from postroj.model import SHA256
 
 @click.command("import")
 @click.argument("name")
-@click.argument("source", type=click.Path())
+@click.argument("source", type=host_paths.SOURCE)
 @click.option("--sha256", metavar="DIGEST", help="Expected SHA-256 of the file or download.")
 @click.option(
-    "--subtree", default="", metavar="FOLDER", help="Use this folder of the archive as the root."
+    "--subtree",
+    default="",
+    type=host_paths.IN_GUEST,
+    metavar="FOLDER",
+    help="Use this folder of the archive as the root.",
 )
 @click.option(
     "--allow-unverified", is_flag=True, help="Accept a download over http without --sha256."

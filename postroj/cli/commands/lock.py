@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from postroj import paths
-from postroj.cli import options
+from postroj.cli import host_paths, options
 from postroj.cli.amounts import count
 from postroj.cli.completion import complete_cached
 from postroj.cli.stored_images import resolve, title
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 @click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_cached)
 @click.option(
     "--file",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=host_paths.LOCKED,
     help="Lock file, instead of ./postroj.lock.",
 )
 @click.option("--check", is_flag=True, help="Only compare; fail if an image differs from the file.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from postroj.ci_matrix import Language
-from postroj.cli import options
+from postroj.cli import host_paths, options
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     "--package",
     "packages",
     multiple=True,
+    type=host_paths.PACKAGE,
     metavar="FILE_OR_URL",
     help="Use only images that can install this package. Repeatable.",
 )

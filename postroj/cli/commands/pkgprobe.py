@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from postroj.cli import check_options, probe_options
+from postroj.cli import check_options, host_paths, probe_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +31,7 @@ EXAMPLES = (
     "--package",
     "packages",
     multiple=True,
+    type=host_paths.PACKAGE,
     metavar="FILE_OR_URL",
     help="Package file or URL. Repeatable; all are installed together. "
     "[default: those of the project file]",

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from postroj.cli import check_options, probe_options
-from postroj.cli.completion import complete_file
+from postroj.cli import check_options, host_paths, probe_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +34,7 @@ SECTIONS = {
 
 
 @click.command(cls=check_options.Ordered, sections=SECTIONS, examples=EXAMPLES)
-@click.argument("packages", metavar="[FILE]...", nargs=-1, shell_complete=complete_file)
+@click.argument("packages", metavar="[FILE]...", nargs=-1, type=host_paths.PACKAGES)
 @click.option(
     "--together",
     is_flag=True,

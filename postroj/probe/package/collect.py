@@ -69,6 +69,19 @@ def expand(texts: Iterable[str]) -> Iterator[Path]:
         yield from map(Path, matches)
 
 
+def needed(place: Path) -> Iterator[Path]:
+    """Yield the files to read for a file or folder that `expand` has yielded.
+
+    :raises UsageError: if a file is missing that a .changes file lists.
+    """
+    if place.is_dir():
+        yield from _in_folder(place)
+        return
+    yield place
+    if place.suffix == CHANGES and place.is_file():
+        yield from _in_changes(place)
+
+
 def _find(place: Path, left_out: LeftOut) -> Sequence[Path]:
     """Return the packages at a place, and record what else there is."""
     if place.is_dir():

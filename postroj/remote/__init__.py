@@ -1,0 +1,1 @@
+"""Carry out a command on another machine (`--host`), with OpenSSH between the two."""
