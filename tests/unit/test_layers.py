@@ -53,7 +53,7 @@ MAY_IMPORT = {
     | {"transfer", "tasks", "autopkgtest"},
     "windows": set(),
     "__main__": {"cli", "windows"},
-    "api": {"locking"},
+    "api": {"locking", "image", "probe"},
     "testing": {"api", "errors", "verdict", "project"},
 }
 """Which rooms of the house a room may import, beside itself and the version in `postroj`."""
@@ -84,7 +84,7 @@ FLOORS = {
         "ask",
         "discover",
         "compare",
-        "evidence excuse reproduce",
+        "evidence excuse reproduce circumstances",
         "configuration giving_up versions dependencies bench steps plan",
         "announce startable judging starting walk probe",
     ),

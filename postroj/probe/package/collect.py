@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from postroj.errors import UsageError
 from postroj.probe.package.formats import NotProbed
-from postroj.probe.package.package_file import recognise
+from postroj.probe.package.package_file import examine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -43,7 +43,6 @@ def collect(
     added to `left_out`.
 
     :raises UsageError: if a place does not exist, or a file that a .changes file lists.
-    :raises PackageError: if a package is damaged.
     """
     paths = [*downloads, *(path for place in places for path in _find(place, left_out))]
     each: dict[str, Path] = {}
@@ -114,10 +113,9 @@ def _in_changes(file: Path) -> list[Path]:
 
 def _recognise(path: Path, architecture: str, left_out: LeftOut) -> PackageFile | None:
     """Return a package, or None if it is left out."""
-    try:
-        file = recognise(path)
-    except NotProbed as error:
-        left_out[error.message.removeprefix(f"'{path.name}' is ")].append(path.name)
+    file = examine(path)
+    if isinstance(file.damage, NotProbed):
+        left_out[file.damage.message.removeprefix(f"'{path.name}' is ")].append(path.name)
         return None
     about = file.metadata
     if about.is_debug:
