@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from postroj.model import socket_name
 from postroj.report import facts, page
 from postroj.report.cases import NOT_BEGUN, anchor_of, suites
-from postroj.report.filters import Filters
+from postroj.report.filters import MatrixFilters
 from postroj.report.markup import add
 from postroj.report.visible import visible
 from postroj.verdict import WORST_FIRST, Outcome
@@ -35,12 +35,12 @@ TESTED = "tested"
 def render(report: Report) -> str:
     """Return the report as an HTML document, to be written as UTF-8."""
     found = suites(report)
-    filters = Filters(found)
+    filters = MatrixFilters(found)
 
     def fill(body: Element) -> None:
         _add_verdict(body, report, found)
         if found:
-            filters.add_to(body)
+            filters.boxes.add_to(body)
             _add_failures(body, found, filters)
             _add_matrix(body, found, filters)
             _add_tested(body, found, filters)
@@ -77,23 +77,19 @@ def _counted(outcomes: Iterable[Outcome]) -> str:
     return ", ".join(f"{met[outcome]} {outcome}" for outcome in WORST_FIRST if met[outcome])
 
 
-def _add_failures(body: Element, found: Sequence[Suite], filters: Filters) -> None:
+def _add_failures(body: Element, found: Sequence[Suite], filters: MatrixFilters) -> None:
     if not any(suite.bad for suite in found):
         return
     section = add(body, "section", class_=FAILURES)
-    _add_headline(section, FAILURES, "Failures")
+    page.headline(section, FAILURES, "Failures")
     for suite in found:
         for case in suite.bad:
             _add_failure(section, suite, case, filters)
 
 
-def _add_headline(section: Element, anchor: str, text: str) -> None:
-    page.permalink(add(section, "h2", text, id=anchor), anchor, text)
-
-
-def _add_failure(section: Element, suite: Suite, case: Case, filters: Filters) -> None:
+def _add_failure(section: Element, suite: Suite, case: Case, filters: MatrixFilters) -> None:
     article = add(section, "article", id=_failure(case))
-    article.set("class", f"{case.outcome} {filters.classes(suite)}")
+    article.set("class", f"{filters.classes_of_case(case)} {filters.classes(suite)}")
     title = add(article, "h3")
     page.badge(title, case.outcome).tail = f"{suite.name}: "
     add(title, "code", case.name)
@@ -118,7 +114,7 @@ def _failure(case: Case) -> str:
     return f"failure--{case.anchor}"
 
 
-def _add_matrix(body: Element, found: Sequence[Suite], filters: Filters) -> None:
+def _add_matrix(body: Element, found: Sequence[Suite], filters: MatrixFilters) -> None:
     table = add(add(body, "div", class_="scroll"), "table", class_="matrix")
     heads = add(add(table, "thead"), "tr")
     add(heads, "th", "step and checks", scope="col")
@@ -136,7 +132,7 @@ def _add_matrix(body: Element, found: Sequence[Suite], filters: Filters) -> None
 
 
 def _add_step(
-    group: Element, step: str, found: Sequence[Suite], filters: Filters, taken: Counter[str]
+    group: Element, step: str, found: Sequence[Suite], filters: MatrixFilters, taken: Counter[str]
 ) -> None:
     of_step = [[case for case in suite.cases if case.step == step] for suite in found]
     rows = dict.fromkeys(case.what for cases in of_step for case in cases)
@@ -148,7 +144,7 @@ def _add_step(
             cell = add(row, "td", "" if shown else "-", **{"data-image": suite.name})
             cell.set("class", filters.classes(suite) + (" none" if not shown else ""))
             for case in shown:
-                _add_case(cell, case)
+                _add_case(cell, case, filters.classes_of_case(case))
 
 
 def _add_row_head(row: Element, step: str, what: str, anchor: str) -> None:
@@ -160,17 +156,17 @@ def _add_row_head(row: Element, step: str, what: str, anchor: str) -> None:
     page.permalink(head, anchor, what or step)
 
 
-def _add_case(cell: Element, case: Case) -> None:
+def _add_case(cell: Element, case: Case, classes: str) -> None:
     """Append a case; one that went wrong refers to the failures, another unfolds."""
     if case.outcome.is_bad:
-        fold = add(cell, "div", class_=f"case {case.outcome}", id=case.anchor)
+        fold = add(cell, "div", class_=f"case {classes}", id=case.anchor)
         line = add(fold, "p")
         add(line, "span", case.outcome, class_="badge")
         add(line, "span", f"{case.seconds:.1f} s", class_="time")
         page.link(line, "details", _failure(case), "details")
         _add_sentence(fold, case)
         return
-    fold = add(cell, "details", class_=case.outcome, id=case.anchor)
+    fold = add(cell, "details", class_=classes, id=case.anchor)
     summary = add(fold, "summary")
     add(summary, "span", case.outcome, class_="badge")
     add(summary, "span", f"{case.seconds:.1f} s", class_="time")
@@ -186,9 +182,9 @@ def _add_sentence(parent: Element, case: Case) -> None:
         add(parent, "span", case.sentence, class_="sentence")
 
 
-def _add_tested(body: Element, found: Sequence[Suite], filters: Filters) -> None:
+def _add_tested(body: Element, found: Sequence[Suite], filters: MatrixFilters) -> None:
     section = add(body, "section")
-    _add_headline(section, TESTED, "What was tested")
+    page.headline(section, TESTED, "What was tested")
     for suite in found:
         fold = add(section, "details", id=f"{TESTED}--{suite.anchor}")
         fold.set("class", f"image {filters.classes(suite)}")

@@ -43,6 +43,11 @@ def render(title: str, fill: Callable[[Element], None], rules: str = "") -> str:
     return f"<!DOCTYPE html>\n{text}"
 
 
+def headline(section: Element, anchor: str, text: str) -> None:
+    """Append a headline that can be linked to."""
+    permalink(add(section, "h2", text, id=anchor), anchor, text)
+
+
 def badge(parent: Element, outcome: Outcome) -> Element:
     """Append an outcome in its colour."""
     return add(parent, "span", outcome, class_=f"badge {outcome}")

@@ -52,8 +52,8 @@ def collect(
     return [file for file in files if file]
 
 
-def expand(texts: Iterable[str]) -> Iterator[Path]:
-    """Yield the files and folders that paths and patterns name.
+def expand(texts: Iterable[str], hint: str = "build the packages first") -> Iterator[Path]:
+    """Yield the files and folders that paths and patterns name; `hint` is for who names none.
 
     :raises UsageError: if one does not exist, or a pattern matches none.
     """
@@ -64,7 +64,7 @@ def expand(texts: Iterable[str]) -> Iterator[Path]:
         matches = sorted(glob(text, recursive=True))  # noqa: PTH207 absolute patterns, too
         if not matches:
             message = f"'{text}' is not a file or folder, and matches none"
-            raise UsageError(message, hint="build the packages first")
+            raise UsageError(message, hint=hint)
         yield from map(Path, matches)
 
 

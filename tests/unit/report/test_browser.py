@@ -74,10 +74,10 @@ PORT = "install--network-tcp-127.0.0.1-6380"
 def test_boxes_hide_rows(tmp_path: Path, width: int) -> None:
     clicks = {
         (): ["probe", INSTALL, SERVICE, TEMPLATE, PORT],
-        ("outcome-pass", "outcome-skip", "outcome-error"): [INSTALL, PORT],
-        ("outcome-fail",): ["probe", INSTALL, SERVICE, TEMPLATE],
+        ("outcome-2", "outcome-3", "outcome-0"): [INSTALL, PORT],
+        ("outcome-1",): ["probe", INSTALL, SERVICE, TEMPLATE],
         ("image-0",): ["probe", INSTALL, SERVICE],
-        ("image-0", "outcome-pass"): ["probe"],
+        ("image-0", "outcome-2"): ["probe"],
         ("image-0", "image-0"): ["probe", INSTALL, SERVICE, TEMPLATE, PORT],
     }
     found = visible(render(SAMPLE), tmp_path, ROWS, *clicks, width=width)
@@ -91,8 +91,8 @@ def test_boxes_hide_images_and_failures(tmp_path: Path) -> None:
     clicks = {
         (): [first, second, *images],
         ("image-2",): [first, *images[:2]],
-        ("outcome-pass", "outcome-skip"): [first, second, images[0], images[2]],
-        ("outcome-fail",): [second, *images],
+        ("outcome-2", "outcome-3"): [first, second, images[0], images[2]],
+        ("outcome-1",): [second, *images],
     }
     found = visible(render(SAMPLE), tmp_path, ".matrix thead th[id], article", *clicks)
     assert found == [*clicks.values()]
@@ -105,7 +105,7 @@ def test_boxes_hide_packages(tmp_path: Path) -> None:
         probe("debian-sid", skip, package="b.deb"),
     )
     page = render(Report(probes=probes))
-    one, both = visible(page, tmp_path, ROWS, ["package-0"], ["package-0", "outcome-skip"])
+    one, both = visible(page, tmp_path, ROWS, ["package-0"], ["package-0", "outcome-1"])
     assert one == ["row--install", "row--install--unit-other.service"]
     assert both == ["row--install"]
 

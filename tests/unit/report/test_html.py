@@ -51,17 +51,24 @@ class Page(HTMLParser):
         return [text for around, text in self.texts if around == tag]
 
 
-@pytest.mark.parametrize("report", [SAMPLE, ODD, NOTHING])
-def test_page_loads_nothing_and_has_no_scripts(report: Report) -> None:
-    page = Page(render(report))
+def assert_is_safe(text: str) -> None:
+    """Check that a page runs and loads nothing, and that its policy allows its style only."""
+    page = Page(text)
     used = {tag for tag, _ in page.tags}
     assert not used & {"script", "link", "img", "iframe", "object", "form", "base", "svg"}
     attributes = {name for _, attrs in page.tags for name in attrs}
     assert attributes <= {
         *("lang", "charset", "http-equiv", "content", "name", "class", "scope", "data-image"),
-        *("id", "href", "for", "type", "checked", "autocomplete", "aria-label"),
+        *("id", "href", "for", "type", "checked", "autocomplete", "aria-label", "open", "title"),
     }
-    assert all(attrs["href"].startswith("#") for tag, attrs in page.tags if tag == "a")
+    ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    assert all(re.fullmatch(r"[A-Za-z0-9._@-]+", one) for one in ids)
+    links = [attrs["href"] for tag, attrs in page.tags if tag == "a"]
+    assert {link.removeprefix("#") for link in links} <= set(ids)
+    assert all(link.startswith("#") for link in links)
+    boxes = {attrs["for"] for tag, attrs in page.tags if tag == "label"}
+    assert boxes == {attrs["id"] for tag, attrs in page.tags if tag == "input"}
     (style,) = page.of("style")
     assert "url(" not in style
     assert "@import" not in style
@@ -70,13 +77,19 @@ def test_page_loads_nothing_and_has_no_scripts(report: Report) -> None:
     assert ("meta", policy) in page.tags
 
 
-@pytest.mark.skipif(shutil.which("tidy") is None, reason="tidy is not installed")
+def assert_is_valid(text: str, folder: Path) -> None:
+    """Check a page with tidy, if that is installed."""
+    if shutil.which("tidy"):
+        file = folder / "page.html"
+        file.write_text(text, "utf-8")
+        done = subprocess.run(["tidy", "-q", "-e", str(file)], capture_output=True, check=False)
+        assert (done.returncode, done.stderr.decode()) == (0, "")
+
+
 @pytest.mark.parametrize("report", [SAMPLE, ODD, NOTHING])
-def test_page_is_valid(report: Report, tmp_path: Path) -> None:
-    file = tmp_path / "page.html"
-    file.write_text(render(report), "utf-8")
-    done = subprocess.run(["tidy", "-q", "-e", str(file)], capture_output=True, check=False)
-    assert (done.returncode, done.stderr.decode()) == (0, "")
+def test_page_is_valid_loads_nothing_and_has_no_scripts(report: Report, tmp_path: Path) -> None:
+    assert_is_safe(render(report))
+    assert_is_valid(render(report), tmp_path)
 
 
 def test_markup_of_a_package_is_escaped() -> None:
@@ -107,9 +120,9 @@ def test_matrix_has_a_row_per_check_and_a_column_per_image() -> None:
 def test_matrix_has_every_answer_in_its_cell() -> None:
     report = Report(probes=(probe("one", *(check(o, subject="same") for o in Outcome)),))
     folds = [attrs["class"] for tag, attrs in Page(render(report)).tags if tag == "details"]
-    assert folds[:3] == ["pass", "pass", "skip"]
+    assert [text.split()[0] for text in folds] == ["pass", "pass", "skip", "image"]
     bad = [attrs["class"] for tag, attrs in Page(render(report)).tags if tag == "div"]
-    assert bad == ["scroll", "case fail", "case error"]
+    assert [text.split()[:2] for text in bad] == [["scroll"], ["case", "fail"], ["case", "error"]]
 
 
 def test_failures_stand_at_the_top_and_unfolded() -> None:
@@ -131,18 +144,6 @@ def test_a_fault_of_an_earlier_step_is_described_once() -> None:
     assert "as after install: gone, main PID 9" in page.of("p")
     assert "evidence of it" in page.of("pre")
     assert "more" not in page.of("pre")
-
-
-@pytest.mark.parametrize("report", [SAMPLE, ODD])
-def test_ids_are_unique_and_links_lead_to_them(report: Report) -> None:
-    page = Page(render(report))
-    ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
-    assert len(ids) == len(set(ids))
-    assert all(re.fullmatch(r"[A-Za-z0-9._@-]+", one) for one in ids)
-    targets = {attrs["href"].removeprefix("#") for tag, attrs in page.tags if tag == "a"}
-    assert targets <= set(ids)
-    boxes = {attrs["for"] for tag, attrs in page.tags if tag == "label"}
-    assert boxes == {attrs["id"] for tag, attrs in page.tags if tag == "input"}
 
 
 def test_ids_are_the_same_in_the_report_of_another_version() -> None:
@@ -188,7 +189,7 @@ def test_filters_exist_for_what_differs() -> None:
     def boxes(report: Report) -> list[str]:
         return [a["id"] for tag, a in Page(render(report)).tags if tag == "input"]
 
-    outcomes = [f"outcome-{outcome}" for outcome in ("error", "fail", "pass", "skip")]
+    outcomes = [f"outcome-{number}" for number in range(4)]
     assert boxes(SAMPLE) == [*outcomes, "image-0", "image-1", "image-2"]
     one = probe("debian-sid", check(Outcome.PASS))
     assert boxes(Report(probes=(one,))) == []
