@@ -86,6 +86,8 @@ class Suite:
     """Further remarks, as sentences."""
     image: str
     facts: Facts
+    versions: str
+    """The packages, each with its version."""
     anchor: str
     """Its name in a URL."""
 
@@ -128,6 +130,7 @@ def _suite(probe: ProbeResult, taken: Counter[str], *, alone: bool) -> Suite:
         notes=tuple(map(visible, probe.notes)),
         image=visible(probe.image),
         facts=facts.of_probe(probe),
+        versions=facts.versions(probe.packages),
         anchor=anchor,
     )
 

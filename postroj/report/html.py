@@ -192,7 +192,8 @@ def _add_tested(body: Element, found: Sequence[Suite], filters: MatrixFilters) -
         add(summary, "span", suite.name, class_="name")
         contents = [pair for pair in _contents(suite.discovered) if pair[1]]
         counts = ", ".join(f"{word}: {len(values)}" for word, values in contents)
-        add(summary, "span", counts or "nothing", class_="time")
+        known = ", ".join(filter(None, (suite.versions, counts)))
+        add(summary, "span", known or "nothing is known", class_="time")
         rows = [(name.replace(".", " "), value) for name, value in suite.facts]
         rows += [(word, ", ".join(map(visible, values))) for word, values in contents]
         names = add(fold, "dl") if rows else fold
