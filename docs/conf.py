@@ -252,7 +252,10 @@ class RenderedReport(SphinxDirective):
 
 
 HOST_KEYS = {"root": "is_root"}
-PROBE_KEYS = ("image", "package", "reason", "hint", "timings", "date", "architecture", "image_digest")
+PROBE_KEYS = (
+    *("image", "package", "reason", "hint", "timings"),
+    *("date", "architecture", "image_digest"),
+)
 
 
 def _probe(read: dict[str, Any]) -> ProbeResult:
