@@ -15,8 +15,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from postroj.report import history_html
+from postroj.report.history import histories
 from postroj.report.html import render
+from postroj.report.reader import read
 from postroj.verdict import Outcome, Report
+from tests.unit.report.nights import night, put
 from tests.unit.report.samples import SAMPLE, check, probe
 
 if TYPE_CHECKING:
@@ -56,6 +60,7 @@ def visible(
     file = folder / "page.html"
     file.write_text(page.replace("</body>", f"<script>{script}</script></body>"), "utf-8")
     argv = [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    argv += ["--disable-background-networking", "--disable-component-update"]
     argv += [f"--window-size={width},900", f"--user-data-dir={folder / 'profile'}", file.as_uri()]
     done = subprocess.run(argv, capture_output=True, check=True, timeout=120)
     (found,) = OUTPUT.findall(done.stdout.decode())
@@ -108,6 +113,24 @@ def test_boxes_hide_packages(tmp_path: Path) -> None:
     one, both = visible(page, tmp_path, ROWS, ["package-0"], ["package-0", "outcome-1"])
     assert one == ["row--install", "row--install--unit-other.service"]
     assert both == ["row--install"]
+
+
+def test_boxes_hide_histories(tmp_path: Path) -> None:
+    nights = [
+        put(tmp_path, day, night(day, outcome), night(day, Outcome.PASS, image="fedora-43"))
+        for day, outcome in ((1, Outcome.PASS), (2, Outcome.FAIL))
+    ]
+    runs = (run for file in nights for run in read(file.read_bytes(), file.name, 0))
+    page = history_html.render(histories(runs))
+    bad, good = "redis--debian-trixie", "redis--fedora-43"
+    clicks = {
+        (): [f"broken--{bad}", bad, good],
+        ("outcome-0",): [good],
+        ("outcome-1",): [f"broken--{bad}", bad],
+        ("image-0",): [good],
+    }
+    found = visible(page, tmp_path, "article, .history h2", *clicks)
+    assert found == [*clicks.values()]
 
 
 def test_style_applies_under_the_policy(tmp_path: Path) -> None:
