@@ -11,9 +11,6 @@ if TYPE_CHECKING:
 
     from postroj.verdict import Package, ProbeResult, Report
 
-DIGITS = 12
-"""Hex digits of a digest where a short one will do."""
-
 Facts = tuple[tuple[str, str], ...]
 """Names and values; a name comes again for each package."""
 

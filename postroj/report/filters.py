@@ -31,7 +31,7 @@ class Boxes:
     def box(self, kind: str, value: str) -> str:
         """Return the id of a box; '' if the kind has none."""
         found = self._kinds.get(kind, ())
-        return f"{kind}-{found.index(value)}" if value in found else ""
+        return f"filter--{kind}-{found.index(value)}" if value in found else ""
 
     def class_of(self, **values: str) -> str:
         """Return the classes of elements that the boxes of these values hide."""

@@ -26,22 +26,21 @@ COLUMNS = ("date", "outcome", "version", "image", "postroj", "host", "changed", 
 
 def render(found: Sequence[History]) -> str:
     """Return the histories as an HTML document, to be written as UTF-8."""
-    return page.render("history", _Page(found).fill, "\n".join(_boxes(found).rules()) + "\n")
-
-
-def _boxes(found: Sequence[History]) -> Boxes:
-    met = {one.outcome for one in found}
-    return Boxes(
-        outcome=[outcome for outcome in WORST_FIRST if outcome in met],
-        image=list(dict.fromkeys(title(one, found) for one in found)),
-        package=list(dict.fromkeys(one.package for one in found)),
-    )
+    shown = _Page(found)
+    return page.render("history", shown.fill, "\n".join(shown.boxes.rules()) + "\n")
 
 
 class _Page:
+    """The histories of a page, its boxes, and the addresses in it."""
+
     def __init__(self, found: Sequence[History]) -> None:
         self.found = found
-        self.boxes = _boxes(found)
+        met = {one.outcome for one in found}
+        self.boxes = Boxes(
+            outcome=[outcome for outcome in WORST_FIRST if outcome in met],
+            image=list(dict.fromkeys(title(one, found) for one in found)),
+            package=list(dict.fromkeys(one.package for one in found)),
+        )
         taken: Counter[str] = Counter()
         self.anchors = {id(one): anchor_of(taken, one.package, title(one, found)) for one in found}
 

@@ -96,17 +96,14 @@ def _add_failure(section: Element, suite: Suite, case: Case, filters: MatrixFilt
     page.permalink(title, _failure(case), f"failure of {case.name} on {suite.name}")
     if case.first:
         add(article, "p", f"as after {case.first}: {case.sentence}", class_="sentence")
-        return
-    _add_sentence(article, case)
-    if case.evidence:
-        add(article, "pre", "\n".join(case.evidence))
-    if case.hint:
-        add(article, "p", f"hint: {case.hint}", class_="hint")
+    else:
+        _add_sentence(article, case)
+        _add_lines(article, case)
     for name, text in case.excerpts(ROOM):
         said = add(article, "details", class_="said")
         add(add(said, "summary"), "span", name, class_="time")
         add(said, "pre", text or "nothing")
-    if case.reproduce:
+    if case.reproduce and not case.first:
         add(add(article, "p", "reproduce: ", class_="hint"), "code", case.reproduce)
 
 
@@ -171,15 +168,19 @@ def _add_case(cell: Element, case: Case, classes: str) -> None:
     add(summary, "span", case.outcome, class_="badge")
     add(summary, "span", f"{case.seconds:.1f} s", class_="time")
     _add_sentence(summary if case.needs else fold, case)
-    if case.evidence:
-        add(fold, "pre", "\n".join(case.evidence))
-    if case.hint:
-        add(fold, "p", f"hint: {case.hint}", class_="hint")
+    _add_lines(fold, case)
 
 
 def _add_sentence(parent: Element, case: Case) -> None:
     if case.sentence:
         add(parent, "span", case.sentence, class_="sentence")
+
+
+def _add_lines(parent: Element, case: Case) -> None:
+    if case.evidence:
+        add(parent, "pre", "\n".join(case.evidence))
+    if case.hint:
+        add(parent, "p", f"hint: {case.hint}", class_="hint")
 
 
 def _add_tested(body: Element, found: Sequence[Suite], filters: MatrixFilters) -> None:

@@ -54,7 +54,8 @@ def visible(
 
     The policy of the page is kept, and lets this script run as well.
     """
-    script = SCRIPT % (json.dumps(selector), json.dumps(clicked))
+    boxes = [[f"filter--{name}" for name in names] for names in clicked]
+    script = SCRIPT % (json.dumps(selector), json.dumps(boxes))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = page.replace("default-src 'none'", f"default-src 'none'; script-src 'sha256-{digest}'")
     file = folder / "page.html"

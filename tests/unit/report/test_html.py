@@ -15,7 +15,17 @@ import pytest
 
 from postroj.report.html import render
 from postroj.report.page import POLICY
-from postroj.verdict import Discovery, Host, Listener, Outcome, Package, Report, StepName
+from postroj.verdict import (
+    Discovery,
+    Evidence,
+    EvidenceName,
+    Host,
+    Listener,
+    Outcome,
+    Package,
+    Report,
+    StepName,
+)
 from tests.unit.report.samples import HOSTILE, NOTHING, ODD, SAMPLE, check, probe
 
 if TYPE_CHECKING:
@@ -146,6 +156,16 @@ def test_a_fault_of_an_earlier_step_is_described_once() -> None:
     assert "more" not in page.of("pre")
 
 
+def test_a_repeated_fault_keeps_the_texts_of_its_own_step() -> None:
+    fault = check(Outcome.FAIL)
+    first = probe("debian-sid", fault)
+    text = Evidence(name=EvidenceName.JOURNAL, text="rebooted")
+    again = replace(first.steps[0], name=StepName.REBOOT, evidence=(text,))
+    page = Page(render(Report(probes=(replace(first, steps=(*first.steps, again)),))))
+    assert "rebooted" in page.of("pre")
+    assert page.of("code").count(first.reproduce) == 1
+
+
 def test_ids_are_the_same_in_the_report_of_another_version() -> None:
     name = "debian-sid--install--unit-redis-server.service"
     for version in ("7.0", "8.0"):
@@ -187,7 +207,8 @@ def test_padding_of_an_abstract_socket_is_not_shown() -> None:
 
 def test_filters_exist_for_what_differs() -> None:
     def boxes(report: Report) -> list[str]:
-        return [a["id"] for tag, a in Page(render(report)).tags if tag == "input"]
+        inputs = [attrs for tag, attrs in Page(render(report)).tags if tag == "input"]
+        return [attrs["id"].removeprefix("filter--") for attrs in inputs]
 
     outcomes = [f"outcome-{number}" for number in range(4)]
     assert boxes(SAMPLE) == [*outcomes, "image-0", "image-1", "image-2"]
