@@ -29,7 +29,9 @@ from postroj.report import github, junit, tap
 from postroj.verdict import (
     CheckKind,
     CheckResult,
+    Host,
     Outcome,
+    Package,
     ProbeResult,
     Report,
     StepName,
@@ -236,16 +238,30 @@ class RenderedReport(SphinxDirective):
         """Read the JSON and render it."""
         file = Path(__file__).parent / "reference" / "report.json"
         self.env.note_dependency(str(file))
-        probes = json.loads(file.read_text("utf-8"))["probes"]
+        read = json.loads(file.read_text("utf-8"))
+        host = Host(**{HOST_KEYS.get(key, key): value for key, value in read["host"].items()})
+        report = Report(
+            probes=tuple(map(_probe, read["probes"])),
+            date=read["date"],
+            version=read["version"],
+            host=host,
+        )
         render, language = self.renderers[self.arguments[0]]
-        text = render(Report(probes=tuple(map(_probe, probes))))
+        text = render(report)
         return [nodes.literal_block(text, text, language=language)]
+
+
+HOST_KEYS = {"root": "is_root"}
+PROBE_KEYS = (
+    *("image", "package", "reason", "hint", "timings"),
+    *("date", "architecture", "image_digest"),
+)
 
 
 def _probe(read: dict[str, Any]) -> ProbeResult:
     steps = tuple(map(_step, read["steps"]))
-    known = {key: read[key] for key in ("image", "package", "reason", "hint", "timings")}
-    return ProbeResult(**known, steps=steps)
+    packages = tuple(Package(**package) for package in read["packages"])
+    return ProbeResult(**{key: read[key] for key in PROBE_KEYS}, packages=packages, steps=steps)
 
 
 def _step(read: dict[str, Any]) -> StepResult:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from postroj.probe.managers.base import PackageManager
+
 __all__ = ["Guest", "PostrojFailed", "probe"]
 
 COMMAND = (sys.executable, "-m", "postroj")
@@ -29,19 +31,8 @@ READY = "ready\n"
 # ends when nobody can write to its stdin any more
 WAIT = f"printf {shlex.quote(READY)}; exec cat >/dev/null"
 FOLDER = "/run/postroj-packages"
-
-# install.sh FILE...: with the package manager of the guest
-INSTALL = """
-if command -v apt-get; then
-    apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes "$@"
-elif command -v dnf; then
-    dnf --assumeyes --nogpgcheck install "$@"
-elif command -v zypper; then
-    zypper --non-interactive --no-gpg-checks install --allow-unsigned-rpm "$@"
-else
-    pacman --sync --refresh && pacman --upgrade --noconfirm "$@"
-fi
-"""
+FIRST = 'for tool; do ! command -v "$tool" || break; done'
+"""Prints the path of the first of its arguments that is a program of the guest."""
 
 
 class PostrojFailed(Exception):
@@ -126,17 +117,34 @@ class Guest:
         _required(_run(["cp", here, there]))
 
     def install(self, *files: str | Path) -> subprocess.CompletedProcess[str]:
-        """Install package files with the package manager of the guest, and return its output.
+        """Install package files as a probe does, and return the output of the package manager.
 
-        :raises PostrojFailed: if a file cannot be copied into the guest.
+        :raises PostrojFailed: if a file cannot be copied into the guest, or the guest has no
+            package manager that postroj knows.
         :raises subprocess.CalledProcessError: if the installation fails.
         """
         __tracebackhide__ = True
+        manager = self._manager()
         self.run("mkdir", "-p", FOLDER)
         for file in files:
             self.copy(file, f":{FOLDER}")
         paths = [f"{FOLDER}/{os.path.basename(file)}" for file in files]  # noqa: PTH119
-        return self.run("sh", "-c", INSTALL, "sh", *paths)
+        self.run(*manager.refresh(), env=manager.environment)
+        return self.run(*manager.install(paths), env=manager.environment)
+
+    def _manager(self) -> PackageManager:
+        """Return the package manager of the guest.
+
+        :raises PostrojFailed: if postroj does not know it.
+        """
+        from postroj.image.inspect import MANAGERS
+        from postroj.probe.managers import manager_of
+
+        tool = self.run("sh", "-c", FIRST, "sh", *MANAGERS).stdout.strip().rpartition("/")[2]
+        if tool not in MANAGERS:
+            message = f"the guest has none of {', '.join(MANAGERS)}"
+            raise PostrojFailed(message)
+        return manager_of(MANAGERS[tool])
 
     def _place(self, path: str | Path) -> str:
         text = os.fspath(path)

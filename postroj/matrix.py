@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from postroj import away
-from postroj.errors import NothingToTest, PackageError, UsageError
+from postroj.errors import NothingToTest, UsageError
 from postroj.image import architectures, selection
 from postroj.model import Manager
 from postroj.probe.managers import installers
@@ -52,17 +52,11 @@ def probe_all(
     with downloads(plan, packages) as (claim, plan):
         found = package_file.fetch(packages, digests, claim.path)
         plan = plan.pinned(found)
-        files: list[PackageFile] = []
-        refusal: PackageError | None = None
-        try:
-            files = [package_file.recognise(path) for path in found]
-        except PackageError as error:
-            refusal = error
-        wanted = images or ((selection.DEFAULT,) if refusal else ())
-        names = selection.choose(wanted, managers(files), plan.architecture, homes(files))
+        files = [package_file.examine(path) for path in found]
+        names = selection.choose(images, managers(files), plan.architecture, homes(files))
         label = " ".join(path.name for path in found)
         tasks = [Task(image=name, files=files, label=label, plan=plan) for name in names]
-        findings = carry_out(tasks, stage, jobs=jobs, fail_fast=fail_fast, refusal=refusal)
+        findings = carry_out(tasks, stage, jobs=jobs, fail_fast=fail_fast)
         claim.stays = any(probe.guest for probe in findings.report.probes)
     return findings
 
@@ -109,7 +103,6 @@ def probe_each(
 
     :raises UsageError: if a file or an image does not exist.
     :raises DownloadError: if a package is not available.
-    :raises PackageError: if a package is damaged.
     :raises NothingToTest: if nothing is left.
     """
     left_out = LeftOut(list)

@@ -19,6 +19,15 @@ EPHEMERAL = 32768
 """The first of the ports that the kernel chooses by itself, ip_local_port_range in ip(7)."""
 
 
+def socket_name(address: str) -> str:
+    """Return the address of a unix socket as people read it.
+
+    Programs fill the name of an abstract one up to its 107 bytes with NUL, for which the kernel
+    shows `@` (unix(7)); the name is shown without those.
+    """
+    return f"@{address[1:].rstrip('@')}" if address.startswith("@") else address
+
+
 class SourceKind(StrEnum):
     """Where an image comes from."""
 
@@ -84,6 +93,8 @@ class Image:
     """As `uname -m` has it: `x86_64`, `aarch64`."""
     layers: tuple[Path, ...]
     """Immutable squashfs files, the base first, each later one stacked on top."""
+    digest: str = ""
+    """SHA-256 of the base; '' if it is not known."""
     manager: Manager | None
     """None if postroj does not know its package manager."""
     systemd: int | None = None

@@ -15,13 +15,16 @@ from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Protocol
 
+from postroj import __version__
 from postroj.capacity import jobs_here
 from postroj.container import lifeline, roster
-from postroj.errors import PackageError, PostrojError
+from postroj.errors import PostrojError
 from postroj.handover import Handover
+from postroj.image import architectures
 from postroj.prepare import obtain, obtain_cached
 from postroj.probe.ask.checks import unasked
 from postroj.probe.audience import UntilOver
+from postroj.probe.circumstances import now, this_host
 from postroj.probe.excuse import expectations
 from postroj.probe.package import package_file
 from postroj.probe.probe import NOT_INSTALLED, probe
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from postroj.container.guest import Guest
+    from postroj.errors import PackageError
     from postroj.model import Image
     from postroj.probe.audience import Audience
     from postroj.probe.evidence.witness import Visit
@@ -85,19 +89,19 @@ def carry_out(
     *,
     jobs: int | None,
     fail_fast: bool,
-    refusal: PackageError | None = None,
 ) -> Findings:
-    """Carry out at least one task; with a `refusal` they all fail without a guest."""
+    """Carry out at least one task; one with a damaged package fails without a guest."""
     began = time.monotonic()
+    date = now()
     jobs = min(len(tasks), jobs or jobs_here())
     tasks = [replace(task, plan=replace(task.plan, guests=jobs)) for task in tasks]
     several = len({task.label for task in tasks}) > 1
     titles = [f"{task.label} on {task.image}" if several else task.image for task in tasks]
     brief = len({task.image for task in tasks}) < len(tasks)
     run = _Run(tasks, stage.open(titles, jobs, brief=brief), fail_fast=fail_fast)
-    interruption = run.judge(jobs, refusal)
+    interruption = run.judge(jobs)
     return Findings(
-        report=Report(probes=tuple(run.results)),
+        report=Report(probes=tuple(run.results), date=date, version=__version__, host=this_host()),
         seconds=time.monotonic() - began,
         interruption=interruption,
     )
@@ -121,7 +125,12 @@ class _Run:
         self.tasks = tasks
         self.results = [
             ProbeResult(
-                image=task.image, package=task.label, reproduce=task.plan.command(task.image)
+                image=task.image,
+                package=task.label,
+                packages=tuple(file.as_package() for file in task.files),
+                date=now(),
+                architecture=task.plan.architecture or architectures.of_this_host(),
+                reproduce=task.plan.command(task.image),
             )
             for task in tasks
         ]
@@ -139,16 +148,11 @@ class _Run:
         self.handover = Handover(self.over)
         """How threads report to the main thread, and ask it to act for them."""
 
-    def judge(self, jobs: int, refusal: PackageError | None) -> KeyboardInterrupt | None:
-        """Obtain the images and probe on them; return what interrupted that, or None.
-
-        A file that is not a package fails on every image without a guest.
-        """
+    def judge(self, jobs: int) -> KeyboardInterrupt | None:
+        """Obtain the images and probe on them; return what interrupted that, or None."""
         try:
             self._skip_expected()
-            if refusal:
-                self._refuse(refusal)
-                return None
+            self._refuse_damaged()
             with ExitStack() as stack:
                 self._probe_each(self._obtain_each(stack), jobs)
         except _Enough as reason:
@@ -166,11 +170,22 @@ class _Run:
             if why := expectations.skip(task.plan.expected, task.image):
                 self._announce(place, self._without_guest(place, Outcome.SKIP, why))
 
-    def _refuse(self, error: PackageError) -> None:
-        reason, hint = error.reason, error.hint
+    def _refuse_damaged(self) -> None:
+        """Fail packages that no guest can install, before any guest boots."""
+        why = ""
+        met: set[PackageError] = set()
         for place in sorted(self.open):
-            self._announce(place, self._without_guest(place, Outcome.FAIL, reason, hint))
-            reason, hint = error.message, ""  # the evidence is shown once
+            damages = (file.damage for file in self.tasks[place].files)
+            if not (error := next(filter(None, damages), None)):
+                continue
+            # the evidence is shown once
+            reason, hint = (error.message, "") if error in met else (error.reason, error.hint)
+            met.add(error)
+            result = self._without_guest(place, Outcome.FAIL, reason, hint)
+            self._announce(place, result)
+            why = why or self._enough(result)
+        if why:
+            raise _Enough(why)
 
     def _obtain_each(self, stack: ExitStack) -> list[tuple[int, Image]]:
         """Obtain the image of each task until the stack unwinds.
@@ -267,8 +282,13 @@ class _Run:
                     with suppress(PostrojError):
                         roster.stop(result.guest)
                 passed = tuple(step for step in result.steps if step.outcome is Outcome.PASS)
-                kept = replace(self.results[place], steps=passed, timings=result.timings)
-                self.results[place] = kept
+                self.results[place] = replace(
+                    self.results[place],
+                    steps=passed,
+                    timings=result.timings,
+                    date=result.date,
+                    image_digest=result.image_digest,
+                )
 
     def _enough(self, result: ProbeResult) -> str:
         """Say why the other probes are given up after this verdict; '' if they are not."""

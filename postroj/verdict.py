@@ -134,7 +134,10 @@ class Listener:
     protocol: str
     """`tcp`, `udp`, `stream` or `seqpacket`; the last two are unix sockets."""
     address: str
-    """`127.0.0.1:80`, `[::]:80`, a path, or `@` and a name that is in no file system."""
+    """`127.0.0.1:80`, `[::]:80`, a path, or `@` and a name that is in no file system.
+
+    Such a name is whole, with the NULs at its end, each as `@`; `model.socket_name` drops them.
+    """
     unit: str
     """The unit that holds it; '' if none does."""
     process: str
@@ -218,12 +221,49 @@ class StepResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Package:
+    """A package file under test."""
+
+    file: str
+    """Its file name."""
+    name: str = ""
+    """What it is called in its metadata; '' if that is not known."""
+    version: str = ""
+    """With epoch and release, as its package manager writes it: `1:2.0-3`."""
+    architecture: str = ""
+    """As its package manager writes it: `amd64` or `x86_64`, `all`, `noarch` or `any`."""
+    sha256: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """The machine on which guests run; nothing tells whose it is."""
+
+    kernel: str
+    """Release of the kernel: `6.12.9-amd64`."""
+    architecture: str
+    """As `uname -m` has it."""
+    distribution: str
+    """As os-release has it: `Debian GNU/Linux 13 (trixie)`; '' if it does not say."""
+    is_root: bool
+    """Whether root of the host runs postroj, or a user in a namespace."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ProbeResult:
     """The verdict on one package, or several that belong together, on one image."""
 
     image: str
     package: str
     """Names of the package files, joined by a space."""
+    packages: tuple[Package, ...] = ()
+    """The same files, with what they say about themselves."""
+    date: str = ""
+    """When the probe began, as `2026-01-31T12:00:00Z`; '' if that is not known."""
+    architecture: str = ""
+    """Of the image, as `uname -m` has it; '' if there was none."""
+    image_digest: str = ""
+    """SHA-256 of the image without the layers stacked on it; '' if there was none."""
     steps: tuple[StepResult, ...] = ()
     reason: str = ""
     """The error of ours that ended the probe early, a sentence and its evidence; else ''."""
@@ -258,6 +298,11 @@ class Report:
     """The verdicts of one run of `pkgprobe`."""
 
     probes: tuple[ProbeResult, ...]
+    date: str = ""
+    """When the run began, as `2026-01-31T12:00:00Z`; '' if that is not known."""
+    version: str = ""
+    """Of postroj."""
+    host: Host | None = None
 
     @property
     def outcome(self) -> Outcome:

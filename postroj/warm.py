@@ -166,10 +166,16 @@ class _WarmLayers:
         with warm_layers.building(recipe) as directory:
             if layer := find():  # another process may have made it while we waited
                 return layer
-            log.info("%s: %s ...", image.name, TITLES[recipe.kind])
+            log.info("%s: %s ...", image.name, self._title(recipe.kind))
             layer = make(recipe, directory)
         warm_layers.collect()  # layers that the new one replaces, and those stacked on them
         return layer
+
+    def _title(self, kind: Kind) -> str:
+        """Say what a layer has, with the packages if it is for them."""
+        if kind is not Kind.DEPENDENCIES:
+            return TITLES[kind]
+        return f"{TITLES[kind]} of {' '.join(file.name for file in self._packages)}"
 
     def _run_setup(self, image: Image, recipe: Recipe, directory: Path) -> WarmLayer:
         with self._guest(image) as guest:

@@ -33,6 +33,7 @@ SECTIONS = {
         "test": "Probe what a build has left, where it fits.",
         "pkgprobe": "Probe packages together in fresh guests.",
         "matrix": "Print CI jobs that probe on many images.",
+        "report": "Show what broke since when, from many reports.",
     },
     "Guests": {
         "run": "Run a command in a fresh guest.",

@@ -10,7 +10,7 @@ from postroj.errors import HostError
 if TYPE_CHECKING:
     import click
 
-PORTABLE = ("list-images", "matrix")
+PORTABLE = ("list-images", "matrix", "report")
 """Commands that need no Linux; help texts and the schema of the project file need none either."""
 
 NAMES = {"darwin": "macOS", "win32": "Windows", "cygwin": "Cygwin"}

@@ -6,6 +6,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from postroj.cli.elsewhere import is_linux
 from postroj.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,12 +36,26 @@ def put_file(path: Path, text: str) -> None:
     """
     from postroj.image.outfile import atomic_file
 
+    if not is_linux():
+        _put_elsewhere(path, text)
+        return
     with (
         writable(path),
         atomic_file(path, replace=True) as descriptor,
         os.fdopen(descriptor, "w", encoding="utf-8", closefd=False) as file,
     ):
         file.write(text)
+
+
+def _put_elsewhere(path: Path, text: str) -> None:
+    """Write a file where only Linux can make one that has no name yet."""
+    draft = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
+    try:
+        with writable(path):
+            draft.write_text(text, encoding="utf-8")
+            draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def is_special(path: Path) -> bool:

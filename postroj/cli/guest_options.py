@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 COMMANDS = ("arch", "guix")
 """Names of images that are commands, too."""
+SHORTEST = 5
+"""Letters of a name that commands do not resemble by chance."""
 
 
 class PassingThrough(click.Command):
@@ -75,7 +77,27 @@ def image_and_command(image: str | None, argv: tuple[str, ...]) -> tuple[str, tu
         name = argv[0].replace(":", "-")  # as registries have it
         if selection.is_image(name):
             return name, argv[1:]
+        _refuse_mistyped(name)
     return image or selection.DEFAULT, argv
+
+
+def _refuse_mistyped(word: str) -> None:
+    """Refuse a word that is almost the name of an image, and no command of this host either.
+
+    :raises UsageError: if it is.
+    """
+    import difflib
+    import shutil
+
+    from postroj.image import selection
+    from postroj.image.catalog import catalog
+
+    known = [name for name in catalog.names() if len(name) >= SHORTEST]
+    near = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.8)
+    if near and "/" not in word and not shutil.which(word):
+        message = f"'{word}' is neither an image nor a command of this host"
+        hint = f"did you mean '{near[0]}'? with `--image {selection.DEFAULT}` it is a command"
+        raise UsageError(message, hint=hint)
 
 
 def guest_options(function: F) -> F:

@@ -57,10 +57,14 @@ def claim() -> Iterator[locking.Claim]:
         claimed.release()
 
 
-def sweep() -> None:
-    """Remove the folders of dead guests, if this process is root of the user namespace."""
-    if os.geteuid() == 0:
-        locking.sweep(folder(), lambda name: _empty(folder() / name))
+def sweep() -> list[str]:
+    """Remove the folders of dead guests, if this process is root of the user namespace.
+
+    Their names are returned.
+    """
+    if os.geteuid() != 0:
+        return []
+    return locking.sweep(folder(), lambda name: _empty(folder() / name))
 
 
 def leftovers() -> list[str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from postroj.container import capabilities
 from postroj.errors import CommandError
+from postroj.model import socket_name
 from postroj.process import LIMIT
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class Entry:
     protocol: str
     """`tcp`, `udp`, or `stream` and `seqpacket` for unix sockets."""
     address: str
-    """`127.0.0.1`, `[::1]`, a path, or `@` and the name of an abstract socket, unix(7)."""
+    """`127.0.0.1`, `[::1]`, a path, or `@` and the padded name of an abstract socket, unix(7)."""
     port: int = 0
     inode: int = 0
 
@@ -129,10 +130,8 @@ class Entry:
     @property
     def text(self) -> str:
         """As messages show it: `127.0.0.1:80`, `udp 0.0.0.0:53`, `/run/x.sock`."""
-        if self.is_unix:
-            return self.address
-        where = f"{self.address}:{self.port}"
-        return where if self.protocol == "tcp" else f"{self.protocol} {where}"
+        where = socket_name(self.address) if self.is_unix else f"{self.address}:{self.port}"
+        return f"udp {where}" if self.protocol == "udp" else where
 
 
 @dataclass(frozen=True, kw_only=True)

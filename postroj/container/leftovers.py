@@ -34,8 +34,9 @@ def sweep_disk() -> None:
 
 
 def sweep(*, only: str = "", patience: float = group.PATIENCE, dry_run: bool = False) -> list[str]:
-    """Remove the leftovers of dead guests, or of `only` one; return their names.
+    """Remove the leftovers of dead guests, or of `only` one; return the names of these.
 
+    Folders on disk are not named after their guests, and are always removed for all of them.
     `patience` is in seconds, for processes that the kernel has not reaped yet. With `dry_run`
     nothing is removed.
     """
@@ -43,8 +44,8 @@ def sweep(*, only: str = "", patience: float = group.PATIENCE, dry_run: bool = F
     groups = group.sweep(only=only, patience=patience, dry_run=dry_run)
     names = sorted(groups.union(directories))
     if not dry_run:
-        disk.sweep()
         for name in names:
             scope.forget(name)
             log.debug("removed the leftovers of guest '%s'", name)
-    return names
+    written = disk.leftovers() if dry_run else disk.sweep()
+    return [*names, *(f"{disk.folder().name}/{name}" for name in written)]

@@ -37,7 +37,6 @@ APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 APPARMOR_HINT = (
     'the page "Without root" has a profile that allows it to postroj; `sudo postroj` needs none'
 )
-OWN = Path("/proc/self/ns/user")
 THREADS = Path("/proc/self/task")
 LABEL = Path("/proc/self/attr/current")
 """The profile of this process, `unconfined` without one."""
@@ -87,7 +86,8 @@ def enter(beside: Held | None = None) -> None:
     if user.is_root():
         return
     if _outcome:
-        _require_entered(_outcome[0], beside)
+        if error := _outcome[0]:
+            raise error
         return
     try:
         _enter(beside)
@@ -99,14 +99,6 @@ def enter(beside: Held | None = None) -> None:
 
 _outcome: list[HostError | None] = []
 """What became of entering; empty before it was tried."""
-
-
-def _require_entered(error: HostError | None, beside: Held | None) -> None:
-    if error:
-        raise error
-    if beside and os.stat("ns/user", dir_fd=beside.folder).st_ino != OWN.stat().st_ino:
-        message = "a command without root can enter one guest only: each has its own namespace"
-        raise HostError(message, hint="name the guests one by one")
 
 
 def _enter(beside: Held | None) -> None:

@@ -12,6 +12,7 @@ from postroj.container.start import start_guest
 from postroj.errors import GuestError, PostrojError
 from postroj.probe.announce import Announcer
 from postroj.probe.ask.checks import unasked
+from postroj.probe.circumstances import now
 from postroj.probe.evidence.collector import of_console
 from postroj.probe.evidence.witness import Witness
 from postroj.probe.excuse import expectations
@@ -46,7 +47,7 @@ def probe(
     A `PostrojError` becomes the outcome `ERROR`. `unfit` says why the image's package manager
     cannot install the packages: nothing is tested then, and no guest boots.
     """
-    began = time.monotonic()
+    began, date = time.monotonic(), now()
     plan = plan.on(image)
     expected = expectations.of(plan.expected, image.name)
     excuses = Excuses(expected, is_emulated=image.emulated)
@@ -95,6 +96,10 @@ def probe(
     result = ProbeResult(
         image=image.name,
         package=package,
+        packages=tuple(file.as_package() for file in packages),
+        date=date,
+        architecture=image.architecture,
+        image_digest=image.digest,
         steps=tuple(reported),
         reason=reason,
         hint=hint,

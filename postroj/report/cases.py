@@ -5,17 +5,26 @@ All text of a case is made visible, so that the output of a package cannot break
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from postroj.report import facts
+from postroj.report.repeats import NUMBER
 from postroj.report.visible import visible, visible_lines
 from postroj.verdict import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    from postroj.report.facts import Facts
     from postroj.verdict import CheckResult, Discovery, Evidence, ProbeResult, Report, StepResult
+
+UNFIT = re.compile(r"[^A-Za-z0-9._@-]+")
+"""What is replaced in an anchor."""
+LONGEST = 100
+"""Characters of a word in an anchor."""
 
 NOT_BEGUN = "probe"
 """Name of the step in a probe that ended before its first step."""
@@ -40,6 +49,10 @@ class Case:
     """Evidence from the guest, in the first bad case of a step; not made visible."""
     reproduce: str = ""
     """The command line that repeats the probe, in the same case."""
+    anchor: str = ""
+    """Its name in a URL: the same in each report of an image, a step and a question."""
+    first: str = ""
+    """The step after which the same fault was met first; '' if that is this one."""
 
     @property
     def name(self) -> str:
@@ -71,6 +84,12 @@ class Suite:
     discovered: Discovery | None
     notes: tuple[str, ...]
     """Further remarks, as sentences."""
+    image: str
+    facts: Facts
+    versions: str
+    """The packages, each with its version."""
+    anchor: str
+    """Its name in a URL."""
 
     @property
     def needing(self) -> tuple[Case, ...]:
@@ -90,11 +109,17 @@ class Suite:
 def suites(report: Report) -> tuple[Suite, ...]:
     """Return the probes of a report, in its order."""
     met = Counter(probe.image for probe in report.probes)
-    return tuple(_suite(probe, alone=met[probe.image] == 1) for probe in report.probes)
+    taken: Counter[str] = Counter()
+    return tuple(_suite(probe, taken, alone=met[probe.image] == 1) for probe in report.probes)
 
 
-def _suite(probe: ProbeResult, *, alone: bool) -> Suite:
-    cases = tuple(_cases(probe))
+def _suite(probe: ProbeResult, taken: Counter[str], *, alone: bool) -> Suite:
+    names = [package.name or package.file for package in probe.packages] or [probe.package]
+    anchor = anchor_of(taken, probe.image, *([] if alone else names))
+    cases = tuple(
+        replace(case, anchor=anchor_of(taken, anchor, case.step, case.what))
+        for case in _with_repeats(_cases(probe))
+    )
     return Suite(
         name=visible(probe.image if alone else f"{probe.image} ({probe.package})"),
         package=visible(probe.package),
@@ -103,7 +128,30 @@ def _suite(probe: ProbeResult, *, alone: bool) -> Suite:
         cases=cases,
         discovered=next((step.discovered for step in probe.steps if step.discovered), None),
         notes=tuple(map(visible, probe.notes)),
+        image=visible(probe.image),
+        facts=facts.of_probe(probe),
+        versions=facts.versions(probe.packages),
+        anchor=anchor,
     )
+
+
+def anchor_of(taken: Counter[str], *words: str) -> str:
+    """Return a name of words that a URL and an id may have, and that is not taken yet."""
+    texts = [UNFIT.sub("-", word)[:LONGEST].strip("-") for word in words if word]
+    name = "--".join(filter(None, texts)) or "unnamed"
+    taken[name] += 1
+    return name if taken[name] == 1 else f"{name}--{taken[name]}"
+
+
+def _with_repeats(cases: Iterable[Case]) -> Iterator[Case]:
+    """Yield the cases; those of a fault that an earlier step has met say so."""
+    met: dict[object, str] = {}
+    for case in cases:
+        if case.outcome.is_bad and case.what:
+            fault = case.outcome, case.what, NUMBER.sub("0", case.sentence)
+            first = met.setdefault(fault, case.step)
+            case = replace(case, first=first if first != case.step else "")
+        yield case
 
 
 def _cases(probe: ProbeResult) -> Iterator[Case]:

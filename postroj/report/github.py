@@ -6,6 +6,7 @@ import re
 from html import escape
 from typing import TYPE_CHECKING
 
+from postroj.report import facts
 from postroj.report import summary as summarised
 from postroj.report.cases import suites
 from postroj.verdict import Outcome
@@ -92,6 +93,9 @@ def summary(report: Report, *, room: int = LIMIT) -> str:
         for case in suite.needing
     ]
     parts += [_details(suite.name, case) for suite in found for case in suite.bad]
+    tested = dict.fromkeys(facts.versions(probe.packages) for probe in report.probes)
+    if known := ", ".join(filter(None, (*tested, facts.sentence(report)))):
+        parts.append(f"{_text(known)}\n")
     return _fitting(parts, room)
 
 

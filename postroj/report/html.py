@@ -1,17 +1,15 @@
-"""The report as an HTML page: a matrix of checks and images, with folded evidence in its cells.
-
-The page has no scripts and loads nothing; its content security policy forbids both.
-"""
+"""The report as an HTML page: failures, a matrix of checks and images, and what was tested."""
 
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING
-from xml.etree import ElementTree
 
-from postroj.report.cases import NOT_BEGUN, suites
-from postroj.report.markup import Element, add
+from postroj.model import socket_name
+from postroj.report import facts, page
+from postroj.report.cases import NOT_BEGUN, anchor_of, suites
+from postroj.report.filters import MatrixFilters
+from postroj.report.markup import add
 from postroj.report.visible import visible
 from postroj.verdict import WORST_FIRST, Outcome
 
@@ -19,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from postroj.report.cases import Case, Suite
+    from postroj.report.markup import Element
     from postroj.verdict import Discovery, Report
 
 MEANING = {
@@ -27,34 +26,27 @@ MEANING = {
     Outcome.PASS: "works as expected",
     Outcome.SKIP: "not checked, for a reason",
 }
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 ROOM = 32 << 10
 """Maximum bytes of each piece of evidence, as the page has those of all images."""
-STYLE = Path(__file__).with_name("page.css")
+FAILURES = "failures"
+TESTED = "tested"
 
 
 def render(report: Report) -> str:
     """Return the report as an HTML document, to be written as UTF-8."""
     found = suites(report)
-    root = Element("html", lang="en")
-    _add_head(root, f"{report.outcome}: {_packages(found)}")
-    body = add(root, "body")
-    _add_verdict(body, report, found)
-    if found:
-        _add_matrix(body, found)
-        _add_images(body, found)
-    text = ElementTree.tostring(root, encoding="unicode", method="html")
-    return f"<!DOCTYPE html>\n{text}"
+    filters = MatrixFilters(found)
 
+    def fill(body: Element) -> None:
+        _add_verdict(body, report, found)
+        if found:
+            filters.boxes.add_to(body)
+            _add_failures(body, found, filters)
+            _add_matrix(body, found, filters)
+            _add_tested(body, found, filters)
 
-def _add_head(root: Element, title: str) -> None:
-    head = add(root, "head")
-    add(head, "meta", charset="utf-8")
-    add(head, "meta", **{"http-equiv": "Content-Security-Policy", "content": POLICY})
-    add(head, "meta", name="viewport", content="width=device-width, initial-scale=1")
-    add(head, "meta", name="referrer", content="no-referrer")
-    add(head, "title", f"postroj: {title}")
-    add(head, "style", STYLE.read_text("utf-8"))
+    title = f"{report.outcome}: {_packages(found)}"
+    return page.render(title, fill, filters.rules() if found else "")
 
 
 def _packages(found: Sequence[Suite]) -> str:
@@ -64,19 +56,20 @@ def _packages(found: Sequence[Suite]) -> str:
 def _add_verdict(body: Element, report: Report, found: Sequence[Suite]) -> None:
     header = add(body, "header")
     title = add(header, "h1")
-    add(title, "span", report.outcome, class_=f"badge {report.outcome}").tail = _packages(found)
+    page.badge(title, report.outcome).tail = _packages(found)
     probes = _counted(suite.outcome for suite in found)
     noun = "probes" if len({probe.image for probe in report.probes}) < len(found) else "images"
     answers = _counted(case.outcome for suite in found for case in suite.cases)
     if found:
         add(header, "p", f"{noun}: {probes}; steps and checks: {answers}")
+    if made := facts.sentence(report):
+        add(header, "p", made)
     for suite in found:
         for note in suite.notes:
             add(header, "p", f"{suite.name}: {note}", class_="note")
     legend = add(header, "p", class_="legend")
     for outcome in WORST_FIRST:
-        word = add(add(legend, "span"), "span", outcome, class_=f"badge {outcome}")
-        word.tail = f" {MEANING[outcome]}"
+        page.badge(add(legend, "span"), outcome).tail = f" {MEANING[outcome]}"
 
 
 def _counted(outcomes: Iterable[Outcome]) -> str:
@@ -84,86 +77,139 @@ def _counted(outcomes: Iterable[Outcome]) -> str:
     return ", ".join(f"{met[outcome]} {outcome}" for outcome in WORST_FIRST if met[outcome])
 
 
-def _add_matrix(body: Element, found: Sequence[Suite]) -> None:
-    table = add(add(body, "div", class_="scroll"), "table")
+def _add_failures(body: Element, found: Sequence[Suite], filters: MatrixFilters) -> None:
+    if not any(suite.bad for suite in found):
+        return
+    section = add(body, "section", class_=FAILURES)
+    page.headline(section, FAILURES, "Failures")
+    for suite in found:
+        for case in suite.bad:
+            _add_failure(section, suite, case, filters)
+
+
+def _add_failure(section: Element, suite: Suite, case: Case, filters: MatrixFilters) -> None:
+    article = add(section, "article", id=_failure(case))
+    article.set("class", f"{filters.classes_of_case(case)} {filters.classes(suite)}")
+    title = add(article, "h3")
+    page.badge(title, case.outcome).tail = f"{suite.name}: "
+    add(title, "code", case.name)
+    page.permalink(title, _failure(case), f"failure of {case.name} on {suite.name}")
+    if case.first:
+        add(article, "p", f"as after {case.first}: {case.sentence}", class_="sentence")
+    else:
+        _add_sentence(article, case)
+        _add_lines(article, case)
+    for name, text in case.excerpts(ROOM):
+        said = add(article, "details", class_="said")
+        add(add(said, "summary"), "span", name, class_="time")
+        add(said, "pre", text or "nothing")
+    if case.reproduce and not case.first:
+        add(add(article, "p", "reproduce: ", class_="hint"), "code", case.reproduce)
+
+
+def _failure(case: Case) -> str:
+    return f"failure--{case.anchor}"
+
+
+def _add_matrix(body: Element, found: Sequence[Suite], filters: MatrixFilters) -> None:
+    table = add(add(body, "div", class_="scroll"), "table", class_="matrix")
     heads = add(add(table, "thead"), "tr")
     add(heads, "th", "step and checks", scope="col")
     for suite in found:
-        line = add(add(heads, "th", suite.name, scope="col"), "p")
-        add(line, "span", suite.outcome, class_=f"badge {suite.outcome}")
+        head = add(heads, "th", suite.name, scope="col", id=suite.anchor)
+        head.set("class", filters.classes(suite))
+        page.permalink(head, suite.anchor, suite.name)
+        line = add(head, "p")
+        page.badge(line, suite.outcome)
         add(line, "span", f"{suite.seconds:.1f} s", class_="time")
+    taken: Counter[str] = Counter()
     steps = dict.fromkeys(case.step for suite in found for case in suite.cases)
     for step in sorted(steps, key=lambda step: step != NOT_BEGUN):
-        _add_step(add(table, "tbody"), step, found)
+        _add_step(add(table, "tbody"), step, found, filters, taken)
 
 
-def _add_step(group: Element, step: str, found: Sequence[Suite]) -> None:
+def _add_step(
+    group: Element, step: str, found: Sequence[Suite], filters: MatrixFilters, taken: Counter[str]
+) -> None:
     of_step = [[case for case in suite.cases if case.step == step] for suite in found]
     rows = dict.fromkeys(case.what for cases in of_step for case in cases)
     for what in sorted(rows, key=bool):  # the step comes before its checks
         row = add(group, "tr", class_="check" if what else "step")
-        _add_row_head(row, step, what)
+        _add_row_head(row, step, what, anchor_of(taken, "row", step, what))
         for suite, cases in zip(found, of_step, strict=True):
-            _add_cell(row, suite.name, [case for case in cases if case.what == what])
+            shown = [case for case in cases if case.what == what]
+            cell = add(row, "td", "" if shown else "-", **{"data-image": suite.name})
+            cell.set("class", filters.classes(suite) + (" none" if not shown else ""))
+            for case in shown:
+                _add_case(cell, case, filters.classes_of_case(case))
 
 
-def _add_row_head(row: Element, step: str, what: str) -> None:
+def _add_row_head(row: Element, step: str, what: str, anchor: str) -> None:
     kind, _, subject = what.partition(" ")
-    head = add(row, "th", "" if what else step, scope="row")
+    head = add(row, "th", "" if what else step, scope="row", id=anchor)
     if what:
         add(head, "span", kind, class_="kind")
         add(head, "code", subject)
+    page.permalink(head, anchor, what or step)
 
 
-def _add_cell(row: Element, image: str, cases: Sequence[Case]) -> None:
-    cell = add(row, "td", "" if cases else "-", **{"data-image": image})
-    if not cases:
-        cell.set("class", "none")
-    for case in cases:
-        _add_case(cell, case)
-
-
-def _add_case(cell: Element, case: Case) -> None:
-    is_shown = case.outcome.is_bad or bool(case.needs)
-    fold = add(cell, "details", class_=case.outcome)
+def _add_case(cell: Element, case: Case, classes: str) -> None:
+    """Append a case; one that went wrong refers to the failures, another unfolds."""
+    if case.outcome.is_bad:
+        fold = add(cell, "div", class_=f"case {classes}", id=case.anchor)
+        line = add(fold, "p")
+        add(line, "span", case.outcome, class_="badge")
+        add(line, "span", f"{case.seconds:.1f} s", class_="time")
+        page.link(line, "details", _failure(case), "details")
+        _add_sentence(fold, case)
+        return
+    fold = add(cell, "details", class_=classes, id=case.anchor)
     summary = add(fold, "summary")
     add(summary, "span", case.outcome, class_="badge")
     add(summary, "span", f"{case.seconds:.1f} s", class_="time")
-    add(summary if is_shown else fold, "span", case.sentence, class_="sentence")
+    _add_sentence(summary if case.needs else fold, case)
+    _add_lines(fold, case)
+
+
+def _add_sentence(parent: Element, case: Case) -> None:
+    if case.sentence:
+        add(parent, "span", case.sentence, class_="sentence")
+
+
+def _add_lines(parent: Element, case: Case) -> None:
     if case.evidence:
-        add(fold, "pre", "\n".join(case.evidence))
+        add(parent, "pre", "\n".join(case.evidence))
     if case.hint:
-        add(fold, "p", f"hint: {case.hint}", class_="hint")
-    for name, text in case.excerpts(ROOM):
-        said = add(fold, "details", class_="said")
-        add(add(said, "summary"), "span", name, class_="time")
-        add(said, "pre", text or "nothing")
-    if case.reproduce:
-        add(add(fold, "p", "reproduce: ", class_="hint"), "code", case.reproduce)
+        add(parent, "p", f"hint: {case.hint}", class_="hint")
 
 
-def _add_images(body: Element, found: Sequence[Suite]) -> None:
-    discovered_on = [(suite, suite.discovered) for suite in found if suite.discovered]
-    if not discovered_on:
-        return
-    add(body, "h2", "Contents of the package")
-    for suite, discovered in discovered_on:
-        fold = add(body, "details", class_="image")
+def _add_tested(body: Element, found: Sequence[Suite], filters: MatrixFilters) -> None:
+    section = add(body, "section")
+    page.headline(section, TESTED, "What was tested")
+    for suite in found:
+        fold = add(section, "details", id=f"{TESTED}--{suite.anchor}")
+        fold.set("class", f"image {filters.classes(suite)}")
         summary = add(fold, "summary")
         add(summary, "span", suite.name, class_="name")
-        names = add(fold, "dl")
-        for word, values in _contents(discovered):
-            if values:
-                add(names, "dt", word)
-                add(add(names, "dd"), "code", ", ".join(map(visible, values)))
-        counts = [f"{word}: {len(values)}" for word, values in _contents(discovered) if values]
-        add(summary, "span", ", ".join(counts) or "nothing", class_="time")
+        contents = [pair for pair in _contents(suite.discovered) if pair[1]]
+        counts = ", ".join(f"{word}: {len(values)}" for word, values in contents)
+        known = ", ".join(filter(None, (suite.versions, counts)))
+        add(summary, "span", known or "nothing is known", class_="time")
+        rows = [(name.replace(".", " "), value) for name, value in suite.facts]
+        rows += [(word, ", ".join(map(visible, values))) for word, values in contents]
+        names = add(fold, "dl") if rows else fold
+        for name, text in rows:
+            add(names, "dt", name)
+            add(add(names, "dd"), "code", text)
 
 
-def _contents(found: Discovery) -> Iterable[tuple[str, Sequence[str]]]:
+def _contents(found: Discovery | None) -> Iterable[tuple[str, Sequence[str]]]:
+    if found is None:
+        return
     yield "units", found.units
     yield "SysV scripts", found.scripts
-    yield "sockets", [f"{s.protocol} {s.address} {s.unit or s.process}" for s in found.sockets]
+    names = (f"{s.protocol} {socket_name(s.address)} {s.unit or s.process}" for s in found.sockets)
+    yield "sockets", list(names)
     yield "programs", found.programs
     yield "configuration", found.configuration
     yield "users", found.users

@@ -12,7 +12,7 @@ from postroj.verdict import Report
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from postroj.verdict import CheckResult, Evidence, ProbeResult, StepResult
+    from postroj.verdict import CheckResult, Evidence, Host, ProbeResult, StepResult
 
 SCHEMA = 1
 
@@ -23,15 +23,33 @@ def render(report: Report) -> str:
         "schema": SCHEMA,
         "outcome": report.outcome,
         "summary": summary.describe(report),
+        "date": report.date,
+        "version": report.version,
+        "host": _host(report.host),
         "probes": [_probe(probe) for probe in report.probes],
     }
     return json.dumps(document, indent=2)
+
+
+def _host(host: Host | None) -> dict[str, Any] | None:
+    if host is None:
+        return None
+    return {
+        "kernel": host.kernel,
+        "architecture": host.architecture,
+        "distribution": host.distribution,
+        "root": host.is_root,
+    }
 
 
 def _probe(probe: ProbeResult) -> dict[str, Any]:
     return {
         "image": probe.image,
         "package": probe.package,
+        "packages": [asdict(package) for package in probe.packages],
+        "date": probe.date,
+        "architecture": probe.architecture,
+        "image_digest": probe.image_digest,
         "outcome": probe.outcome,
         "reason": probe.reason,
         "hint": probe.hint,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
+from postroj.report import facts
 from postroj.report.cases import suites
 from postroj.report.markup import Element, add
 from postroj.verdict import Outcome
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from postroj.report.cases import Case, Suite
+    from postroj.report.facts import Facts
     from postroj.verdict import Report
 
 ELEMENT = {Outcome.FAIL: "failure", Outcome.ERROR: "error", Outcome.SKIP: "skipped"}
@@ -31,17 +33,22 @@ def render(report: Report) -> str:
     found = suites(report)
     root = Element("testsuites", {"name": "postroj", **_numbers(found)})
     for suite in found:
-        _add_suite(root, suite)
+        _add_suite(root, suite, facts.of_report(report))
     ElementTree.indent(root)
     text = ElementTree.tostring(root, encoding="unicode")
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}'
 
 
-def _add_suite(root: Element, suite: Suite) -> None:
+def _add_suite(root: Element, suite: Suite, of_run: Facts) -> None:
     skipped = str(suite.count(Outcome.SKIP))
     element = add(root, "testsuite", name=suite.name, **_numbers([suite]), skipped=skipped)
+    if date := dict(suite.facts).get("date"):
+        element.set("timestamp", date)
     properties = add(element, "properties")
     add(properties, "property", name="package", value=suite.package)
+    for name, value in (*of_run, *suite.facts):
+        if name != "date":
+            add(properties, "property", name=name, value=value)
     for note in suite.notes:
         add(properties, "property", name="note", value=note)
     for case in suite.cases:

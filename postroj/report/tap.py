@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from postroj.report import facts
 from postroj.report.cases import suites
 from postroj.verdict import Outcome
 
@@ -28,6 +29,9 @@ def render(report: Report) -> str:
     for number, (image, case) in enumerate(points, start=1):
         lines += _point(number, image, case)
     lines += [f"# {suite.name}: {note}" for suite in found for note in suite.notes]
+    for suite in found:
+        lines += [f"# {suite.name}: {name} {value}" for name, value in suite.facts]
+    lines += [f"# {name} {value}" for name, value in facts.of_report(report)]
     return "\n".join(lines)
 
 

@@ -14,8 +14,10 @@ import pytest
 from postroj.cli import COMMANDS, elsewhere
 from postroj.errors import HostError
 from postroj.report import github
+from postroj.verdict import Outcome
 from tests.support import debs, rpms
 from tests.support.cli import postroj
+from tests.unit.report.nights import night, put
 from tests.unit.report.samples import SAMPLE
 
 if TYPE_CHECKING:
@@ -63,6 +65,17 @@ def test_help_and_schema_work_elsewhere(system: str) -> None:
         assert done.stdout.startswith(f"Usage: python -m postroj {command} ") or (
             f"postroj {command} " in done.stdout
         )
+
+
+def test_histories_are_made_elsewhere(system: str, tmp_path: Path) -> None:
+    for day, outcome in ((1, Outcome.PASS), (2, Outcome.FAIL)):
+        put(tmp_path, day, night(day, outcome))
+    page = tmp_path / "page.html"
+    done = run(system, "report", tmp_path, "--html", page, "--fail-on", "broken")
+    assert (done.returncode, done.stderr) == (1, f"wrote '{page}'\n")
+    assert "redis on debian-trixie: fails since 2026-01-02" in done.stdout
+    assert page.read_text("utf-8").endswith("</html>\n")
+    assert len([*tmp_path.iterdir()]) == 3
 
 
 def test_reports_are_rendered_elsewhere(system: str) -> None:

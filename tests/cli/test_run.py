@@ -120,6 +120,25 @@ def test_run_takes_an_image_before_the_command(
     assert seen.commands == [Command(argv=command)]
 
 
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [("debain-trixie", "debian-trixie"), ("fedora-4", "fedora"), ("debian:trixi", "debian-")],
+)
+def test_run_suggests_the_image_for_a_mistyped_one(seen: Recorder, word: str, meant: str) -> None:
+    with pytest.raises(UsageError, match=f"'{word.replace(':', '-')}' is neither") as caught:
+        run(word, "ls")
+    assert caught.value.hint.startswith(f"did you mean '{meant}")
+    assert caught.value.exit_status == ExitStatus.RUN_FAILED
+    assert run("--image", "debian-sid", word) == 0
+    assert run("./debian-trixi") == 0
+
+
+@pytest.mark.parametrize("word", ["systemctl", "partx", "apt-get", "sid-tool", "leaf", "opensnoop"])
+def test_run_takes_other_words_for_commands(seen: Recorder, word: str) -> None:
+    assert run(word, "x") == 0
+    assert seen.images == ["debian-stable"]
+
+
 def test_run_with_an_image_alone() -> None:
     with pytest.raises(UsageError, match="missing argument") as caught:
         run("debian-sid")

@@ -332,6 +332,12 @@ PACKAGES: dict[str, Made] = {
         PASS,
         "listens on /tmp/unix.sock",
     ),
+    **one(
+        "abstract",
+        "ExecStart=" + server('Local => chr(0) . "padded" . chr(0) x 20', kind="UNIX"),
+        PASS,
+        "listens on @padded",
+    ),
     "disabled": Made(
         units={"disabled.service": service(SLEEP)},
         said={"disabled.service": (SKIP, "not enabled by the package")},
@@ -589,6 +595,7 @@ NETWORK = {
     "tcp://[::1]:7007": (PASS, "every.service listens on [::]:7007"),
     "tcp://127.0.0.1:7010": (PASS, "process 'perl', which is in no unit, listens on"),
     "unix:/tmp/unix.sock": (PASS, "unix.service listens on /tmp/unix.sock"),
+    "unix:@padded": (PASS, "abstract.service listens on @padded"),
 }
 
 
@@ -737,6 +744,7 @@ def test_discovery_says_what_the_package_ships(told: Told) -> None:
     assert "/etc/init.d/oldstyle" in told.discovery.configuration
     heard = {(each.protocol, each.address, each.unit) for each in told.discovery.sockets}
     assert ("tcp", "[::1]:7006", "six.service") in heard
+    assert ("stream", f"@padded{20 * '@'}", "abstract.service") in heard
     assert any(each[0] == "udp" and each[2] == "udp.service" for each in heard)
     assert told.discovery.user_units == tuple(map(USER_UNIT.format, ("calm", "fine@", "haunted")))
     assert told.discovery.drop_ins == ("/usr/lib/systemd/system/ssh.service.d/maker.conf",)

@@ -7,6 +7,7 @@ import shutil
 import signal
 import tempfile
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,6 +150,7 @@ def test_test_probes_each_package_of_a_build_with_those_that_it_needs(
     other = {"postinst": "#!/bin/sh\necho no luck; exit 1\n"}
     debs.build(tmp_path, "other", files={"/usr/share/postroj-other": ""}, scripts=other)
     debs.build(tmp_path, "far", architecture="s390x")
+    (tmp_path / "cut_1.0_all.deb").write_bytes((tmp_path / "app_1.0_all.deb").read_bytes()[:400])
     done = postroj("test", tmp_path, "--image", image, "--report", "json=-", *QUICK)
     assert done.returncode == 1, done.stderr
     report = json.loads(done.stdout)
@@ -156,14 +158,20 @@ def test_test_probes_each_package_of_a_build_with_those_that_it_needs(
     assert {package: probe["outcome"] for package, probe in found.items()} == {
         "app_1.0_all.deb postroj-lib_1.0_all.deb": "pass",
         "other_1.0_all.deb": "fail",
+        "cut_1.0_all.deb": "fail",
     }
+    (step,) = found["cut_1.0_all.deb"]["steps"]
+    assert step["reason"].startswith("'cut_1.0_all.deb' is not a complete package\n400 bytes")
+    app, lib = found["app_1.0_all.deb postroj-lib_1.0_all.deb"]["packages"]
+    assert (app["name"], app["version"], lib["name"]) == ("app", "1.0", "postroj-lib")
+    assert lib["sha256"] == sha256((tmp_path / lib["file"]).read_bytes()).hexdigest()
     path = tmp_path / "other_1.0_all.deb"
     assert f" --package {path} --image " in found["other_1.0_all.deb"]["reproduce"]
-    assert report["summary"] == "1 failed, 1 passed"
+    assert report["summary"] == "2 failed, 1 passed"
     lines = done.stderr.splitlines()
     assert "left out, for s390x: far_1.0_s390x.deb" in lines
     assert "          | no luck" in lines
-    assert lines[-1].startswith("FAIL  1 failed, 1 passed; ")
+    assert lines[-1].startswith("FAIL  2 failed, 1 passed; ")
 
 
 def test_fail_fast_ends_the_guests_that_run(

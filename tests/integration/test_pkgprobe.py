@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from postroj import __version__
 from tests.support import debs
 from tests.support.cli import all_argv, eventually, postroj, start
 
@@ -106,6 +107,11 @@ def test_pkgprobe_asks_every_kind_of_check(image: str, tmp_path: Path) -> None:
     assert sorted(kinds) == ["command", "file", "network", "network", "system", "unit"]
     assert json.loads(report_file.read_text()) == report
     assert report["schema"] == 1
+    assert report["version"] == __version__
+    assert report["date"] <= report["probes"][0]["date"]
+    stored = json.loads(postroj("list-images", "--cached", "--json").stdout)
+    digests = {one["name"]: one["cached"]["sha256"] for one in stored}
+    assert report["probes"][0]["image_digest"] == digests[report["probes"][0]["image"]]
     timings = set(report["probes"][0]["timings"])
     assert {"boot", "install", "checks", "total"} <= timings
     assert "refresh" not in timings  # the lists are kept

@@ -300,8 +300,11 @@ def test_guest_writes_to_a_disk_where_a_tmpfs_keeps_no_attributes(user: User) ->
         assert child.stdout
         assert child.stdout.readline() == "up\n"
         child.kill()
-    assert left_on_disk(there)
-    assert user.postroj("prune").returncode == 0
+    (left,) = left_on_disk(there)
+    done = user.postroj("prune", "--dry-run", "--json")
+    assert f"guests/{left}" in json.loads(done.stdout)["guests"]
+    assert left_on_disk(there) == [left]
+    assert f"guests/{left}: deleted\n" in user.postroj("prune").stdout
     assert left_on_disk(there) == []
 
 

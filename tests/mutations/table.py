@@ -80,6 +80,20 @@ GUILT = (
         f"{PROBE}/test_slow_host.py",
     ),
     Mutation(
+        "a damaged package is a failure and not left out",
+        "postroj/tasks.py",
+        "result = self._without_guest(place, Outcome.FAIL, reason, hint)",
+        "result = self._without_guest(place, Outcome.SKIP, reason, hint)",
+        "tests/unit/test_matrix.py",
+    ),
+    Mutation(
+        "a history is broken since the first failure after the last pass",
+        "postroj/report/history.py",
+        "return self.runs[: self.runs.index(passed)] if passed else self.runs",
+        "return self.runs",
+        "tests/unit/report/test_history.py",
+    ),
+    Mutation(
         "a question that times out is an error and not a failure",
         "postroj/probe/ask/checks.py",
         "outcome = Outcome.ERROR if slow else Outcome.FAIL",

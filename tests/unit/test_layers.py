@@ -55,7 +55,7 @@ MAY_IMPORT = {
     | {"transfer", "tasks", "autopkgtest", "remote"},
     "windows": set(),
     "__main__": {"cli", "windows", "remote"},
-    "api": {"locking"},
+    "api": {"locking", "image", "probe"},
     "testing": {"api", "errors", "verdict", "project"},
 }
 """Which rooms of the house a room may import, beside itself and the version in `postroj`."""
@@ -86,7 +86,7 @@ FLOORS = {
         "ask",
         "discover",
         "compare",
-        "evidence excuse reproduce",
+        "evidence excuse reproduce circumstances",
         "configuration giving_up versions dependencies bench steps plan",
         "announce startable judging starting walk probe",
     ),

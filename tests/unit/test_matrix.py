@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
+import platform
 import signal
 import threading
 from contextlib import contextmanager
-from dataclasses import replace
-from datetime import date
+from dataclasses import astuple, replace
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from postroj import matrix, paths, tasks
+from postroj import __version__, matrix, paths, tasks
 from postroj.capacity import jobs_for
 from postroj.container import lifeline, roster
 from postroj.errors import (
@@ -22,7 +24,6 @@ from postroj.errors import (
     ImageError,
     Interrupted,
     NothingToTest,
-    PackageError,
     UsageError,
 )
 from postroj.image.catalog import catalog
@@ -616,14 +617,50 @@ def test_nothing_to_test_names_what_is_left_out_before_any_image(lab: Lab, tmp_p
     assert not lab.obtained
 
 
-def test_a_damaged_package_ends_the_run_before_any_image(
+def test_a_damaged_package_fails_without_a_guest_and_the_others_are_probed(
     lab: Lab, deb: Path, tmp_path: Path
 ) -> None:
     damaged = debs.build(tmp_path, "damaged")
     damaged.write_bytes(damaged.read_bytes()[:-100])
-    with pytest.raises(PackageError, match=r"damaged_.* is not a complete package"):
-        run_each([A], [deb, damaged])
+    text = tmp_path / "text-1.0-1.noarch.rpm"
+    text.write_text("no rpm")
+    findings = run_each([A, B, "fedora-43"], [damaged, deb, text])
+    found = {(probe.package, probe.image): probe for probe in findings.report.probes}
+    assert {place: probe.outcome for place, probe in found.items()} == {
+        (damaged.name, A): "fail",
+        (damaged.name, B): "fail",
+        (deb.name, A): "pass",
+        (deb.name, B): "pass",
+        (text.name, "fedora-43"): "fail",
+    }
+    reasons = [step.reason for probe in found.values() for step in probe.steps]
+    assert reasons[0].startswith(f"'{damaged.name}' is not a complete package\n")
+    assert reasons[1] == f"'{damaged.name}' is not a complete package"
+    assert reasons[-1].startswith(f"'{text.name}' is not a package\n6 bytes")
+    assert lab.obtained == [A, B]
+    (package,) = found[damaged.name, A].packages
+    assert (package.file, package.name) == (damaged.name, "")
+    assert package.sha256 == hashlib.sha256(damaged.read_bytes()).hexdigest()
+
+
+def test_a_damaged_package_ends_a_run_that_fails_fast(lab: Lab, deb: Path, tmp_path: Path) -> None:
+    (tmp_path / "damaged.deb").write_text("x")
+    findings = run_each([A], [deb, tmp_path / "damaged.deb"], fail_fast=True)
+    assert [probe.outcome for probe in findings.report.probes] == ["skip", "fail"]
     assert not lab.obtained
+
+
+def test_a_report_says_when_and_where_it_was_made(lab: Lab, deb: Path) -> None:
+    report = run([A, "ubuntu-noble"], deb).report
+    assert report.date <= report.probes[1].date
+    assert datetime.fromisoformat(report.date).utcoffset() == timedelta(0)
+    assert report.version == __version__
+    assert report.host
+    assert report.host.kernel == platform.release()
+    assert report.host.is_root is (os.geteuid() == 0)
+    (package,) = report.probes[1].packages
+    assert (package.name, package.version, package.architecture) == ("x", "1.0", "all")
+    assert not any(platform.node() in text for text in map(str, astuple(report.host)))
 
 
 def test_packages_of_one_name_cannot_be_probed_together(

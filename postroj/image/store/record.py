@@ -140,6 +140,7 @@ class Record(Provenance):
             name=self.name,
             architecture=self.architecture,
             layers=self.paths,
+            digest=self.sha256,
             manager=self.manager,
             systemd=self.systemd,
             emulated=emulation.is_needed(self.architecture),

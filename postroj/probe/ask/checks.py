@@ -208,7 +208,7 @@ def _ask_unix(guest: Guest, question: Question, deadline: Deadline) -> Answer:
         except FileNotFoundError:
             continue
         except OSError as error:
-            sentence = f"{ports.describe_error(error)} at '{socket.entry.address}'"
+            sentence = f"{ports.describe_error(error)} at '{socket.entry.text}'"
             return Outcome.FAIL, f"{sentence} for {deadline.seconds:g} s"
         reached.append(socket)
     if not reached:

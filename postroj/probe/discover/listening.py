@@ -96,5 +96,5 @@ def _url(socket: Socket) -> str:
 
 def _unix_name(found: Sequence[Socket]) -> str:
     if len(found) == 1:
-        return f"unix:{found[0].entry.address}"
+        return f"unix:{found[0].entry.text}"
     return f"unix sockets of {holder(found[0]).partition(',')[0]}"

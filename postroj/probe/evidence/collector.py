@@ -185,4 +185,4 @@ def describe_sockets(listening: Iterable[Socket]) -> str:
 
 
 def _where(entry: Entry) -> str:
-    return entry.address if entry.is_unix else f"{entry.address}:{entry.port}"
+    return entry.text if entry.is_unix else f"{entry.address}:{entry.port}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from postroj.errors import UsageError
 from postroj.probe.package.formats import NotProbed
-from postroj.probe.package.package_file import recognise
+from postroj.probe.package.package_file import examine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -43,7 +43,6 @@ def collect(
     added to `left_out`.
 
     :raises UsageError: if a place does not exist, or a file that a .changes file lists.
-    :raises PackageError: if a package is damaged.
     """
     paths = [*downloads, *(path for place in places for path in _find(place, left_out))]
     each: dict[str, Path] = {}
@@ -53,8 +52,8 @@ def collect(
     return [file for file in files if file]
 
 
-def expand(texts: Iterable[str]) -> Iterator[Path]:
-    """Yield the files and folders that paths and patterns name.
+def expand(texts: Iterable[str], hint: str = "build the packages first") -> Iterator[Path]:
+    """Yield the files and folders that paths and patterns name; `hint` is for who names none.
 
     :raises UsageError: if one does not exist, or a pattern matches none.
     """
@@ -65,7 +64,7 @@ def expand(texts: Iterable[str]) -> Iterator[Path]:
         matches = sorted(glob(text, recursive=True))  # noqa: PTH207 absolute patterns, too
         if not matches:
             message = f"'{text}' is not a file or folder, and matches none"
-            raise UsageError(message, hint="build the packages first")
+            raise UsageError(message, hint=hint)
         yield from map(Path, matches)
 
 
@@ -127,10 +126,9 @@ def _in_changes(file: Path) -> list[Path]:
 
 def _recognise(path: Path, architecture: str, left_out: LeftOut) -> PackageFile | None:
     """Return a package, or None if it is left out."""
-    try:
-        file = recognise(path)
-    except NotProbed as error:
-        left_out[error.message.removeprefix(f"'{path.name}' is ")].append(path.name)
+    file = examine(path)
+    if isinstance(file.damage, NotProbed):
+        left_out[file.damage.message.removeprefix(f"'{path.name}' is ")].append(path.name)
         return None
     about = file.metadata
     if about.is_debug:

@@ -83,6 +83,10 @@ class Metadata:
     """With its release, and without its epoch."""
     architecture: str = ""
     """As in `uname -m`; '' if it fits every machine, or is not known."""
+    full_version: str = ""
+    """With release and epoch, as its package manager writes it."""
+    stated_architecture: str = ""
+    """As its package manager writes it: `amd64` or `x86_64`, `all`, `noarch` or `any`."""
     needs: tuple[tuple[Need, ...], ...] = ()
     """What has to be installed with it: of each group of alternatives one."""
     provides: frozenset[str] = frozenset()
@@ -145,6 +149,8 @@ def _of_deb(known: Mapping[str, Sequence[str]]) -> Metadata:
         name=text("package"),
         version=_without_epoch(text("version")),
         architecture=architectures.machine(text("architecture")),
+        full_version=text("version"),
+        stated_architecture=text("architecture"),
         needs=tuple(needs),
         provides=frozenset({text("package"), *provided} - {""}),
     )
@@ -156,6 +162,8 @@ def _of_pacman(known: Mapping[str, Sequence[str]]) -> Metadata:
         name=name,
         version=_without_epoch(_first(known, "pkgver")),
         architecture=architectures.machine(_first(known, "arch")),
+        full_version=_first(known, "pkgver"),
+        stated_architecture=_first(known, "arch"),
         needs=tuple((_need(text),) for text in known.get("depend", ())),
         provides=frozenset({name, *(_need(one).name for one in known.get("provides", ()))} - {""}),
     )
@@ -171,10 +179,13 @@ def _of_rpm(known: Mapping[str, Sequence[str]]) -> Metadata:
         for one, flags, version in needed
         if one
     ]
+    version = "-".join([*known.get(VERSION, ()), *known.get(RELEASE, ())])
     return Metadata(
         name=name,
-        version="-".join([*known.get(VERSION, ()), *known.get(RELEASE, ())]),
+        version=version,
         architecture=architectures.machine(_first(known, ARCHITECTURE)),
+        full_version=":".join([*known.get(EPOCH, ()), version]),
+        stated_architecture=_first(known, ARCHITECTURE),
         needs=tuple(needs),
         provides=frozenset({name, *known.get(PROVIDES, ())} - {""}),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ from postroj.probe.package.formats import SUFFIX, Format, read
 from postroj.probe.package.metadata import UNKNOWN, Metadata
 from postroj.probe.package.relations import key
 from postroj.urls import redacted
+from postroj.verdict import Package
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +32,8 @@ GUEST_DIR = "/run/postroj/packages"
 """The read-only folder of package files in a guest, below a tmpfs so that it leaves no trace."""
 OLDER_DIR = "/run/postroj/older"
 """The folder of packages to upgrade from, which may have the same file names."""
+MOST_SHOWN = 256
+"""Characters of a value of the metadata in a report."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,10 @@ class PackageFile:
     relations: str = ""
     """The same for packages that name the same other packages; '' if that is not known."""
     metadata: Metadata = UNKNOWN
+    digest: str = ""
+    """Its SHA-256; '' if that is not known."""
+    damage: PackageError | None = None
+    """Why it cannot be installed anywhere; None if it is a whole package."""
 
     @property
     def name(self) -> str:
@@ -57,6 +64,17 @@ class PackageFile:
         suffix = SUFFIX[self.format]
         fine = name.endswith(suffix) or f"{suffix}." in name
         return f"{self.folder}/{name if fine else f'{name}{suffix}'}"
+
+    def as_package(self) -> Package:
+        """Convert it to what a report shows."""
+        said = self.metadata
+        return Package(
+            file=self.name,
+            name=said.name[:MOST_SHOWN],
+            version=said.full_version[:MOST_SHOWN],
+            architecture=said.stated_architecture[:MOST_SHOWN],
+            sha256=self.digest,
+        )
 
 
 def downloads(prefix: str) -> Claim:
@@ -165,6 +183,21 @@ def recognise(path: Path, folder: str = GUEST_DIR) -> PackageFile:
         relations=key(found),
         metadata=metadata.read(found),
     )
+
+
+def examine(path: Path) -> PackageFile:
+    """Recognise a package under test as `recognise` does, and add its digest.
+
+    One that is damaged is returned as well; its format is what its name says.
+
+    :raises HostError: if this host lacks the tool that unpacks it.
+    """
+    try:
+        file = recognise(path)
+    except PackageError as error:
+        formats = (form for form, suffix in SUFFIX.items() if suffix in path.name)
+        file = PackageFile(path=path, format=next(formats, Format.DEB), damage=error)
+    return replace(file, digest=sha256(path))
 
 
 def binds(packages: Sequence[PackageFile]) -> tuple[Bind, ...]:

@@ -12,8 +12,10 @@ from postroj.verdict import (
     Discovery,
     Evidence,
     EvidenceName,
+    Host,
     Listener,
     Outcome,
+    Package,
     ProbeResult,
     Report,
     StepName,
@@ -37,9 +39,16 @@ STEP = StepResult(
     checks=(CHECK,),
     evidence=(Evidence(name=EvidenceName.JOURNAL, text="it said\nthis"),),
 )
+PACKAGE = Package(
+    file="web_1.0_all.deb", name="web", version="1:1.0", architecture="all", sha256="5e" * 32
+)
 PROBE = ProbeResult(
     image="debian-trixie",
     package="web_1.0_all.deb",
+    packages=(PACKAGE,),
+    date="2026-01-31T12:00:05Z",
+    architecture="x86_64",
+    image_digest="a1" * 32,
     steps=(STEP,),
     reproduce="postroj pkgprobe",
     timings={"boot": 0.5, "total": 12.98765},
@@ -47,14 +56,36 @@ PROBE = ProbeResult(
 
 
 def test_document_of_a_whole_report() -> None:
-    assert json.loads(render(Report(probes=(PROBE,)))) == {
+    host = Host(kernel="6.12", architecture="x86_64", distribution="Debian 13", is_root=True)
+    report = Report(probes=(PROBE,), date="2026-01-31T12:00:00Z", version="0.1", host=host)
+    assert json.loads(render(report)) == {
         "schema": 1,
         "outcome": "fail",
         "summary": "the package is to blame; 1 check failed",
+        "date": "2026-01-31T12:00:00Z",
+        "version": "0.1",
+        "host": {
+            "kernel": "6.12",
+            "architecture": "x86_64",
+            "distribution": "Debian 13",
+            "root": True,
+        },
         "probes": [
             {
                 "image": "debian-trixie",
                 "package": "web_1.0_all.deb",
+                "packages": [
+                    {
+                        "file": "web_1.0_all.deb",
+                        "name": "web",
+                        "version": "1:1.0",
+                        "architecture": "all",
+                        "sha256": "5e" * 32,
+                    }
+                ],
+                "date": "2026-01-31T12:00:05Z",
+                "architecture": "x86_64",
+                "image_digest": "a1" * 32,
                 "outcome": "fail",
                 "reason": "",
                 "hint": "",
@@ -129,6 +160,10 @@ def test_probe_without_steps() -> None:
     assert shown == {
         "image": "debian-sid",
         "package": "x.deb",
+        "packages": [],
+        "date": "",
+        "architecture": "",
+        "image_digest": "",
         "outcome": "error",
         "reason": "no guest",
         "hint": "try again",
@@ -190,6 +225,9 @@ def test_report_without_probes() -> None:
         "schema": 1,
         "outcome": "skip",
         "summary": "nothing was tested",
+        "date": "",
+        "version": "",
+        "host": None,
         "probes": [],
     }
 

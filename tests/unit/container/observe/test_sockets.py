@@ -45,6 +45,7 @@ Num       RefCount Protocol Flags    Type St Inode Path
 000000006c5d7413: 00000002 00000000 00010000 0001 01  5051 /run/with a blank.sock
 000000002b89114c: 00000002 00000000 00010000 0005 01 503989 /run/udev/control
 00000000d820d0c1: 00000002 00000000 00010000 0001 01 503476 @abstract
+00000000d820d0c2: 00000002 00000000 00010000 0001 01 503477 @a@b@@@@@
 00000000d820d0c2: 00000002 00000000 00010000 0001 01 503477
 nonsense
 """
@@ -84,6 +85,7 @@ def test_parse_unix() -> None:
         Entry(protocol="stream", address="/run/with a blank.sock", inode=5051),
         Entry(protocol="seqpacket", address="/run/udev/control", inode=503989),
         Entry(protocol="stream", address="@abstract", inode=503476),
+        Entry(protocol="stream", address="@a@b@@@@@", inode=503477),
     }
 
 

@@ -48,6 +48,12 @@ def test_one_question_for_each_tcp_address_and_for_the_unix_sockets_of_a_unit() 
     assert [len(q.unix) for q in asked] == [0, 0, 0, 0, 1, 2]
 
 
+def test_an_abstract_socket_is_shown_without_its_padding_and_asked_with_it() -> None:
+    (asked,) = socket_questions(found(), [listener("stream", "@a@b@@@")], [])
+    assert (asked.subject, asked.holders) == ("unix:@a@b", "x.service listens on @a@b")
+    assert [socket.entry.address for socket in asked.unix] == ["@a@b@@@"]
+
+
 def test_the_addresses_of_a_socket_unit_are_not_asked_twice() -> None:
     unit = state("x.socket", active="active", listens=(("/run/x", "Stream"), ("[::]:80", "Stream")))
     new = [listener("stream", "/run/x"), listener("tcp", "[::]", 80)]

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from postroj.errors import PackageError, UsageError
+from postroj.errors import UsageError
 from postroj.probe.package.collect import LeftOut, collect, expand
+from postroj.probe.package.formats import Format
 from tests.support import debs, pacman, rpms
 
 CHANGES = """\
@@ -101,11 +102,15 @@ def test_a_changes_file_names_no_file_elsewhere(tmp_path: Path) -> None:
         names(file)
 
 
-def test_collect_refuses_a_damaged_package(tmp_path: Path) -> None:
+def test_collect_keeps_a_damaged_package_with_the_reason(tmp_path: Path) -> None:
     deb = debs.build(tmp_path, "hello")
     deb.write_bytes(deb.read_bytes()[:-100])
-    with pytest.raises(PackageError, match="is not a complete package"):
-        names(deb)
+    text = tmp_path / "x-1-1-any.pkg.tar.zst"
+    text.write_text("x")
+    cut, other = collect([deb, text], [], "x86_64", LeftOut(list))
+    assert cut.damage and "is not a complete package" in cut.damage.message
+    assert other.damage and "is not a package" in other.damage.message
+    assert (cut.format, other.format) == (Format.DEB, Format.PACMAN)
 
 
 def test_collect_takes_downloads_whatever_their_names(tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ def test_metadata_of_a_deb(tmp_path: Path) -> None:
         name="web",
         version="1.0-1",
         architecture="aarch64",
+        full_version="2:1.0-1",
+        stated_architecture="arm64",
         needs=(
             (Need(name="init"),),
             (Need(name="libweb", version="1.0-1"),),
@@ -45,6 +47,7 @@ def test_metadata_of_an_rpm(tmp_path: Path) -> None:
     tags = "Requires: libweb = %{version}-%{release}\nRequires: base >= 3\nProvides: httpd = 3"
     found = recognise(rpms.build(tmp_path, "web", tags=tags)).metadata
     assert (found.name, found.version, found.architecture) == ("web", "1.0-1", "")
+    assert (found.full_version, found.stated_architecture) == ("1.0-1", "noarch")
     assert (Need(name="libweb", version="1.0-1"),) in found.needs
     assert (Need(name="base"),) in found.needs
     assert {"web", "httpd"} <= found.provides
@@ -59,6 +62,8 @@ def test_metadata_of_a_pacman_package(tmp_path: Path) -> None:
         name="web",
         version="1.0-1",
         architecture="x86_64",
+        full_version="1.0-1",
+        stated_architecture="x86_64",
         needs=((Need(name="libweb", version="1.0-1"),), (Need(name="base"),)),
         provides=frozenset({"web", "httpd", "libweb.so"}),
     )
