@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from postroj.project.project_file import ProjectFile
 
-LOCAL = ("matrix",)
-"""Commands that are carried out here all the same: they ask only the catalog."""
+LOCAL = ("matrix", "report")
+"""Commands that are carried out here all the same, because they need no guest."""
 
 KINDS = {
     Form.FOLDER: freight.Kind.FOLDER,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from postroj import console
-from postroj.cli.completion import complete_file
+from postroj.cli import host_paths
 from postroj.cli.files import write_file
 from postroj.cli.help import write_examples
 from postroj.errors import UsageError
@@ -42,9 +42,13 @@ class WithExamples(click.Command):
 
 
 @click.command(cls=WithExamples)
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, shell_complete=complete_file)
-@click.option("--html", metavar="FILE", help="Write an HTML page; - is stdout.")
-@click.option("--json", "json_", metavar="FILE", help="Write JSON; - is stdout.")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=host_paths.REPORTS)
+@click.option(
+    "--html", metavar="FILE", type=host_paths.PAGE, help="Write an HTML page; - is stdout."
+)
+@click.option(
+    "--json", "json_", metavar="FILE", type=host_paths.PAGE, help="Write JSON; - is stdout."
+)
 @click.option(
     "--fail-on",
     type=click.Choice([BAD, BROKEN]),
