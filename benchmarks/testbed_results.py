@@ -25,6 +25,7 @@ AUTOPKGTEST = ("autopkgtest", "--no-built-binaries")
 ANYWHERE = "--ignore-restrictions=isolation-container,breaks-testbed"
 """What `null` does not promise, and a fresh guest does."""
 INSTALL = "apt-get -qq update; apt-get -qq -y --no-install-recommends install autopkgtest"
+SOURCES = "/opt/sources"
 PROGRAMS = Path(sys.executable).parent
 
 
@@ -75,12 +76,12 @@ def in_nothing(package: Path) -> dict[str, str]:
         *AUTOPKGTEST,
         ANYWHERE,
         "--summary-file=/tmp/summary",
-        f"/srv/{package.name}",
+        f"{SOURCES}/{package.name}",
         "--",
         "null",
     ]
     script = f"{' '.join(argv)} >/dev/null 2>&1 || true; cat /tmp/summary"
-    bind = f"{package.parent}:/srv"
+    bind = f"{package.parent}:{SOURCES}"
     return results(postroj("run", "--image", BED, "--bind-ro", bind, "--", "sh", "-c", script))
 
 
