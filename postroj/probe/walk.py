@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from postroj.model import Image
     from postroj.probe.announce import Announced, Announcer, JudgedStep
     from postroj.probe.compare.comparison import Compared
-    from postroj.probe.judging import Before
+    from postroj.probe.compare.state import Before
     from postroj.probe.package.package_file import PackageFile
     from postroj.probe.plan import Plan
 
