@@ -72,11 +72,11 @@ def probe(ctx: click.Context, given: dict[str, Any], origin: Origin, prober: Pro
         selection.check(images, plan.architecture)
     become_root()
     places.prepare()
-    screen = _screen(stream, plan)
+    shown = screen(stream, plan)
     with places.guarded():
-        findings = prober(images, plan, screen, jobs=jobs, fail_fast=given["fail_fast"])
+        findings = prober(images, plan, shown, jobs=jobs, fail_fast=given["fail_fast"])
         report = findings.report
-        screen.end_report(report, findings.seconds)
+        shown.end_report(report, findings.seconds)
     places.write(report)
     if findings.interruption:
         raise findings.interruption
@@ -154,7 +154,8 @@ def _plan(given: dict[str, Any], origin: Origin) -> Plan:
     )
 
 
-def _screen(stream: Any, plan: Plan) -> Screen:
+def screen(stream: Any, plan: Plan) -> Screen:
+    """Return the screen on which the probes of a plan are shown."""
     from postroj.probe.ask.checks import NEW_FAILURES
     from postroj.report.screen import Screen
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from postroj.probe.excuse.expectations import Expectations
     from postroj.probe.package.package_file import PackageFile
     from postroj.probe.reproduce import Reproduction
+    from postroj.probe.survey import Survey
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +73,8 @@ class Plan:
     """Architecture of the images, as `uname -m` writes it; '' is that of this host."""
     reproduction: Reproduction | None = None
     """The command line that repeats the probe, for any image; None if it is not known."""
+    survey: Survey | None = None
+    """Looks at the guest after each step that went well; None if nobody does."""
     visit: Visit | None = None
     """Opens a shell in a guest in which something went wrong; None for no shell."""
     puts: tuple[Put, ...] = ()

@@ -79,6 +79,8 @@ def probe(
                     for name in plan.steps:
                         witness.begin_step()
                         judged = walk.take(name)
+                        if plan.survey and not judged.raw.outcome.is_bad:
+                            plan.survey(guest, image, judged.reported, walk.packages)
                         evidence = witness.end_step(judged.raw, walk.subjects)
                         raw.append(judged.raw)
                         reported.append(replace(judged.reported, evidence=evidence))

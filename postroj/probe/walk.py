@@ -84,6 +84,11 @@ class Walk:
         """The names of the units that are judged."""
         return self._judge.subjects
 
+    @property
+    def packages(self) -> list[str]:
+        """The names of the packages that are installed."""
+        return self._journey.names
+
     def take(self, name: StepName) -> JudgedStep:
         """Take a step, and judge the guest if the step succeeds.
 

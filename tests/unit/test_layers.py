@@ -85,7 +85,7 @@ FLOORS = {
         "discover",
         "compare",
         "evidence excuse reproduce",
-        "configuration giving_up versions dependencies bench steps plan",
+        "configuration giving_up versions dependencies bench steps survey plan",
         "announce startable judging starting walk probe",
     ),
 }

@@ -34,11 +34,11 @@ def check(guest: Guest, question: Question) -> tuple[Outcome, str]:
     user = accounts.find(guest, CheckKind.USER, owner)
     if user is None:
         return Outcome.FAIL, f"there is no user '{owner}'; it runs as {listed(found)}"
-    uids = _uids(guest, found)
-    own = [process for process in found if uids.get(process.pid) == user.number]
+    found_as = uids(guest, found)
+    own = [process for process in found if found_as.get(process.pid) == user.number]
     if own:
         return Outcome.PASS, f"{listed(own)}, user {owner}"
-    names = {uid: accounts.find(guest, CheckKind.USER, str(uid)) for uid in {*uids.values()}}
+    names = {uid: accounts.find(guest, CheckKind.USER, str(uid)) for uid in {*found_as.values()}}
     others_of = sorted(one.name if one else str(uid) for uid, one in names.items())
     return Outcome.FAIL, f"runs as {' and '.join(others_of)} instead of {owner}: {listed(found)}"
 
@@ -61,7 +61,7 @@ def _is_of(process: Process, text: str) -> bool:
     return text in programs or process.name == text.encode()[:NAME].decode(errors="ignore")
 
 
-def _uids(guest: Guest, processes: Sequence[Process]) -> dict[int, int]:
+def uids(guest: Guest, processes: Sequence[Process]) -> dict[int, int]:
     """Return the effective UID of processes by PID, as the guest numbers them."""
     argv = ["sh", "-c", SCRIPT, "sh", *(str(process.pid) for process in processes)]
     lines = guest.run(argv, timeout=30).text.splitlines()
