@@ -55,6 +55,8 @@ class CheckKind(StrEnum):
     DNS = "dns"
     """A name that must resolve."""
     COMMAND = "command"
+    GOSS = "goss"
+    """A test of goss; before they are known, the subject is their file."""
     SYSTEM = "system"
     """The guest as a whole; the subject is a sentence, and no option asks it."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import click
 
 from postroj import console
-from postroj.cli import check_options, project
+from postroj.cli import check_options, goss, project
 from postroj.cli.reports import go_to_stdout, outlets
 from postroj.errors import ExitStatus, UsageError
 from postroj.model import NetworkMode
@@ -102,7 +102,9 @@ def _plan(given: dict[str, Any], origin: Origin) -> Plan:
             raise UsageError(message)
         starts = True if given["start_units"] else given["start"]
         steps = course(given["steps"], upgrades=upgrades, starts=starts)
-    questions = tuple(check_options.questions(given, origin, steps))
+    with origin.of("check-goss", "goss", "goss-vars"):
+        program = goss.read(given)
+    questions = (*check_options.questions(given, origin, steps), *goss.questions(program))
     expects = given["expect_status"] is not None or given["expect_body"] is not None
     if expects and not any(question.subject.startswith("http") for question in questions):
         message = "`--expect-status` and `--expect-body` need `--check-network http(s)://...`"
@@ -142,6 +144,7 @@ def _plan(given: dict[str, Any], origin: Origin) -> Plan:
         upgrade_from=() if from_repository else older,
         from_repository=from_repository,
         keep=given["keep"],
+        goss=program,
         puts=puts,
         environment=environment,
         setup=given["setup"],

@@ -26,7 +26,7 @@ OF_A_RUN = (
     *("together", "quiet", "verbose"),
 )
 """Parameters that do not change a probe."""
-FILES = ("project_file",)
+FILES = ("project_file", "goss_files", "goss", "goss_vars")
 """Parameters that are paths or URLs."""
 CHECKS = ("after", *(f"{kind}s" for kind in check_options.KINDS))
 """Parameters whose order matters."""

@@ -187,6 +187,7 @@ class Judge:
             manager=self._manager,
             units=partial(self._own_units, brought, names),
             began=before.since,
+            goss=self._plan.goss,
         )
         answers = checks.ask_all(
             *(self._guest, asked, self._plan.manners, before.failed, then, others.owner, killed),

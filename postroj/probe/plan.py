@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from postroj.model import Image, NetworkMode
     from postroj.probe.ask.checks import Manners
+    from postroj.probe.ask.goss import Goss
     from postroj.probe.ask.question import Question
     from postroj.probe.configuration import Put
     from postroj.probe.evidence.witness import Visit
@@ -57,6 +58,8 @@ class Plan:
     """The packages to upgrade from, as files on this host."""
     from_repository: bool = False
     """Whether to upgrade from the version in the guest's repositories."""
+    goss: Goss | None = None
+    """goss and its files, if questions are about these."""
     keep: bool = False
     """Whether the guest lives on after the verdict."""
     locks: tuple[int, ...] = ()

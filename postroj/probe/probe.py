@@ -122,7 +122,7 @@ def _guest_spec(image: Image, packages: Sequence[PackageFile], plan: Plan) -> Gu
         layers=image.layers,
         network=plan.network,
         proxies=plan.proxies,
-        binds=binds([*packages, *plan.older]),
+        binds=(*binds([*packages, *plan.older]), *(plan.goss.binds if plan.goss else ())),
         boot_timeout=plan.boot_timeout,
         keep=plan.keep,
         locks=plan.locks,

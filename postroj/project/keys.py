@@ -87,6 +87,21 @@ KEYS = (
         form=Form.TEXTS,
         text="Shell commands that must exit with status 0.",
     ),
+    Key(
+        name="check-goss",
+        form=Form.TEXTS,
+        text="Files of goss whose tests must pass.",
+    ),
+    Key(
+        name="goss",
+        form=Form.TEXT,
+        text="Path of goss; without it, that of POSTROJ_GOSS or in PATH.",
+    ),
+    Key(
+        name="goss-vars",
+        form=Form.TEXTS,
+        text="Files with variables for the templates in files of goss.",
+    ),
     Key(name="expect-status", form=Form.NUMBER, text="Required status of http(s) answers."),
     Key(name="expect-body", form=Form.TEXT, text="Required text in the body of http(s) answers."),
     Key(

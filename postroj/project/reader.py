@@ -109,6 +109,10 @@ class Project:
                 return ",".join(value)
             case "arch":
                 return architectures.machine(value)
+            case "goss":
+                return str(self.file.path.parent / value)
+            case "check-goss" | "goss-vars":
+                return tuple(str(self.file.path.parent / text) for text in value)
             case "put":
                 return tuple(map(self._put, value))
             case _:

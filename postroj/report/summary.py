@@ -55,6 +55,7 @@ OTHERS = {
     CheckKind.CLOSED: ("port is closed", "ports are closed"),
     CheckKind.DNS: ("name resolves", "names resolve"),
     CheckKind.COMMAND: ("command succeeds", "commands succeed"),
+    CheckKind.GOSS: ("test of goss passes", "tests of goss pass"),
 }
 """What checks of other kinds have shown: of one subject, and of several."""
 

@@ -80,7 +80,7 @@ FLOORS = {
         "entered leftovers rundir roster launched start reboot frozen",
     ),
     "probe": (
-        "ask.question ask.deadline managers operations package audience course",
+        "ask.question ask.goss ask.deadline managers operations package audience course",
         "ask",
         "discover",
         "compare",

@@ -10,12 +10,14 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postroj.errors import CommandError, CommandTimeout, GuestLost, PostrojError
-from postroj.probe.ask import journal, kinds, needs, unitstate
-from postroj.probe.ask.deadline import CalledOff
+from postroj.probe.ask import goss, journal, kinds, needs, unitstate
+from postroj.probe.ask.deadline import CalledOff, Deadline
 from postroj.probe.ask.kinds import Answer as Answer
 from postroj.probe.ask.kinds import Manners as Manners
 from postroj.probe.ask.kinds import no_owner as no_owner
@@ -53,17 +55,46 @@ def ask_all(
     needed by questions about packages and their units.
     """
     began = time.monotonic()
-    late = (CheckKind.CLOSED, CheckKind.COMMAND)
-    closed, commands = ([one for one in questions if one.kind is kind] for kind in late)
+    late = (CheckKind.CLOSED, CheckKind.COMMAND, CheckKind.GOSS)
+    closed, commands, files = ([one for one in questions if one.kind is kind] for kind in late)
     ask = partial(kinds.ask, guest, manners, owner, scene)
     yield from side_by_side([one for one in questions if one.kind not in late], ask)
     yield from side_by_side([*then(), *closed], ask)
     for question in commands:
         yield timed(question, partial(ask, question, threading.Event()))
+    for question in files:
+        assert scene
+        assert scene.goss
+        yield from _ask_goss(guest, scene.goss, question, manners.timeout)
     asked = [unitstate.unit_name(q.subject) for q in questions if q.kind is CheckKind.UNIT]
     question = Question(kind=CheckKind.SYSTEM, subject=NEW_FAILURES)
     ask = partial(ask_failures, guest, before, asked, owner=owner, killed=killed)
     yield timed(question, partial(ask, not_before=began + manners.settle))
+
+
+def _ask_goss(
+    guest: Guest, program: goss.Goss, question: Question, timeout: float
+) -> Iterator[CheckResult]:
+    """Run a file of goss, and yield an answer for each of its tests."""
+    tests: list[goss.Test] = []
+
+    def ask() -> Answer:
+        file, deadline = Path(question.subject), Deadline(timeout)
+        outcome, reason, found = goss.check(guest, program, file, deadline)
+        tests.extend(found)
+        return outcome, reason
+
+    answer = timed(question, ask)
+    if not tests:
+        yield answer
+    for test in tests:
+        yield replace(
+            answer,
+            subject=test.subject,
+            outcome=test.outcome,
+            reason=test.reason,
+            seconds=test.seconds,
+        )
 
 
 def unasked(questions: Sequence[Question], reason: str) -> tuple[CheckResult, ...]:

@@ -106,7 +106,7 @@ def ask(
             return until(partial(dns.check, guest, question), deadline)
         case CheckKind.COMMAND:
             return _ask_command(guest, question.subject, seconds)
-        case CheckKind.SYSTEM:
+        case CheckKind.GOSS | CheckKind.SYSTEM:
             message = f"'{question.subject}' is not one of several questions"
             raise AssertionError(message)
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from postroj.container.guest import Socket
+    from postroj.probe.ask.goss import Goss
     from postroj.probe.managers.base import PackageManager
     from postroj.verdict import CheckKind, StepName
 
@@ -57,6 +58,8 @@ class Scene:
     """Returns the names of the packages' units."""
     began: float
     """When the step began, by the wall clock."""
+    goss: Goss | None = None
+    """goss and its files; None if there is no question about them."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -96,7 +96,7 @@ TEMPLATE = check("web@.service", Outcome.SKIP)
                units=()),),
          "1 service up, 1 port answers, 1 file exists, 1 program runs, 2 users exist,"
          " 1 group exists, 1 package is installed, 1 line is logged, 1 port is closed,"
-         " 1 name resolves, 1 command succeeds"),
+         " 1 name resolves, 1 command succeeds, 1 test of goss passes"),
         ((with_dependency(), START),
          "installation only: its service was not started; 1 check skipped"),
         # named by the user
