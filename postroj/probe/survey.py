@@ -1,6 +1,6 @@
-"""Note what packages have made of a guest, as claims to which their next versions can be held.
+"""Note what packages have made of a guest, as promises to which their next versions can be held.
 
-A claim holds if it was seen after the installation and again after a reboot: ports that the kernel
+A promise is what was seen after the installation and again after a reboot. Ports that the kernel
 chooses, and files with names that vary, are seen once only.
 """
 
@@ -51,7 +51,7 @@ Keys = tuple[tuple[str, str | int], ...]
 
 
 class Topic(IntEnum):
-    """What a claim is about, in the order in which a person reads them."""
+    """What a promise is about, in the order in which a person reads them."""
 
     PACKAGE = auto()
     UNIT = auto()
@@ -66,8 +66,8 @@ class Topic(IntEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Claim:
-    """One thing that is true of a guest with the packages."""
+class Promise:
+    """One thing that is true of a guest with the packages, and is to stay so."""
 
     topic: Topic
     kind: CheckKind
@@ -82,11 +82,11 @@ class Sights:
 
     format: str
     discovered: Discovery | None = None
-    units: dict[str, Claim] = field(default_factory=dict)
-    """Claims about units by their names, of which only those that come up again hold."""
-    idle: set[Claim] = field(default_factory=set)
-    """Claims about units that the installation leaves alone."""
-    others: frozenset[Claim] = frozenset()
+    units: dict[str, Promise] = field(default_factory=dict)
+    """Promises about units by their names, of which only those that come up again hold."""
+    idle: set[Promise] = field(default_factory=set)
+    """Promises about units that the installation leaves alone."""
+    others: frozenset[Promise] = frozenset()
 
     def add(self, guest: Guest, image: Image, step: StepResult, names: Sequence[str]) -> None:
         """Look at a guest after a step."""
@@ -96,11 +96,11 @@ class Sights:
         up = {check.subject for check in step.checks if _is_up(check.kind, check.outcome)}
         match step.name:
             case StepName.INSTALL:
-                for claim in _of_units(guest, found, up):
-                    if claim.subject.endswith(",idle"):
-                        self.idle.add(claim)
+                for promise in _of_units(guest, found, up):
+                    if promise.subject.endswith(",idle"):
+                        self.idle.add(promise)
                     else:
-                        self.units[claim.subject.partition(",")[0]] = claim
+                        self.units[promise.subject.partition(",")[0]] = promise
             case StepName.START:
                 started = {check.subject for check in step.checks if check.started} & up
                 self.units |= {unit: _unit(unit) for unit in started}
@@ -112,7 +112,7 @@ class Sights:
             self.others = frozenset(_with_pages(guest, self.others))
 
     @property
-    def claims(self) -> frozenset[Claim]:
+    def promises(self) -> frozenset[Promise]:
         """All that holds."""
         return self.others | {*self.units.values()} | self.idle
 
@@ -121,11 +121,11 @@ def _is_up(kind: CheckKind, outcome: Outcome) -> bool:
     return kind is CheckKind.UNIT and outcome is Outcome.PASS
 
 
-def _unit(subject: str) -> Claim:
-    return Claim(topic=Topic.UNIT, kind=CheckKind.UNIT, subject=subject)
+def _unit(subject: str) -> Promise:
+    return Promise(topic=Topic.UNIT, kind=CheckKind.UNIT, subject=subject)
 
 
-def _of_units(guest: Guest, found: Discovery, up: set[str]) -> Iterator[Claim]:
+def _of_units(guest: Guest, found: Discovery, up: set[str]) -> Iterator[Promise]:
     """Yield what the installation has done with the packages' own units."""
     names = [name for name in found.units if name not in found.dependencies]
     for state in read_states(guest, [name for name in names if not is_template(name)]):
@@ -142,10 +142,10 @@ def _is_idle(state: UnitState) -> bool:
 
 def _of_guest(
     guest: Guest, image: Image, found: Discovery, names: Sequence[str]
-) -> Iterator[Claim]:
+) -> Iterator[Promise]:
     manager = manager_of(image.manager)
     for fact in operations.ask(guest, manager.installed(names)):
-        yield Claim(
+        yield Promise(
             topic=Topic.PACKAGE,
             kind=CheckKind.PACKAGE,
             subject=fact.name,
@@ -155,7 +155,7 @@ def _of_guest(
     yield from of_sockets(found.sockets)
     for kind, accounts_of in ((CheckKind.USER, found.users), (CheckKind.GROUP, found.groups)):
         for name in accounts_of:
-            yield Claim(topic=Topic.ACCOUNT, kind=kind, subject=name)
+            yield Promise(topic=Topic.ACCOUNT, kind=kind, subject=name)
     shipped = [path for name in names for path in operations.ask(guest, manager.files(name)).files]
     data = [path for path in shipped if path.startswith(OWN_DATA)]
     sockets = [one.address for one in found.sockets if one.address.startswith("/")]
@@ -169,7 +169,7 @@ def _of_guest(
         yield from _of_files(guest, topic, paths)
 
 
-def _of_processes(guest: Guest, found: Discovery) -> Iterator[Claim]:
+def _of_processes(guest: Guest, found: Discovery) -> Iterator[Promise]:
     """Yield the programs of services, each with the user as whom it runs."""
     names = [unit for unit in found.units if unit not in found.dependencies]
     units = [unit for unit in names if unit.endswith(".service") and not is_template(unit)]
@@ -179,7 +179,7 @@ def _of_processes(guest: Guest, found: Discovery) -> Iterator[Claim]:
     users = running.uids(guest, processes) if processes else {}
     for process in processes:
         account = accounts.find(guest, CheckKind.USER, str(users.get(process.pid, "")))
-        yield Claim(
+        yield Promise(
             topic=Topic.PROCESS,
             kind=CheckKind.PROCESS,
             subject=_program(process, found.programs),
@@ -195,7 +195,7 @@ def _program(process: Process, programs: Sequence[str]) -> str:
     return next(filter(None, paths), process.name)
 
 
-def of_sockets(listeners: Iterable[Listener]) -> Iterator[Claim]:
+def of_sockets(listeners: Iterable[Listener]) -> Iterator[Promise]:
     """Yield the addresses at which services listen, and the ports that only this machine reaches.
 
     Ports that the kernel may have chosen are left out.
@@ -210,37 +210,37 @@ def of_sockets(listeners: Iterable[Listener]) -> Iterator[Claim]:
         for host in dict.fromkeys(destination(str(one)) for one in found if not one.is_link_local):
             at = f"[{host}]" if ":" in host else host
             url = f"{protocol}://{at}:{port}"
-            yield Claim(topic=Topic.NETWORK, kind=CheckKind.NETWORK, subject=url)
+            yield Promise(topic=Topic.NETWORK, kind=CheckKind.NETWORK, subject=url)
         if all(one.is_loopback for one in found):
             url = f"{protocol}://0.0.0.0:{port}"
-            yield Claim(topic=Topic.CLOSED, kind=CheckKind.CLOSED, subject=url)
+            yield Promise(topic=Topic.CLOSED, kind=CheckKind.CLOSED, subject=url)
 
 
-def _with_pages(guest: Guest, claims: Iterable[Claim]) -> Iterator[Claim]:
+def _with_pages(guest: Guest, promises: Iterable[Promise]) -> Iterator[Promise]:
     """Ask each TCP port for a page: what answers must do so again with the same status."""
-    for claim in claims:
-        if claim.kind is CheckKind.NETWORK and claim.subject.startswith("tcp:"):
-            yield _page(guest, claim) or claim
-        elif claim.kind is CheckKind.NETWORK:
-            where = ports.endpoint(claim.subject)
+    for promise in promises:
+        if promise.kind is CheckKind.NETWORK and promise.subject.startswith("tcp:"):
+            yield _page(guest, promise) or promise
+        elif promise.kind is CheckKind.NETWORK:
+            where = ports.endpoint(promise.subject)
             outcome, _ = ports.check(guest, where, ports.HttpCriteria(), deadline=Deadline(PAGE))
             if outcome is Outcome.PASS:
-                yield claim
+                yield promise
         else:
-            yield claim
+            yield promise
 
 
-def _page(guest: Guest, claim: Claim) -> Claim | None:
+def _page(guest: Guest, promise: Promise) -> Promise | None:
     for scheme in WEB:
-        url = f"{scheme}{claim.subject.removeprefix('tcp')}/"
+        url = f"{scheme}{promise.subject.removeprefix('tcp')}/"
         if status := ports.status_of(guest, ports.endpoint(url), PAGE):
-            return Claim(
-                topic=claim.topic, kind=claim.kind, subject=url, keys=(("status", status),)
+            return Promise(
+                topic=promise.topic, kind=promise.kind, subject=url, keys=(("status", status),)
             )
     return None
 
 
-def _of_files(guest: Guest, topic: Topic, paths: Sequence[str]) -> Iterator[Claim]:
+def _of_files(guest: Guest, topic: Topic, paths: Sequence[str]) -> Iterator[Promise]:
     """Yield the types, modes and owners of files; those that do not exist are left out."""
     types = {name: key for key, names in file.TYPES.items() for name in names}
     for line in _stat(guest, [path for path in paths if path.isprintable()]):
@@ -249,7 +249,7 @@ def _of_files(guest: Guest, topic: Topic, paths: Sequence[str]) -> Iterator[Clai
             continue
         late: Keys = (("timeout", LATE),) if topic is Topic.SOCKET else ()
         keys: Keys = (("type", types[kind]), ("mode", f"{mode:0>4}"), ("owner", owner), *late)
-        yield Claim(topic=topic, kind=CheckKind.FILE, subject=path, keys=keys)
+        yield Promise(topic=topic, kind=CheckKind.FILE, subject=path, keys=keys)
 
 
 def _stat(guest: Guest, paths: Sequence[str]) -> Iterator[str]:
@@ -271,9 +271,9 @@ class Surveyor:
         self.sights.setdefault(image.name, Sights(format=form)).add(guest, image, step, names)
 
     @property
-    def claims(self) -> Mapping[str, frozenset[Claim]]:
+    def promises(self) -> Mapping[str, frozenset[Promise]]:
         """What holds, by image."""
-        return {image: sights.claims for image, sights in self.sights.items()}
+        return {image: sights.promises for image, sights in self.sights.items()}
 
     @property
     def formats(self) -> Mapping[str, str]:

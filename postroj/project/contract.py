@@ -1,4 +1,4 @@
-"""Write claims about packages as a project file, which holds their next versions to them."""
+"""Write promises about packages as a project file, which holds their next versions to them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from postroj.verdict import CheckKind
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from postroj.probe.survey import Claim, Keys
+    from postroj.probe.survey import Keys, Promise
 
     Value = str | int | Sequence[str]
     Group = tuple[Topic, CheckKind, Keys, tuple[str, ...]]
@@ -40,17 +40,20 @@ WIDTH = 88
 
 def render(
     packages: Sequence[str],
-    claims: Mapping[str, Collection[Claim]],
+    promises: Mapping[str, Collection[Promise]],
     formats: Mapping[str, str],
+    architecture: str = "",
 ) -> str:
-    """Return a project file about packages, from the claims and the format of each image.
+    """Return a project file about packages, from the promises and the format of each image.
 
-    A claim that holds on some images only is bound to them, or to their format.
+    `architecture` is that of the images; '' is the host's. A promise that holds on some images only
+    is bound to them, or to their format.
     """
-    head = [HEAD.rstrip(), *_line("package", packages), *_line("image", sorted(claims))]
+    head = [HEAD.rstrip(), *_line("package", packages), *_line("image", sorted(promises))]
+    head += _line("arch", architecture) if architecture else ()
     topic = None
     parts = []
-    for (about, kind, keys, images), subjects in sorted(_grouped(claims).items(), key=_order):
+    for (about, kind, keys, images), subjects in sorted(_grouped(promises).items(), key=_order):
         lines = [] if about is topic else [f"# {COMMENTS[about]}"]
         topic = about
         bound = _bound(images, formats)
@@ -60,16 +63,16 @@ def render(
     return "\n\n".join(["\n".join(head), *parts]) + "\n"
 
 
-def _grouped(claims: Mapping[str, Collection[Claim]]) -> dict[Group, set[str]]:
-    """Group the subjects of claims that differ in nothing else."""
-    places: dict[Claim, list[str]] = {}
-    for image in sorted(claims):
-        for claim in claims[image]:
-            places.setdefault(claim, []).append(image)
+def _grouped(promises: Mapping[str, Collection[Promise]]) -> dict[Group, set[str]]:
+    """Group the subjects of promises that differ in nothing else."""
+    places: dict[Promise, list[str]] = {}
+    for image in sorted(promises):
+        for promise in promises[image]:
+            places.setdefault(promise, []).append(image)
     groups: dict[Group, set[str]] = {}
-    for claim, images in places.items():
-        group = claim.topic, claim.kind, claim.keys, tuple(images)
-        groups.setdefault(group, set()).add(claim.subject)
+    for promise, images in places.items():
+        group = promise.topic, promise.kind, promise.keys, tuple(images)
+        groups.setdefault(group, set()).add(promise.subject)
     return groups
 
 

@@ -61,6 +61,25 @@ def test_init_never_replaces_a_file_without_force(folder: Path, probed: dict[str
     assert 'package = "x_*_all.deb"\n' in (folder / "postroj.toml").read_text()
 
 
+def test_init_refuses_a_place_that_cannot_be_written(folder: Path, probed: dict[str, Any]) -> None:
+    debs.build(folder, "x")
+    for place in ("nowhere/postroj.toml", str(folder)):
+        with pytest.raises(UsageError, match="is a folder, or its folder does not exist"):
+            run("x_1.0_all.deb", "--force", "-o", place)
+    assert "sets" not in probed
+
+
+def test_init_does_not_replace_a_file_that_came_meanwhile(
+    folder: Path, probed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    debs.build(folder, "x")
+    monkeypatch.setattr(module, "_require_place", lambda *args, **how: None)
+    (folder / "postroj.toml").write_text("mine")
+    with pytest.raises(UsageError, match=r"postroj.toml' exists"):
+        run("x_1.0_all.deb")
+    assert (folder / "postroj.toml").read_text() == "mine"
+
+
 def test_init_prints_with_a_dash(
     folder: Path, probed: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -31,10 +31,7 @@ BUILT = "dist"
 """Folder in which builds leave packages."""
 STDOUT = Path("-")
 REFUSALS: dict[Outcome, tuple[type[PostrojError], str]] = {
-    Outcome.FAIL: (
-        PackageError,
-        "the package fails, so nothing was written",
-    ),
+    Outcome.FAIL: (PackageError, "the package fails, so nothing was written"),
     Outcome.ERROR: (PostrojError, "the package was not judged, so nothing was written"),
     Outcome.SKIP: (NothingToTest, "nothing of the package was tested, so nothing was written"),
 }
@@ -95,9 +92,7 @@ def init(
     from postroj.probe.survey import Surveyor
     from postroj.project import contract
 
-    if output != STDOUT and not force and os.path.lexists(output):
-        message = f"'{output}' exists"
-        raise UsageError(message, hint="`--force` replaces it, `-o -` prints")
+    _require_place(output, force=force)
     texts = packages or _built()
     files = _files(texts, architecture)
     if not together:
@@ -118,14 +113,26 @@ def init(
         raise kind(sentence)
     folder = Path() if output == STDOUT else output.parent
     named = list(_named(texts, files, findings.report, folder))
-    text = contract.render(named, surveyor.claims, surveyor.formats)
+    text = contract.render(named, surveyor.promises, surveyor.formats, architecture or "")
     if output == STDOUT:
         click.echo(text, nl=False)
         return 0
-    write_file(output, text)
+    write_file(output, text, replace=force)
     count = text.count("[[check]]")
     log.info("wrote %d tables to '%s'; `postroj test` checks them", count, output)
     return 0
+
+
+def _require_place(output: Path, *, force: bool) -> None:
+    """Refuse a file that exists, unless it may be replaced, and one that cannot be written."""
+    if output == STDOUT:
+        return
+    if not force and os.path.lexists(output):
+        message = f"'{output}' exists"
+        raise UsageError(message, hint="`--force` replaces it, `-o -` prints")
+    if output.is_dir() or not output.parent.is_dir():
+        message = f"'{output}' is a folder, or its folder does not exist"
+        raise UsageError(message)
 
 
 def _built() -> tuple[str, ...]:
@@ -197,10 +204,10 @@ def _named(
     texts: Sequence[str], files: Sequence[PackageFile], report: Report, folder: Path
 ) -> Iterator[str]:
     """Yield the packages that were probed, as the project file names them."""
-    probed = {name for probe in report.probes for name in probe.package.split()}
+    probed = [probe.package for probe in report.probes]
     yield from (text for text in texts if "://" in text)
     for file in files:
-        if file.name in probed:
+        if any(file.name in names for names in probed):
             yield _pattern(file, folder.absolute())
 
 

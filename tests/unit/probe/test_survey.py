@@ -1,4 +1,4 @@
-"""Claims about packages: which addresses, units and files are worth one, and which are chance."""
+"""Promises about packages: which addresses, units and files are worth one, and which are chance."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def listener(address: str, protocol: str = "tcp") -> Listener:
 
 
 def subjects(*listeners: Listener) -> list[str]:
-    return [f"{claim.kind} {claim.subject}" for claim in of_sockets(listeners)]
+    return [f"{promise.kind} {promise.subject}" for promise in of_sockets(listeners)]
 
 
-def test_sockets_are_claims_but_for_ports_that_the_kernel_chooses() -> None:
+def test_sockets_are_promises_but_for_ports_that_the_kernel_chooses() -> None:
     assert subjects(listener("0.0.0.0:80"), listener("[::]:80"), listener("[::]:40000")) == [
         "network tcp://127.0.0.1:80",
         "network tcp://[::1]:80",
@@ -116,7 +116,7 @@ def test_sights_hold_what_is_seen_after_the_installation_and_after_a_reboot() ->
     sights.add(guest, IMAGE, late, ["x"])
     last = step(StepName.REBOOT, "x.service", "lazy.service", port=40002)
     sights.add(guest, IMAGE, last, ["x"])
-    found = {(one.kind.value, one.subject): dict(one.keys) for one in sights.claims}
+    found = {(one.kind.value, one.subject): dict(one.keys) for one in sights.promises}
     assert found == {
         ("unit", "x.service,enabled,running"): {},
         ("unit", "lazy.service,idle"): {},
@@ -139,4 +139,4 @@ def test_sights_know_nothing_without_discovery() -> None:
     sights = Sights(format="deb")
     sights.add(FakeGuest(), IMAGE, StepResult(
         name=StepName.INSTALL, done=Outcome.PASS, reason="", seconds=0), ["x"])  # fmt: skip
-    assert sights.claims == frozenset()
+    assert sights.promises == frozenset()
