@@ -34,7 +34,9 @@ def test_init_writes_a_contract_that_holds_the_next_build(image: str, tmp_path: 
     done = postroj("init", "--image", image, tmp_path / "contract_1.0_all.deb", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     text = (tmp_path / "postroj.toml").read_text()
-    (tmp_path / "postroj.toml").write_text(text.replace("image =", "settle = 0\nimage =", 1))
+    (tmp_path / "postroj.toml").write_text(
+        text.replace("image =", "settle = 0\ncheck-timeout = 3\nimage =", 1)
+    )
     kept = checked(tmp_path)
     assert set(kept.values()) == {"pass"}
     assert {
