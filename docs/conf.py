@@ -23,7 +23,8 @@ from postroj.container.boot.masks import MASKED
 from postroj.doctor.requirements import REQUIREMENTS
 from postroj.image.catalog import catalog
 from postroj.image.trust.keyring import KEYS
-from postroj.project.keys import CHECK, CHECK_KEYS, EXPECT, EXPECT_KEYS, PACKAGE, PACKAGE_KEYS
+from postroj.project.check_keys import CHECK, CHECK_KEYS
+from postroj.project.keys import EXPECT, EXPECT_KEYS, PACKAGE, PACKAGE_KEYS
 from postroj.project.keys import KEYS as KEYS_OF_PROJECT
 from postroj.report import github, junit, tap
 from postroj.verdict import (

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 SECTIONS = {
     "Packages": {
         "test": "Probe what a build has left, where it fits.",
+        "init": "Write down what a package does, as its contract.",
         "pkgprobe": "Probe packages together in fresh guests.",
         "matrix": "Print CI jobs that probe on many images.",
         "report": "Show what broke since when, from many reports.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,8 +9,6 @@ import click
 from postroj.cli import host_paths
 from postroj.cli.completion import complete_step
 from postroj.cli.help import Sectioned
-from postroj.errors import UsageError
-from postroj.probe.course import LEAVING
 from postroj.verdict import CheckKind, StepName
 
 if TYPE_CHECKING:
@@ -105,52 +102,15 @@ def questions(
 
     :raises UsageError: if a URL is invalid, a path is not absolute, or a step is not taken.
     """
+    from postroj.cli import check_subjects, check_tables
     from postroj.probe.ask.question import Question
 
     for kind, subject, step in bound(given, given["after"]):
         with origin.of(f"check-{kind}"):
-            yield from _questions(kind, subject, _step(step, steps))
+            yield from check_subjects.questions(kind, subject, step, steps)
     for table in origin.checks:
         with origin.of_check(table):
-            for kind, subject in table.subjects:
-                for question in _questions(kind, subject, _step(table.step, steps)):
-                    yield replace(question, images=table.images, formats=table.formats)
+            yield from check_tables.questions(table, steps)
     for subject in given["start_units"]:
         if subject not in given["units"]:
             yield Question(kind=CheckKind.UNIT, subject=subject, since=StepName.START)
-
-
-def _questions(kind: CheckKind, subject: str, since: StepName | None) -> Iterator[Question]:
-    from postroj.probe.ask import ports
-    from postroj.probe.ask.question import Demand, Question
-
-    if kind is CheckKind.NETWORK:
-        ports.endpoint(subject)
-    if kind is CheckKind.FILE and not subject.startswith("/"):
-        message = f"`--check-file` takes an absolute path in the guest, not '{subject}'"
-        raise UsageError(message)
-    ordinary = Question(kind=kind, subject=subject, since=since)
-    if kind is not CheckKind.UNIT or "," not in subject:
-        yield ordinary
-        return
-    unit, *words = subject.split(",")
-    if unknown := [word for word in words if word not in list(Demand)]:
-        message = f"`--check-unit {subject}`: '{unknown[0]}' is not a word for a unit"
-        raise UsageError(message, hint=f"known words: {', '.join(Demand)}")
-    for word in (Demand.ENABLED, Demand.IDLE):
-        if word in words:
-            yield Question(kind=CheckKind.SYSTEM, subject=f"{unit},{word}", demand=word)
-    if Demand.RUNNING in words:
-        yield Question(kind=kind, subject=unit, since=StepName.INSTALL)
-    elif Demand.IDLE not in words:
-        yield replace(ordinary, subject=unit)
-
-
-def _step(text: str, steps: Sequence[StepName]) -> StepName | None:
-    if not text:
-        return None
-    able = [step for step in steps if step not in LEAVING]
-    if text not in able:
-        message = f"a check cannot be asked from '{text}' on"
-        raise UsageError(message, hint=f"steps of the probe with checks: {', '.join(able)}")
-    return StepName(text)

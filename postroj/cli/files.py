@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def write_file(path: Path, text: str) -> None:
-    """Replace a file as a whole, or write into a pipe or a device.
+def write_file(path: Path, text: str, *, replace: bool = True) -> None:
+    """Write a file as a whole, or into a pipe or a device.
 
-    :raises UsageError: if it is not writable.
+    :raises UsageError: if it is not writable, or exists and `replace` is not set.
     :raises ImageError: if the disk is full.
     """
     if is_special(path):
@@ -25,13 +25,13 @@ def write_file(path: Path, text: str) -> None:
             file.write(text)
         return
     # replace the target of a link, not the link
-    put_file(path.resolve(), text)
+    put_file(path.resolve(), text, replace=replace)
 
 
-def put_file(path: Path, text: str) -> None:
-    """Write a file, replacing anything of that name but a folder.
+def put_file(path: Path, text: str, *, replace: bool = True) -> None:
+    """Write a file, with `replace` in the place of anything of that name but a folder.
 
-    :raises UsageError: if it is not writable.
+    :raises UsageError: if it is not writable, or exists and `replace` is not set.
     :raises ImageError: if the disk is full.
     """
     from postroj.image.outfile import atomic_file
@@ -41,7 +41,7 @@ def put_file(path: Path, text: str) -> None:
         return
     with (
         writable(path),
-        atomic_file(path, replace=True) as descriptor,
+        atomic_file(path, replace=replace) as descriptor,
         os.fdopen(descriptor, "w", encoding="utf-8", closefd=False) as file,
     ):
         file.write(text)

@@ -34,7 +34,7 @@ SYNONYMS = {
     **dict.fromkeys(("log", "journal", "journalctl"), ("logs",)),
     "reboot": ("restart",),
     **dict.fromkeys(("clean", "cleanup", "gc", "purge"), ("prune",)),
-    **dict.fromkeys(("setup", "fix", "init"), ("doctor --fix",)),
+    **dict.fromkeys(("setup", "fix"), ("doctor --fix",)),
     "self-test": ("selftest",),
     "help": ("--help",),
     "version": ("--version",),

@@ -6,6 +6,7 @@ paths to those of the copies there (`postroj.away`).
 
 from __future__ import annotations
 
+import os
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,11 @@ class Form(Enum):
     SOURCE = "a file, or a folder with its owners and links"
     COPY = "a file, link or folder with its owners"
 
+
+BUILT = "dist"
+"""The folder in which builds leave packages."""
+CONTRACT_NAME = "postroj.toml"
+"""The project file that `postroj init` writes."""
 
 Parts = tuple[str, str, str]
 """What stands before a path, the path, and what stands behind it; the path is '' if there is none.
@@ -90,6 +96,18 @@ def place(text: str) -> Parts:
     return (text, "", "") if place_of(text).guest else whole(text)
 
 
+def lock_name() -> str:
+    """Return the name of the lock file, whether it exists or not."""
+    from postroj import paths
+
+    return os.environ.get("POSTROJ_LOCK") or paths.LOCK_NAME
+
+
+def built() -> str:
+    """Return the folder in which builds leave packages, if there is one."""
+    return BUILT if Path(BUILT).is_dir() else ""
+
+
 class HostPath(ParamType):
     """A value with the path of a file that `--host` carries."""
 
@@ -101,10 +119,13 @@ class HostPath(ParamType):
         form: Form = Form.FILE,
         split: Callable[[str], Parts] = whole,
         inner: ParamType | None = None,
+        usual: Callable[[], str] = str,
     ) -> None:
         self.way, self.form, self.split = way, form, split
         self.inner = inner
         """Converts the value once its path is one of this machine."""
+        self.usual = usual
+        """Returns what is meant without a value; '' is nothing."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Convert the user's path to one of this machine."""
@@ -144,6 +165,7 @@ OLDER = HostPath(Way.IN, Form.PATTERN, not_repository)
 PUT = HostPath(Way.IN, split=put)
 PROJECT = HostPath(Way.IN, Form.PROJECT)
 CATALOG = HostPath(Way.IN)
+GOSS = HostPath(Way.IN)
 LOCK = HostPath(Way.IN)
 REPORT = HostPath(Way.OUT, split=report)
 REPORTS = HostPath(Way.IN, Form.PATTERN)
@@ -153,7 +175,9 @@ SOURCE = HostPath(Way.IN, Form.SOURCE, not_url)
 COPIED = HostPath(Way.IN, Form.COPY, place)
 COPY = HostPath(Way.OUT, Form.COPY, place)
 EXPORTED = HostPath(Way.OUT, inner=click.Path(path_type=Path))
-LOCKED = HostPath(Way.BOTH, inner=click.Path(dir_okay=False, path_type=Path))
+LOCKED = HostPath(Way.BOTH, inner=click.Path(dir_okay=False, path_type=Path), usual=lock_name)
+SURVEYED = HostPath(Way.IN, Form.PACKAGES, not_url, usual=built)
+CONTRACT = HostPath(Way.OUT, inner=click.Path(path_type=Path), usual=lambda: CONTRACT_NAME)
 IN_GUEST = OtherPath()
 SHARED = SharedPath()
 VARIABLE = Variable()

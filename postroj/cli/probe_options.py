@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from postroj.cli import check_options, host_paths, project
+from postroj.cli import check_options, goss, host_paths, project
 from postroj.cli import options as common
 from postroj.cli.completion import complete_steps
 from postroj.cli.reports import METAVAR
@@ -20,6 +20,7 @@ SECTIONS = {
     "Steps": ("steps", "upgrade_from", "start", "start_units", "may_leave"),
     "Checks": (
         *("discover", "units", "networks", "files", "commands", "after"),
+        *("goss_files", "goss", "goss_vars"),
         *("expect_status", "expect_body", "settle", "check_timeout"),
     ),
     "Preparation": ("setup", "puts", "variables", "recommends", "refresh", "offline"),
@@ -51,6 +52,7 @@ def options(function: F) -> F:
             "[default: --keep-going]",
         ),
         check_options.checks,
+        goss.options,
         click.option(
             "--discover/--no-discover",
             default=True,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import click
 
 from postroj import console
-from postroj.cli import check_options, project
+from postroj.cli import check_options, goss, project
 from postroj.cli.reports import go_to_stdout, outlets
 from postroj.errors import ExitStatus, UsageError
 from postroj.model import NetworkMode
@@ -72,11 +72,11 @@ def probe(ctx: click.Context, given: dict[str, Any], origin: Origin, prober: Pro
         selection.check(images, plan.architecture)
     become_root()
     places.prepare()
-    screen = _screen(stream, plan)
+    shown = screen(stream, plan)
     with places.guarded():
-        findings = prober(images, plan, screen, jobs=jobs, fail_fast=given["fail_fast"])
+        findings = prober(images, plan, shown, jobs=jobs, fail_fast=given["fail_fast"])
         report = findings.report
-        screen.end_report(report, findings.seconds)
+        shown.end_report(report, findings.seconds)
     places.write(report)
     if findings.interruption:
         raise findings.interruption
@@ -102,7 +102,9 @@ def _plan(given: dict[str, Any], origin: Origin) -> Plan:
             raise UsageError(message)
         starts = True if given["start_units"] else given["start"]
         steps = course(given["steps"], upgrades=upgrades, starts=starts)
-    questions = tuple(check_options.questions(given, origin, steps))
+    with origin.of("check-goss", "goss", "goss-vars"):
+        program = goss.read(given)
+    questions = (*check_options.questions(given, origin, steps), *goss.questions(program))
     expects = given["expect_status"] is not None or given["expect_body"] is not None
     if expects and not any(question.subject.startswith("http") for question in questions):
         message = "`--expect-status` and `--expect-body` need `--check-network http(s)://...`"
@@ -142,6 +144,7 @@ def _plan(given: dict[str, Any], origin: Origin) -> Plan:
         upgrade_from=() if from_repository else older,
         from_repository=from_repository,
         keep=given["keep"],
+        goss=program,
         puts=puts,
         environment=environment,
         setup=given["setup"],
@@ -154,7 +157,8 @@ def _plan(given: dict[str, Any], origin: Origin) -> Plan:
     )
 
 
-def _screen(stream: Any, plan: Plan) -> Screen:
+def screen(stream: Any, plan: Plan) -> Screen:
+    """Return the screen on which the probes of a plan are shown."""
     from postroj.probe.ask.checks import NEW_FAILURES
     from postroj.report.screen import Screen
 

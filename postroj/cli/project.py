@@ -55,7 +55,7 @@ class Origin:
         try:
             yield
         except UsageError as error:
-            from postroj.project.keys import CHECK
+            from postroj.project.check_keys import CHECK
 
             assert self.project
             self.project.file.refuse(table.path, CHECK, error.message, error.hint)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from postroj.cli import usage_error
-from postroj.cli.host_paths import Form, HostPath, SharedPath, Variable, Way
+from postroj.cli.host_paths import Form, HostPath, SharedPath, Variable, Way, lock_name
 from postroj.errors import PostrojError, UsageError
 from postroj.remote import freight, near
 from postroj.remote.freight import Freight
@@ -146,14 +146,8 @@ def freight_of(command: click.Command, typed: Mapping[str, Sequence[str]]) -> Fr
         if path := os.environ.get(name):
             load.send(path)
     if "POSTROJ_LOCK" not in os.environ:
-        load.send(_lock_name())
+        load.send(lock_name())
     return load
-
-
-def _lock_name() -> str:
-    from postroj import paths
-
-    return os.environ.get("POSTROJ_LOCK") or paths.LOCK_NAME
 
 
 def _add_usual(
@@ -164,8 +158,8 @@ def _add_usual(
     assert isinstance(kind, HostPath)
     if kind.form is Form.PROJECT and "no_project" not in typed:
         _add_project(load, command, typed, *typed.get(str(param.name), ())[-1:])
-    if kind.way is Way.BOTH and str(param.name) not in typed:
-        load.expect(_lock_name(), freight.Kind.FILE)
+    if str(param.name) not in typed and (path := kind.usual()):
+        _carry(load, kind, path)
     summary = os.environ.get(near.SUMMARY)
     if str(param.name) == "reports" and summary:
         load.expect(summary, freight.Kind.ADDED)

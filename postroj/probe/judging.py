@@ -6,14 +6,13 @@ import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from postroj.errors import CommandError, CommandTimeout, GuestError
 from postroj.probe.ask import checks, lateness
 from postroj.probe.ask.deadline import Deadline
-from postroj.probe.ask.question import Question
+from postroj.probe.ask.question import Question, Scene
 from postroj.probe.ask.recheck import Recheck
 from postroj.probe.ask.unitstate import unit_name
 from postroj.probe.compare import (
@@ -29,6 +28,7 @@ from postroj.probe.compare import (
 )
 from postroj.probe.compare.bystanders import Bystanders
 from postroj.probe.compare.comparison import Comparison
+from postroj.probe.compare.state import Before
 from postroj.probe.course import LEAVING
 from postroj.probe.discover import listening
 from postroj.probe.discover.discover import Brought, discover, unasked_units, with_faults
@@ -38,11 +38,11 @@ from postroj.verdict import CheckKind, CheckResult, Outcome, StepName
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-    from postroj.container.guest import OwnGuest, Process, Socket
+    from postroj.container.guest import OwnGuest, Socket
     from postroj.model import Image
     from postroj.probe.ask.checks import Answer
     from postroj.probe.compare.comparison import Compared
-    from postroj.probe.compare.state import GuestState, Units
+    from postroj.probe.compare.state import Units
     from postroj.probe.plan import Plan
     from postroj.probe.steps import Journey
     from postroj.verdict import Discovery
@@ -54,24 +54,6 @@ log = logging.getLogger(__name__)
 NEW_VERSION = (StepName.INSTALL, StepName.UPGRADE, StepName.DOWNGRADE)
 EXCHANGING = (StepName.REINSTALL, StepName.UPGRADE, StepName.DOWNGRADE)
 DISCOVERY = Question(kind=CheckKind.SYSTEM, subject="discovery", is_found=True)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Before:
-    """The state of a guest immediately before a step."""
-
-    failed: tuple[str, ...]
-    """Units that have failed before the step or before the probe."""
-    state: GuestState
-    """What the step must not take away."""
-    processes: tuple[Process, ...]
-    since: float
-    """When the step began, by the wall clock."""
-
-    @property
-    def units(self) -> Units:
-        """The states of units by each of their names."""
-        return self.state.units
 
 
 class Judge:
@@ -201,8 +183,15 @@ class Judge:
         owns = set(self.subjects).__contains__
         late = partial(stops.failed_by_stop, self._guest, before.since, owns)
         killed: Callable[[], Collection[str]] = late if step in EXCHANGING else tuple
+        scene = Scene(
+            manager=self._manager,
+            units=partial(self._own_units, brought, names),
+            began=before.since,
+            goss=self._plan.goss,
+        )
         answers = checks.ask_all(
-            self._guest, asked, self._plan.manners, before.failed, then, others.owner, killed
+            *(self._guest, asked, self._plan.manners, before.failed, then, others.owner, killed),
+            scene=scene,
         )
         if step in NEW_VERSION:
             self._recheck.begin_version()
@@ -214,6 +203,12 @@ class Judge:
         if step in EXCHANGING:
             self._ask_exchange(step, before, names, announce)
         return brought.describe(new) if brought else None
+
+    def _own_units(self, brought: Brought | None, names: Sequence[str]) -> frozenset[str]:
+        """Return the units of the packages, and those that appeared with them."""
+        if brought:
+            return frozenset({state.name for state in brought.states} - {*brought.dependencies})
+        return gone.read_belongings(self._guest, self._manager, names).units
 
     def ask_not_started(
         self, units: Sequence[str], names: Sequence[str], announce: Announce

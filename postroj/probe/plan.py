@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 
     from postroj.model import Image, NetworkMode
     from postroj.probe.ask.checks import Manners
+    from postroj.probe.ask.goss import Goss
     from postroj.probe.ask.question import Question
     from postroj.probe.configuration import Put
     from postroj.probe.evidence.witness import Visit
     from postroj.probe.excuse.expectations import Expectations
     from postroj.probe.package.package_file import PackageFile
     from postroj.probe.reproduce import Reproduction
+    from postroj.probe.survey import Survey
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,8 @@ class Plan:
     """The packages to upgrade from, as files on this host."""
     from_repository: bool = False
     """Whether to upgrade from the version in the guest's repositories."""
+    goss: Goss | None = None
+    """goss and its files, if questions are about these."""
     keep: bool = False
     """Whether the guest lives on after the verdict."""
     locks: tuple[int, ...] = ()
@@ -72,6 +76,8 @@ class Plan:
     """Architecture of the images, as `uname -m` writes it; '' is that of this host."""
     reproduction: Reproduction | None = None
     """The command line that repeats the probe, for any image; None if it is not known."""
+    survey: Survey | None = None
+    """Looks at the guest after each step that went well; None if nobody does."""
     visit: Visit | None = None
     """Opens a shell in a guest in which something went wrong; None for no shell."""
     puts: tuple[Put, ...] = ()

@@ -80,6 +80,8 @@ def probe(
                     for name in plan.steps:
                         witness.begin_step()
                         judged = walk.take(name)
+                        if plan.survey and not judged.raw.outcome.is_bad:
+                            plan.survey(guest, image, judged.reported, walk.packages)
                         evidence = witness.end_step(judged.raw, walk.subjects)
                         raw.append(judged.raw)
                         reported.append(replace(judged.reported, evidence=evidence))
@@ -125,7 +127,7 @@ def _guest_spec(image: Image, packages: Sequence[PackageFile], plan: Plan) -> Gu
         layers=image.layers,
         network=plan.network,
         proxies=plan.proxies,
-        binds=binds([*packages, *plan.older]),
+        binds=(*binds([*packages, *plan.older]), *(plan.goss.binds if plan.goss else ())),
         boot_timeout=plan.boot_timeout,
         keep=plan.keep,
         locks=plan.locks,

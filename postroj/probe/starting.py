@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from postroj.container.guest import Guest
     from postroj.model import Image
+    from postroj.probe.compare.state import Before
     from postroj.probe.discover.discover import Brought
-    from postroj.probe.judging import Before
     from postroj.probe.plan import Plan
     from postroj.verdict import CheckResult
 

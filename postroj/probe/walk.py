@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from postroj.model import Image
     from postroj.probe.announce import Announced, Announcer, JudgedStep
     from postroj.probe.compare.comparison import Compared
-    from postroj.probe.judging import Before
+    from postroj.probe.compare.state import Before
     from postroj.probe.package.package_file import PackageFile
     from postroj.probe.plan import Plan
 
@@ -83,6 +83,11 @@ class Walk:
     def subjects(self) -> list[str]:
         """The names of the units that are judged."""
         return self._judge.subjects
+
+    @property
+    def packages(self) -> list[str]:
+        """The names of the packages that are installed."""
+        return self._journey.names
 
     def take(self, name: StepName) -> JudgedStep:
         """Take a step, and judge the guest if the step succeeds.

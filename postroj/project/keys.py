@@ -6,10 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from postroj.model import NetworkMode
-from postroj.probe.package.formats import Format
 from postroj.verdict import StepName
-
-FORMATS = tuple(map(str, Format))
 
 
 class Form(StrEnum):
@@ -37,6 +34,8 @@ class Key:
     """Allowed values; any value if empty."""
     least: float | None = None
     """Minimum; seconds without one must be above 0."""
+    beside: tuple[str, ...] = ()
+    """Keys of the same table, of which it needs one; it needs none if empty."""
 
 
 KEYS = (
@@ -87,6 +86,21 @@ KEYS = (
         name="check-command",
         form=Form.TEXTS,
         text="Shell commands that must exit with status 0.",
+    ),
+    Key(
+        name="check-goss",
+        form=Form.TEXTS,
+        text="Files of goss whose tests must pass.",
+    ),
+    Key(
+        name="goss",
+        form=Form.TEXT,
+        text="Path of goss; without it, that of POSTROJ_GOSS or in PATH.",
+    ),
+    Key(
+        name="goss-vars",
+        form=Form.TEXTS,
+        text="Files with variables for the templates in files of goss.",
     ),
     Key(name="expect-status", form=Form.NUMBER, text="Required status of http(s) answers."),
     Key(name="expect-body", form=Form.TEXT, text="Required text in the body of http(s) answers."),
@@ -193,33 +207,6 @@ PACKAGE_KEYS = (
         needed=True,
         text="Package files that `postroj test` installs in one transaction, as paths, patterns or "
         "URLs.",
-    ),
-)
-
-CHECK = "check"
-"""Name of the list of tables that have `CHECK_KEYS`."""
-CHECK_KEYS = (
-    Key(
-        name="unit",
-        form=Form.TEXTS,
-        text="Units that must be up and stay up; `UNIT,running`: the installation must start it, "
-        "`UNIT,enabled`: enable it, `UNIT,idle`: do neither.",
-    ),
-    Key(name="network", form=Form.TEXTS, text="Addresses that must answer."),
-    Key(name="file", form=Form.TEXTS, text="Files and directories that must exist."),
-    Key(name="command", form=Form.TEXTS, text="Shell commands that must exit with status 0."),
-    Key(
-        name="step",
-        form=Form.TEXT,
-        choices=tuple(StepName),
-        text="First step after which they are asked.",
-    ),
-    Key(name="image", form=Form.TEXTS, text="Images on which they are asked; all if missing."),
-    Key(
-        name="format",
-        form=Form.TEXTS,
-        choices=FORMATS,
-        text="Formats of packages for which they are asked; all if missing.",
     ),
 )
 

@@ -14,9 +14,8 @@ from postroj.errors import UsageError
 from postroj.image import architectures, selection
 from postroj.probe.course import REPOSITORY
 from postroj.probe.excuse.expectations import Expectation
+from postroj.project.check_keys import CHECK, CHECK_KEYS, REQUIREMENTS, SUBJECTS
 from postroj.project.keys import (
-    CHECK,
-    CHECK_KEYS,
     EXPECT,
     EXPECT_KEYS,
     KEYS,
@@ -62,8 +61,13 @@ class CheckTable:
 
     path: KeyPath
     subjects: tuple[tuple[CheckKind, str], ...]
+    requirements: Mapping[str, Any]
+    """Values of those of `REQUIREMENTS` that are in the table."""
     step: str
     """The first step after which they are asked; '' for the usual one."""
+    timeout: float | None
+    """Seconds within which they must pass; None for the usual ones, as for `settle`."""
+    settle: float | None
     images: frozenset[str] | None
     """Names of the images in the catalog; None for all."""
     formats: tuple[str, ...]
@@ -106,6 +110,10 @@ class Project:
                 return ",".join(value)
             case "arch":
                 return architectures.machine(value)
+            case "goss":
+                return str(self.file.path.parent / value)
+            case "check-goss" | "goss-vars":
+                return tuple(str(self.file.path.parent / text) for text in value)
             case "put":
                 return tuple(map(self._put, value))
             case _:
@@ -184,13 +192,17 @@ def _tables(file: ProjectFile, table: dict[str, Any], name: str) -> list[dict[st
 def _check(file: ProjectFile, number: int, table: Mapping[str, Any]) -> CheckTable:
     path = (CHECK, number)
     values = _values(file, table, CHECK_KEYS, path)
-    kinds = [kind for kind in CheckKind if kind in values]
+    kinds = [CheckKind(key.name) for key in SUBJECTS if key.name in values]
     if not kinds:
-        file.refuse(path, CHECK, "asks nothing", "needs `unit`, `network`, `file` or `command`")
+        hint = f"needs {_ticked([key.name for key in SUBJECTS])}"
+        file.refuse(path, CHECK, "asks nothing", hint)
     return CheckTable(
         path=path,
         subjects=tuple((kind, subject) for kind in kinds for subject in values[kind]),
+        requirements={key.name: values[key.name] for key in REQUIREMENTS if key.name in values},
         step=values.get("step", ""),
+        timeout=values.get("timeout"),
+        settle=values.get("settle"),
         images=_images(file, path, values["image"]) if "image" in values else None,
         formats=values.get("format", ()),
     )
@@ -253,6 +265,10 @@ def _values(
             found[name] = value
         elif key.needed:
             file.refuse(path, f"{title}{name}", "is missing")
+    for name in found:
+        beside = known[name].beside
+        if beside and not any(other in found for other in beside):
+            file.refuse((*path, name), f"{title}{name}", f"needs {_ticked(beside)}")
     return found
 
 
@@ -292,3 +308,8 @@ def _fault_of_texts(key: Key, values: Sequence[Any]) -> str:
 
 def _quoted(words: Sequence[str]) -> str:
     return " or ".join(f"'{word}'" for word in words)
+
+
+def _ticked(names: Sequence[str]) -> str:
+    *most, last = (f"`{name}`" for name in names)
+    return f"{', '.join(most)} or {last}" if most else last

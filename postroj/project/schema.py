@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from postroj.project.check_keys import CHECK, CHECK_KEYS, SUBJECTS
 from postroj.project.keys import (
-    CHECK,
-    CHECK_KEYS,
     EXPECT,
     EXPECT_KEYS,
     KEYS,
@@ -16,7 +15,7 @@ from postroj.project.keys import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from postroj.project.keys import Key
 
@@ -33,9 +32,9 @@ def document() -> dict[str, Any]:
         "items": _table(EXPECT_KEYS),
     }
     schema["properties"][CHECK] = {
-        "description": "Checks that are bound to a step or to some images.",
+        "description": "Checks with their requirements, steps and images.",
         "type": "array",
-        "items": _table(CHECK_KEYS),
+        "items": _table(CHECK_KEYS) | {"anyOf": _required(key.name for key in SUBJECTS)},
     }
     tables = {"type": "array", "items": _table(PACKAGE_KEYS), "minItems": 1}
     schema["properties"][PACKAGE]["anyOf"].append(tables)
@@ -50,7 +49,13 @@ def _table(keys: Sequence[Key]) -> dict[str, Any]:
     }
     if needed := [key.name for key in keys if key.needed]:
         table["required"] = needed
+    if beside := {key.name: {"anyOf": _required(key.beside)} for key in keys if key.beside}:
+        table["dependencies"] = beside
     return table
+
+
+def _required(names: Iterable[str]) -> list[dict[str, Any]]:
+    return [{"required": [name]} for name in names]
 
 
 def _value(key: Key) -> dict[str, Any]:

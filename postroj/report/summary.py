@@ -16,7 +16,7 @@ from postroj.report.visible import visible
 from postroj.verdict import WORST_FIRST, CheckKind, Outcome, StepName, Why
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from postroj.verdict import CheckResult, ProbeResult, Report
 
@@ -45,7 +45,19 @@ NO_WORK = re.compile(r"active \(exited\), its command does nothing")
 ENDED = re.compile(r"active \(exited\)|.*, has done its work, ")
 """How the reason of a passing check begins if its service has done its work and ended."""
 PORT = re.compile(r"^(?:tcp|udp)://.*:(\d+)$")
-VERBS = {CheckKind.FILE: "exists", CheckKind.COMMAND: "succeeds"}
+OTHERS = {
+    CheckKind.FILE: ("file exists", "files exist"),
+    CheckKind.PROCESS: ("program runs", "programs run"),
+    CheckKind.USER: ("user exists", "users exist"),
+    CheckKind.GROUP: ("group exists", "groups exist"),
+    CheckKind.PACKAGE: ("package is installed", "packages are installed"),
+    CheckKind.LOG: ("line is logged", "lines are logged"),
+    CheckKind.CLOSED: ("port is closed", "ports are closed"),
+    CheckKind.DNS: ("name resolves", "names resolve"),
+    CheckKind.COMMAND: ("command succeeds", "commands succeed"),
+    CheckKind.GOSS: ("test of goss passes", "tests of goss pass"),
+}
+"""What checks of other kinds have shown: of one subject, and of several."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +82,8 @@ class Summary:
     """The services of the package that never ran; None if none was looked for."""
     answers: tuple[str, ...]
     """The addresses that answered."""
-    files: int
-    """Number of files that exist."""
-    commands: int
-    """Number of commands that succeeded."""
+    others: Mapping[CheckKind, int]
+    """Number of subjects of each of `OTHERS` that passed; without those of which none did."""
     skipped: int
     """Number of questions that were never answered."""
     omitted: tuple[tuple[StepName, str], ...]
@@ -109,8 +119,9 @@ def of(probe: ProbeResult, title: str = "") -> Summary:
         gave_up=_units(check for check in checks if check.why is Why.CONFIGURATION),
         idle=tuple(sorted(services - {*up, *ended, *scripts})) if found else None,
         answers=_answers(passed, [step.checks for step in staying]),
-        files=len(_subjects(check for check in passed if check.kind is CheckKind.FILE)),
-        commands=len(_subjects(check for check in passed if check.kind is CheckKind.COMMAND)),
+        others=Counter(
+            kind for kind, _ in {(check.kind, check.subject) for check in passed} if kind in OTHERS
+        ),
         skipped=_skipped(check for step in probe.steps for check in step.checks),
         omitted=tuple((step.name, step.reason) for step in probe.steps if step.omitted),
         was_tried=any(
@@ -268,13 +279,9 @@ def _seen(found: Sequence[Summary]) -> Iterator[str]:
     for count, noun in ((len(answers) - sockets, "port"), (sockets, "unix socket")):
         if count:
             yield f"{_number(count, noun)} answer{'s'[: count == 1]}"
-    for count, kind in (
-        (sum(one.files for one in found), CheckKind.FILE),
-        (sum(one.commands for one in found), CheckKind.COMMAND),
-    ):
-        if count:
-            verb = VERBS[kind] if count == 1 else VERBS[kind].removesuffix("s")
-            yield f"{_number(count, kind)} {verb}"
+    for kind, phrases in OTHERS.items():
+        if count := sum(one.others.get(kind, 0) for one in found):
+            yield f"{count} {phrases[count != 1]}"
 
 
 def _kind(name: str) -> str:
@@ -286,7 +293,7 @@ def _unused(one: Summary) -> str:
     if one.up or one.ended or one.scripts:
         return ""
     if one.idle is None:
-        asked = one.answers or one.files or one.commands
+        asked = one.answers or one.others
         return "" if asked else "installation only: nothing was checked"
     if not one.idle:
         return "the package has no service"

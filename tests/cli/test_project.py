@@ -178,6 +178,46 @@ def test_mistakes_have_file_line_and_key(
     assert caught.value.message.startswith(f"postroj.toml:{words}")
 
 
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ('network = "ftp://x"', "'ftp://x' is not an address to check"),
+        ('network = "tcp://x:1"\nstatus = 404', "`status` and `body` are of http(s), unlike 'tcp"),
+        ('file = "x"', "`--check-file` takes an absolute path in the guest, not 'x'"),
+        ('file = "/x"\nmode = "0888"', "`mode` takes permission bits in octal, such as '0640',"),
+        ('file = "/x"\nowner = "a:b:c"', "`owner` takes USER, USER:GROUP or :GROUP here, not 'a:"),
+        ('process = "x"\nowner = "a:b"', "`owner` takes USER here, not 'a:b'"),
+        ('file = "/x"\ncontent = "("', "`content`: '(' is not a regular expression: missing )"),
+        ('log = "["', "`log`: '[' is not a regular expression: unterminated character set"),
+        ('package = "x"\nversion = "1 or 2"', "'1 or 2' is not a version"),
+        ('closed = "http://127.0.0.1/"', "'http://127.0.0.1/' is not an address that can be clo"),
+        ('user = "a b"', "`user` takes a name, not 'a b'"),
+        ('package = "x*"', "`package` takes a name, not 'x*'"),
+        ('dns = "localhost"\naddress = "local"', "`address` takes an IP address, not 'local'"),
+        ('user = "x"\nstep = "remove"', "a check cannot be asked from 'remove' on"),
+    ],
+)
+def test_mistakes_of_check_tables_have_the_line_of_the_table(
+    seen: Recorder, tmp_path: Path, table: str, words: str
+) -> None:
+    (tmp_path / "postroj.toml").write_text(f"{FILE}\n[[check]]\n{table}\n")
+    line = FILE.count("\n") + 2
+    with pytest.raises(UsageError) as caught:
+        run()
+    assert caught.value.message.startswith(f"postroj.toml:{line}: `check`: {words}")
+
+
+def test_check_tables_become_questions_with_all_their_values(
+    seen: Recorder, tmp_path: Path
+) -> None:
+    table = 'network = "http://127.0.0.1/"\nlog = "a"\nof = "u"\nstatus = 404\ntimeout = 7'
+    (tmp_path / "postroj.toml").write_text(f"{FILE}\n[[check]]\n{table}\n")
+    run()
+    *_, network, log = seen.plan.questions
+    assert (network.required.status, network.timeout) == (404, 7)
+    assert (log.kind, log.subject, log.required.units) == (CheckKind.LOG, "a", ("u",))
+
+
 def test_key_without_an_option_is_refused(seen: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     others = [param for param in pkgprobe.params if param.name != "jobs"]
     monkeypatch.setattr(pkgprobe, "params", others)

@@ -11,10 +11,11 @@ import pytest
 from postroj.model import Image, Manager, NetworkMode
 from postroj.prepare import obtain
 from postroj.probe.ask.checks import Manners
+from postroj.probe.ask.question import Question, Required
 from postroj.probe.package.package_file import OLDER_DIR, recognise
 from postroj.probe.plan import Plan
 from postroj.probe.probe import probe
-from postroj.verdict import Outcome, StepName
+from postroj.verdict import CheckKind, Outcome, StepName
 from tests.integration.test_managers import PACMAN_CONF, REPO
 from tests.support import debs, pacman, rpms, toolbox
 from tests.support.listener import Nobody
@@ -78,12 +79,17 @@ class Bench:
         )
 
     def live(
-        self, manager: Manager, package: Path, *steps: StepName, older: Path | None = None
+        self,
+        manager: Manager,
+        package: Path,
+        *steps: StepName,
+        older: Path | None = None,
+        questions: tuple[Question, ...] = (),
     ) -> ProbeResult:
         """Probe a package through steps."""
         image = Image(name="tools", architecture="x86_64", layers=self.layers, manager=manager)
         plan = Plan(
-            questions=(),
+            questions=questions,
             manners=Manners(timeout=5, settle=0.2),
             network=NetworkMode.NONE,
             timeout=60,
@@ -156,6 +162,33 @@ def test_steps_all_pass_for_a_good_service_of_each_manager(bench: Bench, manager
         "1 file left behind, as the distributions of this manager want",
         f"/var/log/{name}/ with 1 file",
     ]
+
+
+@pytest.mark.parametrize("manager", OTHERS)
+def test_checks_of_versions_processes_and_logs_of_each_manager(
+    bench: Bench, manager: Manager
+) -> None:
+    name = f"asked-{manager}"
+    command = "/bin/sh -c 'echo ready; exec sleep 1000'"
+    package = bench.build(manager, name, "1.5", command=command)
+    log = Question(kind=CheckKind.LOG, subject="^ready$")
+    process = Question(kind=CheckKind.PROCESS, subject="sleep", required=Required(owner="root"))
+    versions = [
+        Question(kind=CheckKind.PACKAGE, subject=name, required=Required(version=version))
+        for version in (">= 1.4.9, < 1.10", "1.5-1", "= 1.5-1", "> 1.5-1")
+    ]
+    result = bench.live(manager, package, INSTALL, questions=(log, process, *versions))
+    answers: dict[CheckKind, list[tuple[Outcome, str]]]
+    answers = {CheckKind.PACKAGE: [], CheckKind.LOG: [], CheckKind.PROCESS: []}
+    for check in result.steps[0].checks:
+        answers.get(check.kind, []).append((check.outcome, check.reason.partition(" (")[0]))
+    assert answers[CheckKind.LOG] == [(PASS, "ready")]
+    assert answers[CheckKind.PROCESS] == [(PASS, "sleep")]
+    good, bad = (PASS, "1.5-1"), (FAIL, "version 1.5-1")
+    # Debian's package of pacman has no vercmp
+    untold = (SKIP, "version 1.5-1; the guest has no vercmp to compare it")
+    rest = [untold] * 3 if manager is Manager.PACMAN else [good, good, bad]
+    assert sorted(answers[CheckKind.PACKAGE]) == sorted([good, *rest])
 
 
 @pytest.mark.parametrize("manager", [Manager.DNF, Manager.ZYPPER])

@@ -252,14 +252,14 @@ UNITS = (
     ),
     Mutation(
         "a unit that the user asked about must be up even if a condition is not met",
-        "postroj/probe/ask/checks.py",
+        "postroj/probe/ask/kinds.py",
         "if outcome is Outcome.SKIP and not question.is_found:",
         "if False:",
         f"{PROBE}/ask/test_checks.py",
     ),
     Mutation(
         "a unit of a dependency is not held against the package",
-        "postroj/probe/ask/checks.py",
+        "postroj/probe/ask/kinds.py",
         "        outcome = Outcome.SKIP\n        origin",
         "        origin",
         f"{PROBE}/ask/test_checks.py",

@@ -73,7 +73,8 @@ def test_constraints_pin_every_package_that_tests_and_build_need() -> None:
     pins = [line.partition("==") for line in lines if not line.startswith("#")]
     assert all(version for _, _, version in pins)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-    extras = project["project"]["optional-dependencies"].values()
+    optional = project["project"]["optional-dependencies"]
+    extras = [needs for name, needs in optional.items() if name != "tmt"]  # which no test installs
     hook = project["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["custom"]
     wanted = [*project["project"]["dependencies"], *project["build-system"]["requires"]]
     wanted += hook["dependencies"]

@@ -82,12 +82,12 @@ FLOORS = {
         "entered leftovers rundir roster launched start reboot frozen",
     ),
     "probe": (
-        "ask.question ask.deadline managers operations package audience course",
+        "ask.question ask.goss ask.deadline managers operations package audience course",
         "ask",
         "discover",
         "compare",
         "evidence excuse reproduce circumstances",
-        "configuration giving_up versions dependencies bench steps plan",
+        "configuration giving_up versions dependencies bench steps survey plan",
         "announce startable judging starting walk probe",
     ),
 }

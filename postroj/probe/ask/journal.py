@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 ERRORS = "errors in the journal"
 """Subject of the answer that lists them."""
 LINES = 20
+MUCH = 16 << 20
+"""Bytes of a journal whose end is searched."""
 MANAGER = r"^\S+ +\d+ \S+ \S+ systemd\[1\]: "
 BY_MANAGER = re.compile(MANAGER)
 STARTED = re.compile(rf"{MANAGER}Start(?:ed|ing) ")
@@ -77,6 +79,14 @@ def errors(guest: Guest, names: Sequence[str], since: float) -> str:
     commands = ([*argv, *about(some)] for some in slices(names))
     texts = (guest.run(command, ok=range(256), timeout=60).text for command in commands)
     return "\n".join(filter(None, (text.strip() for text in texts)))
+
+
+def messages(guest: Guest, names: Sequence[str], since: float) -> str:
+    """Return what was logged about units since a moment of the wall clock, without its times."""
+    argv = ["journalctl", "--quiet", "--no-pager", "--output=cat", f"--since=@{since:.6f}"]
+    commands = ([*argv, *about(some)] for some in slices(names))
+    texts = (guest.run(one, ok=range(256), timeout=60, limit=MUCH).text for one in commands)
+    return "\n".join(texts)
 
 
 def wall_time(moment: float) -> float:

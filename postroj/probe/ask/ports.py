@@ -147,8 +147,29 @@ def _ask_udp(guest: Guest, where: Endpoint, timeout: float) -> str:
             raise TimeoutError(message) from None
 
 
+def status_of(guest: Guest, where: Endpoint, timeout: float) -> int | None:
+    """Return the status of a page; None if no server of HTTP answers."""
+    try:
+        return _get(guest, where, timeout)[0]
+    except (OSError, http.client.HTTPException):
+        return None
+
+
 def _ask_http(guest: Guest, where: Endpoint, expected: HttpCriteria, timeout: float) -> str:
-    """Request the page directly: use no proxy, follow no redirect, accept any certificate."""
+    """Request a page, and compare it with what is expected."""
+    status, body = _get(guest, where, timeout)
+    if status != expected.status if expected.status else status >= 400:
+        wanted = expected.status or "one below 400"
+        message = f"status {status} instead of {wanted}"
+        raise NoAnswer(message)
+    if expected.body is not None and expected.body not in body:
+        message = f"status {status}, but '{expected.body}' is not in the body {body[:80]!r}"
+        raise NoAnswer(message)
+    return f"status {status}"
+
+
+def _get(guest: Guest, where: Endpoint, timeout: float) -> tuple[int, str]:
+    """Request a page directly: use no proxy, follow no redirect, accept any certificate."""
     connection = (
         http.client.HTTPSConnection(where.host, where.port)
         if where.scheme == "https"
@@ -164,17 +185,9 @@ def _ask_http(guest: Guest, where: Endpoint, expected: HttpCriteria, timeout: fl
             connection.request("GET", where.path, headers={"User-Agent": f"postroj/{__version__}"})
             reply = connection.getresponse()
         with reply, _hang_up_after(2 * timeout, line):  # `_read` stops earlier
-            status, body = reply.status, _read(reply, timeout).decode(errors="replace")
+            return reply.status, _read(reply, timeout).decode(errors="replace")
     finally:
         connection.close()
-    if status != expected.status if expected.status else status >= 400:
-        wanted = expected.status or "one below 400"
-        message = f"status {status} instead of {wanted}"
-        raise NoAnswer(message)
-    if expected.body is not None and expected.body not in body:
-        message = f"status {status}, but '{expected.body}' is not in the body {body[:80]!r}"
-        raise NoAnswer(message)
-    return f"status {status}"
 
 
 @contextmanager

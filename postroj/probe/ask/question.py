@@ -7,7 +7,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
     from postroj.container.guest import Socket
+    from postroj.probe.ask.goss import Goss
+    from postroj.probe.managers.base import PackageManager
     from postroj.verdict import CheckKind, StepName
 
 
@@ -22,8 +26,45 @@ class Demand(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Required:
+    """What the user requires of a subject besides that it is there; '' and None are nothing."""
+
+    status: int | None = None
+    """Of an HTTP answer."""
+    body: str | None = None
+    """Text in the body of an HTTP answer."""
+    type: str = ""
+    """Of a file, one of `postroj.probe.ask.file.TYPES`."""
+    mode: str = ""
+    """Permission bits of a file, in octal."""
+    owner: str = ""
+    """`USER`, `USER:GROUP` or `:GROUP` of a file, `USER` of a process."""
+    content: str = ""
+    """A regular expression that matches somewhere in a file."""
+    version: str = ""
+    """Of a package, see `postroj.probe.ask.installed.parse`."""
+    units: tuple[str, ...] = ()
+    """The units whose journal has the line; without any, those of the packages."""
+    address: str = ""
+    """The IP address of a name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """What questions about the packages refer to."""
+
+    manager: PackageManager
+    units: Callable[[], Collection[str]]
+    """Returns the names of the packages' units."""
+    began: float
+    """When the step began, by the wall clock."""
+    goss: Goss | None = None
+    """goss and its files; None if there is no question about them."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Question:
-    """One question about a unit, URL, path or shell command, or about the guest as a whole."""
+    """One question about a subject of its kind, or about the guest as a whole."""
 
     kind: CheckKind
     subject: str
@@ -41,6 +82,11 @@ class Question:
     """Names of the images on which it is asked; None for all."""
     formats: tuple[str, ...] = ()
     """Formats of packages for which it is asked; any without one."""
+    timeout: float | None = None
+    """Seconds within which it must pass; None for those of all checks."""
+    settle: float | None = None
+    """Seconds for which a unit must stay up; None for those of all units."""
+    required: Required = Required()
     is_dependency: bool = False
     """Whether the unit, or what listens, came with a dependency in the same transaction."""
     listeners: tuple[Socket, ...] = ()

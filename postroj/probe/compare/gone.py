@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from postroj.probe import operations
-from postroj.probe.ask import checks, journal, ports, sockets
+from postroj.probe.ask import checks, closed, journal, ports, running, sockets
 from postroj.probe.ask.deadline import Deadline
 from postroj.probe.ask.question import Question
 from postroj.probe.ask.unitstate import is_template, read_state, template_of, unit_name
@@ -166,7 +166,11 @@ def _ask(
             return _ask_unix(guest, belongings, question, deadline)
         case CheckKind.NETWORK:
             return _ask_port(guest, belongings, question.subject, deadline)
-        case CheckKind.FILE | CheckKind.COMMAND | CheckKind.SYSTEM:
+        case CheckKind.PROCESS:
+            return _ask_program(guest, belongings, question.subject, deadline)
+        case CheckKind.CLOSED:
+            return closed.check(guest, question.subject)
+        case _:
             return Outcome.SKIP, "the package is removed"
 
 
@@ -206,6 +210,18 @@ def is_harmless(state: UnitState, earlier: UnitState) -> bool:
 
 def _has_process(guest: Guest, state: UnitState) -> bool:
     return any(process.unit in (state.name, *state.names) for process in guest.processes())
+
+
+def _ask_program(guest: Guest, belongings: Belongings, name: str, deadline: Deadline) -> Answer:
+    """Check that a program does not run, unless another package runs it."""
+    while found := running.matching(guest.processes(), name):
+        own = [p for p in found if belongings.owns(p.unit) or p.executable in belongings.paths]
+        if not own and all(process.unit for process in found):
+            names = ", ".join(sorted({process.unit for process in found}))
+            return Outcome.SKIP, f"{names} runs it and does not belong to the package"
+        if not deadline.wait(INTERVAL):
+            return Outcome.FAIL, f"still runs after the removal: {running.listed(found)}"
+    return Outcome.PASS, "does not run"
 
 
 def _ask_port(guest: Guest, belongings: Belongings, url: str, deadline: Deadline) -> Answer:

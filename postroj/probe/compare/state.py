@@ -15,7 +15,7 @@ from postroj.probe.discover import payload, snapshot
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from postroj.container.guest import OwnGuest, Written
+    from postroj.container.guest import OwnGuest, Process, Written
     from postroj.probe.ask.unitstate import UnitState
     from postroj.probe.compare.gone import Belongings
     from postroj.probe.discover.snapshot import Snapshot
@@ -64,6 +64,24 @@ class GuestState:
     listed: Listed
     moment: float
     """When it was read, by the monotonic clock, which host and guest share."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Before:
+    """The state of a guest immediately before a step."""
+
+    failed: tuple[str, ...]
+    """Units that have failed before the step or before the probe."""
+    state: GuestState
+    """What the step must not take away."""
+    processes: tuple[Process, ...]
+    since: float
+    """When the step began, by the wall clock."""
+
+    @property
+    def units(self) -> Units:
+        """The states of units by each of their names."""
+        return self.state.units
 
 
 def read(

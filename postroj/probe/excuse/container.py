@@ -28,6 +28,8 @@ SCRIPT = re.compile(r"the \S+ script of ")
 """How the sentence about a failed maintainer script begins."""
 REMAINS = (gone.PROCESSES.subject, stops.QUESTION.subject)
 """The questions about processes that are left after a removal."""
+OF_UNITS = (CheckKind.NETWORK, CheckKind.PROCESS, CheckKind.LOG)
+"""Kinds of checks that fail as well if the unit behind them does."""
 EXCUSE = "a container cannot show this: needs {}"
 UNIT_OF_JOB = re.compile(
     r"(?:Job for |Failed to (?:re)?start |^[^\w\s] )(\S+\.(?:service|socket|mount))\b", re.MULTILINE
@@ -83,7 +85,7 @@ def excused_remains(check: CheckResult, known: Mapping[str, str]) -> CheckResult
     systemd does not stop a unit that has failed, and its processes may run on. Files that are left
     have another cause.
     """
-    is_asked = check.kind is CheckKind.NETWORK or check.subject in REMAINS
+    is_asked = check.kind in OF_UNITS or check.subject in REMAINS
     lines = check.reason.splitlines()
     accused = [line for line in lines[1:] if line.startswith("'")] or lines[:1]
     found = [[n for unit, n in known.items() if _names(line, unit)] for line in accused]

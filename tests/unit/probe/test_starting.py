@@ -11,9 +11,9 @@ from postroj.model import Image, Manager, NetworkMode
 from postroj.probe.ask.checks import NEW_FAILURES, Manners
 from postroj.probe.ask.question import Question
 from postroj.probe.ask.unitstate import UnitState
+from postroj.probe.compare.state import Before
 from postroj.probe.discover.discover import Brought
 from postroj.probe.discover.payload import Payload
-from postroj.probe.judging import Before
 from postroj.probe.plan import Plan
 from postroj.probe.startable import choose, without_rivals
 from postroj.probe.starting import HOW, UNTRIED, Starter

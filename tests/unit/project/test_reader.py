@@ -304,6 +304,7 @@ def test_check_tables_are_bound_to_steps_images_and_formats(folder: Path) -> Non
         (CheckKind.FILE, "/b"),
     )
     assert (table.step, table.images, table.formats) == ("reboot", None, ("rpm",))
+    assert (table.requirements, table.timeout, table.settle) == ({}, None, None)
     assert (other.step, other.images, other.formats) == ("", frozenset({"debian-sid"}), ())
 
 
@@ -313,6 +314,11 @@ def test_check_tables_are_bound_to_steps_images_and_formats(folder: Path) -> Non
         ('[[check]]\nstep = "reboot"\n', r"postroj.toml:1: `check`: asks nothing"),
         ('[[check]]\nunit = "x"\nimage = "debian-s*d*x"\n', "postroj.toml:3: `check.image`: "),
         ('[[check]]\nunit = "x"\nformat = "exe"\n', "postroj.toml:3: `check.format`: takes 'deb'"),
+        ('[[check]]\nfile = "/x"\nstatus = 404\n', "3: `check.status`: needs `network`$"),
+        ('[[check]]\nunit = "x"\nowner = "y"\n', "3: `check.owner`: needs `file` or `process`$"),
+        ('[[check]]\nuser = "x"\nsettle = 1\n', "3: `check.settle`: needs `unit`$"),
+        ('[[check]]\nfile = "/x"\ntype = "pipe"\n', "3: `check.type`: takes 'file' or 'folder'"),
+        ('[[check]]\nfile = "/x"\ntimeout = -1\n', "3: `check.timeout`: takes a number of 0 or"),
         ("check = 1\n", "postroj.toml:1: `check`: must be a list of tables"),
         ("start = 1\n", "`start`: takes true, false, or a list of strings"),
     ],
@@ -322,6 +328,19 @@ def test_check_tables_and_start_are_refused_with_their_line(
 ) -> None:
     with pytest.raises(UsageError, match=words):
         written(text)
+
+
+def test_check_tables_have_requirements_and_times(folder: Path) -> None:
+    text = 'owner = "x"\nfile = "/a"\nprocess = "b"\nof = "u"\nlog = "c"\nunit = "d"\n'
+    (table,) = written(f"[[check]]\n{text}timeout = 7\nsettle = 0.5\n").checks
+    assert table.subjects == (
+        (CheckKind.UNIT, "d"),
+        (CheckKind.FILE, "/a"),
+        (CheckKind.PROCESS, "b"),
+        (CheckKind.LOG, "c"),
+    )
+    assert table.requirements == {"owner": "x", "of": ("u",)}
+    assert (table.timeout, table.settle) == (7, 0.5)
 
 
 def test_put_is_relative_to_the_file_and_start_has_two_options(folder: Path) -> None:

@@ -82,6 +82,10 @@ def test_reader_and_schema_agree(key: Key, value: Any, tmp_path: Path) -> None:
         (PACKAGES + "x = 1", False),
         (PACKAGES.replace("file", "image"), False),
         ("package = [{file = 'a'}, 'b']", False),
+        ("[[check]]\nuser = 'x'\n[[check]]\nfile = '/x'\nowner = 'y'\n", True),
+        ("[[check]]\nuser = 'x'\nowner = 'y'\n", False),
+        ("[[check]]\nstep = 'install'\n", False),
+        ("[[check]]\nnetwork = 'http://x/'\nstatus = 99\n", False),
     ],
 )
 def test_reader_and_schema_agree_on_whole_files(text: str, valid: bool) -> None:
@@ -113,7 +117,7 @@ def test_every_key_has_an_option_of_its_name(key: Key) -> None:
         least = found.type.min if not found.type.min_open else None
         assert key.least == least
     kinds = {
-        Form.TEXT: "text",
+        Form.TEXT: ("text", "path"),
         Form.NUMBER: "integer",
         Form.FLAG: "boolean",
         Form.FLAG_OR_TEXTS: "boolean",

@@ -92,6 +92,11 @@ TEMPLATE = check("web@.service", Outcome.SKIP)
         ((step(units=("web@.service",)), START), "the package has no service"),
         ((step(check("/x", kind=CheckKind.FILE), check("true", kind=CheckKind.COMMAND), units=()),),
          "1 file exists, 1 command succeeds; the package has no service"),
+        ((step(*(check("x", kind=kind) for kind in CheckKind), check("y", kind=CheckKind.USER),
+               units=()),),
+         "1 service up, 1 port answers, 1 file exists, 1 program runs, 2 users exist,"
+         " 1 group exists, 1 package is installed, 1 line is logged, 1 port is closed,"
+         " 1 name resolves, 1 command succeeds, 1 test of goss passes"),
         ((with_dependency(), START),
          "installation only: its service was not started; 1 check skipped"),
         # named by the user

@@ -12,7 +12,7 @@ from postroj.probe.ask import unitstate
 from postroj.probe.ask.question import Question
 from postroj.probe.ask.unitstate import UnitState
 from postroj.probe.compare import gone
-from postroj.verdict import CheckKind
+from postroj.verdict import CheckKind, Outcome
 from tests.support.fake_guest import FakeGuest
 
 EXITED = UnitState(
@@ -107,6 +107,34 @@ def test_a_unit_that_was_there_may_stay_though_a_script_has_its_name(
     states = {"x.service": replace(earlier, load="loaded", source="")}
     answers = gone.ask_all(guest, [], belongings, (), known, states)
     assert ("x.service" in {answer.subject for answer in answers}) is is_asked
+
+
+@pytest.mark.parametrize(
+    ("process", "outcome"),
+    [
+        (replace(PROCESS, arguments=("x",)), Outcome.FAIL),
+        (replace(PROCESS, unit="other.service", executable="/usr/bin/x"), Outcome.FAIL),
+        (replace(PROCESS, unit="", executable="/bin/x"), Outcome.FAIL),
+        (replace(PROCESS, unit="other.service", executable="/opt/x"), Outcome.SKIP),
+        (replace(PROCESS, name="y", arguments=("y",)), Outcome.PASS),
+    ],
+)
+def test_a_program_that_must_run_must_not_run_on_after_the_removal(
+    monkeypatch: pytest.MonkeyPatch, process: Process, outcome: Outcome
+) -> None:
+    monkeypatch.setattr(gone, "PATIENCE", 0.0)
+    guest = FakeGuest(running=[process])
+    belongings = gone.Belongings(units=frozenset({"x.service"}), paths=frozenset({"/usr/bin/x"}))
+    question = Question(kind=CheckKind.PROCESS, subject="x")
+    answers = {answer.subject: answer for answer in gone.ask_all(guest, [question], belongings, ())}
+    assert answers["x"].outcome is outcome
+
+
+def test_an_address_that_must_be_closed_stays_so_after_the_removal() -> None:
+    question = Question(kind=CheckKind.CLOSED, subject="tcp://*:80")
+    belongings = gone.Belongings(units=frozenset(), paths=frozenset())
+    answer = next(iter(gone.ask_all(FakeGuest(), [question], belongings, ())))
+    assert (answer.outcome, answer.reason) == (Outcome.PASS, "nobody listens")
 
 
 def test_ask_all_about_a_unit_that_has_nothing_left_to_stop(
