@@ -110,7 +110,7 @@ def test_steps_use_only_outputs_of_earlier_steps() -> None:
 @pytest.mark.parametrize("path", [ACTION, *WORKFLOWS], ids=lambda path: path.name)
 def test_no_expression_is_part_of_a_script(path: Path) -> None:
     found = list(scripts(load(path)))
-    assert found
+    assert found or path.parent == EXAMPLES
     assert not [script for script in found if "${{" in script]
 
 
@@ -118,9 +118,9 @@ def test_no_expression_is_part_of_a_script(path: Path) -> None:
 def test_workflows_use_only_inputs_of_the_action(path: Path) -> None:
     known = set(load(ACTION)["inputs"])
     steps = [step for job in load(path)["jobs"].values() for step in job["steps"]]
-    ours = [step for step in steps if step.get("uses") in ("./", "OWNER/postroj@v1")]
+    ours = [step for step in steps if step.get("uses") == "./"]
     for step in ours:
-        assert set(step["with"]) <= known
+        assert set(step.get("with", ())) <= known
     assert ours or path.parent != EXAMPLES
 
 
