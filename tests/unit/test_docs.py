@@ -7,6 +7,7 @@ import re
 import shlex
 import tomllib
 from datetime import date
+from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +18,7 @@ from postroj import console
 from postroj.cli import cli
 from postroj.image.catalog import catalog
 from postroj.project import project_file, reader
+from postroj.project.keys import CHECK, EXPECT, KEYS, PACKAGE
 from tests.support.runner import ROOT
 
 if TYPE_CHECKING:
@@ -174,6 +176,17 @@ def test_examples_are_well_formed(path: Path) -> None:
             assert text.startswith("#!/bin/sh\n")
         case _:
             assert text.strip()
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_project_files_on_a_page_are_valid(path: Path) -> None:
+    keys = {key.name for key in KEYS} | {PACKAGE, CHECK, EXPECT}
+    blocks = re.findall(r"code-block:: toml\n\n((?: {3,}.*\n|\n)+)", path.read_text("utf-8"))
+    for text in map(dedent, blocks):
+        table = tomllib.loads(text)
+        if table.keys() & keys:
+            file = project_file.ProjectFile(path=path, text=text, table=table, prefix=())
+            reader.read(file, date(2026, 1, 1))
 
 
 def test_nothing_has_a_placeholder_for_the_repository() -> None:
