@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -152,9 +152,14 @@ def images_for(
         raise _nothing(left_out)
     for line in _lines(left_out):
         log.info("%s", line)
-    if usual and not wanted:
-        return selection.defaults_from_catalog(managers(files), machine, homes(files))
-    return selection.choose_from_catalog(wanted, managers(files), machine, homes(files))
+    if wanted or not files:
+        return selection.choose_from_catalog(wanted, managers(files), machine)
+    choose = selection.defaults_from_catalog if usual else selection.all_from_catalog
+    found: list[str] = []
+    for form, places in dict.fromkeys((file.format, homes([file])) for file in files):
+        with suppress(UsageError):  # another kind may fit
+            found += choose(installers(form), machine, places)
+    return list(dict.fromkeys(found)) or selection.all_from_catalog(managers(files), machine)
 
 
 def _gather(

@@ -125,27 +125,35 @@ def to_pull(wanted: Sequence[str], architecture: str) -> list[Entry]:
 
 
 def choose_from_catalog(
-    wanted: Sequence[str],
-    managers: Collection[Manager],
-    architecture: str,
-    homes: Collection[str] = (),
+    wanted: Sequence[str], managers: Collection[Manager], architecture: str
 ) -> list[str]:
     """Select images from the catalog only, whatever is cached here, for hosts of any architecture.
 
     Of those that `wanted` selects, the ones with one of the package managers remain. An empty
-    `wanted` selects all that fit; if some of `homes` are in the catalog, only them.
+    `wanted` selects all that fit.
 
     :raises UsageError: if a name or pattern matches nothing, or no image fits.
     """
     if not wanted:
-        names = [entry.name for entry in _at_home(managers, architecture, homes)]
-    else:
-        selected = _each_once(wanted, tuple(Manager), architecture, ())
-        names = [name for name in selected if catalog.find(name).manager in managers]
+        return all_from_catalog(managers, architecture)
+    selected = _each_once(wanted, tuple(Manager), architecture, ())
+    names = [name for name in selected if catalog.find(name).manager in managers]
+    if not names:
+        message = f"{', '.join(wanted)}: no such image can install these packages"
+        raise UsageError(message, hint=LISTED)
+    return names
+
+
+def all_from_catalog(
+    managers: Collection[Manager], architecture: str, homes: Collection[str] = ()
+) -> list[str]:
+    """Return all supported images that fit; if some of `homes` are among them, only them.
+
+    :raises UsageError: if no image fits.
+    """
+    names = [entry.name for entry in _at_home(managers, architecture, homes)]
     if not names:
         message = f"no image of the catalog for {architecture} can install these packages"
-        if wanted:
-            message = f"{', '.join(wanted)}: no such image can install these packages"
         raise UsageError(message, hint=LISTED)
     return names
 
@@ -157,7 +165,7 @@ def defaults_from_catalog(
 
     :raises UsageError: if no image fits.
     """
-    names = choose_from_catalog((), managers, architecture, homes)
+    names = all_from_catalog(managers, architecture, homes)
     each = (
         [name for name in names if catalog.find(name).manager in able] for able in DEFAULTS.values()
     )

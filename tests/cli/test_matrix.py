@@ -6,7 +6,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from tests.support import debs
+from tests.support import debs, rpms
 from tests.support.cli import postroj
 
 if TYPE_CHECKING:
@@ -80,6 +80,18 @@ def test_default_images_are_one_for_each_kind_of_package(tmp_path: Path) -> None
     done = postroj("matrix", "--default-images", cwd=tmp_path)
     assert done.returncode == 2
     assert "no package is given" in done.stderr
+
+
+def test_matrix_has_an_image_for_each_kind_of_package_in_a_build(tmp_path: Path) -> None:
+    debs.build(tmp_path, "fleeting")
+    rpms.build(tmp_path, "fleeting", release="1.el9")
+    done = postroj("matrix", "-p", f"{tmp_path}/*.*", "--default-images", "--arch", "amd64")
+    assert done.returncode == 0, done.stderr
+    assert {job["name"] for job in json.loads(done.stdout)} == {"debian-trixie", "centos-stream-9"}
+    done = postroj("matrix", "-p", f"{tmp_path}/*.*", "--arch", "amd64")
+    names = {job["name"] for job in json.loads(done.stdout)}
+    assert {"debian-trixie", "ubuntu-noble", "almalinux-9"} <= names
+    assert not any(name.startswith(("fedora", "opensuse")) for name in names)
 
 
 def test_matrix_takes_packages_and_images_from_the_project_file(tmp_path: Path) -> None:
