@@ -43,7 +43,7 @@ lint: $(VENV)/ready-for-tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	if command -v shellcheck >/dev/null; then shellcheck -x .ci/run .github/*.sh .github/action/*.sh tests/support/*.sh debian/*.postrm $$(find postroj -name "*.sh"); fi
+	if command -v shellcheck >/dev/null; then shellcheck -x .ci/run .github/*.sh .github/action/*.sh tests/support/*.sh debian/*.postrm $$(find postroj docs -name "*.sh"); fi
 
 docs: $(VENV)/ready-for-tests
 	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build/html

@@ -10,6 +10,7 @@ import json
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlsplit
 
 import click
 import yaml
@@ -17,7 +18,7 @@ from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
-from postroj import __version__
+from postroj import REPOSITORY, __version__
 from postroj.cli import autopkgtest, cli
 from postroj.container.boot.masks import MASKED
 from postroj.doctor.requirements import REQUIREMENTS
@@ -60,6 +61,10 @@ html_theme = "furo"
 html_title = f"postroj {__version__}"
 html_copy_source = False
 html_show_sphinx = False
+
+ACTION = f"{urlsplit(REPOSITORY).path.strip('/')}@v{__version__}"
+"""The action, as other repositories use it."""
+rst_epilog = f".. |action| replace:: ``{ACTION}``"
 
 COLUMNS = 78
 """The width of click's output on a terminal of 80 columns."""
@@ -221,6 +226,22 @@ class Action(Table):
             yield f"``{name}``", text, f"``{given['default']}``" if given["default"] else "\\"
 
 
+class Workflow(SphinxDirective):
+    """``.. postroj-workflow:: FILE``: a workflow of GitHub, in which the action has its address.
+
+    The file itself has ``./``, as in the repository of the action.
+    """
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Read the file."""
+        relative, file = self.env.relfn2path(self.arguments[0])
+        self.env.note_dependency(relative)
+        text = Path(file).read_text("utf-8").replace("uses: ./\n", f"uses: {ACTION}\n")
+        return [nodes.literal_block(text, text, language="yaml")]
+
+
 class RenderedReport(SphinxDirective):
     """``.. postroj-report:: KIND``: the JSON report of the reference, in another format.
 
@@ -307,6 +328,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("postroj-unbootable", Unbootable)
     app.add_directive("postroj-keys", Keys)
     app.add_directive("postroj-action", Action)
+    app.add_directive("postroj-workflow", Workflow)
     app.add_directive("postroj-keys-of-project", KeysOfProject)
     app.add_directive("postroj-report", RenderedReport)
     app.add_directive("postroj-requirements", Requirements)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -110,25 +110,72 @@ def probe_each(
         urls: dict[Path, str] = {}
         groups = []
         for number, texts in enumerate(sets):
-            remote = [text for text in texts if "://" in text]
             folder = claim.path / f"set-{number}"
             folder.mkdir()
-            fetched = package_file.fetch(remote, (), folder)
-            urls |= zip(fetched, remote, strict=True)
-            local = expand(text for text in texts if "://" not in text)
             machine = plan.architecture or architectures.of_this_host()
-            files = collect(local, fetched, machine, left_out)
+            files, origins = _gather(texts, folder, machine, left_out)
+            urls |= origins
             groups += divide(files) if apart else _by_format(files)
         tasks = list(_tasks(groups, images, plan, urls, left_out))
-        lines = [f"left out, {why}: {', '.join(names)}" for why, names in left_out.items()]
+        lines = _lines(left_out)
         if not tasks:
-            message = "nothing that was given can be tested"
-            raise NothingToTest(message, evidence="\n".join(lines), hint=_hint(left_out))
+            raise _nothing(left_out)
         for line in (*lines, *_unused(images, tasks, plan.architecture)):
             log.info("%s", line)
         findings = carry_out(tasks, stage, jobs=jobs, fail_fast=fail_fast)
         claim.stays = any(probe.guest for probe in findings.report.probes)
     return findings
+
+
+def images_for(
+    packages: Sequence[str], wanted: Sequence[str], machine: str, folder: Path, *, usual: bool
+) -> list[str]:
+    """Return the images of the catalog on which `probe_each` would probe packages.
+
+    What is cached does not matter. An empty `wanted` selects all that fit, or with `usual` one for
+    each kind of package. URLs are downloaded into `folder`. Packages that fit no image are logged.
+
+    :raises UsageError: if a file or an image does not exist, or no image fits.
+    :raises DownloadError: if a package is not available.
+    :raises PackageError: if a package is damaged.
+    :raises NothingToTest: if there are only files that are not probed.
+    """
+    left_out = LeftOut(list)
+    files, _ = _gather(packages, folder, machine, left_out)
+    if packages and not files:
+        raise _nothing(left_out)
+    for damage in filter(None, (file.damage for file in files)):
+        raise damage
+    for line in _lines(left_out):
+        log.info("%s", line)
+    if wanted or not files:
+        return selection.choose_from_catalog(wanted, managers(files), machine)
+    choose = selection.defaults_from_catalog if usual else selection.all_from_catalog
+    found: list[str] = []
+    for form, places in dict.fromkeys((file.format, homes([file])) for file in files):
+        with suppress(UsageError):  # another kind may fit
+            found += choose(installers(form), machine, places)
+    return list(dict.fromkeys(found)) or selection.all_from_catalog(managers(files), machine)
+
+
+def _gather(
+    texts: Sequence[str], folder: Path, machine: str, left_out: LeftOut
+) -> tuple[list[PackageFile], dict[Path, str]]:
+    """Return the packages that texts name, and the URLs of those that were downloaded."""
+    remote = [text for text in texts if "://" in text]
+    fetched = package_file.fetch(remote, (), folder)
+    local = expand(text for text in texts if "://" not in text)
+    urls = dict(zip(fetched, remote, strict=True))
+    return collect(local, fetched, machine, left_out), urls
+
+
+def _lines(left_out: Mapping[str, Sequence[str]]) -> list[str]:
+    return [f"left out, {why}: {', '.join(names)}" for why, names in left_out.items()]
+
+
+def _nothing(left_out: Mapping[str, Sequence[str]]) -> NothingToTest:
+    message = "nothing that was given can be tested"
+    return NothingToTest(message, evidence="\n".join(_lines(left_out)), hint=_hint(left_out))
 
 
 def _tasks(

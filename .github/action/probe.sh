@@ -10,14 +10,14 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 read -r -a names <<<"$IMAGES"
 options=()
 for name in "${names[@]}"; do options+=(--image="$name"); done
-find_files "$PACKAGES"
-for file in "${found[@]}"; do options+=(--package="$file"); done
 find_files "${UPGRADE_FROM:-}"
 for file in "${found[@]}"; do options+=(--upgrade-from="$file"); done
 [ -z "${STEPS:-}" ] || options+=(--steps="$STEPS")
 while IFS=$' \t\r' read -r line; do
 	[ -z "$line" ] || options+=("$line")
 done <<<"${ARGS:-}"
+find_files "$PACKAGES"
+files=("${found[@]}")
 
 outcomes=([0]=pass [1]=fail [3]=skip [4]=error)
 read -r -d '' -a failing <<<"$FAIL_ON" || true
@@ -27,9 +27,9 @@ done
 
 mkdir -p "$reports"
 status=0
-as_root "$postroj" pkgprobe "${options[@]}" --report=github \
+as_root "$postroj" test "${options[@]}" --report=github \
 	--report=html="$reports/report.html" --report=junit="$reports/junit.xml" \
-	--report=json="$reports/report.json" || status=$?
+	--report=json="$reports/report.json" -- "${files[@]}" || status=$?
 # Later steps and the runner's clean-up are not root.
 [ "$(id -u)" = 0 ] || as_root chown --recursive --no-dereference "$(id -u):$(id -g)" "$work"
 

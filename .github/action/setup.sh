@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Install postroj and its requirements; choose the images and the cache key.
-# In: VERSION, INSTALL_ONLY, PACKAGES, IMAGES, CACHE. Out: images, cache, key, artifact.
+# In: VERSION, INSTALL_ONLY, PACKAGES, IMAGES, ARGS, CACHE. Out: images, cache, key, artifact.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=.github/action/common.sh
@@ -34,16 +34,17 @@ free_pasta() {
 	done
 }
 
-# Set `names` to the images that match the input.
+# Set `names` to the images of the inputs, else of the project file, else the default ones.
 choose_images() {
 	local word words plan options=()
-	read -r -d '' -a words <<<"$IMAGES" || true
-	[ "${#words[@]}" -gt 0 ] || refuse "the input 'images' is empty"
+	while IFS=$' \t\r' read -r word; do
+		case "$word" in --project=* | --no-project) options+=("$word") ;; esac
+	done <<<"${ARGS:-}"
 	find_files "$PACKAGES"
-	[ "${#found[@]}" -gt 0 ] || refuse "the input 'packages' is empty"
 	for word in "${found[@]}"; do options+=(--package="$word"); done
+	read -r -d '' -a words <<<"$IMAGES" || true
 	for word in "${words[@]}"; do options+=(--image="$word"); done
-	plan=$("$postroj" matrix --shards 1 --format json "${options[@]}")
+	plan=$("$postroj" matrix --default-images --shards 1 --format json "${options[@]}")
 	plan=$("$work/venv/bin/python" -c 'import json, sys; print(*json.loads(sys.argv[1])[0]["images"])' "$plan")
 	read -r -a names <<<"$plan"
 }

@@ -15,7 +15,7 @@ from postroj.cli import host_paths
 from postroj.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from postroj.cli.options import F
     from postroj.probe.excuse.expectations import Expectations
@@ -110,10 +110,13 @@ def settled(
     project_file: str | None,
     no_project: bool,
     tables: bool,
+    keys: Collection[str] | None = None,
+    needed: bool = True,
 ) -> Origin:
     """Fill `given` with values of the project file, for options not on the command line.
 
-    `tables` says whether tables `package` of the file may name the packages.
+    `tables` says whether tables `package` of the file may name the packages, `keys` which keys are
+    used (None: all), and `needed` whether the command needs a package.
 
     :raises UsageError: if the file, or a value that is used, is invalid, or no package is given.
     """
@@ -123,6 +126,8 @@ def settled(
     project = None if no_project else _project(project_file)
     taken = []
     for key in project.values if project else ():
+        if keys is not None and key not in keys:
+            continue
         assert project
         option = project.option_of(key)
         name = next((one.name for one in ctx.command.params if _sets(one, option)), None)
@@ -136,8 +141,9 @@ def settled(
     if not given["packages"] and project and project.package_tables and not tables:
         why = "its tables are probed each for itself"
         project.refuse("package", why, "`postroj test` does that")
-    if not given["packages"] and not (project and project.package_tables):
-        raise _no_package(project, "FILE" if tables else "`--package FILE_OR_URL`")
+    if needed and not given["packages"] and not (project and project.package_tables):
+        named = any("--package" in one.opts for one in ctx.command.params)
+        raise _no_package(project, "`--package FILE_OR_URL`" if named else "FILE")
     return Origin(project=project, taken=tuple(taken))
 
 

@@ -38,6 +38,8 @@ SYSTEMD = ("usr/lib/systemd", "lib/systemd")
 
 LINE = re.compile(r"\S+ +\S+ +\S+ (?P<name>.+?)(?: -> .*)?")
 """A line of `rdsquashfs --list`: mode, owner, size, name, target of a symlink."""
+DISKS = (".img", ".qcow2", ".vmdk", ".vdi", ".vhd", ".raw")
+"""Suffixes of disks, which boxes of Vagrant and OVA files contain."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +69,13 @@ def inspect_squashfs(file: Path) -> Contents:
     if not names & TOP:
         found = ", ".join(sorted(names)[:10]) or "nothing"
         message = "it contains no root file system"
-        raise ImageError(message, evidence=f"its top folder contains {found}")
+        disk = next((name for name in sorted(names) if name.endswith(DISKS)), "")
+        way = f"`qemu-img convert -O raw {disk} disk.raw`"
+        raise ImageError(
+            message,
+            evidence=f"its top folder contains {found}",
+            hint=f"unpack it, convert its disk ({way}), import that" if disk else "",
+        )
     tools = _list(file, "usr/bin")
     release = os_release(_read(file, "usr/lib/os-release") or _read(file, "etc/os-release"))
     return Contents(

@@ -32,6 +32,8 @@ DEFAULTS = {
 }
 """Images for packages of some package managers, if none is given and none that fits is cached."""
 
+LISTED = "`postroj list-images` shows what `--image` can name"
+
 
 def is_pattern(text: str) -> bool:
     """Whether the text is a pattern, not the name of one image."""
@@ -125,13 +127,49 @@ def to_pull(wanted: Sequence[str], architecture: str) -> list[Entry]:
 def choose_from_catalog(
     wanted: Sequence[str], managers: Collection[Manager], architecture: str
 ) -> list[str]:
-    """Select images as `choose` does, but from the catalog only, for hosts of any architecture.
+    """Select images from the catalog only, whatever is cached here, for hosts of any architecture.
 
-    What is cached here does not matter: an empty `wanted` selects all images that fit.
+    Of those that `wanted` selects, the ones with one of the package managers remain. An empty
+    `wanted` selects all that fit.
 
-    :raises UsageError: if a name or pattern matches nothing.
+    :raises UsageError: if a name or pattern matches nothing, or no image fits.
     """
-    return _each_once(wanted or ["*"], managers, architecture, ())
+    if not wanted:
+        return all_from_catalog(managers, architecture)
+    selected = _each_once(wanted, tuple(Manager), architecture, ())
+    names = [name for name in selected if catalog.find(name).manager in managers]
+    if not names:
+        message = f"{', '.join(wanted)}: no such image can install these packages"
+        raise UsageError(message, hint=LISTED)
+    return names
+
+
+def all_from_catalog(
+    managers: Collection[Manager], architecture: str, homes: Collection[str] = ()
+) -> list[str]:
+    """Return all supported images that fit; if some of `homes` are among them, only them.
+
+    :raises UsageError: if no image fits.
+    """
+    names = [entry.name for entry in _at_home(managers, architecture, homes)]
+    if not names:
+        message = f"no image of the catalog for {architecture} can install these packages"
+        raise UsageError(message, hint=LISTED)
+    return names
+
+
+def defaults_from_catalog(
+    managers: Collection[Manager], architecture: str, homes: Collection[str] = ()
+) -> list[str]:
+    """Return the image that `choose` takes for each kind of package if none is given or cached.
+
+    :raises UsageError: if no image fits.
+    """
+    names = all_from_catalog(managers, architecture, homes)
+    each = (
+        [name for name in names if catalog.find(name).manager in able] for able in DEFAULTS.values()
+    )
+    return [_usual(default, mine) for default, mine in zip(DEFAULTS, each, strict=True) if mine]
 
 
 def _each_once(
@@ -167,17 +205,15 @@ def _defaults(managers: Collection[Manager], machine: str, homes: Collection[str
     :raises UsageError: if there is none.
     """
     records = {record.name for record in _records(machine)}
-    fit = _fit(catalog.entries(), managers, machine)
-    fit = [entry for entry in fit if entry.name in homes] or fit
+    fit = _at_home(managers, machine, homes)
     names: list[str] = []
     fresh: list[str] = []
     for default, able in DEFAULTS.items():
         mine = [entry.name for entry in fit if entry.manager in able]
         cached = [name for name in mine if name in records]
-        usual = catalog.find(default).name
         names += cached
         if mine and not cached:
-            fresh.append(usual if usual in mine else mine[0])
+            fresh.append(_usual(default, mine))
     if names:
         log.info("no `--image` given, using the cached images that fit: %s", ", ".join(names))
     if fresh:
@@ -185,7 +221,21 @@ def _defaults(managers: Collection[Manager], machine: str, homes: Collection[str
     if names or fresh:
         return names + fresh
     message = f"no `--image` given, and no image of the catalog fits these packages on {machine}"
-    raise UsageError(message, hint="`postroj list-images` shows what `--image` can name")
+    raise UsageError(message, hint=LISTED)
+
+
+def _usual(default: str, names: Sequence[str]) -> str:
+    """Return the default if it is one of the names, else the first of them."""
+    usual = catalog.find(default).name
+    return usual if usual in names else names[0]
+
+
+def _at_home(
+    managers: Collection[Manager], architecture: str, homes: Collection[str]
+) -> list[Entry]:
+    """Return the supported images of the catalog; if some of `homes` are among them, only them."""
+    fit = _fit(catalog.entries(), managers, architecture)
+    return [entry for entry in fit if entry.name in homes] or fit
 
 
 def _names(

@@ -29,6 +29,13 @@ BECOME = (
 )
 """Who may use sudo is another file, for this command and what it starts alone."""
 
+PROJECT = """\
+package = "dist/*.deb"
+image = "debian-trixi[e]"
+check-unit = "for-action.service"
+settle = 0
+"""
+
 
 @pytest.fixture(scope="module")
 def installed() -> Iterator[Runner]:
@@ -70,15 +77,11 @@ def restore(made: Runner, image: str) -> str:
     return json_file.read_text()
 
 
-def test_action_probes_a_package_on_a_runner_and_keeps_its_cache(
+def test_action_without_inputs_probes_as_the_project_file_says_and_keeps_its_cache(
     installed: Runner, image: str, tmp_path: Path
 ) -> None:
-    inputs = {
-        "packages": "dist/*.deb",
-        "images": "debian-trixi[e]",
-        "args": "--check-unit=for-action.service\n--settle=0",
-    }
-    made = replace(installed, inputs=inputs, outputs={})
+    made = replace(installed, inputs={}, outputs={})
+    (made.workspace / "postroj.toml").write_text(PROJECT)
     dist = made.workspace / "dist"
     dist.mkdir()
     deb = debs.service(tmp_path, "for-action", "/bin/sleep infinity")
@@ -106,9 +109,13 @@ def test_action_probes_a_package_on_a_runner_and_keeps_its_cache(
     assert "pass" in made.file("summary").read_text()
     assert [path for path in made.temp.rglob("*") if path.lstat().st_uid != NOBODY] == []
 
-    # the steps that follow are those of the same job, with a package that fails
-    shutil.copy(debs.build(tmp_path, "for-action", version="2.0"), dist / "for-action_1.0_all.deb")
+    # inputs win over the file: another package, that has no such unit
+    debs.build(made.workspace, "for-action", version="2.0")
+    (made.workspace / "SHA256SUMS").touch()
+    made = replace(made, inputs={"packages": "for-action_*.deb\nSHA256SUMS"})
     done = made.run("probe")
+    assert "left out, not a package: SHA256SUMS" in done.stderr
+    assert "for-action_2.0_all.deb on debian-trixie" in done.stdout
     assert done.returncode == 1, done.stdout + done.stderr
     assert made.outputs["probe"]["outcome"] == "fail"
     assert "::error title=debian-trixie" in done.stdout
@@ -149,7 +156,8 @@ def test_action_frees_pasta_from_apparmor_on_a_machine_of_github(
         (programs / name).chmod(0o755)
     made = replace(
         installed,
-        inputs={"packages": "*.deb", "images": "debian-trixie"},
+        # root of a container job may meet a project file of somebody else
+        inputs={"packages": "*.deb", "images": "debian-trixie", "args": "--no-project"},
         before=(),
         outputs={},
         path=f"{programs}:{PATH}",

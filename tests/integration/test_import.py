@@ -174,6 +174,7 @@ def test_import_refuses_what_cannot_be_a_name_or_digest(
         (b"no archive at all" * 100, "it is not a tar archive"),
         (b"hsqs" + bytes(5000), "it is a squashfs file of version 0.0"),
         (b"QFI\xfb" + bytes(5000), "it is a disk in the format qcow2"),
+        (bytes(64) + b"\x7f\x10\xda\xbe" + bytes(5000), "it is a disk in the format vdi"),
         (bytes(510) + b"\x55\xaa" + bytes(5000), "partitions that could be its root"),
     ],
 )
@@ -192,6 +193,15 @@ def test_import_refuses_a_folder_without_a_root_file_system(tmp_path: Path, cach
     (tmp_path / "tree/etc").mkdir(parents=True)
     done = postroj("import", "mine", tmp_path / "tree")
     assert (done.returncode, "it contains no root file system" in done.stderr) == (4, True)
+
+
+def test_import_of_a_box_tells_how_to_convert_its_disk(tmp_path: Path, cache: Path) -> None:
+    box = tmp_path / "my.box"
+    files = (("metadata.json", {"data": b"{}"}), ("box.img", {"data": b"QFI\xfb"}))
+    box.write_bytes(tar(*files, root=False))
+    done = postroj("import", "mine", box)
+    assert done.returncode == 4
+    assert "hint: unpack it, convert its disk (`qemu-img convert -O raw box.img" in done.stderr
 
 
 SECOND = tar(("etc/motd", {"data": b"second"}), ("etc/.wh.debian_version", {}), root=False)

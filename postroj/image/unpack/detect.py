@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 
     from postroj.image.unpack.decompress import PeekedPipe
 
-FOREIGN = {
-    b"QFI\xfb": "qcow2",
-    b"KDMV": "vmdk",
-    b"conectix": "vhd",
-    b"vhdxfile": "vhdx",
-}
-"""First bytes of disk formats other than raw."""
+FOREIGN = (
+    (0, b"QFI\xfb", "qcow2"),
+    (0, b"KDMV", "vmdk"),
+    (0, b"conectix", "vhd"),
+    (0, b"vhdxfile", "vhdx"),
+    (64, b"\x7f\x10\xda\xbe", "vdi"),
+)
+"""Disk formats other than raw: their names after the place and the value of their magic bytes."""
 
 
 class FileKind(StrEnum):
@@ -45,8 +46,8 @@ def detect(head: bytes) -> FileKind:
 
     :raises ImageError: if it is a disk that is not raw.
     """
-    for magic, name in FOREIGN.items():
-        if head.startswith(magic):
+    for place, magic, name in FOREIGN:
+        if head.startswith(magic, place):
             message = f"it is a disk in the format {name}"
             hint = f"`qemu-img convert -O raw FILE.{name} FILE.raw` converts it"
             raise ImageError(message, hint=hint)

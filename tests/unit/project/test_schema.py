@@ -116,7 +116,7 @@ def test_every_key_has_an_option_of_its_name(key: Key) -> None:
     elif isinstance(found.type, click.FloatRange | click.IntRange):
         least = found.type.min if not found.type.min_open else None
         assert key.least == least
-    kinds = {
+    kinds: dict[Form, str | tuple[str, ...]] = {
         Form.TEXT: ("text", "path"),
         Form.NUMBER: "integer",
         Form.FLAG: "boolean",
