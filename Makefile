@@ -9,6 +9,8 @@ workers ?= $(shell expr 2 '*' $$(nproc))
 # What only tests need; of these, what is missing is installed where there is apt.
 TEST_PACKAGES := apt-utils autopkgtest bzip2 createrepo-c docker-registry dpkg-dev e2fsprogs gnupg iproute2 mandoc nginx-light openssh-server openssl perl \
 	python3-venv qemu-user-static rpm shellcheck skopeo squashfs-tools squashfuse sudo tidy uidmap zstd
+# Ubuntu has only a snap of it; the runners of GitHub have Chrome.
+TEST_PACKAGES += $(shell . /etc/os-release 2>/dev/null && [ "$$ID" = debian ] && echo chromium)
 
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo -E)
 # Files of root in somebody's checkout would be in the way.
