@@ -11,7 +11,8 @@ import sys
 from importlib.util import find_spec
 from types import ModuleType
 
-MODULES = ("fcntl", "pwd", "termios", "tty")
+MODULES = ("fcntl", "termios", "tty")
+"""None that the standard library does without: it would take a stand-in for the real one."""
 SIGNALS = {"SIGHUP": 1, "SIGKILL": 9, "SIGPIPE": 13, "SIGCHLD": 17}
 FLAGS = ("O_CLOEXEC", "O_DIRECTORY", "O_NOCTTY", "O_NOFOLLOW", "O_NONBLOCK", "O_PATH", "O_TMPFILE")
 CALLS = ("geteuid", "getegid")

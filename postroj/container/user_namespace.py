@@ -8,7 +8,6 @@ has started joins the namespace of that guest.
 from __future__ import annotations
 
 import os
-import pwd
 import re
 import shlex
 from contextlib import suppress
@@ -210,6 +209,8 @@ def ranges(lines: Iterable[str], names: set[str] | None = None) -> Iterator[Rang
 def _name() -> str:
     """Return the name of our user, or its number if it has none."""
     try:
+        import pwd  # Windows has none
+
         return pwd.getpwuid(user.UID).pw_name
     except KeyError:
         return str(user.UID)

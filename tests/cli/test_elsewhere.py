@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from postroj.cli import COMMANDS, elsewhere
+from postroj.cli import elsewhere
 from postroj.errors import HostError
 from postroj.report import github
 from postroj.verdict import Outcome
@@ -41,6 +41,15 @@ def run(system: str, *argv: object) -> CompletedProcess[str]:
     return done
 
 
+def evaluate(system: str, script: str) -> str:
+    """Return what a script prints in such a Python."""
+    env = os.environ | {"ELSEWHERE": system, "PYTHONPATH": str(SITE)}
+    argv = [sys.executable, "-c", script]
+    done = subprocess.run(argv, check=False, capture_output=True, text=True, env=env, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
 def test_commands_about_the_catalog_work_elsewhere(system: str, tmp_path: Path) -> None:
     images = json.loads(run(system, "list-images", "debian-*", "--json").stdout)
     assert "debian-trixie" in [image["name"] for image in images]
@@ -59,12 +68,16 @@ def test_commands_about_the_catalog_work_elsewhere(system: str, tmp_path: Path) 
 def test_help_and_schema_work_elsewhere(system: str) -> None:
     assert run(system, "--help").stdout == postroj("--help").stdout
     assert json.loads(run(system, "pkgprobe", "--project-schema").stdout)["title"]
-    for command in COMMANDS:
-        done = run(system, command, "--help")
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.startswith(f"Usage: python -m postroj {command} ") or (
-            f"postroj {command} " in done.stdout
-        )
+    script = (
+        "import postroj.windows; postroj.windows.fill_in()\n"
+        "from click.testing import CliRunner\n"
+        "from postroj.cli import COMMANDS, cli\n"
+        "for name in COMMANDS:\n"
+        "    done = CliRunner().invoke(cli, [name, '--help'], prog_name='postroj')\n"
+        "    assert done.exit_code == 0, (name, done.exception)\n"
+        "    assert f'Usage: postroj {name} ' in done.stdout, done.stdout\n"
+    )
+    evaluate(system, script)
 
 
 def test_histories_are_made_elsewhere(system: str, tmp_path: Path) -> None:
@@ -86,11 +99,7 @@ def test_reports_are_rendered_elsewhere(system: str) -> None:
         "for kind in (html, json, junit, tap): assert kind.render(SAMPLE)\n"
         "print(github.summary(SAMPLE))"
     )
-    env = os.environ | {"ELSEWHERE": system, "PYTHONPATH": str(SITE)}
-    argv = [sys.executable, "-c", script]
-    done = subprocess.run(argv, check=False, capture_output=True, text=True, env=env, cwd=ROOT)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == github.summary(SAMPLE) + "\n"
+    assert evaluate(system, script) == github.summary(SAMPLE) + "\n"
 
 
 @pytest.mark.parametrize(

@@ -205,9 +205,9 @@ def run(image: str, folder: Path, name: str) -> Ended:
 
 @pytest.fixture(scope="module")
 def ended(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Ended]]:
-    """Run all of them, four at once."""
+    """Run all of them, three at once."""
     folder = tmp_path_factory.mktemp("hostile")
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(3) as pool:
         runs = {name: pool.submit(run, image, folder, name) for name in PACKAGES}
         yield {name: future.result() for name, future in runs.items()}
 

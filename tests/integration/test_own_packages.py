@@ -35,12 +35,12 @@ REPOSITORY = Path(__file__).parents[2]
 SCRIPT = REPOSITORY / "tests/support/own.sh"
 NEEDED = ("click", "platformdirs", "requests", "tqdm")
 TOOLS = (
-    *toolbox.TOOLS,
     *("debhelper", "dh-python", "fakeroot", "makepkg", "pybuild-plugin-pyproject", "zstd"),
     *("python3-all", "python3-build", "python3-docutils", "python3-hatchling"),
     *("python3-installer", *(f"python3-{name}" for name in NEEDED)),
     *("squashfs-tools-ng", "systemd-container"),  # what it needs of a host
 )
+FOLDERS = ("srv/rpm", "srv/pacman")
 OUT, CHECKOUT = "/srv/out", "/srv/own"
 LIFE = (StepName.INSTALL, StepName.UPGRADE, StepName.REMOVE, StepName.PURGE)
 LIVED = [(step.value, "pass", "") for step in LIFE]
@@ -56,10 +56,14 @@ BOOTS = (
 
 
 @pytest.fixture(scope="module")
-def tools(image: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ...]:
+def tools(image: str, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> tuple[Path, ...]:
     """Layers of an image that has everything to build and install them."""
-    folder = tmp_path_factory.mktemp("tools")
-    return toolbox.stack(image, folder / "tools.squashfs", TOOLS)
+    base = tmp_path_factory.getbasetemp()
+    shared = (base if worker_id == "master" else base.parent) / "toolbox.squashfs"
+    with obtain(image) as stored:
+        managers = replace(stored, layers=(*stored.layers, toolbox.layer_of(stored, shared)))
+    layer = toolbox.layer_of(managers, tmp_path_factory.mktemp("tools") / "own.squashfs", TOOLS)
+    return (*managers.layers, layer)
 
 
 @pytest.fixture(scope="module")
@@ -163,8 +167,10 @@ def told(result: ProbeResult) -> list[tuple[str, str, str]]:
 def repositories(folder: Path, image: str) -> Path:
     """Make the layer `extra`."""
     tree = folder / "tree"
-    for name in ("etc/yum.repos.d", "etc/pacman.d/gnupg", "srv/rpm", "srv/pacman"):
+    for name in (*("etc/apt/apt.conf.d", "etc/yum.repos.d"), "etc/pacman.d/gnupg", *FOLDERS):
         (tree / name).mkdir(parents=True)
+    # what is only recommended would be most of the work
+    (tree / "etc/apt/apt.conf.d/90tests").write_text('APT::Install-Recommends "false";\n')
     (tree / "etc/yum.repos.d/tests.repo").write_text(REPO.format(url="file:///srv/rpm"))
     (tree / "etc/pacman.conf").write_text(PACMAN_CONF.format(url="file:///srv/pacman"))
     names = ["/usr/bin/python3", "systemd-container", "util-linux", "/bin/sh"]

@@ -51,7 +51,8 @@ class Runner:
             shutil.copy(ROOT / name, self.action)
         shutil.copytree(ROOT / ".github/action", self.action / ".github/action")
         ignore = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / "postroj", self.action / "postroj", ignore=ignore)
+        for name in ("packages", "postroj"):
+            shutil.copytree(ROOT / name, self.action / name, ignore=ignore)
         for name in ("output", "path", "summary"):
             self.file(name).touch()
 
