@@ -4,7 +4,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 # More than processors: most tests wait for guests.
-workers ?= $(shell expr 5 '*' $$(nproc) / 2)
+workers ?= $(shell expr 2 '*' $$(nproc))
 
 # What only tests need; of these, what is missing is installed where there is apt.
 TEST_PACKAGES := apt-utils autopkgtest bzip2 createrepo-c docker-registry dpkg-dev e2fsprogs gnupg iproute2 mandoc nginx-light openssh-server openssl perl \
