@@ -281,8 +281,8 @@ def test_hostile_package_forks_only_up_to_the_limit_of_its_guest(
     monkeypatch.setattr(limits, "of_host", lambda guests: few)
     postinst = "bomb() { bomb | bomb & }; bomb; sleep 99"
     outcome, reason = harm(bare, tmp_path, "bomber", postinst)
-    # which of the shells is refused a process first is chance; as long as one says so, apt-get might
-    # still be about to end
+    # which of the shells is refused a process first is chance; as long as one says so,
+    # apt-get might be about to end
     assert outcome in (Outcome.FAIL, Outcome.ERROR), reason
     said = "setting up bomber|dpkg refused the package|script of 'bomber' ended with status 2"
     assert re.search(said, reason), reason
