@@ -162,7 +162,7 @@ CASES = (
     ),
     Case(
         name="x-lacks",
-        what="a maintainer script calls a program of a package that is no dependency",
+        what="a maintainer script calls a program of a package that it does not depend on",
         content=scripts(postinst='[ "$1" != configure ] || openssl version\n'),
     ),
     Case(

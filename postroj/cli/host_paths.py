@@ -84,7 +84,7 @@ def put(text: str) -> Parts:
 def report(text: str) -> Parts:
     """Split the value of `--report`."""
     kind, equals, name = text.partition("=")
-    if not equals:  # the suffix of a file tells the kind, and `github` is no file
+    if not equals:  # the suffix of a file tells the kind, and `github` is not a file
         return ("", text, "") if "." in text else (text, "", "")
     return (text, "", "") if name == "-" else (f"{kind}=", name, "")
 

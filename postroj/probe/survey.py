@@ -83,7 +83,7 @@ class Sights:
     format: str
     discovered: Discovery | None = None
     units: dict[str, Promise] = field(default_factory=dict)
-    """Promises about units by their names, of which only those that come up again hold."""
+    """Promises about units, by name; only units that come up again keep theirs."""
     idle: set[Promise] = field(default_factory=set)
     """Promises about units that the installation leaves alone."""
     others: frozenset[Promise] = frozenset()

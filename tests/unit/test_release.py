@@ -161,6 +161,8 @@ def test_manual_pages_are_clean_and_complete(shared: Path) -> None:
     names = {page.name for page in pages}
     assert {f"postroj-{command}.1" for command in COMMANDS} <= names
     assert {"postroj.1", "postroj-catalog-check.1", "autopkgtest-virt-postroj.1"} <= names
+    for name in ("postroj", "postroj-report", "postroj-test"):
+        assert ".SH EXAMPLES\n" in (shared / "man/man1" / f"{name}.1").read_text()
     done = subprocess.run(
         ["mandoc", "-T", "lint", "-W", "warning", *pages],
         capture_output=True,

@@ -13,7 +13,7 @@ import click
 from postroj import console
 from postroj.cli import host_paths
 from postroj.cli.files import write_file
-from postroj.cli.help import write_examples
+from postroj.cli.help import Sectioned
 from postroj.errors import UsageError
 from postroj.verdict import Outcome, worst
 
@@ -33,15 +33,7 @@ EXAMPLES = (
 )
 
 
-class WithExamples(click.Command):
-    """A command with examples below its options."""
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the examples."""
-        write_examples(EXAMPLES, formatter)
-
-
-@click.command(cls=WithExamples)
+@click.command(cls=Sectioned, examples=EXAMPLES)
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=host_paths.REPORTS)
 @click.option(
     "--html", metavar="FILE", type=host_paths.PAGE, help="Write an HTML page; - is stdout."
