@@ -10,7 +10,7 @@ import pytest
 
 from postroj.container.spec import GuestSpec
 from postroj.container.start import StartedGuest, start_guest
-from postroj.errors import ImageError
+from postroj.errors import DownloadError
 from postroj.image import pull
 from postroj.image.catalog import catalog
 from postroj.image.pull import Request
@@ -29,7 +29,7 @@ def pulled() -> Callable[[str], str]:
         entry = catalog.find(name)
         try:
             pull.pull(entry)
-        except ImageError as error:
+        except DownloadError as error:
             # a mirror that lags is met by the user's own choice, as the message says
             if "--allow-expired" not in error.hint:
                 raise
