@@ -11,9 +11,10 @@ from postroj.container.spec import GuestSpec
 from postroj.container.start import start_guest
 from postroj.prepare import obtain
 from tests.support import debs
-from tests.support.cli import DEFAULT_IMAGE, postroj
+from tests.support.cli import DEFAULT_IMAGE, NO_REPOSITORIES, postroj
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from postroj.container.start import StartedGuest
@@ -64,7 +65,9 @@ def unit(settings: str, wanted_by: str = "multi-user.target") -> str:
     return f"[Service]\n{settings}\n[Install]\nWantedBy={wanted_by}\n"
 
 
-def probed(tmp_path: Path, deb: Path, *more: str) -> list[dict[str, Any]]:
+def probed(
+    tmp_path: Path, deb: Path, *more: str, repositories: Sequence[str] = NO_REPOSITORIES
+) -> list[dict[str, Any]]:
     report = tmp_path / "report.json"
     argv = (
         "pkgprobe",
@@ -76,7 +79,7 @@ def probed(tmp_path: Path, deb: Path, *more: str) -> list[dict[str, Any]]:
         "--report",
         f"json={report}",
     )
-    postroj(*argv, *QUICK, *more)
+    postroj(*argv, *QUICK, *repositories, *more)
     (probe,) = json.loads(report.read_text())["probes"]
     steps: list[dict[str, Any]] = probe["steps"]
     return steps
@@ -118,7 +121,7 @@ def test_install_whose_script_sets_an_access_list_of_an_image_file_is_skipped(
 ) -> None:
     script = "#!/bin/sh\nset -e\nsetfacl -m u:daemon:r /etc/debian_version\n"
     deb = debs.build(tmp_path, "shares-files", depends="acl", scripts={"postinst": script})
-    step, _ = probed(tmp_path, deb)
+    step, _ = probed(tmp_path, deb, repositories=())
     assert (step["done"], step["needs"]) == (
         "skip",
         "access control lists of '/etc/debian_version'",

@@ -24,7 +24,7 @@ from postroj.probe.plan import Plan
 from postroj.probe.probe import probe
 from postroj.verdict import Report
 from tests.support import debs
-from tests.support.cli import POSTROJ, host_state, measured, postroj
+from tests.support.cli import NO_REPOSITORIES, POSTROJ, host_state, measured, postroj
 from tests.support.listener import Nobody
 from tests.support.terminal import converse
 
@@ -48,7 +48,7 @@ NAMES = (
     *("console", "cores", "failed", "jobs", "journal", "output", "packages", "sockets"),
     *("status", "unit-journal"),
 )
-QUICK = ("--settle", "0.5", "--check-timeout", "2")
+QUICK = ("--settle", "0.5", "--check-timeout", "2", *NO_REPOSITORIES)
 
 
 def unit(name: str, command: str, **options: str) -> dict[str, str]:

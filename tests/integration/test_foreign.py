@@ -13,7 +13,7 @@ from postroj.image.catalog import catalog
 from postroj.image.pull import Request
 from tests.support import debs
 from tests.support.binfmt import registered
-from tests.support.cli import postroj
+from tests.support.cli import NO_REPOSITORIES, postroj
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +50,7 @@ def qemu() -> Iterator[None]:
 
 def probed(deb: Path, *words: object) -> tuple[int, dict[str, Any]]:
     """Probe a package: exit status and report of the one image."""
-    argv = ("--no-project", "--json", *HERE, "--package", deb, *words)
+    argv = ("--no-project", "--json", *HERE, *NO_REPOSITORIES, "--package", deb, *words)
     done = postroj("pkgprobe", *argv)
     return done.returncode, json.loads(done.stdout)["probes"][0]
 

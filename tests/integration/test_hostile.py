@@ -30,7 +30,7 @@ from postroj.verdict import Outcome, StepName
 from tests.integration.test_run import is_left
 from tests.integration.test_steps import bare
 from tests.support import debs
-from tests.support.cli import POSTROJ, eventually, measured
+from tests.support.cli import NO_REPOSITORIES, POSTROJ, eventually, measured
 from tests.support.listener import Nobody
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ MEMORY = 200 << 10
 """KiB that postroj itself may take."""
 TIMEOUT = 15
 """Seconds for the package manager."""
+SHORT = 8
+"""Seconds for it where it hangs for sure."""
 LONGEST = 75
 """Seconds for all of it, on a host that is busy."""
 REPLACE = "chmod 755 /tmp/x; mv /tmp/x"
@@ -66,18 +68,24 @@ class Hostile:
     timeout: int = TIMEOUT
 
 
-HUNG = f"apt-get hung for {TIMEOUT} s while setting up NAME"
+HUNG = f"apt-get hung for {SHORT} s while setting up NAME"
 STOPPED = "the guest (shut down|was shutting down) while apt-get was setting up NAME"
 RESTARTED = "the guest (rebooted|was shutting down) while apt-get was setting up NAME"
 PACKAGES = {
-    "endless": Hostile(postinst="while :; do :; done", words=(HUNG,)),
+    "endless": Hostile(postinst="while :; do :; done", words=(HUNG,), timeout=SHORT),
     "floods": Hostile(
         postinst="echo first; yes | head -c 100000000; echo last words; exit 3",
         words=("post-installation script of 'NAME' ended with status 3", "last words"),
     ),
+    "liar": Hostile(
+        postinst="printf '#!/bin/sh\\nyes MainPID=x | head -c 3000000\\n' > /tmp/x; "
+        f"{REPLACE} /usr/bin/systemctl",
+        words=("failed since the installation|broken",),
+    ),
     "floodhangs": Hostile(
         postinst="yes | head -c 100000000; sleep 1000",
         words=(HUNG,),
+        timeout=SHORT,
     ),
     "oneline": Hostile(
         postinst="head -c 100000000 /dev/zero | tr '\\0' x; exit 4",
@@ -112,11 +120,6 @@ PACKAGES = {
     ),
     "nodatabase": Hostile(postinst="rm -rf /var/lib/dpkg", words=("dpkg refused the package",)),
     "nothing": Hostile(postinst="rm -rf /usr /etc", words=("dpkg|broken",)),
-    "liar": Hostile(
-        postinst="printf '#!/bin/sh\\nyes MainPID=x | head -c 3000000\\n' > /tmp/x; "
-        f"{REPLACE} /usr/bin/systemctl",
-        words=("failed since the installation|broken",),
-    ),
     "option": Hostile(
         postinst="systemctl daemon-reload; systemctl start --no-block -- --force.service",
         files={"/lib/systemd/system/--force.service": "[Service]\nExecStart=/bin/sleep 99\n"},
@@ -176,7 +179,7 @@ def run(image: str, folder: Path, name: str) -> Ended:
     scripts = {"postinst": f"#!/bin/sh\n{made.postinst}\n"}
     deb = debs.build(folder, f"hostile-{name}", scripts=scripts, files=made.files)
     junit, page = folder / f"{name}.xml", folder / f"{name}.html"
-    argv = ["-v", "pkgprobe", "--image", image, "--package", str(deb), "--json"]
+    argv = ["-v", "pkgprobe", "--image", image, "--package", str(deb), "--json", *NO_REPOSITORIES]
     argv += ["--timeout", str(made.timeout), "--settle", "1", "--check-timeout", "5"]
     argv += ["--report", f"junit={junit}", "--report", f"html={page}"]
     said, stderr = folder / f"{name}.out", folder / f"{name}.err"
@@ -316,7 +319,8 @@ def test_hostile_links_of_a_guest_lead_to_no_file_of_the_host(image: str, tmp_pa
         },
     )
     argv = [*POSTROJ, "pkgprobe", "--image", image, "--package", str(deb), "--json"]
-    argv += ["--steps=install,purge", "--settle=0", "--check-file", "/etc/outward/secret.service"]
+    argv += ["--steps=install,purge", "--settle=0", *NO_REPOSITORIES]
+    argv += ["--check-file", "/etc/outward/secret.service"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 1, done.stderr
     assert "of the host" not in done.stdout

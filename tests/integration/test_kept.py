@@ -24,7 +24,7 @@ from postroj.container.cgroup import group, hierarchies, processes
 from postroj.container.cgroup.hierarchies import TRACKING, V2
 from postroj.probe.package.package_file import GUEST_DIR
 from tests.support import debs
-from tests.support.cli import POSTROJ, all_argv, eventually, postroj, start
+from tests.support.cli import NO_REPOSITORIES, POSTROJ, all_argv, eventually, postroj, start
 from tests.support.terminal import converse
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from postroj.container.held import Held
 
+KEEPS = ("--settle", "0", "--keep", "--json", *NO_REPOSITORIES)
 KEEP = """
 import sys
 from postroj.container.start import start_guest
@@ -96,7 +97,7 @@ def is_left(name: str, state_dir: Path) -> bool:
 def test_keep_lets_the_guest_live_until_stop(image: str, state_dir: Path, tmp_path: Path) -> None:
     postinst = "#!/bin/sh\necho cannot >&2\nexit 3\n"
     package = debs.build(tmp_path, "kept-fails", scripts={"postinst": postinst})
-    done = postroj("pkgprobe", "-p", package, "-i", image, "--settle", "0", "--keep", "--json")
+    done = postroj("pkgprobe", "-p", package, "-i", image, *KEEPS)
     assert done.returncode == 1
     (probe,) = json.loads(done.stdout)["probes"]
     name = probe["guest"]
@@ -126,7 +127,7 @@ def test_keep_with_many_images_keeps_every_guest(
 ) -> None:
     package = debs.build(tmp_path, "kept-twice", files={"/srv/kept-twice": "x"})
     images = ("-i", image, "-i", pulled("debian-bookworm"))
-    done = postroj("pkgprobe", "-p", package, *images, "--settle", "0", "--keep", "--json")
+    done = postroj("pkgprobe", "-p", package, *images, *KEEPS)
     assert done.returncode == 0, done.stderr
     told = {probe["guest"]: probe["image"] for probe in json.loads(done.stdout)["probes"]}
     assert {name: guest["image"] for name, guest in guests().items()} == told
@@ -286,7 +287,7 @@ def test_keep_after_a_reboot_has_the_package_that_was_fetched(
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/{package.name}"
-        probed = ("pkgprobe", "-p", url, "-i", image, "--settle", "0", "--keep", "--json")
+        probed = ("pkgprobe", "-p", url, "-i", image, *KEEPS)
         done = postroj(*probed, env={**os.environ, "no_proxy": "127.0.0.1"})
         server.shutdown()
     assert done.returncode == 0, done.stderr
@@ -361,7 +362,7 @@ def test_keep_keeps_nothing_when_interrupted_before_the_verdict(
 ) -> None:
     postinst = "#!/bin/sh\nexec sleep 987\n"
     package = debs.build(tmp_path, "kept-hangs", scripts={"postinst": postinst})
-    process = start("pkgprobe", "-p", package, "-i", image, "--keep", "--json")
+    process = start("pkgprobe", "-p", package, "-i", image, *KEEPS)
     assert eventually(lambda: b"sleep\x00987\x00" in all_argv(), 60)
     (name,) = guests()
     process.send_signal(signal.SIGINT)

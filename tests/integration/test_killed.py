@@ -32,7 +32,7 @@ import postroj
 from postroj import locking, paths
 from postroj.container.cgroup import group
 from tests.support import debs, victims
-from tests.support.cli import POSTROJ, eventually
+from tests.support.cli import NO_REPOSITORIES, POSTROJ, eventually
 from tests.support.victims import LEADER, NSPAWN, PASTA, SCRIPT, UNSHARE
 
 if TYPE_CHECKING:
@@ -225,7 +225,10 @@ class Stage:
     @property
     def programs(self) -> dict[str, list[str]]:
         """What is run, by name."""
-        probe = ("pkgprobe", "-p", str(self.package), "-i", self.image, "--settle", "0", "--json")
+        probe = (
+            *("pkgprobe", "-p", str(self.package), "-i", self.image, "--settle", "0", "--json"),
+            *NO_REPOSITORIES,
+        )
         waits = ("run", "-i", self.image, "--", "sh", "-c", "sleep 0.7; echo end")
         return {
             "probe": [*POSTROJ, *probe],

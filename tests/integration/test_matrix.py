@@ -16,14 +16,14 @@ import pytest
 from postroj.image.architectures import of_this_host
 from postroj.image.store import store
 from tests.support import debs
-from tests.support.cli import all_argv, eventually, postroj, start
+from tests.support.cli import NO_REPOSITORIES, all_argv, eventually, postroj, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 FOUR = ("debian-sid", "debian-bullseye", "debian-trixie", "debian-bookworm")
 """In an order that nothing else would give them."""
-QUICK = ("--settle", "0", "--check-timeout", "5")
+QUICK = ("--settle", "0", "--check-timeout", "5", *NO_REPOSITORIES)
 
 SOCKET = """\
 [Socket]
@@ -214,6 +214,7 @@ def test_jobs_8_that_get_a_signal_write_a_report_and_leave_nothing(
     file = tmp_path / "report.json"
     process = begin(
         *("pkgprobe", "--image", pattern, "--jobs", 8, "--package", deb, "--json"),
+        *(NO_REPOSITORIES if in_postinst else ()),
         *("--report", f"json={file}"),
     )
 
@@ -221,7 +222,7 @@ def test_jobs_8_that_get_a_signal_write_a_report_and_leave_nothing(
         return [path.name for path in state_dir.glob("postroj-*") if (path / "console").exists()]
 
     assert eventually(lambda: len(guests()) == 8, 200)
-    if in_postinst:  # of one or more, while others still fetch their lists
+    if in_postinst:  # of one or more, while others still are on their way
         assert eventually(lambda: those_in("dozing.postinst"), 200)
     names = guests()
     process.send_signal(number)

@@ -14,13 +14,13 @@ import pytest
 
 from postroj import __version__
 from tests.support import debs
-from tests.support.cli import all_argv, eventually, postroj, start
+from tests.support.cli import NO_REPOSITORIES, all_argv, eventually, postroj, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-QUICK = ("--settle", "1", "--check-timeout", "5")
+QUICK = ("--settle", "1", "--check-timeout", "5", *NO_REPOSITORIES)
 
 
 def probe(image: str, *argv: object) -> tuple[int, dict[str, Any], str]:
@@ -169,7 +169,7 @@ def test_pkgprobe_without_a_check_fails_newly_failed_units(image: str, tmp_path:
 
 def test_settle_may_be_longer_than_check_timeout(image: str, tmp_path: Path) -> None:
     deb = debs.service(tmp_path, "steady", "/bin/sleep infinity")
-    long = ("--settle", "4", "--check-timeout", "2", "--check-unit", "steady")
+    long = ("--settle", "4", "--check-timeout", "2", "--check-unit", "steady", *NO_REPOSITORIES)
     status, _, screen = probe(image, "--package", deb, *long)
     assert status == 0, screen
 
@@ -201,7 +201,8 @@ def test_pkgprobe_installs_the_given_file_and_not_its_namesake_of_the_mirror(
         files={"/usr/bin/hello": "rebuilt"},
     )
     check = ("--check-command", "grep -q rebuilt /usr/bin/hello")
-    status, _, screen = probe(image, "--package", deb, *QUICK, *check)
+    options = ("--settle", "1", "--check-timeout", "5")
+    status, _, screen = probe(image, "--package", deb, *options, *check)
     assert status == 0, screen
 
 
@@ -237,7 +238,8 @@ def test_pkgprobe_fails_a_package_that_cannot_be_installed(
     (deb,) = broken.glob(f"{name}_*.deb")
     seconds = 8 if name == "asleep" else 60
     status, report, screen = probe(
-        image, "--package", deb, "--timeout", seconds, "--check-unit", "whatever"
+        *(image, "--package", deb, "--timeout", seconds, "--check-unit", "whatever"),
+        *NO_REPOSITORIES,
     )
     assert (status, report["outcome"]) == (1, "fail"), screen
     for word in words:
@@ -286,7 +288,7 @@ def test_pkgprobe_ends_with_its_guest_on_ctrl_c(
     image: str, tmp_path: Path, state_dir: Path
 ) -> None:
     deb = debs.build(tmp_path, "asleep", scripts={"postinst": "#!/bin/sh\nsleep 1000\n"})
-    process = start("pkgprobe", "--image", image, "--package", deb)
+    process = start("pkgprobe", "--image", image, "--package", deb, *NO_REPOSITORIES)
     assert eventually(lambda: any(b"asleep.postinst" in argv for argv in all_argv()), 60)
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 130

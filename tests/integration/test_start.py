@@ -12,7 +12,7 @@ from postroj.probe.starting import PUT_BACK
 from postroj.verdict import Outcome, StepName
 from tests.integration.test_steps_everywhere import Bench, bench, told
 from tests.support import debs
-from tests.support.cli import postroj
+from tests.support.cli import NO_REPOSITORIES, postroj
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +41,7 @@ WantedBy=multi-user.target
 
 def probe(*argv: object) -> tuple[int, dict[str, Any], str]:
     """Return exit status, the steps by their names, and the last line for a person."""
-    done = postroj("pkgprobe", "--no-project", "--json", "--settle", "1", *argv)
+    done = postroj("pkgprobe", "--no-project", "--json", "--settle", "1", *NO_REPOSITORIES, *argv)
     assert "Traceback" not in done.stderr, done.stderr
     (found,) = json.loads(done.stdout)["probes"]
     return done.returncode, found, done.stderr.splitlines()[-1]

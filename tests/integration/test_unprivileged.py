@@ -20,7 +20,7 @@ import pytest
 
 from postroj.image.architectures import of_this_host
 from tests.support import debs, outer, unprivileged, victims
-from tests.support.cli import DEFAULT_IMAGE, eventually, postroj
+from tests.support.cli import DEFAULT_IMAGE, NO_REPOSITORIES, eventually, postroj
 from tests.support.sshd import stand_in
 from tests.support.terminal import converse
 from tests.support.unprivileged import PYTHON, User
@@ -68,7 +68,7 @@ def test_package_gets_the_verdicts_that_root_gives(user: User, tmp_path: Path) -
     deb = debs.service(tmp_path, "lonely", "/bin/sleep 1000")
     file = user.home / deb.name
     file.write_bytes(deb.read_bytes())
-    options = ("--no-project", "--steps=install,reboot,purge", "--settle=0")
+    options = ("--no-project", "--steps=install,reboot,purge", "--settle=0", *NO_REPOSITORIES)
     found = []
     for command in (user.postroj, postroj):
         done = command("pkgprobe", *IMAGE, f"--package={file}", *options, "--json")
@@ -175,7 +175,7 @@ def test_packages_are_probed_on_images_side_by_side(user: User, tmp_path: Path) 
     for name in names:
         deb = debs.service(tmp_path, name, "/bin/sleep 1000")
         (user.home / f"{name}.deb").write_bytes(deb.read_bytes())
-    options = ("--no-project", "--jobs=2", "--settle=0", "--json")
+    options = ("--no-project", "--jobs=2", "--settle=0", "--json", *NO_REPOSITORIES)
     packages = [f"--package={user.home}/{name}.deb" for name in names]
     done = user.postroj("pkgprobe", *IMAGE, f"--image={OTHER_IMAGE}", *packages, *options)
     probes = json.loads(done.stdout)["probes"]
@@ -199,7 +199,7 @@ def test_package_is_not_blamed_for_what_the_kernel_refuses_a_user(
         deb = debs.service(tmp_path, name, command, more=setting)
         (user.home / deb.name).write_bytes(deb.read_bytes())
         packages.append(f"--package={user.home / deb.name}")
-    options = ("--no-project", "--steps=install", "--settle=0", "--json")
+    options = ("--no-project", "--steps=install", "--settle=0", "--json", *NO_REPOSITORIES)
     done = user.postroj("pkgprobe", *IMAGE, *packages, *options)
     (probe,) = json.loads(done.stdout)["probes"]
     (step,) = probe["steps"]
@@ -352,7 +352,7 @@ def test_nothing_is_left_whoever_is_killed(user: User, tmp_path: Path) -> None:
     script = "sleep 0.7; echo end"
     file = user.home / debs.service(tmp_path, "doomed", "/bin/sleep 1000").name
     file.write_bytes((tmp_path / file.name).read_bytes())
-    probe = ("--no-project", "--settle=0", f"--package={file}")
+    probe = ("--no-project", "--settle=0", f"--package={file}", *NO_REPOSITORIES)
     commands = {
         ("run", *IMAGE, "--", "sh", "-c", script): 1.5,
         ("pkgprobe", *IMAGE, *probe): 3.0,
