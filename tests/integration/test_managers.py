@@ -174,14 +174,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def tools(
-    image: str, tmp_path_factory: pytest.TempPathFactory, worker_id: str
-) -> Iterator[tuple[Path, ...]]:
-    """Layers of an image with all four; the last is made once, whatever workers there are."""
-    base = tmp_path_factory.getbasetemp()
-    layer = (base if worker_id == "master" else base.parent) / "toolbox.squashfs"
-    with obtain(image) as stored:
-        yield (*stored.layers, toolbox.layer_of(stored, layer))
+def tools(image: str) -> Iterator[tuple[Path, ...]]:
+    """Layers of an image with all four."""
+    with obtain(image) as stored, toolbox.layers_of(stored) as layers:
+        yield layers
 
 
 @pytest.fixture(scope="module")

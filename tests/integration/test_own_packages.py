@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,12 +21,13 @@ from postroj.probe.package.package_file import OLDER_DIR, recognise
 from postroj.probe.plan import Plan
 from postroj.probe.probe import probe
 from postroj.verdict import CheckKind, Outcome, StepName
+from postroj.warm import warmed
 from tests.integration.test_managers import PACMAN_CONF, REPO
 from tests.support import pacman, rpms, toolbox
 from tests.support.listener import Nobody
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from postroj.verdict import ProbeResult
 
@@ -56,14 +58,10 @@ BOOTS = (
 
 
 @pytest.fixture(scope="module")
-def tools(image: str, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> tuple[Path, ...]:
+def tools(image: str) -> Iterator[tuple[Path, ...]]:
     """Layers of an image that has everything to build and install them."""
-    base = tmp_path_factory.getbasetemp()
-    shared = (base if worker_id == "master" else base.parent) / "toolbox.squashfs"
-    with obtain(image) as stored:
-        managers = replace(stored, layers=(*stored.layers, toolbox.layer_of(stored, shared)))
-    layer = toolbox.layer_of(managers, tmp_path_factory.mktemp("tools") / "own.squashfs", TOOLS)
-    return (*managers.layers, layer)
+    with obtain(image) as stored, toolbox.layers_of(stored, TOOLS) as layers:
+        yield layers
 
 
 @pytest.fixture(scope="module")
@@ -93,10 +91,14 @@ def extra(image: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_own_deb_lives_on_each_release_and_boots_a_guest_in_the_guest(
     built: Path, extra: Path, pulled: Callable[[str], str], release: str
 ) -> None:
-    (package,) = built.glob("postroj_*.deb")
-    with obtain(pulled(release)) as stored:
-        image = replace(stored, layers=(*stored.layers, extra))
-        assert told(live(image, package, network=NetworkMode.PRIVATE)) == LIVED
+    """What it needs is installed in a layer that a second run finds in the cache."""
+    (file,) = built.glob("postroj_*.deb")
+    package = recognise(file)
+    plan = plan_of_life(network=NetworkMode.PRIVATE)
+    with obtain(pulled(release)) as stored, ExitStack() as stack:
+        warm = warmed(stored, [package], plan, stack)
+        image = replace(warm, layers=(*warm.layers, extra))
+        assert told(probe(image, [package], plan, Nobody())) == LIVED
 
 
 @pytest.mark.parametrize("manager", [Manager.DNF, Manager.PACMAN])
@@ -108,7 +110,8 @@ def test_own_packages_of_other_distributions_boot_a_guest_in_the_guest_and_leave
         (package,), older = built.glob("postroj-*.pkg.tar.zst"), []
     else:
         (package,), older = built.glob("postroj-*-1.*.rpm"), [*built.glob("postroj-*-0.*.rpm")]
-    assert told(live(image, package, *older)) == LIVED
+    plan = plan_of_life(older)
+    assert told(probe(image, [recognise(package)], plan, Nobody())) == LIVED
 
 
 def test_wheel_in_a_fresh_environment_brings_commands_pages_and_completion(tmp_path: Path) -> None:
@@ -131,16 +134,14 @@ def test_wheel_in_a_fresh_environment_brings_commands_pages_and_completion(tmp_p
         assert (fresh / "share" / path.removesuffix(".gz")).is_file()
 
 
-def live(
-    image: Image, package: Path, *older: Path, network: NetworkMode = NetworkMode.NONE
-) -> ProbeResult:
-    """Probe a package of postroj: what it installs works in a guest, and boots another there."""
+def plan_of_life(older: Sequence[Path] = (), *, network: NetworkMode = NetworkMode.NONE) -> Plan:
+    """Ask whether what a package of postroj installs works in a guest, and boots another there."""
     questions = (
         Question(kind=CheckKind.COMMAND, subject=COMPLETES),
         Question(kind=CheckKind.COMMAND, subject=BOOTS),
         *(Question(kind=CheckKind.FILE, subject=f"/usr/share/{path}") for path in SHARED),
     )
-    plan = Plan(
+    return Plan(
         questions=questions,
         manners=Manners(timeout=60, settle=0.2),
         network=network,
@@ -148,8 +149,8 @@ def live(
         boot_timeout=30,
         steps=LIFE,
         older=tuple(recognise(path, OLDER_DIR) for path in older),
+        recommends=False,  # which would be most of the work
     )
-    return probe(image, [recognise(package)], plan, Nobody())
 
 
 def told(result: ProbeResult) -> list[tuple[str, str, str]]:
@@ -167,10 +168,8 @@ def told(result: ProbeResult) -> list[tuple[str, str, str]]:
 def repositories(folder: Path, image: str) -> Path:
     """Make the layer `extra`."""
     tree = folder / "tree"
-    for name in (*("etc/apt/apt.conf.d", "etc/yum.repos.d"), "etc/pacman.d/gnupg", *FOLDERS):
+    for name in ("etc/yum.repos.d", "etc/pacman.d/gnupg", *FOLDERS):
         (tree / name).mkdir(parents=True)
-    # what is only recommended would be most of the work
-    (tree / "etc/apt/apt.conf.d/90tests").write_text('APT::Install-Recommends "false";\n')
     (tree / "etc/yum.repos.d/tests.repo").write_text(REPO.format(url="file:///srv/rpm"))
     (tree / "etc/pacman.conf").write_text(PACMAN_CONF.format(url="file:///srv/pacman"))
     names = ["/usr/bin/python3", "systemd-container", "util-linux", "/bin/sh"]

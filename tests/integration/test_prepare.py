@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from postroj.image.store import store
 from postroj.image.store.record import Provenance, record_path
 from postroj.image.unpack import pack
 from postroj.model import Manager, NetworkMode, SourceKind, Verification
+from tests.support import toolbox
 from tests.support.cli import POSTROJ, all_argv, eventually, postroj, start
 from tests.support.tars import tar
 
@@ -83,15 +84,10 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
 
 
 @pytest.fixture(scope="module")
-def managers(base: Image, once: Once) -> Path:
+def managers(base: Image) -> Iterator[Path]:
     """A layer with the package managers of other distributions."""
-
-    def make(target: Path) -> None:
-        with unbooted(*base.layers, network=NetworkMode.PRIVATE) as guest:
-            do(guest, (SUPPORT / "managers.sh").read_text())
-            save(guest, target)
-
-    return once("managers.squashfs", make)
+    with ExitStack() as stack:
+        yield toolbox.set_up(base, stack, (SUPPORT / "managers.sh").read_text())[-1]
 
 
 BARE = """

@@ -103,8 +103,8 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def bench(image: str, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[Bench]:
-    """With an empty repository each; the layer of the tools is made once, whatever workers."""
+def bench(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """With an empty repository each."""
     tree = tmp_path_factory.mktemp("tree")
     for folder in (
         "etc/yum.repos.d",
@@ -125,11 +125,8 @@ def bench(image: str, tmp_path_factory: pytest.TempPathFactory, worker_id: str) 
     empty = tree.with_name("empty.squashfs")
     argv = ["mksquashfs", str(tree), str(empty), "-quiet", "-all-root", "-no-progress"]
     subprocess.run(argv, check=True)
-    base = tmp_path_factory.getbasetemp()
-    layer = (base if worker_id == "master" else base.parent) / "toolbox.squashfs"
-    with obtain(image) as stored:
-        layers = (*stored.layers, toolbox.layer_of(stored, layer), empty)
-        yield Bench(layers=layers, folder=tmp_path_factory.mktemp("packages"))
+    with obtain(image) as stored, toolbox.layers_of(stored) as layers:
+        yield Bench(layers=(*layers, empty), folder=tmp_path_factory.mktemp("packages"))
 
 
 def told(result: ProbeResult) -> dict[str, str]:

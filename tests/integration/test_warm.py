@@ -404,16 +404,11 @@ def test_warm_layers_work_with_other_managers(
     manager: str,
     image: str,
     tmp_path: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-    worker_id: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    base = tmp_path_factory.getbasetemp()
-    layer = (base if worker_id == "master" else base.parent) / "toolbox.squashfs"
-    with obtain(image) as stored:
-        files = (*stored.layers, toolbox.layer_of(stored, layer))
-    monkeypatch.setenv("POSTROJ_CACHE_DIR", str(tmp_path / "cache"))
-    lay_in(files, f"warm-{manager}", Manager(manager))
+    with obtain(image) as stored, toolbox.layers_of(stored) as files:
+        monkeypatch.setenv("POSTROJ_CACHE_DIR", str(tmp_path / "cache"))
+        lay_in(files, f"warm-{manager}", Manager(manager))
     for world in repository(tmp_path, manager):
         world.offer("lib-other")
         alone = world.make("warm-alone")
