@@ -73,7 +73,7 @@ def as_zstd(tree: Path, folder: Path) -> str:
 
 
 def as_squashfs(tree: Path, folder: Path) -> str:
-    argv = ["tar2sqfs", "-q", "-c", "gzip", str(folder / "root.squashfs")]
+    argv = ["tar2sqfs", "-q", "-c", "gzip", "-X", "level=1", str(folder / "root.squashfs")]
     with (tree / "root.tar").open("rb") as stream:
         subprocess.run(argv, stdin=stream, check=True, stderr=subprocess.DEVNULL)
     return str(folder / "root.squashfs")
