@@ -21,9 +21,12 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	$$python -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
 
 .DEFAULT_GOAL := help
+# All in order, but for what `test` does at once.
+ifndef AT_ONCE
 .NOTPARALLEL:
+endif
 .DELETE_ON_ERROR:
-.PHONY: help selftest test lint docs clean host test-packages
+.PHONY: help selftest test lint docs collected clean host test-packages
 
 help:
 	@echo 'make selftest  set up, then prove that postroj works on this host'
@@ -36,7 +39,8 @@ selftest: $(VENV)/ready
 	$(BIN)/postroj doctor --fix
 	$(BIN)/postroj selftest
 
-test: test-packages lint docs host
+test: test-packages host $(VENV)/ready-for-tests
+	@$(MAKE) --no-print-directory --jobs --output-sync AT_ONCE=yes lint docs collected
 	$(AS_ROOT) $(BIN)/pytest -p no:cacheprovider -n $(workers) --dist loadfile --no-loadscope-reorder \
 		--durations=30 tests/unit tests/cli tests/integration
 	$(AS_ROOT) $(BIN)/pytest -p no:cacheprovider tests/leftovers
@@ -49,6 +53,11 @@ lint: $(VENV)/ready-for-tests
 
 docs: $(VENV)/ready-for-tests
 	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build/html
+
+# pytest compiles the tests in its own way, which is kept; else each of its workers does that.
+collected: $(VENV)/ready-for-tests
+	@env -u CI -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -p no:cacheprovider --collect-only -qq tests >$(VENV)/$@ || \
+		{ cat $(VENV)/$@; exit 1; }
 
 clean:
 	rm -rf $(VENV) docs/_build dist .mypy_cache .ruff_cache .pytest_cache
