@@ -34,6 +34,8 @@ PROPERTIES = (
     *("StandardOutput", "TTYPath", "Triggers", "User", "WantedBy", "Wants"),
 )
 SKIPPED = re.compile(r"was skipped because of an unmet condition check \((?P<condition>.+)\)")
+MOST_SHOWN = 1 << 18
+"""Bytes of the properties of a unit; a guest may print without end."""
 DEEPEST = 4
 """Maximum number of units in a chain of failed dependencies."""
 LINES = 200
@@ -203,8 +205,8 @@ def _facts(
 
 def _properties(guest: Guest, name: str) -> dict[str, str]:
     argv = ["systemctl", "show", f"--property={','.join(PROPERTIES)}", "--", name]
-    lines = guest.run(argv, ok=range(256), timeout=30).text.splitlines()
-    return dict(line.partition("=")[::2] for line in lines)
+    shown = guest.run(argv, ok=range(256), timeout=30, limit=MOST_SHOWN).text
+    return dict(line.partition("=")[::2] for line in shown.splitlines())
 
 
 def _paths(unit: Mapping[str, str]) -> list[str]:
