@@ -140,7 +140,8 @@ REQUESTS = (
     ),
     Request(
         needs="to change the network",
-        words=r"netlink|netfilter|nftables|ip6?tables|ipset|xfrm|\b(?:tun|tap)\b|SIOC\w+",
+        words=r"netlink|netfilter|nftables|process rule|ip6?tables|ipset|xfrm"
+        r"|\b(?:tun|tap)\b|SIOC\w+",
         capability="NET_ADMIN",
         refusals=r"Operation not permitted|Permission denied|[Uu]nable to initialize table"
         r"|[Cc]an't initialize \w+ table|Could not fetch rule set",

@@ -59,8 +59,10 @@ NEAR = 20
 OPTION = re.compile(r"\bCONFIG_[A-Z0-9_]+")
 OWN_FILE = re.compile(r"(?<![\w.:/-])/(?!(?:dev|proc|run|sys|var/run)/)[\w.+-]+/[\w./+-]+")
 """A path that a package may have forgotten or protected."""
-PROGRAM_NAME = re.compile(r"^(?:\S*/(?:s?bin|libexec)/\S+: )?(?:\S+: line \d+: )?")
-"""What many programs print before their messages."""
+PROGRAM_NAME = re.compile(
+    r"^(?:\S*/(?:s?bin|libexec)/\S+: )?(?:\S+: line \d+: |/\S+:\d+(?::\d+)?(?:-\d+)?: )?"
+)
+"""What many programs print before their messages: their name, or a place in what they read."""
 OTHER_FAULT = re.compile(
     r"error while loading shared libraries|ModuleNotFoundError|ImportError|undefined symbol"
     r"|(?:unknown|unrecognized|invalid) option|[Ss]yntax error|Address already in use"

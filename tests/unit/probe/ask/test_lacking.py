@@ -152,6 +152,11 @@ ALSA = (
         ([MOUNT], {"unit": {"ExecMainStatus": "226"}}, "'/sys/fs/bpf'"),
         ([CLOCK], {}, "to set the clock (CAP_SYS_TIME)"),
         (IPTABLES, {}, "to change the network (CAP_NET_ADMIN)"),
+        (
+            ("/etc/rules:3:1-14: Error: Could not process rule: Operation not permitted",),
+            {},
+            "to change the network (CAP_NET_ADMIN)",
+        ),
         (ALSA, {}, "a sound card"),
         (["unable to open output device: default"], {}, "a sound card"),
         (["rasdaemon: Can't find debugfs"], {}, "debugfs"),
