@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from postroj import process
@@ -193,23 +193,25 @@ class EnteredGuest(Guest):
 
     def connect(self, address: str, kind: str, timeout: float, *, opener: int = 0) -> socket.socket:
         """See `Guest.connect`."""
+        from postroj.container.cgroup import processes
         from postroj.container.observe import connect
 
-        return self._read(
-            lambda: connect.connect(self.leader, address, kind, timeout, opener=opener)
-        )
+        held = None
+        with suppress(OSError):  # it has ended
+            held = processes.hold(opener, self.name) if opener else None
+        return self._read(lambda: connect.connect(self.leader, address, kind, timeout, opener=held))
 
     def sockets(self) -> list[Socket]:
         """See `Guest.sockets`."""
-        from postroj.container.observe import sockets
+        from postroj.container.observe import processes, sockets
 
-        return sockets.sockets(self.leader)
+        return sockets.sockets(self.leader, processes.members(self.leader))
 
     def processes(self) -> list[Process]:
         """See `Guest.processes`."""
         from postroj.container.observe import processes
 
-        return processes.processes(self.leader)
+        return processes.processes(processes.members(self.leader))
 
     def oom_kills(self) -> int:
         """See `Guest.oom_kills`."""

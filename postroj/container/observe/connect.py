@@ -8,12 +8,11 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from postroj.container.cgroup import processes
 from postroj.container.network import netns
 from postroj.container.observe import resolve
 
 if TYPE_CHECKING:
-    from postroj.container.leader import Leader
+    from postroj.container.held import Held
 
 KINDS = {
     "stream": socket.SOCK_STREAM,
@@ -27,9 +26,9 @@ KINDS = {
 
 
 def connect(
-    leader: Leader, address: str, kind: str, timeout: float, *, opener: int = 0
+    leader: Held, address: str, kind: str, timeout: float, *, opener: Held | None = None
 ) -> socket.socket:
-    """Connect to an address of a guest, see `Guest.connect`.
+    """Connect to an address of a guest, see `Guest.connect`; `opener` is a process of the guest.
 
     :raises OSError: if nothing accepts connections there, or if the guest has ended.
     """
@@ -55,10 +54,10 @@ def connect(
         os.close(namespace)
 
 
-def _open(leader: Leader, opener: int, path: str) -> int:
+def _open(leader: Held, opener: Held | None, path: str) -> int:
     if opener:
         with suppress(OSError):  # the process has ended or its files have changed
-            return resolve.open_path(processes.hold(opener, leader.machine), path)
+            return resolve.open_path(opener, path)
     return resolve.open_path(leader, path)
 
 

@@ -19,7 +19,7 @@ from postroj.container.observe import resolve
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from postroj.container.leader import Leader
+    from postroj.container.held import Held
 
 CHUNK = 1 << 20
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -27,7 +27,7 @@ FILE_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CL
 KINDS = {stat.S_IFREG: FileKind.FILE, stat.S_IFDIR: FileKind.FOLDER, stat.S_IFLNK: FileKind.LINK}
 
 
-def walk(leader: Leader, *, skip: Collection[str], deepest: int, digests: bool) -> list[File]:
+def walk(leader: Held, *, skip: Collection[str], deepest: int, digests: bool) -> list[File]:
     """Return the files of a guest, see `Guest.walk`; files that vanish meanwhile are left out.
 
     :raises OSError: if the guest has ended.
@@ -90,7 +90,7 @@ def _digest(name: str, folder: int) -> str:
         return digest.hexdigest()
 
 
-def read_file(leader: Leader, path: str, limit: int) -> bytes:
+def read_file(leader: Held, path: str, limit: int) -> bytes:
     """Return the beginning of a regular file, see `Guest.read_file`.
 
     :raises OSError: if it is not a regular file, does not exist, or the guest has ended.
@@ -107,7 +107,7 @@ def read_file(leader: Leader, path: str, limit: int) -> bytes:
         os.close(place)
 
 
-def exists(leader: Leader, path: str) -> bool:
+def exists(leader: Held, path: str) -> bool:
     """Whether a path exists, see `Guest.exists`."""
     try:
         os.close(resolve.open_path(leader, path))

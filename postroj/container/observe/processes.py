@@ -11,7 +11,7 @@ from postroj.container.cgroup.processes import beside, hold
 from postroj.container.guest import Process
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from postroj.container.held import Held
     from postroj.container.leader import Leader
@@ -34,10 +34,13 @@ def members(leader: Leader) -> Iterator[tuple[Held, str]]:
         yield held, group
 
 
-def processes(leader: Leader) -> list[Process]:
-    """Return the processes of a guest, init first; those that end meanwhile are left out."""
+def processes(members: Iterable[tuple[Held, str]]) -> list[Process]:
+    """Return processes of a guest, init first; those that end meanwhile are left out.
+
+    `members` are the processes, each with its control group.
+    """
     found = []
-    for held, group in members(leader):
+    for held, group in members:
         with suppress(OSError, IndexError):
             executable, is_deleted = _executable(held)
             found.append(

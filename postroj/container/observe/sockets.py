@@ -18,10 +18,9 @@ from postroj.container.guest import UNIX_KINDS, Entry, Socket
 from postroj.container.observe import processes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from postroj.container.held import Held
-    from postroj.container.leader import Leader
 
 LISTEN = "0A"
 """State of a TCP socket that listens."""
@@ -48,9 +47,12 @@ class Opener(NamedTuple):
 NOBODY = Opener(0, "", "")
 
 
-def sockets(leader: Leader) -> list[Socket]:
-    """Return the sockets of a guest's network that wait for peers, see `Guest.sockets`."""
-    openers = _openers(leader)
+def sockets(leader: Held, members: Iterable[tuple[Held, str]]) -> list[Socket]:
+    """Return the sockets of a guest's network that wait for peers, see `Guest.sockets`.
+
+    `members` are the processes of the guest, each with its control group.
+    """
+    openers = _openers(members)
     interfaces = _interfaces(leader)
     found: dict[tuple[str, str, str, bool], Socket] = {}
     for entry in sorted(_tables(leader), key=lambda entry: (entry.is_unix, entry)):
@@ -72,7 +74,7 @@ def sockets(leader: Leader) -> list[Socket]:
     return list(found.values())
 
 
-def _tables(leader: Leader) -> set[Entry]:
+def _tables(leader: Held) -> set[Entry]:
     """Return all sockets that wait for peers in the guest's network namespace."""
     found = set()
     for name in ("tcp", "tcp6", "udp", "udp6"):
@@ -121,7 +123,7 @@ def _address(digits: str) -> str:
     return f"[{address}]" if address.version == 6 else str(address)
 
 
-def _interfaces(leader: Leader) -> dict[str, str]:
+def _interfaces(leader: Held) -> dict[str, str]:
     """Return the interface of each link-local IPv6 address; addresses have brackets."""
     with suppress(OSError):  # a kernel without IPv6
         rows = [line.split() for line in leader.read("net/if_inet6").splitlines()]
@@ -130,10 +132,10 @@ def _interfaces(leader: Leader) -> dict[str, str]:
     return {}
 
 
-def _openers(leader: Leader) -> dict[int, list[Opener]]:
+def _openers(members: Iterable[tuple[Held, str]]) -> dict[int, list[Opener]]:
     """Map the inode of each open socket to the processes that have it open, by ascending PID."""
     found: dict[int, list[Opener]] = {}
-    for held, group in processes.members(leader):
+    for held, group in members:
         opener = Opener(held.pid, held.comm, processes.unit_of(group))
         for inode in _open_sockets(held):
             found.setdefault(inode, []).append(opener)

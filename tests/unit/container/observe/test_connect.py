@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj.container.cgroup import processes
+from postroj.container.held import Held
 from postroj.container.observe.connect import connect
 from tests.support import here
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-NOBODY = 2**22 + 1
 
 
 @pytest.mark.parametrize(
@@ -25,6 +24,10 @@ def test_connect_to_a_unix_socket_by_its_path(
     tmp_path: Path, kind: socket.SocketKind, name: str
 ) -> None:
     path = str(tmp_path / "a socket")
+    child = subprocess.Popen(["sleep", "60"])
+    gone = Held(child.pid)
+    child.kill()
+    child.wait()
     with socket.socket(socket.AF_UNIX, kind) as server:
         server.bind(path)
         with pytest.raises(ConnectionRefusedError):
@@ -32,7 +35,7 @@ def test_connect_to_a_unix_socket_by_its_path(
         server.listen()
         # as one process sees it, or as the next does
         with (
-            connect(here.of(), path, name, 1, opener=NOBODY) as client,
+            connect(here.of(), path, name, 1, opener=gone) as client,
             server.accept()[0] as other,
         ):
             client.send(b"here")
@@ -54,10 +57,9 @@ def test_connect_to_a_relative_path_as_its_opener_sees_it(
 ) -> None:
     """As postfix has its sockets, which it opens from its queue directory."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(processes, "is_of", lambda cgroup, name: name == here.NAME)
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("one:x")
         server.listen()
-        connect(here.of(), "one:x", "stream", 1, opener=os.getpid()).close()
+        connect(here.of(), "one:x", "stream", 1, opener=Held(os.getpid())).close()
     with pytest.raises(FileNotFoundError):
-        connect(here.of(), "private/anvil", "stream", 1, opener=os.getpid())
+        connect(here.of(), "private/anvil", "stream", 1, opener=Held(os.getpid()))

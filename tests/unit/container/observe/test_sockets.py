@@ -126,7 +126,7 @@ def test_the_tables_of_this_process(tmp_path: Path) -> None:
 
 
 def here() -> set[tuple[str, str, int]]:
-    entries = [socket.entry for socket in sockets.sockets(stand_in.of())]
+    entries = [socket.entry for socket in sockets.sockets(stand_in.of(), [])]
     assert all(entry.inode for entry in entries)
     return {(entry.protocol, entry.address, entry.port) for entry in entries}
 
@@ -134,7 +134,7 @@ def here() -> set[tuple[str, str, int]]:
 def test_sockets_of_the_host_have_no_process_of_the_guest() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        (found,) = [one for one in sockets.sockets(stand_in.of()) if one.entry.port == port]
+        (found,) = [one for one in sockets.sockets(stand_in.of(), []) if one.entry.port == port]
     assert (found.process, found.unit, found.opener, found.is_of_init) == ("", "", 0, False)
 
 
@@ -142,4 +142,4 @@ def test_a_guest_that_has_ended_has_no_sockets() -> None:
     with subprocess.Popen(["sleep", "60"]) as child:
         leader = stand_in.of(child.pid)
         child.kill()
-    assert sockets.sockets(leader) == []
+    assert sockets.sockets(leader, []) == []
