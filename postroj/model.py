@@ -83,6 +83,17 @@ class NetworkMode(StrEnum):
     NONE = "none"
 
 
+class Kernel(StrEnum):
+    """Which kernel guests have; the values are those of `--vm`."""
+
+    SHARED = "never"
+    """The host's: containers."""
+    OWN = "always"
+    """One of their own: machines."""
+    AUTO = "auto"
+    """The host's first, then one of their own for what a container cannot show."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Image:
     """A stored image, as `image` hands it to `container`."""

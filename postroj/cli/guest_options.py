@@ -136,6 +136,7 @@ def guest_options(function: F) -> F:
         options.variables,
         options.directory,
         options.boot_timeout,
+        options.own_kernel,
         click.option("--name", "given", metavar="NAME", default="", help="Name of the guest."),
     ]
     for decorate in reversed(decorators):
@@ -212,6 +213,32 @@ def guest_limits(
         message = "`--private-users` does not work with `--network=host`"
         raise UsageError(message)
     return Asked(memory=size(memory) if memory else None, cpus=cpus, processes=pids)
+
+
+def require_possible(
+    *,
+    own_kernel: bool,
+    network: str,
+    private_users: bool,
+    boot: bool = True,
+    binds: bool = False,
+    read_only: bool = False,
+) -> None:
+    """Refuse options that a guest with a kernel of its own does not have.
+
+    :raises UsageError: if there is one.
+    """
+    refused = {
+        "--no-boot": (not boot, "its kernel starts its init"),
+        "--network=host": (network == NetworkMode.HOST, "it has network devices of its own"),
+        "--bind": (binds, "its file system is its own; `postroj cp` copies files"),
+        "--private-users": (private_users, "its users are its own already"),
+        "--read-only": (read_only, "use a container for that"),
+    }
+    for option, (is_given, why) in refused.items():
+        if own_kernel and is_given:
+            message = f"`{option}` does not work with `--vm`"
+            raise UsageError(message, hint=why)
 
 
 def in_guest(argv: Sequence[str], variables: Sequence[str], chdir: str | None) -> Command:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -12,7 +12,7 @@ from postroj import console
 from postroj.cli import host_paths
 from postroj.cli.completion import complete_architecture, complete_image
 from postroj.image.architectures import machine
-from postroj.model import REQUIRABLE, REQUIRE, NetworkMode
+from postroj.model import REQUIRABLE, REQUIRE, Kernel, NetworkMode
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -101,6 +101,29 @@ def private_users(function: F) -> F:
     """Add `--private-users`."""
     text = "Map the guest's users to unprivileged users of this host."
     return click.option("--private-users", is_flag=True, help=text)(function)
+
+
+def vm(function: F) -> F:
+    """Add `--vm` and `--vm=auto`, for commands that call `with_vm_value`."""
+    return click.option(
+        "--vm",
+        type=click.Choice([Kernel.OWN.value, Kernel.AUTO.value, Kernel.SHARED.value]),
+        default=Kernel.SHARED.value,
+        metavar="[=auto]",
+        help="Give guests a kernel of their own, in qemu; with =auto only for what a container "
+        "cannot show.",
+    )(function)
+
+
+def with_vm_value(args: Sequence[str]) -> list[str]:
+    """Return the words of a command line with a value for `--vm`: the next word is none."""
+    return [f"--vm={Kernel.OWN}" if word == "--vm" else word for word in args]
+
+
+def own_kernel(function: F) -> F:
+    """Add `--vm`."""
+    text = "Give the guest a kernel of its own, in qemu."
+    return click.option("--vm", "own_kernel", is_flag=True, help=text)(function)
 
 
 def require(function: F) -> F:

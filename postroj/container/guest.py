@@ -1,8 +1,6 @@
 """The interface to a guest: everything that code above this package may ask of any kind of guest.
 
-`Guest` is any guest that runs, `OwnGuest` one that this process has started (`container.start`).
-The interface does not tell how a guest is reached: paths, PIDs and addresses in these records are
-those inside the guest and mean nothing on the host.
+`Guest` runs, `OwnGuest` was started by this process. Paths, PIDs, addresses are the guest's own.
 """
 
 from __future__ import annotations
@@ -108,7 +106,7 @@ class Process:
     arguments: tuple[str, ...] = ()
     """Its command line; the process may have changed it."""
     started: float = 0.0
-    """When it was started, in seconds of the monotonic clock, which host and guest share."""
+    """When it was started, in seconds of this host's monotonic clock."""
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -158,8 +156,11 @@ class Guest(ABC):
     something in the guest ended it.
     """
 
+    has_own_kernel = False
+    clock_offset = 0.0
+    """Seconds by which the monotonic clock of this host is ahead of the guest's."""
     name: str
-    """Name of the guest, its machine and its control groups: `postroj-0a1b2c3d`."""
+    """Of the guest, its machine and its control groups: `postroj-0a1b2c3d`."""
 
     @abstractmethod
     def run(
@@ -245,7 +246,7 @@ class Guest(ABC):
     def oom_kills(self) -> int:
         """Return how many processes the guest's kernel has killed so far because memory ran out.
 
-        If the guest shares the kernel of the host, this counts processes outside of the guest, too.
+        A kernel that the guest shares with this host counts the host's processes, too.
         """
 
     @abstractmethod

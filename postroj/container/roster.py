@@ -142,6 +142,9 @@ def enter(name: str) -> EnteredGuest:
     :raises GuestError: if it has no leader, since it boots or ends.
     """
     (name,) = require([name])
+    if (facts := read_facts(paths.state_dir() / name)) and facts.machine:
+        message = f"the guest '{name}' has a kernel of its own, which this command does not support"
+        raise UsageError(message, hint="`postroj exec` and `postroj cp` do")
     with suppress(OSError):  # it ended meanwhile
         if found := leader(name):
             user_namespace.enter(beside=found)

@@ -45,6 +45,8 @@ class Facts:
     given: str = ""
     """The name that the user chose; '' if the user chose none."""
     kept: bool = False
+    machine: bool = False
+    """Whether it has a kernel of its own."""
     began: float = field(default_factory=time.time)
     """Seconds since the epoch."""
 
@@ -63,7 +65,14 @@ def read_facts(run_dir: Path) -> Facts | None:
         facts = Facts(**json.loads((run_dir / FILE).read_bytes()))
     except (OSError, ValueError, TypeError):
         return None
-    kinds = {"image": str, "purpose": str, "given": str, "kept": bool, "began": float}
+    kinds = {
+        "image": str,
+        "purpose": str,
+        "given": str,
+        "kept": bool,
+        "machine": bool,
+        "began": float,
+    }
     is_valid = all(isinstance(getattr(facts, name), kind) for name, kind in kinds.items())
     return facts if is_valid else None
 

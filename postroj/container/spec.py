@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from postroj.container import limits
@@ -22,6 +23,33 @@ class Bind:
     source: Path
     target: str
     read_only: bool
+
+
+class Accelerator(StrEnum):
+    """How the instructions of a machine are run, as qemu names it."""
+
+    KVM = "kvm"
+    """By the processor."""
+    TCG = "tcg"
+    """One by one, by qemu: ten to twenty times as slow."""
+
+    @property
+    def slowness(self) -> float:
+        """By how much longer postroj waits for a guest than for a container."""
+        return 8.0 if self is Accelerator.TCG else 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """What a guest with a kernel of its own runs on."""
+
+    architecture: str
+    """As `uname -m` has it."""
+    accelerator: Accelerator
+    kernel: Path
+    """A squashfs file with the kernel, its modules and its initrd, see `kernels`."""
+    tools: tuple[Path, ...]
+    """squashfs files with the programs that serve the guest from outside, the lowest first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +91,8 @@ class GuestSpec:
     """Whether its users, root too, are not users of the host."""
     read_only: bool = False
     """Whether its root file system is mounted read-only."""
+    machine: Machine | None = None
+    """Its own hardware and kernel; None for a container, which shares the host's."""
 
     @property
     def owns_network(self) -> bool:

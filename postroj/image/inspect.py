@@ -38,6 +38,8 @@ SYSTEMD = ("usr/lib/systemd", "lib/systemd")
 
 LINE = re.compile(r"\S+ +\S+ +\S+ (?P<name>.+?)(?: -> .*)?")
 """A line of `rdsquashfs --list`: mode, owner, size, name, target of a symlink."""
+LARGEST = 256 << 20
+"""Bytes of a file that is read whole."""
 DISKS = (".img", ".qcow2", ".vmdk", ".vdi", ".vhd", ".raw")
 """Suffixes of disks, which boxes of Vagrant and OVA files contain."""
 
@@ -98,6 +100,26 @@ def os_release(text: str) -> dict[str, str]:
             with suppress(ValueError):
                 found[key.strip()] = "".join(shlex.split(value))
     return found
+
+
+def names_in(file: Path, folder: str) -> set[str]:
+    """Return the names in a folder of a squashfs file; none if the folder does not exist."""
+    return _list(file, folder)
+
+
+def content_of(file: Path, path: str) -> bytes:
+    """Return the content of a regular file in a squashfs file.
+
+    :raises ImageError: if there is none.
+    """
+    with file.open("rb") as stream:
+        number = stream.fileno()
+        argv = confined(["rdsquashfs", "--cat", path, f"/proc/self/fd/{number}"])
+        try:
+            return process.run(argv, pass_fds=[number], limit=LARGEST).stdout
+        except CommandError as error:
+            message = f"the squashfs file has no file '{path}'"
+            raise ImageError(message, evidence=error.reason) from None
 
 
 def _list(file: Path, folder: str) -> set[str]:

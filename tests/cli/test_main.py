@@ -341,6 +341,10 @@ def test_closed_stdout_ends_with_sigpipe(argv: list[str]) -> None:
         (["postroj", "remove", ""], set()),
         (["postroj", "run", "--network", ""], {"private", "host", "none"}),
         (["postroj", "run", "--boot-"], {"--boot-timeout"}),
+        *(
+            (["postroj", command, "--vm"], {"--vm"})
+            for command in ("run", "shell", "pkgprobe", "test")
+        ),
         (["postroj", "nothing-like-it"], set()),
         (["postroj", "test", "dist/x"], {"dist/x"}),
         (["postroj", "shell", "debian-bul"], {"debian-bullseye"}),

@@ -29,24 +29,28 @@ DOORS = {
     "console",
 }
 GROUND = WORDS | DOORS
-PROBING = GROUND | {"image", "container", "probe"}
+PROBING = GROUND | {"image", "container", "probe", "guests"}
 MAY_IMPORT = {
     **{room: set() for room in WORDS},
     **dict.fromkeys(DOORS, WORDS | DOORS),
     "image": GROUND - {"verdict"},
     "container": GROUND - {"verdict"},
     "probe": PROBING,
+    "machine": GROUND - {"verdict"} | {"image", "container"},
+    "guests": GROUND - {"verdict"} | {"image", "container", "machine", "kernels"},
+    "kernels": GROUND - {"verdict"} | {"image", "container", "machine", "prepare"},
     "capacity": GROUND | {"container"},
     "prepare": GROUND - {"verdict"} | {"image", "container"},
     "transfer": GROUND - {"verdict"} | {"image", "container"},
     "warm": PROBING,
+    "attempts": PROBING | {"warm"},
     "handover": set(),
-    "tasks": PROBING | {"prepare", "capacity", "handover", "warm"},
+    "tasks": PROBING | {"prepare", "capacity", "handover", "attempts"},
     "matrix": PROBING | {"tasks"},
     "selftest": PROBING | {"prepare"},
     "autopkgtest": PROBING | {"prepare", "warm", "transfer"},
     "remote": GROUND - {"verdict"} | {"transfer"},
-    "doctor": GROUND | {"container"},
+    "doctor": GROUND | {"container", "machine"},
     "ci_matrix": WORDS,
     "project": PROBING,
     "report": WORDS,
@@ -88,7 +92,7 @@ FLOORS = {
         "compare",
         "evidence excuse reproduce circumstances",
         "configuration giving_up versions dependencies bench steps survey plan",
-        "announce startable judging starting walk probe",
+        "announce recourse startable judging starting walk probe",
     ),
 }
 """Inside a room, from the ground up: a part imports from its own floor and from those below it."""
@@ -107,7 +111,7 @@ EXCEPTIONS = {
 """Imports that these tables forbid, and why they are there."""
 
 DOOR_OF = {
-    "subprocess": {"process", "api", "testing"},
+    "subprocess": {"process", "api", "testing", "machine"},
     "requests": {"net", "http_errors", "http_get"},
     "urllib3": {"net", "http_errors"},
     "tqdm": {"console"},

@@ -20,7 +20,7 @@ def cp(source: str, target: str) -> None:
     `FOLDER/.` copies only the contents of a folder. Numeric owners, modes, times and links are
     preserved. Instead of a path on the host, - reads a tar from stdin or writes one to stdout.
     """
-    from postroj.container import roster
+    from postroj import guests
     from postroj.transfer import copy
 
     here, there = copy.place(source), copy.place(target)
@@ -29,7 +29,7 @@ def cp(source: str, target: str) -> None:
         raise UsageError(
             message, hint="write `./` before a path on this host that contains a colon"
         )
-    guest = roster.enter(here.guest or there.guest)
+    guest = guests.enter(here.guest or there.guest)
     if here.guest:
         # what belongs to users of a namespace, `--host` could not carry on from outside of it
         copy.copy_out(guest, here, target, owners=user.is_root() or away.home() is None)

@@ -21,9 +21,9 @@ def exec_(name: str, argv: tuple[str, ...], variables: tuple[str, ...], chdir: s
 
     Standard streams and exit status are those of the command, as with `postroj run`.
     """
-    from postroj.container import roster
+    from postroj import guests
     from postroj.container.enter.nsenter import LOGIN_SHELL
 
     argv = argv[1:] if argv[:1] == ("--",) else argv
     command = in_guest(argv or LOGIN_SHELL, variables, chdir)
-    return roster.enter(name).attach(command)
+    return guests.enter(name).attach(command)

@@ -30,6 +30,7 @@ OVER = (0, *(128 + number for number in (signal.SIGPIPE, signal.SIGTERM, signal.
 @click.option("-u", "--unit", "units", multiple=True, help="Show only this unit. Repeatable.")
 def logs(name: str, console: bool, follow: bool, lines: int | None, units: tuple[str, ...]) -> None:
     """Show the journal of a guest, or its console."""
+    from postroj import guests
     from postroj.container import roster
 
     if console and units:
@@ -39,7 +40,7 @@ def logs(name: str, console: bool, follow: bool, lines: int | None, units: tuple
         (own,) = roster.require([name])
         _show_console(own, lines, follow=follow)
         return
-    guest = roster.enter(name)
+    guest = guests.enter(name)
     if guest.init() != "systemd":
         message = f"the guest '{name}' runs no systemd, so it has no journal"
         raise UsageError(message, hint=f"`postroj logs --console {name}` shows its console")

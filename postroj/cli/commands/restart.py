@@ -21,7 +21,7 @@ def restart(names: tuple[str, ...], time: float, boot_timeout: float) -> None:
     """Reboot kept guests with their files, and wait until they are ready."""
     from postroj.container import roster
     from postroj.container.apart import apart
-    from postroj.container.reboot import reboot
+    from postroj.guests import reboot
 
     own = roster.require(names)
     kept = {guest.name for guest in roster.listing() if guest.kept}

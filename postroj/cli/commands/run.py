@@ -16,6 +16,7 @@ from postroj.cli.guest_options import (
     image_and_command,
     in_guest,
     read_binds,
+    require_possible,
 )
 from postroj.errors import GuestError, UsageError
 from postroj.model import NetworkMode
@@ -75,15 +76,25 @@ def run_in_fresh_guest(
     boot_timeout: float,
     private_users: bool,
     read_only: bool,
+    own_kernel: bool,
     **limits: Any,
 ) -> int:
     """Boot a guest, run a command in it, and return the exit status of the command."""
     from postroj.container.network import publish
     from postroj.container.rundir import require_valid
     from postroj.container.spec import GuestSpec
-    from postroj.container.start import become_root, start_guest
+    from postroj.container.start import become_root
+    from postroj.guests import machine_for, start_guest
     from postroj.prepare import obtain
 
+    require_possible(
+        own_kernel=own_kernel,
+        boot=boot,
+        network=network,
+        binds=bool(binds or read_only_binds),
+        private_users=private_users,
+        read_only=read_only,
+    )
     if given:
         require_valid(given)
     mode = NetworkMode(network)
@@ -94,7 +105,10 @@ def run_in_fresh_guest(
     asked = guest_limits(network=network, private_users=private_users, **limits)
     become_root()
     publish.require_free(ports)
-    with obtain(image_name, architecture or "", boot=boot) as image:
+    with (
+        obtain(image_name, architecture or "", boot=boot) as stored,
+        machine_for(stored, wanted=own_kernel) as (image, machine),
+    ):
         spec = GuestSpec(
             layers=image.layers,
             network=mode,
@@ -112,6 +126,7 @@ def run_in_fresh_guest(
             asked=asked,
             private_users=private_users,
             read_only=read_only,
+            machine=machine,
         )
         with start_guest(spec) as guest:
             if not detach:

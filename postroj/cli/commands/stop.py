@@ -21,6 +21,7 @@ def stop(names: tuple[str, ...], everything: bool, time: float) -> None:
 
     A guest in use by another command, such as a probe, is killed at once, and that command fails.
     """
+    from postroj import guests
     from postroj.container import leftovers, roster
 
     if bool(names) is everything:
@@ -32,7 +33,7 @@ def stop(names: tuple[str, ...], everything: bool, time: float) -> None:
     for name in kept if everything else dict.fromkeys(named):
         try:
             # a probe would blame its package for a guest that shuts down
-            roster.stop(name, time if name in kept else 0)
+            guests.stop(name, time if name in kept else 0)
         except PostrojError as error:
             failed.append(error)
     with suppress(OSError):  # a read-only cache has no downloads

@@ -59,7 +59,7 @@ def enter_argv(command: Command, leader: Leader, gate: str, *, terminal: bool = 
         *("nsenter", "--mount=ns/mnt", "--uts=ns/uts", "--ipc=ns/ipc", "--net=ns/net"),
         *("--pid=ns/pid", "--cgroup=ns/cgroup", "--root=root", "--wd=root"),
         *("--", *_with_variables(command), *(IN_SESSION if terminal else ())),
-        *_in_directory(command),
+        *in_directory(command),
     ]
 
 
@@ -85,7 +85,8 @@ def _with_variables(command: Command) -> tuple[str, ...]:
     return ("/usr/bin/env", *pairs) if command.env else ()
 
 
-def _in_directory(command: Command) -> tuple[str, ...]:
+def in_directory(command: Command) -> tuple[str, ...]:
+    """Return the command line of a command that begins in its working directory."""
     if command.chdir is None:
         return command.argv
     return ("/bin/sh", "-c", 'cd -- "$1" && shift && exec "$@"', "sh", command.chdir, *command.argv)

@@ -26,17 +26,30 @@ def pasta_argv(
 
     `resolv_conf` is the guest's text; the guest sees the ports `shown` of the host's loopback.
     """
-    # Only if needed: with this option pasta of Debian 12 answers from the forwarder's address, also
-    # if the guest has asked the server itself.
-    forwarder = resolvconf.forwarder_in(resolv_conf)
-    # close all other ports of the guest on the host, and of the host's loopback in the guest
-    closed = {"--tcp-ports", "--udp-ports"} - {one.options[0] for one in published}
     return [
         *("pasta", "--quiet", "--config-net", "--no-map-gw"),
         # else it becomes nobody, who may not enter a namespace that root has made
         *("--runas", "0"),
+        *port_options(published),
+        *("--tcp-ns", ",".join(map(str, shown)) or "none", "--udp-ns", "none"),
+        *name_options(resolv_conf),
+    ]
+
+
+def port_options(published: Sequence[Published]) -> list[str]:
+    """Return the options that publish ports on the host, and close all others there."""
+    closed = {"--tcp-ports", "--udp-ports"} - {one.options[0] for one in published}
+    return [
         *(word for option in sorted(closed) for word in (option, "none")),
         *(word for one in published for word in one.options),
-        *("--tcp-ns", ",".join(map(str, shown)) or "none", "--udp-ns", "none"),
-        *(("--dns-forward", forwarder) if forwarder else ()),
     ]
+
+
+def name_options(resolv_conf: str) -> list[str]:
+    """Return the options for a guest with this resolv.conf that asks a forwarder, if it does.
+
+    With them pasta of Debian 12 answers from the forwarder's address, also if the guest has asked
+    the server itself.
+    """
+    forwarder = resolvconf.forwarder_in(resolv_conf)
+    return ["--dns-forward", forwarder] if forwarder else []

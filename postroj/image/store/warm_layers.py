@@ -43,6 +43,12 @@ LOCKED = 2
 class Kind(StrEnum):
     """Content of a layer; each kind may be stacked on the kinds before it."""
 
+    KERNEL = "kernel"
+    """A kernel with its modules, for a guest with a kernel of its own."""
+    TOOLS = "tools"
+    """Programs that serve such a guest from outside."""
+    UDEV = "udev"
+    """What finds the hardware of such a guest."""
     SETUP = "setup"
     """Written by the commands of `--setup`."""
     LISTS = "lists"
