@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from postroj.console import megabytes
 from postroj.container.spec import GuestSpec
-from postroj.container.start import start_guest
 from postroj.errors import PostrojError
+from postroj.guests import machine_for, start_guest
 from postroj.model import NetworkMode
 from postroj.prepare import obtain
 from postroj.probe.ask.checks import Manners
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from postroj.container.spec import Machine
     from postroj.model import Image
     from postroj.verdict import CheckResult, ProbeResult, StepResult
 
@@ -109,15 +110,21 @@ class Proof:
     seconds: float
 
 
-def prove(names: list[str]) -> Iterator[Proof]:
-    """Yield the results of all checks on each image; an error ends the checks of its image."""
+def prove(names: list[str], *, own_kernel: bool = False) -> Iterator[Proof]:
+    """Yield the results of all checks on each image; an error ends the checks of its image.
+
+    `own_kernel` gives the guests kernels of their own.
+    """
     for name in names:
         began = time.monotonic()
         try:
-            with obtain(name) as image:
+            with (
+                obtain(name) as stored,
+                machine_for(stored, wanted=own_kernel) as (image, machine),
+            ):
                 size = megabytes(sum(path.stat().st_size for path in image.layers))
                 yield _of(image, "image stored", size, time.monotonic() - began)
-                yield from _prove_guest(image)
+                yield from _prove_guest(image, machine)
         except PostrojError as error:
             yield Proof(
                 image=name,
@@ -128,16 +135,17 @@ def prove(names: list[str]) -> Iterator[Proof]:
             )
 
 
-def _prove_guest(image: Image) -> Iterator[Proof]:
+def _prove_guest(image: Image, machine: Machine | None) -> Iterator[Proof]:
     with package_file.downloads("selftest") as claim:
         deb = claim.path / f"{NAME}_1.0_all.deb"
-        yield from _prove_boot(image, deb)
-        yield from _prove_probe(image, deb)
+        yield from _prove_boot(image, machine, deb)
+        yield from _prove_probe(image, machine, deb)
 
 
-def _prove_boot(image: Image, deb: Path) -> Iterator[Proof]:
+def _prove_boot(image: Image, machine: Machine | None, deb: Path) -> Iterator[Proof]:
     began = time.monotonic()
-    with start_guest(GuestSpec(layers=image.layers, systemd=image.systemd)) as guest:
+    spec = GuestSpec(layers=image.layers, systemd=image.systemd, machine=machine)
+    with start_guest(spec) as guest:
         yield _of(image, "guest boots", guest.state, time.monotonic() - began)
         began = time.monotonic()
         lines = guest.run(["hostnamectl"], timeout=30).text.splitlines()
@@ -152,8 +160,8 @@ def _prove_boot(image: Image, deb: Path) -> Iterator[Proof]:
         yield _of(image, "package with a service built", size, time.monotonic() - began)
 
 
-def _prove_probe(image: Image, deb: Path) -> Iterator[Proof]:
-    result = probe(image, [package_file.recognise(deb)], PLAN, _Deaf())
+def _prove_probe(image: Image, machine: Machine | None, deb: Path) -> Iterator[Proof]:
+    result = probe(image, [package_file.recognise(deb)], PLAN, _Deaf(), machine=machine)
     if result.reason:
         yield _of(image, "probe", result.reason, result.timings["total"], Outcome.ERROR)
     for step in result.steps:

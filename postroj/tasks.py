@@ -16,6 +16,7 @@ from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Protocol
 
 from postroj import __version__
+from postroj.attempts import attempt
 from postroj.capacity import jobs_here
 from postroj.container import lifeline, roster
 from postroj.errors import PostrojError
@@ -27,9 +28,8 @@ from postroj.probe.audience import UntilOver
 from postroj.probe.circumstances import now, this_host
 from postroj.probe.excuse import expectations
 from postroj.probe.package import package_file
-from postroj.probe.probe import NOT_INSTALLED, probe
+from postroj.probe.probe import NOT_INSTALLED
 from postroj.verdict import Outcome, ProbeResult, Report, StepName, StepResult
-from postroj.warm import warmed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -256,10 +256,7 @@ class _Run:
         visit = partial(self._visit, task.plan.visit) if task.plan.visit else None
         plan = replace(task.plan, older=chosen.older, visit=visit)
         try:
-            with ExitStack() as stack:
-                if not chosen.unfit:
-                    image = warmed(image, chosen.packages, plan, stack)
-                return probe(image, chosen.packages, plan, audience, unfit=chosen.unfit)
+            return attempt(image, chosen.packages, plan, audience, unfit=chosen.unfit)
         except PostrojError as error:
             result = replace(self.results[place], reason=error.reason, hint=error.hint)
             self._announce_end(place, audience, result)

@@ -137,6 +137,8 @@ class CheckResult:
     """The kind of a skip's reason; None if it has no kind."""
     needs: str = ""
     """What a container lacks, such as "the kernel module zram"; '' if that is not the reason."""
+    own_kernel: bool = False
+    """Whether a guest with a kernel of its own has answered, where the others are containers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,6 +227,8 @@ class StepResult:
     """Collected if the step or a check of it went wrong."""
     omitted: bool = False
     """Whether the user named the step, and it was skipped because it could not be taken."""
+    own_kernel: bool = False
+    """Whether it was taken in a guest with a kernel of its own, where the others are containers."""
 
     @property
     def outcome(self) -> Outcome:
@@ -289,6 +293,8 @@ class ProbeResult:
     """The command line that repeats the probe; '' if it is not known."""
     guest: str = ""
     """The name of the guest if it is kept, and lives on."""
+    own_kernel: bool = False
+    """Whether its guest has a kernel of its own; with a container it is false."""
     notes: tuple[str, ...] = ()
     """Other sentences for the reader, as about expectations that no longer hold."""
 

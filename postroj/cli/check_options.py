@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from postroj.cli import host_paths
+from postroj.cli import host_paths, options
 from postroj.cli.completion import complete_step
 from postroj.cli.help import Sectioned
 from postroj.verdict import CheckKind, StepName
@@ -49,6 +49,7 @@ class Ordered(Sectioned):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the words of a command line."""
+        args = options.with_vm_value(args)
         if not ctx.resilient_parsing:
             ctx.meta[BOUND] = self._bound(ctx, args)
         return super().parse_args(ctx, args)

@@ -26,7 +26,7 @@ SECTIONS = {
     "Preparation": ("setup", "puts", "variables", "recommends", "refresh", "offline"),
     "Guests": (
         *("jobs", "fail_fast", "network", "proxy", "memory", "cpus", "pids", "private_users"),
-        *("timeout", "boot_timeout"),
+        *("vm", "timeout", "boot_timeout"),
     ),
     "Results": ("reports", "as_json", "artifacts", "keep", "shell_on_failure", "quiet", "verbose"),
     "Project file": ("project_file", "no_project", "project_schema"),
@@ -149,6 +149,7 @@ def options(function: F) -> F:
         common.proxy,
         common.limits,
         common.private_users,
+        common.vm,
         click.option(
             "--report",
             "reports",

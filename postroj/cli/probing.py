@@ -12,7 +12,7 @@ from postroj import console
 from postroj.cli import check_options, goss, project
 from postroj.cli.reports import go_to_stdout, outlets
 from postroj.errors import ExitStatus, UsageError
-from postroj.model import NetworkMode
+from postroj.model import Kernel, NetworkMode
 from postroj.verdict import Outcome
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def probe(ctx: click.Context, given: dict[str, Any], origin: Origin, prober: Pro
 
 def _plan(given: dict[str, Any], origin: Origin) -> Plan:
     from postroj.cli.configuration import environment_of, puts_of
-    from postroj.cli.guest_options import guest_limits, guest_proxies
+    from postroj.cli.guest_options import guest_limits, guest_proxies, require_possible
     from postroj.probe.ask.checks import Manners
     from postroj.probe.ask.ports import HttpCriteria
     from postroj.probe.course import REPOSITORY, course, demanded
@@ -121,6 +121,12 @@ def _plan(given: dict[str, Any], origin: Origin) -> Plan:
     named = ("memory", "cpus", "pids", "network", "private_users")
     with origin.of("memory", "network", "private-users"):
         limits = guest_limits(**{name: given[name] for name in named})
+    kernel = Kernel(given["vm"])
+    require_possible(
+        own_kernel=kernel is not Kernel.SHARED,
+        network=given["network"],
+        private_users=given["private_users"],
+    )
     older: tuple[str, ...] = given["upgrade_from"]
     from_repository = older == (REPOSITORY,)
     return Plan(
@@ -152,6 +158,7 @@ def _plan(given: dict[str, Any], origin: Origin) -> Plan:
         offline=given["offline"],
         limits=limits,
         private_users=given["private_users"],
+        kernel=kernel,
         expected=origin.expectations,
         architecture=given["architecture"] or "",
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from postroj.container.limits import NOTHING, Asked
+from postroj.model import Kernel
 from postroj.probe.managers import manager_of
 from postroj.probe.package.package_file import sha256
 from postroj.verdict import StepName
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from postroj.probe.package.package_file import PackageFile
     from postroj.probe.reproduce import Reproduction
     from postroj.probe.survey import Survey
+
+
+LONGEST_SETTLE = 3.0
+"""Most by which the time for a unit to stay up grows on slow guests: it is spent on each unit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +95,8 @@ class Plan:
     """Limits that the user has set instead of the guest's share of the host."""
     private_users: bool = False
     """Whether the guest has private users."""
+    kernel: Kernel = Kernel.SHARED
+    """Whether the guest is a container, a machine, or first one and then the other."""
 
     def due(self, step: StepName, *, waits: bool = False) -> tuple[Question, ...]:
         """Return the user's questions to ask after a step.
@@ -122,6 +129,15 @@ class Plan:
     def command(self, image: str) -> str:
         """Return the command line that repeats the probe on an image; '' if that is not known."""
         return self.reproduction.command(image) if self.reproduction else ""
+
+    def slowed(self, factor: float) -> Plan:
+        """Return the plan for a guest that takes `factor` times as long."""
+        manners = replace(
+            self.manners,
+            timeout=self.manners.timeout * factor,
+            settle=self.manners.settle * min(factor, LONGEST_SETTLE),
+        )
+        return replace(self, manners=manners)
 
     def pinned(self, paths: Sequence[Path]) -> Plan:
         """Add the digests of the packages at these paths, if any of them was downloaded."""

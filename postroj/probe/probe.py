@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from postroj.container import naming
 from postroj.container.spec import GuestSpec
-from postroj.container.start import start_guest
 from postroj.errors import GuestError, PostrojError
+from postroj.guests import start_guest
 from postroj.probe.announce import Announcer
 from postroj.probe.ask.checks import unasked
 from postroj.probe.circumstances import now
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from postroj.container.guest import OwnGuest
+    from postroj.container.spec import Machine
     from postroj.model import Image
     from postroj.probe.audience import Audience
     from postroj.probe.package.package_file import PackageFile
@@ -41,14 +42,16 @@ def probe(
     audience: Audience,
     *,
     unfit: str = "",
+    machine: Machine | None = None,
 ) -> ProbeResult:
     """Probe packages on an image.
 
     A `PostrojError` becomes the outcome `ERROR`. `unfit` says why the image's package manager
-    cannot install the packages: nothing is tested then, and no guest boots.
+    cannot install the packages: nothing is tested then, and no guest boots. With a `machine` the
+    guest has a kernel of its own.
     """
     began, date = time.monotonic(), now()
-    plan = plan.on(image)
+    plan = plan.on(image).slowed(machine.accelerator.slowness if machine else 1)
     expected = expectations.of(plan.expected, image.name)
     excuses = Excuses(expected, is_emulated=image.emulated)
     announcer = Announcer(audience, excuses)
@@ -69,7 +72,7 @@ def probe(
             reported.append(announcer.end_step(step).result().reported)
         else:
             audience.begin_part("boot")
-            with start_guest(_guest_spec(image, packages, plan)) as guest:
+            with start_guest(_guest_spec(image, packages, plan, machine)) as guest:
                 ours = excuses.guest = guest
                 timings["boot"] = time.monotonic() - began
                 witness = Witness(guest, image, plan.visit, audience.begin_part, timings)
@@ -107,6 +110,7 @@ def probe(
         hint=hint,
         timings=timings,
         guest=ours.name if ours and ours.kept else "",
+        own_kernel=bool(machine),
         evidence=last_words,
         reproduce=plan.command(image.name),
         notes=tuple(notes),
@@ -121,7 +125,9 @@ def _of_boot(guest: OwnGuest) -> Iterator[str]:
         yield f"units had failed as the guest booted: {', '.join(guest.failed_at_boot)}"
 
 
-def _guest_spec(image: Image, packages: Sequence[PackageFile], plan: Plan) -> GuestSpec:
+def _guest_spec(
+    image: Image, packages: Sequence[PackageFile], plan: Plan, machine: Machine | None
+) -> GuestSpec:
     return GuestSpec(
         hostname=naming.COMMON_HOST,
         layers=image.layers,
@@ -138,4 +144,5 @@ def _guest_spec(image: Image, packages: Sequence[PackageFile], plan: Plan) -> Gu
         guests=plan.guests,
         asked=plan.limits,
         private_users=plan.private_users,
+        machine=machine,
     )

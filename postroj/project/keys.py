@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from postroj.model import NetworkMode
+from postroj.model import Kernel, NetworkMode
 from postroj.verdict import StepName
 
 
@@ -180,6 +180,12 @@ KEYS = (
         name="private-users",
         form=Form.FLAG,
         text="Whether to map the guest's users to unprivileged users of this host.",
+    ),
+    Key(
+        name="vm",
+        form=Form.TEXT,
+        choices=(Kernel.OWN, Kernel.AUTO, Kernel.SHARED),
+        text="Whether guests have a kernel of their own, or only for what a container cannot show.",
     ),
     Key(name="jobs", form=Form.NUMBER, least=1, text="Number of guests at the same time."),
     Key(

@@ -57,6 +57,7 @@ def _probe(probe: ProbeResult) -> dict[str, Any]:
         "notes": list(probe.notes),
         "steps": [_step(step) for step in probe.steps],
         "guest": probe.guest,
+        "own_kernel": probe.own_kernel,
         "evidence": _evidence(probe.evidence),
         "reproduce": probe.reproduce,
         "timings": {part: _seconds(seconds) for part, seconds in probe.timings.items()},
@@ -88,6 +89,7 @@ def _step(step: StepResult) -> dict[str, Any]:
         "hint": step.hint,
         "needs": step.needs,
         "omitted": step.omitted,
+        "own_kernel": step.own_kernel,
         "seconds": _seconds(step.seconds),
         "checks": [_check(check) for check in step.checks],
         "discovered": asdict(step.discovered) if step.discovered else None,
@@ -111,6 +113,7 @@ def _check(check: CheckResult) -> dict[str, Any]:
         "dependency": check.is_dependency,
         "why": check.why,
         "needs": check.needs,
+        "own_kernel": check.own_kernel,
     }
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from postroj import console
+from postroj.cli import options
 from postroj.cli.completion import complete_image
 from postroj.errors import ExitStatus
 from postroj.report.visible import visible
@@ -24,8 +25,9 @@ WIDTH = 46
 
 @click.command()
 @click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_image)
+@options.own_kernel
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def selftest(names: tuple[str, ...], as_json: bool) -> int:
+def selftest(names: tuple[str, ...], own_kernel: bool, as_json: bool) -> int:
     """Check that postroj works on this host, with the images NAME or debian-stable.
 
     Each image is pulled if needed and booted; a small package with a service is built in the guest
@@ -38,7 +40,7 @@ def selftest(names: tuple[str, ...], as_json: bool) -> int:
     become_root()
     entries = [catalog.find(name) for name in names or ("debian-stable",)]
     proofs = []
-    for proof in prove([entry.name for entry in entries]):
+    for proof in prove([entry.name for entry in entries], own_kernel=own_kernel):
         proofs.append(proof)
         if not as_json:
             _print(proof)

@@ -245,7 +245,8 @@ def _log_files(guest: Guest, name: str, unit: Mapping[str, str]) -> Iterator[tup
     started = unit.get("InactiveExitTimestampMonotonic", "")
     if not started.isdigit() or started == "0":
         return
-    since = f"{journal.wall_time(int(started) / 1e6) - EARLIER:.6f}"
+    moment = int(started) / 1e6 + guest.clock_offset
+    since = f"{journal.wall_time(moment) - EARLIER:.6f}"
     argv = [part.format(since=since) for part in LOG_FILES]
     programs = {path.rpartition("/")[2] for path in _paths(unit)} - INTERPRETERS
     names = {name.rpartition(".")[0].partition("@")[0], *programs}

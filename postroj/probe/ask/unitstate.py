@@ -123,7 +123,7 @@ class UnitState:
     """Whether systemd looks for a main process; scripts that may start none say no."""
     restarts: int = 0
     since: float = 0.0
-    """When it became active, in seconds of the monotonic clock, which host and guest share."""
+    """When it became active, in seconds of this host's monotonic clock."""
     started: float = 0.0
     """When it was last started, in the same seconds; 0 if it never was."""
     changed: float = 0.0
@@ -210,13 +210,14 @@ def template_of(name: str) -> str:
     return f"{stem}@.{name.rpartition('.')[2]}" if at and instance else ""
 
 
-def parse(text: str) -> UnitState:
-    """Parse what `systemctl show` prints about one unit."""
+def parse(text: str, clock_offset: float = 0.0) -> UnitState:
+    """Parse what `systemctl show` prints about one unit; see `Guest.clock_offset`."""
     pairs = [line.partition("=")[::2] for line in text.splitlines()]
     values = dict(pairs)
 
     def seconds(name: str) -> float:
-        return _number(values.get(name, "")) / 1e6
+        moment = _number(values.get(name, ""))
+        return moment / 1e6 + clock_offset if moment else 0.0
 
     def names(*keys: str) -> tuple[str, ...]:
         return tuple(word for key in keys for word in values.get(key, "").split())
@@ -298,13 +299,14 @@ def _listens(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
 
 def read_state(guest: Guest, name: str) -> UnitState:
     """Read the state of a unit from the guest's manager."""
-    return parse(guest.run(_argv([name]), timeout=30).text)
+    return parse(guest.run(_argv([name]), timeout=30).text, guest.clock_offset)
 
 
 def read_states(guest: Guest, names: Sequence[str]) -> list[UnitState]:
     """Read the states of many units, in their order; `names` must not contain templates."""
     texts = [guest.run(_argv(some), timeout=60).text for some in slices(names)]
-    return [parse(block) for text in texts for block in text.split("\n\n") if block.strip()]
+    blocks = (block for text in texts for block in text.split("\n\n") if block.strip())
+    return [parse(block, guest.clock_offset) for block in blocks]
 
 
 def slices(names: Sequence[str]) -> Iterator[Sequence[str]]:

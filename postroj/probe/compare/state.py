@@ -63,7 +63,7 @@ class GuestState:
     """Diversions and overrides of owners, as the package manager lists them."""
     listed: Listed
     moment: float
-    """When it was read, by the monotonic clock, which host and guest share."""
+    """When it was read, by this host's monotonic clock."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,7 +32,7 @@ class Excuses:
         """Return the reported form of a step; its checks do not change."""
         if self._doubt:
             step = emulated.doubted_step(step)
-        if self.guest:
+        if self.guest and not self.guest.has_own_kernel:
             step = container.excused_step(self.guest, step)
         return expectations.excused_step(step, self._expected)
 
@@ -40,7 +40,7 @@ class Excuses:
         """Return the reported form of a check after a step."""
         if self._doubt:
             check = self._doubt.of_check(check)
-        if self.guest:
+        if self.guest and not self.guest.has_own_kernel:
             check = container.excused_check(self.guest, check)
         if check.kind is not CheckKind.UNIT:
             check = container.excused_remains(check, self._needs) if step in LEAVING else check

@@ -75,3 +75,13 @@ def test_on_keeps_the_questions_about_an_image_and_its_format() -> None:
         image = Image(name=name, architecture="x86_64", layers=(), manager=manager)
         asked = replace(PLAN, questions=questions).on(image).questions
         assert " ".join(question.subject for question in asked) == subjects
+
+
+def test_slowed_gives_checks_more_time_and_units_a_little() -> None:
+    plan = replace(PLAN, manners=Manners(timeout=10, settle=2))
+    assert plan.slowed(1) == plan
+    twice = plan.slowed(2)
+    assert (twice.manners.timeout, twice.manners.settle) == (20, 4)
+    slow = plan.slowed(8)
+    assert (slow.manners.timeout, slow.manners.settle) == (80, 6)
+    assert replace(slow, manners=plan.manners) == plan

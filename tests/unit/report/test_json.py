@@ -111,6 +111,7 @@ def test_document_of_a_whole_report() -> None:
                         "hint": "",
                         "needs": "",
                         "omitted": False,
+                        "own_kernel": False,
                         "seconds": 7.0,
                         "checks": [
                             {
@@ -125,6 +126,7 @@ def test_document_of_a_whole_report() -> None:
                                 "dependency": False,
                                 "why": None,
                                 "needs": "",
+                                "own_kernel": False,
                             }
                         ],
                         "discovered": None,
@@ -132,6 +134,7 @@ def test_document_of_a_whole_report() -> None:
                     }
                 ],
                 "guest": "",
+                "own_kernel": False,
                 "evidence": {},
                 "reproduce": "postroj pkgprobe",
                 "timings": {"boot": 0.5, "total": 12.988},
@@ -182,6 +185,7 @@ def test_probe_without_steps() -> None:
         "notes": [],
         "steps": [],
         "guest": "",
+        "own_kernel": False,
         "evidence": {"console": "panic"},
         "reproduce": "",
         "timings": {},

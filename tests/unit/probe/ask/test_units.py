@@ -527,3 +527,15 @@ def test_watch_gives_a_unit_that_came_up_in_time_its_time_to_settle_once(
     assert answer.outcome is Outcome.PASS
     assert len(guest.ran) > 2
     assert deadlines.moved == 1
+
+
+def test_parse_with_the_offset_of_a_machines_clock() -> None:
+    """A moment that never was has none."""
+    names = ("ActiveEnter", "InactiveExit", "StateChange", "Watchdog")
+    text = "".join(f"{name}TimestampMonotonic=5000000\n" for name in names)
+    state = parse(text, 100.5)
+    assert (state.since, state.started, state.changed, state.fed) == (105.5,) * 4
+    for never in ("", "".join(f"{name}TimestampMonotonic=0\n" for name in names)):
+        state = parse(never, 100.5)
+        assert (state.since, state.started, state.changed, state.fed) == (0.0,) * 4
+    assert parse("ActiveEnterTimestampMonotonic=5000000\n").since == 5.0

@@ -163,3 +163,18 @@ def test_what_is_left_of_a_unit_that_could_not_start_is_skipped_after_the_remova
     assert excuses.of_check(StepName.PURGE, file).outcome is Outcome.FAIL
     excuses.of_check(StepName.START, replace(unit, outcome=Outcome.PASS, needs=""))
     assert excuses.of_check(StepName.REMOVE, remains).outcome is Outcome.FAIL
+
+
+def test_nothing_is_excused_in_a_guest_with_its_own_kernel() -> None:
+    """What it lacks is not for being a container."""
+    excuses = Excuses((), is_emulated=False)
+    asked = excuses.guest = guest()
+    failure = check(Outcome.FAIL, "failed")
+    failed = replace(step(GPM), seconds=1)
+    assert excuses.of_check(StepName.INSTALL, failure).outcome is Outcome.SKIP
+    assert excuses.of_step(failed).done is Outcome.SKIP
+    asked.ran.clear()
+    asked.has_own_kernel = True
+    assert excuses.of_check(StepName.INSTALL, failure) == failure
+    assert excuses.of_step(failed) == failed
+    assert asked.ran == []
