@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from postroj.doctor import confinement, facts, users
+from postroj.doctor import confinement, facts, machines, users
 from postroj.doctor.facts import Status
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 BOOTSTRAP = "building Debian images"
 ARCHIVES = "images from archives"
 PRIVATE = "--network=private"
+OWN_KERNEL = "--vm"
 WITHOUT_ROOT = "users without root"
 
 
@@ -198,6 +199,31 @@ REQUIREMENTS = (
         examine=facts.pasta,
         only_for=PRIVATE,
         packages=_same("passt"),
+    ),
+    Requirement(
+        name="qemu-system",
+        why="gives a guest a kernel of its own",
+        examine=machines.system_emulator,
+        only_for=OWN_KERNEL,
+        packages=machines.packages(),
+    ),
+    Requirement(
+        name="ssh",
+        why="runs commands in such a guest, and on another machine",
+        examine=machines.ssh,
+        only_for=f"{OWN_KERNEL}, --host",
+        packages={
+            "apt": "openssh-client",
+            "dnf": "openssh-clients",
+            "zypper": "openssh-clients",
+            "pacman": "openssh",
+        },
+    ),
+    Requirement(
+        name="/dev/kvm",
+        why="lets the processor run such a guest, instead of qemu",
+        examine=machines.kvm,
+        only_for=f"a fast {OWN_KERNEL}",
     ),
     Requirement(
         name="mmdebstrap",
