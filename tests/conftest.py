@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 TESTS = Path(__file__).parent
 FENCED_FOLDERS = ("unit", "cli")
 LONGEST_FIRST = (
+    "test_machine.py",
     "test_own_packages.py",
     "test_images.py",
     "test_foreign.py",

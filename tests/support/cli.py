@@ -27,7 +27,18 @@ sys.exit(status)
 """
 """A process is charged with the memory of who forks it, getrusage(2): so a small one does."""
 
-TOOLS = (b"systemd-nspawn", b"pasta", b"pasta.avx2", b"passt.avx2", b"mmdebstrap", b"tar2sqfs")
+TOOLS = (
+    *(
+        b"systemd-nspawn",
+        b"pasta",
+        b"pasta.avx2",
+        b"passt",
+        b"passt.avx2",
+        b"mmdebstrap",
+        b"tar2sqfs",
+    ),
+    *(b"qemu-system-x86_64", b"qemu-system-aarch64"),
+)
 
 
 def postroj(*argv: object, **options: Any) -> subprocess.CompletedProcess[str]:
