@@ -61,7 +61,7 @@ KERNEL = """\
   initrd = "{folder}/initrd"
   append = "root=LABEL=debvm rw console=ttyS0"
 """
-"""qemu's options for the testbed of autopkgtest, which has no boot loader."""
+"""qemu's options for the testbed of autopkgtest, whose image has no boot loader."""
 
 
 @dataclass(frozen=True)
@@ -74,16 +74,33 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class Measure:
+    """A median, and the median, least and most of its ratios to `postroj run --vm`."""
+
+    median: float
+    ratio: float
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, theirs: Sequence[float], ours: Sequence[float]) -> Measure:
+        """Compare the rounds of two ways."""
+        ratios = [one / our for one, our in zip(theirs, ours, strict=True)]
+        medians = statistics.median(theirs), statistics.median(ratios)
+        return cls(*medians, min(ratios), max(ratios))
+
+    def __str__(self) -> str:
+        return f"{self.ratio:.2f} ({self.least:.2f}-{self.most:.2f})"
+
+
+@dataclass(frozen=True)
 class Row:
-    """The medians of a way into a guest, and those of its ratios to `postroj run --vm`."""
+    """What a way into a guest takes."""
 
     name: str
-    first: float
-    second: float
-    memory: float
-    first_ratio: float
-    second_ratio: float
-    memory_ratio: float
+    first: Measure
+    second: Measure
+    memory: Measure
     runs: int
 
 
@@ -115,7 +132,7 @@ def tmpfs_of(pid: int) -> dict[int, int]:
             path = f"/proc/{pid}/root{point}"
             if rest.startswith("tmpfs ") and device not in found:
                 with suppress(OSError):
-                    if os.stat(path).st_dev == device:  # noqa: PTH116 - Path would drop no `..`
+                    if Path(path).stat().st_dev == device:
                         usage = os.statvfs(path)
                         found[device] = (usage.f_blocks - usage.f_bfree) * usage.f_frsize
     return found
@@ -128,7 +145,7 @@ def taken(pid: int) -> int:
     namespaces = set()
     for one in alive:
         with suppress(OSError):
-            namespace = os.readlink(f"/proc/{one}/ns/mnt")  # noqa: PTH115
+            namespace = Path(f"/proc/{one}/ns/mnt").readlink()
             if namespace not in namespaces:
                 namespaces.add(namespace)
                 tmpfs |= tmpfs_of(one)
@@ -164,8 +181,14 @@ class Watch:
 def started(stack: ExitStack, argv: Sequence[str], log: Path) -> subprocess.Popen[str]:
     """Start a command with pipes, and end it with all its processes when the stack is left."""
     stderr = stack.enter_context(log.open("w"))
+    work = stack.enter_context(tempfile.TemporaryDirectory(dir="/var/tmp"))
     child = subprocess.Popen(
-        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True
+        argv,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        env={**os.environ, "TMPDIR": work},  # killed, they leave files
     )
     stack.callback(_end, child)
     return child
@@ -238,7 +261,8 @@ def debvm(log: Path, folder: Path, before: Sequence[str]) -> Reading:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    argv = ["debvm-run", "-i", str(folder / "debvm.ext4"), "-s", port, "--", "-snapshot"]
+    argv = ["debvm-run", "-i", str(folder / "debvm.ext4"), "-s", port]
+    argv += ["--", "-snapshot", "-smp", PROCESSORS]
     ssh = ["ssh", "-F", "none", "-i", str(folder / "key"), "-p", port, "-o", "BatchMode=yes"]
     ssh += ["-o", "NoHostAuthenticationForLocalhost=yes", "root@127.0.0.1", "true"]
     with ExitStack() as stack:
@@ -283,7 +307,7 @@ def autopkgtest(log: Path, folder: Path, before: Sequence[str]) -> Reading:
             run([*way, "true"])
 
         reading = measured(child, first, lambda: run([*way, "true"]), began)
-        told("quit")
+        say(child, "quit")
         child.wait()
         return reading
 
@@ -323,22 +347,16 @@ def has_kvm(log: Path) -> bool:
 def table(readings: dict[str, list[Reading]]) -> list[Row]:
     """Return a row for each way; the first one is what the others are compared with."""
     ours = next(iter(readings.values()))
-    rows = []
-    for name, theirs in readings.items():
-        pairs = list(zip(theirs, ours, strict=True))
-        rows.append(
-            Row(
-                name=name,
-                first=statistics.median(one.first for one in theirs),
-                second=statistics.median(one.second for one in theirs),
-                memory=statistics.median(one.memory for one in theirs),
-                first_ratio=statistics.median(one.first / our.first for one, our in pairs),
-                second_ratio=statistics.median(one.second / our.second for one, our in pairs),
-                memory_ratio=statistics.median(one.memory / our.memory for one, our in pairs),
-                runs=len(theirs),
-            )
+    return [
+        Row(
+            name=name,
+            first=Measure.of([one.first for one in theirs], [one.first for one in ours]),
+            second=Measure.of([one.second for one in theirs], [one.second for one in ours]),
+            memory=Measure.of([one.memory for one in theirs], [one.memory for one in ours]),
+            runs=len(theirs),
         )
-    return rows
+        for name, theirs in readings.items()
+    ]
 
 
 def main() -> None:
@@ -373,13 +391,12 @@ def main() -> None:
         print(json.dumps([asdict(row) for row in rows], indent=2))
         return
     print(f"acceleration: {'KVM' if kvm else 'none (TCG)'}; ratios are to the first line")
-    print(f"{'':22} {'first':>16} {'second':>16} {'memory':>16}  runs")
+    print(f"{'':22} {'first':>26} {'second':>26} {'memory':>26}  runs")
     for row in rows:
-        print(
-            f"{row.name:22} {row.first:7.2f} s ({row.first_ratio:4.2f})"
-            f" {row.second:7.2f} s ({row.second_ratio:4.2f})"
-            f" {row.memory / 1e6:6.0f} MB ({row.memory_ratio:4.2f})  {row.runs:4}"
-        )
+        first, second, memory = row.first, row.second, row.memory
+        seconds = f"{first.median:7.2f} s {first!s:>16} {second.median:7.2f} s {second!s:>16}"
+        size = f"{memory.median / 1e6:6.0f} MB {memory!s:>16}"
+        print(f"{row.name:22} {seconds} {size}  {row.runs:4}")
 
 
 if __name__ == "__main__":
