@@ -68,7 +68,10 @@ def script(
     with (run_dir / "console").open("wb") as console:
         stdio = (process.PIPE, process.PIPE, console)
         with process.spawn(argv, stdio=stdio, env=process.environment()) as child:
-            yield child
+            try:
+                yield child
+            finally:
+                end_namespace(child)
 
 
 def reported(script: process.Child) -> bytes:
