@@ -161,7 +161,7 @@ def listening(tmp_path: Path, ready: Event) -> Iterator[Path]:
         thread.join(PATIENCE)
 
 
-@pytest.mark.parametrize("opener", [0, os.getpid(), 2**22 - 1])
+@pytest.mark.parametrize("opener", [0, os.getpid(), 2**22 - 1], ids=["none", "ours", "gone"])
 def test_connect_to_a_service_that_speaks_first(tmp_path: Path, ready: Event, opener: int) -> None:
     """From end to end: client, server and service; the opener may have ended."""
     place = str(tmp_path / "service")
