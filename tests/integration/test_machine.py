@@ -33,6 +33,7 @@ LONG = 900
 """Seconds for a command that boots: other tests run at the same time."""
 KILLS = int(os.environ.get("POSTROJ_TEST_KILLS", "3"))
 NAME = "machine"
+pytestmark = pytest.mark.timeout(LONG)
 SERVER = (
     "use IO::Socket::INET; my $s = IO::Socket::INET->new(LocalAddr => '127.0.0.1',"
     " LocalPort => 8422, Listen => 5, ReuseAddr => 1) or die; while (my $c = $s->accept)"
