@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 
 from postroj import process
@@ -31,12 +32,12 @@ PACKAGES = {
 
 def packages() -> dict[str, str]:
     """Return the packages with the qemu for guests of this host's architecture."""
-    return PACKAGES.get(os.uname().machine, {})
+    return PACKAGES.get(platform.machine(), {})
 
 
 def system_emulator() -> Finding:
     """Check that the qemu for guests of this host's architecture is installed."""
-    machine = os.uname().machine
+    machine = platform.machine()
     if machine not in qemu.PROGRAMS:
         return Finding(Status.WARNING, f"`--vm` knows no guests of {machine}")
     return facts.tool(qemu.PROGRAMS[machine])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,8 +36,7 @@ def put(folder: Path, name: str, script: str) -> None:
 
 def on(machine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have this host another architecture."""
-    uname = os.uname_result(("Linux", "host", "6.1", "#1", machine))
-    monkeypatch.setattr(os, "uname", lambda: uname)
+    monkeypatch.setattr(platform, "machine", lambda: machine)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from postroj import __version__, matrix, paths, tasks
+from postroj import __version__, attempts, matrix, paths, tasks
 from postroj.capacity import jobs_for
 from postroj.container import lifeline, roster
 from postroj.errors import (
@@ -106,7 +106,7 @@ class Lab:
         yield Image(name=name, architecture="x86_64", layers=(Path("/i"),), manager=Manager.APT)
 
     def probe(
-        self, image: Image, files: Any, plan: Plan, audience: Ear, *, unfit: str = ""
+        self, image: Image, files: Any, plan: Plan, audience: Ear, *, unfit: str = "", **_: object
     ) -> ProbeResult:
         self.probed.append(image.name)
         self.plans.append(plan)
@@ -131,8 +131,8 @@ A, B, C = "debian-trixie", "debian-bookworm", "debian-sid"
 def lab(monkeypatch: pytest.MonkeyPatch) -> Lab:
     lab = Lab()
     monkeypatch.setattr(tasks, "obtain", lab.obtain)
-    monkeypatch.setattr(tasks, "warmed", lambda image, *_: image)
-    monkeypatch.setattr(tasks, "probe", lab.probe)
+    monkeypatch.setattr(attempts, "warmed", lambda image, *_: image)
+    monkeypatch.setattr(attempts, "probe", lab.probe)
     return lab
 
 
@@ -164,7 +164,7 @@ def test_an_image_gets_the_packages_that_its_manager_installs(
     probed: list[tuple[str, ...]] = []
 
     def probe(
-        image: Image, files: Any, plan: Plan, audience: Ear, *, unfit: str = ""
+        image: Image, files: Any, plan: Plan, audience: Ear, *, unfit: str = "", **_: object
     ) -> ProbeResult:
         probed.append((*(file.name for file in (*files, *plan.older)), unfit))
         return lab.probe(image, files, plan, audience)
@@ -174,8 +174,8 @@ def test_an_image_gets_the_packages_that_its_manager_installs(
         return image
 
     warm: list[list[str]] = []
-    monkeypatch.setattr(tasks, "probe", probe)
-    monkeypatch.setattr(tasks, "warmed", warmed)
+    monkeypatch.setattr(attempts, "probe", probe)
+    monkeypatch.setattr(attempts, "warmed", warmed)
     rpm = rpms.build(tmp_path, "y", files={"/usr/share/y": "y"})
     older = replace(PLAN, upgrade_from=(str(rpm), str(deb)))
     run([A], deb, rpm, plan=older)
@@ -220,7 +220,7 @@ def test_an_older_package_may_have_the_name_of_the_tested_one(
     plans: list[Plan] = []
 
     def probe(
-        image: Image, files: Any, plan: Plan, audience: Ear, *, unfit: str = ""
+        image: Image, files: Any, plan: Plan, audience: Ear, *, unfit: str = "", **_: object
     ) -> ProbeResult:
         plans.append(plan)
         (older,) = plan.older
@@ -229,7 +229,7 @@ def test_an_older_package_may_have_the_name_of_the_tested_one(
         assert older.guest_path != files[0].guest_path
         return lab.probe(image, files, plan, audience)
 
-    monkeypatch.setattr(tasks, "probe", probe)
+    monkeypatch.setattr(attempts, "probe", probe)
     (tmp_path / "old").mkdir()
     older = debs.build(tmp_path / "old", "x")
     findings = run([A], deb, plan=replace(PLAN, upgrade_from=(str(older),)))
