@@ -58,11 +58,11 @@ main() {
     mkdir -p /files/upper /files/work /files/tools /files/scratch
     mount -t overlay -o "lowerdir=$tools,upperdir=/files/tools,workdir=/files/scratch" \
         tools /tools 2>/dev/null || fail 'the tools could not be mounted'
-    mkdir -p /root
+    mkdir -p /sysroot
     mount -t overlay -o "lowerdir=/given/seed:$lowerdir,upperdir=/files/upper,workdir=/files/work,redirect_dir=on,metacopy=off" \
-        root /root || fail 'the root file system could not be mounted'
-    mount -t tmpfs -o mode=0755,nosuid,nodev run /root/run
-    cp -a /given/run/. /root/run/
+        root /sysroot || fail 'the root file system could not be mounted'
+    mount -t tmpfs -o mode=0755,nosuid,nodev run /sysroot/run
+    cp -a /given/run/. /sysroot/run/
     ip link set lo up
     [ ! "$network" ] || start_network
     serve
@@ -147,11 +147,11 @@ serve() {
 
 start_guest() {
     umount /dev/pts
-    mount --move /dev /root/dev
-    mount --move /proc /root/proc
-    mount --move /sys /root/sys
+    mount --move /dev /sysroot/dev
+    mount --move /proc /sysroot/proc
+    mount --move /sys /sysroot/sys
     # shellcheck disable=SC2086
-    exec env -i NOTIFY_SOCKET=@postroj/notify /bin/busybox switch_root -c /dev/console /root $init
+    exec env -i NOTIFY_SOCKET=@postroj/notify /bin/busybox switch_root -c /dev/console /sysroot $init
 }
 
 main

@@ -236,6 +236,8 @@ def master_argv(run_dir: Path) -> list[str]:
         *("ssh", *OPTIONS, "-o", f"ProxyCommand={line}", "-o", "ControlMaster=yes"),
         *("-S", str(run_dir / SSH), "-o", "ExitOnForwardFailure=yes"),
         *("-o", "StreamLocalBindUnlink=yes", "-L", f"{run_dir / ANSWERS}:{SOCKET}"),
+        # a byte that qemu or the guest holds back comes with the next one; a slow guest may be late
+        *("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=1000000"),
         # allows those who share the connection to send variables of their choice
         *("-o", "SendEnv=*", "-N", "-T", GUEST),
     ]
