@@ -67,7 +67,7 @@ def inspect_squashfs(file: Path) -> Contents:
 
     :raises ImageError: if it is not a squashfs file, or not of a root file system.
     """
-    names = _list(file, "/")
+    names = names_in(file, "/")
     if not names & TOP:
         found = ", ".join(sorted(names)[:10]) or "nothing"
         message = "it contains no root file system"
@@ -78,7 +78,7 @@ def inspect_squashfs(file: Path) -> Contents:
             evidence=f"its top folder contains {found}",
             hint=f"unpack it, convert its disk ({way}), import that" if disk else "",
         )
-    tools = _list(file, "usr/bin")
+    tools = names_in(file, "usr/bin")
     release = os_release(_read(file, "usr/lib/os-release") or _read(file, "etc/os-release"))
     return Contents(
         distribution=release.get("ID", ""),
@@ -86,8 +86,8 @@ def inspect_squashfs(file: Path) -> Contents:
         title=release.get("PRETTY_NAME", ""),
         managers=tuple(dict.fromkeys(MANAGERS[tool] for tool in MANAGERS if tool in tools)),
         # NixOS has its systemd somewhere in its store.
-        has_systemd="nix" in names or any("systemd" in _list(file, path) for path in SYSTEMD),
-        has_shell="sh" in tools | _list(file, "bin"),
+        has_systemd="nix" in names or any("systemd" in names_in(file, path) for path in SYSTEMD),
+        has_shell="sh" in tools | names_in(file, "bin"),
     )
 
 
@@ -100,11 +100,6 @@ def os_release(text: str) -> dict[str, str]:
             with suppress(ValueError):
                 found[key.strip()] = "".join(shlex.split(value))
     return found
-
-
-def names_in(file: Path, folder: str) -> set[str]:
-    """Return the names in a folder of a squashfs file; none if the folder does not exist."""
-    return _list(file, folder)
 
 
 def content_of(file: Path, path: str) -> bytes:
@@ -122,8 +117,8 @@ def content_of(file: Path, path: str) -> bytes:
             raise ImageError(message, evidence=error.reason) from None
 
 
-def _list(file: Path, folder: str) -> set[str]:
-    """Return the names in a folder; none if the folder does not exist."""
+def names_in(file: Path, folder: str) -> set[str]:
+    """Return the names in a folder of a squashfs file; none if the folder does not exist."""
     lines = _rdsquashfs(file, "--list", folder).splitlines()
     return {match["name"] for line in lines if (match := LINE.fullmatch(line))}
 
