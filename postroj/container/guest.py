@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from postroj.container import capabilities
+from postroj.container.manager import systemctl
 from postroj.errors import CommandError
 from postroj.model import socket_name
 from postroj.process import LIMIT
@@ -271,13 +272,12 @@ class Guest(ABC):
 
     def system_state(self) -> str:
         """Return the manager's state as `systemctl is-system-running` names it, systemctl(1)."""
-        done = self.run(["systemctl", "show", "--property=SystemState"], timeout=10)
+        done = systemctl(self.run, ["show", "--property=SystemState"], timeout=10)
         return done.text.removeprefix("SystemState=")
 
     def is_active(self, unit: str) -> bool:
         """Whether a unit is active now."""
-        argv = ["systemctl", "is-active", "--quiet", unit]
-        return self.run(argv, ok=range(256), timeout=10).status == 0
+        return systemctl(self.run, ["is-active", unit], ok=range(256), timeout=10).status == 0
 
     def lacking_capabilities(self) -> frozenset[str]:
         """Return the capabilities that the kernel knows and the guest's init may not use.
@@ -295,8 +295,8 @@ class Guest(ABC):
 
     def failed_units(self) -> list[str]:
         """Return the names of the units in state `failed`, sorted."""
-        argv = ["systemctl", "list-units", "--state=failed", "--all", "--plain", "--no-legend"]
-        lines = self.run([*argv, "--no-pager"], timeout=10).text.splitlines()
+        words = ["list-units", "--state=failed", "--all", "--plain", "--no-legend", "--no-pager"]
+        lines = systemctl(self.run, words, timeout=10).text.splitlines()
         return sorted(line.split()[0] for line in lines if line.strip())
 
     def is_stopping(self) -> bool:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from postroj import locking, process
 from postroj.container import roster
-from postroj.container.boot import nspawn, readiness
+from postroj.container.boot import readiness
 from postroj.container.boot.readiness import NETWORK_UP
 from postroj.container.cgroup import scope
 from postroj.container.launched import LEADER, READY
 from postroj.container.leader import Leader
+from postroj.container.manager import REBOOT, systemctl
 from postroj.errors import GuestError, PostrojError
 from postroj.streams import await_input
 
@@ -98,7 +99,7 @@ def _ask(guest: EnteredGuest, patience: float) -> bool:
         return False
     roster.kill_commands(guest.name)
     try:
-        guest.run(nspawn.REBOOT, timeout=patience)
+        systemctl(guest.run, REBOOT, timeout=patience)
     except GuestError:  # the command ended with the guest
         return True
     except PostrojError:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from postroj import process
 from postroj.container import layer, user_namespace
-from postroj.container.boot import launch, nspawn
+from postroj.container.boot import launch
 from postroj.container.enter import nsenter
 from postroj.container.entered import EnteredGuest
 from postroj.container.failure import ending, unready
 from postroj.container.guest import STOP_TIMEOUT, Command, OwnGuest
 from postroj.container.launched import launch_guest, ready_again_when, ready_when
+from postroj.container.manager import POWER_OFF, REBOOT, order
 from postroj.errors import CommandError, GuestError, GuestLost, PostrojError
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class StartedGuest(EnteredGuest, OwnGuest):
         if begin:
             begin()
         else:
-            self._order(nspawn.REBOOT, self._launched.spec.boot_timeout)
+            order(self.run, self.has_ended, REBOOT, self._launched.spec.boot_timeout)
         try:
             missing = ready_again_when(self._launched.spec)
             self.leader = self._launched.await_ready(missing, deadline, self.leader)
@@ -141,14 +142,10 @@ class StartedGuest(EnteredGuest, OwnGuest):
 
     def power_off(self, patience: float) -> None:
         """See `OwnGuest.power_off`."""
-        self._order(nspawn.POWER_OFF, patience)
+        order(self.run, self.has_ended, POWER_OFF, patience)
         if not self.has_ended(patience):
             log.info("guest '%s' did not shut down within %g s", self.name, patience)
             self.kill()
-
-    def _order(self, argv: Sequence[str], timeout: float) -> None:
-        """Run a command that may end with the guest before it gets an answer."""
-        self._perform(Command(argv=tuple(argv)), ok=range(256), timeout=timeout)
 
     def is_stopping(self) -> bool:
         """See `Guest.is_stopping`; always false without a manager."""

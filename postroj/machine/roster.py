@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from postroj import locking, paths, process
 from postroj.container import roster
-from postroj.container.boot import nspawn
+from postroj.container.manager import POWER_OFF, REBOOT, order
 from postroj.errors import GuestError, PostrojError
 from postroj.machine import client, qemu
 from postroj.machine.guest import MachineGuest
@@ -32,8 +32,8 @@ def shut_down(name: str, patience: float) -> None:
     deadline = time.monotonic() + patience
     with suppress(PostrojError):
         guest = enter(name)
-        with suppress(PostrojError):  # the command may end with the guest
-            guest.run(nspawn.POWER_OFF, timeout=patience)
+        with suppress(PostrojError):
+            order(guest.run, guest.has_ended, POWER_OFF, patience)
         guest.has_ended(max(0.0, deadline - time.monotonic()))
 
 
@@ -48,8 +48,8 @@ def reboot(name: str, patience: float, boot_timeout: float) -> None:
     with locking.exclusive(guest.run_dir / "restarting"):
         deadline = time.monotonic() + patience
         if patience:
-            with suppress(PostrojError):  # the command may end with the guest
-                guest.run(nspawn.REBOOT, timeout=patience)
+            with suppress(PostrojError):
+                order(guest.run, guest.has_ended, REBOOT, patience)
         if not guest.has_ended(max(0.0, deadline - time.monotonic())):
             guest.reset()
         deadline = time.monotonic() + boot_timeout

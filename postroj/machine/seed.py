@@ -19,7 +19,8 @@ HERE = Path(postroj.__file__).parent
 MODULES = (
     *("__init__", "errors", "locking", "model", "process", "streams", "user"),
     *("container/__init__", "container/capabilities", "container/guest"),
-    *("container/held", "container/kernel", "container/limits", "container/naming"),
+    *("container/held", "container/kernel", "container/limits"),
+    *("container/manager", "container/naming"),
     *("container/cgroup/__init__", "container/cgroup/devices", "container/cgroup/group"),
     *("container/cgroup/hierarchies", "container/cgroup/memory", "container/cgroup/processes"),
     *("container/cgroup/tree", "container/layer", "container/network/__init__"),

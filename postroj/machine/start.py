@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from postroj import process
 from postroj.container import host, rundir
-from postroj.container.boot import nspawn, seed
+from postroj.container.boot import seed
 from postroj.container.cgroup import devices, hierarchies, scope
 from postroj.container.cgroup.gate import move
 from postroj.container.cgroup.group import Group
@@ -19,6 +19,7 @@ from postroj.container.enter import nsenter
 from postroj.container.failure import unready
 from postroj.container.guest import STOP_TIMEOUT, Command, OwnGuest
 from postroj.container.lifeline import add, hand_over, let_go
+from postroj.container.manager import POWER_OFF, REBOOT, order
 from postroj.container.network import pasta, proxies, resolvconf
 from postroj.container.rundir import Facts, write_facts
 from postroj.container.spec import Accelerator
@@ -253,7 +254,7 @@ class StartedMachine(MachineGuest, OwnGuest):
         if begin:
             begin()
         else:
-            self._order(nspawn.REBOOT, self._launched.spec.boot_timeout)
+            order(self.run, self.has_ended, REBOOT, self._launched.spec.boot_timeout)
         if not self.has_ended(SHUTDOWN_TIMEOUT):
             message = f"the guest did not reboot within {SHUTDOWN_TIMEOUT:g} s"
             raise GuestLost(message, evidence=unready.tail(self._launched.console()))
@@ -271,18 +272,10 @@ class StartedMachine(MachineGuest, OwnGuest):
 
     def power_off(self, patience: float) -> None:
         """See `OwnGuest.power_off`."""
-        self._order(nspawn.POWER_OFF, patience)
+        order(self.run, self.has_ended, POWER_OFF, patience)
         if not self.has_ended(patience):
             log.info("guest '%s' did not shut down within %g s", self.name, patience)
             self.kill()
-
-    def _order(self, argv: Sequence[str], timeout: float) -> None:
-        """Run a command that may end with the guest before it gets an answer."""
-        try:
-            self.run(argv, ok=range(256), timeout=timeout)
-        except GuestError:
-            if not self.has_ended(STOP_TIMEOUT):
-                raise
 
     def written(self) -> dict[str, Written]:
         """See `OwnGuest.written`."""

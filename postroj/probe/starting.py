@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from postroj.container.manager import systemctl
 from postroj.probe import giving_up
 from postroj.probe.ask import ports, sockets
 from postroj.probe.ask.checks import NEW_FAILURES
@@ -289,8 +290,9 @@ class Starter:
         self._enabled = []
 
     def _show(self, names: Sequence[str], *properties: str) -> dict[str, giving_up.Pairs]:
-        argv = ["systemctl", "show", f"--property={','.join(('Id', *properties))}", "--", *names]
-        return giving_up.parse(self._guest.run(argv, ok=range(256), timeout=60).text)
+        words = ["show", f"--property={','.join(('Id', *properties))}", "--", *names]
+        shown = systemctl(self._guest.run, words, ok=range(256), timeout=60)
+        return giving_up.parse(shown.text)
 
 
 def _ran(before: Before, name: str) -> bool:

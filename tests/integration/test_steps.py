@@ -499,6 +499,20 @@ def test_reboot_fails_a_service_that_does_not_come_back(bare: Image, tmp_path: P
     assert life.reason(REBOOT, "tcp://127.0.0.1:8080").startswith("fail: connection refused")
 
 
+AGAIN_AND_AGAIN = """\
+#!/bin/sh
+(for _ in $(seq 40); do kill -TERM 1; sleep 0.07; done) </dev/null >/dev/null 2>&1 &
+"""
+
+
+def test_manager_that_restarts_itself_is_no_fault_of_the_package(
+    bare: Image, tmp_path: Path
+) -> None:
+    tiny = debs.build(tmp_path, "again", scripts={"postinst": AGAIN_AND_AGAIN})
+    life = live(bare, tiny, INSTALL, REBOOT, REMOVE, quiet=True)
+    assert life.outcomes == {INSTALL: PASS, REBOOT: PASS, REMOVE: PASS}
+
+
 def test_steps_after_one_that_failed_are_skipped(bare: Image, tmp_path: Path) -> None:
     newer = lifer(tmp_path, "2.0", postinst="#!/bin/sh\necho no such luck >&2\nexit 3\n")
     life = live(bare, newer, INSTALL, UPGRADE, REMOVE, older=lifer(tmp_path, "1.0"))

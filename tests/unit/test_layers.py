@@ -75,7 +75,7 @@ FLOORS = {
         "pull importer export inspect obtain selection upkeep catalog_check",
     ),
     "container": (
-        "apart capabilities disk kernel naming lifeline layer held",
+        "apart capabilities disk kernel naming lifeline layer held manager",
         "guest cgroup.hierarchies cgroup.memory",
         "host limits",
         "cgroup network",

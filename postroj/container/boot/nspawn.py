@@ -16,12 +16,6 @@ if TYPE_CHECKING:
 
     from postroj.container.spec import Bind, GuestSpec
 
-NOW = ("systemctl", "start", "--no-block", "--job-mode=replace-irreversibly")
-REBOOT = (*NOW, "reboot.target")
-"""The job that `systemctl reboot` starts after it has asked logind, systemctl(1). logind may take
-25 seconds to answer if D-Bus or logind itself is restarting."""
-POWER_OFF = (*NOW, "poweroff.target")
-
 HOLDER = ("/bin/sh", "-c", "exec sleep 2147483647")
 """The only process of a guest without init, so that there are namespaces to enter."""
 

@@ -149,7 +149,7 @@ def _open_sockets(held: Held) -> Iterator[int]:
     except OSError:  # it has ended
         return
     try:
-        with os.scandir(folder) as entries:
+        with suppress(OSError), os.scandir(folder) as entries:  # it may end meanwhile
             for entry in entries:
                 with suppress(OSError):
                     if match := INODE.fullmatch(os.readlink(entry.name, dir_fd=folder)):

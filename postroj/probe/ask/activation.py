@@ -6,6 +6,7 @@ import re
 import time
 from typing import TYPE_CHECKING
 
+from postroj.container.manager import systemctl
 from postroj.probe.ask import conditions, sockets
 from postroj.probe.ask.addresses import INET, can_connect
 from postroj.probe.ask.deadline import Deadline
@@ -159,8 +160,8 @@ def _loaded(guest: Guest, state: UnitState) -> list[UnitState]:
     """Return the loaded instances of a socket's service; only some properties are read."""
     pattern = f"{state.name.removesuffix('.socket')}@*.service"
     properties = "Id,LoadState,ActiveState,SubState,Result,ExecMainCode,ExecMainStatus"
-    argv = ["systemctl", "show", f"--property={properties}", "--", pattern]
-    blocks = guest.run(argv, timeout=30).text.split("\n\n")
+    words = ["show", f"--property={properties}", "--", pattern]
+    blocks = systemctl(guest.run, words, timeout=30).text.split("\n\n")
     return [parse(block) for block in blocks if block.strip()]
 
 

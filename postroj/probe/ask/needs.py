@@ -10,9 +10,11 @@ import re
 import shlex
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from postroj.container.boot.masks import MASKED
+from postroj.container.manager import systemctl
 from postroj.errors import PostrojError
 from postroj.probe.ask import executable, journal, lacking, machine
 from postroj.probe.ask.conditions import unmet
@@ -204,8 +206,9 @@ def _facts(
 
 
 def _properties(guest: Guest, name: str) -> dict[str, str]:
-    argv = ["systemctl", "show", f"--property={','.join(PROPERTIES)}", "--", name]
-    shown = guest.run(argv, ok=range(256), timeout=30, limit=MOST_SHOWN).text
+    words = ["show", f"--property={','.join(PROPERTIES)}", "--", name]
+    some = partial(guest.run, limit=MOST_SHOWN)
+    shown = systemctl(some, words, ok=range(256), timeout=30).text
     return dict(line.partition("=")[::2] for line in shown.splitlines())
 
 

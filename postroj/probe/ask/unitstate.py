@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from postroj.container.manager import systemctl
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -299,12 +301,12 @@ def _listens(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
 
 def read_state(guest: Guest, name: str) -> UnitState:
     """Read the state of a unit from the guest's manager."""
-    return parse(guest.run(_argv([name]), timeout=30).text, guest.clock_offset)
+    return parse(systemctl(guest.run, _show([name]), timeout=30).text, guest.clock_offset)
 
 
 def read_states(guest: Guest, names: Sequence[str]) -> list[UnitState]:
     """Read the states of many units, in their order; `names` must not contain templates."""
-    texts = [guest.run(_argv(some), timeout=60).text for some in slices(names)]
+    texts = [systemctl(guest.run, _show(some), timeout=60).text for some in slices(names)]
     blocks = (block for text in texts for block in text.split("\n\n") if block.strip())
     return [parse(block, guest.clock_offset) for block in blocks]
 
@@ -314,5 +316,5 @@ def slices(names: Sequence[str]) -> Iterator[Sequence[str]]:
     return (names[start : start + SLICE] for start in range(0, len(names), SLICE))
 
 
-def _argv(names: Sequence[str]) -> list[str]:
-    return ["systemctl", "show", f"--property={','.join(PROPERTIES)}", "--", *names]
+def _show(names: Sequence[str]) -> list[str]:
+    return ["show", f"--property={','.join(PROPERTIES)}", "--", *names]

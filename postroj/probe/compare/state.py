@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from postroj.probe.discover.snapshot import Snapshot
     from postroj.probe.managers.base import PackageManager
 
-SCRIPT = Path(__file__).with_name("state.sh").read_text()
+SCRIPT = snapshot.MANAGER + Path(__file__).with_name("state.sh").read_text()
 MERGED = ("/bin/", "/sbin/", "/lib/", "/lib32/", "/lib64/", "/libx32/")
 
 Units = dict[str, "UnitState"]

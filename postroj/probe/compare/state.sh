@@ -4,7 +4,7 @@
 #     state.sh PROPERTIES RULES LISTS
 # RULES and LISTS are commands of the package manager.
 export SYSTEMD_COLORS=0
-systemctl show --property="$1" -- '*.service' '*.socket' '*.timer' '*.path'; printf '\0'
+manager show --property="$1" -- '*.service' '*.socket' '*.timer' '*.path'; printf '\0'
 for folder in /var/lib/*/ /var/opt/*/ /srv/*/; do
     [ ! -d "$folder" ] || printf '%s\n' "${folder%/}"
 done; printf '\0'

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from postroj.container.manager import systemctl
 from postroj.probe.ask.question import Question
 from postroj.probe.ask.unitstate import read_states, template_of
 from postroj.verdict import CheckKind, Outcome
@@ -54,8 +55,8 @@ class Loaded:
 
 def loaded(guest: Guest) -> dict[str, Loaded]:
     """List the units that the manager has loaded, by name."""
-    argv = ["systemctl", "list-units", "--all", "--full", "--plain", "--no-legend", "--no-pager"]
-    rows = [line.split() for line in guest.run(argv, timeout=30).text.splitlines()]
+    words = ["list-units", "--all", "--full", "--plain", "--no-legend", "--no-pager"]
+    rows = [line.split() for line in systemctl(guest.run, words, timeout=30).text.splitlines()]
     return {row[0]: Loaded(load=row[1], active=row[2]) for row in rows if len(row) > 2}
 
 

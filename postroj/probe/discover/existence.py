@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from postroj.container.manager import systemctl
 from postroj.probe import operations
 from postroj.probe.ask import static
 from postroj.probe.ask.unitstate import is_template, slices
@@ -58,8 +59,8 @@ def missing_units(guest: Guest, names: Collection[str], after: Snapshot) -> set[
     )
     found = set()
     for some in slices(unknown):
-        argv = ["systemctl", "show", "--property=Id,LoadState", "--", *some]
-        text = guest.run(argv, ok=STATUSES, timeout=60).text
+        words = ["show", "--property=Id,LoadState", "--", *some]
+        text = systemctl(guest.run, words, ok=STATUSES, timeout=60).text
         for block in text.split("\n\n"):
             if "LoadState=not-found" in block and (match := re.search("^Id=(.+)$", block, re.M)):
                 found.add(match[1])

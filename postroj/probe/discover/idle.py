@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from postroj.container.manager import systemctl
 from postroj.probe import operations
 from postroj.probe.ask import executable, static
 from postroj.probe.ask.static import Facts, Kind, Supplier
@@ -121,8 +123,9 @@ def _instance(template: str) -> str:
 def _needs(guest: Guest, names: Sequence[str]) -> list[Needs]:
     found = []
     for some in slices(names):
-        argv = ["systemctl", "show", f"--property={','.join(static.PROPERTIES)}", "--", *some]
-        text = operations.whole(guest, argv, ok=existence.STATUSES, timeout=60).text
+        words = ["show", f"--property={','.join(static.PROPERTIES)}", "--", *some]
+        whole = partial(operations.whole, guest)
+        text = systemctl(whole, words, ok=existence.STATUSES, timeout=60).text
         found += [static.parse(block) for block in text.split("\n\n")]
     return [needs for needs in found if needs.unit]
 

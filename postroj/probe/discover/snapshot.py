@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from postroj.container.guest import Guest, Socket
 
-SCRIPT = Path(__file__).with_name("snapshot.sh").read_text()
+MANAGER = Path(__file__).with_name("manager.sh").read_text()
+SCRIPT = MANAGER + Path(__file__).with_name("snapshot.sh").read_text()
 UNIT_FILES = ("systemctl", "list-unit-files", "--full", "--no-pager", "--no-legend", "--")
 FOLDERS = (".wants", ".requires", ".upholds", ".d")
 """Suffixes of folders that belong to a unit, systemd.unit(5)."""

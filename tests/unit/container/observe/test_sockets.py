@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from postroj.container.guest import Entry
+from postroj.container.held import Held
 from postroj.container.observe import processes, sockets
 from tests.support import here as stand_in
 
@@ -143,3 +145,14 @@ def test_a_guest_that_has_ended_has_no_sockets() -> None:
         leader = stand_in.of(child.pid)
         child.kill()
     assert sockets.sockets(leader, []) == []
+
+
+def test_process_that_ends_while_its_sockets_are_read_has_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with subprocess.Popen(["sleep", "60"]) as child:
+        held = Held(child.pid)
+        opened = held.open("fd", os.O_RDONLY | os.O_DIRECTORY)
+        child.kill()
+    monkeypatch.setattr(held, "open", lambda name, flags: opened)
+    assert list(sockets._open_sockets(held)) == []
