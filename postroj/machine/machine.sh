@@ -91,10 +91,10 @@ boot() {
 run_machine() {
     boots=0
     while
-        rm -f ssh answers
+        rm -f ssh answers line
         boots=$((boots + 1))
         echo $boots >boots
-        for pipe in line.in line.out monitor.in monitor.out; do
+        for pipe in monitor.in monitor.out; do
             [ -p $pipe ] || mkfifo $pipe
         done
         # open them for both directions, or others would wait for ever for a qemu that ends at once

@@ -6,6 +6,8 @@ Nothing is run here. docs/explanation/machines.rst has facts and measurements.
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from postroj.container.spec import GuestSpec, Machine
 
 SCRIPT = Path(__file__).with_name("machine.sh")
+PROXY = Path(__file__).with_name("proxy.py")
 
 PROGRAMS = {"x86_64": "qemu-system-x86_64", "aarch64": "qemu-system-aarch64"}
 """qemu's program by the architecture of its guest."""
@@ -40,7 +43,7 @@ ENDING = "ending"
 BOOTS = "boots"
 """File of the run directory with the number of boots."""
 LINE = "line"
-"""Pipes of the run directory through which ssh reaches the guest."""
+"""Socket of the run directory through which ssh reaches the guest."""
 MONITOR = "monitor"
 SSH = "ssh"
 """Socket of the run directory through which commands share one connection of ssh."""
@@ -125,7 +128,7 @@ def qemu_argv(spec: GuestSpec, machine: Machine, run_dir: Path) -> list[str]:
         *("-chardev", f"pipe,id=monitor,path={_escaped(run_dir / MONITOR)}"),
         *("-mon", "chardev=monitor,mode=control"),
         *("-device", "virtio-rng-pci", "-device", "virtio-serial-pci"),
-        *("-chardev", f"pipe,id=line,path={_escaped(run_dir / LINE)}"),
+        *("-chardev", f"socket,id=line,server=on,wait=off,path={_escaped(run_dir / LINE)}"),
         *("-device", f"virtserialport,chardev=line,name={PORT}"),
         *disk("seed", run_dir / "seed.tar"),
         *(
@@ -231,10 +234,11 @@ def master_argv(run_dir: Path) -> list[str]:
 
     It runs in the run directory.
     """
-    line = f"sh -c 'cat <{LINE}.out & exec cat >{LINE}.in'"
+    proxy = shlex.join([sys.executable, "-I", "-S", str(PROXY), LINE]).replace("%", "%%")
     return [
-        *("ssh", *OPTIONS, "-o", f"ProxyCommand={line}", "-o", "ControlMaster=yes"),
-        *("-S", str(run_dir / SSH), "-o", "ExitOnForwardFailure=yes"),
+        *("ssh", *OPTIONS, "-o", f"ProxyCommand={proxy}", "-o", "ProxyUseFdpass=yes"),
+        *("-o", "ControlMaster=yes", "-S", str(run_dir / SSH)),
+        *("-o", "ExitOnForwardFailure=yes"),
         *("-o", "StreamLocalBindUnlink=yes", "-L", f"{run_dir / ANSWERS}:{SOCKET}"),
         # a byte that qemu or the guest holds back comes with the next one; a slow guest may be late
         *("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=1000000"),

@@ -6,6 +6,7 @@ import itertools
 import os
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -248,13 +249,14 @@ def test_passt_argv() -> None:
     assert argv[-2:] == ["--tcp-ports", "none"]
 
 
-def test_master_argv_leads_through_the_pipes_to_the_server() -> None:
+def test_master_argv_leads_through_the_socket_to_the_server() -> None:
     argv = qemu.master_argv(RUN_DIR)
     assert has(argv, "-S", f"{RUN_DIR}/ssh")
     assert has(argv, "-L", f"{RUN_DIR}/answers:{server.SOCKET}")
     assert "ControlMaster=yes" in argv
-    assert "ProxyCommand=sh -c 'cat <line.out & exec cat >line.in'" in argv
-    line = f"pipe,id=line,path={RUN_DIR}/line"
+    assert f"ProxyCommand={sys.executable} -I -S {qemu.PROXY} line" in argv
+    assert "ProxyUseFdpass=yes" in argv
+    line = f"socket,id=line,server=on,wait=off,path={RUN_DIR}/line"
     assert line in values(qemu.qemu_argv(SPEC, MACHINE, RUN_DIR), "-chardev")
 
 

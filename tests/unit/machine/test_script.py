@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PATIENCE = 20.0
 # qemu opens both ends of its pipes, so that it waits for nobody.
 QEMU = """
-exec 3<>monitor.in 4<>monitor.out 5<>line.in 6<>line.out
+exec 3<>monitor.in 4<>monitor.out 5<>pipe
 read -r greeting <&3
 echo "$greeting" >>asked
 echo "boot" >>seen
@@ -36,7 +36,7 @@ printf '{"timestamp": {"seconds": 1}, "event": "SHUTDOWN", "data": {"guest": tru
 printf '"reason": "%s"}}\\n' "$reason"
 """
 QEMU = QEMU.replace("printf '{", "exec >&4\nprintf '{")
-SSH = "cat <line.out >/dev/null"
+SSH = "cat <pipe >/dev/null"
 """Ends with qemu."""
 
 
@@ -49,6 +49,7 @@ def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "bin/mount").write_text("#!/bin/sh\n")
     (tmp_path / "bin/mount").chmod(0o755)
     (folder / "qemu").write_text(QEMU)
+    os.mkfifo(folder / "pipe")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     monkeypatch.setattr("postroj.container.failure.ending.AFTERMATH", 0.5)
     monkeypatch.setattr(ending, "PATIENCE", 0.5)
