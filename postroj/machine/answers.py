@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import signal
 import time
 from contextlib import suppress
 from dataclasses import asdict
@@ -21,15 +20,13 @@ from typing import TYPE_CHECKING, Any
 from postroj.container import limits
 from postroj.container.held import Held
 from postroj.container.observe import connect, files, processes, sockets, written
-from postroj.machine import relay
+from postroj.machine import commands, relay
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator
     from threading import Event
 
-COMMANDS = Path("/run/commands")
-"""A link for each command from outside, from its token to the PID of its session."""
 INIT = 1
 """PID of the guest's init, and of the whole machine's."""
 FILES = Path("/run/files")
@@ -53,6 +50,9 @@ class Answering:
                 call = request.pop("call")
                 if call == "connect":
                     self._connect(request)
+                    return
+                if call == "run":
+                    commands.run(self._connection, lines, **request)
                     return
                 self._send(partial(getattr(self, f"_{call}"), **request))
 
@@ -89,10 +89,7 @@ class Answering:
         Path("/proc/sysrq-trigger").write_text(key)
 
     def _end_command(self, token: str) -> None:
-        """Kill the processes of a command from outside."""
-        with suppress(OSError, ValueError):
-            os.killpg(int((COMMANDS / token).readlink().name), signal.SIGKILL)
-            (COMMANDS / token).unlink()
+        commands.end(token)
 
     def _read_file(self, path: str, limit: int) -> str:
         return base64.b64encode(files.read_file(Held(INIT), path, limit)).decode()

@@ -12,6 +12,7 @@ from postroj.container.guest import VOLATILE, Command, Guest
 from postroj.errors import CommandError, GuestError
 from postroj.locking import random_digits
 from postroj.machine import client, enter, qemu, records
+from postroj.machine.call import FAILED
 from postroj.streams import STDERR, STDIN, STDOUT, write_all
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SSH_FAILED = 255
-"""The status of an ssh that has failed itself, ssh(1)."""
 PATIENCE = 2.0
 """Seconds for the connection to end after the machine."""
 
@@ -63,9 +62,10 @@ class MachineGuest(Guest):
         command = Command(argv=tuple(argv), env=env or {}, secrets=secrets or {})
         self.require()
         token = random_digits()
+        call = qemu.call_argv(self.run_dir, enter.request(command, token))
         try:
             done = process.run(
-                self._ssh_argv(command, token),
+                call,
                 ok=ok,
                 timeout=timeout and timeout * self.slowness,
                 stdin=stdin,
@@ -74,16 +74,16 @@ class MachineGuest(Guest):
             )
         except CommandError as error:
             self._end_command(token)
-            if error.status == SSH_FAILED and self.has_ended(PATIENCE):
+            if error.status == FAILED and self.has_ended(PATIENCE):
                 raise self._ended_error(error.output) from error
             # show the command of the caller, not the command line around it
             error.argv = command.argv
-            error.message = error.message.replace("'ssh'", f"'{command.argv[0]}'", 1)
+            error.message = error.message.replace(f"'{call[0]}'", f"'{command.argv[0]}'", 1)
             raise
         except BaseException:
             self._end_command(token)
             raise
-        if done.status == SSH_FAILED and self.has_ended(PATIENCE):
+        if done.status == FAILED and self.has_ended(PATIENCE):
             raise self._ended_error(done.output)
         return done
 
@@ -99,7 +99,12 @@ class MachineGuest(Guest):
         self, command: Command, stdio: process.Stdio, kind: str | None = None
     ) -> Iterator[process.Child]:
         token = random_digits()
-        argv = self._ssh_argv(command, token, kind)
+        if kind is None:
+            argv = qemu.call_argv(self.run_dir, enter.request(command, token))
+        else:
+            argv = qemu.ssh_argv(
+                self.run_dir, enter.script(command, token, kind), [*command.secrets]
+            )
         env = process.environment(command.secrets)
         with process.spawn(argv, stdio=stdio, env=env, with_terminal=kind is not None) as child:
             try:
@@ -107,11 +112,6 @@ class MachineGuest(Guest):
             finally:
                 if child.poll() is None:
                     self._end_command(token)
-
-    def _ssh_argv(self, command: Command, token: str, kind: str | None = None) -> list[str]:
-        script = enter.script(command, token, kind)
-        names = list(command.secrets)
-        return qemu.ssh_argv(self.run_dir, script, names, terminal=kind is not None)
 
     def _end_command(self, token: str) -> None:
         with suppress(client.Gone, OSError):
@@ -132,7 +132,7 @@ class MachineGuest(Guest):
                     stdout=lambda chunk: write_all(STDOUT, chunk),
                     stderr=lambda chunk: write_all(STDERR, chunk),
                 )
-        if status == SSH_FAILED and self.has_ended(PATIENCE):
+        if status == FAILED and self.has_ended(PATIENCE):
             raise self._ended_error()
         return status
 

@@ -5,6 +5,7 @@ Nothing is run here. docs/explanation/machines.rst has facts and measurements.
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import sys
@@ -21,13 +22,16 @@ from postroj.model import NetworkMode
 from postroj.process import CONTAINED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from postroj.container.limits import Limits
     from postroj.container.spec import GuestSpec, Machine
 
 SCRIPT = Path(__file__).with_name("machine.sh")
 PROXY = Path(__file__).with_name("proxy.py")
+CALL = Path(__file__).with_name("call.py")
+PYTHON = (sys.executable, "-I", "-S")
+"""Python for programs that import nothing but its own modules, which begin quickly."""
 
 PROGRAMS = {"x86_64": "qemu-system-x86_64", "aarch64": "qemu-system-aarch64"}
 """qemu's program by the architecture of its guest."""
@@ -234,7 +238,7 @@ def master_argv(run_dir: Path) -> list[str]:
 
     It runs in the run directory.
     """
-    proxy = shlex.join([sys.executable, "-I", "-S", str(PROXY), LINE]).replace("%", "%%")
+    proxy = shlex.join([*PYTHON, str(PROXY), LINE]).replace("%", "%%")
     return [
         *("ssh", *OPTIONS, "-o", f"ProxyCommand={proxy}", "-o", "ProxyUseFdpass=yes"),
         *("-o", "ControlMaster=yes", "-S", str(run_dir / SSH)),
@@ -247,13 +251,21 @@ def master_argv(run_dir: Path) -> list[str]:
     ]
 
 
-def ssh_argv(run_dir: Path, script: str, names: Sequence[str], *, terminal: bool) -> list[str]:
-    """Return the ssh that runs a shell script in the machine, with variables of its environment."""
+def ssh_argv(run_dir: Path, script: str, names: Sequence[str]) -> list[str]:
+    """Return the ssh that runs a shell script in the machine, with a terminal.
+
+    It passes the variables of these names on.
+    """
     variables = [word for name in names for word in ("-o", f"SendEnv={name}")]
     return [
         *("ssh", *OPTIONS, "-o", "ControlMaster=no", "-S", str(run_dir / SSH), *variables),
-        *("-tt" if terminal else "-T", GUEST, script),
+        *("-tt", GUEST, script),
     ]
+
+
+def call_argv(run_dir: Path, request: Mapping[str, object]) -> list[str]:
+    """Return the program that runs a command in the machine, without a terminal."""
+    return [*PYTHON, str(CALL), str(run_dir / ANSWERS), json.dumps(request)]
 
 
 def limits_of(spec: GuestSpec) -> Limits:

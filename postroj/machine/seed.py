@@ -27,7 +27,14 @@ MODULES = (
     *("container/network/netns", "container/observe/__init__", "container/observe/connect"),
     *("container/observe/files", "container/observe/processes", "container/observe/resolve"),
     *("container/observe/sockets", "container/observe/written"),
-    *("machine/__init__", "machine/answers", "machine/relay", "machine/server"),
+    *(
+        "machine/__init__",
+        "machine/answers",
+        "machine/call",
+        "machine/commands",
+        "machine/relay",
+        "machine/server",
+    ),
 )
 """The modules that the server in a machine imports."""
 INIT = "/sbin/init"

@@ -58,7 +58,7 @@ def enter_argv(command: Command, leader: Leader, gate: str, *, terminal: bool = 
         *("setpriv", "--bounding-set", bounds, "--inh-caps", "-all"),
         *("nsenter", "--mount=ns/mnt", "--uts=ns/uts", "--ipc=ns/ipc", "--net=ns/net"),
         *("--pid=ns/pid", "--cgroup=ns/cgroup", "--root=root", "--wd=root"),
-        *("--", *_with_variables(command), *(IN_SESSION if terminal else ())),
+        *("--", *with_variables(command), *(IN_SESSION if terminal else ())),
         *in_directory(command),
     ]
 
@@ -79,7 +79,7 @@ def unit_argv(command: Command) -> list[str]:
     ]
 
 
-def _with_variables(command: Command) -> tuple[str, ...]:
+def with_variables(command: Command) -> tuple[str, ...]:
     """Set the command's variables only inside the guest: they must not affect tools of the host."""
     pairs = (f"{name}={value}" for name, value in command.env.items())
     return ("/usr/bin/env", *pairs) if command.env else ()

@@ -19,7 +19,7 @@ import pytest
 
 from postroj.container.guest import File, FileKind
 from postroj.container.held import Held
-from postroj.machine import answers, client
+from postroj.machine import answers, client, commands
 from postroj.machine.answers import group_of, members
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def test_sockets(server: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_end_command(server: Asking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answers, "COMMANDS", tmp_path)
+    monkeypatch.setattr(commands, "COMMANDS", tmp_path)
     with subprocess.Popen(["sleep", "60"], start_new_session=True) as child:
         (tmp_path / "123").symlink_to(str(child.pid))
         assert server.ask("end_command", token="123") == {"value": None}
