@@ -126,6 +126,9 @@ class _WarmLayers:
         A layer is found again for packages that name the same other packages.
         """
         plan = self._plan
+        files = (*self._packages, *plan.older)
+        if not plan.from_repository and not any(file.names_others for file in files):
+            return replace(image, dependencies=())
         asked = [str(image.manager), *sorted(map(_relations, self._packages)), "older"]
         asked += sorted(map(_relations, plan.older))
         asked += ["repository"] if plan.from_repository else []

@@ -19,7 +19,7 @@ from postroj.probe.managers import installers
 from postroj.probe.package import metadata
 from postroj.probe.package.formats import SUFFIX, Format, read
 from postroj.probe.package.metadata import UNKNOWN, Metadata
-from postroj.probe.package.relations import key
+from postroj.probe.package.relations import key, names_others
 from postroj.urls import redacted
 from postroj.verdict import Package
 
@@ -46,6 +46,8 @@ class PackageFile:
     """Its folder in the guest."""
     relations: str = ""
     """The same for packages that name the same other packages; '' if that is not known."""
+    names_others: bool = True
+    """Whether it names other packages, so that it may need some."""
     metadata: Metadata = UNKNOWN
     digest: str = ""
     """Its SHA-256; '' if that is not known."""
@@ -181,6 +183,7 @@ def recognise(path: Path, folder: str = GUEST_DIR) -> PackageFile:
         format=found.format,
         folder=folder,
         relations=key(found),
+        names_others=names_others(found),
         metadata=metadata.read(found),
     )
 

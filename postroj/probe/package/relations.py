@@ -18,13 +18,19 @@ from postroj.probe.package.metadata import EPOCH, RELATIONS, RELEASE, VERSION, f
 if TYPE_CHECKING:
     from postroj.probe.package.formats import Recognised
 
-DEB = (
-    *("package", "architecture", "multi-arch", "pre-depends", "depends", "recommends"),
-    *("conflicts", "breaks", "replaces", "provides"),
-)
-"""Fields of deb-control(5)."""
-PACMAN = ("pkgname", "arch", "depend", "conflict", "replaces", "provides")
-"""Fields of .PKGINFO, PKGBUILD(5)."""
+SELF = {
+    Format.DEB: ("package", "architecture", "multi-arch"),
+    Format.PACMAN: ("pkgname", "arch"),
+}
+"""Fields that name the package itself."""
+OTHERS = {
+    Format.DEB: (
+        *("pre-depends", "depends", "recommends"),
+        *("conflicts", "breaks", "replaces", "provides"),
+    ),
+    Format.PACMAN: ("depend", "conflict", "replaces", "provides"),
+}
+"""Fields that name other packages: of deb-control(5), and of .PKGINFO, PKGBUILD(5)."""
 
 OWN = "*"
 """Stands for the version of the package itself, which a rebuild may raise."""
@@ -40,16 +46,28 @@ def key(found: Recognised) -> str:
     return hashlib.sha256(json.dumps(_rows(found)).encode()).hexdigest()
 
 
+def names_others(found: Recognised) -> bool:
+    """Whether a package names other packages, as far as its metadata tells.
+
+    Each package of rpm does: it names features of rpm in the same field.
+    """
+    if found.format is Format.RPM or not found.metadata:
+        return True
+    known = fields(found)
+    return any(value.strip() for name in OTHERS[found.format] for value in known.get(name, []))
+
+
 def _rows(found: Recognised) -> list[list[str]]:
     known = fields(found)
+    names = (*SELF.get(found.format, ()), *OTHERS.get(found.format, ()))
     match found.format:
         case Format.DEB:
             version = " ".join(known.get("version", []))
-            return [[name, _masked(" ".join(known.get(name, [])), version)] for name in DEB]
+            return [[name, _masked(" ".join(known.get(name, [])), version)] for name in names]
         case Format.PACMAN:
             version = next(iter(known.get("pkgver", [])), "")
             return [
-                [name, *(_masked(one, version) for one in known.get(name, []))] for name in PACMAN
+                [name, *(_masked(one, version) for one in known.get(name, []))] for name in names
             ]
         case Format.RPM:
             release = "-".join([*known.get(VERSION, []), *known.get(RELEASE, [])])

@@ -9,7 +9,7 @@ import pytest
 
 from postroj.probe.package.formats import Format, Recognised
 from postroj.probe.package.package_file import recognise
-from postroj.probe.package.relations import key
+from postroj.probe.package.relations import key, names_others
 from tests.support import debs, pacman, rpms
 
 if TYPE_CHECKING:
@@ -41,6 +41,25 @@ def test_key_of_relations_survives_a_rebuild_with_a_new_version(
     )
     assert old == new != other
     assert len(old) == 64
+
+
+@pytest.mark.parametrize(
+    ("field", "named"),
+    [("", False), ("Recommends: x\n", True), ("Provides: x\n", True), ("Suggests: x\n", False)],
+)
+def test_deb_names_others_by_what_installs_or_removes_them(
+    tmp_path: Path, field: str, named: bool
+) -> None:
+    name, _, value = field.strip().partition(": ")
+    built = debs.build(tmp_path, "rel", fields={name: value} if name else {})
+    assert recognise(built).names_others is named
+    assert recognise(debs.build(tmp_path, "other", depends="libone")).names_others
+
+
+def test_rpm_and_what_cannot_be_read_may_name_others(tmp_path: Path) -> None:
+    assert recognise(rpms.build(tmp_path, "rel")).names_others
+    assert names_others(Recognised(format=Format.DEB, metadata=b""))
+    assert not recognise(pacman.build(tmp_path, "rel", version="1-1")).names_others
 
 
 def test_key_of_relations_is_empty_without_metadata() -> None:
