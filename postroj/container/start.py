@@ -10,20 +10,19 @@ from typing import TYPE_CHECKING
 from postroj import process
 from postroj.container import layer, user_namespace
 from postroj.container.boot import launch
-from postroj.container.enter import nsenter
 from postroj.container.entered import EnteredGuest
-from postroj.container.failure import ending, unready
-from postroj.container.guest import STOP_TIMEOUT, Command, OwnGuest
-from postroj.container.launched import launch_guest, ready_again_when, ready_when
-from postroj.container.manager import POWER_OFF, REBOOT, order
-from postroj.errors import CommandError, GuestError, GuestLost, PostrojError
+from postroj.container.failure import ending
+from postroj.container.guest import STOP_TIMEOUT
+from postroj.container.launched import Launched, launch_guest, ready_again_when, ready_when
+from postroj.container.manager import REBOOT, order
+from postroj.container.started import Started
+from postroj.errors import GuestError, GuestLost, PostrojError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from postroj.container.guest import Written
-    from postroj.container.launched import Launched
     from postroj.container.leader import Leader
     from postroj.container.spec import GuestSpec
 
@@ -74,51 +73,12 @@ def become_root() -> None:
     user_namespace.enter()
 
 
-class StartedGuest(EnteredGuest, OwnGuest):
+class StartedGuest(EnteredGuest, Started[Launched]):
     """A guest that this process has started."""
 
     def __init__(self, launched: Launched, leader: Leader) -> None:
         super().__init__(launched.run_dir, leader)
-        self.state = ""
-        self.failed_at_boot: tuple[str, ...] = ()
-        self.kept = False
-        self.proxies = launched.spec.proxies
-        self._launched = launched
-
-    def read_state(self) -> None:
-        """Read the state of the manager after a boot.
-
-        :raises GuestError: if the guest is not usable in this state.
-        """
-        spec, console = self._launched.spec, self._launched.console
-        if not spec.boot:
-            return
-        self.state = self.system_state()
-        if self.state in ("maintenance", "stopping"):
-            raise unready.unusable(self, self.state, console())
-        if self.state == "degraded":
-            if spec.emulated and not self.is_active("systemd-journald.service"):
-                raise unready.without_services(console())
-            self.failed_at_boot = tuple(self.failed_units())
-            log.info("guest '%s' is degraded: %s", self.name, " ".join(self.failed_at_boot))
-
-    def begin(self, command: Command) -> None:
-        """Start a command as a unit that runs on by itself; if it cannot start, end the guest.
-
-        :raises CommandError: if the command cannot start.
-        """
-        try:
-            argv, timeout = nsenter.unit_argv(command), self._launched.spec.boot_timeout
-            self.run(argv, secrets=command.secrets, timeout=timeout)
-        except CommandError:
-            self.kill()
-            self.has_ended(STOP_TIMEOUT)
-            raise
-
-    def keep(self) -> None:
-        """Keep the guest, if that was requested and it has not ended."""
-        if self._launched.spec.keep and not self.has_ended():
-            self.kept = self._launched.keep()
+        Started.__init__(self, launched)
 
     def reboot(self, begin: Callable[[], object] | None = None) -> None:
         """See `OwnGuest.reboot`."""
@@ -139,13 +99,6 @@ class StartedGuest(EnteredGuest, OwnGuest):
             kind = GuestError if from_outside else GuestLost
             message = f"after a reboot {error.message}"
             raise kind(message, evidence=error.evidence, hint=error.hint) from None
-
-    def power_off(self, patience: float) -> None:
-        """See `OwnGuest.power_off`."""
-        order(self.run, self.has_ended, POWER_OFF, patience)
-        if not self.has_ended(patience):
-            log.info("guest '%s' did not shut down within %g s", self.name, patience)
-            self.kill()
 
     def is_stopping(self) -> bool:
         """See `Guest.is_stopping`; always false without a manager."""

@@ -11,6 +11,9 @@
 # stdout gets nothing. stderr is the guest's console log.
 # shellcheck shell=sh
 
+# shellcheck source=postroj/container/boot/shared.sh
+. "${0%/*}/../container/boot/shared.sh"
+
 set -eu
 umask 077
 # a kept guest has nobody who reads stdout
@@ -21,9 +24,6 @@ size=     # bytes of the disk with all that the guest writes
 
 # The exit status tells qemu.py which step failed.
 DISK=61 NETWORK=63 CGROUP=64 MAIMED=67
-# 512-byte blocks of the console log, and bytes of its end; a guest may print for ever, and the log
-# lies in memory that all of this host needs, /run.
-CONSOLE_BLOCKS=2048 CONSOLE_END=65536
 
 main() {
     trap 'exit $MAIMED' USR1
@@ -53,19 +53,6 @@ main() {
     if read -r word && [ "$word" = keep ]; then
         wait $guest || :
     fi
-}
-
-# words COMMAND WORD... -- ...: run COMMAND with the words before the first `--`
-words() {
-    command=$1 count=0
-    shift
-    while [ "$1" != -- ]; do
-        set -- "$@" "$1"
-        shift
-        count=$((count + 1))
-    done
-    shift $(($# - count))
-    "$command" "$@"
 }
 
 # serve_network PASST...: a guest does not outlive its network, or failures for want of one would be
@@ -136,16 +123,6 @@ hear_monitor() {
     sed -n 's/.*"event": "SHUTDOWN".*"reason": "\([a-z-]*\)".*/\1/p' >reason
     [ -s reason ] || echo killed >reason
     mv reason ending
-}
-
-# log_console: write each piece of the console as it comes, up to a limit, and its end when it ends
-log_console() {
-    (
-        trap '' XFSZ
-        ulimit -f $CONSOLE_BLOCKS
-        exec cat >&3 2>/dev/null
-    ) || :
-    exec tail -c $CONSOLE_END >&3
 }
 
 main "$@"

@@ -15,16 +15,16 @@ from postroj.container.boot import seed
 from postroj.container.cgroup import devices, hierarchies, scope
 from postroj.container.cgroup.gate import move
 from postroj.container.cgroup.group import Group
-from postroj.container.enter import nsenter
 from postroj.container.failure import unready
-from postroj.container.guest import STOP_TIMEOUT, Command, OwnGuest
+from postroj.container.guest import STOP_TIMEOUT
 from postroj.container.lifeline import add, hand_over, let_go
-from postroj.container.manager import POWER_OFF, REBOOT, order
+from postroj.container.manager import REBOOT, order
 from postroj.container.network import pasta, proxies, resolvconf
 from postroj.container.rundir import Facts, write_facts
 from postroj.container.spec import Accelerator
 from postroj.container.start import SHUTDOWN_TIMEOUT
-from postroj.errors import CommandError, GuestError, GuestLost, HostError, PostrojError
+from postroj.container.started import Started
+from postroj.errors import GuestError, GuestLost, HostError, PostrojError
 from postroj.machine import acceleration, client, ending, kernel_layer, qemu
 from postroj.machine.guest import MachineGuest
 from postroj.machine.seed import write_seed_disk
@@ -203,51 +203,17 @@ def start_machine(spec: GuestSpec, machine: Machine) -> Iterator[StartedMachine]
         guest.keep()
 
 
-class StartedMachine(MachineGuest, OwnGuest):
+class StartedMachine(MachineGuest, Started[Launched]):
     """A guest in a machine that this process has started."""
 
     def __init__(self, launched: Launched, line: Line) -> None:
         super().__init__(launched.run_dir, line)
-        self.state = ""
-        self.failed_at_boot: tuple[str, ...] = ()
-        self.kept = False
-        self.proxies = launched.spec.proxies
+        Started.__init__(self, launched)
         self.slowness = launched.machine.accelerator.slowness
-        self._launched = launched
-
-    def read_state(self) -> None:
-        """Read the state of the manager after a boot.
-
-        :raises GuestError: if the guest is not usable in this state.
-        """
-        self.state = self.system_state()
-        if self.state in ("maintenance", "stopping"):
-            raise unready.unusable(self, self.state, self._launched.console())
-        if self.state == "degraded":
-            self.failed_at_boot = tuple(self.failed_units())
-            log.info("guest '%s' is degraded: %s", self.name, " ".join(self.failed_at_boot))
 
     def hang_up(self) -> None:
         """Close the line to the machine."""
         self.line.close()
-
-    def begin(self, command: Command) -> None:
-        """Start a command as a unit that runs on by itself; if it cannot start, end the guest.
-
-        :raises CommandError: if the command cannot start.
-        """
-        try:
-            argv, timeout = nsenter.unit_argv(command), self._launched.spec.boot_timeout
-            self.run(argv, secrets=command.secrets, timeout=timeout)
-        except CommandError:
-            self.kill()
-            self.has_ended(STOP_TIMEOUT)
-            raise
-
-    def keep(self) -> None:
-        """Keep the guest, if that was requested and it has not ended."""
-        if self._launched.spec.keep and not self.has_ended():
-            self.kept = self._launched.keep()
 
     def reboot(self, begin: Callable[[], object] | None = None) -> None:
         """See `OwnGuest.reboot`."""
@@ -269,13 +235,6 @@ class StartedMachine(MachineGuest, OwnGuest):
             kind = GuestError if from_outside else GuestLost
             message = f"after a reboot {error.message}"
             raise kind(message, evidence=error.evidence, hint=error.hint) from None
-
-    def power_off(self, patience: float) -> None:
-        """See `OwnGuest.power_off`."""
-        order(self.run, self.has_ended, POWER_OFF, patience)
-        if not self.has_ended(patience):
-            log.info("guest '%s' did not shut down within %g s", self.name, patience)
-            self.kill()
 
     def written(self) -> dict[str, Written]:
         """See `OwnGuest.written`."""

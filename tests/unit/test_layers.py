@@ -83,7 +83,7 @@ FLOORS = {
         "boot",
         "failure leader",
         "enter observe",
-        "entered leftovers rundir roster launched start reboot frozen",
+        "entered leftovers rundir roster launched started start reboot frozen",
     ),
     "probe": (
         "ask.question ask.goss ask.deadline managers operations package audience course",

@@ -11,6 +11,9 @@
 # stdout gets nothing. stderr is the guest's console log, $NOTIFY_SOCKET is told of the network.
 # shellcheck shell=sh
 
+# shellcheck source=postroj/container/boot/shared.sh
+. "${0%/*}/shared.sh"
+
 set -eu
 umask 022
 
@@ -31,9 +34,6 @@ MOUNT_IMAGE=61 MOUNT_OVERLAY=62 NETWORK=63 CGROUP=64 USERS=65 LINKS=66 MAIMED=67
 # nspawn ends so when its guest reboots; it is made for RestartForceExitStatus= of a service.
 REBOOTED=133
 NETWORK_UP=X_POSTROJ_NETWORK=up
-# 512-byte blocks of the console log, and bytes of its end; a guest may print for ever, and the log
-# lies in memory that all of this host needs, /run.
-CONSOLE_BLOCKS=2048 CONSOLE_END=65536
 
 main() {
     trap 'exit $MAIMED' USR1
@@ -96,19 +96,6 @@ main() {
     if read -r word && [ "$word" = keep ]; then
         wait $guest || :
     fi
-}
-
-# words COMMAND WORD... -- ...: run COMMAND with the words before the first `--`
-words() {
-    command=$1 count=0
-    shift
-    while [ "$1" != -- ]; do
-        set -- "$@" "$1"
-        shift
-        count=$((count + 1))
-    done
-    shift $(($# - count))
-    "$command" "$@"
 }
 
 # mount_below LAYER... -- READ_AHEAD... -- ...: mount what the guest's root is made of, and over what
@@ -362,16 +349,6 @@ orphaned() {
         ! is_init "$child" || return 0
     done
     return 1
-}
-
-# log_console: write each piece of the console as it comes, up to a limit, and its end when it ends
-log_console() {
-    (
-        trap '' XFSZ
-        ulimit -f $CONSOLE_BLOCKS
-        exec cat >&3 2>/dev/null
-    ) || :
-    exec tail -c $CONSOLE_END >&3
 }
 
 main "$@"
