@@ -31,6 +31,9 @@ main() {
     mount -t proc proc /proc
     mount -t sysfs sys /sys
     mount -t devtmpfs dev /dev
+    # sshd makes terminals there, and the guest's init leaves it alone: so both know each terminal
+    mkdir /dev/pts
+    mount -t devpts -o nosuid,noexec,mode=0620,gid=5 pts /dev/pts
     while read -r module; do
         insmod "/modules/$module" || echo "postroj: no module $module"
     done </modules/order
@@ -131,8 +134,6 @@ END
 serve() {
     mkdir -p /tools/run /tools/postroj /tools/layers
     for name in proc sys dev; do mount --rbind "/$name" "/tools/$name"; done
-    mkdir -p /dev/pts
-    mount -t devpts -o newinstance,ptmxmode=0666 devpts /dev/pts
     mount -t tmpfs -o mode=0700 run /tools/run
     mount --bind /given/server /tools/postroj
     mkdir -p /tools/run/files
@@ -146,7 +147,6 @@ serve() {
 }
 
 start_guest() {
-    umount /dev/pts
     mount --move /dev /sysroot/dev
     mount --move /proc /sysroot/proc
     mount --move /sys /sysroot/sys

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from postroj.container.held import Held
 from postroj.errors import CommandTimeout, GuestError
 from tests.support import debs
 from tests.support.cli import POSTROJ, all_argv, eventually, postroj, start
+from tests.support.terminal import converse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -76,6 +78,14 @@ def test_exec_in_a_machine_has_three_streams_and_an_exact_status(kept: str) -> N
     words = ("--chdir", "/usr/share", "--setenv", "A=b  'c'", kept)
     done = postroj("exec", *words, "sh", "-c", 'pwd; echo "$A"; id -u; umask')
     assert done.stdout.splitlines() == ["/usr/share", "b  'c'", "0", "0022"]
+
+
+def test_terminal_in_a_machine(kept: str) -> None:
+    keys = [(b"# ", b"tty; echo $TERM $((40 + 2)); exit 9\n")]
+    screen, status = converse([*POSTROJ, "exec", kept], keys)
+    term = os.environ.get("TERM", "dumb").encode()
+    assert re.search(rb"/dev/pts/\d+\r\n" + term + rb" 42\r\n", screen), screen
+    assert status == 9
 
 
 def test_every_byte_passes_through_a_machine(guest: Guest) -> None:
