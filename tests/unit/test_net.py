@@ -658,7 +658,7 @@ def test_server_that_sends_a_byte_now_and_then_is_given_up(
 ) -> None:
     url = f"{server.url}/{path}"
     with pytest.raises(DownloadError) as caught:
-        fetch(url, tmp_path, patience=replace(QUICK, slow=0.5, attempts=2))
+        fetch(url, tmp_path, patience=replace(QUICK, read=5, slow=0.5, attempts=2))
     assert caught.value.message == f"'{url}' could not be fetched: the server is too slow"
     assert server.handler.hits[f"/{path}"] == 2
     assert not list(tmp_path.iterdir())
