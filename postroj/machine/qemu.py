@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 from postroj.container.boot.launch import Stage
 from postroj.container.boot.masks import KERNEL_COMMAND_LINE
 from postroj.container.spec import Accelerator
+from postroj.errors import HostError
+from postroj.image import architectures
 from postroj.machine.kernel_layer import INITRD, KERNEL
 from postroj.machine.server import PORT, SOCKET
 from postroj.model import NetworkMode
-from postroj.process import CONTAINED
+from postroj.process import CONTAINED, tool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,6 +78,19 @@ STAGES = {stage.status: stage for stage in (DISK, NETWORK, CGROUP)}
 
 SANDBOX = "on,obsolete=deny,spawn=deny,resourcecontrol=deny"
 """System calls that qemu denies itself, qemu(1)."""
+
+
+def require(architecture: str) -> None:
+    """Ensure that this host has the qemu for guests of an architecture.
+
+    :raises HostError: if it lacks it.
+    """
+    try:
+        tool(PROGRAMS[architecture])
+    except HostError as error:
+        if architecture != architectures.of_this_host():
+            error.hint = f"`postroj doctor --fix --arch {architecture}` installs it"
+        raise
 
 
 def machine_argv(

@@ -125,8 +125,8 @@ def launch_machine(spec: GuestSpec, machine: Machine, stack: ExitStack) -> Launc
 
     :raises HostError: if this host cannot run such a guest.
     """
-    for tool in (qemu.PROGRAMS[machine.architecture], "ssh"):
-        process.tool(tool)
+    qemu.require(machine.architecture)
+    process.tool("ssh")
     if ports := proxies.ports_of_loopback(spec.proxies):
         message = f"a machine cannot reach the proxy on port {ports[0]} of this host's loopback"
         raise HostError(message, hint="let the proxy listen on another address of this host")
