@@ -92,9 +92,7 @@ class Launched:
         except client.Gone:
             raise ending.explain_start(self.script, self.run_dir) from None
         except TimeoutError:
-            message = f"the guest was not ready within {self.spec.boot_timeout:g} s"
-            evidence = unready.tail(self.console())
-            raise GuestError(message, evidence=evidence, hint=unready.MORE_TIME) from None
+            raise ending.explain_lateness(self.console(), self.spec.boot_timeout) from None
         return line
 
     def keep(self) -> bool:
