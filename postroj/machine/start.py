@@ -128,7 +128,13 @@ def launch_machine(spec: GuestSpec, machine: Machine, stack: ExitStack) -> Launc
     if ports := proxies.ports_of_loopback(spec.proxies):
         message = f"a machine cannot reach the proxy on port {ports[0]} of this host's loopback"
         raise HostError(message, hint="let the proxy listen on another address of this host")
-    facts = Facts(image=spec.image, purpose=spec.purpose, given=spec.given, machine=True)
+    facts = Facts(
+        image=spec.image,
+        purpose=spec.purpose,
+        given=spec.given,
+        machine=True,
+        slowness=machine.accelerator.slowness,
+    )
     claim = stack.enter_context(rundir.claim(facts))
     name = claim.path.name
     passt: list[str] = []
@@ -257,7 +263,7 @@ class StartedMachine(MachineGuest, OwnGuest):
             message = f"the guest did not reboot within {SHUTDOWN_TIMEOUT:g} s"
             raise GuestLost(message, evidence=unready.tail(self._launched.console()))
         self.line.close()
-        deadline = time.monotonic() + self._launched.spec.boot_timeout
+        deadline = time.monotonic() + self._launched.spec.boot_timeout * self.slowness
         try:
             self.line = self._launched.await_ready(deadline)
             self.clock_offset = client.clock_offset(self.line)
@@ -271,7 +277,7 @@ class StartedMachine(MachineGuest, OwnGuest):
     def power_off(self, patience: float) -> None:
         """See `OwnGuest.power_off`."""
         order(self.run, self.has_ended, POWER_OFF, patience)
-        if not self.has_ended(patience):
+        if not self.has_ended(patience * self.slowness):
             log.info("guest '%s' did not shut down within %g s", self.name, patience)
             self.kill()
 
