@@ -33,7 +33,8 @@ PROGRAMS = {"x86_64": "qemu-system-x86_64", "aarch64": "qemu-system-aarch64"}
 CONSOLES = {"x86_64": "ttyS0", "aarch64": "ttyAMA0"}
 EMULATED = {"x86_64": "Nehalem-v1", "aarch64": "cortex-a57"}
 """Processors without what takes long to emulate, as AVX; Nehalem has all of x86-64-v2."""
-MODELS = {"x86_64": "q35", "aarch64": "virt"}
+MODELS = {"x86_64": "q35", "aarch64": "virt,gic-version=max"}
+"""The default interrupt controller of `virt` knows no more than eight processors."""
 
 BOOTED = "postroj: booted"
 """What init.sh prints at first."""

@@ -161,7 +161,7 @@ def test_qemu_argv_ends_with_its_guest() -> None:
         (EMULATED, "qemu-system-x86_64", "q35", "Nehalem-v1", "ttyS0"),
         (
             replace(EMULATED, architecture="aarch64"),
-            *("qemu-system-aarch64", "virt", "cortex-a57", "ttyAMA0"),
+            *("qemu-system-aarch64", "virt,gic-version=max", "cortex-a57", "ttyAMA0"),
         ),
     ],
 )
@@ -192,7 +192,7 @@ def test_qemu_understands_the_command_line_of_each_architecture(
         EMULATED, architecture=architecture, kernel=tmp_path / "layer", tools=(tmp_path / "layer",)
     )
     spec = replace(SPEC, layers=(tmp_path / "layer",), network=NetworkMode.NONE)
-    argv = qemu.qemu_argv(spec, machine, tmp_path)
+    argv = qemu.qemu_argv(replace(spec, asked=Asked(cpus=16)), machine, tmp_path)
     rest = [word for word in argv if word not in ("-runas", "nobody")]  # only root can
     with (tmp_path / "monitor.in").open("r+b", buffering=0) as orders:
         orders.write(b'{"execute": "qmp_capabilities"}\n{"execute": "quit"}\n')
