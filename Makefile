@@ -8,7 +8,7 @@ workers ?= $(shell expr 2 '*' $$(nproc))
 
 # What only tests need; of these, what is missing is installed where there is apt.
 TEST_PACKAGES := apt-utils autopkgtest bzip2 createrepo-c docker-registry dpkg-dev e2fsprogs gnupg iproute2 mandoc nginx-light openssh-client openssh-server openssl perl \
-	python3-venv qemu-system-x86 qemu-user-static rpm shellcheck skopeo squashfs-tools squashfuse sudo tidy uidmap zstd
+	python3-venv qemu-system-arm qemu-system-x86 qemu-user-static rpm shellcheck skopeo squashfs-tools squashfuse sudo tidy uidmap zstd
 # Ubuntu has only a snap of it; the runners of GitHub have Chrome.
 TEST_PACKAGES += $(shell . /etc/os-release 2>/dev/null && [ "$$ID" = debian ] && echo chromium)
 

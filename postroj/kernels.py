@@ -22,7 +22,7 @@ from postroj.container.start import start_guest
 from postroj.errors import CommandError, ImageError, UsageError
 from postroj.image.store import warm_layers
 from postroj.image.store.warm_layers import Kind
-from postroj.machine import acceleration
+from postroj.machine import acceleration, qemu
 from postroj.model import Manager
 from postroj.prepare import obtain
 
@@ -83,6 +83,7 @@ def with_kernel(image: Image) -> Iterator[tuple[Image, Machine]]:
     if image.architecture not in KERNELS:
         message = f"there is no kernel for guests of the architecture '{image.architecture}'"
         raise UsageError(message, hint=f"`--vm` knows {', '.join(KERNELS)}")
+    qemu.require(image.architecture)  # before minutes go into layers
     with ExitStack() as stack:
         debian = stack.enter_context(obtain(DEBIAN, image.architecture))
         udev = _layer(stack, image, _udev(image))

@@ -47,6 +47,8 @@ class Facts:
     kept: bool = False
     machine: bool = False
     """Whether it has a kernel of its own."""
+    slowness: float = 1.0
+    """By how much longer postroj waits for it than for a container."""
     began: float = field(default_factory=time.time)
     """Seconds since the epoch."""
 
@@ -71,6 +73,7 @@ def read_facts(run_dir: Path) -> Facts | None:
         "given": str,
         "kept": bool,
         "machine": bool,
+        "slowness": float,
         "began": float,
     }
     is_valid = all(isinstance(getattr(facts, name), kind) for name, kind in kinds.items())

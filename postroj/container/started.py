@@ -38,6 +38,9 @@ L = TypeVar("L", bound=Launched)
 class Started(OwnGuest, Generic[L]):
     """A guest that this process has started."""
 
+    slowness = 1.0
+    """By how much longer than asked for it may take."""
+
     def __init__(self, launched: L) -> None:
         self.state = ""
         self.failed_at_boot = ()
@@ -83,6 +86,6 @@ class Started(OwnGuest, Generic[L]):
     def power_off(self, patience: float) -> None:
         """See `OwnGuest.power_off`."""
         order(self.run, self.has_ended, POWER_OFF, patience)
-        if not self.has_ended(patience):
+        if not self.has_ended(patience * self.slowness):
             log.info("guest '%s' did not shut down within %g s", self.name, patience)
             self.kill()

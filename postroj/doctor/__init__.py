@@ -5,6 +5,21 @@
 
 from postroj.doctor.facts import Status
 from postroj.doctor.packages import mend, remedy
-from postroj.doctor.requirements import Requirement, Result, survey
+from postroj.doctor.requirements import (
+    REQUIREMENTS,
+    Requirement,
+    Result,
+    of_architecture,
+    survey,
+)
 
-__all__ = ["Requirement", "Result", "Status", "mend", "remedy", "survey"]
+__all__ = [
+    "REQUIREMENTS",
+    "Requirement",
+    "Result",
+    "Status",
+    "mend",
+    "of_architecture",
+    "remedy",
+    "survey",
+]

@@ -10,6 +10,7 @@ from postroj import process
 from postroj.doctor import facts
 from postroj.doctor.facts import Finding, Status
 from postroj.errors import CommandError, HostError
+from postroj.image import emulation
 from postroj.machine import acceleration, qemu
 
 SSH = re.compile(r"OpenSSH_(?P<version>[\w.]+)")
@@ -30,17 +31,26 @@ PACKAGES = {
 """Packages with the qemu for guests of an architecture."""
 
 
-def packages() -> dict[str, str]:
-    """Return the packages with the qemu for guests of this host's architecture."""
-    return PACKAGES.get(platform.machine(), {})
+def packages(architecture: str = "") -> dict[str, str]:
+    """Return the packages with the qemu for guests of an architecture, else of this host's."""
+    return PACKAGES.get(architecture or platform.machine(), {})
 
 
-def system_emulator() -> Finding:
-    """Check that the qemu for guests of this host's architecture is installed."""
-    machine = platform.machine()
+def system_emulator(architecture: str = "") -> Finding:
+    """Check that the qemu for guests of an architecture is installed, else of this host's."""
+    machine = architecture or platform.machine()
     if machine not in qemu.PROGRAMS:
         return Finding(Status.WARNING, f"`--vm` knows no guests of {machine}")
     return facts.tool(qemu.PROGRAMS[machine])
+
+
+def user_emulator(architecture: str) -> Finding:
+    """Check that this host runs programs of an architecture, natively or through qemu-user."""
+    try:
+        emulation.require(architecture)
+    except HostError as error:
+        return Finding(Status.WARNING, error.evidence)
+    return Finding(Status.OK, "is registered")
 
 
 def ssh() -> Finding:

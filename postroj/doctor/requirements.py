@@ -286,6 +286,25 @@ REQUIREMENTS = (
 )
 
 
+def of_architecture(architecture: str) -> tuple[Requirement, ...]:
+    """Return what guests of another architecture need beyond `REQUIREMENTS`."""
+    return (
+        Requirement(
+            name=f"qemu-user, {architecture}",
+            why="runs the programs of its images",
+            examine=partial(machines.user_emulator, architecture),
+            only_for=f"--arch {architecture}",
+        ),
+        Requirement(
+            name=f"qemu-system, {architecture}",
+            why="gives a guest a kernel of its own",
+            examine=partial(machines.system_emulator, architecture),
+            only_for=f"{OWN_KERNEL} --arch {architecture}",
+            packages=machines.packages(architecture),
+        ),
+    )
+
+
 def survey(requirements: Iterable[Requirement] = REQUIREMENTS) -> tuple[Result, ...]:
     """Examine this host; change nothing and leave nothing behind."""
     results = []

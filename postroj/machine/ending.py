@@ -25,6 +25,7 @@ systemd-shutdown(8) ends sshd with all other processes, before it unmounts file 
 """
 INTERVAL = 0.05
 """Seconds between two looks at the reason for the end."""
+IN_CONTAINER = "`postroj run` without `--vm` boots it, too"
 RESET, SHUTDOWN = "guest-reset", "guest-shutdown"
 
 
@@ -84,14 +85,25 @@ def _await_end(script: process.Child, run_dir: Path) -> bool | None:
     return reported
 
 
+def explain_lateness(console: str, seconds: float) -> GuestError:
+    """Return the error for a machine that still runs and was not ready within `seconds`.
+
+    The command line of the kernel allows it warnings only, so a sound one has printed nothing
+    before init.sh begins.
+    """
+    message, hint = f"the guest was not ready within {seconds:g} s", unready.MORE_TIME
+    if qemu.BOOTED not in console:
+        doing = "has not started its init" if console.strip() else "has printed nothing"
+        message += f": its kernel {doing}"
+        hint += f", and {IN_CONTAINER}"
+    return GuestError(message, evidence=unready.tail(console), hint=hint)
+
+
 def explain_start(script: process.Child, run_dir: Path) -> GuestError:
     """Return the error for a machine that ended before its guest was ready."""
     stage = qemu.STAGES.get(process.wait(script, ending.AFTERMATH) or 0)
     console = process.file_end(run_dir / "console")
-    message, hint = (
-        "the guest ended before it was ready",
-        "`postroj run` without `--vm` boots it, too",
-    )
+    message, hint = "the guest ended before it was ready", IN_CONTAINER
     why = reason(run_dir)
     if stage:
         message, hint = stage.failure, stage.hint

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING
 from postroj.container.boot.launch import Stage
 from postroj.container.boot.masks import KERNEL_COMMAND_LINE
 from postroj.container.spec import Accelerator
+from postroj.errors import HostError
+from postroj.image import architectures
 from postroj.machine.kernel_layer import INITRD, KERNEL
 from postroj.machine.server import PORT, SOCKET
 from postroj.model import NetworkMode
-from postroj.process import CONTAINED
+from postroj.process import CONTAINED, tool
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +40,8 @@ PROGRAMS = {"x86_64": "qemu-system-x86_64", "aarch64": "qemu-system-aarch64"}
 CONSOLES = {"x86_64": "ttyS0", "aarch64": "ttyAMA0"}
 EMULATED = {"x86_64": "Nehalem-v1", "aarch64": "cortex-a57"}
 """Processors without what takes long to emulate, as AVX; Nehalem has all of x86-64-v2."""
-MODELS = {"x86_64": "q35", "aarch64": "virt"}
+MODELS = {"x86_64": "q35", "aarch64": "virt,gic-version=max"}
+"""The default interrupt controller of `virt` knows no more than eight processors."""
 
 BOOTED = "postroj: booted"
 """What init.sh prints at first."""
@@ -83,6 +86,19 @@ STAGES = {stage.status: stage for stage in (DISK, NETWORK, CGROUP)}
 
 SANDBOX = "on,obsolete=deny,spawn=deny,resourcecontrol=deny"
 """System calls that qemu denies itself, qemu(1)."""
+
+
+def require(architecture: str) -> None:
+    """Ensure that this host has the qemu for guests of an architecture.
+
+    :raises HostError: if it lacks it.
+    """
+    try:
+        tool(PROGRAMS[architecture])
+    except HostError as error:
+        if architecture != architectures.of_this_host():
+            error.hint = f"`postroj doctor --fix --arch {architecture}` installs it"
+        raise
 
 
 def machine_argv(

@@ -8,30 +8,34 @@ from contextlib import suppress
 from postroj import locking, paths, process
 from postroj.container import roster
 from postroj.container.manager import POWER_OFF, REBOOT, order
+from postroj.container.rundir import read_facts
 from postroj.errors import GuestError, PostrojError
 from postroj.machine import client, qemu
 from postroj.machine.guest import MachineGuest
 
 
 def enter(name: str) -> MachineGuest:
-    """Return a guest by its own name, to run commands in it.
+    """Return a guest by its own name, to run commands in it, with the patience that it needs.
 
     :raises GuestError: if nothing in it answers.
     """
     run_dir = paths.state_dir() / name
     try:
-        return MachineGuest(run_dir, client.Line(run_dir / qemu.ANSWERS))
+        guest = MachineGuest(run_dir, client.Line(run_dir / qemu.ANSWERS))
     except (OSError, client.Gone):
         message = f"the guest '{name}' cannot be entered: it is not ready yet, or is ending"
         hint = "`postroj ps` shows the guests that run"
         raise GuestError(message, hint=hint) from None
+    if facts := read_facts(run_dir):
+        guest.slowness = facts.slowness
+    return guest
 
 
 def shut_down(name: str, patience: float) -> None:
-    """Have a guest shut down within `patience` seconds, if it can."""
-    deadline = time.monotonic() + patience
+    """Have a guest shut down within `patience` seconds, or longer if it is emulated, if it can."""
     with suppress(PostrojError):
         guest = enter(name)
+        deadline = time.monotonic() + patience * guest.slowness
         with suppress(PostrojError):
             order(guest.run, guest.has_ended, POWER_OFF, patience)
         guest.has_ended(max(0.0, deadline - time.monotonic()))
@@ -40,19 +44,20 @@ def shut_down(name: str, patience: float) -> None:
 def reboot(name: str, patience: float, boot_timeout: float) -> None:
     """Reboot a guest with all its files, and wait until it is ready.
 
-    The guest may take `patience` seconds to shut down; after that it is reset.
+    The guest may take `patience` seconds to shut down; after that it is reset. An emulated guest
+    has more of all times.
 
     :raises GuestError: if it is not ready within `boot_timeout` seconds.
     """
     guest = enter(name)
     with locking.exclusive(guest.run_dir / "restarting"):
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + patience * guest.slowness
         if patience:
             with suppress(PostrojError):
                 order(guest.run, guest.has_ended, REBOOT, patience)
         if not guest.has_ended(max(0.0, deadline - time.monotonic())):
             guest.reset()
-        deadline = time.monotonic() + boot_timeout
+        deadline = time.monotonic() + boot_timeout * guest.slowness
         try:
             line = client.connect(
                 guest.run_dir / qemu.ANSWERS, deadline, lambda: roster.script(name) is None

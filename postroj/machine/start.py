@@ -92,9 +92,7 @@ class Launched:
         except client.Gone:
             raise ending.explain_start(self.script, self.run_dir) from None
         except TimeoutError:
-            message = f"the guest was not ready within {self.spec.boot_timeout:g} s"
-            evidence = unready.tail(self.console())
-            raise GuestError(message, evidence=evidence, hint=unready.MORE_TIME) from None
+            raise ending.explain_lateness(self.console(), self.spec.boot_timeout) from None
         return line
 
     def keep(self) -> bool:
@@ -125,12 +123,18 @@ def launch_machine(spec: GuestSpec, machine: Machine, stack: ExitStack) -> Launc
 
     :raises HostError: if this host cannot run such a guest.
     """
-    for tool in (qemu.PROGRAMS[machine.architecture], "ssh"):
-        process.tool(tool)
+    qemu.require(machine.architecture)
+    process.tool("ssh")
     if ports := proxies.ports_of_loopback(spec.proxies):
         message = f"a machine cannot reach the proxy on port {ports[0]} of this host's loopback"
         raise HostError(message, hint="let the proxy listen on another address of this host")
-    facts = Facts(image=spec.image, purpose=spec.purpose, given=spec.given, machine=True)
+    facts = Facts(
+        image=spec.image,
+        purpose=spec.purpose,
+        given=spec.given,
+        machine=True,
+        slowness=machine.accelerator.slowness,
+    )
     claim = stack.enter_context(rundir.claim(facts))
     name = claim.path.name
     passt: list[str] = []
@@ -225,7 +229,7 @@ class StartedMachine(MachineGuest, Started[Launched]):
             message = f"the guest did not reboot within {SHUTDOWN_TIMEOUT:g} s"
             raise GuestLost(message, evidence=unready.tail(self._launched.console()))
         self.line.close()
-        deadline = time.monotonic() + self._launched.spec.boot_timeout
+        deadline = time.monotonic() + self._launched.spec.boot_timeout * self.slowness
         try:
             self.line = self._launched.await_ready(deadline)
             self.clock_offset = client.clock_offset(self.line)

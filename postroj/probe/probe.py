@@ -51,6 +51,8 @@ def probe(
     guest has a kernel of its own.
     """
     began, date = time.monotonic(), now()
+    if machine:
+        image = replace(image, emulated=False)  # by qemu-user, of which the guest sees nothing
     plan = plan.on(image).slowed(machine.accelerator.slowness if machine else 1)
     expected = expectations.of(plan.expected, image.name)
     excuses = Excuses(expected, is_emulated=image.emulated)

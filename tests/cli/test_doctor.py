@@ -12,8 +12,9 @@ from click.testing import CliRunner
 
 from postroj.cli import cli
 from postroj.cli.commands import doctor
-from postroj.doctor import Requirement, Result, Status
+from postroj.doctor import REQUIREMENTS, Requirement, Result, Status
 from postroj.errors import HostError
+from postroj.image import architectures
 
 
 def result(name: str, status: Status, only_for: str = "") -> Result:
@@ -36,7 +37,7 @@ BAD = (*LESS, result("systemd-nspawn", Status.TOO_OLD), result("root", Status.MI
 def survey(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Result, ...]]:
     """Return a list of the results of the next surveys."""
     found: list[tuple[Result, ...]] = []
-    monkeypatch.setattr(doctor, "survey", lambda: found.pop(0))
+    monkeypatch.setattr(doctor, "survey", lambda *requirements: found.pop(0))
     monkeypatch.setattr(
         doctor, "remedy", lambda results: "install it" if results is not GOOD else ""
     )
@@ -53,6 +54,22 @@ def test_doctor_of_a_complete_host(survey: list[tuple[Result, ...]]) -> None:
         "warning  two          1.0    because  everything",
     ]
     assert done.stderr == ""
+
+
+def test_doctor_arch_examines_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    examined: list[str] = []
+
+    def survey(requirements: tuple[Requirement, ...] = REQUIREMENTS) -> tuple[Result, ...]:
+        examined.extend(one.name for one in requirements)
+        return GOOD
+
+    monkeypatch.setattr(doctor, "survey", survey)
+    monkeypatch.setattr(architectures, "of_this_host", lambda: "x86_64")
+    assert CliRunner().invoke(cli, ["doctor", "--arch", "arm64"]).exit_code == 0
+    assert examined[-2:] == ["qemu-user, aarch64", "qemu-system, aarch64"]
+    examined.clear()
+    assert CliRunner().invoke(cli, ["doctor", "--arch", "amd64"]).exit_code == 0
+    assert examined == [one.name for one in REQUIREMENTS]
 
 
 def test_optional_requirements_do_not_fail(survey: list[tuple[Result, ...]]) -> None:

@@ -11,7 +11,8 @@ import pytest
 from postroj.doctor import machines, packages
 from postroj.doctor.facts import Finding, Status
 from postroj.doctor.packages import missing_packages
-from postroj.doctor.requirements import REQUIREMENTS, survey
+from postroj.doctor.requirements import REQUIREMENTS, of_architecture, survey
+from postroj.image import architectures, emulation
 from postroj.machine import acceleration, qemu
 
 if TYPE_CHECKING:
@@ -75,6 +76,31 @@ def test_system_emulator_for_an_architecture_without_machines(
         Status.WARNING, "`--vm` knows no guests of riscv64"
     )
     assert machines.packages() == {}
+
+
+def test_system_emulator_of_another_architecture(folder: Path) -> None:
+    put(folder, "qemu-system-x86_64", "echo 'QEMU emulator version 7.2.22'")
+    assert machines.system_emulator("x86_64") == Finding(Status.OK, "7.2.22")
+    assert machines.system_emulator("aarch64") == Finding(Status.MISSING, "")
+
+
+def test_of_architecture_names_the_package_with_its_qemu(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(architectures, "of_this_host", lambda: "x86_64")
+    monkeypatch.setattr(emulation, "BINFMT", folder)
+    results = survey(of_architecture("aarch64"))
+    assert [one.requirement.name for one in results] == [
+        "qemu-user, aarch64",
+        "qemu-system, aarch64",
+    ]
+    assert [one.status for one in results] == [Status.WARNING, Status.MISSING]
+    fault = f"{folder}/qemu-aarch64 does not exist: qemu-user is not registered"
+    assert results[0].found == fault
+    assert missing_packages(results, "apt") == ["qemu-system-arm"]
+    assert results[1].requirement.only_for == "--vm --arch aarch64"
+    (folder / "qemu-aarch64").write_text("enabled\nflags: F\n")
+    assert machines.user_emulator("aarch64") == Finding(Status.OK, "is registered")
 
 
 def test_packages_of_each_architecture_are_known_for_each_manager() -> None:

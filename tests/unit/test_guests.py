@@ -57,13 +57,14 @@ def answering(path: Path) -> Iterator[None]:
 @pytest.mark.parametrize("given", ["", "box"])
 def test_enter_a_machine_by_either_name(given: str) -> None:
     with (
-        rundir.claim(Facts(given=given, machine=True)) as claim,
+        rundir.claim(Facts(given=given, machine=True, slowness=8.0)) as claim,
         answering(claim.path / qemu.ANSWERS),
     ):
         guest = guests.enter(given or claim.path.name)
         assert guest.name == claim.path.name
         assert isinstance(guest, MachineGuest)
         assert guest.has_own_kernel
+        assert guest.slowness == 8.0
         assert guest.clock_offset == pytest.approx(100, abs=1)
         assert not guest.has_ended()
         guest.line.close()

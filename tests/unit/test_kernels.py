@@ -11,7 +11,7 @@ import pytest
 
 from postroj import kernels
 from postroj.container.spec import Accelerator, GuestSpec, Machine
-from postroj.errors import CommandError, ImageError, UsageError
+from postroj.errors import CommandError, HostError, ImageError, UsageError
 from postroj.image.store import store
 from postroj.image.unpack import pack
 from postroj.machine import acceleration, qemu
@@ -86,6 +86,7 @@ def workshop(monkeypatch: pytest.MonkeyPatch) -> Workshop:
     monkeypatch.setattr(kernels, "start_guest", found.start_guest)
     monkeypatch.setattr(pack, "squash_output", found.squash_output)
     monkeypatch.setattr(acceleration, "best", lambda architecture, kernel: Accelerator.TCG)
+    monkeypatch.setattr(qemu, "require", lambda architecture: None)
     monkeypatch.setattr(store, "lock_shared", lambda stack, paths: True)
     return found
 
@@ -168,6 +169,19 @@ def test_with_kernel_of_an_unknown_architecture(workshop: Workshop) -> None:
     assert caught.value.message == "there is no kernel for guests of the architecture 'riscv64'"
     assert caught.value.hint == "`--vm` knows x86_64, aarch64"
     assert workshop.obtained == []
+
+
+def test_with_kernel_on_a_host_without_qemu_makes_no_layer(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def require(architecture: str) -> None:
+        message = f"no qemu for {architecture}"
+        raise HostError(message)
+
+    monkeypatch.setattr(qemu, "require", require)
+    with pytest.raises(HostError, match="no qemu for aarch64"):
+        with_kernel(image("debian-trixie", Manager.APT, "aarch64"))
+    assert workshop.made == workshop.obtained == []
 
 
 def test_with_kernel_of_an_image_without_a_package_manager(workshop: Workshop) -> None:

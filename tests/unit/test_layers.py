@@ -50,7 +50,7 @@ MAY_IMPORT = {
     "selftest": PROBING | {"prepare"},
     "autopkgtest": PROBING | {"prepare", "warm", "transfer"},
     "remote": GROUND - {"verdict"} | {"transfer"},
-    "doctor": GROUND | {"container", "machine"},
+    "doctor": GROUND | {"container", "image", "machine"},
     "ci_matrix": WORDS,
     "project": PROBING,
     "report": WORDS,

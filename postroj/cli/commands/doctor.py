@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from postroj import console, user
+from postroj.cli import options
 from postroj.container import leftovers
 from postroj.container.apart import apart
-from postroj.doctor import Result, Status, mend, remedy, survey
+from postroj.doctor import REQUIREMENTS, Result, Status, mend, of_architecture, remedy, survey
 from postroj.errors import HostError
+from postroj.image import architectures
 from postroj.report.table import table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 HEADER = ("STATUS", "REQUIREMENT", "FOUND", "REASON", "NEEDED FOR")
 COLOURS = {
@@ -29,19 +32,25 @@ COLOURS = {
 
 
 @click.command()
+@options.architecture
 @click.option("--fix", is_flag=True, help="Install what is missing, then check again.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def doctor(fix: bool, as_json: bool) -> None:
+def doctor(architecture: str | None, fix: bool, as_json: bool) -> None:
     """Show what this host lacks to run guests, and why it matters.
+
+    With --arch it also shows what guests of that architecture need.
 
     Only --fix changes the host: it installs missing packages with the host's package manager.
     Without root it uses sudo, and also allows this user what guests need. Leftovers of killed
     commands are removed in any case.
     """
     leftovers.sweep_in_passing()
-    results = apart(survey)  # who has entered a user namespace cannot use sudo
+    examine: Callable[[], tuple[Result, ...]] = survey
+    if architecture and architecture != architectures.of_this_host():
+        examine = partial(survey, (*REQUIREMENTS, *of_architecture(architecture)))
+    results = apart(examine)  # who has entered a user namespace cannot use sudo
     if fix and mend(results):
-        results = apart(survey)
+        results = apart(examine)
     click.echo(json.dumps(as_dict(results), indent=2) if as_json else as_table(results))
     judge(results)
 

@@ -125,6 +125,24 @@ def test_explain_start(
     assert "\r" not in error.evidence
 
 
+@pytest.mark.parametrize(
+    ("console", "why"),
+    [
+        ("", ": its kernel has printed nothing"),
+        ("\r\n", ": its kernel has printed nothing"),
+        ("[  1.5] clocksource: failed\r\n", ": its kernel has not started its init"),
+        ("postroj: booted\r\n", ""),
+        ("[  1.5] clocksource: failed\r\npostroj: booted\r\nDebian GNU/Linux 12\r\n", ""),
+    ],
+)
+def test_explain_lateness_tells_how_far_the_kernel_came(console: str, why: str) -> None:
+    error = ending.explain_lateness(console, 60.0)
+    assert error.message == f"the guest was not ready within 60 s{why}"
+    assert error.hint.startswith("`--boot-timeout` gives it more time")
+    assert error.hint.endswith(ending.IN_CONTAINER) is bool(why)
+    assert error.evidence == console.replace("\r", "").strip()
+
+
 def test_our_own_words_of_init_are_known() -> None:
     """What is only said is not why a machine ends."""
     fatal = [*re.findall(r"fail '([^']+)'", INIT), *re.findall(r'fail "([^"]+)"', INIT)]

@@ -15,9 +15,12 @@ import pytest
 from postroj.container.cgroup import memory
 from postroj.container.limits import Asked, Limits
 from postroj.container.spec import Accelerator, GuestSpec, Machine
+from postroj.errors import HostError
+from postroj.image import architectures
 from postroj.machine import qemu, server
 from postroj.model import NetworkMode
 from postroj.process import CONTAINED
+from tests.support.kernels import silent_kernel
 
 RUN_DIR = Path("/run/postroj/postroj-0a1b2c3d")
 MACHINE = Machine(
@@ -159,7 +162,7 @@ def test_qemu_argv_ends_with_its_guest() -> None:
         (EMULATED, "qemu-system-x86_64", "q35", "Nehalem-v1", "ttyS0"),
         (
             replace(EMULATED, architecture="aarch64"),
-            *("qemu-system-aarch64", "virt", "cortex-a57", "ttyAMA0"),
+            *("qemu-system-aarch64", "virt,gic-version=max", "cortex-a57", "ttyAMA0"),
         ),
     ],
 )
@@ -172,6 +175,45 @@ def test_qemu_argv_by_architecture(
     assert values(argv, "-accel")[0].partition(",")[0] == machine.accelerator
     assert values(argv, "-cpu") == [processor]
     assert values(argv, "-append")[0].split()[0] == f"console={console}"
+
+
+@pytest.mark.parametrize("architecture", sorted(qemu.PROGRAMS))
+def test_qemu_understands_the_command_line_of_each_architecture(
+    tmp_path: Path, architecture: str
+) -> None:
+    """It opens all files and makes all devices, and ends before the guest would run."""
+    if not shutil.which(qemu.PROGRAMS[architecture]):
+        pytest.skip(f"no {qemu.PROGRAMS[architecture]}")
+    for name in ("seed.tar", "vmlinuz", "initrd", "mnt/files", "layer"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(silent_kernel())
+    for name in ("line.in", "line.out", "monitor.in", "monitor.out"):
+        os.mkfifo(tmp_path / name)
+    machine = replace(
+        EMULATED, architecture=architecture, kernel=tmp_path / "layer", tools=(tmp_path / "layer",)
+    )
+    spec = replace(SPEC, layers=(tmp_path / "layer",), network=NetworkMode.NONE)
+    argv = qemu.qemu_argv(replace(spec, asked=Asked(cpus=16)), machine, tmp_path)
+    rest = [word for word in argv if word not in ("-runas", "nobody")]  # only root can
+    with (tmp_path / "monitor.in").open("r+b", buffering=0) as orders:
+        orders.write(b'{"execute": "qmp_capabilities"}\n{"execute": "quit"}\n')
+        done = subprocess.run(
+            [*rest, "-S"], stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
+        )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(("host", "is_named"), [("x86_64", True), ("aarch64", False)])
+def test_require_names_the_architecture_if_it_is_another(
+    monkeypatch: pytest.MonkeyPatch, host: str, *, is_named: bool
+) -> None:
+    monkeypatch.setattr("postroj.process.search_path", lambda: "/nonexistent")
+    monkeypatch.setattr(architectures, "of_this_host", lambda: host)
+    with pytest.raises(HostError) as caught:
+        qemu.require("aarch64")
+    assert caught.value.message == "'qemu-system-aarch64' is not installed on this host"
+    hint = "`postroj doctor --fix --arch aarch64` installs it"
+    assert (caught.value.hint == hint) is is_named
 
 
 def test_kernel_command_line_omits_mitigations_only_where_they_are_emulated() -> None:

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from postroj.container.boot.nspawn import bind_option
+from postroj.container.spec import Accelerator, Machine
 from postroj.errors import CommandTimeout, GuestError, GuestLost, HostError
 from postroj.model import Image, Manager, NetworkMode
 from postroj.probe import probe, steps
 from postroj.probe.ask.checks import Manners, Question
 from postroj.probe.bench import Bench
+from postroj.probe.excuse import emulated
 from postroj.probe.excuse.expectations import Expectation
 from postroj.probe.managers.apt.apt import FILES, Apt
 from postroj.probe.package.formats import Format
@@ -36,6 +38,12 @@ IMAGE = Image(
     layers=(Path("/i.squashfs"),),
     manager=Manager.APT,
     dependencies=(),
+)
+MACHINE = Machine(
+    architecture="aarch64",
+    accelerator=Accelerator.TCG,
+    kernel=Path("/kernel.squashfs"),
+    tools=(),
 )
 PACKAGE = PackageFile(path=Path("/home/a b/x_1.0_all.deb"), format=Format.DEB)
 OLDER = PackageFile(path=Path("/old/x_0.9_all.deb"), format=Format.DEB)
@@ -239,6 +247,16 @@ def test_a_guest_that_does_not_begin(monkeypatch: pytest.MonkeyPatch, error: Exc
     assert (result.outcome, result.steps) == (Outcome.ERROR, ())
     assert set(result.timings) == {"total"}
     assert ear.told == [("debian-trixie", "x_1.0_all.deb"), result]
+
+
+@pytest.mark.parametrize(("machine", "is_noted"), [(None, True), (MACHINE, False)])
+def test_probe_doubts_qemu_user_only_in_containers(
+    machine: Machine | None, *, is_noted: bool
+) -> None:
+    """The programs of a machine run on a kernel of their own architecture."""
+    image = replace(IMAGE, architecture="aarch64", emulated=True)
+    result = probe.probe(image, [PACKAGE], PLAN, Ear(), unfit="so", machine=machine)
+    assert (emulated.NOTE in result.notes) is is_noted
 
 
 def test_unfit_packages_are_skipped_without_a_guest(monkeypatch: pytest.MonkeyPatch) -> None:
