@@ -253,6 +253,12 @@ def ssh_argv(run_dir: Path, script: str, names: Sequence[str], *, terminal: bool
 
 
 def limits_of(spec: GuestSpec) -> Limits:
-    """Return the limits of all that runs for a machine on this host."""
+    """Return the limits of all that runs for a machine on this host.
+
+    What qemu gives the guest of memory and whole processors is a limit by itself, for which this
+    host needs no control groups.
+    """
     memory = memory_of(spec) + spec.limits.disk + OVERHEAD
-    return replace(spec.limits, memory=memory)
+    own = {"memory", *(["cpu"] if spec.limits.cpus == cpus_of(spec) else [])}
+    asked = tuple(name for name in spec.limits.asked if name not in own)
+    return replace(spec.limits, memory=memory, asked=asked)
