@@ -109,7 +109,8 @@ def cpus_of(spec: GuestSpec) -> int:
 def qemu_argv(spec: GuestSpec, machine: Machine, run_dir: Path) -> list[str]:
     """Return qemu's command line; it ends when the guest shuts down or reboots.
 
-    It opens its files as root and becomes nobody before the guest runs.
+    It opens its files as root and becomes nobody before the guest runs: in the user namespace of a
+    user, the subordinate number that stands for nobody.
     """
     return [
         *(PROGRAMS[machine.architecture], "-nodefaults", "-no-user-config", "-no-reboot"),
