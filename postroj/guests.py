@@ -5,9 +5,6 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from postroj import user
-from postroj.errors import UsageError
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
@@ -43,9 +40,6 @@ def machine_for(image: Image, *, wanted: bool) -> Iterator[tuple[Image, Machine 
     if not wanted:
         yield image, None
         return
-    if not user.is_root():
-        message = "`--vm` needs root so far: the machine's control group and disks are root's"
-        raise UsageError(message, hint="run the same command with `sudo`")
     from postroj.kernels import with_kernel
 
     with with_kernel(image) as found:
@@ -67,12 +61,13 @@ def enter(name: str) -> Guest:
     :raises UsageError: if there is no such guest.
     :raises GuestError: if it cannot be entered now, since it boots or ends.
     """
-    from postroj.container import roster
+    from postroj.container import roster, user_namespace
 
     (own,) = roster.require([name])
     if is_machine(own):
         from postroj.machine import roster as machines
 
+        user_namespace.enter()  # files that are copied have owners of such a namespace
         return machines.enter(own)
     return roster.enter(own)
 

@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from postroj import process
+from postroj import process, user
 from postroj.container import naming
 from postroj.container.spec import GuestSpec, Machine
 from postroj.container.start import start_guest
 from postroj.errors import CommandError, ImageError, UsageError
 from postroj.image.store import warm_layers
 from postroj.image.store.warm_layers import Kind
-from postroj.machine import acceleration, qemu
+from postroj.machine import acceleration, kernel_layer, qemu
 from postroj.model import Manager
 from postroj.prepare import obtain
 
@@ -51,6 +52,8 @@ UDEV = {
 MAX_AGE = 30 * 24 * 3600.0
 """Seconds after which a kernel is made again, for the sake of its security updates."""
 PATIENCE = 900.0
+SINCE_USERXATTR = (5, 11)
+"""The Linux that brought `userxattr`, the option of overlays that users mount."""
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +92,7 @@ def with_kernel(image: Image) -> Iterator[tuple[Image, Machine]]:
         udev = _layer(stack, image, _udev(image))
         own = image if image.manager is Manager.APT else debian
         kernel = _layer(stack, own, _kernel(image.architecture))
+        _require_fit(kernel, own)
         tools = _layer(stack, debian, _script(Kind.TOOLS, "tools.sh"))
         machine = Machine(
             architecture=image.architecture,
@@ -97,6 +101,19 @@ def with_kernel(image: Image) -> Iterator[tuple[Image, Machine]]:
             tools=(*debian.layers, tools),
         )
         yield replace(image, layers=(*image.layers, udev)), machine
+
+
+def _require_fit(kernel: Path, image: Image) -> None:
+    """Refuse a kernel that cannot read the layers of a user.
+
+    :raises UsageError: if it is one.
+    """
+    if user.is_root():
+        return
+    release = kernel_layer.release(kernel)
+    if tuple(map(int, re.findall(r"\d+", release)[:2])) < SINCE_USERXATTR:
+        message = f"the kernel {release} of '{image.name}' cannot read layers made without root"
+        raise UsageError(message, hint="Linux 5.11 can, or run the same command with `sudo`")
 
 
 def _udev(image: Image) -> _Work:

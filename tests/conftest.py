@@ -21,6 +21,7 @@ TESTS = Path(__file__).parent
 FENCED_FOLDERS = ("unit", "cli")
 LONGEST_FIRST = (
     "test_machine.py",
+    "test_machine_user.py",
     "test_own_packages.py",
     "test_images.py",
     "test_foreign.py",

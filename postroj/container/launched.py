@@ -212,7 +212,7 @@ def launch_guest(spec: GuestSpec, stack: ExitStack) -> Launched:
         raise HostError(launch.CGROUP.failure, evidence=str(error)) from None
     stack.callback(group.remove)
     if unlimited := [*group.unlimited, *(["disk"] if here.on_disk else [])]:
-        _warn(UNLIMITED, ", ".join(unlimited))
+        warn_once(UNLIMITED, ", ".join(unlimited))
     if here.root and not is_scope:
         _warn_of_devices(group.open_devices)
     listener = stack.enter_context(readiness.Listener(claim.path / "notify"))
@@ -257,11 +257,11 @@ def launch_guest(spec: GuestSpec, stack: ExitStack) -> Launched:
 
 def _warn_of_devices(why: str) -> None:
     if why:
-        _warn(OPEN_DEVICES, why)
+        warn_once(OPEN_DEVICES, why)
 
 
 @cache
-def _warn(text: str, what: str) -> None:
+def warn_once(text: str, what: str) -> None:
     """Warn once of what is the same for all guests of this host."""
     log.warning(text, what)
 

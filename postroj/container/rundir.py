@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 SOCKET_PATH = 108
 """Bytes of a socket's path with its NUL, unix(7)."""
 
+MACHINE_SOCKET = "ssh.0123456789abcdef"
+"""A name as ssh gives its socket at first."""
+
 GIVEN = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 """A name that a user may give a guest: a label of a host name."""
 NAMING = ".naming"
@@ -98,7 +101,7 @@ def claim(facts: Facts) -> Claim:
     :raises UsageError: if a living guest has the name that the user chose.
     """
     state_dir = paths.state_dir()
-    longest = state_dir / naming.generate() / "notify"
+    longest = state_dir / naming.generate() / (MACHINE_SOCKET if facts.machine else "notify")
     message = f"the state directory '{state_dir}' cannot be used"
     hint = "`POSTROJ_STATE_DIR` names another one"
     if len(os.fsencode(longest)) >= SOCKET_PATH:

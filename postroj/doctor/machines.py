@@ -71,6 +71,8 @@ def kvm() -> Finding:
         os.close(os.open(acceleration.DEVICE, os.O_RDWR | os.O_CLOEXEC))
     except FileNotFoundError:
         return Finding(Status.WARNING, "this host has none, so qemu emulates the processor")
+    except PermissionError:
+        return Finding(Status.WARNING, acceleration.closed())
     except OSError as error:
         return Finding(Status.WARNING, f"cannot be opened: {error.strerror}")
     return Finding(Status.OK, "can be opened; the first `--vm` tries a kernel on it")

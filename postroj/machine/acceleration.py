@@ -13,7 +13,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from postroj import locking, paths, process
+from postroj import locking, paths, process, user
 from postroj.container.spec import Accelerator
 from postroj.errors import CommandError
 from postroj.image.store import os_errors, store
@@ -48,7 +48,7 @@ def _why_not(architecture: str, kernel: Path) -> str:
     if not DEVICE.exists():
         return f"this host has no {DEVICE}"
     if not os.access(DEVICE, os.R_OK | os.W_OK):
-        return f"{DEVICE} belongs to others"
+        return f"{DEVICE} is {closed()}"
     file = paths.cache_dir() / ANSWER
     asked = {"boot": BOOT_ID.read_text().strip(), "kernel": kernel.name}
     known = _read(file)
@@ -57,6 +57,17 @@ def _why_not(architecture: str, kernel: Path) -> str:
             known = {**asked, "why": _try(architecture, kernel, claim.path)}
             store.draft(claim.path, json.dumps(known)).replace(file)
     return known["why"]
+
+
+def closed() -> str:
+    """Say to whom the device is closed, and how root opens it to a user.
+
+    In a user namespace the groups of the user do not count, since a guest could use them, too.
+    """
+    if user.is_root():
+        return "closed to root"
+    command = f"sudo setfacl -m u:{user.UID}:rw {DEVICE}"
+    return f"closed to user {user.UID}, whose groups do not count here; `{command}` opens it"
 
 
 def _read(file: Path) -> dict[str, str]:

@@ -15,6 +15,7 @@
 
 network=   # `dhcp`, or '' for none
 init=      # the guest's init with its arguments
+overlay=   # options of the root file system
 
 fail() {
     echo "postroj: $*"
@@ -62,7 +63,7 @@ main() {
     mount -t overlay -o "lowerdir=$tools,upperdir=/files/tools,workdir=/files/scratch" \
         tools /tools 2>/dev/null || fail 'the tools could not be mounted'
     mkdir -p /sysroot
-    mount -t overlay -o "lowerdir=/given/seed:$lowerdir,upperdir=/files/upper,workdir=/files/work,redirect_dir=on,metacopy=off" \
+    mount -t overlay -o "lowerdir=/given/seed:$lowerdir,upperdir=/files/upper,workdir=/files/work,$overlay" \
         root /sysroot || fail 'the root file system could not be mounted'
     mount -t tmpfs -o mode=0755,nosuid,nodev run /sysroot/run
     cp -a /given/run/. /sysroot/run/

@@ -132,7 +132,8 @@ def cpus_of(spec: GuestSpec) -> int:
 def qemu_argv(spec: GuestSpec, machine: Machine, run_dir: Path) -> list[str]:
     """Return qemu's command line; it ends when the guest shuts down or reboots.
 
-    It opens its files as root and becomes nobody before the guest runs.
+    It opens its files as root and becomes nobody before the guest runs: in the user namespace of a
+    user, the subordinate number that stands for nobody.
     """
     return [
         *(PROGRAMS[machine.architecture], "-nodefaults", "-no-user-config", "-no-reboot"),
@@ -285,6 +286,12 @@ def call_argv(run_dir: Path, request: Mapping[str, object]) -> list[str]:
 
 
 def limits_of(spec: GuestSpec) -> Limits:
-    """Return the limits of all that runs for a machine on this host."""
+    """Return the limits of all that runs for a machine on this host.
+
+    What qemu gives the guest of memory and whole processors is a limit by itself, for which this
+    host needs no control groups.
+    """
     memory = memory_of(spec) + spec.limits.disk + OVERHEAD
-    return replace(spec.limits, memory=memory)
+    own = {"memory", *(["cpu"] if spec.limits.cpus == cpus_of(spec) else [])}
+    asked = tuple(name for name in spec.limits.asked if name not in own)
+    return replace(spec.limits, memory=memory, asked=asked)

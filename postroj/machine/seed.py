@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import postroj
+from postroj import user
+from postroj.container.boot.launch import overlay_options
 from postroj.container.boot.seed import write_seed
 from postroj.model import NetworkMode
 
@@ -58,7 +60,9 @@ def write_seed_disk(spec: GuestSpec, run_dir: Path, hostname: str, resolv_conf: 
 
 def _settings(spec: GuestSpec) -> str:
     network = "dhcp" if spec.network is NetworkMode.PRIVATE else ""
-    values = {"network": network, "init": INIT}
+    # layers that a user has made name their folders that hide others as overlays of users do
+    overlay = overlay_options(root=user.is_root())
+    values = {"network": network, "init": INIT, "overlay": overlay}
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
 
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from postroj import process
+from postroj import process, user
 from postroj.container import host, rundir
 from postroj.container.boot import seed
 from postroj.container.cgroup import devices, hierarchies, scope
@@ -17,6 +17,7 @@ from postroj.container.cgroup.gate import move
 from postroj.container.cgroup.group import Group
 from postroj.container.failure import unready
 from postroj.container.guest import STOP_TIMEOUT
+from postroj.container.launched import warn_once
 from postroj.container.lifeline import add, hand_over, let_go
 from postroj.container.manager import REBOOT, order
 from postroj.container.network import pasta, proxies, resolvconf
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NOBODY = 65534
+UNLIMITED = "nothing but qemu limits what a guest takes of: %s; `postroj doctor` shows more"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,8 +143,7 @@ def launch_machine(spec: GuestSpec, machine: Machine, stack: ExitStack) -> Launc
     resolv_conf = resolvconf.of_host(spec.network)
     if spec.network is NetworkMode.PRIVATE:
         process.tool("passt")
-        (claim.path / qemu.NET).parent.mkdir()
-        os.chown((claim.path / qemu.NET).parent, NOBODY, NOBODY)
+        make_network_folder(claim.path)
         passt = qemu.passt_argv(
             claim.path, [*pasta.port_options(spec.published), *pasta.name_options(resolv_conf)]
         )
@@ -157,6 +158,8 @@ def launch_machine(spec: GuestSpec, machine: Machine, stack: ExitStack) -> Launc
     except OSError as error:
         raise HostError(qemu.CGROUP.failure, evidence=str(error)) from None
     stack.callback(group.remove)
+    if group.unlimited:
+        warn_once(UNLIMITED, ", ".join(group.unlimited))
     files = [*qemu.layers(spec, machine), *machine.tools]
     locks = [seed.lock_layer(stack, layer) for layer in files]
     prefix = scope.argv(name, limits, host.read().nspawn[0]) if is_scope else []
@@ -180,6 +183,17 @@ def launch_machine(spec: GuestSpec, machine: Machine, stack: ExitStack) -> Launc
     assert script.stdin
     add(script.stdin)
     return launched
+
+
+def make_network_folder(run_dir: Path) -> None:
+    """Make the folder for the socket of passt, which runs as nobody if root starts it.
+
+    In a user namespace it stays who it is, a user.
+    """
+    folder = (run_dir / qemu.NET).parent
+    folder.mkdir()
+    if user.is_root():
+        os.chown(folder, NOBODY, NOBODY)
 
 
 @contextmanager

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 from typing import TYPE_CHECKING
 
 import pytest
 
+from postroj import user
 from postroj.doctor import machines, packages
 from postroj.doctor.facts import Finding, Status
 from postroj.doctor.packages import missing_packages
@@ -124,6 +126,26 @@ def test_kvm_that_does_not_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_kvm_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(acceleration, "DEVICE", tmp_path)  # a folder, as even root cannot write one
     assert machines.kvm() == Finding(Status.WARNING, "cannot be opened: Is a directory")
+
+
+@pytest.mark.parametrize(
+    ("uid", "text"),
+    [
+        (0, "closed to root"),
+        (
+            1000,
+            "closed to user 1000, whose groups do not count here;"
+            " `sudo setfacl -m u:1000:rw /dev/kvm` opens it",
+        ),
+    ],
+)
+def test_kvm_that_is_closed(uid: int, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(user, "UID", uid)
+    monkeypatch.setattr(os, "open", refuse)
+    assert machines.kvm() == Finding(Status.WARNING, text)
 
 
 def test_a_host_without_qemu_and_ssh_runs_guests_and_is_told_the_packages(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from postroj import guests
-from postroj.container import rundir
+from postroj.container import rundir, user_namespace
 from postroj.container.rundir import Facts
 from postroj.container.spec import Accelerator, GuestSpec, Machine
 from postroj.errors import GuestError, UsageError
@@ -68,6 +68,16 @@ def test_enter_a_machine_by_either_name(given: str) -> None:
         assert guest.clock_offset == pytest.approx(100, abs=1)
         assert not guest.has_ended()
         guest.line.close()
+
+
+def test_enter_a_machine_as_root_of_a_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user gets the owners of files in the guest only there."""
+    calls: list[str] = []
+    monkeypatch.setattr(user_namespace, "enter", lambda: calls.append("namespace"))
+    monkeypatch.setattr("postroj.machine.roster.enter", calls.append)
+    with rundir.claim(Facts(machine=True)) as claim:
+        guests.enter(claim.path.name)
+        assert calls == ["namespace", claim.path.name]
 
 
 def test_enter_a_machine_that_does_not_answer() -> None:

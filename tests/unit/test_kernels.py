@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj import kernels
+from postroj import kernels, user
 from postroj.container.spec import Accelerator, GuestSpec, Machine
 from postroj.errors import CommandError, HostError, ImageError, UsageError
 from postroj.image.store import store
 from postroj.image.unpack import pack
-from postroj.machine import acceleration, qemu
+from postroj.machine import acceleration, kernel_layer, qemu
 from postroj.model import Image, Manager
 from tests.support.fake_guest import FakeGuest
 
@@ -189,6 +189,32 @@ def test_with_kernel_of_an_image_without_a_package_manager(workshop: Workshop) -
         with_kernel(image("mine", None))
     assert caught.value.message == "the image 'mine' has no package manager to install udev"
     assert workshop.made == []
+
+
+@pytest.mark.parametrize(
+    ("uid", "release", "is_refused"),
+    [
+        (1000, "5.10.0-46-cloud-amd64", True),
+        (1000, "4.19.0-27-amd64", True),
+        (1000, "5.11.0-1-amd64", False),
+        (1000, "6.1.0-57-cloud-amd64", False),
+        (0, "5.10.0-46-cloud-amd64", False),
+    ],
+)
+def test_with_kernel_that_cannot_read_the_layers_of_a_user(
+    uid: int, release: str, is_refused: bool, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(user, "UID", uid)
+    monkeypatch.setattr(kernel_layer, "release", lambda layer: release)
+    if not is_refused:
+        with_kernel(image("debian-bullseye", Manager.APT))
+        return
+    with pytest.raises(UsageError) as caught:
+        with_kernel(image("debian-bullseye", Manager.APT))
+    assert caught.value.message == (
+        f"the kernel {release} of 'debian-bullseye' cannot read layers made without root"
+    )
+    assert caught.value.hint == "Linux 5.11 can, or run the same command with `sudo`"
 
 
 def test_udev_is_known_for_each_package_manager() -> None:

@@ -16,7 +16,6 @@ import stat
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
-from postroj import user
 from postroj.container.guest import VOLATILE, FileKind, Written
 from postroj.container.layer import PREFIXES
 from postroj.container.observe.files import FOLDER_FLAGS, KINDS
@@ -25,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-OPAQUE = f"{PREFIXES[user.is_root()]}opaque"
+OPAQUE = tuple(f"{prefix}opaque" for prefix in PREFIXES.values())
+"""Attributes, of which an overlay heeds one; in a machine of a user it is not that of root."""
 DEEPEST = 64
 """Depth at which the search stops: a package may create endlessly nested folders."""
 
@@ -120,7 +120,8 @@ def _is_whiteout(status: os.stat_result) -> bool:
 
 
 def _is_opaque(folder: int) -> bool:
-    try:
-        return os.getxattr(folder, OPAQUE) == b"y"
-    except OSError:
-        return False
+    for name in OPAQUE:
+        with suppress(OSError):
+            if os.getxattr(folder, name) == b"y":
+                return True
+    return False

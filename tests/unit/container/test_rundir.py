@@ -46,6 +46,22 @@ def test_claim_without_a_name_as_often_as_one_likes(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
+@pytest.mark.parametrize("machine", [False, True])
+def test_claim_refuses_a_path_that_is_too_long_for_the_sockets_in_it(
+    machine: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of ssh, in a machine, is made under a longer name than it has then."""
+    socket = "/postroj-0a1b2c3d/" + ("ssh.0123456789abcdef" if machine else "notify")
+    fits = "x" * (107 - len(str(tmp_path)) - len("/") - len(socket))
+    monkeypatch.setenv("POSTROJ_STATE_DIR", str(tmp_path / fits))
+    with rundir.claim(Facts(machine=machine)):
+        pass
+    monkeypatch.setenv("POSTROJ_STATE_DIR", str(tmp_path / f"{fits}x"))
+    with pytest.raises(HostError, match="cannot be used") as caught:
+        rundir.claim(Facts(machine=machine))
+    assert caught.value.evidence == "its path is too long for a socket"
+
+
 def test_claim_on_a_full_file_system_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

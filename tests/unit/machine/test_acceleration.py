@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postroj import paths
+from postroj import paths, user
 from postroj.container.spec import Accelerator
 from postroj.errors import HostError
 from postroj.machine import acceleration, kernel_layer, qemu
@@ -131,12 +131,20 @@ def test_best_without_a_device(host: Host, caplog: pytest.LogCaptureFixture) -> 
     assert host.trials == 0
 
 
-def test_best_with_a_device_of_others(
-    host: Host, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("uid", [0, 1000])
+def test_best_with_a_device_that_is_closed(
+    uid: int, host: Host, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(user, "UID", uid)
     monkeypatch.setattr(os, "access", lambda path, mode: path != acceleration.DEVICE)
     assert host.best() is Accelerator.TCG
-    assert caplog.messages == [acceleration.NOTE % f"{acceleration.DEVICE} belongs to others"]
+    device = acceleration.DEVICE
+    why = {
+        0: f"{device} is closed to root",
+        1000: f"{device} is closed to user 1000, whose groups do not count here;"
+        f" `sudo setfacl -m u:1000:rw {device}` opens it",
+    }
+    assert caplog.messages == [acceleration.NOTE % why[uid]]
     assert host.trials == 0
 
 

@@ -44,6 +44,11 @@ def test_unpack_a_layer_with_another_number_of_kernels(
     )
 
 
+def test_release_is_that_of_the_only_kernel(tmp_path: Path) -> None:
+    layer = squashfs(tmp_path / "kernel.squashfs", (f"{FOLDER}/vmlinuz", {"data": b"x"}))
+    assert kernel_layer.release(layer) == VERSION
+
+
 def test_unpack_a_layer_without_an_initrd(tmp_path: Path) -> None:
     layer = squashfs(tmp_path / "kernel.squashfs", (f"{FOLDER}/vmlinuz", {"data": b"x"}))
     with pytest.raises(ImageError) as caught:

@@ -278,8 +278,24 @@ def test_limits_of_has_room_for_memory_files_and_qemu() -> None:
         disk=400 * MIB,
         processes=100,
         cpus=1.5,
-        asked=("memory", "cpu", "pids"),
+        asked=("cpu", "pids"),
     )
+
+
+@pytest.mark.parametrize(
+    ("asked", "by_groups"),
+    [
+        (Asked(memory=600 * MIB), ()),
+        (Asked(cpus=2), ()),
+        (Asked(cpus=1.5), ("cpu",)),
+        (Asked(processes=100), ("pids",)),
+    ],
+)
+def test_limits_of_needs_no_control_groups_for_what_qemu_limits(
+    asked: Asked, by_groups: tuple[str, ...]
+) -> None:
+    """Many hosts give a user no controllers."""
+    assert qemu.limits_of(replace(SPEC, asked=asked)).asked == by_groups
 
 
 def test_passt_argv() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from postroj import user
 from postroj.container.spec import Bind, GuestSpec
 from postroj.machine import seed
 from postroj.machine.seed import HERE, MODULES
@@ -79,6 +80,18 @@ def test_settings_are_variables_of_a_shell(run_dir: Path, mode: NetworkMode, net
     assert done.stdout == f"{network}|/sbin/init|"
     init = HERE.joinpath("machine/init.sh").read_text()
     assert all(f"\n{name.partition('=')[0]}=" in init for name in settings.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("uid", "options"), [(0, "redirect_dir=on,metacopy=off"), (1000, "userxattr")]
+)
+def test_overlay_of_a_machine_reads_the_layers_of_who_has_made_them(
+    uid: int, options: str, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(user, "UID", uid)
+    with written(run_dir) as tar:
+        assert f"overlay={options}\n" in text(tar, "settings").replace("'", "")
+    assert "workdir=/files/work,$overlay" in HERE.joinpath("machine/init.sh").read_text()
 
 
 def test_seed_has_the_identity_of_the_guest(run_dir: Path) -> None:

@@ -1,0 +1,79 @@
+"""A guest with a kernel of its own, which a user without root boots in qemu."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from subprocess import PIPE
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support import unprivileged
+from tests.support.cli import eventually
+from tests.support.unprivileged import PYTHON, User
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+LONG = 900
+"""Seconds for making the kernel and booting it: other tests run at the same time."""
+pytestmark = pytest.mark.timeout(LONG)
+IMAGE = "debian-bookworm"
+SCRIPT = """
+uname -r
+id -u
+systemctl is-system-running
+grep -c ' / overlay .*,userxattr' /proc/mounts
+cat
+url=$(sed -n 's/^deb .* \\(http[^ ]*\\) .* main$/\\1/p' /etc/apt/sources.list | head -n 1)
+/usr/lib/apt/apt-helper download-file "$url/dists/bookworm/Release" /tmp/Release >/dev/null
+grep ^Codename /tmp/Release
+echo problem >&2
+exit 7
+"""
+
+
+@pytest.fixture(scope="module")
+def user(pulled: Callable[[str], str]) -> Iterator[User]:
+    name = pulled(IMAGE)
+    with unprivileged.user() as made:
+        made.take(name)
+        yield made
+
+
+def test_run_vm_without_root(user: User) -> None:
+    """What it needs is made in containers of the user; qemu is neither root nor the user."""
+    argv = ("run", "--vm", "--image", IMAGE, "--memory", "768M", "--", "sh", "-c", SCRIPT)
+    words = user.argv(PYTHON, "-m", "postroj", *argv)
+    with subprocess.Popen(words, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True) as child:
+        assert child.stdin and child.stdout
+        try:
+            release = child.stdout.readline().strip()
+            assert release, child.stderr and child.stderr.read()
+            (qemu,) = (path for path, line in commands(user) if line.startswith("qemu-system-"))
+            status = dict(line.split(":\t") for line in (qemu / "status").read_text().splitlines())
+            out, err = child.communicate("a word\n", LONG)
+        except BaseException:
+            child.kill()
+            raise
+    assert release != os.uname().release
+    lines = ["0", "running", "1", "a word", "Codename: bookworm"]
+    assert (child.returncode, out.splitlines()) == (7, lines), err
+    assert err.endswith("problem\n")
+    assert {int(uid) for uid in status["Uid"].split()}.isdisjoint({0, user.home.stat().st_uid})
+    assert [int(status[f"Cap{kind}"], 16) for kind in ("Prm", "Eff", "Inh", "Amb")] == [0] * 4
+    assert eventually(lambda: not user.leftovers())
+    assert [*commands(user)] == []
+
+
+def commands(user: User) -> Iterator[tuple[Path, str]]:
+    """Yield the processes that name a guest of this user, with their command lines."""
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (path / "cmdline").read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if f"{user.state}/postroj-" in line:
+            yield path, line
