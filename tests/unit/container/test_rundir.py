@@ -47,10 +47,13 @@ def test_claim_without_a_name_as_often_as_one_likes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("machine", [False, True])
-def test_claim_refuses_a_path_that_is_too_long_for_the_sockets_in_it(
+def test_long_path(
     machine: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """That of ssh, in a machine, is made under a longer name than it has then."""
+    """It is refused if a socket does not fit; ssh makes its own under a longer name.
+
+    The name of this test is part of the path, and so as short as can be.
+    """
     socket = "/postroj-0a1b2c3d/" + ("ssh.0123456789abcdef" if machine else "notify")
     fits = "x" * (107 - len(str(tmp_path)) - len("/") - len(socket))
     monkeypatch.setenv("POSTROJ_STATE_DIR", str(tmp_path / fits))
