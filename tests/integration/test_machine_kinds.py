@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -53,12 +52,10 @@ def test_machine_whose_kernel_hangs_before_it_prints_anything(
         kernel=layer(tmp_path, silent_kernel(), initrd({"init": b""})),
         tools=(),
     )
-    began = time.monotonic()
     with obtain(pulled("debian-bookworm")) as image:
         error = fault(machine, image.layers, 0.25)
     assert error.message == "the guest was not ready within 0.25 s: its kernel has printed nothing"
     assert error.hint == f"{unready.MORE_TIME}, and {ending.IN_CONTAINER}"
-    assert time.monotonic() - began < 60
     assert not [*state_dir.glob("postroj-*")]
 
 

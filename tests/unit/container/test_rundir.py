@@ -47,9 +47,7 @@ def test_claim_without_a_name_as_often_as_one_likes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("machine", [False, True])
-def test_long_path(
-    machine: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_long_path(machine: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is refused if a socket does not fit; ssh makes its own under a longer name.
 
     The name of this test is part of the path, and so as short as can be.
