@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from postroj.errors import PostrojError
 from postroj.guests import machine_for
 from postroj.model import Kernel
 from postroj.probe import recourse
@@ -36,7 +37,7 @@ def attempt(
 ) -> ProbeResult:
     """Probe packages on an image, see `probe`, in the guests that the plan wants.
 
-    :raises PostrojError: if what a guest needs is not available.
+    :raises PostrojError: if what the first guest needs is not available.
     """
     if unfit:
         return probe(image, packages, plan, audience, unfit=unfit)
@@ -46,10 +47,13 @@ def attempt(
     first = _attempt(image, packages, replace(plan, kernel=Kernel.SHARED), first_audience)
     if recourse.is_wanted(first):
         second_plan = replace(plan, kernel=Kernel.OWN, keep=False)
-        second = _attempt(image, packages, second_plan, recourse.SecondAudience(audience))
-        merged = recourse.merged(first, second)
-        recourse.announce(merged, audience)
-        first = merged
+        try:
+            second = _attempt(image, packages, second_plan, recourse.SecondAudience(audience))
+        except PostrojError as error:  # what a container has shown is true all the same
+            first = recourse.with_failure(first, error.reason)
+        else:
+            first = recourse.merged(first, second)
+            recourse.announce(first, audience)
     audience.end_probe(first)
     return first
 

@@ -33,12 +33,16 @@ def _is_open(answer: StepResult | CheckResult) -> bool:
     return bool(answer.needs) or getattr(answer, "why", None) is Why.CONTAINER
 
 
+def with_failure(first: ProbeResult, reason: str) -> ProbeResult:
+    """Return the result of the container, with a note why there is no other."""
+    return replace(first, notes=(*first.notes, FAILED.format(reason.partition("\n")[0])))
+
+
 def merged(first: ProbeResult, second: ProbeResult) -> ProbeResult:
     """Return the result of the container, with the answers of the machine that it lacks."""
-    notes = list(first.notes)
     if second.reason:
-        sentence = second.reason.partition("\n")[0]
-        notes.append(FAILED.format(sentence))
+        first = with_failure(first, second.reason)
+    notes = list(first.notes)
     by_name = {step.name: step for step in second.steps}
     steps = []
     for step in first.steps:
