@@ -131,7 +131,8 @@ END
     [ ! "$router" ] || arping -q -f -w 2 -I eth0 "$router" || :
 }
 
-# serve: start the server in a mount namespace of its own, in which the tools are the root
+# serve: start the server in a mount namespace of its own, in which the tools are the root; wait until
+# it needs nothing any more of this one, which start_guest takes apart
 serve() {
     mkdir -p /tools/run /tools/postroj /tools/layers
     for name in proc sys dev; do mount --rbind "/$name" "/tools/$name"; done
@@ -143,8 +144,15 @@ serve() {
     mount --rbind /layers /tools/run/layers
     mkdir -p /tools/run/seed
     mount --bind /given/seed /tools/run/seed
-    unshare -m chroot /tools /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
+    mkfifo /entered
+    exec 3<>/entered
+    # shellcheck disable=SC2016 # for the shell of the tools
+    unshare -m chroot /tools /bin/sh -c 'echo entered >&3; exec "$@" 3>&-' sh \
+        /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
         PYTHONPATH=/postroj python3 -B -m postroj.machine.server >/dev/console 2>&1 &
+    # shellcheck disable=SC3045 # busybox knows it
+    read -r -t 60 _ <&3 || fail 'the tools could not be started'
+    exec 3>&-
 }
 
 start_guest() {

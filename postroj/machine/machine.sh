@@ -78,9 +78,9 @@ boot() {
 run_machine() {
     boots=0
     while
-        rm -f ssh answers line
         boots=$((boots + 1))
         echo $boots >boots
+        rm -f ssh answers line
         for pipe in monitor.in monitor.out; do
             [ -p $pipe ] || mkfifo $pipe
         done
@@ -103,14 +103,18 @@ run_machine() {
     do :; done
 }
 
-# lead_in QEMU... -- SSH...: ssh ends with the guest's side, unless it is killed
+# lead_in QEMU... -- SSH...: ssh ends with the guest's side, unless it is killed; begin anew if it ends
+# before it has led anybody in
 lead_in() {
     exec </dev/null >&2 4>&- 6>&- # for this shell, too, or the console would have no end
     while [ "$1" != -- ]; do shift; done
     shift
-    status=0
-    "$@" || status=$?
-    [ $status -le 128 ] || [ $status = 255 ] || kill -USR1 $$
+    while
+        status=0
+        "$@" || status=$?
+        [ $status -le 128 ] || [ $status = 255 ] || kill -USR1 $$
+        [ ! -e answers ] && [ "$(cat boots)" = $boots ]
+    do sleep 0.1; done
 }
 
 run_qemu() {

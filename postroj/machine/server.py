@@ -12,6 +12,7 @@ import os
 import socket
 import subprocess  # the door of the host is closed here
 import threading
+import time
 from pathlib import Path
 
 from postroj.machine import answers
@@ -28,6 +29,8 @@ SETTINGS = (
     *("AllowTcpForwarding=local", "AllowStreamLocalForwarding=local", "LoginGraceTime=0"),
 )
 """sshd_config(5): who can reach the port may do everything, so nobody has to prove anything."""
+INTERVAL = 0.1
+"""Seconds between two attempts to open the port."""
 LAST_TO_DIE = b"-1000"
 """For `/proc/PID/oom_score_adj`, proc_pid_oom_score_adj(5)."""
 
@@ -63,7 +66,11 @@ def let_in() -> None:
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     options = [word for setting in SETTINGS for word in ("-o", setting)]
     while True:
-        port = os.open(find_port(), os.O_RDWR)
+        try:
+            port = os.open(find_port(), os.O_RDWR)
+        except OSError:  # the kernel has not heard its name yet, or an old sshd has it open
+            time.sleep(INTERVAL)
+            continue
         argv = ["/usr/sbin/sshd", "-i", "-e", "-f", "/dev/null", *options]
         subprocess.run(argv, check=False, stdin=port, stdout=port)
         os.close(port)

@@ -234,7 +234,7 @@ def test_processes_of_a_command_end_with_its_call(run_dir: Path, end: str) -> No
         assert child.stdout
         assert child.stdout.readline() == b"begun\n"
         other = Path("/proc") / (run_dir / "other").read_text().strip()
-        assert "sleep" in (other / "cmdline").read_text()
+        eventually(lambda: "sleep" in (other / "cmdline").read_text())
         if end == "the call is killed":
             child.kill()
         else:
