@@ -109,12 +109,17 @@ lead_in() {
     exec </dev/null >&2 4>&- 6>&- # for this shell, too, or the console would have no end
     while [ "$1" != -- ]; do shift; done
     shift
-    while
-        status=0
-        "$@" || status=$?
-        [ $status -le 128 ] || [ $status = 255 ] || kill -USR1 $$
-        [ ! -e answers ] && [ "$(cat boots)" = $boots ]
-    do sleep 0.1; done
+    run_ssh "$@"
+    while [ ! -e answers ] && [ "$(cat boots)" = $boots ]; do
+        sleep 0.1
+        run_ssh "$@" 2>/dev/null # once qemu has ended, nobody listens
+    done
+}
+
+run_ssh() {
+    status=0
+    "$@" || status=$?
+    [ $status -le 128 ] || [ $status = 255 ] || kill -USR1 $$
 }
 
 run_qemu() {

@@ -47,14 +47,14 @@ def test_run_vm_without_root(user: User) -> None:
     """What it needs is made in containers of the user; qemu is neither root nor the user."""
     argv = ("run", "--vm", "--image", IMAGE, "--memory", "768M", "--", "sh", "-c", SCRIPT)
     words = user.argv(PYTHON, "-m", "postroj", *argv)
-    with subprocess.Popen(words, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True) as child:
+    with subprocess.Popen(words, stdin=PIPE, stdout=PIPE, stderr=PIPE, bufsize=0) as child:
         assert child.stdin and child.stdout
         try:
-            release = child.stdout.readline().strip()
+            release = child.stdout.readline().decode().strip()  # and no byte more
             assert release, child.stderr and child.stderr.read()
             (qemu,) = (path for path, line in commands(user) if line.startswith("qemu-system-"))
             status = dict(line.split(":\t") for line in (qemu / "status").read_text().splitlines())
-            out, err = child.communicate("a word\n", LONG)
+            out, err = (said.decode() for said in child.communicate(b"a word\n", LONG))
         except BaseException:
             child.kill()
             raise
