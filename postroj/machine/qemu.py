@@ -65,6 +65,9 @@ OVERHEAD = 640 << 20
 """Bytes that qemu, passt and ssh take at most, with what qemu has translated."""
 ACCELERATION = {Accelerator.KVM: "kvm", Accelerator.TCG: "tcg,tb-size=256"}
 """tb-size: MiB of translated instructions, else 1024."""
+SYNCHRONOUS = ("-global", "virtio-pci.ioeventfd=off")
+"""Without KVM qemu 7.2 sometimes misses that a driver has something for a device. That of virtio
+ports spins until qemu has taken it (`__send_control_msg` in Linux), so the guest stood still."""
 MOST_CPUS = 4
 
 DISK = Stage(
@@ -141,6 +144,7 @@ def qemu_argv(spec: GuestSpec, machine: Machine, run_dir: Path) -> list[str]:
         *("-name", f"guest={run_dir.name},process=qemu"),
         *("-machine", MODELS[machine.architecture]),
         *("-accel", ACCELERATION[machine.accelerator]),
+        *(() if machine.accelerator is Accelerator.KVM else SYNCHRONOUS),
         *("-cpu", cpu_model(machine.architecture, machine.accelerator)),
         *("-m", f"{memory_of(spec) >> 20}M", "-smp", str(cpus_of(spec))),
         *("-kernel", str(run_dir / KERNEL), "-initrd", str(run_dir / INITRD)),
