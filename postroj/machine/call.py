@@ -33,7 +33,7 @@ def frame(kind: int, data: bytes = b"") -> bytes:
 
 
 def receive(stream: IO[bytes]) -> tuple[int, bytes] | None:
-    """Return the kind and the data of the next frame; None at the end, and for what is no frame.
+    """Return the kind and the data of the next frame; None at the end, or if it is too long.
 
     :raises OSError: if the stream is broken.
     """

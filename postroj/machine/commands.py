@@ -16,6 +16,7 @@ from threading import Thread
 from typing import IO, TYPE_CHECKING
 
 from postroj.machine.call import CHUNK, ERR, IN, OUT, STATUS, frame, receive
+from postroj.streams import write_all
 
 if TYPE_CHECKING:
     import socket
@@ -146,12 +147,7 @@ class Streams:
                 if kind != IN:
                     self._unread.add(kind)
                 elif data:
-                    self._write(data)
+                    with suppress(OSError, ValueError):  # nobody reads it, or its end was told
+                        write_all(self._stdin.fileno(), data)
                 else:
                     self._stdin.close()
-
-    def _write(self, data: bytes) -> None:
-        view = memoryview(data)
-        with suppress(OSError, ValueError):  # the command does not read it, or its end was told
-            while view:
-                view = view[os.write(self._stdin.fileno(), view) :]

@@ -66,8 +66,11 @@ OVERHEAD = 640 << 20
 ACCELERATION = {Accelerator.KVM: "kvm", Accelerator.TCG: "tcg,tb-size=256"}
 """tb-size: MiB of translated instructions, else 1024."""
 SYNCHRONOUS = ("-global", "virtio-pci.ioeventfd=off")
-"""Without KVM qemu 7.2 sometimes misses that a driver has something for a device. That of virtio
-ports spins until qemu has taken it (`__send_control_msg` in Linux), so the guest stood still."""
+"""For a machine without KVM. Now and then one stood still as it booted: its processors spun, one in
+the server that opens the port, while qemu 7.2 slept. The driver of virtio ports spins until qemu
+has taken a message (`__send_control_msg` in Linux). So qemu takes it at once, in the thread of the
+processor, and not when another thread hears of it. That the delay was the cause is likely, and not
+proved."""
 MOST_CPUS = 4
 
 DISK = Stage(

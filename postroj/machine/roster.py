@@ -32,7 +32,7 @@ def enter(name: str) -> MachineGuest:
 
 
 def shut_down(name: str, patience: float) -> None:
-    """Have a guest shut down within `patience` seconds, or longer if it is emulated, if it can."""
+    """Ask a guest to shut down, and wait up to `patience` seconds, longer if it is emulated."""
     with suppress(PostrojError):
         guest = enter(name)
         deadline = time.monotonic() + patience * guest.slowness

@@ -34,7 +34,7 @@ def _is_open(answer: StepResult | CheckResult) -> bool:
 
 
 def with_failure(first: ProbeResult, reason: str) -> ProbeResult:
-    """Return the result of the container, with a note why there is no other."""
+    """Return the result of the container, with a note that says why a machine gave none."""
     return replace(first, notes=(*first.notes, FAILED.format(reason.partition("\n")[0])))
 
 

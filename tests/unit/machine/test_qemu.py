@@ -318,6 +318,13 @@ def test_master_argv_leads_through_the_socket_to_the_server() -> None:
     assert line in values(qemu.qemu_argv(SPEC, MACHINE, RUN_DIR), "-chardev")
 
 
+@pytest.mark.parametrize("accelerator", Accelerator)
+def test_devices_are_told_at_once_without_kvm(accelerator: Accelerator) -> None:
+    argv = qemu.qemu_argv(SPEC, replace(MACHINE, accelerator=accelerator), RUN_DIR)
+    is_at_once = "virtio-pci.ioeventfd=off" in values(argv, "-global")
+    assert is_at_once == (accelerator is Accelerator.TCG)
+
+
 def test_ssh_argv() -> None:
     argv = qemu.ssh_argv(RUN_DIR, "echo $x", ["http_proxy", "TOKEN"])
     assert has(argv, "-S", f"{RUN_DIR}/ssh", "-o", "SendEnv=http_proxy", "-o", "SendEnv=TOKEN")
