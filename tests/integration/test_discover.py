@@ -426,6 +426,20 @@ PACKAGES: dict[str, Made] = {
         enable="badeach.socket",
         said={"badeach.socket": (FAIL, "could not be started")},
     ),
+    "latebad": Made(
+        units={
+            "latebad.socket": plain("Socket", "ListenStream=7017\nAccept=yes", "sockets.target"),
+            # systemd opens the pipe before it executes the program, and waits for its reader
+            "latebad@.service": "[Unit]\nWants=latebad-reader.service\n"
+            "[Service]\nStandardInput=socket\nStandardOutput=file:/run/latebad\n"
+            "ExecStart=/no/such/program\n",
+            "latebad-reader.service": "[Service]\nExecStart=/bin/sh -c"
+            " 'sleep 3; exec cat /run/latebad'\n",
+        },
+        script="mkfifo /run/latebad",
+        enable="latebad.socket",
+        said={"latebad.socket": (FAIL, "could not be started")},
+    ),
     "daily": Made(
         units={
             "daily.timer": plain("Timer", "OnCalendar=daily", "timers.target"),
@@ -712,6 +726,8 @@ def test_discovery_asks_nothing_else_and_nothing_twice(told: Told) -> None:
         "datagrams.service",
         "refuses.service",
         "badeach@.service",
+        "latebad@.service",
+        "latebad-reader.service",
         "tcp://127.0.0.1:7008",
     }
     known = {*EXPECTED, *NETWORK, *ASKED, *others, NEW_FAILURES}

@@ -21,14 +21,18 @@ if TYPE_CHECKING:
     from postroj.probe.ask.unitstate import UnitState
 
 ATTEMPT = 5.0
-"""Seconds to connect."""
+"""Seconds to connect, and for a service of one connection to start."""
 OPENING = 5.0
 """Seconds for a service to open the address of its socket unit."""
 PATIENCE = 1.0
 """Seconds for which a service of one connection must survive before postroj disconnects."""
+LEAVING = 5.0
+"""Seconds for a service of one connection to end once postroj has disconnected."""
 STOPPING = 120.0
 """Timeout of stopping a service, in seconds; systemd kills it after 90 (DefaultTimeoutStopSec=)."""
 RUN = re.compile(r"^/var/run/")
+MANAGERS = ("/systemd", "/systemd-executor")
+"""Programs of a process that systemd has forked and that has not executed its own yet."""
 CANNOT_START = range(200, 244)
 """Exit statuses by which systemd reports that it could not start a program, systemd.exec(5)."""
 
@@ -60,7 +64,7 @@ def check_socket(
         reached = (
             _check_service(guest, before, settle, deadline)
             if before
-            else _check_instances(guest, state)
+            else _check_instances(guest, state, deadline)
         )
     if state.accept:
         _reset_failed(guest, state)
@@ -138,28 +142,44 @@ def _check_service(guest: Guest, before: UnitState, settle: float, deadline: Dea
     return Decided(outcome=answer.outcome, sentence=f"connected, {name} is {answer.sentence}")
 
 
-def _check_instances(guest: Guest, state: UnitState) -> Decided:
-    """Stay connected for a moment: a service that cannot start fails at once.
+def _check_instances(guest: Guest, state: UnitState, deadline: Deadline) -> Decided:
+    """Stay connected for a moment, and until a program runs: one that cannot be started ends then.
 
     How the service treats a client that sends nothing is not judged.
     """
+    deadline.extend(ATTEMPT)
+    while read_state(guest, state.name).accepted == state.accepted:
+        if not deadline.wait(INTERVAL):
+            return failed("connected, but nothing accepted the connection")
     end = time.monotonic() + PATIENCE
-    accepted = state.accepted
-    while time.monotonic() < end:
-        accepted = read_state(guest, state.name).accepted
-        for instance in _loaded(guest, state):
+    while True:
+        instances = _loaded(guest, state)
+        for instance in instances:
             if instance.active == "failed" and instance.exit_status in CANNOT_START:
                 return failed(f"connected, {instance.name} could not be started")
-        time.sleep(INTERVAL)
-    if accepted == state.accepted:
-        return failed("connected, but nothing accepted the connection")
-    return passed("connected, the connection was accepted")
+        waits = time.monotonic() < end or _is_starting(guest, instances)
+        if not waits or not deadline.wait(INTERVAL):
+            return passed("connected, the connection was accepted")
+
+
+def _is_starting(guest: Guest, instances: Sequence[UnitState]) -> bool:
+    """Whether one of these is about to be started, or has a process that runs no program yet.
+
+    A busy host may take seconds from the one to the other, and systemd calls a unit `running` as
+    soon as the process is there (Type=simple, systemd.service(5)).
+    """
+    names = {instance.name for instance in instances}
+    is_queued = any(one.active == "inactive" and one.has_job for one in instances)
+    return is_queued or any(
+        process.unit in names and process.executable.endswith(MANAGERS)
+        for process in guest.processes()
+    )
 
 
 def _loaded(guest: Guest, state: UnitState) -> list[UnitState]:
     """Return the loaded instances of a socket's service; only some properties are read."""
     pattern = f"{state.name.removesuffix('.socket')}@*.service"
-    properties = "Id,LoadState,ActiveState,SubState,Result,ExecMainCode,ExecMainStatus"
+    properties = "Id,LoadState,ActiveState,SubState,Result,ExecMainCode,ExecMainStatus,Job"
     words = ["show", f"--property={properties}", "--", pattern]
     blocks = systemctl(guest.run, words, timeout=30).text.split("\n\n")
     return [parse(block) for block in blocks if block.strip()]
@@ -167,10 +187,14 @@ def _loaded(guest: Guest, state: UnitState) -> list[UnitState]:
 
 def _reset_failed(guest: Guest, state: UnitState) -> None:
     """Reset instances that failed only because postroj closed the connection."""
-    time.sleep(INTERVAL)
+    end = time.monotonic() + LEAVING
+    instances = _loaded(guest, state)
+    while any(one.active in UP for one in instances) and time.monotonic() < end:
+        time.sleep(INTERVAL)
+        instances = _loaded(guest, state)
     names = [
         instance.name
-        for instance in _loaded(guest, state)
+        for instance in instances
         if instance.active == "failed" and instance.exit_status not in CANNOT_START
     ]
     if names:
