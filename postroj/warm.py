@@ -290,8 +290,9 @@ def _run(guest: OwnGuest, image: Image, command: str, timeout: float) -> None:
         argv = ["/bin/sh", "-ec", command]
         guest.run(argv, env=ENVIRONMENT, secrets=guest.proxies, timeout=timeout)
     except CommandError as error:
-        late = isinstance(error, CommandTimeout)
-        how = f"did not end within {timeout:g} s" if late else f"ended with status {error.status}"
+        how = f"ended with status {error.status}"
+        if isinstance(error, CommandTimeout):
+            how = f"did not end within {error.seconds:g} s"
         first, newline, _ = command.partition("\n")
         shown = f"{first} ..." if newline else first
         message = f"`--setup` failed on the image '{image.name}': '{shown}' {how}"

@@ -38,9 +38,6 @@ L = TypeVar("L", bound=Launched)
 class Started(OwnGuest, Generic[L]):
     """A guest that this process has started."""
 
-    slowness = 1.0
-    """By how much longer than asked for it may take."""
-
     def __init__(self, launched: L) -> None:
         self.state = ""
         self.failed_at_boot = ()

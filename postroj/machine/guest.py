@@ -37,8 +37,6 @@ class MachineGuest(Guest):
     """
 
     has_own_kernel = True
-    slowness = 1.0
-    """By how much longer than asked for commands may take."""
 
     def __init__(self, run_dir: Path, line: Line) -> None:
         self.name = run_dir.name

@@ -57,7 +57,8 @@ def reboot(name: str, patience: float, boot_timeout: float) -> None:
                 order(guest.run, guest.has_ended, REBOOT, patience)
         if not guest.has_ended(max(0.0, deadline - time.monotonic())):
             guest.reset()
-        deadline = time.monotonic() + boot_timeout * guest.slowness
+        limit = boot_timeout * guest.slowness
+        deadline = time.monotonic() + limit
         try:
             line = client.connect(
                 guest.run_dir / qemu.ANSWERS, deadline, lambda: roster.script(name) is None
@@ -68,7 +69,7 @@ def reboot(name: str, patience: float, boot_timeout: float) -> None:
             message = f"the guest '{name}' ended, and did not reboot"
             raise GuestError(message, evidence=_console(guest)) from None
         except TimeoutError:
-            message = f"the guest '{name}' was not ready within {boot_timeout:g} s after a reboot"
+            message = f"the guest '{name}' was not ready within {limit:g} s after a reboot"
             hint = f"`postroj logs --console {name}` shows what it printed"
             raise GuestError(message, evidence=_console(guest), hint=hint) from None
 

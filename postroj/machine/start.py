@@ -68,6 +68,11 @@ class Launched:
         """Run directory of the guest."""
         return self.claim.path
 
+    @property
+    def boot_timeout(self) -> float:
+        """Seconds for the guest, until it is ready."""
+        return self.spec.boot_timeout * self.machine.accelerator.slowness
+
     def console(self) -> str:
         """Return the last lines of the guest's console."""
         return process.file_end(self.run_dir / "console")
@@ -94,7 +99,7 @@ class Launched:
         except client.Gone:
             raise ending.explain_start(self.script, self.run_dir) from None
         except TimeoutError:
-            raise ending.explain_lateness(self.console(), self.spec.boot_timeout) from None
+            raise ending.explain_lateness(self.console(), self.boot_timeout) from None
         return line
 
     def keep(self) -> bool:
@@ -204,10 +209,10 @@ def start_machine(spec: GuestSpec, machine: Machine) -> Iterator[StartedMachine]
     :raises GuestError: if the guest does not become ready.
     """
     with ExitStack() as stack:
-        deadline = time.monotonic() + spec.boot_timeout * machine.accelerator.slowness
+        begun = time.monotonic()
         launched = launch_machine(spec, machine, stack)
         try:
-            guest = StartedMachine(launched, launched.await_ready(deadline))
+            guest = StartedMachine(launched, launched.await_ready(begun + launched.boot_timeout))
             stack.callback(guest.hang_up)
             guest.read_state()
         except GuestError as error:
@@ -243,9 +248,8 @@ class StartedMachine(MachineGuest, Started[Launched]):
             message = f"the guest did not reboot within {SHUTDOWN_TIMEOUT:g} s"
             raise GuestLost(message, evidence=unready.tail(self._launched.console()))
         self.line.close()
-        deadline = time.monotonic() + self._launched.spec.boot_timeout * self.slowness
         try:
-            self.line = self._launched.await_ready(deadline)
+            self.line = self._launched.await_ready(time.monotonic() + self._launched.boot_timeout)
             self.clock_offset = client.clock_offset(self.line)
             self.read_state()
         except GuestError as error:

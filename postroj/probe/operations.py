@@ -85,9 +85,9 @@ def perform(
     except CommandTimeout as error:
         output = error.output
         hear(argv, f"{output}\n{error.message}")
-        blame: Blame | None = manager.blame_timeout(output, names, timeout)
-        if blame and blame.outcome is Outcome.FAIL and error.silence < HANG * timeout:
-            blame = _at_work(blame, timeout, error.silence)
+        blame: Blame | None = manager.blame_timeout(output, names, error.seconds)
+        if blame and blame.outcome is Outcome.FAIL and error.silence < HANG * error.seconds:
+            blame = _at_work(blame, error)
     except GuestLost as error:
         hear(argv, f"{error.output}\n{error.message}")
         moment = manager.blame_timeout(error.output, names, 0)
@@ -109,11 +109,11 @@ def perform(
     return _settle(guest, manager, blame, names, note)
 
 
-def _at_work(moment: Blame, timeout: float, silence: float) -> Blame:
+def _at_work(moment: Blame, error: CommandTimeout) -> Blame:
     """Blame nobody for a command that was still at work when its time was over."""
     sentence = (
-        f"{moment.tool} did not end within {timeout:g} s; its last output, while {moment.action},"
-        f" was {silence:.0f} s old"
+        f"{moment.tool} did not end within {error.seconds:g} s; its last output,"
+        f" while {moment.action}, was {error.silence:.0f} s old"
     )
     return replace(moment, outcome=Outcome.ERROR, sentence=sentence)
 

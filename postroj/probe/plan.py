@@ -132,12 +132,16 @@ class Plan:
 
     def slowed(self, factor: float) -> Plan:
         """Return the plan for a guest that takes `factor` times as long."""
+        questions = tuple(
+            one if one.timeout is None else replace(one, timeout=one.timeout * factor)
+            for one in self.questions
+        )
         manners = replace(
             self.manners,
             timeout=self.manners.timeout * factor,
             settle=self.manners.settle * min(factor, LONGEST_SETTLE),
         )
-        return replace(self, manners=manners)
+        return replace(self, manners=manners, questions=questions)
 
     def pinned(self, paths: Sequence[Path]) -> Plan:
         """Add the digests of the packages at these paths, if any of them was downloaded."""

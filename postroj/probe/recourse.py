@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from postroj.probe.audience import Audience
     from postroj.verdict import CheckResult, ProbeResult, StepResult
 
-ANSWERED = "{}; in a guest with a kernel of its own, since a container lacks {}"
+ANSWERED = "{}; in a guest with a kernel of its own, since it needs {}"
 UNKNOWN = "what a container lacks"
 FAILED = "a guest with a kernel of its own could not tell more: {}"
 DIFFERS = "in a guest with a kernel of its own this did not pass: {}"

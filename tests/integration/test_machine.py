@@ -301,7 +301,7 @@ def test_vm_auto_asks_a_machine_what_a_container_cannot_show(
             check = last[step][f"{unit}.service"]
             assert check["own_kernel"], done.stdout
             assert check["outcome"] == "pass", done.stdout
-            assert "since a container lacks" in check["reason"]
+            assert "since it needs" in check["reason"]
     assert last["remove"]["probed.service"]["reason"] == "does not run, gone"
 
 
@@ -309,7 +309,8 @@ def test_machine_that_is_late_is_an_error_with_its_console(pulled: Callable[[str
     argv = ("--vm", "--boot-timeout", "0.2", "--image", pulled("debian-bookworm"), "true")
     done = postroj("run", *argv, timeout=LONG)
     assert done.returncode == 125
-    assert "the guest was not ready within 0.2 s" in done.stderr
+    # eight times as long without KVM
+    assert re.search(r"the guest was not ready within (0\.2|1\.6) s", done.stderr), done.stderr
 
 
 @pytest.mark.parametrize("number", range(KILLS))

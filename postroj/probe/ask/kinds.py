@@ -105,7 +105,7 @@ def ask(
         case CheckKind.DNS:
             return until(partial(dns.check, guest, question), deadline)
         case CheckKind.COMMAND:
-            return _ask_command(guest, question.subject, seconds)
+            return _ask_command(guest, question.subject, seconds / guest.slowness)
         case CheckKind.GOSS | CheckKind.SYSTEM:
             message = f"'{question.subject}' is not one of several questions"
             raise AssertionError(message)
@@ -193,7 +193,7 @@ def _ask_command(guest: Guest, command: str, timeout: float) -> Answer:
     try:
         done = guest.run(["sh", "-c", command], ok=range(256), timeout=timeout)
     except CommandTimeout as error:
-        sentence = f"did not end within {timeout:g} s"
+        sentence = f"did not end within {error.seconds:g} s"
         return Outcome.FAIL, f"{sentence}\n{last_lines(error.output)}".rstrip()
     if done.status:
         return Outcome.FAIL, f"status {done.status}\n{last_lines(done.output)}".rstrip()

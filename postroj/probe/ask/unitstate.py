@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from postroj.container.manager import systemctl
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from postroj.container.guest import Guest
 
@@ -59,8 +59,8 @@ PROPERTIES = (
     "WatchdogTimestampMonotonic",
     "WatchdogUSec",
 )
-STOPS = ("ExecStop", "ExecStopPost", "RuntimeDirectory")
-"""Properties of what happens when a unit is stopped, besides the end of its processes."""
+STOPS = ("ExecStop", "ExecStopPost")
+"""Properties with the commands that run when a unit is stopped."""
 UNIT_TYPES = (
     *("service", "socket", "target", "device", "mount", "automount", "swap", "timer", "path"),
     *("slice", "scope"),
@@ -159,7 +159,10 @@ class UnitState:
     programs: tuple[str, ...] = ()
     """The programs that a service starts."""
     has_stop: bool = False
-    """Whether stopping a service runs a command, or removes a folder of its run-time data."""
+    """Whether stopping a service runs a command, or removes a folder of its run-time data.
+
+    `/bin/true` is no command: some units have it so that a restart does not stop what they did.
+    """
     file: str = ""
     """The file from which the manager has read it."""
     source: str = ""
@@ -256,7 +259,7 @@ def parse(text: str, clock_offset: float = 0.0) -> UnitState:
         requires=names("Requires"),
         conflicts=names("Conflicts", "ConflictedBy"),
         programs=tuple(PROGRAM.findall(values.get("ExecStart", ""))),
-        has_stop=any(map(values.get, STOPS)),
+        has_stop=bool(values.get("RuntimeDirectory")) or _has_command(values, STOPS),
         file=values.get("FragmentPath", ""),
         source=values.get("SourcePath", ""),
         triggers=names("Triggers"),
@@ -266,6 +269,12 @@ def parse(text: str, clock_offset: float = 0.0) -> UnitState:
         accepted=_number(values.get("NAccepted", "")),
         elapsed=values.get("LastTriggerUSec", "") not in NEVER,
     )
+
+
+def _has_command(values: Mapping[str, str], keys: Sequence[str]) -> bool:
+    """Whether one of these properties has a command; `/bin/true` stands for none."""
+    programs = (path for key in keys for path in PROGRAM.findall(values.get(key, "")))
+    return any(not path.endswith("/true") for path in programs)
 
 
 def parse_span(text: str) -> float:

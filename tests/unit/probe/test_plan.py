@@ -85,3 +85,5 @@ def test_slowed_gives_checks_more_time_and_units_a_little() -> None:
     slow = plan.slowed(8)
     assert (slow.manners.timeout, slow.manners.settle) == (80, 6)
     assert replace(slow, manners=plan.manners) == plan
+    asked = replace(plan, questions=(replace(PLAN.questions[0], timeout=5.0),)).slowed(8)
+    assert asked.questions[0].timeout == 40

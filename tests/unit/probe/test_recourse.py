@@ -59,9 +59,7 @@ def test_answer_of_the_machine_takes_the_place_of_a_skip(outcome: Outcome) -> No
     a, b = found.steps[0].checks
     assert not a.own_kernel
     assert (b.outcome, b.own_kernel, b.needs) == (outcome, True, "")
-    assert b.reason == (
-        f"b {outcome}; in a guest with a kernel of its own, since a container lacks a clock"
-    )
+    assert b.reason == (f"b {outcome}; in a guest with a kernel of its own, since it needs a clock")
     assert found.outcome is outcome
     assert found.timings == {"total": 4.0, "machine": 2.0}
 
@@ -70,7 +68,7 @@ def test_evidence_of_a_reason_stays_below_its_sentence() -> None:
     answer = check("b", Outcome.FAIL, reason="it failed\nline 1\nline 2")
     (found,) = recourse.merged(probe(lacking("b")), probe(answer)).steps[0].checks
     assert found.reason.splitlines() == [
-        "it failed; in a guest with a kernel of its own, since a container lacks a clock",
+        "it failed; in a guest with a kernel of its own, since it needs a clock",
         "line 1",
         "line 2",
     ]
@@ -105,7 +103,7 @@ def test_step_that_a_container_could_not_take() -> None:
     first = probe(done=Outcome.SKIP, needs="a module")
     found = recourse.merged(first, probe(done=Outcome.FAIL, evidence=evidence)).steps[0]
     assert (found.done, found.own_kernel, found.evidence) == (Outcome.FAIL, True, evidence)
-    assert found.reason.endswith("since a container lacks a module")
+    assert found.reason.endswith("since it needs a module")
 
 
 def test_machine_that_failed_leaves_the_skip_and_a_note() -> None:

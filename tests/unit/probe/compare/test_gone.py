@@ -36,6 +36,8 @@ PROCESS = Process(pid=9, name="x", group="/system.slice/x.service", unit="x.serv
         ("ExecStart={ path=/bin/x ; }\n", False),
         ("ExecStop=\n", False),
         ("ExecStop={ path=/bin/x ; }\n", True),
+        ("ExecStop={ path=/bin/true ; }\n", False),
+        ("ExecStop={ path=/bin/true ; }\nExecStop={ path=/bin/x ; }\n", True),
         ("ExecStopPost={ path=/bin/x ; }\n", True),
         ("RuntimeDirectory=x\n", True),
     ],
