@@ -23,7 +23,7 @@ from postroj.container.guest import FileKind
 from postroj.container.held import Held
 from postroj.errors import CommandTimeout, GuestError
 from tests.support import debs
-from tests.support.cli import POSTROJ, all_argv, eventually, postroj, start
+from tests.support.cli import POSTROJ, all_argv, argv_by_pid, eventually, postroj, start
 from tests.support.terminal import converse
 
 if TYPE_CHECKING:
@@ -337,15 +337,9 @@ def test_nothing_is_left_of_a_machine_that_was_killed(
 
 def processes_of(state_dir: Path) -> dict[int, list[str]]:
     """Return the processes of machines in a state directory, each with its command line."""
-    found = {}
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            line = (path / "cmdline").read_bytes().decode(errors="replace")
-        except OSError:
-            continue
-        if f"{state_dir}/postroj-" in line:
-            found[int(path.name)] = line.split("\0")
-    return found
+    lines = {pid: argv.decode(errors="replace") for pid, argv in argv_by_pid().items()}
+    mark = f"{state_dir}/postroj-"
+    return {pid: line.split("\0") for pid, line in lines.items() if mark in line}
 
 
 def roles_of(state_dir: Path) -> dict[int, str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import unprivileged
-from tests.support.cli import eventually
+from tests.support.cli import argv_by_pid, eventually
 from tests.support.unprivileged import PYTHON, User
 
 if TYPE_CHECKING:
@@ -52,8 +52,9 @@ def test_run_vm_without_root(user: User) -> None:
         try:
             release = child.stdout.readline().decode().strip()  # and no byte more
             assert release, child.stderr and child.stderr.read()
-            (qemu,) = (path for path, line in commands(user) if line.startswith("qemu-system-"))
-            status = dict(line.split(":\t") for line in (qemu / "status").read_text().splitlines())
+            (qemu,) = (pid for pid, argv in commands(user).items() if argv.startswith(b"qemu-"))
+            lines = Path(f"/proc/{qemu}/status").read_text().splitlines()
+            status = dict(line.split(":\t") for line in lines)
             out, err = (said.decode() for said in child.communicate(b"a word\n", LONG))
         except BaseException:
             child.kill()
@@ -65,15 +66,10 @@ def test_run_vm_without_root(user: User) -> None:
     assert {int(uid) for uid in status["Uid"].split()}.isdisjoint({0, user.home.stat().st_uid})
     assert [int(status[f"Cap{kind}"], 16) for kind in ("Prm", "Eff", "Inh", "Amb")] == [0] * 4
     assert eventually(lambda: not user.leftovers())
-    assert [*commands(user)] == []
+    assert not commands(user)
 
 
-def commands(user: User) -> Iterator[tuple[Path, str]]:
-    """Yield the processes that name a guest of this user, with their command lines."""
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            line = (path / "cmdline").read_bytes().decode(errors="replace")
-        except OSError:
-            continue
-        if f"{user.state}/postroj-" in line:
-            yield path, line
+def commands(user: User) -> dict[int, bytes]:
+    """Return the processes that name a guest of this user, with their command lines."""
+    mark = f"{user.state}/postroj-".encode()
+    return {pid: argv for pid, argv in argv_by_pid().items() if mark in argv}

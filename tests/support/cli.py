@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -88,10 +89,13 @@ def host_state(name: str = "postroj") -> set[str]:
 
 def all_argv() -> list[bytes]:
     """Command lines of all processes, their words ended by NUL."""
-    found = []
+    return [*argv_by_pid().values()]
+
+
+def argv_by_pid() -> dict[int, bytes]:
+    """The same, by PID."""
+    found = {}
     for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            found.append(path.read_bytes())
-        except OSError:  # it has ended
-            continue
+        with suppress(OSError):  # it has ended
+            found[int(path.parent.name)] = path.read_bytes()
     return found
