@@ -175,18 +175,24 @@ def main(command: click.Command = cli, name: str = "postroj") -> NoReturn:
         pass
     if elsewhere.is_linux():
         make_standard_streams_block()
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, _interrupt)
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 open until exit
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
+    try:
+        _hear_signals()
+        status = _run(command, name)
+        _die_of_signals()
+    except KeyboardInterrupt as interrupt:
+        status = _status_of(interrupt)
+    gc.freeze()  # or the interpreter would scan all imported objects twice at exit
+    sys.exit(status)
+
+
+def _run(command: click.Command, name: str) -> int | str:
     boundary = Boundary()
     try:
         status = command.main(prog_name=name, standalone_mode=False, obj=boundary)
-    except click.exceptions.Abort as abort:  # how click wraps every KeyboardInterrupt
-        cause = abort.__cause__ if isinstance(abort.__cause__, Interrupted) else Interrupted()
-        status = cause.exit_status
+    except click.exceptions.Abort as abort:  # how click wraps what interrupts a command
+        status = _status_of(abort.__cause__)
     except (click.ClickException, PostrojError) as error:
         _trace(boundary)
         sentence = usage_error(error) if isinstance(error, click.ClickException) else error
@@ -199,8 +205,7 @@ def main(command: click.Command = cli, name: str = "postroj") -> NoReturn:
         sentence = file_error(error)
         show(sentence)
         status = sentence.exit_status
-    gc.freeze()  # or the interpreter would scan all imported objects twice at exit
-    sys.exit(status or 0)
+    return status or 0
 
 
 def _trace(boundary: Boundary) -> None:
@@ -210,8 +215,28 @@ def _trace(boundary: Boundary) -> None:
         click.echo(redacted_text(traceback.format_exc()), err=True, nl=False)
 
 
+def _hear_signals() -> None:
+    """Clean up before a signal ends this process."""
+    if elsewhere.is_linux():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _interrupt)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _die_of_signals() -> None:
+    """Let signals end this process at once: there is nothing left to clean up."""
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        if signal.getsignal(number) in (_interrupt, signal.default_int_handler):
+            signal.signal(number, signal.SIG_DFL)
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise Interrupted(number)
+
+
+def _status_of(interrupt: BaseException | None) -> int:
+    return (interrupt if isinstance(interrupt, Interrupted) else Interrupted()).exit_status
 
 
 def usage_error(error: click.ClickException) -> UsageError:

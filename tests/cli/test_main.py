@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def process_state() -> Iterator[None]:
     """Restore signal handlers and logging, which `main` changes for the whole process."""
-    signals = [signal.SIGTERM, signal.SIGHUP]
+    signals = [signal.SIGTERM, signal.SIGHUP, signal.SIGINT]
     handlers = [signal.getsignal(number) for number in signals]
     logger = logging.getLogger("postroj")
     logging_state = logger.handlers, logger.propagate, logger.level
@@ -261,14 +261,16 @@ def test_errors_are_coloured_on_a_terminal_only(
     assert click.unstyle(said) == "error: x\n\nhint: y\n"
 
 
+@pytest.mark.parametrize("moment", ["catalog.matching", "cli.cli.main", "cli.show"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_signals_set_the_exit_status(number: signal.Signals) -> None:
-    """Signal a waiting process; tests with guests cover the end of a guest."""
+def test_signals_set_the_exit_status(number: signal.Signals, moment: str) -> None:
+    """Signal a process in a command, before and after; tests with guests cover those."""
+    word = "nonsense" if moment == "cli.show" else "list-images"
     script = (
         "import os, signal, sys; from postroj import cli\n"
         "from postroj.image.catalog import catalog\n"
-        f"def wait(*_): os.kill(os.getpid(), {int(number)}); signal.pause()\n"
-        "catalog.matching = wait; sys.argv = ['postroj', 'list-images']; cli.main()"
+        f"def wait(*_, **options): os.kill(os.getpid(), {int(number)}); signal.pause()\n"
+        f"{moment} = wait; sys.argv = ['postroj', '{word}']; cli.main()"
     )
     done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True)
     assert (done.returncode, done.stdout) == (128 + number, b"")
