@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from postroj.probe.audience import Audience
     from postroj.verdict import CheckResult, ProbeResult, StepResult
 
-ANSWERED = "{}; in a guest with a kernel of its own, since it needs {}"
-UNKNOWN = "what a container lacks"
+ANSWERED = "{}; in a guest with a kernel of its own"
+NEEDED = ", since it needs {}"
 FAILED = "a guest with a kernel of its own could not tell more: {}"
 DIFFERS = "in a guest with a kernel of its own this did not pass: {}"
 SHOWN = 5
@@ -68,7 +68,7 @@ def _merged_step(step: StepResult, there: StepResult) -> StepResult:
     ):  # what it has started may have sockets, too
         checks += [_of_machine(answer, "") for key, answer in answers.items() if key not in known]
     if _is_open(step):
-        reason = ANSWERED.format(there.reason, step.needs or UNKNOWN)
+        reason = _answered(there.reason, step.needs)
         evidence = there.evidence or step.evidence
         step = replace(there, reason=reason, evidence=evidence, own_kernel=True)
     elif any(check.own_kernel and check.outcome.is_bad for check in checks):
@@ -83,8 +83,12 @@ def _is_passed_now(check: CheckResult, answer: CheckResult) -> bool:
 
 def _of_machine(answer: CheckResult, needs: str) -> CheckResult:
     sentence, newline, evidence = answer.reason.partition("\n")
-    reason = f"{ANSWERED.format(sentence, needs or UNKNOWN)}{newline}{evidence}"
+    reason = f"{_answered(sentence, needs)}{newline}{evidence}"
     return replace(answer, reason=reason, own_kernel=True)
+
+
+def _answered(sentence: str, needs: str) -> str:
+    return ANSWERED.format(sentence) + (NEEDED.format(needs) if needs else "")
 
 
 def _others(first: ProbeResult, second: ProbeResult) -> Iterator[str]:

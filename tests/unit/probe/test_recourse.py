@@ -95,6 +95,7 @@ def test_checks_that_only_a_machine_has_are_added() -> None:
     second = probe(check("b", Outcome.PASS), check("tcp:1", Outcome.PASS, kind=CheckKind.NETWORK))
     found = recourse.merged(probe(lacking("b")), second).steps[0].checks
     assert [one.subject for one in found] == ["b", "tcp:1"]
+    assert found[1].reason.endswith("; in a guest with a kernel of its own")
     assert all(one.own_kernel for one in found)
 
 
