@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from postroj.verdict import Outcome, Why
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from postroj.probe.audience import Audience
-    from postroj.verdict import CheckResult, ProbeResult, StepResult
+    from postroj.verdict import CheckKind, CheckResult, ProbeResult, StepResult
 
 ANSWERED = "{}; in a guest with a kernel of its own"
 NEEDED = ", since it needs {}"
@@ -44,10 +44,11 @@ def merged(first: ProbeResult, second: ProbeResult) -> ProbeResult:
         first = with_failure(first, second.reason)
     notes = list(first.notes)
     by_name = {step.name: step for step in second.steps}
+    told = {key for step in second.steps for key in _answers(step)}
     steps = []
     for step in first.steps:
         there = by_name.get(step.name)
-        steps.append(_merged_step(step, there) if there else step)
+        steps.append(_merged_step(step, there, told) if there else step)
     if others := [*_others(first, second)]:
         notes.append(DIFFERS.format(", ".join(others[:SHOWN])))
     timings = {**first.timings, "machine": second.timings.get("total", 0.0)}
@@ -55,14 +56,27 @@ def merged(first: ProbeResult, second: ProbeResult) -> ProbeResult:
     return replace(first, steps=tuple(steps), notes=tuple(notes), timings=timings)
 
 
-def _merged_step(step: StepResult, there: StepResult) -> StepResult:
-    answers = {(check.kind, check.subject): check for check in there.checks}
+def _answers(step: StepResult) -> dict[tuple[CheckKind, str], CheckResult]:
+    return {(check.kind, check.subject): check for check in step.checks}
+
+
+def _merged_step(
+    step: StepResult, there: StepResult, told: Collection[tuple[CheckKind, str]]
+) -> StepResult:
+    """Join the same step of both; `told` is what the machine has answered after any step.
+
+    It may not have asked again after this one, for example where there was nothing to start.
+    """
+    answers = _answers(there)
     checks = []
     for check in step.checks:
-        answer = answers.get((check.kind, check.subject))
-        is_better = answer and (_is_open(check) or _is_passed_now(check, answer))
-        checks.append(_of_machine(answer, check.needs) if answer and is_better else check)
-    known = {(check.kind, check.subject) for check in step.checks}
+        key = (check.kind, check.subject)
+        answer = answers.get(key)
+        if answer and (_is_open(check) or _is_passed_now(check, answer)):
+            checks.append(_of_machine(answer, check.needs))
+        elif answer or not _is_open(check) or key not in told:
+            checks.append(check)
+    known = _answers(step)
     if _is_open(step) or any(
         map(_is_open, step.checks)
     ):  # what it has started may have sockets, too

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -89,6 +90,20 @@ def test_skip_for_another_reason_gives_way_to_a_pass_only() -> None:
     second = probe(check("a", Outcome.PASS), check("b", Outcome.FAIL), check("c", Outcome.PASS))
     found = recourse.merged(first, second).steps[0].checks
     assert [one.outcome for one in found] == [Outcome.PASS, Outcome.SKIP, Outcome.PASS]
+
+
+def test_skip_of_a_later_step_goes_if_the_machine_had_no_reason_to_ask_again() -> None:
+    def steps(*checks: tuple[CheckResult, ...]) -> ProbeResult:
+        names = (StepName.INSTALL, StepName.START)
+        rows = zip(names, checks, strict=True)
+        taken = [replace(probe(*some).steps[0], name=name) for name, some in rows]
+        return replace(probe(), steps=tuple(taken))
+
+    first = steps((lacking("a"), lacking("b")), (lacking("a"), lacking("b"), lacking("c")))
+    second = steps((check("a", Outcome.PASS), check("b", Outcome.FAIL)), ())
+    install, start = recourse.merged(first, second).steps
+    assert [one.outcome for one in install.checks] == [Outcome.PASS, Outcome.FAIL]
+    assert start.checks == (lacking("c"),)
 
 
 def test_checks_that_only_a_machine_has_are_added() -> None:
