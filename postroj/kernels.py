@@ -42,7 +42,8 @@ KERNELS = {
 }
 """Packages with the kernel for machines of qemu, of Debian and Ubuntu."""
 UDEV = {
-    Manager.APT: "apt-get update -qq && apt-get install -qq --yes --no-install-recommends udev kmod"
+    Manager.APT: "apt-get -qq -o Acquire::Languages=none update"
+    " && apt-get install -qq --yes --no-install-recommends udev kmod"
     " && apt-get clean && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin",
     Manager.DNF: "dnf --assumeyes --setopt=install_weak_deps=False install systemd-udev kmod",
     Manager.ZYPPER: "zypper --non-interactive install --no-recommends udev kmod",

@@ -13,7 +13,7 @@ done
 
 # autopkgtest would install it for almost every package
 command -v dpkg-source >/dev/null || {
-    apt-get update
+    apt-get -o Acquire::Languages=none update
     apt-get install --assume-yes --no-install-recommends dpkg-dev
     apt-get clean
     find /var/lib/apt/lists -type f -delete

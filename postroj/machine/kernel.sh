@@ -20,7 +20,7 @@ main() {
     build=$(mktemp -d)
     cd "$build"
     cat >init
-    apt-get update -qq
+    apt-get -qq -o Acquire::Languages=none update
     # shellcheck disable=SC2086
     apt-get install -qq --yes --no-install-recommends $TOOLS
     package=$(choose "$@")

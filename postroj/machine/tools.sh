@@ -2,7 +2,7 @@
 # shellcheck shell=sh
 set -eu
 export DEBIAN_FRONTEND=noninteractive
-apt-get update -qq
+apt-get -qq -o Acquire::Languages=none update
 apt-get install -qq --yes --no-install-recommends e2fsprogs openssh-server python3 util-linux
 # whoever can open the guest's channel may do everything in the guest already
 passwd --delete root >/dev/null

@@ -221,15 +221,6 @@ def test_stop_leaves_nothing_of_a_machine(kept: str, guest: Guest) -> None:
     assert not (paths.state_dir() / guest.name).exists()
 
 
-def test_run_in_a_machine_of_the_newest_debian(pulled: Callable[[str], str]) -> None:
-    script = '. /etc/os-release; echo "$VERSION_CODENAME $(uname -r)"; exit 7'
-    argv = ("--vm", "--image", pulled("debian-trixie"), "--network", "none")
-    done = postroj("run", *argv, "sh", "-c", script, timeout=LONG)
-    codename, release = done.stdout.split()
-    assert (codename, done.returncode) == ("trixie", 7), done.stderr
-    assert release != os.uname().release
-
-
 MODULE = """ExecStartPre=/sbin/modprobe dummy
 ExecStartPre=/usr/bin/test -d /sys/module/dummy"""
 PARAMETER = "/proc/sys/vm/swappiness"
