@@ -282,7 +282,7 @@ class Guest(ABC):
         return systemctl(self.run, ["is-active", unit], ok=range(256), timeout=10).status == 0
 
     def lacking_capabilities(self) -> frozenset[str]:
-        """Return what the kernel knows and the guest's init may not use, such as `SYS_TIME`."""
+        """Return the capabilities that the kernel knows and init lacks, such as `SYS_TIME`."""
         script = "grep CapBnd /proc/1/status; cd /proc; cat sys/kernel/cap_last_cap 1/uid_map"
         done = self.run(["sh", "-c", script], ok=range(256), timeout=10)
         return capabilities.parse_lacking(done.text.split())
