@@ -155,7 +155,7 @@ def launch_machine(spec: GuestSpec, machine: Machine, stack: ExitStack) -> Launc
     write_seed_disk(spec, claim.path, spec.hostname or name, resolv_conf)
     kernel_layer.unpack(machine.kernel, claim.path)
     (claim.path / "mnt").mkdir()
-    limits, is_scope = qemu.limits_of(spec), scope.is_usable()
+    limits, is_scope = qemu.limits_of(spec, machine.accelerator), scope.is_usable()
     opened = [acceleration.DEVICE] if machine.accelerator is Accelerator.KVM else []
     try:
         homes = {} if is_scope else hierarchies.homes()

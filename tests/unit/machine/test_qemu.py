@@ -258,8 +258,11 @@ def test_memory_of(spec: GuestSpec, memory: int) -> None:
 )
 def test_cpus_of(asked: float | None, number: int) -> None:
     spec = replace(SPEC, asked=Asked(cpus=asked))
-    assert qemu.cpus_of(spec) == number
-    assert values(qemu.qemu_argv(spec, MACHINE, RUN_DIR), "-smp") == [str(number)]
+    for accelerator in Accelerator:
+        usual = 1 if asked is None and accelerator is Accelerator.TCG else number
+        assert qemu.cpus_of(spec, accelerator) == usual
+        argv = qemu.qemu_argv(spec, replace(MACHINE, accelerator=accelerator), RUN_DIR)
+        assert values(argv, "-smp") == [str(usual)]
 
 
 @pytest.mark.parametrize(("processors", "number"), [(1, 1), (3, 3), (None, 1)])
@@ -267,12 +270,12 @@ def test_cpus_of_a_small_host(
     processors: int | None, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: processors)
-    assert qemu.cpus_of(SPEC) == number
+    assert qemu.cpus_of(SPEC, Accelerator.KVM) == number
 
 
 def test_limits_of_has_room_for_memory_files_and_qemu() -> None:
     spec = replace(SPEC, asked=Asked(memory=600 * MIB, cpus=1.5, processes=100))
-    found = qemu.limits_of(spec)
+    found = qemu.limits_of(spec, Accelerator.KVM)
     assert found == Limits(
         memory=600 * MIB + 400 * MIB + qemu.OVERHEAD,
         disk=400 * MIB,
@@ -295,7 +298,7 @@ def test_limits_of_needs_no_control_groups_for_what_qemu_limits(
     asked: Asked, by_groups: tuple[str, ...]
 ) -> None:
     """Many hosts give a user no controllers."""
-    assert qemu.limits_of(replace(SPEC, asked=asked)).asked == by_groups
+    assert qemu.limits_of(replace(SPEC, asked=asked), Accelerator.KVM).asked == by_groups
 
 
 def test_passt_argv() -> None:
