@@ -128,7 +128,7 @@ def test_removal_leaves_units_active_that_have_no_process(bare: Image, tmp_path:
     kept = "RemainAfterExit=yes"
     unit = {
         name: debs.SERVICE.format(name=name, kind="oneshot", command="/bin/true", more=more)
-        for name, more in (("done", kept), ("wall", f"{kept}\nExecStop=/bin/true"))
+        for name, more in (("done", kept), ("wall", f"{kept}\nExecStop=/bin/echo"))
     }
     files = {f"/lib/systemd/system/{name}.service": text for name, text in unit.items()}
     start = debs.START.format(unit="done.service wall.service")
@@ -157,7 +157,7 @@ def test_reinstall_stops_oneshots_with_and_without_a_command_that_undoes_their_w
 ) -> None:
     """As lm-sensors, which starts nothing and stops its unit before it is unpacked."""
     kept = "RemainAfterExit=yes"
-    units = {"done": kept, "wall": f"{kept}\nExecStop=/bin/true"}
+    units = {"done": kept, "wall": f"{kept}\nExecStop=/bin/echo"}
     files = {
         f"/lib/systemd/system/{name}.service": debs.SERVICE.format(
             name=name, kind="oneshot", command="/bin/true", more=more
