@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from postroj.container.manager import systemctl
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from postroj.container.guest import Guest
 
@@ -227,6 +227,10 @@ def parse(text: str, clock_offset: float = 0.0) -> UnitState:
     def names(*keys: str) -> tuple[str, ...]:
         return tuple(word for key in keys for word in values.get(key, "").split())
 
+    def programs(*keys: str) -> tuple[str, ...]:
+        """Return those of all commands: each has a line of its own."""
+        return tuple(path for key, text in pairs if key in keys for path in PROGRAM.findall(text))
+
     code, status = values.get("ExecMainCode", "0"), values.get("ExecMainStatus", "")
     tested, asserted = "ConditionTimestampMonotonic", "AssertTimestampMonotonic"
     return UnitState(
@@ -258,8 +262,9 @@ def parse(text: str, clock_offset: float = 0.0) -> UnitState:
         bound_to=names("BindsTo", "Requisite"),
         requires=names("Requires"),
         conflicts=names("Conflicts", "ConflictedBy"),
-        programs=tuple(PROGRAM.findall(values.get("ExecStart", ""))),
-        has_stop=bool(values.get("RuntimeDirectory")) or _has_command(values, STOPS),
+        programs=programs("ExecStart"),
+        has_stop=bool(values.get("RuntimeDirectory"))
+        or any(not path.endswith("/true") for path in programs(*STOPS)),
         file=values.get("FragmentPath", ""),
         source=values.get("SourcePath", ""),
         triggers=names("Triggers"),
@@ -269,12 +274,6 @@ def parse(text: str, clock_offset: float = 0.0) -> UnitState:
         accepted=_number(values.get("NAccepted", "")),
         elapsed=values.get("LastTriggerUSec", "") not in NEVER,
     )
-
-
-def _has_command(values: Mapping[str, str], keys: Sequence[str]) -> bool:
-    """Whether one of these properties has a command; `/bin/true` stands for none."""
-    programs = (path for key in keys for path in PROGRAM.findall(values.get(key, "")))
-    return any(not path.endswith("/true") for path in programs)
 
 
 def parse_span(text: str) -> float:

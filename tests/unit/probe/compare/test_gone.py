@@ -38,6 +38,7 @@ PROCESS = Process(pid=9, name="x", group="/system.slice/x.service", unit="x.serv
         ("ExecStop={ path=/bin/x ; }\n", True),
         ("ExecStop={ path=/bin/true ; }\n", False),
         ("ExecStop={ path=/bin/true ; }\nExecStop={ path=/bin/x ; }\n", True),
+        ("ExecStop={ path=/bin/x ; }\nExecStop={ path=/bin/true ; }\n", True),
         ("ExecStopPost={ path=/bin/x ; }\n", True),
         ("RuntimeDirectory=x\n", True),
     ],
