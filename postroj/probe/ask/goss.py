@@ -135,7 +135,7 @@ def check(
     :raises CommandTimeout: if goss does not end.
     """
     while True:
-        timeout = max(deadline.left, INTERVAL) / guest.slowness
+        timeout = max(deadline.left, INTERVAL) / guest.slowness  # see `kinds.ask`
         done = guest.run(goss.argv(file), ok=range(256), timeout=timeout, limit=LIMIT)
         tests = parse(done.text)
         if tests is None:

@@ -105,6 +105,7 @@ def ask(
         case CheckKind.DNS:
             return until(partial(dns.check, guest, question), deadline)
         case CheckKind.COMMAND:
+            # `run` gives a slow guest more time, and so has `Plan.slowed`
             return _ask_command(guest, question.subject, seconds / guest.slowness)
         case CheckKind.GOSS | CheckKind.SYSTEM:
             message = f"'{question.subject}' is not one of several questions"

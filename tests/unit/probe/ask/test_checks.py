@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,6 +14,11 @@ from postroj.probe.ask import checks, judge
 from postroj.probe.ask.checks import Manners, Question, ask_all, unasked
 from postroj.verdict import CheckKind, CheckResult, Outcome
 from tests.support.fake_guest import Answer, FakeGuest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from postroj.process import Completed
 
 QUICK = Manners(timeout=0.3, settle=0)
 UP = "\n".join(
@@ -149,6 +155,21 @@ def test_a_command_that_does_not_end_fails() -> None:
     late = CommandTimeout(("sh",), 0.3, "so far\n")
     (found, _) = ask(FakeGuest(lambda argv: late), COMMAND)
     assert (found.outcome, found.reason) == (Outcome.FAIL, "did not end within 0.3 s\nso far")
+
+
+def test_a_command_in_a_slow_guest_has_the_time_of_its_check_and_no_more() -> None:
+    limits: list[float | None] = []
+
+    class Slow(FakeGuest):
+        slowness = 8.0
+
+        def run(self, argv: Sequence[str], **options: Any) -> Completed:
+            if argv[-1] == COMMAND.subject:
+                limits.append(options["timeout"])
+            return super().run(argv, **options)
+
+    ask(Slow(answer), COMMAND, manners=Manners(timeout=80, settle=0))
+    assert limits == [10]
 
 
 def test_a_failing_command_shows_its_status_and_last_lines() -> None:
