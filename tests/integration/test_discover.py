@@ -434,7 +434,7 @@ PACKAGES: dict[str, Made] = {
             "[Service]\nStandardInput=socket\nStandardOutput=file:/run/latebad\n"
             "ExecStart=/no/such/program\n",
             "latebad-reader.service": "[Service]\nExecStart=/bin/sh -c"
-            " 'sleep 3; exec cat /run/latebad'\n",
+            " 'sleep 1.5; exec cat /run/latebad'\n",
         },
         script="mkfifo /run/latebad",
         enable="latebad.socket",
