@@ -66,7 +66,8 @@ OVERHEAD = 640 << 20
 ACCELERATION = {Accelerator.KVM: "kvm", Accelerator.TCG: "tcg,tb-size=256"}
 """tb-size: MiB of translated instructions, else 1024."""
 SYNCHRONOUS = ("-global", "virtio-pci.ioeventfd=off")
-"""For a machine without KVM: devices hear of the guest in the thread of its processor, at once."""
+"""For a machine without KVM: what the guest tells a device is taken at once, in the thread of its
+processor, so no other thread can miss it. Whether one did is not known; all numbers have it."""
 MOST_CPUS = 4
 EMULATED_CPUS = 1
 """Of two that qemu 7.2 emulates, each waits for the other for ever in about one of 30 boots: for an
